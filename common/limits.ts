@@ -1,0 +1,31 @@
+// Every limit in one place: nothing in Skein is unbounded. Units are in the names.
+
+export const PROTOCOL_VERSION = 1;
+
+/** Largest gRPC message between processes; pixels and plans stay below it by chunking. */
+export const MAX_GRPC_MESSAGE_BYTES = 16 * 1024 * 1024;
+/** A request with pictures from a client. */
+export const MAX_CLIENT_MESSAGE_BYTES = 64 * 1024 * 1024;
+export const PIXEL_CHUNK_BYTES = 1024 * 1024;
+
+export const MAX_PICTURE_BYTES = 32 * 1024 * 1024;
+/** Width times height, checked in the header, before decoding. */
+export const MAX_PICTURE_PIXELS = 64 * 1024 * 1024;
+export const MAX_PICTURE_SIDE = 32_768;
+export const MAX_PICTURES_PER_REQUEST = 20;
+
+export const MAX_TOP_LOGPROBS = 20;
+export const MAX_STOP_STRINGS = 16;
+export const MAX_STOP_STRING_CHARS = 256;
+export const MAX_LOGIT_BIAS_ENTRIES = 1024;
+export const MAX_STOP_TOKEN_IDS = 128;
+export const MAX_PROMPT_CHARS = 4 * 1024 * 1024;
+export const MAX_MESSAGES = 1024;
+
+/** Safetensors headers beyond this are refused before they are read. */
+export const MAX_SAFETENSORS_HEADER_BYTES = 100 * 1024 * 1024;
+
+/** How deep the engine's queue of plans is. */
+export const MAX_PLANS_IN_FLIGHT = 2;
+
+export const MAX_WORLD_SIZE = 64;

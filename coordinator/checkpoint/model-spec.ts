@@ -1,0 +1,89 @@
+// What the coordinator knows about a model after reading config.json and the safetensors headers: dimensions, where every
+// tensor's bytes lie, and nothing about ranks.
+
+export type DataType = 'float32' | 'bfloat16' | 'float16' | 'int32';
+
+export const DATA_TYPE_BYTES: Readonly<Record<DataType, number>> = { float32: 4, bfloat16: 2, float16: 2, int32: 4 };
+
+export interface TextSpec {
+  readonly hiddenSize: number;
+  readonly numLayers: number;
+  readonly numHeads: number;
+  readonly numKvHeads: number;
+  readonly headDim: number;
+  readonly intermediateSize: number;
+  /** Rows of the embedding tensor, not the tokenizer's count. */
+  readonly vocabSize: number;
+  readonly rmsNormEps: number;
+  readonly ropeTheta: number;
+  readonly maxPositionEmbeddings: number;
+  readonly tieWordEmbeddings: boolean;
+  /** 0: not quantised. */
+  readonly awqGroupSize: number;
+}
+
+export interface VisionSpec {
+  readonly hiddenSize: number;
+  readonly numLayers: number;
+  readonly numHeads: number;
+  readonly headDim: number;
+  readonly intermediateSize: number;
+  readonly normType: 'rms' | 'layer';
+  readonly normEps: number;
+  readonly qkNormalization: boolean;
+  readonly qkvBias: boolean;
+  readonly patchSize: number;
+  readonly imageSize: number;
+  readonly numChannels: number;
+  readonly shuffleFactor: number;
+  readonly projectorNormEps: number;
+  readonly projectorHiddenSize: number;
+  readonly pixelMean: readonly [number, number, number];
+  readonly pixelStd: readonly [number, number, number];
+}
+
+/** How pictures become tiles; model.md 3.1. */
+export interface TilingSpec {
+  readonly tileSize: number;
+  readonly minTiles: number;
+  readonly maxTiles: number;
+  readonly useThumbnail: boolean;
+  readonly isDynamic: boolean;
+  readonly tokensPerTile: number;
+}
+
+export interface ModelSpec {
+  readonly name: string;
+  readonly architecture: string;
+  /** Which names and layouts the files use. */
+  readonly layout: 'internvl-chat' | 'internvl-hf' | 'qwen2';
+  readonly storedType: DataType;
+  readonly text: TextSpec;
+  /** Null for text-only models. */
+  readonly vision: VisionSpec | null;
+  readonly tiling: TilingSpec | null;
+}
+
+export interface SourceTensor {
+  readonly name: string;
+  readonly fileIndex: number;
+  readonly dataType: DataType;
+  readonly shape: readonly number[];
+  /** Of the first byte, from the start of the file. */
+  readonly dataOffset: number;
+}
+
+export interface SourceFile {
+  readonly path: string;
+  readonly sizeBytes: number;
+}
+
+export interface Checkpoint {
+  readonly spec: ModelSpec;
+  /** Empty for a known model without weights at hand. */
+  readonly files: readonly SourceFile[];
+  readonly tensors: ReadonlyMap<string, SourceTensor>;
+  /** Ids that end a sequence, from the union of the checkpoint's files (model.md 4.5), as far as config files tell. */
+  readonly eosTokenIds: readonly number[];
+  readonly folder: string | null;
+}

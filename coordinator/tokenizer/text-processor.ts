@@ -1,0 +1,59 @@
+// Text in and out of a model: chat template and token ids on the way in; UTF-8, stop strings and the reasoning split on the way
+// out. These types are what the gateway and the commands use; the pieces live in the files beside this one.
+
+export interface ChatPart {
+  readonly type: 'text' | 'picture';
+  /** For text. User text never becomes a special token. */
+  readonly text?: string;
+  /** For pictures: tiles, thumbnail included. */
+  readonly numTiles?: number;
+}
+
+export interface ChatMessage {
+  readonly role: 'system' | 'user' | 'assistant';
+  readonly parts: readonly ChatPart[];
+}
+
+export interface EncodedPrompt {
+  readonly tokenIds: Uint32Array;
+  /** In the order of the pictures in the messages: position of the first image token, and how many there are. */
+  readonly pictures: readonly { readonly firstPosition: number; readonly numTokens: number }[];
+  /** The rendered prompt leaves the model inside <think>: output starts as reasoning. */
+  readonly startsInReasoning: boolean;
+}
+
+export interface OutputDelta {
+  readonly reasoning: string;
+  readonly answer: string;
+  /** A stop string was completed: nothing after it is emitted, and the sequence is to end. */
+  readonly stopped: boolean;
+}
+
+/** One per sequence. Text is withheld only while it could still become a stop string, a </think> or a broken character. */
+export interface OutputProcessor {
+  push(tokenIds: readonly number[] | Uint32Array): OutputDelta;
+  /** After the last token: whatever was withheld. */
+  finish(): OutputDelta;
+  /** All text so far that was not cut by a stop string, tags included. */
+  readonly text: string;
+}
+
+export interface TextProcessor {
+  encodeChat(messages: readonly ChatMessage[]): EncodedPrompt;
+  /** Raw text without template; special tokens are recognised only where allowSpecial. */
+  encodeText(text: string, options: { readonly allowSpecial: boolean }): Uint32Array;
+  decode(tokenIds: readonly number[] | Uint32Array): string;
+  createOutput(options: { readonly startsInReasoning: boolean; readonly stop: readonly string[] }): OutputProcessor;
+  /** Ids that end a sequence: the union of model.md 4.5, found by string where a name is meant. */
+  readonly stopTokenIds: readonly number[];
+  readonly vocabSize: number;
+}
+
+/** Reads tokenizer.json, tokenizer_config.json, chat_template.jinja, generation_config.json of the checkpoint folder. */
+export interface LoadTextProcessorOptions {
+  readonly folder: string;
+  /** From the config files; joined with what the tokenizer's files say. */
+  readonly eosTokenIds: readonly number[];
+  /** Null for text-only models. */
+  readonly tokensPerTile: number | null;
+}

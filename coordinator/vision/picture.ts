@@ -1,0 +1,25 @@
+// Pictures on their way to the vision tower: encoded bytes in, tiles out.
+import type { TilingSpec } from '../checkpoint/model-spec.js';
+
+export interface ProcessedPicture {
+  /** SHA-256 of width, height and tile bytes, hex: equal pixels of another shape differ. */
+  readonly contentHash: string;
+  readonly width: number;
+  readonly height: number;
+  readonly numTiles: number;
+  readonly tileSize: number;
+  /** [tiles, side, side, 3] uint8 RGB, thumbnail last. */
+  readonly tiles: Uint8Array;
+}
+
+/** Decodes and tiles off the main thread, at most `concurrency` at a time; the rest wait in order. */
+export interface PictureProcessor {
+  /** Fails with INVALID_PICTURE, naming the limit. `label` says in messages which picture is meant, e.g. "pictures[1]". */
+  process(encoded: Uint8Array, label: string): Promise<ProcessedPicture>;
+  close(): Promise<void>;
+}
+
+export interface PictureProcessorOptions {
+  readonly tiling: TilingSpec;
+  readonly concurrency: number;
+}

@@ -1,0 +1,40 @@
+// Element types and their conversions.
+#pragma once
+
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+
+namespace skein {
+
+enum class DType : uint8_t { kFloat32 = 1, kBFloat16 = 2, kFloat16 = 3, kInt32 = 4 };
+
+constexpr size_t SizeOf(DType type) {
+  return type == DType::kBFloat16 || type == DType::kFloat16 ? 2 : 4;
+}
+
+const char* Name(DType type);
+
+struct BFloat16 {
+  uint16_t bits = 0;
+
+  BFloat16() = default;
+  // Rounds to nearest even; NaN stays NaN.
+  explicit BFloat16(float value) {
+    uint32_t u = std::bit_cast<uint32_t>(value);
+    if ((u & 0x7fffffffu) > 0x7f800000u) {
+      bits = static_cast<uint16_t>((u >> 16) | 0x40u);
+    } else {
+      bits = static_cast<uint16_t>((u + 0x7fffu + ((u >> 16) & 1u)) >> 16);
+    }
+  }
+  explicit operator float() const {
+    return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16);
+  }
+};
+static_assert(sizeof(BFloat16) == 2);
+
+// IEEE half to float, subnormals, infinities and NaN included.
+float HalfToFloat(uint16_t half);
+
+}  // namespace skein

@@ -1,0 +1,279 @@
+// The operations that a model is written over, with shapes and layouts. cpu/ and cuda/ implement them; a back end may fuse.
+//
+// Words: n = rows of this step (tokens, all sequences together), h = hidden size, d = head dimension, hq / hkv = this rank's query
+// and KV heads. Activations have type `activation_type()`: float32 on the CPU (inputs of products are rounded to the compute type),
+// bfloat16 on CUDA. All matrices live in the back end's memory. Calls are asynchronous on stream() where there is one.
+//
+// Numeric contract: the bits of an output row depend on that row's inputs, the weights, the world size and the class of instruction
+// set; never on the other rows, their number, the position among them, or the number of threads.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "collective/communicator.h"
+#include "core/dtype.h"
+#include "core/tensor.h"
+
+namespace skein {
+
+// What a linear is for; a back end may choose its layout by it.
+enum class LinearRole : uint8_t {
+  kQkv,
+  kOProj,
+  kGateUp,
+  kDown,
+  kLmHead,
+  kVisionPatchEmbedding,
+  kVisionQkv,
+  kVisionProj,
+  kVisionFc1,
+  kVisionFc2,
+  kProjectorFc1,
+  kProjectorFc2,
+};
+
+// Weights as loaded, in host memory. Either `weight` [out, in] in float32 or bfloat16, or the AWQ triple:
+//   qweight int32 [in, out / 8], qzeros int32 [groups, out / 8], scales float16 or float32 [groups, out].
+// Row i of an AWQ slice belongs to group (i + group_offset) / group_size of the triple.
+// Nibble order of a word: column 8c + j sits at bit [0,16,4,20,8,24,12,28][j]; w = (q - z) * scale.
+struct RawLinear {
+  LinearRole role = LinearRole::kQkv;
+  int64_t in_features = 0;
+  int64_t out_features = 0;
+  Matrix weight;
+  Matrix bias;  // [1, out] float32, or data == nullptr
+  Matrix qweight, qzeros, scales;
+  int64_t group_size = 0;
+  int64_t group_offset = 0;
+  bool is_awq() const { return qweight.data != nullptr; }
+};
+
+// A linear in the back end's own layout (packed, repacked, quantised).
+class PreparedLinear {
+ public:
+  virtual ~PreparedLinear() = default;
+  virtual int64_t in_features() const = 0;
+  virtual int64_t out_features() const = 0;
+  // Bytes that stay resident.
+  virtual size_t weight_bytes() const = 0;
+};
+
+// A plain tensor (norm weights, embeddings, layer scales) in the back end's memory; frees itself.
+class DeviceTensor {
+ public:
+  virtual ~DeviceTensor() = default;
+  virtual Matrix view() const = 0;
+};
+
+enum class Activation : uint8_t { kNone, kGeluErf };
+
+enum class NormKind : uint8_t { kRms, kLayer };
+
+struct NormWeights {
+  NormKind kind = NormKind::kRms;
+  const float* weight = nullptr;  // [h], float32 in the back end's memory
+  const float* bias = nullptr;    // [h]; LayerNorm only
+  float eps = 0;
+};
+
+// The paged cache of one rank: per layer, blocks of block_size slots of hkv * d keys and values. Layout is the back end's own.
+class KvCache {
+ public:
+  virtual ~KvCache() = default;
+  virtual int64_t num_blocks() const = 0;
+  virtual size_t bytes() const = 0;
+};
+
+struct KvCacheShape {
+  int64_t num_layers = 0;
+  int64_t num_blocks = 0;
+  int64_t block_size = 0;
+  int64_t num_kv_heads = 0;
+  int64_t head_dim = 0;
+};
+
+// One sequence's share of a step. Its rows are query_start .. query_start + num_queries - 1 and stand at positions
+// context_length - num_queries .. context_length - 1.
+struct SequenceSpan {
+  int32_t query_start = 0;
+  int32_t num_queries = 0;
+  int32_t context_length = 0;
+  // Its row of StepMetadata::block_tables.
+  int32_t table_row = 0;
+};
+
+// Metadata of a step, in host memory; a back end copies what it needs to its own (BeginStep).
+struct StepMetadata {
+  std::span<const int32_t> token_ids;     // [n]; -1: the last token sampled for slot_of_row
+  std::span<const int32_t> slot_of_row;   // [n] sequence slot
+  std::span<const int32_t> positions;     // [n]
+  std::span<const int64_t> slot_mapping;  // [n] block * block_size + offset; -1: skip
+  std::span<const SequenceSpan> spans;
+  std::span<const int32_t> block_tables;  // [sequences of the step, max_blocks_per_sequence]
+  int64_t max_blocks_per_sequence = 0;
+  // Rows whose logits are wanted, ascending, one per sampling sequence, and the slots they sample for.
+  std::span<const int32_t> sample_rows;
+  std::span<const int32_t> sample_slots;
+  // CUDA graph bucket; 0: eager.
+  int32_t graph_bucket = 0;
+};
+
+// Host copy of a sequence's sampling parameters; field meanings as in worker.proto.
+struct SamplingParams {
+  float temperature = 0;
+  int32_t top_k = 0;
+  float top_p = 1;
+  float min_p = 0;
+  float repetition_penalty = 1;
+  float presence_penalty = 0;
+  float frequency_penalty = 0;
+  uint64_t seed = 0;
+  uint32_t choice_index = 0;
+  int32_t min_tokens = 0;
+  int32_t num_top_logprobs = 0;
+  bool return_logprobs = false;
+  std::vector<int32_t> stop_token_ids;
+  std::vector<int32_t> logit_bias_ids;
+  std::vector<float> logit_bias_values;
+};
+
+struct SampledToken {
+  int32_t slot = 0;
+  int32_t token_id = 0;
+  float logprob = 0;  // NaN unless asked
+  std::vector<int32_t> top_ids;
+  std::vector<float> top_logprobs;
+};
+
+// Sampling state per sequence slot (params, counts of tokens) and the choice itself; collective: every rank picks the same token.
+// Log-probabilities are those of the model (before temperature and filters, after penalties and bias): natural logarithms.
+class Sampler {
+ public:
+  virtual ~Sampler() = default;
+  // token_ids: prompt and what was generated before; positions count from 0 over both.
+  virtual void BeginSequence(int32_t slot, const SamplingParams& params,
+                             std::span<const int32_t> token_ids, int64_t num_prompt_tokens) = 0;
+  virtual void EndSequence(int32_t slot) = 0;
+  // logits: [rows, local vocabulary] float32, local row v is token vocab_start + v. One row per slot in `slots`.
+  // Updates the slots' state with what was sampled. Results are complete when the back end's step has finished.
+  virtual void Sample(const Matrix& logits, std::span<const int32_t> slots,
+                      Communicator& communicator, std::vector<SampledToken>* out) = 0;
+};
+
+struct SamplerShape {
+  int64_t max_sequences = 0;
+  int64_t vocab_size = 0;        // whole model
+  int64_t vocab_start = 0;       // this rank
+  int64_t vocab_valid_rows = 0;  // rows beyond are padding: never sampled, not in any sum
+  int64_t max_top_logprobs = 0;
+};
+
+class Backend {
+ public:
+  virtual ~Backend() = default;
+
+  // ---- the device ----
+  virtual std::string name() const = 0;               // "cpu", "cuda:0"
+  virtual std::string device_name() const = 0;        // the processor's or GPU's own name
+  virtual std::string instruction_class() const = 0;  // see worker.proto
+  virtual int64_t memory_total_bytes() const = 0;
+  virtual int64_t memory_free_bytes() const = 0;
+  virtual void* stream() const = 0;
+  // float32 on the CPU, bfloat16 on CUDA.
+  virtual DType activation_type() const = 0;
+
+  // ---- weights ----
+  // compute_type: float32 or bfloat16. Consumes `raw` (the caller frees its memory after the call).
+  virtual std::unique_ptr<PreparedLinear> PrepareLinear(const RawLinear& raw, DType compute_type) = 0;
+  // Copies a host matrix (float32 or bfloat16) as it is.
+  virtual std::unique_ptr<DeviceTensor> Upload(const Matrix& host) = 0;
+
+  // ---- activations ----
+  // Scratch from one arena that is laid out before the first step; no allocation afterwards.
+  virtual std::unique_ptr<DeviceTensor> Allocate(DType type, int64_t rows, int64_t cols) = 0;
+  virtual std::unique_ptr<KvCache> AllocateKvCache(const KvCacheShape& shape, DType compute_type) = 0;
+
+  // ---- a step ----
+  virtual void BeginStep(const StepMetadata& metadata) = 0;
+  // Runs `body`, or replays what it recorded for this bucket. The CPU just runs it.
+  virtual void RunCaptured(int32_t graph_bucket, const std::function<void()>& body) = 0;
+  // Waits for everything of the step.
+  virtual void FinishStep() = 0;
+
+  // ---- ops of the decoder ----
+  // out [n, h] = rows of table [vocab_rows, h] for this step's token ids; zero rows for ids outside vocab_start .. + valid_rows.
+  virtual void EmbedTokens(const Matrix& table, int64_t vocab_start, int64_t valid_rows,
+                           const Matrix& out) = 0;
+  // out row rows[i] = source row source_rows[i]; host index arrays. Places picture outputs over token embeddings.
+  virtual void ScatterRows(const Matrix& source, std::span<const int32_t> source_rows,
+                           std::span<const int32_t> rows, const Matrix& out) = 0;
+  // out row i = source row rows[i].
+  virtual void GatherRows(const Matrix& source, std::span<const int32_t> rows, const Matrix& out) = 0;
+  virtual void Norm(const Matrix& x, const NormWeights& norm, const Matrix& out) = 0;
+  // out [n, out] = act(x [n, in] W^T + bias). `out` is float32 or activation_type().
+  virtual void Linear(const PreparedLinear& linear, const Matrix& x, Activation activation,
+                      const Matrix& out) = 0;
+  // The end of every row-parallel product: sums `partial` over the ranks, then
+  //   residual += scale * (sum + bias)   (scale [h] and bias [h] float32, each may be null)
+  //   normed = Norm(residual)            (when norm and normed are given)
+  virtual void AllReduceResidualNorm(Communicator& communicator, const Matrix& partial,
+                                     const float* bias, const float* scale, const Matrix& residual,
+                                     const NormWeights* norm, const Matrix* normed) = 0;
+  // qkv [n, (hq + 2 hkv) d]: rotates q and k by position (pairs i, i + d/2; angles in float32), writes k and v to the
+  // layer's slots, leaves q in qkv's first hq * d columns.
+  virtual void RotaryStoreKv(const Matrix& qkv, KvCache& cache, int64_t layer, int64_t num_heads,
+                             double rope_theta) = 0;
+  // out [n, hq * d]; causal, over the paged cache, softmax in float32, scale d^-0.5; q_to_kv [hq]. Splits the context at absolute
+  // positions only.
+  virtual void PagedAttention(const Matrix& q, const KvCache& cache, int64_t layer,
+                              std::span<const int32_t> q_to_kv, const Matrix& out) = 0;
+  // out [n, m] = silu(gate_up[:, :m]) * gate_up[:, m:].
+  virtual void SwiGlu(const Matrix& gate_up, const Matrix& out) = 0;
+
+  // ---- ops of the vision tower; rows are tiles * tokens ----
+  // pixels uint8 [tiles, side, side, 3] in host memory -> out [tiles * (side / patch)^2, 3 * patch * patch], (x / 255 - mean) / std,
+  // columns ordered channel, row, column.
+  virtual void PixelsToPatches(const uint8_t* pixels, int64_t tiles, int64_t side, int64_t patch,
+                               const float mean[3], const float std[3], const Matrix& out) = 0;
+  // out [tiles * (p + 1), h]: class vector first, then the patches [tiles * p, h]; position rows [p + 1, h] added. float32 tables.
+  virtual void AssembleVisionTokens(const Matrix& patches, const float* class_embedding,
+                                    const float* position_embedding, int64_t tiles,
+                                    const Matrix& out) = 0;
+  // qkv [rows, 3 * heads * d]: sums [rows, 2] float32 of q^2 and k^2 over this rank's heads.
+  virtual void QkSumSquares(const Matrix& qkv, int64_t num_heads, int64_t head_dim,
+                            const Matrix& sums) = 0;
+  // q and k in place: x * rsqrt(sum / full_width + eps) * weight (float32 [heads * d], this rank's part).
+  virtual void ApplyQkNorm(const Matrix& qkv, const Matrix& sums, const float* q_weight,
+                           const float* k_weight, int64_t num_heads, int64_t head_dim,
+                           int64_t full_width, float eps) = 0;
+  // Bidirectional, each tile by itself; qkv [tiles * tokens, 3 * heads * d] -> out [tiles * tokens, heads * d].
+  virtual void VisionAttention(const Matrix& qkv, int64_t tiles, int64_t tokens, int64_t num_heads,
+                               int64_t head_dim, const Matrix& out) = 0;
+  // x [tiles * (g * g + 1), h] -> out [tiles * (g / f)^2, f * f * h]: class rows dropped, output token (R, C) takes patches
+  // (fR, fC), (fR, fC+1), (fR+1, fC), (fR+1, fC+1), concatenated; row-major (ps_version v2).
+  virtual void PixelShuffle(const Matrix& x, int64_t tiles, int64_t grid, int64_t factor,
+                            const Matrix& out) = 0;
+
+  virtual std::unique_ptr<Sampler> MakeSampler(const SamplerShape& shape) = 0;
+};
+
+struct BackendOptions {
+  // "cpu" or "cuda:N".
+  std::string device = "cpu";
+  // 0: as many as the process may use.
+  int num_threads = 0;
+  bool deterministic = true;
+};
+
+// The registry: the only place that names a back end. Throws INVALID_REQUEST for one that is not built in.
+std::unique_ptr<Backend> MakeBackend(const BackendOptions& options);
+
+// Implemented by cpu/ (and by cuda/ where it is built).
+std::unique_ptr<Backend> MakeCpuBackend(const BackendOptions& options);
+
+}  // namespace skein

@@ -1,0 +1,234 @@
+// The addon as TypeScript sees it: transfer objects in the order of native/engine/engine.h, `T | null` and never optional
+// fields, so that `undefined` is always a mistake. Arrays of numbers are typed arrays.
+
+export type NativeDataType = 'float32' | 'bfloat16' | 'float16' | 'int32';
+
+export interface NativeTextSpec {
+  hiddenSize: number;
+  numLayers: number;
+  numHeads: number;
+  numKvHeads: number;
+  headDim: number;
+  intermediateSize: number;
+  vocabSize: number;
+  rmsNormEps: number;
+  ropeTheta: number;
+  maxPositionEmbeddings: number;
+  awqGroupSize: number;
+}
+
+export interface NativeVisionSpec {
+  hiddenSize: number;
+  numLayers: number;
+  numHeads: number;
+  headDim: number;
+  intermediateSize: number;
+  normType: 'rms' | 'layer';
+  normEps: number;
+  qkNormalization: boolean;
+  qkvBias: boolean;
+  patchSize: number;
+  imageSize: number;
+  numChannels: number;
+  shuffleFactor: number;
+  projectorNormEps: number;
+  projectorHiddenSize: number;
+  pixelMean: Float32Array;
+  pixelStd: Float32Array;
+}
+
+export interface NativeRankLayout {
+  rank: number;
+  worldSize: number;
+  qHeadStart: number;
+  numQHeads: number;
+  kvHeadStart: number;
+  numKvHeads: number;
+  qToKv: Uint32Array;
+  intermediateStart: number;
+  intermediateSize: number;
+  vocabStart: number;
+  vocabRows: number;
+  vocabValidRows: number;
+  visionParallel: 'tensor' | 'data';
+  visionHeadStart: number;
+  visionNumHeads: number;
+  visionIntermediateStart: number;
+  visionIntermediateSize: number;
+  projectorStart: number;
+  projectorSize: number;
+}
+
+export interface NativeRankTensor {
+  /** Value of TensorRole in worker.proto. */
+  role: number;
+  /** Value of TensorPart in worker.proto. */
+  part: number;
+  layer: number;
+  rows: number;
+  cols: number;
+  storedType: NativeDataType;
+  awqGroupOffset: number;
+  tiedToEmbedding: boolean;
+}
+
+export interface NativeSlice {
+  fileIndex: number;
+  dataOffset: number;
+  dataType: NativeDataType;
+  sourceRows: number;
+  sourceCols: number;
+  rowStart: number;
+  rowEnd: number;
+  colStart: number;
+  colEnd: number;
+  tensorIndex: number;
+  destRow: number;
+  destCol: number;
+  sourceName: string;
+}
+
+export interface NativeLoadPlan {
+  planHash: string;
+  text: NativeTextSpec;
+  vision: NativeVisionSpec | null;
+  layout: NativeRankLayout;
+  files: { path: string; sizeBytes: number }[];
+  tensors: NativeRankTensor[];
+  slices: NativeSlice[];
+  computeType: 'float32' | 'bfloat16';
+  dummyWeights: boolean;
+  dummySeed: number;
+  maxNumSequences: number;
+  maxStepTokens: number;
+  blockSize: number;
+  maxModelLength: number;
+  numTileSlots: number;
+  maxTilesPerStep: number;
+  maxTopLogprobs: number;
+}
+
+export interface NativeLoadResult {
+  weightBytes: number;
+  readBytes: number;
+  peakResidentBytes: number;
+  activationBytes: number;
+  kvBytesPerBlock: number;
+  availableBytes: number;
+  loadMs: number;
+}
+
+export interface NativeSamplingParams {
+  temperature: number;
+  topK: number;
+  topP: number;
+  minP: number;
+  repetitionPenalty: number;
+  presencePenalty: number;
+  frequencyPenalty: number;
+  seed: bigint;
+  choiceIndex: number;
+  minTokens: number;
+  numTopLogprobs: number;
+  returnLogprobs: boolean;
+  stopTokenIds: Uint32Array;
+  logitBiasIds: Uint32Array;
+  logitBiasValues: Float32Array;
+}
+
+export interface NativeNewSequence {
+  slot: number;
+  tokenIds: Uint32Array;
+  numPromptTokens: number;
+  numComputedTokens: number;
+  sampling: NativeSamplingParams;
+  pictures: { pictureId: number; firstPosition: number }[];
+}
+
+export interface NativeStepPlan {
+  groupEpoch: number;
+  step: number;
+  releasedSlots: Uint32Array;
+  releasedPictures: Uint32Array;
+  newSequences: NativeNewSequence[];
+  /** Pairs (slot, block). */
+  newBlocks: Uint32Array;
+  encodeItems: { pictureId: number; tileStart: number; tileEnd: number }[];
+  scheduledSlots: Uint32Array;
+  scheduledTokens: Uint32Array;
+  graphBucket: number;
+}
+
+/** Arrays as in StepResult of worker.proto. */
+export interface NativeStepResult {
+  groupEpoch: number;
+  step: number;
+  slots: Uint32Array;
+  tokenOffsets: Uint32Array;
+  tokenIds: Uint32Array;
+  logprobs: Float32Array;
+  topOffsets: Uint32Array;
+  topIds: Uint32Array;
+  topLogprobs: Float32Array;
+  sampleHash: bigint;
+  stepNs: number;
+  collectiveNs: number;
+}
+
+export interface NativeGroupOptions {
+  groupEpoch: number;
+  rank: number;
+  worldSize: number;
+  collective: 'none' | 'shared-memory' | 'gloo' | 'nccl';
+  bindHost: string;
+}
+
+export interface NativeDescription {
+  device: string;
+  deviceName: string;
+  instructionClass: string;
+  memoryTotalBytes: number;
+  memoryFreeBytes: number;
+  /** Back ends and collectives that this addon was built with. */
+  backends: string[];
+  collectives: string[];
+}
+
+export interface NativeProgress {
+  groupEpoch: number;
+  lastStep: number;
+  collectives: number;
+  /** Milliseconds since anything last moved. */
+  idleMs: number;
+}
+
+/**
+ * Fails with an Error whose `code` is one of the catalogue in common/errors.ts. Steps are queued and run in order on the
+ * engine's own thread; results and step failures come to `onStep` in the same order. abort() and progress() bypass the queue.
+ */
+export interface NativeEngine {
+  describe(): NativeDescription;
+  load(plan: NativeLoadPlan, onProgress: (loadedBytes: number, totalBytes: number) => void): Promise<NativeLoadResult>;
+  prepareGroup(options: NativeGroupOptions): Promise<Uint8Array>;
+  /** Resolves with the bytes of the KV cache. */
+  joinGroup(groupEpoch: number, addresses: Uint8Array[], numKvBlocks: number, timeoutMs: number): Promise<number>;
+  /** pixels: [tiles, side, side, 3] RGB; copied before the call returns. */
+  putPixels(groupEpoch: number, pictureId: number, tileSlots: Uint32Array, pixels: Uint8Array): Promise<void>;
+  /** One listener; error is set when the step failed (the epoch is then over for this rank). */
+  onStep(listener: (error: Error | null, result: NativeStepResult | null) => void): void;
+  /** False when the bounded queue is full; nothing was queued then. */
+  submitStep(plan: NativeStepPlan): boolean;
+  /** Ends waiting collectives of this epoch now (0: of whatever runs), drops queued steps. */
+  abort(groupEpoch: number): void;
+  /** After abort, or to end an epoch in peace: drops the communicator, KV cache, sequences and pictures. */
+  endEpoch(): Promise<void>;
+  progress(): NativeProgress;
+  /** Idempotent; use afterwards fails with ENGINE_CLOSED. */
+  close(): Promise<void>;
+}
+
+export interface NativeAddon {
+  createEngine(options: { device: string; numThreads: number; deterministic: boolean }): NativeEngine;
+  /** Version of this interface; compared with the worker's. */
+  interfaceVersion: number;
+}
