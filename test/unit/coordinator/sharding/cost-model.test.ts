@@ -43,7 +43,7 @@ describe('cost model', () => {
     assert.equal(rounded(price('skywork-r1v3-38b-awq', 1).modelBytes / 1e9, 2), 30.58);
     const largest = (name: string, worldSize: number, mode: 'tensor' | 'data'): number =>
       rounded(Math.max(...price(name, worldSize, mode).ranks.map((rank) => rank.weightBytes)) / 1e9, 1);
-    assert.deepEqual([2, 4, 8].map((size) => largest('skywork-r1v3-38b', size, 'data')), [44.0, 27.6, 19.5]);
+    assert.deepEqual([2, 4, 8].map((size) => largest('skywork-r1v3-38b', size, 'data')), [44.0, 27.6, 19.4]);
     assert.deepEqual([2, 4, 8].map((size) => largest('skywork-r1v3-38b-awq', size, 'data')), [20.9, 16.1, 13.7]);
     // All split: the tower's slowest rank has 13, 7 or 4 of 25 heads, so a little over 76.78 / t.
     const within = (actual: number, ideal: number): void => assert.ok(actual >= ideal - 0.05 && actual < ideal * 1.025, `${actual} GB`);
