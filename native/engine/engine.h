@@ -1,7 +1,8 @@
-// One rank's engine: weights, KV cache, sequences, and the execution of step plans. Knows nothing of Node.
+// One rank's engine: weights, KV cache, sequences, and the execution of step plans. Knows nothing
+// of Node.
 //
-// Threads: Load, PrepareGroup, JoinGroup, RunStep, PutPixels and EndEpoch are called one at a time (by the engine thread).
-// Abort and progress() may be called at any time, from any thread.
+// Threads: Load, PrepareGroup, JoinGroup, RunStep, PutPixels and EndEpoch are called one at a time
+// (by the engine thread). Abort and progress() may be called at any time, from any thread.
 #pragma once
 
 #include <atomic>
@@ -69,9 +70,9 @@ struct GroupOptions {
 
 struct Progress {
   uint64_t group_epoch = 0;
-  uint64_t last_step = 0;          // last completed
-  uint64_t collectives = 0;        // calls begun in the epoch
-  int64_t last_progress_ns = 0;    // steady clock
+  uint64_t last_step = 0;        // last completed
+  uint64_t collectives = 0;      // calls begun in the epoch
+  int64_t last_progress_ns = 0;  // steady clock
 };
 
 class Engine {
@@ -83,7 +84,8 @@ class Engine {
 
   Backend& backend();
 
-  // Executes the slice list. The same plan_hash again returns the earlier result and reads nothing. Progress: (loaded, total) bytes.
+  // Executes the slice list. The same plan_hash again returns the earlier result and reads nothing.
+  // Progress: (loaded, total) bytes.
   LoadResult Load(const LoadPlan& plan, const std::function<void(int64_t, int64_t)>& progress);
   const std::string& loaded_plan_hash() const;
 

@@ -1,5 +1,5 @@
-// What the coordinator tells a rank about its model: dimensions, what the rank holds, and where its bytes lie. Plain data, as in
-// worker.proto; nothing here computes or reads.
+// What the coordinator tells a rank about its model: dimensions, what the rank holds, and where its
+// bytes lie. Plain data, as in worker.proto; nothing here computes or reads.
 #pragma once
 
 #include <cstdint>
