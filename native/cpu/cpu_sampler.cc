@@ -22,6 +22,8 @@ namespace {
 constexpr int64_t kNucleusCandidates = 256;
 // A larger top-k gathers the row whole.
 constexpr int64_t kMaxTopKCandidates = 1024;
+// Logits from which on rows are shared among threads: less takes less time than waking them.
+constexpr int64_t kParallelLogits = 1 << 17;
 
 // ---- what is exchanged ----
 
@@ -75,6 +77,9 @@ class CpuSampler final : public Sampler {
 
  private:
   SequenceState& StateOf(int32_t slot);
+  bool IsWorthThreads(size_t rows) const {
+    return rows > 1 && static_cast<int64_t>(rows) * shape_.vocab_valid_rows >= kParallelLogits;
+  }
   void PlanRows(const Matrix& logits, std::span<const int32_t> slots);
   void PlanRow(Row& row) const;
   void ExamineRow(const Row& row, std::byte* block) const;
@@ -181,7 +186,7 @@ void CpuSampler::ExamineRow(const Row& row, std::byte* block) const {
 void CpuSampler::ExchangeBest(Communicator& communicator) {
   const RankHeader own{shape_.vocab_start, shape_.vocab_valid_rows};
   std::memcpy(send_.data(), &own, sizeof(own));
-#pragma omp parallel for schedule(dynamic) if (rows_.size() > 1)
+#pragma omp parallel for schedule(dynamic) if (IsWorthThreads(rows_.size()))
   for (size_t i = 0; i < rows_.size(); ++i) ExamineRow(rows_[i], send_.data());
 
   const auto world_size = static_cast<size_t>(communicator.world_size());
@@ -232,7 +237,7 @@ void CpuSampler::ExchangeMasses(Communicator& communicator) {
   }
   if (wanted.empty()) return;
   std::vector<RowMasses> own(wanted.size());
-#pragma omp parallel for schedule(dynamic) if (wanted.size() > 1)
+#pragma omp parallel for schedule(dynamic) if (IsWorthThreads(wanted.size()))
   for (size_t i = 0; i < wanted.size(); ++i) {
     const Row& row = *wanted[i];
     const int64_t count = shape_.vocab_valid_rows;
@@ -285,7 +290,7 @@ void CpuSampler::ExchangeLogits(Communicator& communicator) {
   received_.resize(ranks_.size() * send_.size());
   communicator.AllGather(send_.data(), received_.data(), send_.size(), nullptr);
   const size_t block_floats = send_.size() / sizeof(float);
-#pragma omp parallel for schedule(dynamic) if (wanted.size() > 1)
+#pragma omp parallel for schedule(dynamic) if (IsWorthThreads(wanted.size()))
   for (size_t i = 0; i < wanted.size(); ++i) FilterWholeRow(*wanted[i], i, stride, block_floats);
 }
 
@@ -333,7 +338,7 @@ void CpuSampler::Sample(const Matrix& logits, std::span<const int32_t> slots,
   PlanRows(logits, slots);
   ExchangeBest(communicator);
   ExchangeMasses(communicator);
-#pragma omp parallel for schedule(dynamic) if (rows_.size() > 1)
+#pragma omp parallel for schedule(dynamic) if (IsWorthThreads(rows_.size()))
   for (size_t i = 0; i < rows_.size(); ++i) FilterRow(rows_[i]);
   ExchangeLogits(communicator);
   for (size_t i = 0; i < rows_.size(); ++i) {

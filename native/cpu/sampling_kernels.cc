@@ -138,7 +138,7 @@ NoisyToken HighestNoisy(const float* logits, int64_t count, int32_t first_id, co
     // Most blocks hold no token that even the highest noise could lift to the best one: their noise
     // is not computed.
     const double bound = Maximum(logits + (begin - first_id), end - begin) * inverse_temperature;
-    if (best.id != INT32_MAX && bound + kMaxGumbel <= best.value) continue;
+    if (best.id != INT32_MAX && bound + kMaxGumbel < best.value) continue;
     GumbelBlock(key, block, noise);
     for (int64_t id = begin; id < end; ++id) {
       const float logit = logits[id - first_id];
@@ -153,7 +153,7 @@ NoisyToken HighestNoisy(std::span<const Candidate> candidates, const NoiseKey& k
                         double inverse_temperature) {
   NoisyToken best;
   for (const Candidate& c : candidates) {
-    if (best.id != INT32_MAX && c.logit * inverse_temperature + kMaxGumbel <= best.value) continue;
+    if (best.id != INT32_MAX && c.logit * inverse_temperature + kMaxGumbel < best.value) continue;
     TakeHigher(best, {c.logit * inverse_temperature + GumbelNoise(key, c.id), c.logit, c.id});
   }
   return best;
