@@ -6,6 +6,8 @@
 
 #include "core/error.h"
 #include "kv/kv_layout.h"
+#include "model/dummy_slices.h"
+#include "model/plan_limits.h"
 #include "model/slice_loader.h"
 
 namespace skein {
@@ -32,17 +34,19 @@ LoadedModel::LoadedModel(Backend& backend, const LoadPlan& plan,
                          const std::atomic<bool>& cancelled)
     : plan_(plan), activations_(backend) {
   const auto start = std::chrono::steady_clock::now();
-  const TensorCatalogue catalogue(plan);
+  CheckPlanLimits(plan_);
+  if (plan_.dummy_weights && plan_.slices.empty()) plan_.slices = MakeDummySlices(plan_);
+  const TensorCatalogue catalogue(plan_);
   WeightSourceOptions options;
-  options.plan = &plan;
+  options.plan = &plan_;
   options.catalogue = &catalogue;
   options.progress = progress;
   options.cancelled = &cancelled;
   ResetPeakResident();
   {
     const std::unique_ptr<WeightSource> source =
-        plan.dummy_weights ? MakeDummyWeightSource(options) : MakeFileWeightSource(options);
-    weights_ = SliceLoader(backend, plan, catalogue, *source).Load();
+        plan_.dummy_weights ? MakeDummyWeightSource(options) : MakeFileWeightSource(options);
+    weights_ = SliceLoader(backend, plan_, catalogue, *source).Load();
     result_.read_bytes = source->read_bytes();
   }
   result_.peak_resident_bytes = PeakResidentBytes();

@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "core/error.h"
-#include "model/plan_limits.h"
 
 namespace skein {
 namespace {
@@ -202,7 +201,6 @@ std::string Describe(const RankTensor& tensor) {
 }
 
 TensorCatalogue::TensorCatalogue(const LoadPlan& plan) {
-  CheckPlanLimits(plan);
   Index(plan);
   CheckSlices(plan);
   CheckShapes(plan);

@@ -18,8 +18,9 @@ std::string Describe(const RankTensor& tensor);
 
 class TensorCatalogue {
  public:
-  // Checks the plan's numbers, its tensors and its slices. Throws INVALID_REQUEST (the plan
-  // contradicts itself) or CORRUPT_WEIGHTS (a slice lies outside its file).
+  // Checks the plan's tensors and slices; its numbers have passed CheckPlanLimits. Throws
+  // INVALID_REQUEST (the plan contradicts itself) or CORRUPT_WEIGHTS (a slice lies outside its
+  // file).
   explicit TensorCatalogue(const LoadPlan& plan);
 
   // Index into plan.tensors, or -1.
