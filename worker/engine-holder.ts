@@ -1,29 +1,28 @@
 // Owns the process's one engine. The number of threads and the deterministic mode are fixed when an engine is made, and arrive
 // with the load request: where they differ, the engine is made anew before anything is loaded into it.
 import { AppError } from '../common/errors.js';
-import type { NativeEngine, NativeStepResult } from './native/native.js';
-
-export type EngineFactory = (options: { device: string; numThreads: number; deterministic: boolean }) => NativeEngine;
+import type { CreateEngine, EngineLike } from './native/engine-like.js';
+import type { NativeStepResult } from './native/native.js';
 
 type StepListener = (error: Error | null, result: NativeStepResult | null) => void;
 
 export class EngineHolder {
-  readonly #create: EngineFactory;
+  readonly #create: CreateEngine;
   readonly #device: string;
   #numThreads: number;
   #isDeterministic = true;
-  #engine: NativeEngine;
+  #engine: EngineLike;
   #listener: StepListener | null = null;
   #isClosed = false;
 
-  constructor(create: EngineFactory, options: { readonly device: string; readonly numThreads: number }) {
+  constructor(create: CreateEngine, options: { readonly device: string; readonly numThreads: number }) {
     this.#create = create;
     this.#device = options.device;
     this.#numThreads = options.numThreads;
     this.#engine = this.#make();
   }
 
-  get engine(): NativeEngine {
+  get engine(): EngineLike {
     if (this.#isClosed) throw new AppError('ENGINE_CLOSED', 'the worker is shutting down');
     return this.#engine;
   }
@@ -49,7 +48,7 @@ export class EngineHolder {
     await this.#engine.close();
   }
 
-  #make(): NativeEngine {
+  #make(): EngineLike {
     const engine = this.#create({
       device: this.#device,
       numThreads: this.#numThreads,

@@ -2,7 +2,7 @@
 import { CommanderError } from 'commander';
 import { toAppError } from '../common/errors.js';
 import { createWorkerCommand, toWorkerConfig, type ParsedWorkerOptions } from './config.js';
-import { loadAddon } from './native/load-addon.js';
+import { createNativeEngine } from './native/load-addon.js';
 import { runWorker } from './run-worker.js';
 
 const USAGE_EXIT_CODE = 2;
@@ -11,7 +11,7 @@ export async function main(args: readonly string[]): Promise<void> {
   const command = createWorkerCommand().exitOverride().configureOutput({ outputError: () => undefined });
   try {
     command.parse([...args], { from: 'user' });
-    await runWorker(toWorkerConfig(command.opts<ParsedWorkerOptions>()), loadAddon().createEngine);
+    await runWorker(toWorkerConfig(command.opts<ParsedWorkerOptions>()), createNativeEngine);
   } catch (error) {
     if (error instanceof CommanderError) {
       if (error.exitCode === 0) process.exit(0);

@@ -1,7 +1,7 @@
 // Worker processes on this host, started and ended by the coordinator: a private folder for their sockets, a lifeline that ends
 // them when the coordinator dies, their last words when one of them dies. It must not speak their protocol.
 import { spawn, type ChildProcess } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import path from 'node:path';
 import { AppError, isErrorCode } from '../../common/errors.js';
@@ -130,14 +130,13 @@ export class LocalWorkers {
     this.#onExit({ workerId: worker.workerId, pid, error: exitError(worker, pid, what) });
   }
 
-  /** SIGTERM, then SIGKILL; the folder goes last. Nothing of them is left when it resolves. */
+  /** SIGTERM, then SIGKILL; resolves when no process is left. The folder is its maker's to remove. */
   async stop(): Promise<void> {
     this.#isStopping = true;
     const timer = setTimeout(() => this.#signal('SIGKILL'), STOP_TIMEOUT_MS);
     this.#signal('SIGTERM');
     await Promise.all(this.#workers.map((worker) => worker.exited));
     clearTimeout(timer);
-    rmSync(this.#runFolder, { recursive: true, force: true });
   }
 
   #signal(signal: 'SIGTERM' | 'SIGKILL'): void {

@@ -23,6 +23,8 @@ export interface SequenceTokens {
 
 /** Who owns a sequence: called synchronously, in order, and not after an end. */
 export interface SequenceListener {
+  /** It is in a plan for the first time, or again after a preemption. */
+  onStarted(): void;
   onTokens(tokens: SequenceTokens, finishReason: FinishReason | null): void;
   onFailure(error: AppError): void;
 }
@@ -104,6 +106,7 @@ export class StepLoop {
       for (let plan = scheduler.schedule(); plan !== null; plan = scheduler.schedule()) {
         group.execute(plan);
         if (this.#stepTimer === null) this.#watchStep();
+        for (const { sequenceId } of plan.newSequences) this.#submissions.get(sequenceId)?.listener.onStarted();
       }
       for (const upload of scheduler.takeUploads()) void this.#upload(upload);
     } catch (error) {

@@ -224,6 +224,7 @@ export class Scheduler {
     sequence.slot = assertDefined(this.#freeSlots.pop(), 'a free slot');
     this.#running.push(sequence);
     draft.plan.newSequences.push({
+      sequenceId: sequence.sequenceId,
       slot: sequence.slot,
       tokenIds: sequence.allTokenIds(),
       numPromptTokens: sequence.request.numPromptTokens,

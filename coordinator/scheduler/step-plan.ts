@@ -41,6 +41,8 @@ export interface SequenceRequest {
 
 /** A sequence's first plan since its admission: all its token ids. */
 export interface NewSequence {
+  /** Does not travel; the slot does. */
+  readonly sequenceId: string;
   readonly slot: number;
   readonly tokenIds: Uint32Array;
   readonly numPromptTokens: number;
