@@ -1,0 +1,127 @@
+// The exchanges: write the own slot, meet, read the slots of the others. Longer data goes in chunks
+// of one slot.
+#include "collective/segment_communicator.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "collective/reduce.h"
+#include "core/error.h"
+
+namespace skein {
+namespace {
+
+// Up to here every rank reduces everything (one barrier); above, each reduces its part and all read
+// the parts (two barriers).
+constexpr size_t kDirectBytes = 16 * 1024;
+// Parts begin at cache lines.
+constexpr int64_t kPartElements = 64;
+
+}  // namespace
+
+SegmentCommunicator::SegmentCommunicator(std::shared_ptr<SegmentBarrier> barrier, const char* kind)
+    : barrier_(std::move(barrier)), kind_(kind) {}
+
+std::byte* SegmentCommunicator::NextSlot(int rank) const {
+  return barrier_->segment().Slot(rank, parity_);
+}
+
+void SegmentCommunicator::AllReduce(void* data, int64_t count, DType type, ReduceOp op, void*) {
+  CheckReducible(type);
+  barrier_->ThrowIfOver();
+  const auto size = static_cast<int64_t>(SizeOf(type));
+  const int64_t chunk = static_cast<int64_t>(barrier_->segment().slot_bytes()) / size;
+  auto* bytes = static_cast<std::byte*>(data);
+  for (int64_t start = 0; start < count; start += chunk) {
+    const int64_t n = std::min(chunk, count - start);
+    if (static_cast<size_t>(n * size) <= kDirectBytes) {
+      AllReduceDirect(bytes + start * size, n, type, op);
+    } else {
+      AllReduceInParts(bytes + start * size, n, type, op);
+    }
+    parity_ ^= 1;
+  }
+}
+
+void SegmentCommunicator::AllReduceDirect(std::byte* data, int64_t count, DType type, ReduceOp op) {
+  std::memcpy(NextSlot(rank()), data, static_cast<size_t>(count) * SizeOf(type));
+  barrier_->Arrive();
+  std::array<const void*, kMaxSegmentRanks> inputs;
+  for (int r = 0; r < world_size(); ++r) inputs[static_cast<size_t>(r)] = NextSlot(r);
+  ReduceInRankOrder({inputs.data(), static_cast<size_t>(world_size())}, count, type, op, data);
+}
+
+void SegmentCommunicator::AllReduceInParts(std::byte* data, int64_t count, DType type,
+                                           ReduceOp op) {
+  const int n = world_size();
+  const size_t size = SizeOf(type);
+  const int64_t part = ((count + n - 1) / n + kPartElements - 1) / kPartElements * kPartElements;
+  const auto begin_of = [&](int r) { return std::min(count, r * part); };
+  const int64_t begin = begin_of(rank());
+  const int64_t end = begin_of(rank() + 1);
+  const size_t begin_bytes = static_cast<size_t>(begin) * size;
+  const size_t end_bytes = static_cast<size_t>(end) * size;
+
+  // The own part stays where it is: only this rank reads it.
+  std::byte* own = NextSlot(rank());
+  std::memcpy(own, data, begin_bytes);
+  std::memcpy(own + end_bytes, data + end_bytes, static_cast<size_t>(count) * size - end_bytes);
+  barrier_->Arrive();
+
+  std::array<const void*, kMaxSegmentRanks> inputs;
+  for (int r = 0; r < n; ++r) {
+    inputs[static_cast<size_t>(r)] = (r == rank() ? data : NextSlot(r)) + begin_bytes;
+  }
+  // Nobody else reads or writes the own part of the own slot before the second barrier.
+  ReduceInRankOrder({inputs.data(), static_cast<size_t>(n)}, end - begin, type, op,
+                    own + begin_bytes);
+  std::memcpy(data + begin_bytes, own + begin_bytes, end_bytes - begin_bytes);
+  barrier_->Arrive();
+  for (int r = 0; r < n; ++r) {
+    if (r == rank()) continue;
+    const size_t from = static_cast<size_t>(begin_of(r)) * size;
+    const size_t to = static_cast<size_t>(begin_of(r + 1)) * size;
+    std::memcpy(data + from, NextSlot(r) + from, to - from);
+  }
+}
+
+void SegmentCommunicator::AllGather(const void* send, void* receive, size_t bytes, void*) {
+  barrier_->ThrowIfOver();
+  const size_t chunk = barrier_->segment().slot_bytes();
+  const auto* in = static_cast<const std::byte*>(send);
+  auto* out = static_cast<std::byte*>(receive);
+  for (size_t start = 0; start < bytes; start += chunk) {
+    const size_t n = std::min(chunk, bytes - start);
+    std::memcpy(NextSlot(rank()), in + start, n);
+    barrier_->Arrive();
+    for (int r = 0; r < world_size(); ++r) {
+      std::byte* block = out + static_cast<size_t>(r) * bytes + start;
+      if (r != rank()) {
+        std::memcpy(block, NextSlot(r), n);
+      } else if (block != in + start) {
+        std::memcpy(block, in + start, n);
+      }
+    }
+    parity_ ^= 1;
+  }
+}
+
+void SegmentCommunicator::Broadcast(void* data, size_t bytes, int root, void*) {
+  if (root < 0 || root >= world_size()) {
+    throw Error("INVALID_REQUEST",
+                Format("broadcast root %d: the group has ranks 0 to %d", root, world_size() - 1));
+  }
+  barrier_->ThrowIfOver();
+  const size_t chunk = barrier_->segment().slot_bytes();
+  auto* out = static_cast<std::byte*>(data);
+  for (size_t start = 0; start < bytes; start += chunk) {
+    const size_t n = std::min(chunk, bytes - start);
+    if (rank() == root) std::memcpy(NextSlot(root), out + start, n);
+    barrier_->Arrive();
+    if (rank() != root) std::memcpy(out + start, NextSlot(root), n);
+    parity_ ^= 1;
+  }
+}
+
+}  // namespace skein
