@@ -76,6 +76,8 @@ export interface SourceTensor {
 export interface SourceFile {
   readonly path: string;
   readonly sizeBytes: number;
+  /** Part of the plan hash: a rewritten file is loaded again. */
+  readonly modifiedMs: number;
 }
 
 export interface Checkpoint {

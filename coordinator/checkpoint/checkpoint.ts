@@ -1,0 +1,140 @@
+// Reads a checkpoint folder: configuration, safetensors headers, and the proof that both describe one model. Reads no weights.
+import { readFile, stat } from 'node:fs/promises';
+import { basename, join, resolve } from 'node:path';
+import { AppError } from '../../common/errors.js';
+import { ConfigReader } from './config-reader.js';
+import { expectedTensors, type ExpectedTensor } from './expected-tensors.js';
+import type { FamilyConfig, ModelFamily } from './families/family.js';
+import { familyOfConfig } from './families/registry.js';
+import type { Checkpoint, DataType, ModelSpec, SourceTensor } from './model-spec.js';
+import { findAwqGroupSize } from './quantization.js';
+import { readWeightTable, type StoredTensor, type WeightTable } from './weight-files.js';
+
+const FLOAT_TYPES: Readonly<Record<string, DataType>> = { F32: 'float32', BF16: 'bfloat16', F16: 'float16' };
+const INT_TYPES: Readonly<Record<string, DataType>> = { I32: 'int32' };
+
+const MAX_CONFIG_BYTES = 16 * 1024 * 1024;
+
+/** Throws AppError CORRUPT_WEIGHTS or UNSUPPORTED_MODEL, naming file, key or tensor, and what was expected. */
+export async function readCheckpoint(folder: string): Promise<Checkpoint> {
+  const root = resolve(folder);
+  const stats = await stat(root).catch(() => null);
+  if (stats === null || !stats.isDirectory()) {
+    throw new AppError('MODEL_NOT_FOUND', `${root}: not a folder; expected a checkpoint in Hugging Face form`);
+  }
+  const config = await readConfig(join(root, 'config.json'));
+  if (config === null) throw new AppError('CORRUPT_WEIGHTS', `${join(root, 'config.json')}: missing`);
+  const family = familyOfConfig(config);
+  const familyConfig = family.readConfig({
+    config,
+    generation: await readConfig(join(root, 'generation_config.json')),
+    preprocessor: await readConfig(join(root, 'preprocessor_config.json')),
+  });
+  const table = await readWeightTable(root);
+  const named = canonicalise(family, table);
+  const text = settleText(root, table, config, family, familyConfig, named);
+  const hasLmHead = !text.tieWordEmbeddings;
+  const expected = expectedTensors(family.names, { ...familyConfig, text, hasLmHead });
+  const tensors = matchTensors(root, family, table, named, expected, text.tieWordEmbeddings);
+  const spec: ModelSpec = {
+    name: basename(root),
+    architecture: familyConfig.architecture,
+    layout: family.layout,
+    storedType: tensors.get(family.names.tokenEmbedding)?.dataType ?? 'float32',
+    text,
+    vision: familyConfig.vision,
+    tiling: familyConfig.tiling,
+  };
+  return { spec, files: table.files, tensors, eosTokenIds: familyConfig.eosTokenIds, folder: root };
+}
+
+async function readConfig(path: string): Promise<ConfigReader | null> {
+  const stats = await stat(path).catch(() => null);
+  if (stats === null) return null;
+  if (!stats.isFile() || stats.size > MAX_CONFIG_BYTES) {
+    throw new AppError('CORRUPT_WEIGHTS', `${path}: expected a file of at most ${MAX_CONFIG_BYTES} bytes`);
+  }
+  return ConfigReader.parse(await readFile(path, 'utf8'), path);
+}
+
+/** Tensors by canonical name. Buffers that older saves contain and every reader recomputes are left out. */
+function canonicalise(family: ModelFamily, table: WeightTable): ReadonlyMap<string, StoredTensor> {
+  const named = new Map<string, StoredTensor>();
+  for (const tensor of table.tensors.values()) {
+    if (tensor.name.endsWith('.rotary_emb.inv_freq')) continue;
+    const name = family.canonicalName(tensor.name);
+    const earlier = named.get(name);
+    if (earlier !== undefined) {
+      throw new AppError('CORRUPT_WEIGHTS', `${pathOf(table, tensor)}: tensor ${tensor.name} is the same as ${earlier.name}`);
+    }
+    named.set(name, tensor);
+  }
+  return named;
+}
+
+/** What only the tensors tell: whether the decoder is quantised, whether there is a head of its own, rows that no key gives. */
+function settleText(
+  root: string,
+  table: WeightTable,
+  config: ConfigReader,
+  family: ModelFamily,
+  familyConfig: FamilyConfig,
+  named: ReadonlyMap<string, StoredTensor>,
+): ModelSpec['text'] {
+  const nested = [config.object('llm_config'), config.object('text_config'), config];
+  const awqGroupSize = findAwqGroupSize(nested, family.names, familyConfig.text, named, (tensor) =>
+    tensor === undefined ? root : pathOf(table, tensor),
+  );
+  const { tiedHead } = familyConfig;
+  const isTied = tiedHead === 'always' || (tiedHead === 'if-absent' && !named.has(family.names.lmHead));
+  const vocabSize = familyConfig.text.vocabSize || (named.get(family.names.tokenEmbedding)?.shape[0] ?? 0);
+  return { ...familyConfig.text, vocabSize, awqGroupSize, tieWordEmbeddings: isTied };
+}
+
+function matchTensors(
+  root: string,
+  family: ModelFamily,
+  table: WeightTable,
+  named: ReadonlyMap<string, StoredTensor>,
+  expected: readonly ExpectedTensor[],
+  isTied: boolean,
+): ReadonlyMap<string, SourceTensor> {
+  const tensors = new Map<string, SourceTensor>();
+  const missing: ExpectedTensor[] = [];
+  for (const want of expected) {
+    const found = named.get(want.name);
+    if (found === undefined) missing.push(want);
+    else tensors.set(want.name, checkTensor(pathOf(table, found), found, want));
+  }
+  const first = missing[0];
+  if (first !== undefined) {
+    const others = missing.length > 1 ? `; ${missing.length - 1} more are missing` : '';
+    const where = table.files.length === 1 ? table.files[0]?.path : root;
+    throw new AppError('CORRUPT_WEIGHTS', `${where}: tensor ${first.name} is missing, expected ${first.kind} [${first.shape.join(', ')}]${others}`);
+  }
+  // A tied model may carry a copy of its head, which is the embedding again.
+  const extra = [...named].filter(([name]) => !tensors.has(name) && !(isTied && name === family.names.lmHead));
+  const surplus = extra[0]?.[1];
+  if (surplus !== undefined) {
+    const others = extra.length > 1 ? `; ${extra.length - 1} more are unexpected` : '';
+    throw new AppError('CORRUPT_WEIGHTS', `${pathOf(table, surplus)}: tensor ${surplus.name} [${surplus.shape.join(', ')}] is not part of a ${family.architectures[0]} of this configuration, which has ${expected.length} tensors${others}`);
+  }
+  return tensors;
+}
+
+function checkTensor(path: string, found: StoredTensor, want: ExpectedTensor): SourceTensor {
+  const types = want.kind === 'float' ? FLOAT_TYPES : INT_TYPES;
+  const dataType = types[found.dtype];
+  if (dataType === undefined) {
+    throw new AppError('CORRUPT_WEIGHTS', `${path}: tensor ${found.name} has dtype ${found.dtype}, expected ${Object.keys(types).join(', ')}`);
+  }
+  const isSame = found.shape.length === want.shape.length && found.shape.every((size, axis) => size === want.shape[axis]);
+  if (!isSame) {
+    throw new AppError('CORRUPT_WEIGHTS', `${path}: tensor ${found.name} has shape [${found.shape.join(', ')}], expected [${want.shape.join(', ')}]`);
+  }
+  return { name: found.name, fileIndex: found.fileIndex, dataType, shape: found.shape, dataOffset: found.dataOffset };
+}
+
+function pathOf(table: WeightTable, tensor: StoredTensor): string {
+  return table.files[tensor.fileIndex]?.path ?? 'unknown file';
+}

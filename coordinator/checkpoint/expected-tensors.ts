@@ -1,0 +1,114 @@
+// Every tensor that a model of given dimensions has, with its shape: the table that files are checked against and that stands in
+// for files when a known model is planned without weights.
+import type { TensorNames } from './families/family.js';
+import type { TextSpec, VisionSpec } from './model-spec.js';
+
+export interface ExpectedTensor {
+  /** Canonical name (families/family.ts). */
+  readonly name: string;
+  readonly shape: readonly number[];
+  readonly kind: 'float' | 'int32';
+}
+
+export interface ExpectedModel {
+  readonly text: TextSpec;
+  readonly vision: VisionSpec | null;
+  readonly storedVisionLayers: number;
+  readonly hasLmHead: boolean;
+}
+
+/** Columns in one packed AWQ word. */
+export const AWQ_COLUMNS_PER_WORD = 8;
+
+export function expectedTensors(names: TensorNames, model: ExpectedModel): ExpectedTensor[] {
+  return [...textTensors(names, model), ...(model.vision === null ? [] : visionTensors(names, model.vision, model.storedVisionLayers))];
+}
+
+function float(name: string, ...shape: number[]): ExpectedTensor {
+  return { name, shape, kind: 'float' };
+}
+
+function textTensors(names: TensorNames, { text, hasLmHead }: ExpectedModel): ExpectedTensor[] {
+  const { hiddenSize, headDim, numHeads, numKvHeads, intermediateSize, vocabSize } = text;
+  const tensors: ExpectedTensor[] = [float(names.tokenEmbedding, vocabSize, hiddenSize)];
+  const linear = (prefix: string, outFeatures: number, inFeatures: number, hasBias: boolean): void => {
+    tensors.push(...decoderLinear(prefix, outFeatures, inFeatures, text.awqGroupSize));
+    if (hasBias) tensors.push(float(`${prefix}.bias`, outFeatures));
+  };
+  for (let index = 0; index < text.numLayers; index++) {
+    const layer = names.textLayer(index);
+    tensors.push(float(layer.inputNorm, hiddenSize), float(layer.postAttentionNorm, hiddenSize));
+    linear(layer.q, numHeads * headDim, hiddenSize, true);
+    linear(layer.k, numKvHeads * headDim, hiddenSize, true);
+    linear(layer.v, numKvHeads * headDim, hiddenSize, true);
+    linear(layer.o, hiddenSize, numHeads * headDim, false);
+    linear(layer.gate, intermediateSize, hiddenSize, false);
+    linear(layer.up, intermediateSize, hiddenSize, false);
+    linear(layer.down, hiddenSize, intermediateSize, false);
+  }
+  tensors.push(float(names.finalNorm, hiddenSize));
+  if (hasLmHead) tensors.push(float(names.lmHead, vocabSize, hiddenSize));
+  return tensors;
+}
+
+/** Plain weights are [out, in]; AWQ triples are transposed and packed along `out` (model.md 6.1). */
+function decoderLinear(prefix: string, outFeatures: number, inFeatures: number, awqGroupSize: number): ExpectedTensor[] {
+  if (awqGroupSize === 0) return [float(`${prefix}.weight`, outFeatures, inFeatures)];
+  const words = outFeatures / AWQ_COLUMNS_PER_WORD;
+  const groups = inFeatures / awqGroupSize;
+  return [
+    { name: `${prefix}.qweight`, shape: [inFeatures, words], kind: 'int32' },
+    { name: `${prefix}.qzeros`, shape: [groups, words], kind: 'int32' },
+    float(`${prefix}.scales`, groups, outFeatures),
+  ];
+}
+
+/** The tower and the projector. */
+export function visionTensors(names: TensorNames, vision: VisionSpec, storedLayers: number): ExpectedTensor[] {
+  const { hiddenSize, patchSize, numChannels, imageSize, shuffleFactor, projectorHiddenSize } = vision;
+  const numPatches = (imageSize / patchSize) ** 2;
+  const tensors: ExpectedTensor[] = [
+    float(names.classEmbedding, 1, 1, hiddenSize),
+    float(names.positionEmbedding, 1, numPatches + 1, hiddenSize),
+    float(`${names.patchEmbedding}.weight`, hiddenSize, numChannels, patchSize, patchSize),
+    float(`${names.patchEmbedding}.bias`, hiddenSize),
+  ];
+  for (let index = 0; index < storedLayers; index++) tensors.push(...visionLayerTensors(names, vision, index));
+  const shuffledSize = hiddenSize * shuffleFactor ** 2;
+  tensors.push(
+    float(`${names.projectorNorm}.weight`, shuffledSize),
+    float(`${names.projectorNorm}.bias`, shuffledSize),
+    float(`${names.projectorFc1}.weight`, projectorHiddenSize, shuffledSize),
+    float(`${names.projectorFc1}.bias`, projectorHiddenSize),
+    float(`${names.projectorFc2}.weight`, projectorHiddenSize, projectorHiddenSize),
+    float(`${names.projectorFc2}.bias`, projectorHiddenSize),
+  );
+  return tensors;
+}
+
+function visionLayerTensors(names: TensorNames, vision: VisionSpec, index: number): ExpectedTensor[] {
+  const { hiddenSize, intermediateSize } = vision;
+  const layer = names.visionLayer(index);
+  const tensors: ExpectedTensor[] = [];
+  for (const norm of [layer.norm1, layer.norm2]) {
+    tensors.push(float(`${norm}.weight`, hiddenSize));
+    if (vision.normType === 'layer') tensors.push(float(`${norm}.bias`, hiddenSize));
+  }
+  const qkvRows = (3 * hiddenSize) / layer.qkv.length;
+  for (const prefix of layer.qkv) {
+    tensors.push(float(`${prefix}.weight`, qkvRows, hiddenSize));
+    if (vision.qkvBias) tensors.push(float(`${prefix}.bias`, qkvRows));
+  }
+  if (vision.qkNormalization) tensors.push(float(layer.qNorm, hiddenSize), float(layer.kNorm, hiddenSize));
+  tensors.push(
+    float(`${layer.proj}.weight`, hiddenSize, hiddenSize),
+    float(`${layer.proj}.bias`, hiddenSize),
+    float(`${layer.fc1}.weight`, intermediateSize, hiddenSize),
+    float(`${layer.fc1}.bias`, intermediateSize),
+    float(`${layer.fc2}.weight`, hiddenSize, intermediateSize),
+    float(`${layer.fc2}.bias`, hiddenSize),
+    float(layer.layerScale1, hiddenSize),
+    float(layer.layerScale2, hiddenSize),
+  );
+  return tensors;
+}
