@@ -38,7 +38,7 @@ describe('generated files', () => {
   });
 
   it('docs/errors.md is the catalogue', async () => {
-    const { renderErrorDocs } = await loadScript<{ renderErrorDocs(catalogue: object): string }>(
+    const { renderErrorDocs } = await loadScript<{ renderErrorDocs: (catalogue: object) => string }>(
       'error-docs.mjs',
     );
     const page = readFileSync(repoPath('docs/errors.md'), 'utf8');
