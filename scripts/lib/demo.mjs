@@ -38,8 +38,8 @@ export function isSameAnswer(given, expected) {
     text
       .toLowerCase()
       .replace(/\s+/g, ' ')
-      .replace(/[.!]+$/, '')
-      .trim();
+      .trim()
+      .replace(/\s*[.!]+$/, '');
   return normal(given) === normal(expected);
 }
 
