@@ -11,17 +11,13 @@ export const DEFAULT_MEMORY_BANDWIDTH = 4.3e12;
 export interface PriceOptions {
   /** Bytes per second of one rank's memory. */
   readonly memoryBandwidth: number;
-  /** Bytes of one activation in an all-reduce, and of one cached key or value. */
-  readonly activationBytes: number;
-  /** Type that weights are computed in; null: as stored, float16 as bfloat16. */
-  readonly computeType: 'float32' | 'bfloat16' | null;
+  /** Type of products, cached keys and values, and all-reduced activations; null: as stored, float16 as bfloat16. */
+  readonly computeType: ComputeType | null;
 }
 
-export const DEFAULT_PRICE_OPTIONS: PriceOptions = {
-  memoryBandwidth: DEFAULT_MEMORY_BANDWIDTH,
-  activationBytes: 2,
-  computeType: null,
-};
+export type ComputeType = 'float32' | 'bfloat16';
+
+export const DEFAULT_PRICE_OPTIONS: PriceOptions = { memoryBandwidth: DEFAULT_MEMORY_BANDWIDTH, computeType: null };
 
 export const COMPONENTS = ['embedding', 'attention', 'mlp', 'norms', 'lm-head', 'vision', 'projector'] as const;
 export type Component = (typeof COMPONENTS)[number];
@@ -48,6 +44,7 @@ export interface CollectivePrice {
 }
 
 export interface Price {
+  readonly computeType: ComputeType;
   readonly parameters: number;
   /** The whole model as stored, once. */
   readonly modelBytes: number;
@@ -85,17 +82,20 @@ export interface Roofline {
 
 export function priceShardPlan(checkpoint: Checkpoint, plan: ShardPlan, options: PriceOptions = DEFAULT_PRICE_OPTIONS): Price {
   const { spec } = plan;
-  const ranks = plan.ranks.map((rank) => priceRank(spec, rank, options));
+  const computeType = options.computeType ?? (spec.storedType === 'float32' ? 'float32' : 'bfloat16');
+  const activationBytes = DATA_TYPE_BYTES[computeType];
+  const ranks = plan.ranks.map((rank) => priceRank(spec, rank, computeType));
   return {
+    computeType,
     parameters: countParameters(checkpoint),
     modelBytes: [...checkpoint.tensors.values()].reduce(
       (sum, tensor) => sum + product(tensor.shape) * DATA_TYPE_BYTES[tensor.dataType],
       0,
     ),
-    kvBytesPerToken: kvBytes(spec.text, spec.text.numKvHeads, options),
+    kvBytesPerToken: kvBytes(spec.text, spec.text.numKvHeads, activationBytes),
     ranks,
-    decodeCollectives: decodeCollectives(plan, options),
-    tileCollectives: tileCollectives(plan, options),
+    decodeCollectives: decodeCollectives(plan, activationBytes),
+    tileCollectives: tileCollectives(plan, activationBytes),
     flops: priceFlops(spec),
     roofline: makeRoofline(spec, ranks, options),
   };
@@ -127,7 +127,7 @@ function componentOf(role: TensorRole): Component {
   return COMPONENT_OF_ROLE[role] ?? (role.startsWith('projector-') ? 'projector' : 'vision');
 }
 
-function priceRank(spec: ModelSpec, rank: RankPlan, options: PriceOptions): RankPrice {
+function priceRank(spec: ModelSpec, rank: RankPlan, computeType: ComputeType): RankPrice {
   const bytesByComponent = Object.fromEntries(COMPONENTS.map((component) => [component, 0])) as Record<Component, number>;
   for (const tensor of rank.tensors) bytesByComponent[componentOf(tensor.role)] += rankTensorBytes(tensor);
   return {
@@ -135,9 +135,9 @@ function priceRank(spec: ModelSpec, rank: RankPlan, options: PriceOptions): Rank
     weightBytes: rank.tensors.reduce((sum, tensor) => sum + rankTensorBytes(tensor), 0),
     bytesByComponent,
     readBytes: rank.slices.reduce((sum, slice) => sum + sliceBytes(slice), 0),
-    kvBytesPerToken: kvBytes(spec.text, rank.layout.numKvHeads, options),
+    kvBytesPerToken: kvBytes(spec.text, rank.layout.numKvHeads, DATA_TYPE_BYTES[computeType]),
     decodeBytes: rank.tensors.reduce((sum, tensor) => sum + decodeBytesOf(tensor), 0),
-    load: predictLoad(rank, options.computeType ?? (spec.storedType === 'float32' ? 'float32' : 'bfloat16')),
+    load: predictLoad(rank, computeType),
   };
 }
 
@@ -149,11 +149,11 @@ function decodeBytesOf(tensor: RankTensor): number {
 }
 
 /** Keys and values of all layers. */
-function kvBytes(text: TextSpec, numKvHeads: number, { activationBytes }: PriceOptions): number {
+function kvBytes(text: TextSpec, numKvHeads: number, activationBytes: number): number {
   return 2 * text.numLayers * numKvHeads * text.headDim * activationBytes;
 }
 
-function decodeCollectives({ spec, worldSize, ranks }: ShardPlan, { activationBytes }: PriceOptions): CollectivePrice[] {
+function decodeCollectives({ spec, worldSize, ranks }: ShardPlan, activationBytes: number): CollectivePrice[] {
   if (worldSize === 1) return [];
   const bytes = spec.text.hiddenSize * activationBytes;
   return [
@@ -164,7 +164,7 @@ function decodeCollectives({ spec, worldSize, ranks }: ShardPlan, { activationBy
   ];
 }
 
-function tileCollectives({ spec, worldSize, visionParallel }: ShardPlan, { activationBytes }: PriceOptions): CollectivePrice[] {
+function tileCollectives({ spec, worldSize, visionParallel }: ShardPlan, activationBytes: number): CollectivePrice[] {
   const { vision, tiling } = spec;
   if (worldSize === 1 || vision === null || tiling === null) return [];
   const outputBytes = tiling.tokensPerTile * vision.projectorHiddenSize * activationBytes;
