@@ -37,14 +37,16 @@ export function planReportJson({ plan, price, visionReason }: PlanReport, withSl
 function snakeCaseKeys(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(snakeCaseKeys);
   if (typeof value !== 'object' || value === null) return value;
-  const rename = (key: string): string => key.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`).replaceAll('-', '_');
+  const rename = (key: string): string =>
+    key.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`).replaceAll('-', '_');
   return Object.fromEntries(Object.entries(value).map(([key, item]) => [rename(key), snakeCaseKeys(item)]));
 }
 
 export function planReportText(report: PlanReport): string {
   const { plan, price } = report;
   const { spec } = plan;
-  const quantised = spec.text.awqGroupSize > 0 ? `, decoder in AWQ int4 (groups of ${spec.text.awqGroupSize})` : '';
+  const quantised =
+    spec.text.awqGroupSize > 0 ? `, decoder in AWQ int4 (groups of ${spec.text.awqGroupSize})` : '';
   const lines = [
     `${spec.name}: ${spec.architecture}, ${spec.storedType}${quantised}`,
     `${withUnit(price.parameters, '')} parameters (${withCommas(price.parameters)}), ${readableBytes(price.modelBytes)} as stored`,
@@ -91,7 +93,9 @@ function layoutRow({ layout }: RankPlan, hasVision: boolean): string[] {
 }
 
 function byteRows(price: Price): string[][] {
-  const used = COMPONENTS.filter((component) => price.ranks.some((rank) => rank.bytesByComponent[component] > 0));
+  const used = COMPONENTS.filter((component) =>
+    price.ranks.some((rank) => rank.bytesByComponent[component] > 0),
+  );
   const header = ['rank', ...used, 'total', 'KV / token', 'load peak'];
   const rows = price.ranks.map((rank) => [
     `${rank.rank}`,
@@ -126,7 +130,10 @@ function priceLines(price: Price): string[] {
   lines.push(
     `  decode roofline   ${milliseconds(roofline.decodeMs)} a token (${withCommas(Math.round(roofline.tokensPerSecond))} tokens/s):` +
       ` ${readableBytes(largest)} a step at ${Number((roofline.memoryBandwidth / 1e12).toPrecision(4))} TB/s`,
-    ...roofline.kvMs.map(({ contextTokens, ms }) => `                    + ${milliseconds(ms)} at ${withCommas(contextTokens)} tokens of context`),
+    ...roofline.kvMs.map(
+      ({ contextTokens, ms }) =>
+        `                    + ${milliseconds(ms)} at ${withCommas(contextTokens)} tokens of context`,
+    ),
   );
   return lines;
 }
@@ -161,7 +168,14 @@ function flop(value: number): string {
 
 /** Four digits and a decimal prefix: 11.99 TFLOP. */
 function withUnit(value: number, unit: string): string {
-  const [scale, prefix] = ([[1e12, 'T'], [1e9, 'G'], [1e6, 'M'], [1e3, 'k']] as const).find(([limit]) => value >= limit) ?? [1, ''];
+  const [scale, prefix] = (
+    [
+      [1e12, 'T'],
+      [1e9, 'G'],
+      [1e6, 'M'],
+      [1e3, 'k'],
+    ] as const
+  ).find(([limit]) => value >= limit) ?? [1, ''];
   return `${(value / scale).toFixed(value / scale < 1000 && scale > 1 ? 2 : 0)} ${prefix}${unit}`.trimEnd();
 }
 

@@ -22,20 +22,40 @@ export function registerPlan(program: Command): void {
     .description('print what each rank would hold, and its price, without a GPU or a weight')
     .requiredOption('--model <folder or name>', 'checkpoint folder, or the name of a known model')
     .option('--tensor-parallel-size <n>', 'ranks', parseInteger, 1)
-    .addOption(new Option('--vision-parallel <mode>', 'how the vision tower is held').choices(['auto', 'tensor', 'data']).default('auto'))
-    .option('--memory-bandwidth <TB/s>', "one rank's memory, for the roofline", parseBandwidth, DEFAULT_MEMORY_BANDWIDTH / 1e12)
-    .addOption(new Option('--dtype <type>', 'type of products and of the KV cache').choices(['auto', 'float32', 'bfloat16']).default('auto'))
+    .addOption(
+      new Option('--vision-parallel <mode>', 'how the vision tower is held')
+        .choices(['auto', 'tensor', 'data'])
+        .default('auto'),
+    )
+    .option(
+      '--memory-bandwidth <TB/s>',
+      "one rank's memory, for the roofline",
+      parseBandwidth,
+      DEFAULT_MEMORY_BANDWIDTH / 1e12,
+    )
+    .addOption(
+      new Option('--dtype <type>', 'type of products and of the KV cache')
+        .choices(['auto', 'float32', 'bfloat16'])
+        .default('auto'),
+    )
     .option('--json', 'print one JSON object')
     .option('--slices', 'with --json: every tensor and slice of every rank')
     .action(async (flags: PlanFlags) => {
       const report = await makePlanReport(flags);
-      process.stdout.write(flags.json ? `${JSON.stringify(planReportJson(report, flags.slices === true))}\n` : planReportText(report));
+      process.stdout.write(
+        flags.json
+          ? `${JSON.stringify(planReportJson(report, flags.slices === true))}\n`
+          : planReportText(report),
+      );
     });
 }
 
 async function makePlanReport(flags: PlanFlags): Promise<PlanReport> {
   const checkpoint = await resolveModel(flags.model);
-  const options: ShardPlanOptions = { worldSize: flags.tensorParallelSize, visionParallel: flags.visionParallel };
+  const options: ShardPlanOptions = {
+    worldSize: flags.tensorParallelSize,
+    visionParallel: flags.visionParallel,
+  };
   const plan = makeShardPlan(checkpoint, options);
   const price = priceShardPlan(checkpoint, plan, {
     memoryBandwidth: flags.memoryBandwidth * 1e12,

@@ -15,7 +15,10 @@ let scratch: string;
 async function copyOf(folder: string): Promise<string> {
   const target = join(scratch, folder);
   await rm(target, { recursive: true, force: true });
-  await cp(join(repoRoot, 'test', 'golden', folder), target, { recursive: true, filter: (path) => !path.endsWith('.png') });
+  await cp(join(repoRoot, 'test', 'golden', folder), target, {
+    recursive: true,
+    filter: (path) => !path.endsWith('.png'),
+  });
   return target;
 }
 
@@ -27,7 +30,11 @@ async function editConfig(folder: string, edit: (config: Json) => void, name = '
 }
 
 /** Rewrites the header and leaves the data as it is. */
-async function editHeader(folder: string, edit: (header: Header) => Header | string | void, file = 'model.safetensors'): Promise<void> {
+async function editHeader(
+  folder: string,
+  edit: (header: Header) => Header | string | void,
+  file = 'model.safetensors',
+): Promise<void> {
   const path = join(folder, file);
   const bytes = await readFile(path);
   const length = Number(bytes.readBigUInt64LE(0));
@@ -63,19 +70,31 @@ describe('corrupt safetensors files', () => {
       header['language_model.model.layers.1.mlp.other'] = header[GATE]!;
       delete header[GATE];
     });
-    await refuses(folder, 'CORRUPT_WEIGHTS', /model\.safetensors: tensor language_model\.model\.layers\.1\.mlp\.gate_proj\.weight is missing, expected float \[352, 128\]$/);
+    await refuses(
+      folder,
+      'CORRUPT_WEIGHTS',
+      /model\.safetensors: tensor language_model\.model\.layers\.1\.mlp\.gate_proj\.weight is missing, expected float \[352, 128\]$/,
+    );
   });
 
   it('names an unexpected tensor', async () => {
     const folder = await copyOf('tiny-6b-vit');
     await editConfig(folder, (config) => (object(config, 'vision_config')['qk_normalization'] = false));
-    await refuses(folder, 'CORRUPT_WEIGHTS', /model\.safetensors: tensor vision_model\.encoder\.layers\.0\.attn\.k_norm\.weight \[80\] is not part of .*; 5 more/);
+    await refuses(
+      folder,
+      'CORRUPT_WEIGHTS',
+      /model\.safetensors: tensor vision_model\.encoder\.layers\.0\.attn\.k_norm\.weight \[80\] is not part of .*; 5 more/,
+    );
   });
 
   it('names a misshapen tensor with both shapes', async () => {
     const folder = await copyOf('tiny-6b-vit');
     await editHeader(folder, (header) => void (header[GATE]!.shape = [128, 352]));
-    await refuses(folder, 'CORRUPT_WEIGHTS', /gate_proj\.weight has shape \[128, 352\], expected \[352, 128\]$/);
+    await refuses(
+      folder,
+      'CORRUPT_WEIGHTS',
+      /gate_proj\.weight has shape \[128, 352\], expected \[352, 128\]$/,
+    );
   });
 
   it('names a wrong type', async () => {
@@ -87,7 +106,12 @@ describe('corrupt safetensors files', () => {
   });
 
   it('refuses truncated files, wherever they end', async () => {
-    for (const [size, message] of [[0, /is truncated: 0 bytes/], [7, /is truncated: 7 bytes/], [5000, /its header has \d+ bytes, the file 5000/], [3_000_000, /is truncated: tensor .* ends at byte/]] as const) {
+    for (const [size, message] of [
+      [0, /is truncated: 0 bytes/],
+      [7, /is truncated: 7 bytes/],
+      [5000, /its header has \d+ bytes, the file 5000/],
+      [3_000_000, /is truncated: tensor .* ends at byte/],
+    ] as const) {
       const folder = await copyOf('tiny-6b-vit');
       await truncate(join(folder, 'model.safetensors'), size);
       await refuses(folder, 'CORRUPT_WEIGHTS', message);
@@ -103,7 +127,12 @@ describe('corrupt safetensors files', () => {
     await writeFile(join(folder, 'model.safetensors'), Buffer.alloc(64, 0xff));
     await refuses(folder, 'CORRUPT_WEIGHTS', /header of 18446744073709551615 bytes, the limit is/);
     const twice = await copyOf('tiny-text');
-    await editHeader(twice, (header) => JSON.stringify(header).replace(/\}$/, `,"model.norm.weight":${JSON.stringify(header['model.norm.weight'])}}`));
+    await editHeader(twice, (header) =>
+      JSON.stringify(header).replace(
+        /\}$/,
+        `,"model.norm.weight":${JSON.stringify(header['model.norm.weight'])}}`,
+      ),
+    );
     await refuses(twice, 'CORRUPT_WEIGHTS', /names tensor model\.norm\.weight twice/);
   });
 
@@ -123,27 +152,59 @@ describe('corrupt safetensors files', () => {
     await editHeader(wild, (header) => void (header[GATE]!.shape = [-1, 128]));
     await refuses(wild, 'CORRUPT_WEIGHTS', /shape must be a list of at most 8 sizes/);
     const long = await copyOf('tiny-text');
-    await writeFile(join(long, 'model.safetensors'), Buffer.concat([await readFile(join(long, 'model.safetensors')), Buffer.alloc(5)]));
+    await writeFile(
+      join(long, 'model.safetensors'),
+      Buffer.concat([await readFile(join(long, 'model.safetensors')), Buffer.alloc(5)]),
+    );
     await refuses(long, 'CORRUPT_WEIGHTS', /has 5 bytes after its last tensor/);
   });
 
   it('checks the index against the files, and keeps it inside the folder', async () => {
     const indexName = 'model.safetensors.index.json';
     const moved = await copyOf('tiny-bf16-sharded');
-    await editConfig(moved, (index) => (object(index, 'weight_map')['language_model.lm_head.weight'] = 'model-00002-of-00003.safetensors'), indexName);
-    await refuses(moved, 'CORRUPT_WEIGHTS', /00001-of-00003\.safetensors: tensor language_model\.lm_head\.weight is here, but .* says model-00002/);
+    await editConfig(
+      moved,
+      (index) =>
+        (object(index, 'weight_map')['language_model.lm_head.weight'] = 'model-00002-of-00003.safetensors'),
+      indexName,
+    );
+    await refuses(
+      moved,
+      'CORRUPT_WEIGHTS',
+      /00001-of-00003\.safetensors: tensor language_model\.lm_head\.weight is here, but .* says model-00002/,
+    );
     const gone = await copyOf('tiny-bf16-sharded');
     await rm(join(gone, 'model-00003-of-00003.safetensors'));
     await refuses(gone, 'CORRUPT_WEIGHTS', /model-00003-of-00003\.safetensors: cannot be opened \(ENOENT\)/);
     const outside = await copyOf('tiny-bf16-sharded');
-    await editConfig(outside, (index) => (object(index, 'weight_map')['language_model.lm_head.weight'] = '../../etc/passwd'), indexName);
-    await refuses(outside, 'CORRUPT_WEIGHTS', /"\.\.\/\.\.\/etc\/passwd", expected the name of a file in the same folder/);
+    await editConfig(
+      outside,
+      (index) => (object(index, 'weight_map')['language_model.lm_head.weight'] = '../../etc/passwd'),
+      indexName,
+    );
+    await refuses(
+      outside,
+      'CORRUPT_WEIGHTS',
+      /"\.\.\/\.\.\/etc\/passwd", expected the name of a file in the same folder/,
+    );
     const absent = await copyOf('tiny-bf16-sharded');
-    await editConfig(absent, (index) => (object(index, 'weight_map')['extra'] = 'model-00001-of-00003.safetensors'), indexName);
-    await refuses(absent, 'CORRUPT_WEIGHTS', /tensor extra is missing, model\.safetensors\.index\.json says it is here/);
+    await editConfig(
+      absent,
+      (index) => (object(index, 'weight_map')['extra'] = 'model-00001-of-00003.safetensors'),
+      indexName,
+    );
+    await refuses(
+      absent,
+      'CORRUPT_WEIGHTS',
+      /tensor extra is missing, model\.safetensors\.index\.json says it is here/,
+    );
     const noIndex = await copyOf('tiny-bf16-sharded');
     await rm(join(noIndex, indexName));
-    await refuses(noIndex, 'CORRUPT_WEIGHTS', /expected model\.safetensors or .* \(found 3 other safetensors files/);
+    await refuses(
+      noIndex,
+      'CORRUPT_WEIGHTS',
+      /expected model\.safetensors or .* \(found 3 other safetensors files/,
+    );
   });
 
   it('follows links to readable files', async () => {
@@ -156,26 +217,146 @@ describe('corrupt safetensors files', () => {
 
 describe('configurations that Skein refuses', () => {
   const cases: readonly [string, string, (config: Json) => void, ErrorCode, RegExp][] = [
-    ['an unknown architecture', 'tiny-text', (c) => (c['architectures'] = ['LlamaForCausalLM']), 'UNSUPPORTED_MODEL', /config\.json: architectures is \["LlamaForCausalLM"\]; Skein supports InternVLChatModel/],
-    ['another language model', 'tiny-6b-vit', (c) => (object(c, 'llm_config')['architectures'] = ['InternLM2ForCausalLM']), 'UNSUPPORTED_MODEL', /llm_config: architectures is \["InternLM2ForCausalLM"\]/],
-    ['the default pixel shuffle v1', 'tiny-6b-vit', (c) => delete c['ps_version'], 'UNSUPPORTED_MODEL', /ps_version is "v1" \(its default, the key is absent\); Skein supports "v2"/],
-    ['another activation', 'tiny-text', (c) => (c['hidden_act'] = 'gelu'), 'UNSUPPORTED_MODEL', /hidden_act is "gelu"; Skein supports "silu"/],
-    ['another norm', 'tiny-6b-vit', (c) => (object(c, 'vision_config')['norm_type'] = 'batch_norm'), 'UNSUPPORTED_MODEL', /norm_type is "batch_norm"/],
-    ['a sliding window', 'tiny-text', (c) => (c['use_sliding_window'] = true), 'UNSUPPORTED_MODEL', /use_sliding_window is true/],
-    ['yarn', 'tiny-text', (c) => (c['rope_scaling'] = { type: 'yarn', factor: 4 }), 'UNSUPPORTED_MODEL', /rope_scaling: type is "yarn"; Skein supports "default", "dynamic"/],
-    ['another quantisation', 'tiny-text', (c) => (c['quantization_config'] = { quant_method: 'gptq' }), 'UNSUPPORTED_MODEL', /quant_method is "gptq"; Skein supports "awq"/],
-    ['AWQ in another packing', 'tiny-awq', (c) => (object(c, 'quantization_config')['version'] = 'gemv'), 'UNSUPPORTED_MODEL', /version is "gemv"; Skein supports "gemm"/],
-    ['AWQ of 3 bits', 'tiny-awq', (c) => (object(c, 'quantization_config')['bits'] = 3), 'UNSUPPORTED_MODEL', /bits is 3; Skein supports 4/],
-    ['an AWQ group that the files contradict', 'tiny-awq', (c) => (object(c, 'quantization_config')['group_size'] = 64), 'CORRUPT_WEIGHTS', /qzeros has shape \[2, 32\], expected \[4, 32\]/],
-    ['AWQ that is not in the files', 'tiny-text', (c) => (c['quantization_config'] = { quant_method: 'awq', group_size: 32 }), 'CORRUPT_WEIGHTS', /q_proj\.qweight is missing, and quantization_config says AWQ/],
-    ['heads that do not divide', 'tiny-text', (c) => (c['num_key_value_heads'] = 5), 'CORRUPT_WEIGHTS', /num_key_value_heads must be a divisor of num_attention_heads \(12\), got 5/],
-    ['a dimension that is no number', 'tiny-text', (c) => (c['hidden_size'] = '96'), 'CORRUPT_WEIGHTS', /hidden_size must be an integer from 1 to 16777216, got "96"/],
-    ['an endless number of layers', 'tiny-text', (c) => (c['num_hidden_layers'] = 16_000_000), 'CORRUPT_WEIGHTS', /num_hidden_layers must be at most 1024/],
-    ['a tower output that is not there', 'tiny-6b-vit', (c) => (c['select_layer'] = -4), 'UNSUPPORTED_MODEL', /select_layer is -4; Skein supports an output of a layer: -3 to -1, or 1 to 3/],
-    ['a head that is neither there nor tied', 'tiny-300m-vit', (c) => ((c['tie_word_embeddings'] = false), (object(c, 'llm_config')['tie_word_embeddings'] = false)), 'CORRUPT_WEIGHTS', /language_model\.lm_head\.weight is missing, expected float \[373, 96\]/],
-    ['rectangular pictures', 'tiny-hf-layout', (c) => (object(c, 'vision_config')['image_size'] = [56, 84]), 'UNSUPPORTED_MODEL', /image_size is \[56,84\]; Skein supports a square size/],
-    ['a grid that does not fold', 'tiny-6b-vit', (c) => (c['force_image_size'] = 98), 'UNSUPPORTED_MODEL', /7 patches a side do not fold 2 by 2/],
-    ['a vocabulary that the tensor contradicts', 'tiny-text', (c) => (c['vocab_size'] = 400), 'CORRUPT_WEIGHTS', /embed_tokens\.weight has shape \[373, 96\], expected \[400, 96\]/],
+    [
+      'an unknown architecture',
+      'tiny-text',
+      (c) => (c['architectures'] = ['LlamaForCausalLM']),
+      'UNSUPPORTED_MODEL',
+      /config\.json: architectures is \["LlamaForCausalLM"\]; Skein supports InternVLChatModel/,
+    ],
+    [
+      'another language model',
+      'tiny-6b-vit',
+      (c) => (object(c, 'llm_config')['architectures'] = ['InternLM2ForCausalLM']),
+      'UNSUPPORTED_MODEL',
+      /llm_config: architectures is \["InternLM2ForCausalLM"\]/,
+    ],
+    [
+      'the default pixel shuffle v1',
+      'tiny-6b-vit',
+      (c) => delete c['ps_version'],
+      'UNSUPPORTED_MODEL',
+      /ps_version is "v1" \(its default, the key is absent\); Skein supports "v2"/,
+    ],
+    [
+      'another activation',
+      'tiny-text',
+      (c) => (c['hidden_act'] = 'gelu'),
+      'UNSUPPORTED_MODEL',
+      /hidden_act is "gelu"; Skein supports "silu"/,
+    ],
+    [
+      'another norm',
+      'tiny-6b-vit',
+      (c) => (object(c, 'vision_config')['norm_type'] = 'batch_norm'),
+      'UNSUPPORTED_MODEL',
+      /norm_type is "batch_norm"/,
+    ],
+    [
+      'a sliding window',
+      'tiny-text',
+      (c) => (c['use_sliding_window'] = true),
+      'UNSUPPORTED_MODEL',
+      /use_sliding_window is true/,
+    ],
+    [
+      'yarn',
+      'tiny-text',
+      (c) => (c['rope_scaling'] = { type: 'yarn', factor: 4 }),
+      'UNSUPPORTED_MODEL',
+      /rope_scaling: type is "yarn"; Skein supports "default", "dynamic"/,
+    ],
+    [
+      'another quantisation',
+      'tiny-text',
+      (c) => (c['quantization_config'] = { quant_method: 'gptq' }),
+      'UNSUPPORTED_MODEL',
+      /quant_method is "gptq"; Skein supports "awq"/,
+    ],
+    [
+      'AWQ in another packing',
+      'tiny-awq',
+      (c) => (object(c, 'quantization_config')['version'] = 'gemv'),
+      'UNSUPPORTED_MODEL',
+      /version is "gemv"; Skein supports "gemm"/,
+    ],
+    [
+      'AWQ of 3 bits',
+      'tiny-awq',
+      (c) => (object(c, 'quantization_config')['bits'] = 3),
+      'UNSUPPORTED_MODEL',
+      /bits is 3; Skein supports 4/,
+    ],
+    [
+      'an AWQ group that the files contradict',
+      'tiny-awq',
+      (c) => (object(c, 'quantization_config')['group_size'] = 64),
+      'CORRUPT_WEIGHTS',
+      /qzeros has shape \[2, 32\], expected \[4, 32\]/,
+    ],
+    [
+      'AWQ that is not in the files',
+      'tiny-text',
+      (c) => (c['quantization_config'] = { quant_method: 'awq', group_size: 32 }),
+      'CORRUPT_WEIGHTS',
+      /q_proj\.qweight is missing, and quantization_config says AWQ/,
+    ],
+    [
+      'heads that do not divide',
+      'tiny-text',
+      (c) => (c['num_key_value_heads'] = 5),
+      'CORRUPT_WEIGHTS',
+      /num_key_value_heads must be a divisor of num_attention_heads \(12\), got 5/,
+    ],
+    [
+      'a dimension that is no number',
+      'tiny-text',
+      (c) => (c['hidden_size'] = '96'),
+      'CORRUPT_WEIGHTS',
+      /hidden_size must be an integer from 1 to 16777216, got "96"/,
+    ],
+    [
+      'an endless number of layers',
+      'tiny-text',
+      (c) => (c['num_hidden_layers'] = 16_000_000),
+      'CORRUPT_WEIGHTS',
+      /num_hidden_layers must be at most 1024/,
+    ],
+    [
+      'a tower output that is not there',
+      'tiny-6b-vit',
+      (c) => (c['select_layer'] = -4),
+      'UNSUPPORTED_MODEL',
+      /select_layer is -4; Skein supports an output of a layer: -3 to -1, or 1 to 3/,
+    ],
+    [
+      'a head that is neither there nor tied',
+      'tiny-300m-vit',
+      (c) => ((c['tie_word_embeddings'] = false), (object(c, 'llm_config')['tie_word_embeddings'] = false)),
+      'CORRUPT_WEIGHTS',
+      /language_model\.lm_head\.weight is missing, expected float \[373, 96\]/,
+    ],
+    [
+      'rectangular pictures',
+      'tiny-hf-layout',
+      (c) => (object(c, 'vision_config')['image_size'] = [56, 84]),
+      'UNSUPPORTED_MODEL',
+      /image_size is \[56,84\]; Skein supports a square size/,
+    ],
+    [
+      'a grid that does not fold',
+      'tiny-6b-vit',
+      (c) => (c['force_image_size'] = 98),
+      'UNSUPPORTED_MODEL',
+      /7 patches a side do not fold 2 by 2/,
+    ],
+    [
+      'a vocabulary that the tensor contradicts',
+      'tiny-text',
+      (c) => (c['vocab_size'] = 400),
+      'CORRUPT_WEIGHTS',
+      /embed_tokens\.weight has shape \[373, 96\], expected \[400, 96\]/,
+    ],
   ];
   for (const [what, folder, edit, code, message] of cases) {
     it(`refuses ${what}`, async () => {
@@ -210,7 +391,11 @@ describe('configurations that Skein refuses', () => {
 describe('configurations that say the same in other words', () => {
   it('reads both rope spellings, and dynamic scaling as plain theta', async () => {
     const folder = await copyOf('tiny-text');
-    for (const rope of [{ rope_theta: 5e5 }, { rope_parameters: { rope_type: 'default', rope_theta: 5e5 } }, { rope_theta: 5e5, rope_scaling: { type: 'dynamic', factor: 2 } }]) {
+    for (const rope of [
+      { rope_theta: 5e5 },
+      { rope_parameters: { rope_type: 'default', rope_theta: 5e5 } },
+      { rope_theta: 5e5, rope_scaling: { type: 'dynamic', factor: 2 } },
+    ]) {
       await editConfig(folder, (config) => {
         delete config['rope_theta'];
         delete config['rope_parameters'];
@@ -224,12 +409,43 @@ describe('configurations that say the same in other words', () => {
   it('takes class defaults for keys that are absent', async () => {
     const folder = await copyOf('tiny-6b-vit');
     await editConfig(folder, (config) => {
-      for (const key of ['dynamic_image_size', 'use_thumbnail', 'max_dynamic_patch', 'min_dynamic_patch', 'downsample_ratio', 'select_layer']) delete config[key];
-      for (const key of ['norm_type', 'qk_normalization', 'qkv_bias', 'layer_norm_eps', 'hidden_act', 'patch_size', 'image_size']) delete object(config, 'vision_config')[key];
-      for (const key of ['rms_norm_eps', 'hidden_act', 'tie_word_embeddings', 'vocab_size', 'max_position_embeddings']) delete object(config, 'llm_config')[key];
+      for (const key of [
+        'dynamic_image_size',
+        'use_thumbnail',
+        'max_dynamic_patch',
+        'min_dynamic_patch',
+        'downsample_ratio',
+        'select_layer',
+      ])
+        delete config[key];
+      for (const key of [
+        'norm_type',
+        'qk_normalization',
+        'qkv_bias',
+        'layer_norm_eps',
+        'hidden_act',
+        'patch_size',
+        'image_size',
+      ])
+        delete object(config, 'vision_config')[key];
+      for (const key of [
+        'rms_norm_eps',
+        'hidden_act',
+        'tie_word_embeddings',
+        'vocab_size',
+        'max_position_embeddings',
+      ])
+        delete object(config, 'llm_config')[key];
     });
     const { spec } = await readCheckpoint(folder);
-    assert.deepEqual(spec.tiling, { tileSize: 112, minTiles: 1, maxTiles: 6, useThumbnail: false, isDynamic: false, tokensPerTile: 16 });
+    assert.deepEqual(spec.tiling, {
+      tileSize: 112,
+      minTiles: 1,
+      maxTiles: 6,
+      useThumbnail: false,
+      isDynamic: false,
+      tokensPerTile: 16,
+    });
     assert.equal(spec.vision?.normType, 'rms');
     assert.equal(spec.text.vocabSize, 373);
     assert.equal(spec.text.maxPositionEmbeddings, 32_768);
@@ -256,13 +472,20 @@ describe('configurations that say the same in other words', () => {
     const folder = await copyOf('tiny-hf-layout');
     const plain = await readCheckpoint(folder);
     const rename_ = (name: string): string =>
-      name.startsWith('model.language_model.') ? name.replace('model.language_model.', 'language_model.model.')
-      : name === 'lm_head.weight' ? 'language_model.lm_head.weight'
-      : name.replace(/^model\./, '');
-    await editHeader(folder, (header) => Object.fromEntries(Object.entries(header).map(([name, entry]) => [rename_(name), entry])));
+      name.startsWith('model.language_model.')
+        ? name.replace('model.language_model.', 'language_model.model.')
+        : name === 'lm_head.weight'
+          ? 'language_model.lm_head.weight'
+          : name.replace(/^model\./, '');
+    await editHeader(folder, (header) =>
+      Object.fromEntries(Object.entries(header).map(([name, entry]) => [rename_(name), entry])),
+    );
     const older = await readCheckpoint(folder);
     assert.deepEqual([...older.tensors.keys()].sort(), [...plain.tensors.keys()].sort());
-    assert.equal(older.tensors.get('model.vision_tower.embeddings.cls_token')?.name, 'vision_tower.embeddings.cls_token');
+    assert.equal(
+      older.tensors.get('model.vision_tower.embeddings.cls_token')?.name,
+      'vision_tower.embeddings.cls_token',
+    );
   });
 
   it('ties a text model by its configuration, whether the head is there or not', async () => {

@@ -5,10 +5,20 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { readCheckpoint } from '../../../../coordinator/checkpoint/checkpoint.js';
 import { knownCheckpoint, syntheticTensors } from '../../../../coordinator/checkpoint/known-models.js';
-import type { Checkpoint, ModelSpec, TextSpec, VisionSpec } from '../../../../coordinator/checkpoint/model-spec.js';
+import type {
+  Checkpoint,
+  ModelSpec,
+  TextSpec,
+  VisionSpec,
+} from '../../../../coordinator/checkpoint/model-spec.js';
 import { findObstacle } from '../../../../coordinator/sharding/layout.js';
 import { makeShardPlan } from '../../../../coordinator/sharding/make-shard-plan.js';
-import type { RankPlan, ShardPlan, TensorPart, TensorRole } from '../../../../coordinator/sharding/shard-plan.js';
+import type {
+  RankPlan,
+  ShardPlan,
+  TensorPart,
+  TensorRole,
+} from '../../../../coordinator/sharding/shard-plan.js';
 import { repoRoot } from '../../../support/paths.js';
 import { checkPlan } from './plan-invariants.js';
 
@@ -18,7 +28,11 @@ function known(name: string): Checkpoint {
   return checkpoint;
 }
 
-function plan(name: string, worldSize: number, visionParallel: 'auto' | 'tensor' | 'data' = 'auto'): ShardPlan {
+function plan(
+  name: string,
+  worldSize: number,
+  visionParallel: 'auto' | 'tensor' | 'data' = 'auto',
+): ShardPlan {
   return makeShardPlan(known(name), { worldSize, visionParallel });
 }
 
@@ -26,39 +40,92 @@ const layouts = (made: ShardPlan) => made.ranks.map((rank) => rank.layout);
 
 describe('shard plan by example', () => {
   it('deals 25 vision heads, 40 query heads and MLP blocks as evenly as whole units allow', () => {
-    assert.deepEqual(layouts(plan('skywork-r1v3-38b', 4)).map((l) => l.visionNumHeads), [7, 6, 6, 6]);
-    assert.deepEqual(layouts(plan('skywork-r1v3-38b', 8)).map((l) => l.visionNumHeads), [4, 3, 3, 3, 3, 3, 3, 3]);
-    assert.deepEqual(layouts(plan('skywork-r1v3-38b', 3)).map((l) => l.numQHeads), [14, 13, 13]);
-    assert.deepEqual(layouts(plan('skywork-r1v3-38b', 8)).map((l) => l.intermediateSize), Array(8).fill(3456));
+    assert.deepEqual(
+      layouts(plan('skywork-r1v3-38b', 4)).map((l) => l.visionNumHeads),
+      [7, 6, 6, 6],
+    );
+    assert.deepEqual(
+      layouts(plan('skywork-r1v3-38b', 8)).map((l) => l.visionNumHeads),
+      [4, 3, 3, 3, 3, 3, 3, 3],
+    );
+    assert.deepEqual(
+      layouts(plan('skywork-r1v3-38b', 3)).map((l) => l.numQHeads),
+      [14, 13, 13],
+    );
+    assert.deepEqual(
+      layouts(plan('skywork-r1v3-38b', 8)).map((l) => l.intermediateSize),
+      Array(8).fill(3456),
+    );
     // 27648 columns are 3456 blocks of 8: 692 + 4 x 691.
-    assert.deepEqual(layouts(plan('skywork-r1v3-38b', 5)).map((l) => l.intermediateSize), [5536, 5528, 5528, 5528, 5528]);
+    assert.deepEqual(
+      layouts(plan('skywork-r1v3-38b', 5)).map((l) => l.intermediateSize),
+      [5536, 5528, 5528, 5528, 5528],
+    );
   });
 
   it('gives a rank every KV head that its query heads use', () => {
     const three = layouts(plan('skywork-r1v3-38b', 3));
-    assert.deepEqual(three.map((l) => [l.kvHeadStart, l.numKvHeads]), [[0, 3], [2, 4], [5, 3]]);
+    assert.deepEqual(
+      three.map((l) => [l.kvHeadStart, l.numKvHeads]),
+      [
+        [0, 3],
+        [2, 4],
+        [5, 3],
+      ],
+    );
     assert.deepEqual(three[1]?.qToKv, [0, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 3, 3]);
     // 14 query heads, 7 to a KV head: over 8 ranks the KV heads are replicated, over 4 heads 4-7 straddle them.
-    assert.deepEqual(layouts(plan('qwen2.5-0.5b', 8)).map((l) => l.kvHeadStart), [0, 0, 0, 0, 1, 1, 1, 1]);
-    assert.deepEqual(layouts(plan('qwen2.5-0.5b', 4)).map((l) => [l.kvHeadStart, l.numKvHeads]), [[0, 1], [0, 2], [1, 1], [1, 1]]);
+    assert.deepEqual(
+      layouts(plan('qwen2.5-0.5b', 8)).map((l) => l.kvHeadStart),
+      [0, 0, 0, 0, 1, 1, 1, 1],
+    );
+    assert.deepEqual(
+      layouts(plan('qwen2.5-0.5b', 4)).map((l) => [l.kvHeadStart, l.numKvHeads]),
+      [
+        [0, 1],
+        [0, 2],
+        [1, 1],
+        [1, 1],
+      ],
+    );
   });
 
   it('pads the vocabulary to equal rows and counts the valid ones', () => {
     const eight = layouts(plan('skywork-r1v3-38b', 8));
-    assert.deepEqual(eight.map((l) => l.vocabRows), Array(8).fill(18_960));
-    assert.deepEqual(eight.map((l) => l.vocabValidRows), [...Array<number>(7).fill(18_960), 18_954]);
-    assert.deepEqual(layouts(plan('skywork-r1v-38b', 8)).map((l) => l.vocabRows), Array(8).fill(19_008));
-    assert.deepEqual(layouts(plan('qwen2.5-0.5b', 8)).map((l) => l.vocabRows), Array(8).fill(18_992));
+    assert.deepEqual(
+      eight.map((l) => l.vocabRows),
+      Array(8).fill(18_960),
+    );
+    assert.deepEqual(
+      eight.map((l) => l.vocabValidRows),
+      [...Array<number>(7).fill(18_960), 18_954],
+    );
+    assert.deepEqual(
+      layouts(plan('skywork-r1v-38b', 8)).map((l) => l.vocabRows),
+      Array(8).fill(19_008),
+    );
+    assert.deepEqual(
+      layouts(plan('qwen2.5-0.5b', 8)).map((l) => l.vocabRows),
+      Array(8).fill(18_992),
+    );
   });
 
   it('plans odd world sizes and refuses 41, naming what does not fit and the sizes that do', () => {
-    for (const worldSize of [3, 5, 6, 7]) assert.equal(plan('skywork-r1v3-38b', worldSize).ranks.length, worldSize);
+    for (const worldSize of [3, 5, 6, 7])
+      assert.equal(plan('skywork-r1v3-38b', worldSize).ranks.length, worldSize);
     assert.throws(() => plan('skywork-r1v3-38b', 41), {
       code: 'INVALID_REQUEST',
-      message: 'tensor-parallel size 41 does not fit skywork-r1v3-38b: 40 query heads do not give each of 41 ranks one; sizes that fit: 1-40',
+      message:
+        'tensor-parallel size 41 does not fit skywork-r1v3-38b: 40 query heads do not give each of 41 ranks one; sizes that fit: 1-40',
     });
-    assert.throws(() => plan('skywork-r1v3-38b', 26, 'tensor'), { message: /25 vision heads do not give each of 26 ranks one; sizes that fit: 1-25$/ });
-    for (const bad of [0, -1, 1.5, 65, Number.NaN]) assert.throws(() => plan('skywork-r1v3-38b', bad), { code: 'INVALID_REQUEST', message: /from 1 to 64/ });
+    assert.throws(() => plan('skywork-r1v3-38b', 26, 'tensor'), {
+      message: /25 vision heads do not give each of 26 ranks one; sizes that fit: 1-25$/,
+    });
+    for (const bad of [0, -1, 1.5, 65, Number.NaN])
+      assert.throws(() => plan('skywork-r1v3-38b', bad), {
+        code: 'INVALID_REQUEST',
+        message: /from 1 to 64/,
+      });
   });
 
   it('chooses how the tower is held', () => {
@@ -67,13 +134,19 @@ describe('shard plan by example', () => {
     assert.equal(plan('internvl3-1b', 2).visionParallel, 'data');
     assert.equal(plan('internvl3-1b', 2, 'tensor').visionParallel, 'tensor');
     const whole = layouts(plan('skywork-r1v3-38b', 4, 'data'))[3];
-    assert.deepEqual([whole?.visionNumHeads, whole?.visionIntermediateSize, whole?.projectorSize, whole?.projectorStart], [25, 12_800, 5120, 0]);
+    assert.deepEqual(
+      [whole?.visionNumHeads, whole?.visionIntermediateSize, whole?.projectorSize, whole?.projectorStart],
+      [25, 12_800, 5120, 0],
+    );
   });
 
   it('begins AWQ row slices inside a group where it must, with the scales and zeros of every group touched', () => {
     const made = plan('skywork-r1v3-38b-awq', 5);
     const down = (rank: number, part: TensorPart) => find(made.ranks[rank], 'down', part, 0);
-    assert.deepEqual([0, 1, 2].map((rank) => down(rank, 'awq-qweight').rows), [5536, 5528, 5528]);
+    assert.deepEqual(
+      [0, 1, 2].map((rank) => down(rank, 'awq-qweight').rows),
+      [5536, 5528, 5528],
+    );
     // Rank 1 begins at row 5536 = 43 x 128 + 32 and ends at 11064 = 86 x 128 + 56: groups 43 to 86.
     assert.equal(down(1, 'awq-qweight').awqGroupOffset, 32);
     assert.deepEqual([down(1, 'awq-scales').rows, down(1, 'awq-scales').cols], [44, 5120]);
@@ -84,17 +157,35 @@ describe('shard plan by example', () => {
 
   it('refuses AWQ heads that do not end at a packed word', () => {
     const spec = known('skywork-r1v3-38b-awq').spec;
-    const text = { ...spec.text, headDim: 4, numHeads: 8, numKvHeads: 4, hiddenSize: 128, awqGroupSize: 32, numLayers: 1 };
-    const checkpoint = synthetic({ ...spec, text, vision: null, tiling: null, layout: 'qwen2', name: 'narrow' });
+    const text = {
+      ...spec.text,
+      headDim: 4,
+      numHeads: 8,
+      numKvHeads: 4,
+      hiddenSize: 128,
+      awqGroupSize: 32,
+      numLayers: 1,
+    };
+    const checkpoint = synthetic({
+      ...spec,
+      text,
+      vision: null,
+      tiling: null,
+      layout: 'qwen2',
+      name: 'narrow',
+    });
     assert.throws(() => makeShardPlan(checkpoint, { worldSize: 4, visionParallel: 'auto' }), {
-      message: /KV heads 0 to 0 of 4 columns each do not begin and end at a packed AWQ word \(8 columns\); sizes that fit: 1-2$/,
+      message:
+        /KV heads 0 to 0 of 4 columns each do not begin and end at a packed AWQ word \(8 columns\); sizes that fit: 1-2$/,
     });
     makeShardPlan(checkpoint, { worldSize: 2, visionParallel: 'auto' });
   });
 });
 
 function find(rank: RankPlan | undefined, role: TensorRole, part: TensorPart, layer: number) {
-  const tensor = rank?.tensors.find((candidate) => candidate.role === role && candidate.part === part && candidate.layer === layer);
+  const tensor = rank?.tensors.find(
+    (candidate) => candidate.role === role && candidate.part === part && candidate.layer === layer,
+  );
   assert.ok(tensor !== undefined, `${role} ${part} ${layer}`);
   return tensor;
 }
@@ -137,7 +228,8 @@ describe('shard plan by property', () => {
         ropeTheta: 1e6,
         maxPositionEmbeddings: 64,
         tieWordEmbeddings: c.isTied,
-        awqGroupSize: c.isAwq && (heads * c.headDim) % group === 0 && (c.kvHeads * c.headDim) % 8 === 0 ? group : 0,
+        awqGroupSize:
+          c.isAwq && (heads * c.headDim) % group === 0 && (c.kvHeads * c.headDim) % 8 === 0 ? group : 0,
       };
       const vision: VisionSpec = {
         hiddenSize: c.visionHeads * c.visionHeadDim,
@@ -159,7 +251,14 @@ describe('shard plan by property', () => {
         pixelStd: [1, 1, 1],
       };
       const hasVision = c.layout !== 'qwen2';
-      const tiling = { tileSize: 8, minTiles: 1, maxTiles: 2, useThumbnail: true, isDynamic: true, tokensPerTile: 4 };
+      const tiling = {
+        tileSize: 8,
+        minTiles: 1,
+        maxTiles: 2,
+        useThumbnail: true,
+        isDynamic: true,
+        tokensPerTile: 4,
+      };
       return {
         name: 'random',
         architecture: 'random',
@@ -176,26 +275,34 @@ describe('shard plan by property', () => {
     let refused = 0;
     let awq = 0;
     fc.assert(
-      fc.property(arbitrarySpec, fc.integer({ min: 1, max: 8 }), fc.constantFrom('auto' as const, 'tensor' as const, 'data' as const), (spec, worldSize, visionParallel) => {
-        const checkpoint = synthetic(spec);
-        let made: ShardPlan;
-        try {
-          made = makeShardPlan(checkpoint, { worldSize, visionParallel });
-        } catch (error) {
-          refused++;
-          const mode = visionParallel === 'tensor' ? 'tensor' : 'data';
-          assert.notEqual(findObstacle(spec, worldSize, mode), null);
-          assert.match((error as Error).message, /does not fit random: .*; sizes that fit: 1(\b|-)/);
-          return;
-        }
-        planned++;
-        if (spec.text.awqGroupSize > 0 && worldSize > 1) awq++;
-        checkPlan(checkpoint, made);
-      }),
+      fc.property(
+        arbitrarySpec,
+        fc.integer({ min: 1, max: 8 }),
+        fc.constantFrom('auto' as const, 'tensor' as const, 'data' as const),
+        (spec, worldSize, visionParallel) => {
+          const checkpoint = synthetic(spec);
+          let made: ShardPlan;
+          try {
+            made = makeShardPlan(checkpoint, { worldSize, visionParallel });
+          } catch (error) {
+            refused++;
+            const mode = visionParallel === 'tensor' ? 'tensor' : 'data';
+            assert.notEqual(findObstacle(spec, worldSize, mode), null);
+            assert.match((error as Error).message, /does not fit random: .*; sizes that fit: 1(\b|-)/);
+            return;
+          }
+          planned++;
+          if (spec.text.awqGroupSize > 0 && worldSize > 1) awq++;
+          checkPlan(checkpoint, made);
+        },
+      ),
       { numRuns: 400 },
     );
     // The generator must reach both outcomes, and AWQ splits, for the property to mean anything.
-    assert.ok(planned > 100 && refused > 10 && awq > 10, `${planned} planned, ${refused} refused, ${awq} AWQ`);
+    assert.ok(
+      planned > 100 && refused > 10 && awq > 10,
+      `${planned} planned, ${refused} refused, ${awq} AWQ`,
+    );
   });
 });
 
@@ -213,7 +320,9 @@ describe('slices executed over the golden files', () => {
         ...rowsOf(`${base}v_proj.weight`, kvHeadStart * 16, (kvHeadStart + numKvHeads) * 16),
       ];
       assert.deepEqual(execute(rank, 'qkv', 'weight', 1, read), expected);
-      const columns = read(`${base}o_proj.weight`).map((row) => row.slice(qHeadStart * 16, (qHeadStart + numQHeads) * 16));
+      const columns = read(`${base}o_proj.weight`).map((row) =>
+        row.slice(qHeadStart * 16, (qHeadStart + numQHeads) * 16),
+      );
       assert.deepEqual(execute(rank, 'o-proj', 'weight', 1, read), columns);
     }
   });
@@ -268,13 +377,21 @@ async function openGolden(folder: string) {
     const width = tensor.dataType === 'float16' || tensor.dataType === 'bfloat16' ? 2 : 4;
     const at = (row: number, col: number): number => tensor.dataOffset + (row * cols + col) * width;
     return Array.from({ length: rows }, (_, row) =>
-      Array.from({ length: cols }, (_unused, col) => (width === 2 ? bytes.readUInt16LE(at(row, col)) : bytes.readUInt32LE(at(row, col)))),
+      Array.from({ length: cols }, (_unused, col) =>
+        width === 2 ? bytes.readUInt16LE(at(row, col)) : bytes.readUInt32LE(at(row, col)),
+      ),
     );
   };
   return { checkpoint, read };
 }
 
-function execute(rank: RankPlan | undefined, role: TensorRole, part: TensorPart, layer: number, read: (name: string) => number[][]): number[][] {
+function execute(
+  rank: RankPlan | undefined,
+  role: TensorRole,
+  part: TensorPart,
+  layer: number,
+  read: (name: string) => number[][],
+): number[][] {
   assert.ok(rank !== undefined);
   const tensor = find(rank, role, part, layer);
   const index = rank.tensors.indexOf(tensor);
@@ -284,7 +401,8 @@ function execute(rank: RankPlan | undefined, role: TensorRole, part: TensorPart,
     for (let row = slice.rowStart; row < slice.rowEnd; row++) {
       for (let col = slice.colStart; col < slice.colEnd; col++) {
         const target = rows[slice.destRow + row - slice.rowStart];
-        if (target !== undefined) target[slice.destCol + col - slice.colStart] = source[row]?.[col] ?? Number.NaN;
+        if (target !== undefined)
+          target[slice.destCol + col - slice.colStart] = source[row]?.[col] ?? Number.NaN;
       }
     }
   }
