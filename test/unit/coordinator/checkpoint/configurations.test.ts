@@ -1,221 +1,21 @@
-// Everything that can be wrong with a checkpoint folder: one error that names file, tensor or key, and what was expected.
+// config.json in all its spellings: what is refused, naming the key, and what reads as the same model.
 import assert from 'node:assert/strict';
-import { cp, mkdtemp, readFile, rename, rm, symlink, truncate, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { readCheckpoint } from '../../../../coordinator/checkpoint/checkpoint.js';
 import type { ErrorCode } from '../../../../common/errors.js';
-import { repoRoot } from '../../../support/paths.js';
-
-type Header = Record<string, { dtype: string; shape: number[]; data_offsets: [number, number] }>;
-type Json = Record<string, unknown>;
-
-let scratch: string;
-
-async function copyOf(folder: string): Promise<string> {
-  const target = join(scratch, folder);
-  await rm(target, { recursive: true, force: true });
-  await cp(join(repoRoot, 'test', 'golden', folder), target, {
-    recursive: true,
-    filter: (path) => !path.endsWith('.png'),
-  });
-  return target;
-}
-
-async function editConfig(folder: string, edit: (config: Json) => void, name = 'config.json'): Promise<void> {
-  const path = join(folder, name);
-  const config = JSON.parse(await readFile(path, 'utf8')) as Json;
-  edit(config);
-  await writeFile(path, JSON.stringify(config));
-}
-
-/** Rewrites the header and leaves the data as it is. */
-async function editHeader(
-  folder: string,
-  edit: (header: Header) => Header | string | void,
-  file = 'model.safetensors',
-): Promise<void> {
-  const path = join(folder, file);
-  const bytes = await readFile(path);
-  const length = Number(bytes.readBigUInt64LE(0));
-  const header = JSON.parse(bytes.subarray(8, 8 + length).toString()) as Header;
-  const edited = edit(header) ?? header;
-  const text = Buffer.from(typeof edited === 'string' ? edited : JSON.stringify(edited));
-  const prefix = Buffer.alloc(8);
-  prefix.writeBigUInt64LE(BigInt(text.length));
-  await writeFile(path, Buffer.concat([prefix, text, bytes.subarray(8 + length)]));
-}
-
-async function refuses(folder: string, code: ErrorCode, message: RegExp): Promise<void> {
-  await assert.rejects(readCheckpoint(folder), (error: { code?: string; message: string }) => {
-    assert.equal(error.code, code, error.message);
-    assert.match(error.message, message);
-    assert.ok(!error.message.includes('\n'), 'one line');
-    return true;
-  });
-}
-
-const object = (config: Json, key: string): Json => config[key] as Json;
-const GATE = 'language_model.model.layers.1.mlp.gate_proj.weight';
-
-before(async () => {
-  scratch = await mkdtemp(join(tmpdir(), 'skein-checkpoint-'));
-});
-after(() => rm(scratch, { recursive: true, force: true }));
-
-describe('corrupt safetensors files', () => {
-  it('names a missing tensor and its shape', async () => {
-    const folder = await copyOf('tiny-6b-vit');
-    await editHeader(folder, (header) => {
-      header['language_model.model.layers.1.mlp.other'] = header[GATE]!;
-      delete header[GATE];
-    });
-    await refuses(
-      folder,
-      'CORRUPT_WEIGHTS',
-      /model\.safetensors: tensor language_model\.model\.layers\.1\.mlp\.gate_proj\.weight is missing, expected float \[352, 128\]$/,
-    );
-  });
-
-  it('names an unexpected tensor', async () => {
-    const folder = await copyOf('tiny-6b-vit');
-    await editConfig(folder, (config) => (object(config, 'vision_config')['qk_normalization'] = false));
-    await refuses(
-      folder,
-      'CORRUPT_WEIGHTS',
-      /model\.safetensors: tensor vision_model\.encoder\.layers\.0\.attn\.k_norm\.weight \[80\] is not part of .*; 5 more/,
-    );
-  });
-
-  it('names a misshapen tensor with both shapes', async () => {
-    const folder = await copyOf('tiny-6b-vit');
-    await editHeader(folder, (header) => void (header[GATE]!.shape = [128, 352]));
-    await refuses(
-      folder,
-      'CORRUPT_WEIGHTS',
-      /gate_proj\.weight has shape \[128, 352\], expected \[352, 128\]$/,
-    );
-  });
-
-  it('names a wrong type', async () => {
-    const folder = await copyOf('tiny-6b-vit');
-    await editHeader(folder, (header) => void (header[GATE]!.dtype = 'I32'));
-    await refuses(folder, 'CORRUPT_WEIGHTS', /gate_proj\.weight has dtype I32, expected F32, BF16, F16$/);
-    await editHeader(folder, (header) => void (header[GATE]!.dtype = 'F99'));
-    await refuses(folder, 'CORRUPT_WEIGHTS', /gate_proj\.weight: dtype "F99" is unknown/);
-  });
-
-  it('refuses truncated files, wherever they end', async () => {
-    for (const [size, message] of [
-      [0, /is truncated: 0 bytes/],
-      [7, /is truncated: 7 bytes/],
-      [5000, /its header has \d+ bytes, the file 5000/],
-      [3_000_000, /is truncated: tensor .* ends at byte/],
-    ] as const) {
-      const folder = await copyOf('tiny-6b-vit');
-      await truncate(join(folder, 'model.safetensors'), size);
-      await refuses(folder, 'CORRUPT_WEIGHTS', message);
-    }
-  });
-
-  it('refuses headers that are too long, not JSON, not objects, or name a tensor twice', async () => {
-    const folder = await copyOf('tiny-text');
-    await editHeader(folder, () => '[1]');
-    await refuses(folder, 'CORRUPT_WEIGHTS', /a header that is not an object/);
-    await editHeader(folder, () => '{"a": }').catch(() => undefined);
-    await refuses(folder, 'CORRUPT_WEIGHTS', /header that is not valid JSON/);
-    await writeFile(join(folder, 'model.safetensors'), Buffer.alloc(64, 0xff));
-    await refuses(folder, 'CORRUPT_WEIGHTS', /header of 18446744073709551615 bytes, the limit is/);
-    const twice = await copyOf('tiny-text');
-    await editHeader(twice, (header) =>
-      JSON.stringify(header).replace(
-        /\}$/,
-        `,"model.norm.weight":${JSON.stringify(header['model.norm.weight'])}}`,
-      ),
-    );
-    await refuses(twice, 'CORRUPT_WEIGHTS', /names tensor model\.norm\.weight twice/);
-  });
-
-  it('refuses offsets that overlap, leave gaps, contradict the shape, or are no numbers', async () => {
-    const overlap = await copyOf('tiny-6b-vit');
-    await editHeader(overlap, (header) => void (header[GATE]!.data_offsets = [0, 352 * 128 * 4]));
-    await refuses(overlap, 'CORRUPT_WEIGHTS', /overlaps|unused between/);
-    const gap = await copyOf('tiny-6b-vit');
-    await editHeader(gap, (header) => void delete header[GATE]);
-    await refuses(gap, 'CORRUPT_WEIGHTS', /leaves 180224 bytes unused between/);
-    const short = await copyOf('tiny-6b-vit');
-    await editHeader(short, (header) => void (header[GATE]!.data_offsets[1] -= 4));
-    await refuses(short, 'CORRUPT_WEIGHTS', /F32 \[352, 128\] takes 180224 bytes, data_offsets span 180220/);
-    const wild = await copyOf('tiny-6b-vit');
-    await editHeader(wild, (header) => void (header[GATE]!.data_offsets = [-4, 1e300]));
-    await refuses(wild, 'CORRUPT_WEIGHTS', /data_offsets must be \[begin, end\]/);
-    await editHeader(wild, (header) => void (header[GATE]!.shape = [-1, 128]));
-    await refuses(wild, 'CORRUPT_WEIGHTS', /shape must be a list of at most 8 sizes/);
-    const long = await copyOf('tiny-text');
-    await writeFile(
-      join(long, 'model.safetensors'),
-      Buffer.concat([await readFile(join(long, 'model.safetensors')), Buffer.alloc(5)]),
-    );
-    await refuses(long, 'CORRUPT_WEIGHTS', /has 5 bytes after its last tensor/);
-  });
-
-  it('checks the index against the files, and keeps it inside the folder', async () => {
-    const indexName = 'model.safetensors.index.json';
-    const moved = await copyOf('tiny-bf16-sharded');
-    await editConfig(
-      moved,
-      (index) =>
-        (object(index, 'weight_map')['language_model.lm_head.weight'] = 'model-00002-of-00003.safetensors'),
-      indexName,
-    );
-    await refuses(
-      moved,
-      'CORRUPT_WEIGHTS',
-      /00001-of-00003\.safetensors: tensor language_model\.lm_head\.weight is here, but .* says model-00002/,
-    );
-    const gone = await copyOf('tiny-bf16-sharded');
-    await rm(join(gone, 'model-00003-of-00003.safetensors'));
-    await refuses(gone, 'CORRUPT_WEIGHTS', /model-00003-of-00003\.safetensors: cannot be opened \(ENOENT\)/);
-    const outside = await copyOf('tiny-bf16-sharded');
-    await editConfig(
-      outside,
-      (index) => (object(index, 'weight_map')['language_model.lm_head.weight'] = '../../etc/passwd'),
-      indexName,
-    );
-    await refuses(
-      outside,
-      'CORRUPT_WEIGHTS',
-      /"\.\.\/\.\.\/etc\/passwd", expected the name of a file in the same folder/,
-    );
-    const absent = await copyOf('tiny-bf16-sharded');
-    await editConfig(
-      absent,
-      (index) => (object(index, 'weight_map')['extra'] = 'model-00001-of-00003.safetensors'),
-      indexName,
-    );
-    await refuses(
-      absent,
-      'CORRUPT_WEIGHTS',
-      /tensor extra is missing, model\.safetensors\.index\.json says it is here/,
-    );
-    const noIndex = await copyOf('tiny-bf16-sharded');
-    await rm(join(noIndex, indexName));
-    await refuses(
-      noIndex,
-      'CORRUPT_WEIGHTS',
-      /expected model\.safetensors or .* \(found 3 other safetensors files/,
-    );
-  });
-
-  it('follows links to readable files', async () => {
-    const folder = await copyOf('tiny-text');
-    await rename(join(folder, 'model.safetensors'), join(scratch, 'elsewhere.bin'));
-    await symlink(join(scratch, 'elsewhere.bin'), join(folder, 'model.safetensors'));
-    assert.equal((await readCheckpoint(folder)).spec.text.vocabSize, 373);
-  });
-});
+import { readCheckpoint } from '../../../../coordinator/checkpoint/checkpoint.js';
+import {
+  copyOf,
+  editConfig,
+  editHeader,
+  object,
+  refuses,
+  useScratchFolder,
+  type Json,
+} from './checkpoint-copies.js';
 
 describe('configurations that Skein refuses', () => {
+  const scratch = useScratchFolder();
   const cases: readonly [string, string, (config: Json) => void, ErrorCode, RegExp][] = [
     [
       'an unknown architecture',
@@ -367,7 +167,7 @@ describe('configurations that Skein refuses', () => {
   }
 
   it('refuses what is no checkpoint at all', async () => {
-    await refuses(join(scratch, 'nothing-here'), 'MODEL_NOT_FOUND', /not a folder/);
+    await refuses(join(scratch(), 'nothing-here'), 'MODEL_NOT_FOUND', /not a folder/);
     const folder = await copyOf('tiny-text');
     await writeFile(join(folder, 'config.json'), '{"hidden_size": ');
     await refuses(folder, 'CORRUPT_WEIGHTS', /config\.json: not valid JSON/);
@@ -389,6 +189,8 @@ describe('configurations that Skein refuses', () => {
 });
 
 describe('configurations that say the same in other words', () => {
+  useScratchFolder();
+
   it('reads both rope spellings, and dynamic scaling as plain theta', async () => {
     const folder = await copyOf('tiny-text');
     for (const rope of [
