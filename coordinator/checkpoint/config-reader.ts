@@ -87,7 +87,7 @@ export class ConfigReader {
     const value = this.values[key];
     if (!Array.isArray(value)) return this.dimension(key, fallback);
     if (value.length !== 2 || value[0] !== value[1]) throw this.unsupported(key, 'a square size, [n, n]');
-    return new ConfigReader({ [key]: value[0] }, this.where).dimension(key, fallback);
+    return new ConfigReader({ [key]: value[0] as unknown }, this.where).dimension(key, fallback);
   }
 
   /** A token id, a list of them, or nothing. */

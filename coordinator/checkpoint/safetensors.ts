@@ -184,14 +184,14 @@ function parseEntry(path: string, name: string, entry: unknown, dataStart: numbe
   ) {
     throw corrupt(path, `${where}: data_offsets must be [begin, end]`);
   }
-  const sizeBytes = (shape as number[]).reduce((product, size) => product * size, DTYPE_BYTES[dtype] ?? 0);
+  const sizeBytes = shape.reduce((product, size) => product * size, DTYPE_BYTES[dtype] ?? 0);
   if (offsets[1] - offsets[0] !== sizeBytes) {
     throw corrupt(
       path,
       `${where}: ${dtype} [${shape.join(', ')}] takes ${sizeBytes} bytes, data_offsets span ${offsets[1] - offsets[0]}`,
     );
   }
-  return { name, dtype, shape: shape as number[], dataOffset: dataStart + offsets[0], sizeBytes };
+  return { name, dtype, shape: shape, dataOffset: dataStart + offsets[0], sizeBytes };
 }
 
 /** Tensors follow each other without gap or overlap and end where the file ends, as the format demands. */

@@ -4,7 +4,6 @@ import { AppError } from '../../common/errors.js';
 const MAX_NAME_CHARS = 512;
 
 export function checkTensorName(name: string, path: string): void {
-  // eslint-disable-next-line no-control-regex
   if (
     name.length >= 1 &&
     name.length <= MAX_NAME_CHARS &&

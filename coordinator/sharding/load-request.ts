@@ -117,10 +117,9 @@ function makeContent(
   rankPlan: RankPlan,
   options: LoadOptions,
 ): Omit<LoadRequest, 'planHash'> {
-  const { tieWordEmbeddings: _, ...text } = plan.spec.text;
   return {
     ...options,
-    text,
+    text: textMessage(plan.spec.text),
     vision: plan.spec.vision === null ? null : visionMessage(plan.spec.vision),
     layout: layoutMessage(rankPlan.layout),
     files: options.dummyWeights ? [] : plan.files.map(({ path, sizeBytes }) => ({ path, sizeBytes })),
@@ -136,6 +135,13 @@ function makeContent(
       : rankPlan.slices.map((slice) => ({ ...slice, dataType: DATA_TYPE_NAMES[slice.dataType] })),
     computeType: DATA_TYPE_NAMES[options.computeType],
   };
+}
+
+/** The tie shows in the tensors, not in the dimensions. */
+function textMessage(text: ModelSpec['text']): ProtoTextSpec {
+  const message: ProtoTextSpec & { tieWordEmbeddings?: boolean } = { ...text };
+  delete message.tieWordEmbeddings;
+  return message;
 }
 
 function visionMessage(vision: VisionSpec): ProtoVisionSpec {

@@ -87,8 +87,9 @@ function readVisionSpec(
     pixelMean: preprocessor?.numberTriple('image_mean', PIXEL_MEAN) ?? PIXEL_MEAN,
     pixelStd: preprocessor?.numberTriple('image_std', PIXEL_STD) ?? PIXEL_STD,
   };
-  if (spec.pixelStd.some((value) => value <= 0))
-    throw preprocessor?.invalid('image_std', 'three numbers above 0');
+  if (preprocessor !== null && spec.pixelStd.some((value) => value <= 0)) {
+    throw preprocessor.invalid('image_std', 'three numbers above 0');
+  }
   checkVisionSpec(vision, spec);
   return { spec, storedLayers };
 }

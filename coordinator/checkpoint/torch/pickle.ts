@@ -10,43 +10,44 @@ const MAX_OPCODES = 16_000_000;
 const MAX_STACK = 1_000_000;
 const MAX_MEMO = 1_000_000;
 
-const enum Op {
-  Mark = 0x28,
-  EmptyTuple = 0x29,
-  Stop = 0x2e,
-  BinFloat = 0x47,
-  BinInt = 0x4a,
-  BinInt1 = 0x4b,
-  BinInt2 = 0x4d,
-  None = 0x4e,
-  BinPersId = 0x51,
-  Reduce = 0x52,
-  BinUnicode = 0x58,
-  EmptyList = 0x5d,
-  Append = 0x61,
-  Build = 0x62,
-  Global = 0x63,
-  Appends = 0x65,
-  BinGet = 0x68,
-  LongBinGet = 0x6a,
-  BinPut = 0x71,
-  LongBinPut = 0x72,
-  SetItem = 0x73,
-  Tuple = 0x74,
-  SetItems = 0x75,
-  EmptyDict = 0x7d,
-  Proto = 0x80,
-  Tuple1 = 0x85,
-  Tuple2 = 0x86,
-  Tuple3 = 0x87,
-  NewTrue = 0x88,
-  NewFalse = 0x89,
-  Long1 = 0x8a,
-  ShortBinUnicode = 0x8c,
-  StackGlobal = 0x93,
-  Memoize = 0x94,
-  Frame = 0x95,
-}
+/** https://docs.python.org/3/library/pickletools.html; the values are those of the pickle format. */
+const OP = {
+  Mark: 0x28,
+  EmptyTuple: 0x29,
+  Stop: 0x2e,
+  BinFloat: 0x47,
+  BinInt: 0x4a,
+  BinInt1: 0x4b,
+  BinInt2: 0x4d,
+  None: 0x4e,
+  BinPersId: 0x51,
+  Reduce: 0x52,
+  BinUnicode: 0x58,
+  EmptyList: 0x5d,
+  Append: 0x61,
+  Build: 0x62,
+  Global: 0x63,
+  Appends: 0x65,
+  BinGet: 0x68,
+  LongBinGet: 0x6a,
+  BinPut: 0x71,
+  LongBinPut: 0x72,
+  SetItem: 0x73,
+  Tuple: 0x74,
+  SetItems: 0x75,
+  EmptyDict: 0x7d,
+  Proto: 0x80,
+  Tuple1: 0x85,
+  Tuple2: 0x86,
+  Tuple3: 0x87,
+  NewTrue: 0x88,
+  NewFalse: 0x89,
+  Long1: 0x8a,
+  ShortBinUnicode: 0x8c,
+  StackGlobal: 0x93,
+  Memoize: 0x94,
+  Frame: 0x95,
+} as const;
 
 /** The value that the pickle ends with. `where` names the file in errors. */
 export function readPickle(bytes: Buffer, where: string): PickleValue {
@@ -68,7 +69,7 @@ class PickleMachine {
   run(): PickleValue {
     for (let count = 0; count < MAX_OPCODES; count++) {
       const opcode = this.reader.uint8();
-      if (opcode === Op.Stop) {
+      if (opcode === OP.Stop) {
         const value = this.pop();
         if (this.stack.length > 0) throw this.corrupt(`ends with ${this.stack.length} values left over`);
         return value;
@@ -83,36 +84,36 @@ class PickleMachine {
   private runScalar(opcode: number): boolean {
     const { reader } = this;
     switch (opcode) {
-      case Op.Proto: {
+      case OP.Proto: {
         const protocol = reader.uint8();
         if (protocol < 2 || protocol > 5)
           throw this.corrupt(`uses pickle protocol ${protocol}, expected 2 to 5`);
         return true;
       }
-      case Op.Frame:
+      case OP.Frame:
         reader.uint64();
         return true;
-      case Op.None:
+      case OP.None:
         return this.push(null);
-      case Op.NewTrue:
+      case OP.NewTrue:
         return this.push(true);
-      case Op.NewFalse:
+      case OP.NewFalse:
         return this.push(false);
-      case Op.BinInt:
+      case OP.BinInt:
         return this.push(reader.int32());
-      case Op.BinInt1:
+      case OP.BinInt1:
         return this.push(reader.uint8());
-      case Op.BinInt2:
+      case OP.BinInt2:
         return this.push(reader.uint16());
-      case Op.Long1:
+      case OP.Long1:
         return this.push(reader.signedInteger(reader.uint8()));
-      case Op.BinFloat:
+      case OP.BinFloat:
         return this.push(reader.float64BigEndian());
-      case Op.BinUnicode:
+      case OP.BinUnicode:
         return this.push(reader.utf8(reader.uint32()));
-      case Op.ShortBinUnicode:
+      case OP.ShortBinUnicode:
         return this.push(reader.utf8(reader.uint8()));
-      case Op.Global:
+      case OP.Global:
         return this.push(this.global(reader.line(), reader.line()));
       default:
         return false;
@@ -121,28 +122,28 @@ class PickleMachine {
 
   private runContainer(opcode: number): boolean {
     switch (opcode) {
-      case Op.Mark:
+      case OP.Mark:
         return this.push(MARK);
-      case Op.EmptyDict:
+      case OP.EmptyDict:
         return this.push(new PickleDict());
-      case Op.EmptyList:
-      case Op.EmptyTuple:
+      case OP.EmptyList:
+      case OP.EmptyTuple:
         return this.push([]);
-      case Op.Tuple:
+      case OP.Tuple:
         return this.push(this.popToMark());
-      case Op.Tuple1:
+      case OP.Tuple1:
         return this.push([this.pop()]);
-      case Op.Tuple2:
+      case OP.Tuple2:
         return this.push(this.popMany(2));
-      case Op.Tuple3:
+      case OP.Tuple3:
         return this.push(this.popMany(3));
-      case Op.Append:
+      case OP.Append:
         return this.appendItems([this.pop()]);
-      case Op.Appends:
+      case OP.Appends:
         return this.appendItems(this.popToMark());
-      case Op.SetItem:
+      case OP.SetItem:
         return this.setItems(this.popMany(2));
-      case Op.SetItems:
+      case OP.SetItems:
         return this.setItems(this.popToMark());
       default:
         return this.runObject(opcode);
@@ -151,21 +152,21 @@ class PickleMachine {
 
   private runObject(opcode: number): boolean {
     switch (opcode) {
-      case Op.StackGlobal: {
+      case OP.StackGlobal: {
         const [module, name] = this.popMany(2);
         if (typeof module !== 'string' || typeof name !== 'string')
           throw this.corrupt('names a global with something other than strings');
         return this.push(this.global(module, name));
       }
-      case Op.Reduce: {
+      case OP.Reduce: {
         const [callee, args] = this.popMany(2);
         if (!(callee instanceof PickleGlobal) || !Array.isArray(args))
           throw this.corrupt('applies something that is not a known global');
         return this.push(applyGlobal(callee, args, this.where));
       }
-      case Op.Build:
+      case OP.Build:
         return this.build();
-      case Op.BinPersId:
+      case OP.BinPersId:
         return this.push(this.storage(this.pop()));
       default:
         return false;
@@ -175,15 +176,15 @@ class PickleMachine {
   private runMemo(opcode: number): boolean {
     const { reader } = this;
     switch (opcode) {
-      case Op.BinPut:
+      case OP.BinPut:
         return this.remember(reader.uint8());
-      case Op.LongBinPut:
+      case OP.LongBinPut:
         return this.remember(reader.uint32());
-      case Op.Memoize:
+      case OP.Memoize:
         return this.remember(this.memo.size);
-      case Op.BinGet:
+      case OP.BinGet:
         return this.recall(reader.uint8());
-      case Op.LongBinGet:
+      case OP.LongBinGet:
         return this.recall(reader.uint32());
       default:
         return false;
