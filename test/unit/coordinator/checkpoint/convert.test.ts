@@ -126,7 +126,7 @@ describe('conversion', () => {
           assert.ok(data.equals(float32(expected)));
         },
       ),
-      { numRuns: 40 },
+      { numRuns: 25 },
     );
   });
 
@@ -325,7 +325,7 @@ describe('archives that are broken', () => {
           );
         }
       }),
-      { numRuns: 300 },
+      { numRuns: 120 },
     );
   });
 
