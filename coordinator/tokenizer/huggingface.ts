@@ -16,7 +16,9 @@ export interface TemplateEnvironment {
 interface TemplateLibrary {
   readonly Template: new (source: string) => { readonly parsed: object };
   readonly Environment: new () => TemplateEnvironment;
-  readonly Interpreter: new (environment: TemplateEnvironment) => { run(program: object): { readonly value: unknown } };
+  readonly Interpreter: new (environment: TemplateEnvironment) => {
+    run(program: object): { readonly value: unknown };
+  };
 }
 
 interface TokenizerLibrary {

@@ -5,7 +5,7 @@ import { AppError } from '../../common/errors.js';
 import { MAX_QUEUED_PICTURE_BYTES, MAX_QUEUED_PICTURES, PICTURE_TIMEOUT_MS } from '../../common/limits.js';
 import type { PictureProcessor, PictureProcessorOptions, ProcessedPicture } from './picture.js';
 import type { PictureReply, PictureRequest } from './picture-worker.js';
-import { sniffPicture } from './sniff-picture.js';
+import { checkPictureBytes } from './sniff-picture.js';
 
 interface QueuedPicture extends PictureRequest {
   readonly resolve: (picture: ProcessedPicture) => void;
@@ -45,7 +45,7 @@ class PicturePool implements PictureProcessor {
   process(encoded: Uint8Array, label: string): Promise<ProcessedPicture> {
     return new Promise((resolve, reject) => {
       if (this.isClosed) throw closedError(label);
-      sniffPicture(encoded, label);
+      checkPictureBytes(encoded, label);
       if (
         this.queue.length >= MAX_QUEUED_PICTURES ||
         this.queuedBytes + encoded.length > MAX_QUEUED_PICTURE_BYTES
@@ -65,7 +65,10 @@ class PicturePool implements PictureProcessor {
     for (const picture of this.queue.splice(0)) picture.reject(closedError(picture.label));
     this.queuedBytes = 0;
     const threads = [...this.threads];
-    for (const thread of threads) this.release(thread)?.reject(closedError('the picture'));
+    for (const thread of threads) {
+      const picture = this.release(thread);
+      picture?.reject(closedError(picture.label));
+    }
     this.threads.clear();
     await Promise.all(threads.map((thread) => thread.worker.terminate()));
   }

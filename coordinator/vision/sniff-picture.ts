@@ -159,14 +159,19 @@ export function checkPictureSize(width: number, height: number, label: string): 
   }
 }
 
-/** Format and size of an encoded picture that is within every limit; INVALID_PICTURE otherwise. */
-export function sniffPicture(encoded: Uint8Array, label: string): PictureHeader {
+/** Costs nothing, so callers may do it before a picture is queued or copied. */
+export function checkPictureBytes(encoded: Uint8Array, label: string): void {
   if (encoded.length === 0) throw invalid(label, 'is empty (0 bytes)');
   if (encoded.length > MAX_PICTURE_BYTES) {
     throw invalid(label, `has ${encoded.length} bytes; at most ${MAX_PICTURE_BYTES} are accepted`, {
       limit: MAX_PICTURE_BYTES,
     });
   }
+}
+
+/** Format and size of an encoded picture that is within every limit; INVALID_PICTURE otherwise. */
+export function sniffPicture(encoded: Uint8Array, label: string): PictureHeader {
+  checkPictureBytes(encoded, label);
   const header = readHeader(Buffer.from(encoded.buffer, encoded.byteOffset, encoded.length), label);
   checkPictureSize(header.width, header.height, label);
   return header;
