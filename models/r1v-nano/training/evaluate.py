@@ -4,6 +4,7 @@ Owns models/r1v-nano/evaluation, examples and reference.json, and the loading of
 `python3 -m training.evaluate` scores the committed weights with torch on a CPU.
 """
 
+import hashlib
 import json
 import sys
 from collections import defaultdict
@@ -14,7 +15,7 @@ from safetensors.torch import load_file
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from draw import encode_png, paint as paint_one  # noqa: E402
+from draw import PALETTE, encode_png, paint as paint_one  # noqa: E402
 from training.network import KeyValueCache, Network, Shape  # noqa: E402
 from training.questions import PICTURE_TASKS, Sample, draw_sample, is_held_out  # noqa: E402
 from training.render import pack, paint, palette_pixels  # noqa: E402
@@ -180,8 +181,10 @@ def write_reference(samples: list, results: list, tokenizer: Tokenizer, image_to
     lines = []
     for index in indices:
         prompt = tokenizer.encode(prompt_text(samples[index].question, image_tokens))
-        entry = {'id': f'{index:03d}', 'prompt_token_ids': prompt, 'token_ids': results[index]['ids']}
-        lines.append(json.dumps({**entry, 'smallest_gap': round(results[index]['gap'], 4)}))
+        rgb = b''.join(bytes(PALETTE[value]) for value in paint_one(samples[index].picture))
+        entry = {'id': f'{index:03d}', 'tile_sha256': hashlib.sha256(rgb).hexdigest(), 'prompt_token_ids': prompt}
+        entry |= {'token_ids': results[index]['ids'], 'smallest_gap': round(results[index]['gap'], 4)}
+        lines.append(json.dumps(entry))
     (FOLDER / 'reference.json').write_text('[\n ' + ',\n '.join(lines) + '\n]\n')
 
 
