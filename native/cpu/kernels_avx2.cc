@@ -18,10 +18,13 @@
 #pragma GCC target("avx2,fma,f16c")
 namespace skein::cpu {
 namespace {
-#include "cpu/kernel_table.inc"
-#include "cpu/product_kernels.inc"
-#include "cpu/row_kernels.inc"
+// Each builds on those before it.
+// clang-format off
 #include "cpu/simd_avx2.inc"
+#include "cpu/row_kernels.inc"
+#include "cpu/product_kernels.inc"
+#include "cpu/kernel_table.inc"
+// clang-format on
 
 constexpr KernelTable kTable = MakeTable(InstructionClass::kAvx2);
 }  // namespace

@@ -14,10 +14,13 @@
 
 namespace skein::cpu {
 namespace {
-#include "cpu/kernel_table.inc"
-#include "cpu/product_kernels.inc"
-#include "cpu/row_kernels.inc"
+// Each builds on those before it.
+// clang-format off
 #include "cpu/simd_portable.inc"
+#include "cpu/row_kernels.inc"
+#include "cpu/product_kernels.inc"
+#include "cpu/kernel_table.inc"
+// clang-format on
 
 constexpr KernelTable kTable = MakeTable(InstructionClass::kPortable);
 }  // namespace
