@@ -13,6 +13,13 @@ export const MAX_PICTURE_BYTES = 32 * 1024 * 1024;
 export const MAX_PICTURE_PIXELS = 64 * 1024 * 1024;
 export const MAX_PICTURE_SIDE = 32_768;
 export const MAX_PICTURES_PER_REQUEST = 20;
+/** A progressive JPEG needs about ten; each costs a pass over all coefficients. */
+export const MAX_JPEG_SCANS = 100;
+/** Decoding and tiling of one picture; longer means a picture made to be slow. */
+export const PICTURE_TIMEOUT_MS = 30_000;
+/** Encoded bytes that wait for a decoder. */
+export const MAX_QUEUED_PICTURE_BYTES = 512 * 1024 * 1024;
+export const MAX_QUEUED_PICTURES = 1024;
 
 export const MAX_TOP_LOGPROBS = 20;
 export const MAX_STOP_STRINGS = 16;
@@ -21,6 +28,10 @@ export const MAX_LOGIT_BIAS_ENTRIES = 1024;
 export const MAX_STOP_TOKEN_IDS = 128;
 export const MAX_PROMPT_CHARS = 4 * 1024 * 1024;
 export const MAX_MESSAGES = 1024;
+/** tokenizer.json of the largest vocabularies has about 20 MiB. */
+export const MAX_TOKENIZER_FILE_BYTES = 64 * 1024 * 1024;
+export const MAX_CHAT_TEMPLATE_CHARS = 256 * 1024;
+export const CHAT_TEMPLATE_TIMEOUT_MS = 2_000;
 
 /** Safetensors headers beyond this are refused before they are read. */
 export const MAX_SAFETENSORS_HEADER_BYTES = 100 * 1024 * 1024;

@@ -1,0 +1,54 @@
+// Arrays of numbers as the packed little-endian bytes that cross the wire, and back. Always copies: a gRPC message's bytes
+// lie at any offset of a larger buffer, and a view would keep that buffer alive and alias it.
+import { endianness } from 'node:os';
+import { assert } from './assert.js';
+import { AppError } from './errors.js';
+
+// Typed arrays have the host's byte order; all platforms that Node and the engine support are little-endian.
+assert(endianness() === 'LE', 'packed arrays need a little-endian host');
+
+const BYTES_PER_ELEMENT = 4;
+
+type NumericArray = Uint32Array | Int32Array | Float32Array;
+
+export function packUint32(values: Uint32Array | readonly number[]): Buffer {
+  return packed(values instanceof Uint32Array ? values : Uint32Array.from(values));
+}
+
+export function packInt32(values: Int32Array | readonly number[]): Buffer {
+  return packed(values instanceof Int32Array ? values : Int32Array.from(values));
+}
+
+export function packFloat32(values: Float32Array | readonly number[]): Buffer {
+  return packed(values instanceof Float32Array ? values : Float32Array.from(values));
+}
+
+/** `field` is what the error names when the length is not a whole number of elements. */
+export function unpackUint32(bytes: Uint8Array, field: string): Uint32Array {
+  return new Uint32Array(wholeElements(bytes, field));
+}
+
+export function unpackInt32(bytes: Uint8Array, field: string): Int32Array {
+  return new Int32Array(wholeElements(bytes, field));
+}
+
+export function unpackFloat32(bytes: Uint8Array, field: string): Float32Array {
+  return new Float32Array(wholeElements(bytes, field));
+}
+
+function packed(values: NumericArray): Buffer {
+  return Buffer.from(new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
+}
+
+function wholeElements(bytes: Uint8Array, field: string): ArrayBuffer {
+  if (bytes.byteLength % BYTES_PER_ELEMENT !== 0) {
+    throw new AppError(
+      'INVALID_REQUEST',
+      `${field} has ${bytes.byteLength} bytes, which is no multiple of ${BYTES_PER_ELEMENT}`,
+      { details: { param: field } },
+    );
+  }
+  const copy = new ArrayBuffer(bytes.byteLength);
+  new Uint8Array(copy).set(bytes);
+  return copy;
+}

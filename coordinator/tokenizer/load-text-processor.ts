@@ -1,0 +1,149 @@
+// Reads a checkpoint's text files and puts the text processor together. All file access of the tokenizer is here.
+import { readFile, stat } from 'node:fs/promises';
+import path from 'node:path';
+import { AppError } from '../../common/errors.js';
+import { MAX_PROMPT_CHARS, MAX_TOKENIZER_FILE_BYTES } from '../../common/limits.js';
+import { ChatTemplate, fallbackTemplate, type TemplateTokens } from './chat-template.js';
+import { PromptEncoder, type ImageTokens } from './prompt-encoder.js';
+import { StreamingOutput } from './streaming-output.js';
+import type { LoadTextProcessorOptions, TextProcessor } from './text-processor.js';
+import { Tokenizer, toWellFormed } from './tokenizer.js';
+import type { Vocabulary } from './vocabulary.js';
+
+type JsonObject = Readonly<Record<string, unknown>>;
+
+/** Ends of turn that config files forget (InternVL3 names the wrong one, R1V3 none). By name: R1V uses these numbers for other tokens. */
+const STOP_TOKEN_NAMES = ['<|im_end|>', '<|endoftext|>', '<｜end▁of▁sentence｜>'];
+const NAMED_TOKENS = ['bos_token', 'eos_token', 'pad_token', 'unk_token'];
+
+/** Null where the file does not exist. Messages name the file, never the path. */
+async function readTextFile(folder: string, name: string): Promise<string | null> {
+  const file = path.join(folder, name);
+  try {
+    const { size } = await stat(file);
+    if (size > MAX_TOKENIZER_FILE_BYTES) {
+      throw new AppError('CORRUPT_WEIGHTS', `${name} has ${size} bytes; at most ${MAX_TOKENIZER_FILE_BYTES} are accepted`);
+    }
+    return await readFile(file, 'utf8');
+  } catch (error) {
+    if (error instanceof AppError) throw error;
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
+    throw new AppError('CORRUPT_WEIGHTS', `${name} cannot be read`, { cause: error });
+  }
+}
+
+async function readJsonObject(folder: string, name: string): Promise<JsonObject | null> {
+  const text = await readTextFile(folder, name);
+  if (text === null) return null;
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    throw new AppError('CORRUPT_WEIGHTS', `${name} is no valid JSON`, { cause: error });
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw new AppError('CORRUPT_WEIGHTS', `${name}: expected an object`);
+  }
+  return value as JsonObject;
+}
+
+/** A token in tokenizer_config.json is a string or an object with its content. */
+function tokenContent(value: unknown): string | null {
+  if (typeof value === 'string') return value;
+  const content = (value as { content?: unknown } | null | undefined)?.content;
+  return typeof content === 'string' ? content : null;
+}
+
+function templateTokens(config: JsonObject): TemplateTokens {
+  const tokens: Record<string, string> = {};
+  for (const name of NAMED_TOKENS) {
+    const content = tokenContent(config[name]);
+    if (content !== null) tokens[name] = content;
+  }
+  return tokens;
+}
+
+/** chat_template is one string, or a list of named ones of which "default" is meant. */
+function templateFromConfig(config: JsonObject | null): string | null {
+  const value = config?.['chat_template'];
+  if (typeof value === 'string') return value;
+  if (!Array.isArray(value)) return null;
+  const entries = value as { name?: unknown; template?: unknown }[];
+  const chosen = entries.find((entry) => entry?.name === 'default') ?? entries[0];
+  return typeof chosen?.template === 'string' ? chosen.template : null;
+}
+
+/** In the order of transformers: the file of its own first, then the tokenizer's configuration, then the old processor file. */
+async function readTemplateSource(folder: string, config: JsonObject, vocabulary: Vocabulary): Promise<string> {
+  return (
+    (await readTextFile(folder, 'chat_template.jinja')) ??
+    templateFromConfig(config) ??
+    templateFromConfig(await readJsonObject(folder, 'chat_template.json')) ??
+    fallbackTemplate((content) => vocabulary.added(content) !== undefined)
+  );
+}
+
+function findImageTokens(vocabulary: Vocabulary, tokensPerTile: number | null): ImageTokens | null {
+  if (tokensPerTile === null) return null;
+  const idOf = (content: string): number => {
+    const token = vocabulary.added(content);
+    if (token === undefined) throw new AppError('UNSUPPORTED_MODEL', `tokenizer.json: the token ${content} is missing`);
+    return token.id;
+  };
+  return { start: idOf('<img>'), context: idOf('<IMG_CONTEXT>'), end: idOf('</img>'), tokensPerTile };
+}
+
+function eosIds(generationConfig: JsonObject | null): number[] {
+  const value = generationConfig?.['eos_token_id'] ?? [];
+  const ids: unknown[] = Array.isArray(value) ? value : [value];
+  if (ids.every((id): id is number => Number.isInteger(id) && (id as number) >= 0)) return ids;
+  throw new AppError('CORRUPT_WEIGHTS', 'generation_config.json: eos_token_id is neither an id nor a list of ids');
+}
+
+function collectStopTokenIds(
+  vocabulary: Vocabulary,
+  tokens: TemplateTokens,
+  fromConfigs: readonly number[],
+): readonly number[] {
+  const ids = new Set(fromConfigs);
+  for (const name of [...STOP_TOKEN_NAMES, tokens['eos_token']]) {
+    const token = name === undefined ? undefined : vocabulary.added(name);
+    if (token !== undefined) ids.add(token.id);
+  }
+  return [...ids].sort((a, b) => a - b);
+}
+
+function checkTextLength(text: string): void {
+  if (text.length <= MAX_PROMPT_CHARS) return;
+  throw new AppError('INVALID_REQUEST', `prompt has ${text.length} characters; at most ${MAX_PROMPT_CHARS} are accepted`, {
+    details: { param: 'prompt', limit: MAX_PROMPT_CHARS },
+  });
+}
+
+/** Fails with CORRUPT_WEIGHTS or UNSUPPORTED_MODEL, naming the file. Templates are tried once here, so a broken one shows at start. */
+export async function loadTextProcessor(options: LoadTextProcessorOptions): Promise<TextProcessor> {
+  const { folder } = options;
+  const tokenizerJson = await readJsonObject(folder, 'tokenizer.json');
+  if (tokenizerJson === null) throw new AppError('CORRUPT_WEIGHTS', 'tokenizer.json is missing in the checkpoint folder');
+  const config = (await readJsonObject(folder, 'tokenizer_config.json')) ?? {};
+  const generationConfig = await readJsonObject(folder, 'generation_config.json');
+
+  const tokenizer = new Tokenizer(tokenizerJson);
+  const { vocabulary } = tokenizer;
+  const tokens = templateTokens(config);
+  const template = new ChatTemplate(await readTemplateSource(folder, config, vocabulary), tokens);
+  const imageTokens = findImageTokens(vocabulary, options.tokensPerTile);
+  const encoder = new PromptEncoder({ tokenizer, template, imageTokens });
+  return {
+    vocabSize: vocabulary.size,
+    stopTokenIds: collectStopTokenIds(vocabulary, tokens, [...options.eosTokenIds, ...eosIds(generationConfig)]),
+    encodeChat: (messages) => encoder.encode(messages),
+    encodeText: (text, { allowSpecial }) => {
+      checkTextLength(text);
+      const clean = toWellFormed(text);
+      return Uint32Array.from(allowSpecial ? tokenizer.encodeMarked(clean) : tokenizer.encodeOrdinary(clean));
+    },
+    decode: (tokenIds) => tokenizer.decode(tokenIds),
+    createOutput: ({ startsInReasoning, stop }) => new StreamingOutput({ vocabulary, startsInReasoning, stop }),
+  };
+}

@@ -1,0 +1,138 @@
+// Chat messages to token ids: history without old reasoning, user text that cannot spell a special token, one run of image tokens per
+// picture. Templates, tokens and limits come from beside it.
+import { AppError } from '../../common/errors.js';
+import { MAX_MESSAGES, MAX_PICTURES_PER_REQUEST, MAX_PROMPT_CHARS } from '../../common/limits.js';
+import type { ChatTemplate, TemplateMessage } from './chat-template.js';
+import { THINK_END, THINK_START } from './reasoning-splitter.js';
+import type { ChatMessage, EncodedPrompt } from './text-processor.js';
+import { TextProtector, type Tokenizer } from './tokenizer.js';
+
+/** Where a picture stands in the rendered prompt. It need not be a token: it is replaced before text is encoded. */
+const PICTURE_PLACEHOLDER = '<image>';
+const ROLES: readonly string[] = ['system', 'user', 'assistant'];
+
+export interface ImageTokens {
+  readonly start: number;
+  readonly context: number;
+  readonly end: number;
+  readonly tokensPerTile: number;
+}
+
+export interface PromptEncoderOptions {
+  readonly tokenizer: Tokenizer;
+  readonly template: ChatTemplate;
+  /** Null for text-only models. */
+  readonly imageTokens: ImageTokens | null;
+}
+
+function invalid(param: string, message: string, limit?: number): AppError {
+  return new AppError('INVALID_REQUEST', message, { details: { param, ...(limit === undefined ? {} : { limit }) } });
+}
+
+/** What is left of an assistant's turn without its reasoning; an answer cut inside the reasoning leaves nothing. */
+export function dropReasoning(text: string, keepLineBreaks: boolean): string {
+  const end = text.lastIndexOf(THINK_END);
+  if (end < 0) return text.trimStart().startsWith(THINK_START) ? '' : text;
+  const answer = text.slice(end + THINK_END.length);
+  return keepLineBreaks ? answer : answer.replace(/^[\r\n]+/, '');
+}
+
+export class PromptEncoder {
+  private readonly tokenizer: Tokenizer;
+  private readonly template: ChatTemplate;
+  private readonly imageTokens: ImageTokens | null;
+  private readonly protector: TextProtector;
+
+  constructor(options: PromptEncoderOptions) {
+    this.tokenizer = options.tokenizer;
+    this.template = options.template;
+    this.imageTokens = options.imageTokens;
+    const contents = options.tokenizer.vocabulary.addedTokens.map((token) => token.content);
+    this.protector = new TextProtector([...contents, PICTURE_PLACEHOLDER, THINK_START, THINK_END]);
+  }
+
+  encode(messages: readonly ChatMessage[]): EncodedPrompt {
+    this.checkMessages(messages);
+    const rendered = this.template.render(messages.map((message) => this.toTemplateMessage(message)));
+    const numTiles = messages.flatMap((message) =>
+      message.parts.filter((part) => part.type === 'picture').map((part) => part.numTiles!),
+    );
+    const sections = rendered.split(PICTURE_PLACEHOLDER);
+    if (sections.length !== numTiles.length + 1) {
+      const message = `The chat template shows ${sections.length - 1} pictures where the messages have ${numTiles.length}`;
+      throw invalid('messages', message);
+    }
+    return { ...this.encodeSections(sections, numTiles), startsInReasoning: /<think>\s*$/.test(rendered) };
+  }
+
+  /** `sections[i]` is the text before picture i; the last one is what follows all pictures. */
+  private encodeSections(
+    sections: readonly string[],
+    numTiles: readonly number[],
+  ): Pick<EncodedPrompt, 'tokenIds' | 'pictures'> {
+    const ids: number[] = [];
+    const pictures: { firstPosition: number; numTokens: number }[] = [];
+    sections.forEach((section, index) => {
+      for (const id of this.tokenizer.encodeMarked(section)) ids.push(id);
+      if (index === numTiles.length) return;
+      const { start, context, end, tokensPerTile } = this.imageTokens!;
+      const numTokens = tokensPerTile * numTiles[index]!;
+      ids.push(start);
+      pictures.push({ firstPosition: ids.length, numTokens });
+      for (let i = 0; i < numTokens; i++) ids.push(context);
+      ids.push(end);
+    });
+    return { tokenIds: Uint32Array.from(ids), pictures };
+  }
+
+  /** Text is protected per run of parts, so that two parts cannot spell a special token together either. */
+  private toTemplateMessage(message: ChatMessage): TemplateMessage {
+    let content = '';
+    let run = '';
+    const flush = (): void => {
+      const text = message.role === 'assistant' ? dropReasoning(run, this.template.handlesReasoning) : run;
+      content += this.protector.protect(text);
+      run = '';
+    };
+    for (const part of message.parts) {
+      if (part.type === 'text') {
+        run += part.text;
+      } else {
+        flush();
+        content += `${PICTURE_PLACEHOLDER}\n`;
+      }
+    }
+    flush();
+    return { role: message.role, content };
+  }
+
+  private checkMessages(messages: readonly ChatMessage[]): void {
+    if (messages.length === 0) throw invalid('messages', 'messages is empty; at least one is needed');
+    if (messages.length > MAX_MESSAGES) {
+      throw invalid('messages', `${messages.length} messages; at most ${MAX_MESSAGES} are accepted`, MAX_MESSAGES);
+    }
+    let numChars = 0;
+    let numPictures = 0;
+    messages.forEach(({ role, parts }, index) => {
+      if (!ROLES.includes(role)) throw invalid(`messages[${index}].role`, `messages[${index}].role must be one of ${ROLES.join(', ')}`);
+      parts.forEach((part, partIndex) => {
+        const param = `messages[${index}].parts[${partIndex}]`;
+        if (part.type === 'text') {
+          if (typeof part.text !== 'string') throw invalid(param, `${param} has no text`);
+          numChars += part.text.length;
+        } else {
+          if (this.imageTokens === null) throw invalid(param, `${param} is a picture, but the model takes text only`);
+          if (!Number.isInteger(part.numTiles) || part.numTiles! < 1) throw invalid(param, `${param} has no number of tiles`);
+          numPictures += 1;
+        }
+      });
+    });
+    if (numChars > MAX_PROMPT_CHARS) {
+      throw invalid('messages', `messages have ${numChars} characters; at most ${MAX_PROMPT_CHARS} are accepted`, MAX_PROMPT_CHARS);
+    }
+    if (numPictures > MAX_PICTURES_PER_REQUEST) {
+      const message = `messages have ${numPictures} pictures; at most ${MAX_PICTURES_PER_REQUEST} are accepted`;
+      throw invalid('messages', message, MAX_PICTURES_PER_REQUEST);
+    }
+  }
+}

@@ -1,0 +1,63 @@
+// One sequence's way out: ids -> bytes -> text -> stop strings -> reasoning and answer, each stage holding back only what is undecided.
+import type { OutputDelta, OutputProcessor } from './text-processor.js';
+import { ReasoningSplitter, THINK_END, THINK_START } from './reasoning-splitter.js';
+import { StopMatcher } from './stop-matcher.js';
+import { Utf8Stream } from './utf8-stream.js';
+import type { Vocabulary } from './vocabulary.js';
+
+export interface StreamingOutputOptions {
+  readonly vocabulary: Vocabulary;
+  readonly startsInReasoning: boolean;
+  readonly stop: readonly string[];
+}
+
+export class StreamingOutput implements OutputProcessor {
+  private readonly vocabulary: Vocabulary;
+  private readonly utf8 = new Utf8Stream();
+  private readonly stops: StopMatcher;
+  private readonly splitter: ReasoningSplitter;
+  private emitted = '';
+  private hasFinished = false;
+
+  constructor(options: StreamingOutputOptions) {
+    this.vocabulary = options.vocabulary;
+    this.stops = new StopMatcher(options.stop);
+    this.splitter = new ReasoningSplitter(options.startsInReasoning);
+  }
+
+  get text(): string {
+    return this.emitted;
+  }
+
+  push(tokenIds: readonly number[] | Uint32Array): OutputDelta {
+    if (this.hasFinished) return this.nothing();
+    const chunks: Uint8Array[] = [];
+    for (const id of tokenIds) if (this.isVisible(id)) chunks.push(this.vocabulary.bytesOf(id));
+    return this.emit(this.stops.push(this.utf8.push(Buffer.concat(chunks))), this.stops.stopped);
+  }
+
+  finish(): OutputDelta {
+    if (this.hasFinished) return this.nothing();
+    const text = this.stops.push(this.utf8.finish());
+    return this.emit(text + this.stops.finish(), true);
+  }
+
+  private nothing(): OutputDelta {
+    return { reasoning: '', answer: '', stopped: this.stops.stopped };
+  }
+
+  /** Special tokens are not text, but the think tags are needed, and some vocabularies make them special. */
+  private isVisible(id: number): boolean {
+    const token = this.vocabulary.addedWithId(id);
+    return token === undefined || !token.isSpecial || token.content === THINK_START || token.content === THINK_END;
+  }
+
+  private emit(text: string, isLast: boolean): OutputDelta {
+    this.emitted += text;
+    const { reasoning, answer } = this.splitter.push(text);
+    if (!isLast) return { reasoning, answer, stopped: false };
+    this.hasFinished = true;
+    const rest = this.splitter.finish();
+    return { reasoning: reasoning + rest.reasoning, answer: answer + rest.answer, stopped: this.stops.stopped };
+  }
+}

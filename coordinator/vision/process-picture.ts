@@ -1,0 +1,40 @@
+// One picture from encoded bytes to tiles and content hash, in the calling thread. The worker threads run this; so do tests.
+import { createHash } from 'node:crypto';
+import type { TilingSpec } from '../checkpoint/model-spec.js';
+import { decodePicture } from './decode-picture.js';
+import type { ProcessedPicture } from './picture.js';
+import { resizeBicubic, type RgbImage } from './resize.js';
+import { chooseGrid, cutTiles, hasThumbnail } from './tiling.js';
+
+/** [tiles, side, side, 3]: the tiles of the grid, row by row, then the thumbnail where there is one. */
+export function tilePicture(image: RgbImage, tiling: TilingSpec): Uint8Array {
+  const side = tiling.tileSize;
+  const grid = chooseGrid(image.width, image.height, tiling);
+  const numGridTiles = grid.columns * grid.rows;
+  const tileBytes = side * side * 3;
+  const tiles = new Uint8Array((numGridTiles + (hasThumbnail(grid, tiling) ? 1 : 0)) * tileBytes);
+  cutTiles(resizeBicubic(image, grid.columns * side, grid.rows * side), grid, side, tiles);
+  if (hasThumbnail(grid, tiling)) tiles.set(resizeBicubic(image, side, side).data, numGridTiles * tileBytes);
+  return tiles;
+}
+
+/** Width and height are hashed too: the same bytes in another shape are another picture. */
+export function hashPicture(width: number, height: number, tiles: Uint8Array): string {
+  const shape = Buffer.alloc(8);
+  shape.writeUInt32LE(width, 0);
+  shape.writeUInt32LE(height, 4);
+  return createHash('sha256').update(shape).update(tiles).digest('hex');
+}
+
+export async function processPicture(encoded: Uint8Array, label: string, tiling: TilingSpec): Promise<ProcessedPicture> {
+  const image = await decodePicture(encoded, label);
+  const tiles = tilePicture(image, tiling);
+  return {
+    contentHash: hashPicture(image.width, image.height, tiles),
+    width: image.width,
+    height: image.height,
+    numTiles: tiles.length / (tiling.tileSize * tiling.tileSize * 3),
+    tileSize: tiling.tileSize,
+    tiles,
+  };
+}

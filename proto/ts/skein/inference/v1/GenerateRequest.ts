@@ -1,0 +1,45 @@
+// Original file: proto/skein/inference/v1/inference.proto
+
+import type { Message as _skein_inference_v1_Message, Message__Output as _skein_inference_v1_Message__Output } from '../../../skein/inference/v1/Message.js';
+import type { Picture as _skein_inference_v1_Picture, Picture__Output as _skein_inference_v1_Picture__Output } from '../../../skein/inference/v1/Picture.js';
+import type { SamplingOptions as _skein_inference_v1_SamplingOptions, SamplingOptions__Output as _skein_inference_v1_SamplingOptions__Output } from '../../../skein/inference/v1/SamplingOptions.js';
+
+export interface GenerateRequest {
+  /**
+   * Chosen by the client, echoed; empty: the server makes one.
+   */
+  'requestId'?: (string);
+  /**
+   * Empty: the one model that is served.
+   */
+  'model'?: (string);
+  /**
+   * Either messages, or text with optional pictures (one user message: pictures first, then the text),
+   * or prompt_token_ids as they are.
+   */
+  'messages'?: (_skein_inference_v1_Message)[];
+  'text'?: (string);
+  'pictures'?: (_skein_inference_v1_Picture)[];
+  'promptTokenIds'?: (number)[];
+  'sampling'?: (_skein_inference_v1_SamplingOptions | null);
+}
+
+export interface GenerateRequest__Output {
+  /**
+   * Chosen by the client, echoed; empty: the server makes one.
+   */
+  'requestId': (string);
+  /**
+   * Empty: the one model that is served.
+   */
+  'model': (string);
+  /**
+   * Either messages, or text with optional pictures (one user message: pictures first, then the text),
+   * or prompt_token_ids as they are.
+   */
+  'messages': (_skein_inference_v1_Message__Output)[];
+  'text': (string);
+  'pictures': (_skein_inference_v1_Picture__Output)[];
+  'promptTokenIds': (number)[];
+  'sampling': (_skein_inference_v1_SamplingOptions__Output | null);
+}

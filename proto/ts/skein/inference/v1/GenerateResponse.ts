@@ -1,0 +1,48 @@
+// Original file: proto/skein/inference/v1/inference.proto
+
+import type { TokenLogprobs as _skein_inference_v1_TokenLogprobs, TokenLogprobs__Output as _skein_inference_v1_TokenLogprobs__Output } from '../../../skein/inference/v1/TokenLogprobs.js';
+import type { FinishReason as _skein_inference_v1_FinishReason, FinishReason__Output as _skein_inference_v1_FinishReason__Output } from '../../../skein/inference/v1/FinishReason.js';
+import type { Usage as _skein_inference_v1_Usage, Usage__Output as _skein_inference_v1_Usage__Output } from '../../../skein/inference/v1/Usage.js';
+import type { Timings as _skein_inference_v1_Timings, Timings__Output as _skein_inference_v1_Timings__Output } from '../../../skein/inference/v1/Timings.js';
+
+export interface GenerateResponse {
+  'requestId'?: (string);
+  /**
+   * New text of the reasoning (before </think>) and of the answer (after it).
+   */
+  'reasoningDelta'?: (string);
+  'answerDelta'?: (string);
+  'tokenIds'?: (number)[];
+  'logprobs'?: (_skein_inference_v1_TokenLogprobs)[];
+  /**
+   * Set in the last message.
+   */
+  'finishReason'?: (_skein_inference_v1_FinishReason);
+  'usage'?: (_skein_inference_v1_Usage | null);
+  'timings'?: (_skein_inference_v1_Timings | null);
+  /**
+   * In the first message only.
+   */
+  'promptTokenIds'?: (number)[];
+}
+
+export interface GenerateResponse__Output {
+  'requestId': (string);
+  /**
+   * New text of the reasoning (before </think>) and of the answer (after it).
+   */
+  'reasoningDelta': (string);
+  'answerDelta': (string);
+  'tokenIds': (number)[];
+  'logprobs': (_skein_inference_v1_TokenLogprobs__Output)[];
+  /**
+   * Set in the last message.
+   */
+  'finishReason': (_skein_inference_v1_FinishReason__Output);
+  'usage': (_skein_inference_v1_Usage__Output | null);
+  'timings': (_skein_inference_v1_Timings__Output | null);
+  /**
+   * In the first message only.
+   */
+  'promptTokenIds': (number)[];
+}

@@ -1,0 +1,8 @@
+// Original file: proto/skein/inference/v1/inference.proto
+
+
+export interface GetClusterRequest {
+}
+
+export interface GetClusterRequest__Output {
+}

@@ -1,0 +1,40 @@
+// Original file: proto/skein/inference/v1/inference.proto
+
+import type { Rank as _skein_inference_v1_Rank, Rank__Output as _skein_inference_v1_Rank__Output } from '../../../skein/inference/v1/Rank.js';
+import type { Long } from '@grpc/proto-loader';
+
+export interface GetClusterResponse {
+  'groupEpoch'?: (number | string | Long);
+  /**
+   * "forming", "ready", "failed" or "draining".
+   */
+  'state'?: (string);
+  'worldSize'?: (number);
+  'ranks'?: (_skein_inference_v1_Rank)[];
+  'collective'?: (string);
+  'numKvBlocks'?: (number);
+  'numFreeKvBlocks'?: (number);
+  'blockSize'?: (number);
+  'numRunning'?: (number);
+  'numWaiting'?: (number);
+  'steps'?: (number | string | Long);
+  'visionParallel'?: (string);
+}
+
+export interface GetClusterResponse__Output {
+  'groupEpoch': (string);
+  /**
+   * "forming", "ready", "failed" or "draining".
+   */
+  'state': (string);
+  'worldSize': (number);
+  'ranks': (_skein_inference_v1_Rank__Output)[];
+  'collective': (string);
+  'numKvBlocks': (number);
+  'numFreeKvBlocks': (number);
+  'blockSize': (number);
+  'numRunning': (number);
+  'numWaiting': (number);
+  'steps': (string);
+  'visionParallel': (string);
+}

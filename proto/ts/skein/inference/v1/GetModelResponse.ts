@@ -1,0 +1,45 @@
+// Original file: proto/skein/inference/v1/inference.proto
+
+import type { SamplingOptions as _skein_inference_v1_SamplingOptions, SamplingOptions__Output as _skein_inference_v1_SamplingOptions__Output } from '../../../skein/inference/v1/SamplingOptions.js';
+
+export interface GetModelResponse {
+  'model'?: (string);
+  'architecture'?: (string);
+  'maxModelLength'?: (number);
+  'vocabSize'?: (number);
+  'supportsPictures'?: (boolean);
+  'tokensPerTile'?: (number);
+  'maxTilesPerPicture'?: (number);
+  'computeType'?: (string);
+  'quantization'?: (string);
+  /**
+   * "auto" or "dummy": with dummy weights the text means nothing.
+   */
+  'loadFormat'?: (string);
+  /**
+   * Defaults for absent sampling fields.
+   */
+  'defaultSampling'?: (_skein_inference_v1_SamplingOptions | null);
+  'stopTokenIds'?: (number)[];
+}
+
+export interface GetModelResponse__Output {
+  'model': (string);
+  'architecture': (string);
+  'maxModelLength': (number);
+  'vocabSize': (number);
+  'supportsPictures': (boolean);
+  'tokensPerTile': (number);
+  'maxTilesPerPicture': (number);
+  'computeType': (string);
+  'quantization': (string);
+  /**
+   * "auto" or "dummy": with dummy weights the text means nothing.
+   */
+  'loadFormat': (string);
+  /**
+   * Defaults for absent sampling fields.
+   */
+  'defaultSampling': (_skein_inference_v1_SamplingOptions__Output | null);
+  'stopTokenIds': (number)[];
+}
