@@ -5,6 +5,7 @@ import assert from 'node:assert/strict';
 import type { Checkpoint } from '../../coordinator/checkpoint/model-spec.js';
 import { makeShardPlan } from '../../coordinator/sharding/make-shard-plan.js';
 import type { EngineLike } from '../../worker/native/engine-like.js';
+import type { ShardPlan } from '../../coordinator/sharding/shard-plan.js';
 import { createNativeEngine } from '../../worker/native/load-addon.js';
 import type {
   NativeGroupOptions,
@@ -103,9 +104,11 @@ export class LocalGroup {
 
   /** Loads every rank's slices and joins epoch 1. */
   static async start(options: LocalGroupOptions): Promise<LocalGroup> {
+    const { checkpoint, worldSize, visionParallel = 'auto' } = options;
+    const plan = makeShardPlan(checkpoint, { worldSize, visionParallel });
     const group = new LocalGroup(options);
     try {
-      await group.#load();
+      await group.#load(plan);
       await group.join(1);
     } catch (error) {
       await group.close();
@@ -114,9 +117,7 @@ export class LocalGroup {
     return group;
   }
 
-  async #load(): Promise<void> {
-    const { checkpoint, worldSize, visionParallel = 'auto' } = this.#options;
-    const plan = makeShardPlan(checkpoint, { worldSize, visionParallel });
+  async #load(plan: ShardPlan): Promise<void> {
     this.loads = await Promise.all(
       this.ranks.map(({ engine }, index) => {
         const rankPlan = plan.ranks[index];
