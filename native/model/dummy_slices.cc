@@ -1,5 +1,7 @@
 #include "model/dummy_slices.h"
 
+#include <algorithm>
+
 #include "core/error.h"
 #include "model/tensor_catalogue.h"
 
@@ -112,7 +114,7 @@ class SliceMaker {
     // Rows of zeros and scales are groups of inputs; the slice's first group may begin on another
     // rank.
     if (is_awq && tensor_.part != TensorPart::kAwqQweight) {
-      input_start /= plan_.text.awq_group_size;
+      input_start /= std::max<int64_t>(1, plan_.text.awq_group_size);
     }
     const int64_t pack = is_packed ? 8 : 1;
     int64_t dest = 0;
