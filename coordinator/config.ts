@@ -3,8 +3,9 @@
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import { checkAddress } from '../common/grpc-server.js';
 import { MAX_WORLD_SIZE } from '../common/limits.js';
-import type { CollectiveChoice } from './executor/form-group.js';
 
+/** How CPU ranks meet; GPUs meet over NCCL. */
+export type CollectiveChoice = 'auto' | 'shared-memory' | 'gloo';
 export type ComputeTypeChoice = 'auto' | 'float32' | 'bfloat16';
 
 export interface ClusterConfig {

@@ -3,9 +3,12 @@
 import { Command } from 'commander';
 import { VERSION } from '../common/version.js';
 import { reportError } from './commands/command-line.js';
+import { registerConvert } from './commands/convert.js';
+import { registerDoctor } from './commands/doctor.js';
+import { registerPlan } from './commands/plan.js';
 import { registerRun } from './commands/run.js';
 import { registerServe } from './commands/serve.js';
-import { installedWorkerEntry } from './worker-entry.js';
+import { installedWorkerEntry } from './serving/worker-entry.js';
 
 /** Tests start workers with a fake engine by an entry of their own. */
 export async function main(args: readonly string[], workerEntry = installedWorkerEntry): Promise<void> {
@@ -19,6 +22,9 @@ export async function main(args: readonly string[], workerEntry = installedWorke
   registerServe(program, workerEntry);
   // For the list of commands: bin/skein.mjs starts the worker itself.
   program.command('worker').description('one rank on this host; the coordinator dials it back').allowUnknownOption();
+  registerPlan(program);
+  registerConvert(program);
+  registerDoctor(program);
   let exitCode: number;
   try {
     await program.parseAsync([...args], { from: 'user' });

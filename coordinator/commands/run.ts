@@ -10,7 +10,7 @@ import type { GenerateInput, PartInput } from '../gateway/generate-input.js';
 import type { GenerationDelta } from '../gateway/inference.js';
 import { checkPictureCount } from '../gateway/parse-request.js';
 import { resolveSampling, type SamplingInput } from '../gateway/sampling-options.js';
-import { Serving } from '../serving.js';
+import { Serving } from '../serving/serving.js';
 import { abortOnSignals } from './command-line.js';
 import { createProgressDisplay } from './load-progress.js';
 import { runReportJson, runSummary, type RunOutcome } from './run-report.js';

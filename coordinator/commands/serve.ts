@@ -6,7 +6,7 @@ import { checkAddress } from '../../common/grpc-server.js';
 import { createLogger, type Logger } from '../../common/logger.js';
 import { addClusterOptions, integerOption, listOption, toClusterConfig } from '../config.js';
 import { GrpcGateway } from '../gateway/grpc-gateway.js';
-import { Serving } from '../serving.js';
+import { Serving } from '../serving/serving.js';
 import { abortOnSignals } from './command-line.js';
 import { createProgressDisplay } from './load-progress.js';
 

@@ -9,6 +9,8 @@ import type { FinishReason, PictureUpload, SequenceOutput, SequenceRequest } fro
 import type { RankGroup } from './rank-group.js';
 import type { StepResult } from './step-messages.js';
 
+export type { FinishReason, SamplingParams, SequencePicture } from '../scheduler/step-plan.js';
+
 export interface TokenLogprobs {
   readonly logprob: number;
   readonly topIds: Uint32Array;

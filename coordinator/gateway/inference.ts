@@ -3,8 +3,14 @@
 import type { Clock } from '../../common/clock.js';
 import { AppError, toAppError } from '../../common/errors.js';
 import { RequestStream } from '../executor/request-stream.js';
-import type { SequenceListener, SequenceTokens, StepLoop, TokenLogprobs } from '../executor/step-loop.js';
-import type { FinishReason, SequencePicture } from '../scheduler/step-plan.js';
+import type {
+  FinishReason,
+  SequenceListener,
+  SequencePicture,
+  SequenceTokens,
+  StepLoop,
+  TokenLogprobs,
+} from '../executor/step-loop.js';
 import type { ChatMessage, OutputProcessor, TextProcessor } from '../tokenizer/text-processor.js';
 import type { PictureProcessor, ProcessedPicture } from '../vision/picture.js';
 import type { GenerateInput, MessageInput } from './generate-input.js';

@@ -9,7 +9,7 @@ import {
   MAX_STOP_TOKEN_IDS,
   MAX_TOP_LOGPROBS,
 } from '../../common/limits.js';
-import type { SamplingParams } from '../scheduler/step-plan.js';
+import type { SamplingParams } from '../executor/step-loop.js';
 
 /** As given; absent fields take the defaults. */
 export interface SamplingInput {

@@ -3,7 +3,7 @@
 import { pino } from 'pino';
 import { systemClock } from '../../common/clock.js';
 import type { ClusterConfig } from '../../coordinator/config.js';
-import { Serving } from '../../coordinator/serving.js';
+import { Serving } from '../../coordinator/serving/serving.js';
 import { startWorker, type RunningWorker } from '../../worker/run-worker.js';
 import { FakeEngine, type FakeEngineOptions } from './fake-engine.js';
 import { goldenPath, repoPath } from './paths.js';

@@ -40,6 +40,7 @@ export class SchedulerTranscript {
         return [picture === null ? 'nothing' : `picture ${picture} is resident`];
       }
       case 'complete': {
+        if (this.#driver.inFlight.length === 0) return ['nothing is in flight'];
         const outputs = this.#driver.complete();
         const lines = outputs.map(({ sequenceId, tokenId, finishReason }) => `${sequenceId}: ${tokenId}${finishReason === null ? '' : ` (${finishReason})`}`);
         return [...(lines.length === 0 ? ['no tokens'] : lines), this.#state()];

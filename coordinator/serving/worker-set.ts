@@ -1,12 +1,12 @@
 // Where the workers of a group come from: started on this host, named on the command line, or registered from other hosts. Gives
 // their addresses in rank order and says when one is lost.
 import { rmSync } from 'node:fs';
-import { systemClock } from '../common/clock.js';
-import { AppError } from '../common/errors.js';
-import type { Logger } from '../common/logger.js';
-import { ClusterServer } from './cluster/cluster-service.js';
-import { createRunFolder, localWorkerId, LocalWorkers, type WorkerExit } from './cluster/local-workers.js';
-import type { ClusterConfig } from './config.js';
+import { systemClock } from '../../common/clock.js';
+import { AppError } from '../../common/errors.js';
+import type { Logger } from '../../common/logger.js';
+import { ClusterServer } from '../cluster/cluster-service.js';
+import { createRunFolder, localWorkerId, LocalWorkers, type WorkerExit } from '../cluster/local-workers.js';
+import type { ClusterConfig } from '../config.js';
 
 const LOCAL_START_TIMEOUT_MS = 30_000;
 
