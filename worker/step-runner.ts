@@ -74,8 +74,10 @@ export class StepRunner {
   /** Binds the one step stream of an epoch. */
   openStream(groupEpoch: number, sink: StepSink): void {
     this.#checkEpoch(groupEpoch);
-    if (this.#state === 'running') throw new AppError('RANK_TAKEN', `epoch ${groupEpoch} has its step stream already`);
-    if (this.#state !== 'joined') throw new AppError('ABORTED', `epoch ${groupEpoch} is not joined or has ended`);
+    if (this.#state === 'running')
+      throw new AppError('RANK_TAKEN', `epoch ${groupEpoch} has its step stream already`);
+    if (this.#state !== 'joined')
+      throw new AppError('ABORTED', `epoch ${groupEpoch} is not joined or has ended`);
     this.#state = 'running';
     this.#sink = sink;
   }
@@ -91,7 +93,10 @@ export class StepRunner {
     }
     const numInFlight = this.#lastSubmittedStep - this.#lastCompletedStep;
     if (numInFlight >= MAX_PLANS_IN_FLIGHT || !this.#engines.engine.submitStep(plan)) {
-      throw new AppError('QUEUE_FULL', `${numInFlight} plans are in flight; the limit is ${MAX_PLANS_IN_FLIGHT}`);
+      throw new AppError(
+        'QUEUE_FULL',
+        `${numInFlight} plans are in flight; the limit is ${MAX_PLANS_IN_FLIGHT}`,
+      );
     }
     this.#lastSubmittedStep = plan.step;
   }
@@ -105,7 +110,12 @@ export class StepRunner {
     });
   }
 
-  async putPixels(groupEpoch: number, pictureId: number, tileSlots: Uint32Array, pixels: Uint8Array): Promise<void> {
+  async putPixels(
+    groupEpoch: number,
+    pictureId: number,
+    tileSlots: Uint32Array,
+    pixels: Uint8Array,
+  ): Promise<void> {
     this.#checkEpoch(groupEpoch);
     await this.#engines.engine.putPixels(groupEpoch, pictureId, tileSlots, pixels);
   }
@@ -147,7 +157,9 @@ export class StepRunner {
     if (this.#state !== 'running') return;
     if (error !== null || result === null) {
       this.#state = 'failed';
-      this.#sink?.onFailure(toAppError(error ?? new AppError('INTERNAL', 'the engine gave neither result nor error')));
+      this.#sink?.onFailure(
+        toAppError(error ?? new AppError('INTERNAL', 'the engine gave neither result nor error')),
+      );
       return;
     }
     if (result.groupEpoch !== this.#groupEpoch) return;
@@ -157,7 +169,11 @@ export class StepRunner {
 }
 
 function staleEpoch(groupEpoch: number, highestEpoch: number): AppError {
-  return new AppError('STALE_EPOCH', `epoch ${groupEpoch} is not current; the highest seen is ${highestEpoch}`, {
-    details: { group_epoch: groupEpoch, highest_epoch: highestEpoch },
-  });
+  return new AppError(
+    'STALE_EPOCH',
+    `epoch ${groupEpoch} is not current; the highest seen is ${highestEpoch}`,
+    {
+      details: { group_epoch: groupEpoch, highest_epoch: highestEpoch },
+    },
+  );
 }

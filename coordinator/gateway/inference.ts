@@ -108,7 +108,10 @@ export class InferenceService {
     const receivedMs = this.#options.clock.nowMs();
     if (this.#isDraining) throw new AppError('DRAINING', 'the server is shutting down');
     if (this.#numActive >= this.#options.maxRequests) {
-      throw new AppError('QUEUE_FULL', `${this.#numActive} requests are in the server; the limit is ${this.#options.maxRequests}`);
+      throw new AppError(
+        'QUEUE_FULL',
+        `${this.#numActive} requests are in the server; the limit is ${this.#options.maxRequests}`,
+      );
     }
     this.#numActive += 1;
     try {
@@ -143,7 +146,9 @@ export class InferenceService {
   }
 
   #processPictures(messages: readonly MessageInput[]): Promise<ProcessedPicture[]> {
-    const inputs = messages.flatMap((message) => message.parts.flatMap((part) => (part.type === 'picture' ? [part.picture] : [])));
+    const inputs = messages.flatMap((message) =>
+      message.parts.flatMap((part) => (part.type === 'picture' ? [part.picture] : [])),
+    );
     const { pictures } = this.#options;
     if (inputs.length === 0) return Promise.resolve([]);
     if (pictures === null) {
@@ -264,7 +269,12 @@ class RunningGeneration implements SequenceListener {
     const rest = this.#options.output.finish();
     delta.reasoning += rest.reasoning;
     delta.answer += rest.answer;
-    delta.end = { finishReason, text: this.#options.output.text, usage: this.#usage(), timings: this.#timings() };
+    delta.end = {
+      finishReason,
+      text: this.#options.output.text,
+      usage: this.#usage(),
+      timings: this.#timings(),
+    };
     this.#over(() => {
       if (mustCancel) this.#options.cancel();
       this.deltas.push(delta);
@@ -311,7 +321,10 @@ function mergeDeltas(older: GenerationDelta, newer: GenerationDelta): Generation
   return older;
 }
 
-function toChatMessages(messages: readonly MessageInput[], pictures: readonly ProcessedPicture[]): ChatMessage[] {
+function toChatMessages(
+  messages: readonly MessageInput[],
+  pictures: readonly ProcessedPicture[],
+): ChatMessage[] {
   let next = 0;
   return messages.map(({ role, parts }) => ({
     role,

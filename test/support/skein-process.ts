@@ -7,7 +7,9 @@ import { repoPath } from './paths.js';
 
 const FAKE_MAIN = repoPath('dist', 'test', 'support', 'fake-skein-main.js');
 
-type FakeSettings = Partial<FakeEngineOptions> & { readonly workers?: Readonly<Record<string, Partial<FakeEngineOptions>>> };
+type FakeSettings = Partial<FakeEngineOptions> & {
+  readonly workers?: Readonly<Record<string, Partial<FakeEngineOptions>>>;
+};
 
 export class SkeinProcess {
   readonly child: ChildProcess;
@@ -76,7 +78,8 @@ export function isRunning(pid: number): boolean {
 export async function allGone(pids: readonly number[], timeoutMs: number): Promise<number> {
   const startMs = Date.now();
   while (pids.some(isRunning)) {
-    if (Date.now() - startMs > timeoutMs) assert.fail(`still running after ${timeoutMs} ms: ${pids.filter(isRunning).join(', ')}`);
+    if (Date.now() - startMs > timeoutMs)
+      assert.fail(`still running after ${timeoutMs} ms: ${pids.filter(isRunning).join(', ')}`);
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
   return Date.now() - startMs;
