@@ -59,6 +59,8 @@ std::string Engine::PrepareGroup(const GroupOptions& options) {
                        options.rank, options.world_size, static_cast<long long>(layout.rank),
                        static_cast<long long>(layout.world_size)));
   }
+  // A stale request leaves the present epoch alone.
+  impl_->session.CheckNewEpoch(options.group_epoch);
   impl_->epoch.reset();
   return impl_->session.Prepare(options);
 }

@@ -63,11 +63,14 @@ void GroupSession::Touch() {
                           std::memory_order_relaxed);
 }
 
+void GroupSession::CheckNewEpoch(uint64_t group_epoch) const {
+  if (group_epoch > highest_epoch_.load()) return;
+  throw Error("STALE_EPOCH", Format("groupEpoch: %llu is not above %llu, the highest seen",
+                                    Ull{group_epoch}, Ull{highest_epoch_.load()}));
+}
+
 std::string GroupSession::Prepare(const GroupOptions& options) {
-  if (options.group_epoch <= highest_epoch_.load()) {
-    throw Error("STALE_EPOCH", Format("groupEpoch: %llu is not above %llu, the highest seen",
-                                      Ull{options.group_epoch}, Ull{highest_epoch_.load()}));
-  }
+  CheckNewEpoch(options.group_epoch);
   End();
   CommunicatorOptions communicator;
   communicator.kind = options.collective;

@@ -16,8 +16,9 @@ namespace skein {
 
 class GroupSession {
  public:
-  // Throws STALE_EPOCH for an epoch not above the highest seen, ABORTED for one that was aborted
-  // before it began.
+  // Throws STALE_EPOCH for an epoch not above the highest seen.
+  void CheckNewEpoch(uint64_t group_epoch) const;
+  // Ends the epoch before. Throws ABORTED for an epoch that was aborted before it began.
   std::string Prepare(const GroupOptions& options);
   // Throws STALE_EPOCH, NOT_READY (another epoch was prepared), and what connecting throws.
   void Join(uint64_t group_epoch, const std::vector<std::string>& addresses, int timeout_ms);
