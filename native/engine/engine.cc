@@ -96,6 +96,7 @@ StepResult Engine::RunStep(const StepPlan& plan) {
   try {
     impl_->epoch->Run(plan, communicator, &result);
   } catch (...) {
+    impl_->session.CheckNotAborted(plan.group_epoch);
     // The sequences are between two steps: nothing may run on them any more.
     impl_->session.Abort(plan.group_epoch);
     throw;

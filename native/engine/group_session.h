@@ -30,6 +30,9 @@ class GroupSession {
   void CheckEpoch(uint64_t group_epoch) const;
   // Throws STALE_EPOCH or NOT_READY unless this epoch is prepared and not yet joined.
   void CheckPrepared(uint64_t group_epoch, size_t num_addresses) const;
+  // Throws ABORTED when the present epoch was aborted. A collective that fails for that reason may
+  // have noticed a peer first.
+  void CheckNotAborted(uint64_t group_epoch) const;
   // Only while joined, on the engine's thread.
   Communicator& communicator() { return *communicator_; }
   bool is_joined() const { return communicator_ != nullptr; }
