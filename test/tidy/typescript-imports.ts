@@ -24,6 +24,7 @@ export const LAYERS: Readonly<Record<string, readonly string[]>> = {
   'worker/': EVERYWHERE,
   'coordinator/main.ts': [...EVERYWHERE, 'coordinator/'],
   'coordinator/commands/': [...EVERYWHERE, 'coordinator/'],
+  'coordinator/serving/': [...EVERYWHERE, 'coordinator/'],
   'coordinator/config.ts': EVERYWHERE,
   'coordinator/metrics.ts': EVERYWHERE,
   'coordinator/scheduler/': ['common/assert.ts', 'common/errors.ts', 'common/limits.ts'],

@@ -1,0 +1,154 @@
+// Worker processes on this host, started and ended by the coordinator: a private folder for their sockets, a lifeline that ends
+// them when the coordinator dies, their last words when one of them dies. It must not speak their protocol.
+import { spawn, type ChildProcess } from 'node:child_process';
+import { mkdtempSync } from 'node:fs';
+import { availableParallelism, tmpdir } from 'node:os';
+import path from 'node:path';
+import { AppError, isErrorCode } from '../../common/errors.js';
+import type { Logger } from '../../common/logger.js';
+
+/** Ends of a worker's stderr that are kept, to say why it ended. */
+const MAX_STDERR_CHARS = 8_192;
+const STOP_TIMEOUT_MS = 3_000;
+/** sockaddr_un holds 107 bytes; "/" and the longest name of a socket need 16. */
+const MAX_FOLDER_BYTES = 90;
+const FATAL_LINE = /^skein: ([A-Z_]+): (.*)$/;
+
+export interface LocalWorkersOptions {
+  readonly count: number;
+  readonly device: string;
+  /** Arguments of process.execPath up to the options of `skein worker`. */
+  readonly entry: readonly string[];
+  readonly environment: NodeJS.ProcessEnv;
+  readonly logLevel: string | null;
+  readonly logger: Logger;
+}
+
+export interface WorkerExit {
+  readonly workerId: string;
+  readonly pid: number;
+  readonly error: AppError;
+}
+
+interface LocalWorker {
+  readonly workerId: string;
+  readonly child: ChildProcess;
+  readonly exited: Promise<void>;
+  stderr: string;
+}
+
+/** A 0700 folder whose sockets' paths fit. */
+export function createRunFolder(): string {
+  const candidates = [process.env['XDG_RUNTIME_DIR'], tmpdir(), '/tmp'].filter((folder) => folder !== undefined && folder !== '');
+  for (const candidate of candidates) {
+    const prefix = path.join(candidate!, 'skein-');
+    if (Buffer.byteLength(prefix) + 6 > MAX_FOLDER_BYTES) continue;
+    try {
+      return mkdtempSync(prefix);
+    } catch {
+      // Not writable: the next one.
+    }
+  }
+  throw new AppError('SETUP_INCOMPLETE', `no folder for sockets can be made in ${candidates.join(', ')}: set TMPDIR to a writable one`);
+}
+
+export function localWorkerId(index: number): string {
+  return `local-${index}`;
+}
+
+export class LocalWorkers {
+  readonly #options: LocalWorkersOptions;
+  readonly #runFolder: string;
+  readonly #workers: LocalWorker[] = [];
+  readonly #onExit: (exit: WorkerExit) => void;
+  #isStopping = false;
+
+  private constructor(options: LocalWorkersOptions, runFolder: string, onExit: (exit: WorkerExit) => void) {
+    this.#options = options;
+    this.#runFolder = runFolder;
+    this.#onExit = onExit;
+  }
+
+  /** `onExit` is told of workers that end without having been stopped. */
+  static start(
+    options: LocalWorkersOptions,
+    runFolder: string,
+    coordinatorAddress: string,
+    onExit: (exit: WorkerExit) => void,
+  ): LocalWorkers {
+    const workers = new LocalWorkers(options, runFolder, onExit);
+    for (let index = 0; index < options.count; index += 1) workers.#spawn(index, coordinatorAddress);
+    return workers;
+  }
+
+  get pids(): number[] {
+    return this.#workers.map((worker) => worker.child.pid ?? 0);
+  }
+
+  #spawn(index: number, coordinatorAddress: string): void {
+    const { count, device, entry, environment, logLevel } = this.#options;
+    const workerId = localWorkerId(index);
+    const threads = Math.max(Math.floor(availableParallelism() / count), 1);
+    const args = [...entry];
+    args.push('--coordinator', coordinatorAddress, '--listen', `unix:${path.join(this.#runFolder, `w${index}.sock`)}`);
+    args.push('--device', device === 'cuda' ? `cuda:${index}` : device, '--threads', String(threads));
+    args.push('--orphan-policy', 'exit', '--lifeline', '--run-folder', this.#runFolder, '--worker-id', workerId);
+    if (logLevel !== null) args.push('--log-level', logLevel);
+    const child = spawn(process.execPath, args, { stdio: ['pipe', 'ignore', 'pipe'], env: environment });
+    const exited = new Promise<void>((resolve) => {
+      child.once('close', () => resolve());
+      child.once('error', () => resolve());
+    });
+    const worker: LocalWorker = { workerId, child, exited, stderr: '' };
+    this.#workers.push(worker);
+    child.stdin?.on('error', () => undefined);
+    this.#forwardStderr(worker);
+    child.once('error', (error) => this.#exited(worker, `could not be started: ${error.message}`));
+    child.once('exit', (code, signal) => {
+      // stderr may still hold its last words.
+      const report = (): void => this.#exited(worker, signal === null ? `exited with code ${code ?? 0}` : `was killed by ${signal}`);
+      if (signal === null) child.once('close', report);
+      else report();
+    });
+  }
+
+  #forwardStderr(worker: LocalWorker): void {
+    let partial = '';
+    worker.child.stderr?.setEncoding('utf8');
+    worker.child.stderr?.on('data', (chunk: string) => {
+      worker.stderr = (worker.stderr + chunk).slice(-MAX_STDERR_CHARS);
+      const lines = (partial + chunk).split('\n');
+      partial = (lines.pop() ?? '').slice(-MAX_STDERR_CHARS);
+      for (const line of lines) if (!FATAL_LINE.test(line)) process.stderr.write(`${line}\n`);
+    });
+  }
+
+  #exited(worker: LocalWorker, what: string): void {
+    if (this.#isStopping) return;
+    const pid = worker.child.pid ?? 0;
+    this.#options.logger.warn({ workerId: worker.workerId, what, workerPid: pid }, 'a worker ended');
+    this.#onExit({ workerId: worker.workerId, pid, error: exitError(worker, pid, what) });
+  }
+
+  /** SIGTERM, then SIGKILL; resolves when no process is left. The folder is its maker's to remove. */
+  async stop(): Promise<void> {
+    this.#isStopping = true;
+    const timer = setTimeout(() => this.#signal('SIGKILL'), STOP_TIMEOUT_MS);
+    this.#signal('SIGTERM');
+    await Promise.all(this.#workers.map((worker) => worker.exited));
+    clearTimeout(timer);
+  }
+
+  #signal(signal: 'SIGTERM' | 'SIGKILL'): void {
+    for (const { child } of this.#workers) if (child.exitCode === null && child.signalCode === null) child.kill(signal);
+  }
+}
+
+/** The worker's own words where it left any; what the system says otherwise. */
+function exitError(worker: LocalWorker, pid: number, what: string): AppError {
+  for (const line of worker.stderr.split('\n').reverse()) {
+    const match = FATAL_LINE.exec(line);
+    if (match !== null && isErrorCode(match[1])) return new AppError(match[1], match[2] ?? '');
+  }
+  return new AppError('WORKER_LOST', `worker ${worker.workerId} (process ${pid}) ${what}`);
+}

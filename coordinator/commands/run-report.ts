@@ -1,0 +1,77 @@
+// What `skein run` prints besides the answer: the JSON object, and the summary of ranks and speed. Pure.
+import type { GenerationDelta, GenerationEnd } from '../gateway/inference.js';
+import type { RankInfo } from '../executor/rank-group.js';
+import type { ShardPlan } from '../sharding/shard-plan.js';
+
+const MIB = 1024 * 1024;
+
+export interface RunOutcome {
+  readonly total: GenerationDelta;
+  readonly end: GenerationEnd;
+  readonly promptTokenIds: Uint32Array;
+  readonly loadMs: number;
+  readonly ranks: readonly RankInfo[];
+}
+
+export function runReportJson({ total, end, promptTokenIds, loadMs, ranks }: RunOutcome): object {
+  const { timings, usage } = end;
+  return {
+    text: end.text,
+    reasoning: total.reasoning,
+    answer: total.answer,
+    token_ids: total.tokenIds,
+    prompt_token_ids: Array.from(promptTokenIds),
+    prompt_tokens: usage.promptTokens,
+    completion_tokens: usage.completionTokens,
+    finish_reason: end.finishReason,
+    top_logprobs: total.logprobs.map(({ topIds, topLogprobs }) =>
+      Array.from(topIds, (id, index) => ({ id, logprob: topLogprobs[index] })),
+    ),
+    timings: { load_ms: loadMs, ttft_ms: timings.ttftMs, tpot_ms: timings.tpotMs, total_ms: timings.totalMs },
+    world_size: ranks.length,
+    ranks: ranks.map(({ rank, pid, host, device, weightBytes }) => ({ rank, pid, host, device, weight_bytes: weightBytes })),
+  };
+}
+
+export function runSummary(outcome: RunOutcome, plan: ShardPlan, collective: string): string {
+  const { end, ranks, loadMs } = outcome;
+  const { timings, usage } = end;
+  const decodeMs = timings.totalMs - timings.ttftMs;
+  const tokensPerSecond = usage.completionTokens < 2 || decodeMs <= 0 ? null : ((usage.completionTokens - 1) * 1000) / decodeMs;
+  const speed = tokensPerSecond === null ? '' : `, ${tokensPerSecond.toFixed(1)} tokens/s`;
+  const tiles = usage.pictureTiles === 0 ? '' : ` (${usage.pictureTiles} picture tiles)`;
+  return [
+    ...ranks.map((rank) => rankLine(rank, plan)),
+    `${ranks.length} rank${ranks.length === 1 ? '' : 's'} over ${collective === 'none' ? 'nothing, being alone' : collective}; ` +
+      `loaded in ${(loadMs / 1000).toFixed(2)} s`,
+    `${usage.promptTokens} prompt tokens${tiles}, ${usage.completionTokens} generated; ` +
+      `first token after ${timings.ttftMs.toFixed(0)} ms${speed}; finished by ${end.finishReason}`,
+    '',
+  ].join('\n');
+}
+
+function rankLine(info: RankInfo, plan: ShardPlan): string {
+  const layout = plan.ranks[info.rank]!.layout;
+  const parts = [
+    `heads ${range(layout.qHeadStart, layout.numQHeads)} (KV ${range(layout.kvHeadStart, layout.numKvHeads)})`,
+    `MLP columns ${range(layout.intermediateStart, layout.intermediateSize)}`,
+  ];
+  if (plan.spec.vision !== null) {
+    parts.push(
+      layout.visionParallel === 'data'
+        ? 'whole vision tower'
+        : `vision heads ${range(layout.visionHeadStart, layout.visionNumHeads)}`,
+    );
+  }
+  parts.push(`weights ${mib(info.weightBytes)}`, `KV cache ${mib(info.kvBytes)}`);
+  return `rank ${info.rank} (process ${info.pid}, ${info.device}): ${parts.join(', ')}`;
+}
+
+function range(start: number, count: number): string {
+  if (count === 0) return 'none';
+  return count === 1 ? String(start) : `${start}-${start + count - 1}`;
+}
+
+function mib(bytes: number): string {
+  return `${(bytes / MIB).toFixed(1)} MiB`;
+}

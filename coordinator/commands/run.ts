@@ -1,0 +1,165 @@
+// `skein run`: one question about some pictures, answered by workers that it starts and stops. Reasoning and answer go to stdout
+// as they come; --json prints one object instead.
+import { open } from 'node:fs/promises';
+import type { Command } from 'commander';
+import { AppError } from '../../common/errors.js';
+import { MAX_PICTURE_BYTES } from '../../common/limits.js';
+import { createLogger } from '../../common/logger.js';
+import { addClusterOptions, integerOption, realOption, seedOption, toClusterConfig } from '../config.js';
+import type { GenerateInput, PartInput } from '../gateway/generate-input.js';
+import type { GenerationDelta } from '../gateway/inference.js';
+import { checkPictureCount } from '../gateway/parse-request.js';
+import { resolveSampling, type SamplingInput } from '../gateway/sampling-options.js';
+import { Serving } from '../serving/serving.js';
+import { abortOnSignals } from './command-line.js';
+import { createProgressDisplay } from './load-progress.js';
+import { runReportJson, runSummary, type RunOutcome } from './run-report.js';
+
+interface RunFlags extends SamplingInput {
+  readonly question: string;
+  readonly imagePaths?: readonly string[];
+  readonly json?: true;
+}
+
+type ClusterFlags = Parameters<typeof toClusterConfig>[0];
+
+const MAX_UINT32 = 0xffff_ffff;
+
+/** `workerEntry`: arguments of process.execPath that start `skein worker`. */
+export function registerRun(program: Command, workerEntry: readonly string[]): void {
+  const command = program.command('run').description('ask one question, about pictures or not, and stop everything again');
+  addClusterOptions(command)
+    .option('--image-paths <path...>', 'JPEG, PNG, WebP or GIF files, in order')
+    .requiredOption('--question <text>', 'what to ask')
+    .option('--max-tokens <n>', 'tokens to generate at most', integerOption(1, MAX_UINT32))
+    .option('--min-tokens <n>', 'tokens before which the answer cannot end', integerOption(0, MAX_UINT32))
+    .option('--temperature <x>', '0: always the most likely token (default: 0)', realOption)
+    .option('--top-k <n>', 'the n most likely tokens only; 0: off', integerOption(0, MAX_UINT32))
+    .option('--top-p <x>', 'the most likely tokens that make up this probability', realOption)
+    .option('--min-p <x>', 'tokens at least this likely, relative to the likeliest', realOption)
+    .option('--repetition-penalty <x>', '1: off', realOption)
+    .option('--presence-penalty <x>', '0: off', realOption)
+    .option('--frequency-penalty <x>', '0: off', realOption)
+    .option('--seed <n>', 'of the sampling (default: drawn)', seedOption)
+    .option('--stop <text...>', 'strings that end the answer')
+    .option('--ignore-eos', 'go on past the end of the answer')
+    .option('--top-logprobs <n>', 'log-probabilities of the n most likely tokens', integerOption(0, 20))
+    .option('--json', 'print one JSON object')
+    .action((flags: RunFlags & ClusterFlags) => run(flags, workerEntry));
+}
+
+async function run(flags: RunFlags & ClusterFlags, workerEntry: readonly string[]): Promise<void> {
+  const signal = abortOnSignals();
+  const config = toClusterConfig(flags);
+  const logger = createLogger({ level: config.logLevel, defaultLevel: 'warn', bindings: { component: 'coordinator' } });
+  // Before anything is loaded: a typing error should not cost minutes.
+  resolveSampling(flags, { vocabSize: MAX_UINT32, eosTokenIds: [] });
+  const pictures = await readPictures(flags.imagePaths ?? []);
+  const input = makeInput(flags, pictures);
+  const progress = createProgressDisplay(config.tensorParallelSize, flags.json === true);
+  let serving: Serving;
+  try {
+    serving = await Serving.start({
+      config: { ...config, logLevel: config.logLevel ?? 'warn' },
+      logger,
+      workerEntry,
+      onProgress: (state) => progress.update(state),
+      signal,
+    });
+  } finally {
+    progress.stop();
+  }
+  try {
+    checkPictureCount(pictures.length, serving.model.maxTilesPerPicture > 0);
+    const outcome = await answer(serving, input, flags.json === true ? null : process.stdout, signal);
+    if (flags.json === true) process.stdout.write(`${JSON.stringify(runReportJson(outcome))}\n`);
+    else process.stdout.write(`\n${runSummary(outcome, serving.plan, serving.group.collective)}`);
+  } finally {
+    await serving.stop();
+  }
+}
+
+async function readPictures(paths: readonly string[]): Promise<Uint8Array[]> {
+  checkPictureCount(paths.length, true);
+  return Promise.all(paths.map(readPicture));
+}
+
+async function readPicture(path: string): Promise<Uint8Array> {
+  let file;
+  try {
+    file = await open(path);
+    const { size } = await file.stat();
+    if (size > MAX_PICTURE_BYTES) {
+      throw new AppError('INVALID_PICTURE', `${path} has ${size} bytes; the limit is ${MAX_PICTURE_BYTES}`);
+    }
+    return await file.readFile();
+  } catch (error) {
+    if (error instanceof AppError) throw error;
+    throw new AppError('INVALID_PICTURE', `${path} cannot be read: ${(error as Error).message}`, { cause: error });
+  } finally {
+    await file?.close();
+  }
+}
+
+function makeInput(flags: RunFlags, pictures: readonly Uint8Array[]): GenerateInput {
+  const parts: PartInput[] = pictures.map((data, index) => ({
+    type: 'picture',
+    picture: { data, label: flags.imagePaths![index]! },
+  }));
+  return {
+    requestId: 'run',
+    prompt: { kind: 'chat', messages: [{ role: 'user', parts: [...parts, { type: 'text', text: flags.question }] }] },
+    sampling: flags,
+  };
+}
+
+/** Streams to `output`, reasoning and answer set apart by headings. */
+async function answer(
+  serving: Serving,
+  input: GenerateInput,
+  output: NodeJS.WritableStream | null,
+  signal: AbortSignal,
+): Promise<RunOutcome> {
+  const generation = await serving.inference.generate(input, signal);
+  const total: GenerationDelta = { reasoning: '', answer: '', tokenIds: [], logprobs: [], end: null };
+  const printer = new SectionPrinter(output);
+  for await (const delta of generation.deltas) {
+    total.reasoning += delta.reasoning;
+    total.answer += delta.answer;
+    total.tokenIds.push(...delta.tokenIds);
+    total.logprobs.push(...delta.logprobs);
+    total.end = delta.end;
+    printer.print('reasoning', delta.reasoning);
+    printer.print('answer', delta.answer);
+  }
+  if (total.end === null) throw new AppError('INTERNAL', 'the answer ended without an end');
+  printer.end();
+  const { loadMs, group } = serving;
+  return { total, end: total.end, promptTokenIds: generation.promptTokenIds, loadMs, ranks: group.ranks };
+}
+
+class SectionPrinter {
+  readonly #output: NodeJS.WritableStream | null;
+  #section: string | null = null;
+
+  constructor(output: NodeJS.WritableStream | null) {
+    this.#output = output;
+  }
+
+  print(section: 'reasoning' | 'answer', text: string): void {
+    if (this.#output === null || text === '') return;
+    if (section !== this.#section) {
+      // White space between the parts is not worth a heading.
+      if (text.trim() === '') return;
+      this.#output.write(`${this.#section === null ? '' : '\n\n'}--- ${section} ---\n`);
+      this.#section = section;
+      this.#output.write(text.trimStart());
+      return;
+    }
+    this.#output.write(text);
+  }
+
+  end(): void {
+    this.#output?.write('\n');
+  }
+}

@@ -1,0 +1,122 @@
+// The settings of a cluster, as flags of `run` and `serve`: declared once, parsed and checked once, frozen. Whether a number
+// suits the model is checked where the model is known.
+import { InvalidArgumentError, Option, type Command } from 'commander';
+import { checkAddress } from '../common/grpc-server.js';
+import { MAX_WORLD_SIZE } from '../common/limits.js';
+
+/** How CPU ranks meet; GPUs meet over NCCL. */
+export type CollectiveChoice = 'auto' | 'shared-memory' | 'gloo';
+export type ComputeTypeChoice = 'auto' | 'float32' | 'bfloat16';
+
+export interface ClusterConfig {
+  readonly model: string;
+  readonly tensorParallelSize: number;
+  readonly device: 'cpu' | 'cuda';
+  readonly dtype: ComputeTypeChoice;
+  readonly visionParallel: 'auto' | 'tensor' | 'data';
+  readonly collective: CollectiveChoice;
+  readonly loadFormat: 'auto' | 'dummy';
+  /** Null: the model's own, at most DEFAULT_MAX_MODEL_LENGTH. */
+  readonly maxModelLength: number | null;
+  readonly maxNumSequences: number;
+  readonly maxStepTokens: number;
+  /** Bytes a rank; null: what is useful and free. */
+  readonly kvCacheBytes: number | null;
+  readonly stepTimeoutMs: number;
+  /** Workers that run elsewhere, in rank order; null: started here, or registered at clusterAddress. */
+  readonly workers: readonly string[] | null;
+  /** Where workers of other hosts register; null: none are awaited. */
+  readonly clusterAddress: string | null;
+  readonly logLevel: string | null;
+}
+
+interface ClusterFlags {
+  readonly model: string;
+  readonly tensorParallelSize?: number;
+  readonly device: 'cpu' | 'cuda';
+  readonly dtype: ComputeTypeChoice;
+  readonly visionParallel: 'auto' | 'tensor' | 'data';
+  readonly collective: CollectiveChoice;
+  readonly loadFormat: 'auto' | 'dummy';
+  readonly maxModelLength?: number;
+  readonly maxNumSequences: number;
+  readonly maxStepTokens: number;
+  readonly kvCacheMemory?: number;
+  readonly stepTimeout: number;
+  readonly workers?: readonly string[];
+  readonly clusterAddress?: string;
+  readonly logLevel?: string;
+}
+
+const UNITS: Readonly<Record<string, number>> = { '': 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30, T: 2 ** 40 };
+
+export function addClusterOptions(command: Command): Command {
+  return command
+    .requiredOption('--model <folder>', 'checkpoint folder in Hugging Face form')
+    .option('--tensor-parallel-size <n>', `ranks, 1 to ${MAX_WORLD_SIZE} (default: 1, or the number of --workers)`, integerOption(1, MAX_WORLD_SIZE))
+    .addOption(new Option('--device <device>', 'where the ranks compute').choices(['cpu', 'cuda']).default('cpu'))
+    .addOption(new Option('--dtype <type>', "auto: the checkpoint's; f16 becomes bfloat16").choices(['auto', 'float32', 'bfloat16']).default('auto'))
+    .addOption(new Option('--vision-parallel <mode>', 'how the vision tower is held').choices(['auto', 'tensor', 'data']).default('auto'))
+    .addOption(new Option('--collective <kind>', 'how CPU ranks meet').choices(['auto', 'shared-memory', 'gloo']).default('auto'))
+    .addOption(new Option('--load-format <format>', 'dummy: seeded random weights').choices(['auto', 'dummy']).default('auto'))
+    .option('--max-model-length <tokens>', 'prompt and answer together', integerOption(1, 2 ** 24))
+    .option('--max-num-sequences <n>', 'sequences that run at once', integerOption(1, 4096), 16)
+    .option('--max-step-tokens <n>', 'tokens computed in one step', integerOption(1, 65_536), 512)
+    .option('--kv-cache-memory <bytes>', 'KV cache of a rank, e.g. 512M or 4G', parseBytes)
+    .option('--step-timeout <seconds>', 'a step that takes longer ends the epoch', integerOption(1, 86_400), 300)
+    .option('--log-level <level>', 'trace, debug, info, warn, error, fatal or silent');
+}
+
+export function toClusterConfig(flags: ClusterFlags): ClusterConfig {
+  const workers = flags.workers?.map((address) => checkAddress(address, '--workers')) ?? null;
+  return Object.freeze({
+    model: flags.model,
+    tensorParallelSize: flags.tensorParallelSize ?? workers?.length ?? 1,
+    device: flags.device,
+    dtype: flags.dtype,
+    visionParallel: flags.visionParallel,
+    collective: flags.collective,
+    loadFormat: flags.loadFormat,
+    maxModelLength: flags.maxModelLength ?? null,
+    maxNumSequences: flags.maxNumSequences,
+    maxStepTokens: Math.max(flags.maxStepTokens, flags.maxNumSequences),
+    kvCacheBytes: flags.kvCacheMemory ?? null,
+    stepTimeoutMs: flags.stepTimeout * 1000,
+    workers,
+    clusterAddress: flags.clusterAddress === undefined ? null : checkAddress(flags.clusterAddress, '--cluster-address'),
+    logLevel: flags.logLevel ?? null,
+  });
+}
+
+export function integerOption(min: number, max: number): (value: string) => number {
+  return (value) => {
+    const number = Number(value);
+    if (!/^\d{1,15}$/.test(value) || number < min || number > max) {
+      throw new InvalidArgumentError(`expected an integer of ${min} to ${max}.`);
+    }
+    return number;
+  };
+}
+
+/** Ranges are checked with the other sampling options; here only that it is a number. */
+export function realOption(value: string): number {
+  const number = Number(value);
+  if (value.trim() === '' || !Number.isFinite(number)) throw new InvalidArgumentError('expected a number.');
+  return number;
+}
+
+export function seedOption(value: string): bigint {
+  if (!/^\d{1,20}$/.test(value)) throw new InvalidArgumentError('expected an integer of 0 to 2^64 - 1.');
+  return BigInt(value);
+}
+
+export function listOption(value: string): string[] {
+  return value.split(',').map((item) => item.trim()).filter((item) => item !== '');
+}
+
+function parseBytes(value: string): number {
+  const match = /^(\d{1,12}(?:\.\d{1,3})?)([KMGT]?)(?:i?B)?$/.exec(value);
+  const bytes = match === null ? NaN : Math.floor(Number(match[1]) * UNITS[match[2] ?? '']!);
+  if (!(bytes >= 1 && bytes <= Number.MAX_SAFE_INTEGER)) throw new InvalidArgumentError('expected bytes, as 512M or 4G.');
+  return bytes;
+}

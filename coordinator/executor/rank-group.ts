@@ -1,0 +1,181 @@
+// All ranks of one epoch: plans go to every rank, a step is done when every rank has answered and all sampled the same. The
+// first failure ends the epoch: the others are told to abort, and nothing more comes out of this group.
+import type { Clock, Timer } from '../../common/clock.js';
+import { AppError, toAppError } from '../../common/errors.js';
+import type { Logger } from '../../common/logger.js';
+import { uint64ToNumber } from '../../common/proto.js';
+import type { StepResult__Output } from '../../proto/ts/skein/worker/v1/StepResult.js';
+import type { StepPlan } from '../scheduler/step-plan.js';
+import type { RankClient, StepStream } from './rank-client.js';
+import { decodeStepResult, encodeStepPlan, type StepResult } from './step-messages.js';
+
+/** What a rank is and holds, as far as anybody asks. */
+export interface RankInfo {
+  readonly rank: number;
+  readonly workerId: string;
+  readonly host: string;
+  readonly pid: number;
+  readonly device: string;
+  readonly deviceName: string;
+  readonly address: string;
+  readonly weightBytes: number;
+  readonly readBytes: number;
+  readonly kvBytes: number;
+  readonly loadMs: number;
+}
+
+export interface RankGroupListener {
+  onResult(result: StepResult): void;
+  /** The epoch is over; called once. */
+  onFailure(error: AppError): void;
+}
+
+interface PendingStep {
+  readonly step: number;
+  numAnswers: number;
+  sampleHash: string | null;
+  result: StepResult | null;
+}
+
+/** A lost peer shows as a failed collective on the others first: so long is waited for the cause. */
+const CAUSE_GRACE_MS = 300;
+const CONSEQUENCES: ReadonlySet<string> = new Set(['COLLECTIVE_ERROR', 'ABORTED', 'STALE_EPOCH']);
+
+export class RankGroup {
+  readonly groupEpoch: number;
+  readonly ranks: readonly RankInfo[];
+  readonly numKvBlocks: number;
+  readonly collective: string;
+  readonly #clients: readonly RankClient[];
+  readonly #clock: Clock;
+  readonly #logger: Logger;
+  readonly #streams: StepStream[] = [];
+  readonly #nextStep: number[];
+  readonly #pending: PendingStep[] = [];
+  #listener: RankGroupListener | null = null;
+  #failure: AppError | null = null;
+  #suspicion: { readonly error: AppError; readonly timer: Timer } | null = null;
+
+  constructor(options: {
+    readonly groupEpoch: number;
+    readonly ranks: readonly RankInfo[];
+    readonly numKvBlocks: number;
+    readonly collective: string;
+    readonly clients: readonly RankClient[];
+    readonly clock: Clock;
+    readonly logger: Logger;
+  }) {
+    this.groupEpoch = options.groupEpoch;
+    this.ranks = options.ranks;
+    this.numKvBlocks = options.numKvBlocks;
+    this.collective = options.collective;
+    this.#clients = options.clients;
+    this.#clock = options.clock;
+    this.#logger = options.logger.child({ groupEpoch: options.groupEpoch });
+    this.#nextStep = this.#clients.map(() => 1);
+  }
+
+  get failure(): AppError | null {
+    return this.#failure;
+  }
+
+  /** Opens the step streams. */
+  start(listener: RankGroupListener): void {
+    this.#listener = listener;
+    for (const [index, client] of this.#clients.entries()) {
+      const stream = client.openSteps({
+        onResult: (result) => this.#onResult(index, result),
+        onFailure: (error) => this.#suspect(error),
+      });
+      this.#streams.push(stream);
+    }
+    // A rank may have been lost between joining and now.
+    if (this.#failure !== null) listener.onFailure(this.#failure);
+  }
+
+  execute(plan: StepPlan): void {
+    if (this.#failure !== null) return;
+    this.#pending.push({ step: plan.step, numAnswers: 0, sampleHash: null, result: null });
+    const bytes = encodeStepPlan(plan, this.groupEpoch);
+    for (const stream of this.#streams) stream.send(bytes);
+  }
+
+  /** Resolves when every rank holds the picture. */
+  async putPicture(pictureId: number, tileSlots: readonly number[], pixels: Uint8Array): Promise<void> {
+    const { groupEpoch } = this;
+    const puts = this.#clients.map((client) => client.putPixels({ groupEpoch, pictureId, tileSlots, pixels }));
+    try {
+      await Promise.all(puts);
+    } catch (error) {
+      this.#suspect(toAppError(error));
+      throw error;
+    }
+  }
+
+  /** Ends the epoch for a reason that the group cannot see itself: a deadline, a process that ended. */
+  fail(error: AppError): void {
+    this.#suspicion?.timer.cancel();
+    this.#suspicion = null;
+    if (this.#failure !== null) return;
+    this.#failure = error;
+    this.#logger.warn({ code: error.code, err: error }, 'the epoch failed');
+    this.#abandon(error.code);
+    this.#listener?.onFailure(error);
+  }
+
+  /** Ends the epoch in peace. */
+  close(): void {
+    this.#failure ??= new AppError('CANCELLED', 'the group is closed');
+    this.#suspicion?.timer.cancel();
+    for (const stream of this.#streams) stream.close();
+    for (const client of this.#clients) client.close();
+  }
+
+  /** Wakes the survivors, which may wait in a collective; who cannot be reached is gone already. */
+  #abandon(reason: string): void {
+    this.#pending.length = 0;
+    for (const client of this.#clients) client.abort(this.groupEpoch, reason).catch(() => undefined);
+    for (const stream of this.#streams) stream.close();
+  }
+
+  #suspect(error: AppError): void {
+    if (this.#failure !== null) return;
+    if (!CONSEQUENCES.has(error.code)) {
+      this.fail(error);
+    } else if (this.#suspicion === null) {
+      const timer = this.#clock.setTimer(CAUSE_GRACE_MS, () => this.fail(error));
+      this.#suspicion = { error, timer };
+    }
+  }
+
+  #onResult(index: number, message: StepResult__Output): void {
+    if (this.#failure !== null) return;
+    try {
+      this.#gather(index, message);
+    } catch (error) {
+      this.fail(toAppError(error));
+    }
+  }
+
+  #gather(index: number, message: StepResult__Output): void {
+    const expected = this.#nextStep[index]!;
+    const step = uint64ToNumber(message.step, 'result.step');
+    const pending = this.#pending[step - (this.#pending[0]?.step ?? 0)];
+    if (step !== expected || pending === undefined || uint64ToNumber(message.groupEpoch, 'result.group_epoch') !== this.groupEpoch) {
+      throw new AppError('STEP_OUT_OF_ORDER', `rank ${index} answered step ${step} of epoch ${message.groupEpoch}; expected ${expected}`);
+    }
+    this.#nextStep[index] = expected + 1;
+    if (pending.sampleHash !== null && pending.sampleHash !== message.sampleHash) {
+      throw new AppError('RANKS_DISAGREE', `rank ${index} sampled other tokens in step ${step} than the ranks before it`, {
+        details: { rank: index, step },
+      });
+    }
+    pending.sampleHash = message.sampleHash;
+    if (index === 0) pending.result = decodeStepResult(message);
+    pending.numAnswers += 1;
+    if (pending.numAnswers < this.#clients.length || pending.result === null) return;
+    // Steps complete in order: every rank answers in order, so the oldest is the first to have all answers.
+    this.#pending.shift();
+    this.#listener?.onResult(pending.result);
+  }
+}

@@ -1,0 +1,200 @@
+// Drives steps: plan, broadcast, gather, apply, and again. Keeps as many plans in flight as the scheduler allows, watches the
+// clock, and tells each sequence's owner of its tokens. It decides nothing about what runs.
+import { assertDefined } from '../../common/assert.js';
+import type { Clock, Timer } from '../../common/clock.js';
+import { AppError, toAppError } from '../../common/errors.js';
+import type { Logger } from '../../common/logger.js';
+import type { Scheduler } from '../scheduler/scheduler.js';
+import type { FinishReason, PictureUpload, SequenceOutput, SequenceRequest } from '../scheduler/step-plan.js';
+import type { RankGroup } from './rank-group.js';
+import type { StepResult } from './step-messages.js';
+
+export type { FinishReason, SamplingParams, SequencePicture } from '../scheduler/step-plan.js';
+
+export interface TokenLogprobs {
+  readonly logprob: number;
+  readonly topIds: Uint32Array;
+  readonly topLogprobs: Float32Array;
+}
+
+export interface SequenceTokens {
+  readonly tokenIds: readonly number[];
+  /** Empty where not asked; otherwise one a token. */
+  readonly logprobs: readonly TokenLogprobs[];
+}
+
+/** Who owns a sequence: called synchronously, in order, and not after an end. */
+export interface SequenceListener {
+  /** It is in a plan for the first time, or again after a preemption. */
+  onStarted(): void;
+  onTokens(tokens: SequenceTokens, finishReason: FinishReason | null): void;
+  onFailure(error: AppError): void;
+}
+
+export interface SequenceSubmission {
+  readonly request: SequenceRequest;
+  /** Pixels of each picture of the request: [tiles, side, side, 3]. */
+  readonly pixels: readonly Uint8Array[];
+  readonly listener: SequenceListener;
+}
+
+export interface StepLoopOptions {
+  readonly scheduler: Scheduler;
+  readonly group: RankGroup;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly stepTimeoutMs: number;
+  /** The epoch is over; every sequence has been told. */
+  readonly onFailure: (error: AppError) => void;
+}
+
+export class StepLoop {
+  readonly #options: StepLoopOptions;
+  readonly #submissions = new Map<string, SequenceSubmission>();
+  #failure: AppError | null = null;
+  #isPumpQueued = false;
+  #stepTimer: Timer | null = null;
+  #stepNsTotal = 0;
+
+  constructor(options: StepLoopOptions) {
+    this.#options = options;
+  }
+
+  start(): void {
+    this.#options.group.start({
+      onResult: (result) => this.#onResult(result),
+      onFailure: (error) => this.#fail(error),
+    });
+  }
+
+  get numSequences(): number {
+    return this.#submissions.size;
+  }
+
+  /** Time that rank 0 spent in steps. */
+  get stepMsTotal(): number {
+    return this.#stepNsTotal / 1e6;
+  }
+
+  /** Throws what the scheduler refuses, and the epoch's failure once it is over. */
+  submit(submission: SequenceSubmission): void {
+    if (this.#failure !== null) throw this.#failure;
+    this.#options.scheduler.submit(submission.request);
+    this.#submissions.set(submission.request.sequenceId, submission);
+    this.#queuePump();
+  }
+
+  /** Nothing more is heard of the sequence; what it holds is freed when its steps in flight are back. */
+  cancel(sequenceId: string): void {
+    if (!this.#submissions.delete(sequenceId)) return;
+    this.#options.scheduler.cancel(sequenceId);
+    this.#queuePump();
+  }
+
+  /** Once per turn of the event loop: requests that arrive together share a step. */
+  #queuePump(): void {
+    if (this.#isPumpQueued || this.#failure !== null) return;
+    this.#isPumpQueued = true;
+    setImmediate(() => {
+      this.#isPumpQueued = false;
+      this.#pump();
+    });
+  }
+
+  #pump(): void {
+    if (this.#failure !== null) return;
+    const { scheduler, group } = this.#options;
+    try {
+      for (let plan = scheduler.schedule(); plan !== null; plan = scheduler.schedule()) {
+        group.execute(plan);
+        if (this.#stepTimer === null) this.#watchStep();
+        for (const { sequenceId } of plan.newSequences) this.#submissions.get(sequenceId)?.listener.onStarted();
+      }
+      for (const upload of scheduler.takeUploads()) void this.#upload(upload);
+    } catch (error) {
+      group.fail(toAppError(error));
+    }
+  }
+
+  async #upload(upload: PictureUpload): Promise<void> {
+    const { scheduler, group } = this.#options;
+    // The scheduler forgets uploads of sequences that were cancelled before this.
+    const submission = assertDefined(this.#submissions.get(upload.sequenceId), 'the sequence of an upload');
+    const pixels = assertDefined(submission.pixels[upload.pictureIndex], 'the pixels of an upload');
+    try {
+      await group.putPicture(upload.pictureId, upload.tileSlots, pixels);
+      if (this.#failure !== null) return;
+      scheduler.pictureUploaded(upload.pictureId);
+      this.#queuePump();
+    } catch (error) {
+      group.fail(toAppError(error));
+    }
+  }
+
+  #onResult(result: StepResult): void {
+    if (this.#failure !== null) return;
+    const { scheduler, group } = this.#options;
+    this.#stepNsTotal += result.stepNs;
+    let outputs: SequenceOutput[];
+    try {
+      outputs = scheduler.applyStepResult(result);
+    } catch (error) {
+      group.fail(toAppError(error));
+      return;
+    }
+    this.#stepTimer?.cancel();
+    this.#stepTimer = null;
+    // The next plan first: the ranks must not wait for text to be made of tokens.
+    this.#pump();
+    if (this.#stepTimer === null && scheduler.stats.numPlansInFlight > 0) this.#watchStep();
+    for (const output of outputs) this.#deliver(output, result);
+  }
+
+  #deliver(output: SequenceOutput, result: StepResult): void {
+    const submission = this.#submissions.get(output.sequenceId);
+    if (submission === undefined) return;
+    if (output.finishReason !== null) this.#submissions.delete(output.sequenceId);
+    const { returnLogprobs, numTopLogprobs } = submission.request.sampling;
+    const tokenIds: number[] = [];
+    const logprobs: TokenLogprobs[] = [];
+    for (let index = output.tokenStart; index < output.tokenEnd; index += 1) {
+      tokenIds.push(result.tokenIds[index]!);
+      if (returnLogprobs || numTopLogprobs > 0) logprobs.push(logprobsAt(result, index));
+    }
+    submission.listener.onTokens({ tokenIds, logprobs }, output.finishReason);
+  }
+
+  #watchStep(): void {
+    const { clock, stepTimeoutMs, group } = this.#options;
+    this.#stepTimer = clock.setTimer(stepTimeoutMs, () => {
+      const step = this.#options.scheduler.stats.lastStep;
+      group.fail(new AppError('STEP_TIMEOUT', `no step was completed for ${stepTimeoutMs} ms (last one sent: ${step})`));
+    });
+  }
+
+  #fail(error: AppError): void {
+    if (this.#failure !== null) return;
+    this.#failure = error;
+    this.#stepTimer?.cancel();
+    this.#stepTimer = null;
+    const submissions = [...this.#submissions.values()];
+    this.#submissions.clear();
+    for (const submission of submissions) submission.listener.onFailure(error);
+    this.#options.onFailure(error);
+  }
+
+  stop(): void {
+    this.#fail(new AppError('DRAINING', 'the coordinator is shutting down'));
+    this.#options.group.close();
+  }
+}
+
+function logprobsAt(result: StepResult, index: number): TokenLogprobs {
+  const start = result.topOffsets[index] ?? 0;
+  const end = result.topOffsets[index + 1] ?? 0;
+  return {
+    logprob: result.logprobs[index] ?? NaN,
+    topIds: result.topIds.slice(start, end),
+    topLogprobs: result.topLogprobs.slice(start, end),
+  };
+}

@@ -1,0 +1,115 @@
+// Deltas and facts about the model and the cluster as messages of skein.inference.v1.
+import type { GenerateOnceResponse } from '../../proto/ts/skein/inference/v1/GenerateOnceResponse.js';
+import type { GenerateResponse } from '../../proto/ts/skein/inference/v1/GenerateResponse.js';
+import type { GetClusterResponse } from '../../proto/ts/skein/inference/v1/GetClusterResponse.js';
+import type { GetModelResponse } from '../../proto/ts/skein/inference/v1/GetModelResponse.js';
+import type { TokenLogprobs as TokenLogprobsMessage } from '../../proto/ts/skein/inference/v1/TokenLogprobs.js';
+import type { TokenLogprobs } from '../executor/step-loop.js';
+import type { Generation, GenerationDelta, GenerationEnd } from './inference.js';
+import { DEFAULT_SAMPLING } from './sampling-options.js';
+
+export interface ModelFacts {
+  readonly name: string;
+  readonly architecture: string;
+  readonly maxModelLength: number;
+  readonly vocabSize: number;
+  readonly tokensPerTile: number;
+  /** 0: no vision tower. */
+  readonly maxTilesPerPicture: number;
+  readonly computeType: string;
+  readonly quantization: string;
+  readonly loadFormat: string;
+  readonly stopTokenIds: readonly number[];
+}
+
+export interface ClusterFacts {
+  readonly groupEpoch: number;
+  readonly state: 'forming' | 'ready' | 'failed' | 'draining';
+  readonly ranks: readonly {
+    readonly rank: number;
+    readonly workerId: string;
+    readonly host: string;
+    readonly pid: number;
+    readonly device: string;
+    readonly weightBytes: number;
+    readonly kvBytes: number;
+    readonly address: string;
+  }[];
+  readonly collective: string;
+  readonly numKvBlocks: number;
+  readonly numFreeKvBlocks: number;
+  readonly blockSize: number;
+  readonly numRunning: number;
+  readonly numWaiting: number;
+  readonly steps: number;
+  readonly visionParallel: string;
+}
+
+type EndFields = Pick<GenerateResponse, 'finishReason' | 'usage' | 'timings'>;
+
+export function toGenerateResponse(requestId: string, delta: GenerationDelta, promptTokenIds: Uint32Array | null): GenerateResponse {
+  return {
+    requestId,
+    reasoningDelta: delta.reasoning,
+    answerDelta: delta.answer,
+    tokenIds: delta.tokenIds,
+    logprobs: delta.logprobs.map(logprobsMessage),
+    ...(delta.end === null ? {} : endFields(delta.end)),
+    ...(promptTokenIds === null ? {} : { promptTokenIds: Array.from(promptTokenIds) }),
+  };
+}
+
+/** Reads the whole generation. */
+export async function collectGeneration(generation: Generation): Promise<GenerateOnceResponse> {
+  const total: GenerationDelta = { reasoning: '', answer: '', tokenIds: [], logprobs: [], end: null };
+  for await (const delta of generation.deltas) {
+    total.reasoning += delta.reasoning;
+    total.answer += delta.answer;
+    total.tokenIds.push(...delta.tokenIds);
+    total.logprobs.push(...delta.logprobs);
+    total.end = delta.end;
+  }
+  return {
+    requestId: generation.requestId,
+    reasoning: total.reasoning,
+    answer: total.answer,
+    text: total.end?.text ?? '',
+    tokenIds: total.tokenIds,
+    logprobs: total.logprobs.map(logprobsMessage),
+    promptTokenIds: Array.from(generation.promptTokenIds),
+    ...(total.end === null ? {} : endFields(total.end)),
+  };
+}
+
+function endFields(end: GenerationEnd): EndFields {
+  return {
+    finishReason: end.finishReason === 'stop' ? 'FINISH_REASON_STOP' : 'FINISH_REASON_LENGTH',
+    usage: end.usage,
+    timings: end.timings,
+  };
+}
+
+function logprobsMessage({ logprob, topIds, topLogprobs }: TokenLogprobs): TokenLogprobsMessage {
+  return { logprob, top: Array.from(topIds, (id, index) => ({ id, logprob: topLogprobs[index] ?? NaN })) };
+}
+
+export function toGetModelResponse(model: ModelFacts): GetModelResponse {
+  return {
+    model: model.name,
+    architecture: model.architecture,
+    maxModelLength: model.maxModelLength,
+    vocabSize: model.vocabSize,
+    supportsPictures: model.maxTilesPerPicture > 0,
+    tokensPerTile: model.tokensPerTile,
+    maxTilesPerPicture: model.maxTilesPerPicture,
+    computeType: model.computeType,
+    quantization: model.quantization,
+    loadFormat: model.loadFormat,
+    defaultSampling: { ...DEFAULT_SAMPLING },
+    stopTokenIds: [...model.stopTokenIds],
+  };
+}
+
+export function toGetClusterResponse(cluster: ClusterFacts): GetClusterResponse {
+  return { ...cluster, worldSize: cluster.ranks.length, ranks: cluster.ranks.map((rank) => ({ ...rank })) };
+}

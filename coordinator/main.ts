@@ -1,0 +1,36 @@
+// Entry of all commands but `worker`: registers them, runs one, turns what it throws into a line and an exit code. The only
+// process.exit of the coordinator besides a second signal.
+import { Command } from 'commander';
+import { VERSION } from '../common/version.js';
+import { reportError } from './commands/command-line.js';
+import { registerConvert } from './commands/convert.js';
+import { registerDoctor } from './commands/doctor.js';
+import { registerPlan } from './commands/plan.js';
+import { registerRun } from './commands/run.js';
+import { registerServe } from './commands/serve.js';
+import { installedWorkerEntry } from './serving/worker-entry.js';
+
+/** Tests start workers with a fake engine by an entry of their own. */
+export async function main(args: readonly string[], workerEntry = installedWorkerEntry): Promise<void> {
+  const program = new Command('skein')
+    .description('tensor-parallel inference for the Skywork-R1V models')
+    .version(VERSION)
+    .exitOverride()
+    // The one line of an error is written by reportError.
+    .configureOutput({ outputError: () => undefined });
+  registerRun(program, workerEntry);
+  registerServe(program, workerEntry);
+  // For the list of commands: bin/skein.mjs starts the worker itself.
+  program.command('worker').description('one rank on this host; the coordinator dials it back').allowUnknownOption();
+  registerPlan(program);
+  registerConvert(program);
+  registerDoctor(program);
+  let exitCode: number;
+  try {
+    await program.parseAsync([...args], { from: 'user' });
+    exitCode = Number(process.exitCode ?? 0);
+  } catch (error) {
+    exitCode = reportError(error);
+  }
+  process.exit(exitCode);
+}

@@ -1,0 +1,53 @@
+// What a request must satisfy to be able to run at all in this pool: checked on arrival, so that nothing waits for ever.
+import { assert } from '../../common/assert.js';
+import { AppError } from '../../common/errors.js';
+import type { SchedulerConfig, SequenceRequest } from './step-plan.js';
+
+/** Tokens that one sequence can have, prompt and output together. */
+export function maxSequenceTokens(config: SchedulerConfig): number {
+  // The last token is sampled and never computed: it needs no place in the KV cache.
+  return Math.min(config.maxModelLength, config.numBlocks * config.blockSize + 1);
+}
+
+/** The number of tokens that the sequence may produce, earlier ones included. */
+export function checkRequest(request: SequenceRequest, config: SchedulerConfig): number {
+  assert(request.numPromptTokens > 0 && request.numPromptTokens <= request.tokenIds.length, 'a prompt has tokens');
+  const limit = maxSequenceTokens(config);
+  const room = limit - request.numPromptTokens;
+  const what = config.maxModelLength <= limit ? 'the context length' : 'what the KV cache holds';
+  if (room < 1) {
+    throw new AppError(
+      'CONTEXT_LENGTH_EXCEEDED',
+      `the prompt has ${request.numPromptTokens} tokens; ${what} is ${limit} tokens, prompt and answer together`,
+      { details: { prompt_tokens: request.numPromptTokens, limit } },
+    );
+  }
+  if (request.maxTokens !== null && request.maxTokens > room) {
+    throw new AppError(
+      'CONTEXT_LENGTH_EXCEEDED',
+      `the prompt has ${request.numPromptTokens} tokens and max_tokens is ${request.maxTokens}, together ` +
+        `${request.numPromptTokens + request.maxTokens}; ${what} is ${limit} tokens`,
+      { details: { prompt_tokens: request.numPromptTokens, max_tokens: request.maxTokens, limit } },
+    );
+  }
+  checkPictures(request, config);
+  return request.maxTokens ?? room;
+}
+
+function checkPictures(request: SequenceRequest, config: SchedulerConfig): void {
+  let numTiles = 0;
+  let previousEnd = 0;
+  for (const picture of request.pictures) {
+    const end = picture.firstPosition + picture.numTiles * config.tokensPerTile;
+    assert(picture.firstPosition >= previousEnd && end <= request.numPromptTokens, 'pictures stand in the prompt, in order');
+    previousEnd = end;
+    numTiles += picture.numTiles;
+  }
+  if (numTiles > config.numTileSlots) {
+    throw new AppError(
+      'CONTEXT_LENGTH_EXCEEDED',
+      `the pictures have ${numTiles} tiles; the limit is ${config.numTileSlots} tiles a request`,
+      { details: { param: 'pictures', tiles: numTiles, limit: config.numTileSlots } },
+    );
+  }
+}

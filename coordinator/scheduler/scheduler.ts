@@ -1,0 +1,372 @@
+// Which sequences run in the next step, and what their tokens mean: continuous batching under a token budget, chunked prefill
+// mixed with decodes, preemption by recompute. A pure state machine: no I/O, clock, promise or log; it must not know ranks.
+//
+// It runs ahead: a plan may be made while earlier ones are in flight. The tokens that those will sample count as pending; a
+// sequence that turns out to have ended costs the row that was planned meanwhile. What a sequence holds (slot, blocks) is
+// freed only when no plan in flight names it, for a rank may still read and write it.
+import { assert, assertDefined } from '../../common/assert.js';
+import { AppError } from '../../common/errors.js';
+import { BlockManager } from './block-manager.js';
+import { PictureManager } from './picture-manager.js';
+import { checkRequest } from './request-checks.js';
+import { Sequence } from './sequence.js';
+import type {
+  FinishReason,
+  PictureUpload,
+  SchedulerConfig,
+  SchedulerStats,
+  SequenceOutput,
+  SequenceRequest,
+  StepPlan,
+  StepTokens,
+} from './step-plan.js';
+
+interface ScheduledRow {
+  readonly sequence: Sequence;
+  readonly numTokens: number;
+  /** The step computes the sequence's last token and so samples the next. */
+  readonly samples: boolean;
+}
+
+interface PlanInFlight {
+  readonly step: number;
+  readonly rows: ScheduledRow[];
+  readonly releasedTileSlots: readonly number[];
+}
+
+/** The plan being made, and what is left of the step's budgets. */
+interface Draft {
+  readonly plan: StepPlan;
+  readonly rows: ScheduledRow[];
+  tokensLeft: number;
+  tilesLeft: number;
+}
+
+export class Scheduler {
+  readonly config: SchedulerConfig;
+  readonly #blocks: BlockManager;
+  readonly #pictures: PictureManager;
+  readonly #sequences = new Map<string, Sequence>();
+  /** By arrival. */
+  readonly #waiting: Sequence[] = [];
+  /** By admission. */
+  readonly #running: Sequence[] = [];
+  /** Ended or preempted, with plans in flight that name them: their slots and blocks come back later. */
+  readonly #draining = new Set<Sequence>();
+  readonly #inFlight: PlanInFlight[] = [];
+  readonly #freeSlots: number[] = [];
+  /** Slots that the next plan tells the ranks to forget. */
+  #slotsToRelease: number[] = [];
+  #nextArrival = 0;
+  #lastStep = 0;
+  #numPreemptions = 0;
+  #numWastedRows = 0;
+
+  constructor(config: SchedulerConfig) {
+    assert(config.maxStepTokens >= config.maxNumSequences, 'a step must have room for a token of every sequence');
+    this.config = config;
+    this.#blocks = new BlockManager(config.numBlocks, config.blockSize);
+    this.#pictures = new PictureManager(config.numTileSlots, config.tokensPerTile);
+    for (let slot = config.maxNumSequences - 1; slot >= 0; slot -= 1) this.#freeSlots.push(slot);
+  }
+
+  get stats(): SchedulerStats {
+    return {
+      numRunning: this.#running.length,
+      numWaiting: this.#waiting.length,
+      numFreeBlocks: this.#blocks.numFree,
+      numPlansInFlight: this.#inFlight.length,
+      numPreemptions: this.#numPreemptions,
+      numWastedRows: this.#numWastedRows,
+      lastStep: this.#lastStep,
+    };
+  }
+
+  /** Refuses what could never run (CONTEXT_LENGTH_EXCEEDED, INVALID_REQUEST) and what is too much now (QUEUE_FULL). */
+  submit(request: SequenceRequest): void {
+    assert(!this.#sequences.has(request.sequenceId), `sequence ${request.sequenceId} is submitted twice`);
+    const maxTokens = checkRequest(request, this.config);
+    if (this.#waiting.length >= this.config.maxWaiting) {
+      throw new AppError('QUEUE_FULL', `${this.#waiting.length} requests wait already; the limit is ${this.config.maxWaiting}`);
+    }
+    const sequence = new Sequence(request, this.#nextArrival, maxTokens);
+    this.#nextArrival += 1;
+    this.#sequences.set(sequence.sequenceId, sequence);
+    this.#waiting.push(sequence);
+  }
+
+  /** Ends a sequence whatever its state; nothing more comes out for it. Unknown and ended ones are ignored. */
+  cancel(sequenceId: string): void {
+    const sequence = this.#sequences.get(sequenceId);
+    if (sequence !== undefined) this.#end(sequence);
+  }
+
+  /** Pixels that must reach every rank; `pictureUploaded` says that they have. Asked for after schedule(). */
+  takeUploads(): PictureUpload[] {
+    return this.#pictures.takeUploads();
+  }
+
+  pictureUploaded(pictureId: number): void {
+    this.#pictures.uploaded(pictureId);
+  }
+
+  /** The next step, or null while nothing can run or enough plans are in flight. */
+  schedule(): StepPlan | null {
+    if (this.#inFlight.length >= this.config.maxPlansInFlight) return null;
+    const draft = this.#newDraft();
+    this.#scheduleDecodes(draft);
+    this.#schedulePrefills(draft);
+    const isBlockedOnTiles = this.#admit(draft);
+    // Pictures are let go with a plan; when nothing runs and somebody waits for their slots, with an empty one.
+    const mustFlush = isBlockedOnTiles && this.#pictures.hasReleases;
+    if (draft.rows.length === 0 && !mustFlush) return null;
+    return this.#commit(draft);
+  }
+
+  /** Results come in the order of the plans. Returns what is new for every sequence that got tokens. */
+  applyStepResult(result: StepTokens): SequenceOutput[] {
+    const plan = this.#inFlight[0];
+    if (plan === undefined || plan.step !== result.step) {
+      const expected = plan === undefined ? 'none' : String(plan.step);
+      throw new AppError('STEP_OUT_OF_ORDER', `the result of step ${result.step} arrived; expected ${expected}`);
+    }
+    const indexOfSlot = indexResult(plan, result);
+    this.#inFlight.shift();
+    const outputs: SequenceOutput[] = [];
+    for (const row of plan.rows) {
+      row.sequence.numPlansInFlight -= 1;
+      if (row.sequence.state === 'ended') this.#numWastedRows += row.numTokens;
+      else if (row.samples) outputs.push(this.#applyToken(row.sequence, result, indexOfSlot));
+    }
+    for (const row of plan.rows) this.#reclaimIfDrained(row.sequence);
+    this.#pictures.released(plan.releasedTileSlots);
+    return outputs;
+  }
+
+  #newDraft(): Draft {
+    const plan: StepPlan = {
+      step: this.#lastStep + 1,
+      releasedSlots: [],
+      releasedPictures: [],
+      newSequences: [],
+      newBlocks: [],
+      encodeItems: [],
+      scheduledSlots: [],
+      scheduledTokens: [],
+    };
+    return { plan, rows: [], tokensLeft: this.config.maxStepTokens, tilesLeft: this.config.maxTilesPerStep };
+  }
+
+  #commit(draft: Draft): StepPlan {
+    this.#lastStep = draft.plan.step;
+    draft.plan.releasedSlots.push(...this.#slotsToRelease);
+    this.#slotsToRelease = [];
+    const releases = this.#pictures.takeReleases();
+    draft.plan.releasedPictures.push(...releases.pictureIds);
+    this.#inFlight.push({ step: draft.plan.step, rows: draft.rows, releasedTileSlots: releases.tileSlots });
+    // Only now: a picture must not be released by the plan whose rows read it.
+    for (const row of draft.rows) this.#pictures.releaseComputed(row.sequence);
+    return draft.plan;
+  }
+
+  #scheduleDecodes(draft: Draft): void {
+    for (const sequence of [...this.#running]) {
+      // A sequence further on may have been preempted for one before it.
+      if (sequence.state !== 'running' || sequence.numRemainingTokens !== 1 || sequence.hasReachedLength) continue;
+      if (draft.tokensLeft === 0) return;
+      if (!this.#growBlocks(sequence, draft)) continue;
+      const rows = this.#pictures.limitRows(sequence, 1, draft.tilesLeft);
+      if (rows > 0) this.#addRow(draft, sequence, rows);
+    }
+  }
+
+  #schedulePrefills(draft: Draft): void {
+    for (const sequence of this.#running) {
+      if (draft.tokensLeft === 0) return;
+      if (sequence.numRemainingTokens <= 1) continue;
+      const wanted = Math.min(draft.tokensLeft, sequence.numRemainingTokens);
+      const rows = this.#pictures.limitRows(sequence, wanted, draft.tilesLeft);
+      if (rows > 0) this.#addRow(draft, sequence, rows);
+    }
+  }
+
+  /**
+   * Admits waiting sequences in order of arrival. Those whose pixels are on their way, or that wait for tile slots, do not
+   * hold up the ones behind them; want of slots, blocks or budget does. True when one waits for tile slots.
+   */
+  #admit(draft: Draft): boolean {
+    let isBlockedOnTiles = false;
+    for (const sequence of [...this.#waiting]) {
+      // Preempted, and its last steps are still in flight: it goes before those behind it.
+      if (sequence.holdsResources) break;
+      if (!this.#pictures.isReady(sequence)) {
+        if (!isBlockedOnTiles && !this.#pictures.assign(sequence)) isBlockedOnTiles = true;
+        continue;
+      }
+      if (draft.tokensLeft === 0 || this.#freeSlots.length === 0 || !this.#hasBlocksToAdmit(sequence)) break;
+      const wanted = Math.min(draft.tokensLeft, sequence.numRemainingTokens);
+      const rows = this.#pictures.limitRows(sequence, wanted, draft.tilesLeft);
+      if (rows === 0) break;
+      this.#start(sequence, draft);
+      this.#addRow(draft, sequence, rows);
+    }
+    return isBlockedOnTiles;
+  }
+
+  /** Room for all its tokens, and a block to grow by for each that runs: so that admission does not cause preemption at once. */
+  #hasBlocksToAdmit(sequence: Sequence): boolean {
+    return this.#blocks.canAllocate(this.#blocks.blocksFor(sequence.numTokens) + this.#running.length);
+  }
+
+  #start(sequence: Sequence, draft: Draft): void {
+    this.#waiting.splice(this.#waiting.indexOf(sequence), 1);
+    sequence.state = 'running';
+    sequence.slot = assertDefined(this.#freeSlots.pop(), 'a free slot');
+    this.#running.push(sequence);
+    draft.plan.newSequences.push({
+      sequenceId: sequence.sequenceId,
+      slot: sequence.slot,
+      tokenIds: sequence.allTokenIds(),
+      numPromptTokens: sequence.request.numPromptTokens,
+      numComputedTokens: 0,
+      sampling: sequence.request.sampling,
+      pictures: sequence.pictures.map(({ pictureId, firstPosition }) => ({ pictureId, firstPosition })),
+    });
+    this.#addBlocks(sequence, this.#blocks.blocksFor(sequence.numTokens), draft);
+  }
+
+  #addRow(draft: Draft, sequence: Sequence, numTokens: number): void {
+    const end = sequence.numComputedTokens + numTokens;
+    for (const item of this.#pictures.encodeUpTo(sequence, end)) {
+      draft.plan.encodeItems.push(item);
+      draft.tilesLeft -= item.tileEnd - item.tileStart;
+    }
+    const samples = end === sequence.numTokens;
+    sequence.numComputedTokens = end;
+    sequence.numPlansInFlight += 1;
+    if (samples) sequence.numPendingTokens += 1;
+    draft.tokensLeft -= numTokens;
+    draft.rows.push({ sequence, numTokens, samples });
+    draft.plan.scheduledSlots.push(sequence.slot);
+    draft.plan.scheduledTokens.push(numTokens);
+  }
+
+  /** Blocks for one more token, by preemption if need be. False: the sequence cannot run in this step. */
+  #growBlocks(sequence: Sequence, draft: Draft): boolean {
+    const missing = this.#blocks.blocksFor(sequence.numTokens) - sequence.blocks.length;
+    if (missing <= 0) return true;
+    while (!this.#blocks.canAllocate(missing)) {
+      // Blocks that come back by themselves are worth a step's wait.
+      if (this.#draining.size > 0) return false;
+      const victim = assertDefined(this.#running.at(-1), 'a sequence to preempt');
+      this.#preempt(victim);
+      if (victim === sequence) return false;
+    }
+    this.#addBlocks(sequence, missing, draft);
+    return true;
+  }
+
+  #addBlocks(sequence: Sequence, count: number, draft: Draft): void {
+    for (const block of this.#blocks.allocate(count)) {
+      sequence.blocks.push(block);
+      draft.plan.newBlocks.push(sequence.slot, block);
+    }
+  }
+
+  #preempt(sequence: Sequence): void {
+    this.#numPreemptions += 1;
+    this.#running.splice(this.#running.indexOf(sequence), 1);
+    sequence.state = 'waiting';
+    const behind = this.#waiting.findIndex((other) => other.arrival > sequence.arrival);
+    this.#waiting.splice(behind < 0 ? this.#waiting.length : behind, 0, sequence);
+    this.#draining.add(sequence);
+    this.#reclaimIfDrained(sequence);
+  }
+
+  #applyToken(sequence: Sequence, result: StepTokens, indexOfSlot: ReadonlyMap<number, number>): SequenceOutput {
+    const index = assertDefined(indexOfSlot.get(sequence.slot), 'the result of a slot');
+    const tokenStart = result.tokenOffsets[index]!;
+    const token = result.tokenIds[tokenStart]!;
+    sequence.numPendingTokens -= 1;
+    sequence.producedIds.push(token);
+    const finishReason = finishReasonOf(sequence, token);
+    if (finishReason !== null) this.#end(sequence);
+    return { sequenceId: sequence.sequenceId, tokenStart, tokenEnd: tokenStart + 1, finishReason };
+  }
+
+  #end(sequence: Sequence): void {
+    const queue = sequence.state === 'running' ? this.#running : this.#waiting;
+    queue.splice(queue.indexOf(sequence), 1);
+    sequence.state = 'ended';
+    this.#sequences.delete(sequence.sequenceId);
+    this.#draining.add(sequence);
+    this.#reclaimIfDrained(sequence);
+  }
+
+  /** Frees what an ended or preempted sequence holds, once no plan in flight names it. */
+  #reclaimIfDrained(sequence: Sequence): void {
+    if (sequence.numPlansInFlight > 0 || !this.#draining.delete(sequence)) return;
+    for (const picture of sequence.pictures) this.#pictures.release(picture);
+    this.#blocks.free(sequence.blocks);
+    sequence.blocks = [];
+    sequence.numComputedTokens = 0;
+    if (sequence.slot < 0) return;
+    this.#slotsToRelease.push(sequence.slot);
+    this.#freeSlots.push(sequence.slot);
+    sequence.slot = -1;
+  }
+
+  /** What tests check after every call; throws InvariantError. */
+  checkInvariants(): void {
+    const owned = new Set<number>();
+    const held = [...this.#running, ...this.#waiting, ...this.#draining];
+    const sequences = new Set(held);
+    for (const sequence of sequences) {
+      this.#checkSequence(sequence);
+      for (const block of sequence.blocks) {
+        assert(!owned.has(block) && !this.#blocks.isFree(block), `block ${block} has one owner`);
+        owned.add(block);
+      }
+    }
+    assert(owned.size + this.#blocks.numFree === this.config.numBlocks, 'every block is free or owned');
+    const slots = [...sequences].filter((sequence) => sequence.holdsResources).map((sequence) => sequence.slot);
+    const allSlots = new Set([...slots, ...this.#freeSlots]);
+    assert(allSlots.size === slots.length + this.#freeSlots.length, 'a slot has one owner');
+    assert(allSlots.size === this.config.maxNumSequences, 'every slot is free or owned');
+    assert(this.#inFlight.length <= this.config.maxPlansInFlight, 'plans in flight');
+    this.#pictures.checkInvariants(sequences);
+  }
+
+  #checkSequence(sequence: Sequence): void {
+    const name = sequence.sequenceId;
+    const numNaming = this.#inFlight.filter((plan) => plan.rows.some((row) => row.sequence === sequence)).length;
+    assert(sequence.numPlansInFlight === numNaming, `${name}: plans in flight are counted`);
+    assert(sequence.numComputedTokens <= sequence.numTokens, `${name}: computes known tokens only`);
+    assert(sequence.blocks.length * this.config.blockSize >= sequence.numComputedTokens, `${name}: has blocks for what it computes`);
+    assert(sequence.state === 'ended' || sequence.numOutputTokens + sequence.numPendingTokens <= sequence.maxTokens, `${name}: stays within max_tokens`);
+    assert(sequence.state !== 'running' || sequence.holdsResources, `${name}: runs in a slot`);
+    const isDraining = this.#draining.has(sequence);
+    assert(isDraining === (sequence.state !== 'running' && sequence.holdsResources), `${name}: drains while it holds a slot`);
+  }
+}
+
+/** Index into the result by slot; refuses a result that does not answer the plan. */
+function indexResult(plan: PlanInFlight, result: StepTokens): Map<number, number> {
+  const indexOfSlot = new Map<number, number>();
+  for (let index = 0; index < result.slots.length; index += 1) {
+    const count = result.tokenOffsets[index + 1]! - result.tokenOffsets[index]!;
+    if (count === 1) indexOfSlot.set(result.slots[index]!, index);
+  }
+  for (const row of plan.rows) {
+    if (row.samples && !indexOfSlot.has(row.sequence.slot)) {
+      throw new AppError('INTERNAL', `step ${plan.step} gave no token for slot ${row.sequence.slot}`);
+    }
+  }
+  return indexOfSlot;
+}
+
+function finishReasonOf(sequence: Sequence, token: number): FinishReason | null {
+  const mayStop = sequence.numOutputTokens > sequence.request.sampling.minTokens;
+  if (mayStop && sequence.stopTokenIds.has(token)) return 'stop';
+  return sequence.numOutputTokens >= sequence.maxTokens ? 'length' : null;
+}

@@ -1,0 +1,95 @@
+// One token stream as the scheduler sees it: what is known of it, how far it is computed, what it holds. Only the scheduler
+// writes to it.
+//
+//   waiting -> running -> ended
+//      ^         |
+//      +---------+  preempted: waits again, and is admitted once its steps in flight have come back
+import type { SequenceRequest } from './step-plan.js';
+
+export type SequenceState = 'waiting' | 'running' | 'ended';
+
+/** unassigned -> uploading -> resident -> unassigned (released, or its sequence was preempted). */
+export interface PictureState {
+  readonly numTiles: number;
+  readonly firstPosition: number;
+  residence: 'unassigned' | 'uploading' | 'resident';
+  /** -1 while unassigned. */
+  pictureId: number;
+  tileSlots: readonly number[];
+  /** Tiles [0, numEncodedTiles) went through the vision tower, or will in a plan that was made. */
+  numEncodedTiles: number;
+}
+
+export class Sequence {
+  readonly sequenceId: string;
+  readonly request: SequenceRequest;
+  /** Of all sequences, in order of submission; smaller goes first. */
+  readonly arrival: number;
+  readonly maxTokens: number;
+  readonly stopTokenIds: ReadonlySet<number>;
+  readonly pictures: PictureState[];
+
+  state: SequenceState = 'waiting';
+  /** Tokens produced since it was submitted. */
+  readonly producedIds: number[] = [];
+  /** Sampled by steps in flight: tokens that exist in the engine and are not known here yet. */
+  numPendingTokens = 0;
+  /** Positions whose keys and values are computed by the plans made so far. */
+  numComputedTokens = 0;
+  /** -1 while it holds none. */
+  slot = -1;
+  blocks: number[] = [];
+  /** Plans in flight that name it; what it holds is freed only at 0. */
+  numPlansInFlight = 0;
+
+  constructor(request: SequenceRequest, arrival: number, maxTokens: number) {
+    this.sequenceId = request.sequenceId;
+    this.request = request;
+    this.arrival = arrival;
+    this.maxTokens = maxTokens;
+    this.stopTokenIds = new Set(request.sampling.stopTokenIds);
+    this.pictures = request.pictures.map((picture) => ({
+      numTiles: picture.numTiles,
+      firstPosition: picture.firstPosition,
+      residence: 'unassigned',
+      pictureId: -1,
+      tileSlots: [],
+      numEncodedTiles: 0,
+    }));
+  }
+
+  /** Known tokens: prompt and produced. */
+  get numKnownTokens(): number {
+    return this.request.tokenIds.length + this.producedIds.length;
+  }
+
+  /** Length once the steps in flight have come back. */
+  get numTokens(): number {
+    return this.numKnownTokens + this.numPendingTokens;
+  }
+
+  get numRemainingTokens(): number {
+    return this.numTokens - this.numComputedTokens;
+  }
+
+  get numOutputTokens(): number {
+    return this.numKnownTokens - this.request.numPromptTokens;
+  }
+
+  /** Every token that it may produce is produced or in flight: another step would be wasted. */
+  get hasReachedLength(): boolean {
+    return this.numOutputTokens + this.numPendingTokens >= this.maxTokens;
+  }
+
+  get holdsResources(): boolean {
+    return this.slot >= 0;
+  }
+
+  allTokenIds(): Uint32Array {
+    if (this.producedIds.length === 0) return this.request.tokenIds;
+    const ids = new Uint32Array(this.numKnownTokens);
+    ids.set(this.request.tokenIds);
+    ids.set(this.producedIds, this.request.tokenIds.length);
+    return ids;
+  }
+}

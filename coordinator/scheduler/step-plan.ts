@@ -1,0 +1,125 @@
+// What goes into the scheduler and what comes out of it: requests, step plans and outputs. Plain data; the executor turns
+// plans into messages.
+
+export interface SamplingParams {
+  readonly temperature: number;
+  readonly topK: number;
+  readonly topP: number;
+  readonly minP: number;
+  readonly repetitionPenalty: number;
+  readonly presencePenalty: number;
+  readonly frequencyPenalty: number;
+  readonly seed: bigint;
+  readonly choiceIndex: number;
+  /** Sampled tokens before which stopTokenIds are banned. */
+  readonly minTokens: number;
+  readonly numTopLogprobs: number;
+  readonly returnLogprobs: boolean;
+  /** Ids that end the sequence: the scheduler ends it, the engine bans them before minTokens. */
+  readonly stopTokenIds: readonly number[];
+  readonly logitBiasIds: readonly number[];
+  readonly logitBiasValues: readonly number[];
+}
+
+/** Where the tokens of a picture stand: numTiles * tokensPerTile positions from firstPosition on. */
+export interface SequencePicture {
+  readonly numTiles: number;
+  readonly firstPosition: number;
+}
+
+export interface SequenceRequest {
+  readonly sequenceId: string;
+  /** Prompt, then tokens produced earlier (in an epoch that ended): a resumed sequence is submitted with both. */
+  readonly tokenIds: Uint32Array;
+  readonly numPromptTokens: number;
+  /** Null: as many as fit. Counts the tokens produced earlier too. */
+  readonly maxTokens: number | null;
+  readonly sampling: SamplingParams;
+  /** In ascending order of firstPosition. */
+  readonly pictures: readonly SequencePicture[];
+}
+
+/** A sequence's first plan since its admission: all its token ids. */
+export interface NewSequence {
+  /** Does not travel; the slot does. */
+  readonly sequenceId: string;
+  readonly slot: number;
+  readonly tokenIds: Uint32Array;
+  readonly numPromptTokens: number;
+  readonly numComputedTokens: number;
+  readonly sampling: SamplingParams;
+  readonly pictures: readonly { readonly pictureId: number; readonly firstPosition: number }[];
+}
+
+export interface EncodeItem {
+  readonly pictureId: number;
+  readonly tileStart: number;
+  readonly tileEnd: number;
+}
+
+export interface StepPlan {
+  /** From 1, without gaps. */
+  readonly step: number;
+  readonly releasedSlots: number[];
+  readonly releasedPictures: number[];
+  readonly newSequences: NewSequence[];
+  /** Pairs (slot, block id). */
+  readonly newBlocks: number[];
+  readonly encodeItems: EncodeItem[];
+  readonly scheduledSlots: number[];
+  readonly scheduledTokens: number[];
+}
+
+/** Pixels that every rank must hold before the sequence can be admitted. */
+export interface PictureUpload {
+  readonly pictureId: number;
+  readonly sequenceId: string;
+  /** Index into SequenceRequest.pictures. */
+  readonly pictureIndex: number;
+  readonly tileSlots: readonly number[];
+}
+
+/** The part of rank 0's answer that decides what happens next. */
+export interface StepTokens {
+  readonly step: number;
+  readonly slots: ArrayLike<number>;
+  /** [slots + 1] offsets into tokenIds. */
+  readonly tokenOffsets: ArrayLike<number>;
+  readonly tokenIds: ArrayLike<number>;
+}
+
+export type FinishReason = 'stop' | 'length';
+
+export interface SequenceOutput {
+  readonly sequenceId: string;
+  /** Range of StepTokens.tokenIds that belongs to the sequence. */
+  readonly tokenStart: number;
+  readonly tokenEnd: number;
+  readonly finishReason: FinishReason | null;
+}
+
+export interface SchedulerConfig {
+  readonly numBlocks: number;
+  readonly blockSize: number;
+  readonly maxNumSequences: number;
+  readonly maxStepTokens: number;
+  readonly maxModelLength: number;
+  readonly maxPlansInFlight: number;
+  /** Sequences that wait for admission; more are refused with QUEUE_FULL. */
+  readonly maxWaiting: number;
+  readonly numTileSlots: number;
+  readonly maxTilesPerStep: number;
+  /** 0 for text-only models. */
+  readonly tokensPerTile: number;
+}
+
+export interface SchedulerStats {
+  readonly numRunning: number;
+  readonly numWaiting: number;
+  readonly numFreeBlocks: number;
+  readonly numPlansInFlight: number;
+  readonly numPreemptions: number;
+  /** Rows computed for sequences that had ended meanwhile. */
+  readonly numWastedRows: number;
+  readonly lastStep: number;
+}

@@ -1,0 +1,261 @@
+// One model being served: builds the object graph out of a configuration (checkpoint, plan, workers, group, scheduler, step loop,
+// inference) and takes it down again. `run`, `serve` and tests differ only in what they do with it.
+import { setMaxListeners } from 'node:events';
+import path from 'node:path';
+import { systemClock } from '../../common/clock.js';
+import { AppError } from '../../common/errors.js';
+import { MAX_PLANS_IN_FLIGHT, MAX_TOP_LOGPROBS } from '../../common/limits.js';
+import type { Logger } from '../../common/logger.js';
+import type { LoadRequest } from '../../proto/ts/skein/worker/v1/LoadRequest.js';
+import { resolveModel } from '../checkpoint/known-models.js';
+import type { Checkpoint } from '../checkpoint/model-spec.js';
+import type { ClusterConfig } from '../config.js';
+import { formGroup, type LoadProgress } from '../executor/form-group.js';
+import type { RankGroup } from '../executor/rank-group.js';
+import { StepLoop } from '../executor/step-loop.js';
+import type { ClusterFacts, ModelFacts } from '../gateway/inference-messages.js';
+import { InferenceService } from '../gateway/inference.js';
+import { Scheduler } from '../scheduler/scheduler.js';
+import type { SchedulerConfig } from '../scheduler/step-plan.js';
+import { makeLoadRequest } from '../sharding/load-request.js';
+import { makeShardPlan } from '../sharding/make-shard-plan.js';
+import type { ShardPlan } from '../sharding/shard-plan.js';
+import { loadTextProcessor } from '../tokenizer/load-text-processor.js';
+import { tokensOnlyProcessor } from '../tokenizer/tokens-only-processor.js';
+import type { TextProcessor } from '../tokenizer/text-processor.js';
+import { createPictureProcessor } from '../vision/picture-processor.js';
+import type { PictureProcessor } from '../vision/picture.js';
+import { WorkerSet } from './worker-set.js';
+
+const BLOCK_SIZE = 16;
+const DEFAULT_MAX_MODEL_LENGTH = 32_768;
+const MAX_WAITING = 1024;
+const MAX_TILE_SLOTS = 128;
+const PICTURE_CONCURRENCY = 2;
+const DUMMY_SEED = 0;
+
+export interface ServingOptions {
+  readonly config: ClusterConfig;
+  readonly logger: Logger;
+  /** Arguments of process.execPath that start `skein worker`. */
+  readonly workerEntry: readonly string[];
+  readonly onProgress: (progress: LoadProgress) => void;
+  /** Ends the start-up. */
+  readonly signal: AbortSignal;
+}
+
+type SizeConfig = Omit<SchedulerConfig, 'numBlocks'>;
+
+export class Serving {
+  readonly inference: InferenceService;
+  readonly plan: ShardPlan;
+  readonly model: ModelFacts;
+  readonly group: RankGroup;
+  readonly loadMs: number;
+  /** Resolves when the epoch is over: nothing is served any more. */
+  readonly failed: Promise<AppError>;
+  readonly #scheduler: Scheduler;
+  readonly #loop: StepLoop;
+  readonly #workers: WorkerSet;
+  readonly #pictures: PictureProcessor | null;
+  #stopping: Promise<void> | null = null;
+
+  private constructor(parts: {
+    readonly checkpoint: Checkpoint;
+    readonly plan: ShardPlan;
+    readonly sizes: SizeConfig;
+    readonly group: RankGroup;
+    readonly workers: WorkerSet;
+    readonly text: TextProcessor;
+    readonly options: ServingOptions;
+    readonly loadMs: number;
+  }) {
+    const { plan, group, options, text } = parts;
+    const clock = systemClock;
+    this.plan = plan;
+    this.group = group;
+    this.loadMs = parts.loadMs;
+    this.#workers = parts.workers;
+    this.#scheduler = new Scheduler({ ...parts.sizes, numBlocks: group.numKvBlocks });
+    const failure = withResolver<AppError>();
+    this.failed = failure.promise;
+    this.#loop = new StepLoop({
+      scheduler: this.#scheduler,
+      group,
+      clock,
+      logger: options.logger,
+      stepTimeoutMs: options.config.stepTimeoutMs,
+      onFailure: failure.resolve,
+    });
+    const { tiling } = plan.spec;
+    this.#pictures = tiling === null ? null : createPictureProcessor({ tiling, concurrency: PICTURE_CONCURRENCY });
+    this.inference = new InferenceService({
+      loop: this.#loop,
+      text,
+      pictures: this.#pictures,
+      vocabSize: plan.spec.text.vocabSize,
+      clock,
+      maxRequests: parts.sizes.maxWaiting + parts.sizes.maxNumSequences,
+    });
+    this.model = modelFacts(plan, parts.sizes, options.config, text);
+    void parts.workers.lost.then((error) => group.fail(error));
+    this.#loop.start();
+  }
+
+  static async start(options: ServingOptions): Promise<Serving> {
+    const { config, logger, signal } = options;
+    setMaxListeners(0, signal);
+    const startedMs = performance.now();
+    const checkpoint = await resolveModel(config.model);
+    const plan = makeShardPlan(checkpoint, {
+      worldSize: config.tensorParallelSize,
+      visionParallel: config.visionParallel,
+    });
+    const sizes = chooseSizes(plan, config);
+    const text = await loadText(checkpoint);
+    signal.throwIfAborted();
+    const workers = await WorkerSet.start({ config, logger, entry: options.workerEntry, signal });
+    try {
+      const group = await formGroup({
+        addresses: workers.addresses,
+        makeLoadRequest: (rank) => loadRequest(plan, rank, sizes, config),
+        collective: config.collective,
+        kvCacheBytes: config.kvCacheBytes,
+        maxUsefulBlocks: sizes.maxNumSequences * Math.ceil(sizes.maxModelLength / BLOCK_SIZE),
+        onProgress: options.onProgress,
+        lost: rejection(workers.lost, signal),
+        clock: systemClock,
+        logger,
+      });
+      const loadMs = performance.now() - startedMs;
+      return new Serving({ checkpoint, plan, sizes, group, workers, text, options, loadMs });
+    } catch (error) {
+      await workers.stop();
+      throw error;
+    }
+  }
+
+  cluster(): ClusterFacts {
+    const stats = this.#scheduler.stats;
+    const state = this.group.failure !== null ? 'failed' : this.inference.isDraining ? 'draining' : 'ready';
+    return {
+      groupEpoch: this.group.groupEpoch,
+      state,
+      ranks: this.group.ranks,
+      collective: this.group.collective,
+      numKvBlocks: this.group.numKvBlocks,
+      numFreeKvBlocks: stats.numFreeBlocks,
+      blockSize: BLOCK_SIZE,
+      numRunning: stats.numRunning,
+      numWaiting: stats.numWaiting,
+      steps: stats.lastStep,
+      visionParallel: this.plan.spec.vision === null ? '' : this.plan.visionParallel,
+    };
+  }
+
+  /** Ends everything at once; idempotent. Requests that still run fail with DRAINING. */
+  stop(): Promise<void> {
+    this.#stopping ??= this.#stop();
+    return this.#stopping;
+  }
+
+  async #stop(): Promise<void> {
+    this.#loop.stop();
+    await Promise.all([this.#workers.stop(), this.#pictures?.close()]);
+  }
+}
+
+function chooseSizes(plan: ShardPlan, config: ClusterConfig): SizeConfig {
+  const { text, tiling } = plan.spec;
+  const maxModelLength = config.maxModelLength ?? Math.min(text.maxPositionEmbeddings, DEFAULT_MAX_MODEL_LENGTH);
+  if (maxModelLength > text.maxPositionEmbeddings) {
+    throw new AppError(
+      'INVALID_REQUEST',
+      `--max-model-length is ${maxModelLength}; the model has ${text.maxPositionEmbeddings} positions`,
+      { details: { param: 'max-model-length' } },
+    );
+  }
+  const tokensPerTile = tiling?.tokensPerTile ?? 0;
+  return {
+    blockSize: BLOCK_SIZE,
+    maxNumSequences: config.maxNumSequences,
+    maxStepTokens: config.maxStepTokens,
+    maxModelLength,
+    maxPlansInFlight: MAX_PLANS_IN_FLIGHT,
+    maxWaiting: MAX_WAITING,
+    numTileSlots: tiling === null ? 0 : Math.max(Math.min(Math.floor(maxModelLength / tokensPerTile), MAX_TILE_SLOTS), maxTilesPerPicture(plan)),
+    // As many tiles as a step's tokens can be, and one for each rank where tiles are dealt out.
+    maxTilesPerStep: tiling === null ? 0 : Math.max(Math.ceil(config.maxStepTokens / tokensPerTile), plan.worldSize),
+    tokensPerTile,
+  };
+}
+
+function maxTilesPerPicture(plan: ShardPlan): number {
+  const { tiling } = plan.spec;
+  if (tiling === null) return 0;
+  if (!tiling.isDynamic) return 1;
+  return tiling.maxTiles + (tiling.useThumbnail ? 1 : 0);
+}
+
+function loadRequest(plan: ShardPlan, rank: number, sizes: SizeConfig, config: ClusterConfig): LoadRequest {
+  return makeLoadRequest(plan, rank, {
+    computeType: computeType(plan, config),
+    dummyWeights: config.loadFormat === 'dummy',
+    dummySeed: DUMMY_SEED,
+    // Local workers were started with theirs; others know their hosts.
+    numThreads: 0,
+    maxNumSequences: sizes.maxNumSequences,
+    maxStepTokens: sizes.maxStepTokens,
+    blockSize: sizes.blockSize,
+    maxModelLength: sizes.maxModelLength,
+    numTileSlots: sizes.numTileSlots,
+    maxTilesPerStep: sizes.maxTilesPerStep,
+    maxTopLogprobs: MAX_TOP_LOGPROBS,
+    deterministic: true,
+  }) as LoadRequest;
+}
+
+function computeType(plan: ShardPlan, config: ClusterConfig): 'float32' | 'bfloat16' {
+  if (config.dtype !== 'auto') return config.dtype;
+  return plan.spec.storedType === 'float32' ? 'float32' : 'bfloat16';
+}
+
+function loadText(checkpoint: Checkpoint): Promise<TextProcessor> {
+  const { folder, spec, eosTokenIds } = checkpoint;
+  if (folder === null) return Promise.resolve(tokensOnlyProcessor(spec.text.vocabSize, eosTokenIds));
+  return loadTextProcessor({ folder, eosTokenIds, tokensPerTile: spec.tiling?.tokensPerTile ?? null });
+}
+
+function modelFacts(plan: ShardPlan, sizes: SizeConfig, config: ClusterConfig, text: TextProcessor): ModelFacts {
+  const { spec } = plan;
+  return {
+    name: spec.name === '' ? path.basename(config.model) : spec.name,
+    architecture: spec.architecture,
+    maxModelLength: sizes.maxModelLength,
+    vocabSize: spec.text.vocabSize,
+    tokensPerTile: sizes.tokensPerTile,
+    maxTilesPerPicture: maxTilesPerPicture(plan),
+    computeType: computeType(plan, config),
+    quantization: spec.text.awqGroupSize === 0 ? '' : 'awq',
+    loadFormat: config.loadFormat,
+    stopTokenIds: text.stopTokenIds,
+  };
+}
+
+/** Rejects with what `lost` resolves to, or when the signal aborts; never resolves. */
+function rejection(lost: Promise<AppError>, signal: AbortSignal): Promise<never> {
+  const promise = new Promise<never>((_resolve, reject) => {
+    void lost.then(reject);
+    signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
+  });
+  promise.catch(() => undefined);
+  return promise;
+}
+
+export function withResolver<T>(): { readonly promise: Promise<T>; readonly resolve: (value: T) => void } {
+  let resolve!: (value: T) => void;
+  const promise = new Promise<T>((resolvePromise) => {
+    resolve = resolvePromise;
+  });
+  return { promise, resolve };
+}

@@ -1,0 +1,137 @@
+// Goal: whatever dies, whoever waits is told in time and nothing is left behind: no process, no socket, no folder.
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import * as grpc from '@grpc/grpc-js';
+import { ERROR_CODE_KEY } from '../../common/grpc-status.js';
+import { InferenceServiceClient } from '../../common/proto.js';
+import type { GenerateResponse__Output } from '../../proto/ts/skein/inference/v1/GenerateResponse.js';
+import { allGone, runFolders, SkeinProcess } from '../support/skein-process.js';
+import { goldenPath } from '../support/paths.js';
+
+const LOST_WITHIN_MS = 2_000;
+const ORPHANS_GONE_WITHIN_MS = 3_000;
+const MODEL = ['--model', goldenPath('tiny-6b-vit'), '--dtype', 'float32'];
+
+describe('faults of a cluster of processes', function () {
+  let folder: string;
+  let skein: SkeinProcess | null = null;
+
+  beforeEach(() => {
+    folder = mkdtempSync(path.join(tmpdir(), 't-'));
+  });
+
+  afterEach(async () => {
+    await skein?.killed();
+    skein = null;
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  function startServe(engine: object, ...flags: string[]): SkeinProcess {
+    const args = ['serve', ...MODEL, '--tensor-parallel-size', '2', '--grpc-address', '127.0.0.1:0', '--log-level', 'silent', ...flags];
+    return (skein = new SkeinProcess(args, engine, { TMPDIR: folder, XDG_RUNTIME_DIR: '' }));
+  }
+
+  async function connect(server: SkeinProcess) {
+    const [, address] = await server.outputMatches(/serving \S+ on (\S+)/);
+    return new InferenceServiceClient(address!, grpc.credentials.createInsecure());
+  }
+
+  /** A stream that has begun to give tokens, and its end. */
+  async function startStream(server: SkeinProcess, maxTokens: number) {
+    const client = await connect(server);
+    const call = client.generate({ promptTokenIds: [5, 6, 7], sampling: { maxTokens } });
+    const tokens: number[] = [];
+    let onFirst: () => void;
+    const first = new Promise<void>((resolve) => (onFirst = resolve));
+    call.on('data', (message: GenerateResponse__Output) => {
+      tokens.push(...message.tokenIds);
+      onFirst();
+    });
+    const ended = new Promise<grpc.ServiceError | null>((resolve) => {
+      call.on('error', (error) => resolve(error as grpc.ServiceError));
+      call.on('end', () => resolve(null));
+    });
+    await Promise.race([first, ended]);
+    return { tokens, ended, close: () => client.close() };
+  }
+
+  for (const index of [0, 1]) {
+    it(`a worker killed mid-answer (rank ${index}) ends the call with WORKER_LOST in time, and everything with it`, async () => {
+      const server = startServe({ stepMs: 10 });
+      const stream = await startStream(server, 1000);
+      const pids = server.childPids();
+      assert.equal(pids.length, 2);
+      const killedMs = Date.now();
+      process.kill(pids[index]!, 'SIGKILL');
+      const error = await stream.ended;
+      const elapsedMs = Date.now() - killedMs;
+      assert.equal(error?.metadata.get(ERROR_CODE_KEY)[0], 'WORKER_LOST');
+      assert.equal(error?.code, grpc.status.UNAVAILABLE);
+      assert.ok(elapsedMs < LOST_WITHIN_MS, `took ${elapsedMs} ms`);
+      assert.equal((await server.exited).code, 1);
+      assert.match(server.stderr, /^skein: WORKER_LOST: /m);
+      await allGone(pids, ORPHANS_GONE_WITHIN_MS);
+      assert.deepEqual(runFolders(folder), []);
+      stream.close();
+    });
+  }
+
+  it('workers end when the coordinator is killed, and remove the sockets', async () => {
+    const server = startServe({ stepMs: 10 });
+    const stream = await startStream(server, 1000);
+    const pids = server.childPids();
+    server.child.kill('SIGKILL');
+    await server.exited;
+    await allGone(pids, ORPHANS_GONE_WITHIN_MS);
+    assert.deepEqual(runFolders(folder), []);
+    await stream.ended;
+    stream.close();
+  });
+
+  it('a coordinator killed while it loads leaves nothing either', async () => {
+    const server = startServe({ loadMs: 20_000 });
+    const deadline = Date.now() + 10_000;
+    while (server.childPids().length < 2 && Date.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 10));
+    const pids = server.childPids();
+    assert.equal(pids.length, 2);
+    server.child.kill('SIGKILL');
+    await allGone(pids, ORPHANS_GONE_WITHIN_MS);
+    assert.deepEqual(runFolders(folder), []);
+  });
+
+  it('SIGTERM drains: the running answer is finished, then all is gone', async () => {
+    const server = startServe({ stepMs: 5 });
+    const stream = await startStream(server, 60);
+    const pids = server.childPids();
+    server.child.kill('SIGTERM');
+    assert.equal(await stream.ended, null);
+    assert.equal(stream.tokens.length, 60);
+    assert.equal((await server.exited).code, 0);
+    await allGone(pids, 100);
+    assert.deepEqual(runFolders(folder), []);
+    stream.close();
+  });
+
+  it('a drain that takes too long is cut', async () => {
+    const server = startServe({ stepMs: 20 }, '--drain-timeout', '0');
+    const stream = await startStream(server, 1000);
+    server.child.kill('SIGTERM');
+    const error = await stream.ended;
+    assert.equal(error?.metadata.get(ERROR_CODE_KEY)[0], 'DRAINING');
+    assert.equal((await server.exited).code, 0);
+    stream.close();
+  });
+
+  it('Ctrl-C on run stops everything and says 130', async () => {
+    const args = ['run', ...MODEL, '--tensor-parallel-size', '2', '--question', 'why?', '--max-tokens', '1000', '--ignore-eos'];
+    skein = new SkeinProcess(args, { stepMs: 10 }, { TMPDIR: folder, XDG_RUNTIME_DIR: '' });
+    await skein.outputMatches(/---/);
+    const pids = skein.childPids();
+    skein.child.kill('SIGINT');
+    assert.equal((await skein.exited).code, 130);
+    await allGone(pids, 100);
+    assert.deepEqual(runFolders(folder), []);
+  });
+});

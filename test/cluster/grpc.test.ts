@@ -1,0 +1,230 @@
+// Goal: the public gRPC service as clients meet it: health, reflection, bad requests, deadlines, cancellation, a reader that does
+// not read. The engine is a fake.
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { connect as connectHttp2 } from 'node:http2';
+import * as grpc from '@grpc/grpc-js';
+import { loadSync } from '@grpc/proto-loader';
+import { protoPath as healthProtoPath } from 'grpc-health-check';
+import { ERROR_CODE_KEY } from '../../common/grpc-status.js';
+import { InferenceServiceClient, inferenceServiceDefinition } from '../../common/proto.js';
+import { GrpcGateway } from '../../coordinator/gateway/grpc-gateway.js';
+import type { GenerateRequest } from '../../proto/ts/skein/inference/v1/GenerateRequest.js';
+import type { GenerateResponse__Output } from '../../proto/ts/skein/inference/v1/GenerateResponse.js';
+import type { GenerateOnceResponse__Output } from '../../proto/ts/skein/inference/v1/GenerateOnceResponse.js';
+import { silentLogger, startInProcess, type FakeCluster } from '../support/fake-cluster.js';
+import { goldenPath } from '../support/paths.js';
+
+const SERVICE = 'skein.inference.v1.InferenceService';
+
+/** Length-prefixed messages of a response. */
+function parseMessages(bytes: Buffer): GenerateResponse__Output[] {
+  const messages: GenerateResponse__Output[] = [];
+  for (let offset = 0; offset < bytes.byteLength; ) {
+    const end = offset + 5 + bytes.readUInt32BE(offset + 1);
+    messages.push(inferenceServiceDefinition.Generate.responseDeserialize(bytes.subarray(offset + 5, end)));
+    offset = end;
+  }
+  return messages;
+}
+
+describe('the gRPC service', function () {
+  let cluster: FakeCluster;
+  let gateway: GrpcGateway;
+  let client: InstanceType<typeof InferenceServiceClient>;
+
+  before(async () => {
+    cluster = await startInProcess({ worldSize: 2, engine: { stepMs: 2 } });
+    gateway = await GrpcGateway.start({
+      address: '127.0.0.1:0',
+      inference: cluster.serving.inference,
+      model: cluster.serving.model,
+      cluster: () => cluster.serving.cluster(),
+      logger: silentLogger,
+    });
+    client = new InferenceServiceClient(gateway.address, grpc.credentials.createInsecure());
+  });
+
+  after(async () => {
+    client.close();
+    await gateway.stop(100);
+    await cluster.stop();
+  });
+
+  function once(request: GenerateRequest): Promise<GenerateOnceResponse__Output> {
+    return new Promise((resolve, reject) => {
+      client.generateOnce({ request }, (error, value) => (error === null ? resolve(value!) : reject(error)));
+    });
+  }
+
+  async function idle(): Promise<void> {
+    const deadline = Date.now() + 10_000;
+    const facts = () => cluster.serving.cluster();
+    while (cluster.serving.inference.numActive > 0 || facts().numRunning > 0 || facts().numFreeKvBlocks < facts().numKvBlocks) {
+      assert.ok(Date.now() < deadline, 'requests end and blocks are freed');
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+  }
+
+  it('streams what GenerateOnce gives in one message', async () => {
+    const request: GenerateRequest = { requestId: 'mine', text: 'Why?', sampling: { maxTokens: 12, topLogprobs: 2 } };
+    const whole = await once(request);
+    const messages: GenerateResponse__Output[] = [];
+    for await (const message of client.generate(request)) messages.push(message as GenerateResponse__Output);
+    assert.equal(whole.requestId, 'mine');
+    assert.equal(whole.finishReason, 'FINISH_REASON_LENGTH');
+    assert.deepEqual(messages.flatMap((message) => message.tokenIds), whole.tokenIds);
+    assert.equal(messages.map((message) => message.reasoningDelta + message.answerDelta).join(''), whole.reasoning + whole.answer);
+    assert.deepEqual(messages[0]?.promptTokenIds, whole.promptTokenIds);
+    assert.ok(messages.slice(1).every((message) => message.promptTokenIds.length === 0));
+    assert.equal(whole.logprobs[0]?.top.length, 2);
+    assert.deepEqual(messages.at(-1)?.usage, whole.usage);
+    assert.equal(whole.usage?.completionTokens, 12);
+    assert.ok(whole.timings!.totalMs >= whole.timings!.ttftMs && whole.timings!.ttftMs > 0);
+  });
+
+  it('answers about pictures, and other pixels give another answer', async () => {
+    const ask = (name: string) => {
+      const data = readFileSync(goldenPath('tiny-6b-vit', name));
+      return once({ text: 'What is it?', pictures: [{ data }], sampling: { maxTokens: 10 } });
+    };
+    const first = await ask('img0.png');
+    assert.ok(first.usage!.pictureTiles > 0);
+    assert.deepEqual((await ask('img0.png')).tokenIds, first.tokenIds);
+    assert.notDeepEqual((await ask('img1.png')).tokenIds, first.tokenIds);
+    await idle();
+  });
+
+  it('refuses bad requests, naming the field', async () => {
+    const picture = { data: readFileSync(goldenPath('tiny-6b-vit', 'img0.png')) };
+    const refused: [GenerateRequest, string, RegExp][] = [
+      [{}, 'INVALID_REQUEST', /messages/],
+      [{ text: 'x', promptTokenIds: [5] }, 'INVALID_REQUEST', /prompt_token_ids/],
+      [{ pictures: [picture] }, 'INVALID_REQUEST', /text/],
+      [{ promptTokenIds: [1_000_000] }, 'INVALID_REQUEST', /prompt_token_ids\[0\]/],
+      [{ text: 'x', model: 'other' }, 'MODEL_NOT_FOUND', /other/],
+      [{ messages: [{ role: 'robot', content: [{ text: 'x' }] }] }, 'INVALID_REQUEST', /messages\[0\]\.role/],
+      [{ messages: [{ role: 'user', content: [] }] }, 'INVALID_REQUEST', /messages\[0\]\.content/],
+      [{ messages: [{ role: 'user', content: [{}] }] }, 'INVALID_REQUEST', /content\[0\]/],
+      [{ messages: [{ role: 'assistant', content: [{ text: 'x' }] }] }, 'INVALID_REQUEST', /end with/],
+      [{ text: 'x', pictures: [{ data: Buffer.alloc(0) }] }, 'INVALID_PICTURE', /pictures\[0\]/],
+      [{ text: 'x', pictures: [{ data: Buffer.from('no picture') }] }, 'INVALID_PICTURE', /pictures\[0\]/],
+      [{ text: 'x', pictures: Array.from({ length: 21 }, () => picture) }, 'INVALID_PICTURE', /20/],
+      [{ text: 'x', sampling: { temperature: Infinity } }, 'INVALID_REQUEST', /temperature/],
+      [{ text: 'x', sampling: { minP: -0.5 } }, 'INVALID_REQUEST', /min_p/],
+      [{ text: 'x', sampling: { repetitionPenalty: 0 } }, 'INVALID_REQUEST', /repetition_penalty/],
+      [{ text: 'x', sampling: { maxTokens: 5, minTokens: 6 } }, 'INVALID_REQUEST', /min_tokens/],
+      [{ text: 'x', sampling: { logitBias: { 999_999: 1 } } }, 'INVALID_REQUEST', /logit_bias/],
+      [{ text: 'x', sampling: { logitBias: { 5: NaN } } }, 'INVALID_REQUEST', /logit_bias/],
+      [{ text: 'x', sampling: { stop: Array.from({ length: 17 }, () => 'a') } }, 'INVALID_REQUEST', /stop/],
+      [{ requestId: 'x'.repeat(300), text: 'x' }, 'INVALID_REQUEST', /request_id/],
+    ];
+    for (const [request, expected, message] of refused) {
+      const error = await once(request).then(
+        () => assert.fail(`accepted: ${JSON.stringify(request).slice(0, 200)}`),
+        (failure: grpc.ServiceError) => failure,
+      );
+      assert.equal(error.metadata.get(ERROR_CODE_KEY)[0], expected, error.message);
+      assert.match(error.details, message);
+    }
+    await idle();
+  });
+
+  it('ends a request whose deadline passes, and frees what it held', async () => {
+    const error = await new Promise<grpc.ServiceError | null>((resolve) => {
+      const request = { promptTokenIds: [5], sampling: { maxTokens: 1000 } };
+      client.generateOnce({ request }, { deadline: Date.now() + 100 }, (failure) => resolve(failure));
+    });
+    assert.equal(error?.code, grpc.status.DEADLINE_EXCEEDED);
+    await idle();
+  });
+
+  it('ends a request whose client leaves', async () => {
+    const call = client.generate({ promptTokenIds: [5], sampling: { maxTokens: 1000 } });
+    call.on('error', () => undefined);
+    await new Promise((resolve) => call.once('data', resolve));
+    call.cancel();
+    await idle();
+  });
+
+  it('merges what a slow reader has not taken, and loses nothing', async () => {
+    // grpc-js buffers on the client's side whatever comes, so the reader that does not read is a plain HTTP/2 client.
+    const numTokens = 1000;
+    const session = connectHttp2(`http://${gateway.address}`);
+    const stream = session.request({
+      ':method': 'POST',
+      ':path': inferenceServiceDefinition.Generate.path,
+      'content-type': 'application/grpc+proto',
+      te: 'trailers',
+    });
+    const request = { promptTokenIds: [5], sampling: { maxTokens: numTokens, topLogprobs: 20 } };
+    const body = inferenceServiceDefinition.Generate.requestSerialize(request);
+    const header = Buffer.alloc(5);
+    header.writeUInt32BE(body.byteLength, 1);
+    stream.end(Buffer.concat([header, body]));
+    // The model does not wait for the reader: it is the server's memory that must.
+    await new Promise((resolve) => stream.once('response', resolve));
+    while (cluster.serving.cluster().numRunning > 0) await new Promise((resolve) => setTimeout(resolve, 20));
+    const messages = parseMessages(Buffer.concat((await stream.toArray()) as Buffer[]));
+    assert.equal(messages.flatMap((message) => message.tokenIds).length, numTokens);
+    assert.ok(messages.length < numTokens / 2, `${messages.length} messages`);
+    assert.equal(messages.at(-1)?.finishReason, 'FINISH_REASON_LENGTH');
+    session.close();
+    await idle();
+  });
+
+  it('describes the model and the cluster', async () => {
+    const model = await new Promise<{ model: string; vocabSize: number; supportsPictures: boolean } | undefined>((resolve) =>
+      client.getModel({}, (_error, value) => resolve(value)),
+    );
+    assert.equal(model?.supportsPictures, true);
+    assert.equal(model?.vocabSize, cluster.serving.model.vocabSize);
+    const facts = await new Promise<{ state: string; worldSize: number; ranks: { pid: number }[] } | undefined>((resolve) =>
+      client.getCluster({}, (_error, value) => resolve(value)),
+    );
+    assert.deepEqual([facts?.state, facts?.worldSize, facts?.ranks[1]?.pid], ['ready', 2, process.pid]);
+  });
+
+  it('answers health checks, by service', async () => {
+    const Health = (grpc.loadPackageDefinition(loadSync(healthProtoPath)) as unknown as {
+      grpc: { health: { v1: { Health: typeof grpc.Client } } };
+    }).grpc.health.v1.Health;
+    const health = new Health(gateway.address, grpc.credentials.createInsecure()) as grpc.Client & {
+      check(request: object, callback: (error: grpc.ServiceError | null, value: { status: number | string }) => void): void;
+    };
+    for (const service of ['', SERVICE]) {
+      const status = await new Promise((resolve) => health.check({ service }, (_error, value) => resolve(value.status)));
+      assert.ok(status === 'SERVING' || status === 1);
+    }
+    health.close();
+  });
+
+  it('shows its own services by reflection, with messages, and not the inner ones', async () => {
+    const definition = loadSync('grpc/reflection/v1/reflection.proto', {
+      includeDirs: [new URL('../../../node_modules/@grpc/reflection/build/proto', import.meta.url).pathname],
+    });
+    const Reflection = (grpc.loadPackageDefinition(definition) as unknown as {
+      grpc: { reflection: { v1: { ServerReflection: typeof grpc.Client } } };
+    }).grpc.reflection.v1.ServerReflection;
+    const reflection = new Reflection(gateway.address, grpc.credentials.createInsecure()) as grpc.Client & {
+      ServerReflectionInfo(): grpc.ClientDuplexStream<object, Record<string, never>>;
+    };
+    const ask = (request: object) =>
+      new Promise<{ listServicesResponse?: { service: { name: string }[] }; fileDescriptorResponse?: { fileDescriptorProto: Buffer[] } }>(
+        (resolve, reject) => {
+          const call = reflection.ServerReflectionInfo();
+          call.on('data', resolve);
+          call.on('error', reject);
+          call.write(request);
+          call.end();
+        },
+      );
+    const services = (await ask({ listServices: '' })).listServicesResponse?.service.map(({ name }) => name);
+    assert.ok(services?.includes(SERVICE), String(services));
+    assert.ok(!services?.some((name) => name.includes('WorkerService')));
+    const file = await ask({ fileContainingSymbol: SERVICE });
+    const bytes = Buffer.concat(file.fileDescriptorResponse!.fileDescriptorProto);
+    assert.ok(bytes.includes('GenerateOnceRequest'));
+    reflection.close();
+  });
+});

@@ -1,0 +1,117 @@
+// A whole Serving over workers with the fake engine: child processes over Unix sockets as in life, or workers of this process over
+// TCP. Tests run against both.
+import { pino } from 'pino';
+import { systemClock } from '../../common/clock.js';
+import type { ClusterConfig } from '../../coordinator/config.js';
+import { Serving } from '../../coordinator/serving/serving.js';
+import { startWorker, type RunningWorker } from '../../worker/run-worker.js';
+import { FakeEngine, type FakeEngineOptions } from './fake-engine.js';
+import { goldenPath, repoPath } from './paths.js';
+
+export interface FakeClusterOptions {
+  readonly worldSize: number;
+  readonly engine?: Partial<FakeEngineOptions>;
+  /** By rank, over `engine`. */
+  readonly engines?: Readonly<Record<number, Partial<FakeEngineOptions>>>;
+  readonly config?: Partial<ClusterConfig>;
+}
+
+export interface FakeCluster {
+  readonly serving: Serving;
+  stop(): Promise<void>;
+}
+
+export type StartFakeCluster = (options: FakeClusterOptions) => Promise<FakeCluster>;
+
+export const silentLogger = pino({ level: 'silent' });
+export const FAKE_WORKER_ENTRY: readonly string[] = [repoPath('dist', 'test', 'support', 'fake-worker-main.js')];
+
+export function fakeConfig(options: FakeClusterOptions): ClusterConfig {
+  return {
+    model: goldenPath('tiny-6b-vit'),
+    tensorParallelSize: options.worldSize,
+    device: 'cpu',
+    dtype: 'float32',
+    visionParallel: 'auto',
+    collective: 'auto',
+    loadFormat: 'auto',
+    maxModelLength: null,
+    maxNumSequences: 4,
+    maxStepTokens: 64,
+    kvCacheBytes: null,
+    stepTimeoutMs: 20_000,
+    workers: null,
+    clusterAddress: null,
+    logLevel: 'silent',
+    ...options.config,
+  };
+}
+
+function start(config: ClusterConfig): Promise<Serving> {
+  return Serving.start({
+    config,
+    logger: silentLogger,
+    workerEntry: FAKE_WORKER_ENTRY,
+    onProgress: () => undefined,
+    signal: new AbortController().signal,
+  });
+}
+
+export const startProcesses: StartFakeCluster = async (options) => {
+  const workers = Object.fromEntries(Object.entries(options.engines ?? {}).map(([rank, engine]) => [`local-${rank}`, engine]));
+  const before = process.env['SKEIN_FAKE_ENGINE'];
+  process.env['SKEIN_FAKE_ENGINE'] = JSON.stringify({ ...options.engine, workers });
+  try {
+    const serving = await start(fakeConfig(options));
+    return { serving, stop: () => serving.stop() };
+  } finally {
+    if (before === undefined) delete process.env['SKEIN_FAKE_ENGINE'];
+    else process.env['SKEIN_FAKE_ENGINE'] = before;
+  }
+};
+
+/** Without a coordinator to register at: it dials them. */
+export function startInProcessWorker(rank: number, engine: Partial<FakeEngineOptions>): Promise<RunningWorker> {
+  return startWorker({
+    config: {
+      workerId: `in-process-${rank}`,
+      coordinatorAddress: null,
+      listenAddress: '127.0.0.1:0',
+      advertisedAddress: null,
+      device: 'cpu',
+      numThreads: 1,
+      orphanPolicy: { waitMs: 0 },
+      hasLifeline: false,
+      runFolder: null,
+      logLevel: 'silent',
+    },
+    createEngine: ({ device }) => new FakeEngine(device, engine),
+    logger: silentLogger,
+    clock: systemClock,
+    events: {
+      onShutDown: () => undefined,
+      onCoordinatorLost: () => undefined,
+      onCoordinatorHeld: () => undefined,
+      onRefused: () => undefined,
+    },
+  });
+}
+
+export const startInProcess: StartFakeCluster = async (options) => {
+  const ranks = Array.from({ length: options.worldSize }, (_, rank) => rank);
+  const workers = await Promise.all(ranks.map((rank) => startInProcessWorker(rank, { ...options.engine, ...options.engines?.[rank] })));
+  const stopWorkers = () => Promise.all(workers.map((worker) => worker.stop('test ends')));
+  try {
+    const serving = await start(fakeConfig({ ...options, config: { ...options.config, workers: workers.map((worker) => worker.address) } }));
+    return {
+      serving,
+      async stop() {
+        await serving.stop();
+        await stopWorkers();
+      },
+    };
+  } catch (error) {
+    await stopWorkers();
+    throw error;
+  }
+};

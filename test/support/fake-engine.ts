@@ -1,0 +1,278 @@
+// A NativeEngine without weights: the next token is a function of the ids so far, so that whatever the coordinator does (chunks,
+// preemption, run-ahead) the same prompt gives the same answer. It checks plans as a real engine does, and can be slow, fail,
+// disagree or stand still.
+import { AppError } from '../../common/errors.js';
+import type {
+  NativeDescription,
+  NativeEngine,
+  NativeGroupOptions,
+  NativeLoadPlan,
+  NativeLoadResult,
+  NativeProgress,
+  NativeSamplingParams,
+  NativeStepPlan,
+  NativeStepResult,
+} from '../../worker/native/native.js';
+
+export interface FakeEngineOptions {
+  readonly stepMs: number;
+  readonly loadMs: number;
+  /** Step that fails with DEVICE_ERROR; 0: none. */
+  readonly failAtStep: number;
+  /** Step whose hash differs from the other ranks'; 0: none. */
+  readonly disagreeAtStep: number;
+  /** Step that never ends, until it is aborted; 0: none. */
+  readonly hangAtStep: number;
+  readonly failLoad: boolean;
+  readonly instructionClass: string;
+  readonly kvBytesPerBlock: number;
+  readonly availableBytes: number;
+}
+
+export const FAKE_DEFAULTS: FakeEngineOptions = {
+  stepMs: 0,
+  loadMs: 0,
+  failAtStep: 0,
+  disagreeAtStep: 0,
+  hangAtStep: 0,
+  failLoad: false,
+  instructionClass: 'fake',
+  kvBytesPerBlock: 4096,
+  availableBytes: 64 * 1024 * 1024,
+};
+
+/** Ends sequences of the fake model. */
+export const FAKE_END_TOKEN = 1;
+/** A prompt that starts with it and n is answered by n tokens and the end token. */
+export const FAKE_LENGTH_TOKEN = 2;
+const FIRST_LETTER = 97;
+const NUM_LETTERS = 26;
+
+/** Letters, decided by all ids so far, pictures' bytes included where there are any. */
+export function fakeNextToken(tokenIds: readonly number[], numPromptTokens: number, pictureSum = 0): number {
+  const numOutput = tokenIds.length - numPromptTokens;
+  if (tokenIds[0] === FAKE_LENGTH_TOKEN && numOutput >= (tokenIds[1] ?? 0)) return FAKE_END_TOKEN;
+  let hash = 0x811c9dc5 ^ pictureSum;
+  for (const id of tokenIds) hash = Math.imul(hash ^ id, 0x01000193) >>> 0;
+  return FIRST_LETTER + (hash % NUM_LETTERS);
+}
+
+interface FakeSequence {
+  readonly tokenIds: number[];
+  readonly numPromptTokens: number;
+  readonly sampling: NativeSamplingParams;
+  readonly pictureSum: number;
+  numComputed: number;
+  numBlocks: number;
+}
+
+export class FakeEngine implements NativeEngine {
+  readonly #options: FakeEngineOptions;
+  readonly #device: string;
+  #plan: NativeLoadPlan | null = null;
+  #listener: ((error: Error | null, result: NativeStepResult | null) => void) | null = null;
+  #epoch = 0;
+  #numKvBlocks = 0;
+  readonly #queue: NativeStepPlan[] = [];
+  #timer: NodeJS.Timeout | null = null;
+  #isClosed = false;
+  #lastStep = 0;
+  readonly #sequences = new Map<number, FakeSequence>();
+  readonly #pictures = new Map<number, number>();
+
+  constructor(device: string, options: Partial<FakeEngineOptions> = {}) {
+    this.#options = { ...FAKE_DEFAULTS, ...options };
+    this.#device = device;
+  }
+
+  describe(): NativeDescription {
+    return {
+      device: this.#device,
+      deviceName: 'fake',
+      instructionClass: this.#options.instructionClass,
+      memoryTotalBytes: 2 ** 30,
+      memoryFreeBytes: 2 ** 29,
+      backends: ['cpu'],
+      collectives: ['none', 'shared-memory', 'gloo'],
+    };
+  }
+
+  async load(plan: NativeLoadPlan, onProgress: (loaded: number, total: number) => void): Promise<NativeLoadResult> {
+    const total = 1000;
+    for (let loaded = 0; loaded <= total; loaded += 250) {
+      onProgress(loaded, total);
+      if (this.#options.loadMs > 0) await new Promise((resolve) => setTimeout(resolve, this.#options.loadMs / 4));
+    }
+    if (this.#options.failLoad) throw new AppError('CORRUPT_WEIGHTS', 'model.safetensors: tensor x is truncated');
+    this.#plan = plan;
+    return {
+      weightBytes: total,
+      readBytes: total,
+      peakResidentBytes: 0,
+      activationBytes: 0,
+      kvBytesPerBlock: this.#options.kvBytesPerBlock,
+      availableBytes: this.#options.availableBytes,
+      loadMs: this.#options.loadMs,
+    };
+  }
+
+  prepareGroup(options: NativeGroupOptions): Promise<Uint8Array> {
+    this.#epoch = options.groupEpoch;
+    return Promise.resolve(Buffer.from(`rank-${options.rank}`));
+  }
+
+  joinGroup(_epoch: number, addresses: Uint8Array[], numKvBlocks: number): Promise<number> {
+    addresses.forEach((address, rank) => {
+      if (Buffer.from(address).toString() !== `rank-${rank}`) throw new AppError('COLLECTIVE_ERROR', 'wrong address');
+    });
+    this.#numKvBlocks = numKvBlocks;
+    return Promise.resolve(numKvBlocks * this.#options.kvBytesPerBlock);
+  }
+
+  putPixels(_epoch: number, pictureId: number, tileSlots: Uint32Array, pixels: Uint8Array): Promise<void> {
+    if (this.#pictures.has(pictureId)) throw new AppError('INVALID_REQUEST', `picture ${pictureId} is resident`);
+    let sum = tileSlots.length;
+    for (const byte of pixels) sum = (sum * 31 + byte) >>> 0;
+    this.#pictures.set(pictureId, sum);
+    return Promise.resolve();
+  }
+
+  onStep(listener: (error: Error | null, result: NativeStepResult | null) => void): void {
+    this.#listener = listener;
+  }
+
+  submitStep(plan: NativeStepPlan): boolean {
+    if (this.#queue.length >= 2) return false;
+    this.#queue.push(plan);
+    this.#next();
+    return true;
+  }
+
+  abort(): void {
+    this.#queue.length = 0;
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = null;
+  }
+
+  endEpoch(): Promise<void> {
+    this.abort();
+    this.#sequences.clear();
+    this.#pictures.clear();
+    this.#lastStep = 0;
+    return Promise.resolve();
+  }
+
+  progress(): NativeProgress {
+    return { groupEpoch: this.#epoch, lastStep: this.#lastStep, collectives: 0, idleMs: 0 };
+  }
+
+  close(): Promise<void> {
+    this.abort();
+    this.#isClosed = true;
+    return Promise.resolve();
+  }
+
+  #next(): void {
+    const plan = this.#queue[0];
+    if (this.#timer !== null || plan === undefined || plan.step === this.#options.hangAtStep) return;
+    this.#timer = setTimeout(() => {
+      this.#timer = null;
+      this.#queue.shift();
+      try {
+        const result = this.#run(plan);
+        this.#lastStep = plan.step;
+        if (!this.#isClosed) this.#listener?.(null, result);
+      } catch (error) {
+        this.#queue.length = 0;
+        this.#listener?.(error as Error, null);
+        return;
+      }
+      this.#next();
+    }, this.#options.stepMs);
+  }
+
+  #run(plan: NativeStepPlan): NativeStepResult {
+    if (plan.step === this.#options.failAtStep) throw new AppError('DEVICE_ERROR', 'the fake device failed');
+    for (const slot of plan.releasedSlots) check(this.#sequences.delete(slot), `slot ${slot} is empty`);
+    for (const id of plan.releasedPictures) check(this.#pictures.delete(id), `picture ${id} is unknown`);
+    this.#admit(plan);
+    for (const item of plan.encodeItems) check(this.#pictures.has(item.pictureId), `picture ${item.pictureId} is unknown`);
+    const sampled: { slot: number; id: number; sampling: NativeSamplingParams }[] = [];
+    plan.scheduledSlots.forEach((slot, index) => {
+      const id = this.#compute(slot, plan.scheduledTokens[index]!);
+      if (id !== null) sampled.push({ slot, id, sampling: this.#sequences.get(slot)!.sampling });
+    });
+    return toResult(plan, sampled, plan.step === this.#options.disagreeAtStep);
+  }
+
+  #admit(plan: NativeStepPlan): void {
+    for (const sequence of plan.newSequences) {
+      check(!this.#sequences.has(sequence.slot), `slot ${sequence.slot} is taken`);
+      check(sequence.slot < this.#plan!.maxNumSequences, `slot ${sequence.slot} is out of range`);
+      let pictureSum = 0;
+      for (const { pictureId } of sequence.pictures) {
+        check(this.#pictures.has(pictureId), `picture ${pictureId} is unknown`);
+        pictureSum = (pictureSum * 31 + this.#pictures.get(pictureId)!) >>> 0;
+      }
+      this.#sequences.set(sequence.slot, {
+        tokenIds: [...sequence.tokenIds],
+        numPromptTokens: sequence.numPromptTokens,
+        sampling: sequence.sampling,
+        pictureSum,
+        numComputed: sequence.numComputedTokens,
+        numBlocks: 0,
+      });
+    }
+    for (let index = 0; index < plan.newBlocks.length; index += 2) {
+      check(plan.newBlocks[index + 1]! < this.#numKvBlocks, 'block out of range');
+      const sequence = this.#sequences.get(plan.newBlocks[index]!);
+      check(sequence !== undefined, 'block of an empty slot');
+      sequence!.numBlocks += 1;
+    }
+  }
+
+  #compute(slot: number, numTokens: number): number | null {
+    const sequence = this.#sequences.get(slot);
+    if (sequence === undefined) throw new AppError('INVALID_REQUEST', `slot ${slot} is empty`);
+    const end = sequence.numComputed + numTokens;
+    check(end <= sequence.tokenIds.length && end <= sequence.numBlocks * this.#plan!.blockSize, 'rows out of range');
+    sequence.numComputed = end;
+    if (end < sequence.tokenIds.length) return null;
+    const id = fakeNextToken(sequence.tokenIds, sequence.numPromptTokens, sequence.pictureSum);
+    sequence.tokenIds.push(id);
+    return id;
+  }
+}
+
+function toResult(
+  plan: NativeStepPlan,
+  sampled: readonly { slot: number; id: number; sampling: NativeSamplingParams }[],
+  disagrees: boolean,
+): NativeStepResult {
+  const topIds: number[] = [];
+  const topOffsets = [0];
+  let hash = 0xcbf29ce484222325n;
+  for (const { slot, id, sampling } of sampled) {
+    for (let rank = 0; rank < sampling.numTopLogprobs; rank += 1) topIds.push(id + rank);
+    topOffsets.push(topIds.length);
+    for (const value of [slot, id]) hash = BigInt.asUintN(64, (hash ^ BigInt(value)) * 0x100000001b3n);
+  }
+  return {
+    groupEpoch: plan.groupEpoch,
+    step: plan.step,
+    slots: Uint32Array.from(sampled, ({ slot }) => slot),
+    tokenOffsets: Uint32Array.from({ length: sampled.length + 1 }, (_, index) => index),
+    tokenIds: Uint32Array.from(sampled, ({ id }) => id),
+    logprobs: Float32Array.from(sampled, ({ sampling }) => (sampling.returnLogprobs ? -0.25 : NaN)),
+    topOffsets: Uint32Array.from(topOffsets),
+    topIds: Uint32Array.from(topIds),
+    topLogprobs: Float32Array.from(topIds, (_, index) => -0.25 - index),
+    sampleHash: disagrees ? hash ^ 1n : hash,
+    stepNs: 1000,
+    collectiveNs: 0,
+  };
+}
+
+function check(condition: boolean, message: string): void {
+  if (!condition) throw new AppError('INVALID_REQUEST', message);
+}

@@ -1,0 +1,238 @@
+// Drives a Scheduler as the executor does, with the ranks played by a model that checks what reaches them: every plan is
+// replayed on tables of slots, blocks, pictures and lengths, in order, and a plan that a rank would refuse fails the test.
+import assert from 'node:assert/strict';
+import { Scheduler } from '../../coordinator/scheduler/scheduler.js';
+import type {
+  SamplingParams,
+  SchedulerConfig,
+  SequenceOutput,
+  SequencePicture,
+  StepPlan,
+} from '../../coordinator/scheduler/step-plan.js';
+
+export const GREEDY: SamplingParams = {
+  temperature: 0,
+  topK: 0,
+  topP: 1,
+  minP: 0,
+  repetitionPenalty: 1,
+  presencePenalty: 0,
+  frequencyPenalty: 0,
+  seed: 0n,
+  choiceIndex: 0,
+  minTokens: 0,
+  numTopLogprobs: 0,
+  returnLogprobs: false,
+  stopTokenIds: [],
+  logitBiasIds: [],
+  logitBiasValues: [],
+};
+
+export const SMALL_CONFIG: SchedulerConfig = {
+  numBlocks: 16,
+  blockSize: 4,
+  maxNumSequences: 4,
+  maxStepTokens: 8,
+  maxModelLength: 64,
+  maxPlansInFlight: 2,
+  maxWaiting: 16,
+  numTileSlots: 8,
+  maxTilesPerStep: 2,
+  tokensPerTile: 4,
+};
+
+export const END_TOKEN = 999;
+
+/** What the model of a rank keeps of a sequence. */
+interface RankSequence {
+  readonly tokenIds: number[];
+  readonly blocks: number[];
+  readonly pictures: readonly { pictureId: number; firstPosition: number }[];
+  numComputed: number;
+}
+
+/** The next token is a function of the tokens so far, so that a recomputed sequence goes on as it would have. */
+export function nextToken(tokenIds: readonly number[]): number {
+  let hash = 17;
+  for (const id of tokenIds) hash = (hash * 31 + id) % 65_521;
+  return hash % 97;
+}
+
+export class RankModel {
+  readonly slots = new Map<number, RankSequence>();
+  readonly pictures = new Map<number, { tileSlots: readonly number[]; encoded: number }>();
+  readonly #config: SchedulerConfig;
+  readonly #next: (tokenIds: readonly number[]) => number;
+
+  constructor(config: SchedulerConfig, next: (tokenIds: readonly number[]) => number = nextToken) {
+    this.#config = config;
+    this.#next = next;
+  }
+
+  putPixels(pictureId: number, tileSlots: readonly number[]): void {
+    for (const other of this.pictures.values()) {
+      for (const slot of tileSlots) assert.ok(!other.tileSlots.includes(slot), `tile slot ${slot} is in use`);
+    }
+    this.pictures.set(pictureId, { tileSlots, encoded: 0 });
+  }
+
+  /** Tokens by slot. */
+  run(plan: StepPlan): { slots: number[]; tokenIds: number[]; tokenOffsets: number[] } {
+    for (const slot of plan.releasedSlots) assert.ok(this.slots.delete(slot), `slot ${slot} is released, but empty`);
+    for (const id of plan.releasedPictures) assert.ok(this.pictures.delete(id), `picture ${id} is released, but unknown`);
+    this.#addSequences(plan);
+    for (const item of plan.encodeItems) {
+      const picture = this.pictures.get(item.pictureId);
+      assert.ok(picture, `picture ${item.pictureId} is encoded, but unknown`);
+      assert.equal(item.tileStart, picture.encoded, 'tiles are encoded in order');
+      assert.ok(item.tileEnd <= picture.tileSlots.length);
+      picture.encoded = item.tileEnd;
+    }
+    const numRows = plan.scheduledTokens.reduce((sum, count) => sum + count, 0);
+    assert.ok(numRows <= this.#config.maxStepTokens, 'rows stay within the budget');
+    const numTiles = plan.encodeItems.reduce((sum, item) => sum + item.tileEnd - item.tileStart, 0);
+    assert.ok(numTiles <= this.#config.maxTilesPerStep, 'tiles stay within the budget');
+    const slots: number[] = [];
+    const tokenIds: number[] = [];
+    plan.scheduledSlots.forEach((slot, index) => {
+      const token = this.#compute(slot, plan.scheduledTokens[index]!);
+      if (token === null) return;
+      slots.push(slot);
+      tokenIds.push(token);
+    });
+    return { slots, tokenIds, tokenOffsets: [0, ...tokenIds.map((_, index) => index + 1)] };
+  }
+
+  #addSequences(plan: StepPlan): void {
+    for (const sequence of plan.newSequences) {
+      assert.ok(!this.slots.has(sequence.slot), `slot ${sequence.slot} is taken`);
+      for (const { pictureId } of sequence.pictures) assert.ok(this.pictures.has(pictureId), 'pictures are resident');
+      this.slots.set(sequence.slot, {
+        tokenIds: [...sequence.tokenIds],
+        blocks: [],
+        pictures: sequence.pictures,
+        numComputed: sequence.numComputedTokens,
+      });
+    }
+    for (let index = 0; index < plan.newBlocks.length; index += 2) {
+      const sequence = this.slots.get(plan.newBlocks[index]!);
+      assert.ok(sequence, 'a new block belongs to a known slot');
+      const block = plan.newBlocks[index + 1]!;
+      for (const other of this.slots.values()) assert.ok(!other.blocks.includes(block), `block ${block} is in use`);
+      sequence.blocks.push(block);
+    }
+  }
+
+  #compute(slot: number, numTokens: number): number | null {
+    const sequence = this.slots.get(slot);
+    assert.ok(sequence, `slot ${slot} runs, but is empty`);
+    const end = sequence.numComputed + numTokens;
+    assert.ok(numTokens > 0 && end <= sequence.tokenIds.length, `slot ${slot} computes known tokens`);
+    assert.ok(end <= sequence.blocks.length * this.#config.blockSize, `slot ${slot} has blocks`);
+    for (const placed of sequence.pictures) {
+      if (placed.firstPosition >= end) continue;
+      const picture = this.pictures.get(placed.pictureId);
+      if (picture === undefined) continue;
+      const rows = Math.min(end - placed.firstPosition, picture.tileSlots.length * this.#config.tokensPerTile);
+      assert.ok(picture.encoded * this.#config.tokensPerTile >= rows, 'rows of a picture have their tiles');
+    }
+    sequence.numComputed = end;
+    if (end < sequence.tokenIds.length) return null;
+    const token = this.#next(sequence.tokenIds);
+    sequence.tokenIds.push(token);
+    return token;
+  }
+}
+
+export interface DriverSubmission {
+  readonly sequenceId: string;
+  readonly numPromptTokens: number;
+  readonly maxTokens: number | null;
+  readonly stopTokenIds?: readonly number[];
+  readonly minTokens?: number;
+  readonly pictures?: readonly SequencePicture[];
+}
+
+export class SchedulerDriver {
+  readonly scheduler: Scheduler;
+  readonly ranks: RankModel;
+  readonly inFlight: StepPlan[] = [];
+  readonly outputs = new Map<string, number[]>();
+  readonly finished = new Map<string, string>();
+  readonly #uploads: { pictureId: number; tileSlots: readonly number[] }[] = [];
+
+  constructor(config: SchedulerConfig, next?: (tokenIds: readonly number[]) => number) {
+    this.scheduler = new Scheduler(config);
+    this.ranks = new RankModel(config, next);
+  }
+
+  submit(submission: DriverSubmission): void {
+    const seed = [...submission.sequenceId].reduce((sum, char) => sum + char.charCodeAt(0), 0);
+    const tokenIds = Uint32Array.from({ length: submission.numPromptTokens }, (_, index) => (seed + index * 7) % 90);
+    this.scheduler.submit({
+      sequenceId: submission.sequenceId,
+      tokenIds,
+      numPromptTokens: submission.numPromptTokens,
+      maxTokens: submission.maxTokens,
+      sampling: { ...GREEDY, stopTokenIds: submission.stopTokenIds ?? [], minTokens: submission.minTokens ?? 0 },
+      pictures: submission.pictures ?? [],
+    });
+    this.outputs.set(submission.sequenceId, []);
+    this.scheduler.checkInvariants();
+  }
+
+  cancel(sequenceId: string): void {
+    this.scheduler.cancel(sequenceId);
+    if (!this.finished.has(sequenceId)) this.finished.set(sequenceId, 'cancelled');
+    this.scheduler.checkInvariants();
+  }
+
+  schedule(): StepPlan | null {
+    const plan = this.scheduler.schedule();
+    this.#uploads.push(...this.scheduler.takeUploads());
+    if (plan !== null) this.inFlight.push(plan);
+    this.scheduler.checkInvariants();
+    return plan;
+  }
+
+  get numUploads(): number {
+    return this.#uploads.length;
+  }
+
+  /** The pixels of the picture that has waited longest reach all ranks. */
+  upload(): number | null {
+    const upload = this.#uploads.shift();
+    if (upload === undefined) return null;
+    this.ranks.putPixels(upload.pictureId, upload.tileSlots);
+    this.scheduler.pictureUploaded(upload.pictureId);
+    this.scheduler.checkInvariants();
+    return upload.pictureId;
+  }
+
+  /** The oldest plan in flight is computed and its result applied. */
+  complete(): readonly (SequenceOutput & { readonly tokenId: number })[] {
+    const plan = this.inFlight.shift();
+    assert.ok(plan, 'a plan is in flight');
+    const result = { step: plan.step, ...this.ranks.run(plan) };
+    const outputs = this.scheduler.applyStepResult(result);
+    this.scheduler.checkInvariants();
+    return outputs.map((output) => {
+      const tokenId = result.tokenIds[output.tokenStart]!;
+      assert.ok(!this.finished.has(output.sequenceId), 'nothing comes out after the end');
+      this.outputs.get(output.sequenceId)!.push(tokenId);
+      if (output.finishReason !== null) this.finished.set(output.sequenceId, output.finishReason);
+      return { ...output, tokenId };
+    });
+  }
+
+  /** Until nothing can happen any more. Throws when that takes longer than `maxSteps`. */
+  drain(maxSteps = 10_000): void {
+    for (let round = 0; round < maxSteps; round += 1) {
+      const hasScheduled = this.schedule() !== null;
+      const hasUploaded = this.upload() !== null;
+      if (this.inFlight.length > 0) this.complete();
+      else if (!hasScheduled && !hasUploaded) return;
+    }
+    assert.fail(`still busy after ${maxSteps} rounds: ${JSON.stringify(this.scheduler.stats)}`);
+  }
+}

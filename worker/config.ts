@@ -1,0 +1,101 @@
+// The settings of one worker process: parsed once from the command line, checked, frozen. Settings of the group (model, block
+// size, types) come from the coordinator.
+import { hostname } from 'node:os';
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { AppError } from '../common/errors.js';
+import { checkAddress } from '../common/grpc-server.js';
+
+/** What a worker does when its coordinator is gone: end at once, or keep its weights for a while. */
+export interface OrphanPolicy {
+  /** 0: exit at once. */
+  readonly waitMs: number;
+}
+
+export interface WorkerConfig {
+  readonly workerId: string;
+  /** Null: the coordinator dials `listen` by itself, and there is no lease. */
+  readonly coordinatorAddress: string | null;
+  readonly listenAddress: string;
+  /** What the coordinator dials; null: the address that was bound. */
+  readonly advertisedAddress: string | null;
+  readonly device: string;
+  /** 0: the engine decides. */
+  readonly numThreads: number;
+  readonly orphanPolicy: OrphanPolicy;
+  /** The coordinator holds the other end of stdin: its end means that the coordinator is gone. */
+  readonly hasLifeline: boolean;
+  /** Private folder of a coordinator on this host, removed when it could not do so itself. */
+  readonly runFolder: string | null;
+  readonly logLevel: string | null;
+}
+
+export interface ParsedWorkerOptions {
+  readonly coordinator?: string;
+  readonly listen?: string;
+  readonly advertise?: string;
+  readonly device: string;
+  readonly threads: number;
+  readonly orphanPolicy: OrphanPolicy;
+  readonly workerId?: string;
+  readonly lifeline?: boolean;
+  readonly runFolder?: string;
+  readonly logLevel?: string;
+}
+
+const DEFAULT_ORPHAN_WAIT_SECONDS = 600;
+
+export function createWorkerCommand(): Command {
+  return new Command('worker')
+    .description('one rank on this host; the coordinator dials it back')
+    .option('--coordinator <address>', 'where the coordinator takes registrations: HOST:PORT or unix:PATH')
+    .option('--listen <address>', 'where this worker listens: HOST:PORT or unix:PATH (default: 127.0.0.1, any port)')
+    .option('--advertise <address>', 'what the coordinator dials, where it differs from --listen')
+    .option('--device <device>', 'cpu or cuda:N', 'cpu')
+    .option('--threads <n>', 'threads for kernels; 0: from the number of cores', parseThreads, 0)
+    .option(
+      '--orphan-policy <policy>',
+      'when the coordinator is gone: exit, or wait:SECONDS with the weights kept',
+      parseOrphanPolicy,
+      { waitMs: DEFAULT_ORPHAN_WAIT_SECONDS * 1000 },
+    )
+    .option('--worker-id <id>', 'name in the cluster (default: host and process id)')
+    .option('--log-level <level>', 'trace, debug, info, warn, error, fatal or silent')
+    .addOption(new Option('--lifeline').hideHelp())
+    .addOption(new Option('--run-folder <path>').hideHelp());
+}
+
+export function toWorkerConfig(options: ParsedWorkerOptions): WorkerConfig {
+  if (options.coordinator === undefined && options.listen === undefined) {
+    throw new AppError('INVALID_REQUEST', 'a worker needs --coordinator, or --listen to be dialled at', {
+      details: { param: 'coordinator' },
+    });
+  }
+  const listenAddress = options.listen ?? '127.0.0.1:0';
+  return Object.freeze({
+    workerId: options.workerId ?? `${hostname()}-${process.pid}`,
+    coordinatorAddress:
+      options.coordinator === undefined ? null : checkAddress(options.coordinator, '--coordinator'),
+    listenAddress: checkAddress(listenAddress, '--listen'),
+    advertisedAddress:
+      options.advertise === undefined ? null : checkAddress(options.advertise, '--advertise'),
+    device: options.device,
+    numThreads: options.threads,
+    orphanPolicy: options.orphanPolicy,
+    hasLifeline: options.lifeline === true,
+    runFolder: options.runFolder ?? null,
+    logLevel: options.logLevel ?? null,
+  });
+}
+
+function parseThreads(value: string): number {
+  const threads = Number(value);
+  if (!Number.isInteger(threads) || threads < 0 || threads > 1024) throw new InvalidArgumentError('expected 0 to 1024.');
+  return threads;
+}
+
+function parseOrphanPolicy(value: string): OrphanPolicy {
+  if (value === 'exit') return { waitMs: 0 };
+  const seconds = Number(/^wait:(\d{1,7})$/.exec(value)?.[1] ?? NaN);
+  if (Number.isNaN(seconds)) throw new InvalidArgumentError('expected exit or wait:SECONDS.');
+  return { waitMs: seconds * 1000 };
+}

@@ -1,0 +1,76 @@
+// When the process ends, and how: signals, the coordinator's word, the lifeline, the orphan policy. One orderly end, whoever
+// asks first; a hard one when that takes too long.
+import { rmSync } from 'node:fs';
+import type { Clock, Timer } from '../common/clock.js';
+import type { Logger } from '../common/logger.js';
+import type { WorkerConfig } from './config.js';
+
+/** An engine that hangs in a device call must not keep an orphan alive. */
+const STOP_TIMEOUT_MS = 2_000;
+
+export interface LifecycleOptions {
+  readonly config: WorkerConfig;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** Closes what the process holds. */
+  readonly stop: (reason: string) => Promise<void>;
+}
+
+export class Lifecycle {
+  readonly #options: LifecycleOptions;
+  #orphanTimer: Timer | null = null;
+  #isStopping = false;
+
+  constructor(options: LifecycleOptions) {
+    this.#options = options;
+  }
+
+  watchProcess(): void {
+    const { config } = this.#options;
+    process.on('SIGTERM', () => this.stop('SIGTERM', 0));
+    process.on('SIGINT', () => {
+      // Ctrl-C reaches the whole process group; a coordinator that started this worker stops it when it is time.
+      if (!config.hasLifeline) this.stop('SIGINT', 0);
+    });
+    process.on('SIGHUP', () => undefined);
+    if (!config.hasLifeline) return;
+    process.stdin.on('end', () => this.coordinatorDied());
+    process.stdin.on('error', () => this.coordinatorDied());
+    process.stdin.resume();
+  }
+
+  /** The lifeline broke: the coordinator's process is gone, and with it nobody cleans up the folder of sockets. */
+  coordinatorDied(): void {
+    const { config } = this.#options;
+    if (config.runFolder !== null) rmSync(config.runFolder, { recursive: true, force: true });
+    this.coordinatorLost();
+  }
+
+  coordinatorLost(): void {
+    const { config, clock, logger } = this.#options;
+    if (this.#orphanTimer !== null) return;
+    if (config.orphanPolicy.waitMs === 0) {
+      this.stop('the coordinator is gone', 0);
+      return;
+    }
+    logger.info({ waitMs: config.orphanPolicy.waitMs }, 'waiting for a coordinator');
+    this.#orphanTimer = clock.setTimer(config.orphanPolicy.waitMs, () => this.stop('no coordinator came back', 0));
+  }
+
+  coordinatorFound(): void {
+    this.#orphanTimer?.cancel();
+    this.#orphanTimer = null;
+  }
+
+  stop(reason: string, exitCode: number): void {
+    if (this.#isStopping) return;
+    this.#isStopping = true;
+    this.#options.logger.info({ reason }, 'worker stops');
+    // SIGKILL, for process.exit waits for native clean-up, which is what may hang.
+    setTimeout(() => process.kill(process.pid, 'SIGKILL'), STOP_TIMEOUT_MS).unref();
+    this.#options.stop(reason).then(
+      () => process.exit(exitCode),
+      () => process.exit(exitCode === 0 ? 1 : exitCode),
+    );
+  }
+}

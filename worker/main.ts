@@ -1,0 +1,25 @@
+// Entry of `skein worker`: command line in, a running worker out. The only place that names the addon.
+import { CommanderError } from 'commander';
+import { toAppError } from '../common/errors.js';
+import { createWorkerCommand, toWorkerConfig, type ParsedWorkerOptions } from './config.js';
+import { createNativeEngine } from './native/load-addon.js';
+import { runWorker } from './run-worker.js';
+
+const USAGE_EXIT_CODE = 2;
+
+export async function main(args: readonly string[]): Promise<void> {
+  const command = createWorkerCommand().exitOverride().configureOutput({ outputError: () => undefined });
+  try {
+    command.parse([...args], { from: 'user' });
+    await runWorker(toWorkerConfig(command.opts<ParsedWorkerOptions>()), createNativeEngine);
+  } catch (error) {
+    if (error instanceof CommanderError) {
+      if (error.exitCode === 0) process.exit(0);
+      process.stderr.write(`skein: INVALID_REQUEST: ${error.message.replace(/^error: /, '')}\n`);
+      process.exit(USAGE_EXIT_CODE);
+    }
+    const appError = toAppError(error);
+    process.stderr.write(`skein: ${appError.code}: ${appError.message}\n`);
+    process.exit(1);
+  }
+}

@@ -1,0 +1,66 @@
+// Puts the chunks of one picture together. The size is known from the first message; more or fewer bytes are refused, and
+// nothing is stored beyond it.
+import { AppError } from '../common/errors.js';
+import { unpackUint32 } from '../common/packed.js';
+import { uint64ToNumber } from '../common/proto.js';
+import type { PutPixelsRequest__Output } from '../proto/ts/skein/worker/v1/PutPixelsRequest.js';
+import type { NativeLoadPlan } from './native/native.js';
+
+const CHANNELS = 3;
+
+export interface AssembledPicture {
+  readonly groupEpoch: number;
+  readonly pictureId: number;
+  readonly tileSlots: Uint32Array;
+  /** [tiles, side, side, 3] */
+  readonly pixels: Uint8Array;
+}
+
+export class PixelAssembler {
+  readonly #plan: NativeLoadPlan | null;
+  #picture: AssembledPicture | null = null;
+  #numBytes = 0;
+
+  constructor(plan: NativeLoadPlan | null) {
+    this.#plan = plan;
+  }
+
+  add(request: PutPixelsRequest__Output): void {
+    const picture = (this.#picture ??= this.#begin(request));
+    if (this.#numBytes + request.data.byteLength > picture.pixels.byteLength) {
+      throw invalid(`data has more than the ${picture.pixels.byteLength} bytes of ${picture.tileSlots.length} tiles`);
+    }
+    picture.pixels.set(request.data, this.#numBytes);
+    this.#numBytes += request.data.byteLength;
+  }
+
+  finish(): AssembledPicture {
+    if (this.#picture === null) throw invalid('the stream has no message');
+    if (this.#numBytes !== this.#picture.pixels.byteLength) {
+      throw invalid(`data has ${this.#numBytes} bytes; the tiles have ${this.#picture.pixels.byteLength}`);
+    }
+    return this.#picture;
+  }
+
+  #begin(request: PutPixelsRequest__Output): AssembledPicture {
+    const plan = this.#plan;
+    if (plan === null || plan.vision === null) throw new AppError('NOT_READY', 'no model with a vision tower is loaded');
+    const tileSlots = unpackUint32(request.tileSlots, 'tile_slots');
+    if (request.numTiles < 1 || request.numTiles > plan.numTileSlots || tileSlots.length !== request.numTiles) {
+      throw invalid(
+        `num_tiles is ${request.numTiles} with ${tileSlots.length} slots; expected 1 to ${plan.numTileSlots}, each with a slot`,
+      );
+    }
+    const tileBytes = plan.vision.imageSize * plan.vision.imageSize * CHANNELS;
+    return {
+      groupEpoch: uint64ToNumber(request.groupEpoch, 'group_epoch'),
+      pictureId: request.pictureId,
+      tileSlots,
+      pixels: new Uint8Array(request.numTiles * tileBytes),
+    };
+  }
+}
+
+function invalid(message: string): AppError {
+  return new AppError('INVALID_REQUEST', message);
+}

@@ -1,0 +1,123 @@
+// Builds one worker out of its parts: engine, service, server, lease. Everything comes in as an argument, so that tests run it
+// with a fake engine, in their own process too.
+import type { Clock } from '../common/clock.js';
+import { systemClock } from '../common/clock.js';
+import type { AppError } from '../common/errors.js';
+import { bindServer, createGrpcServer, stopServer } from '../common/grpc-server.js';
+import { MAX_GRPC_MESSAGE_BYTES } from '../common/limits.js';
+import { createLogger, type Logger } from '../common/logger.js';
+import { workerServiceDefinition } from '../common/proto.js';
+import type { WorkerConfig } from './config.js';
+import { EngineHolder } from './engine-holder.js';
+import { Lease } from './lease.js';
+import { Lifecycle } from './lifecycle.js';
+import type { CreateEngine } from './native/engine-like.js';
+import { StepRunner } from './step-runner.js';
+import { WorkerService } from './worker-service.js';
+
+const MAX_CONCURRENT_STREAMS = 64;
+const STOP_GRACE_MS = 300;
+
+export interface WorkerEvents {
+  /** The coordinator asked the worker to end. */
+  onShutDown(reason: string): void;
+  /** The lease is over without an answer. */
+  onCoordinatorLost(): void;
+  onCoordinatorHeld(): void;
+  /** The coordinator will not have this worker. */
+  onRefused(error: AppError): void;
+}
+
+export interface StartWorkerOptions {
+  readonly config: WorkerConfig;
+  readonly createEngine: CreateEngine;
+  readonly logger: Logger;
+  readonly clock: Clock;
+  readonly events: WorkerEvents;
+}
+
+export interface RunningWorker {
+  /** What the coordinator dials. */
+  readonly address: string;
+  stop(reason: string): Promise<void>;
+}
+
+export async function startWorker(options: StartWorkerOptions): Promise<RunningWorker> {
+  const { config, logger, events } = options;
+  const engines = new EngineHolder(options.createEngine, config);
+  const runner = new StepRunner(engines, logger);
+  const service = new WorkerService({
+    workerId: config.workerId,
+    engines,
+    runner,
+    logger,
+    onShutDown: (reason) => events.onShutDown(reason),
+  });
+  const server = createGrpcServer({
+    maxMessageBytes: MAX_GRPC_MESSAGE_BYTES,
+    maxConcurrentStreams: MAX_CONCURRENT_STREAMS,
+  });
+  server.addService(workerServiceDefinition, service.handlers());
+  const boundAddress = await bindServer(server, config.listenAddress);
+  const address = config.advertisedAddress ?? boundAddress;
+  logger.info({ address, device: config.device }, 'worker listens');
+  const lease = config.coordinatorAddress === null ? null : makeLease(options, config.coordinatorAddress, service, address);
+  lease?.start();
+  return {
+    address,
+    async stop(reason) {
+      await Promise.all([lease?.stop(reason), runner.stop(reason).catch(() => undefined)]);
+      await Promise.all([stopServer(server, STOP_GRACE_MS), engines.close()]);
+    },
+  };
+}
+
+function makeLease(
+  { clock, logger, events }: StartWorkerOptions,
+  coordinatorAddress: string,
+  service: WorkerService,
+  address: string,
+): Lease {
+  return new Lease({
+    coordinatorAddress,
+    clock,
+    logger,
+    describe: () => ({ ...service.describe(), address }),
+    onLost: () => events.onCoordinatorLost(),
+    onHeld: () => events.onCoordinatorHeld(),
+    onRefused: (error) => events.onRefused(error),
+  });
+}
+
+/** The whole process: resolves when the worker listens; its lifecycle ends the process. */
+export async function runWorker(config: WorkerConfig, createEngine: CreateEngine): Promise<void> {
+  const logger = createLogger({
+    level: config.logLevel,
+    defaultLevel: 'info',
+    bindings: { component: 'worker', workerId: config.workerId },
+  });
+  let worker: RunningWorker | null = null;
+  const lifecycle = new Lifecycle({
+    config,
+    clock: systemClock,
+    logger,
+    stop: (reason) => worker?.stop(reason) ?? Promise.resolve(),
+  });
+  lifecycle.watchProcess();
+  worker = await startWorker({
+    config,
+    createEngine,
+    logger,
+    clock: systemClock,
+    events: {
+      // Later, so that the answer still goes out.
+      onShutDown: (reason) => void setImmediate(() => lifecycle.stop(reason, 0)),
+      onCoordinatorLost: () => lifecycle.coordinatorLost(),
+      onCoordinatorHeld: () => lifecycle.coordinatorFound(),
+      onRefused: (error) => {
+        process.stderr.write(`skein: ${error.code}: ${error.message}\n`);
+        lifecycle.stop('the coordinator refused this worker', 1);
+      },
+    },
+  });
+}
