@@ -10,6 +10,12 @@ namespace {
 
 constexpr int64_t kMaxSafeInteger = (int64_t{1} << 53) - 1;
 
+// The step listener is a property of the object, not a reference held here: it usually refers to
+// the object itself, and only a cycle that the collector can see can be collected.
+constexpr char kListenerName[] = "stepListener";
+constexpr auto kHiddenProperty =
+    static_cast<napi_property_attributes>(napi_writable | napi_configurable);
+
 Napi::Value ToJsValue(Napi::Env env, const CompletionValue& value) {
   if (const auto* result = std::get_if<LoadResult>(&value)) return ToJs(env, *result);
   if (const auto* bytes = std::get_if<int64_t>(&value)) {
@@ -198,7 +204,9 @@ Napi::Value EngineWrap::EndEpoch(const Napi::CallbackInfo& info) {
 void EngineWrap::OnStep(const Napi::CallbackInfo& info) {
   Guarded(info.Env(), [&] {
     CheckOpen();
-    step_listener_ = Napi::Persistent(ToFunction(info[0], "listener"));
+    const Napi::Function listener = ToFunction(info[0], "listener");
+    Value().DefineProperty(
+        Napi::PropertyDescriptor::Value(kListenerName, listener, kHiddenProperty));
   });
 }
 
@@ -250,7 +258,7 @@ void EngineWrap::Drain(Napi::Env env) {
   if (const auto progress = thread_->TakeProgress()) {
     for (auto& [ticket, pending] : pending_) {
       if (pending.on_progress.IsEmpty()) continue;
-      CallListener(env, pending.on_progress,
+      CallListener(env, pending.on_progress.Value(),
                    {Napi::Number::New(env, static_cast<double>(progress->first)),
                     Napi::Number::New(env, static_cast<double>(progress->second))});
       break;
@@ -289,11 +297,12 @@ void EngineWrap::SettleStep(Napi::Env env, Completion& completion) {
   } else {
     result = ToJs(env, std::get<StepResult>(completion.value));
   }
-  if (!step_listener_.IsEmpty()) CallListener(env, step_listener_, {error, result});
+  const Napi::Value listener = Value().Get(kListenerName);
+  if (listener.IsFunction()) CallListener(env, listener.As<Napi::Function>(), {error, result});
   RemoveActivity(env);
 }
 
-void EngineWrap::CallListener(Napi::Env env, const Napi::FunctionReference& listener,
+void EngineWrap::CallListener(Napi::Env env, const Napi::Function& listener,
                               const std::vector<napi_value>& arguments) {
   try {
     listener.Call(arguments);
@@ -307,7 +316,6 @@ void EngineWrap::FinishClose(Napi::Env env) {
   is_joined_ = true;
   Detach();
   thread_->Join();
-  step_listener_.Reset();
   const std::vector<Napi::Promise::Deferred> closing = std::move(closing_);
   closing_.clear();
   for (const Napi::Promise::Deferred& deferred : closing) deferred.Resolve(env.Undefined());

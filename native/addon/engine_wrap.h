@@ -53,7 +53,7 @@ class EngineWrap : public Napi::ObjectWrap<EngineWrap> {
   void Settle(Napi::Env env, Completion& completion);
   void SettleStep(Napi::Env env, Completion& completion);
   // Calls a listener; what it throws becomes an uncaught exception and does not stop the others.
-  void CallListener(Napi::Env env, const Napi::FunctionReference& listener,
+  void CallListener(Napi::Env env, const Napi::Function& listener,
                     const std::vector<napi_value>& arguments);
   void Detach();
   void FinishClose(Napi::Env env);
@@ -66,7 +66,6 @@ class EngineWrap : public Napi::ObjectWrap<EngineWrap> {
   std::unique_ptr<EngineThread> thread_;
   std::map<uint64_t, Pending> pending_;
   std::vector<Napi::Promise::Deferred> closing_;
-  Napi::FunctionReference step_listener_;
   int64_t num_active_ = 0;
   bool is_closed_ = false, is_joined_ = false, has_hook_ = false;
 };

@@ -59,6 +59,8 @@ std::string Engine::PrepareGroup(const GroupOptions& options) {
                        options.rank, options.world_size, static_cast<long long>(layout.rank),
                        static_cast<long long>(layout.world_size)));
   }
+  // A stale request leaves the present epoch alone.
+  impl_->session.CheckNewEpoch(options.group_epoch);
   impl_->epoch.reset();
   return impl_->session.Prepare(options);
 }
@@ -94,6 +96,7 @@ StepResult Engine::RunStep(const StepPlan& plan) {
   try {
     impl_->epoch->Run(plan, communicator, &result);
   } catch (...) {
+    impl_->session.CheckNotAborted(plan.group_epoch);
     // The sequences are between two steps: nothing may run on them any more.
     impl_->session.Abort(plan.group_epoch);
     throw;

@@ -63,11 +63,14 @@ void GroupSession::Touch() {
                           std::memory_order_relaxed);
 }
 
+void GroupSession::CheckNewEpoch(uint64_t group_epoch) const {
+  if (group_epoch > highest_epoch_.load()) return;
+  throw Error("STALE_EPOCH", Format("groupEpoch: %llu is not above %llu, the highest seen",
+                                    Ull{group_epoch}, Ull{highest_epoch_.load()}));
+}
+
 std::string GroupSession::Prepare(const GroupOptions& options) {
-  if (options.group_epoch <= highest_epoch_.load()) {
-    throw Error("STALE_EPOCH", Format("groupEpoch: %llu is not above %llu, the highest seen",
-                                      Ull{options.group_epoch}, Ull{highest_epoch_.load()}));
-  }
+  CheckNewEpoch(options.group_epoch);
   End();
   CommunicatorOptions communicator;
   communicator.kind = options.collective;
@@ -84,7 +87,7 @@ std::string GroupSession::Prepare(const GroupOptions& options) {
   last_step_ = 0;
   collectives_ = 0;
   Touch();
-  if (IsAborted()) ThrowAborted(options.group_epoch);
+  CheckNotAborted(options.group_epoch);
   return builder_->LocalAddress();
 }
 
@@ -105,14 +108,20 @@ void GroupSession::CheckPrepared(uint64_t group_epoch, size_t num_addresses) con
 void GroupSession::Join(uint64_t group_epoch, const std::vector<std::string>& addresses,
                         int timeout_ms) {
   CheckPrepared(group_epoch, addresses.size());
-  if (IsAborted()) ThrowAborted(group_epoch);
+  CheckNotAborted(group_epoch);
   // Abort reaches the builder while it waits: the lock is not held here.
-  auto tracked = std::make_shared<Tracked>(builder_->Connect(addresses, timeout_ms), *this);
+  std::shared_ptr<Communicator> tracked;
+  try {
+    tracked = std::make_shared<Tracked>(builder_->Connect(addresses, timeout_ms), *this);
+  } catch (const Error&) {
+    CheckNotAborted(group_epoch);
+    throw;
+  }
   const std::lock_guard lock(mutex_);
   communicator_ = std::move(tracked);
   builder_.reset();
   Touch();
-  if (IsAborted()) ThrowAborted(group_epoch);
+  CheckNotAborted(group_epoch);
 }
 
 void GroupSession::End() {
@@ -147,6 +156,10 @@ void GroupSession::CheckEpoch(uint64_t group_epoch) const {
   if (!is_joined() || group_epoch != epoch_.load()) {
     throw Error("NOT_READY", Format("groupEpoch: %llu is not joined", Ull{group_epoch}));
   }
+  CheckNotAborted(group_epoch);
+}
+
+void GroupSession::CheckNotAborted(uint64_t group_epoch) const {
   if (IsAborted()) ThrowAborted(group_epoch);
 }
 

@@ -16,8 +16,9 @@ namespace skein {
 
 class GroupSession {
  public:
-  // Throws STALE_EPOCH for an epoch not above the highest seen, ABORTED for one that was aborted
-  // before it began.
+  // Throws STALE_EPOCH for an epoch not above the highest seen.
+  void CheckNewEpoch(uint64_t group_epoch) const;
+  // Ends the epoch before. Throws ABORTED for an epoch that was aborted before it began.
   std::string Prepare(const GroupOptions& options);
   // Throws STALE_EPOCH, NOT_READY (another epoch was prepared), and what connecting throws.
   void Join(uint64_t group_epoch, const std::vector<std::string>& addresses, int timeout_ms);
@@ -29,6 +30,9 @@ class GroupSession {
   void CheckEpoch(uint64_t group_epoch) const;
   // Throws STALE_EPOCH or NOT_READY unless this epoch is prepared and not yet joined.
   void CheckPrepared(uint64_t group_epoch, size_t num_addresses) const;
+  // Throws ABORTED when the present epoch was aborted. A collective that fails for that reason may
+  // have noticed a peer first.
+  void CheckNotAborted(uint64_t group_epoch) const;
   // Only while joined, on the engine's thread.
   Communicator& communicator() { return *communicator_; }
   bool is_joined() const { return communicator_ != nullptr; }

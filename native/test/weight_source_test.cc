@@ -1,0 +1,348 @@
+// Reading slices: the right bytes, each once, converted; and files that are not what the plan was
+// made for.
+#include "model/weight_source.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+
+#include "core/error.h"
+#include "engine/engine.h"
+#include "model/dummy_slices.h"
+#include "model/host_buffer.h"
+#include "model/plan_limits.h"
+#include "model/tensor_catalogue.h"
+#include "tiny_model.h"
+
+namespace skein::test {
+namespace {
+
+// A folder that goes with the test.
+class TemporaryFolder {
+ public:
+  TemporaryFolder() {
+    std::string pattern = std::filesystem::temp_directory_path() / "skein-test-XXXXXX";
+    path_ = mkdtemp(pattern.data());
+  }
+  ~TemporaryFolder() { std::filesystem::remove_all(path_); }
+  std::string File(const std::string& name) const { return path_ + "/" + name; }
+
+ private:
+  std::string path_;
+};
+
+// The tiny plan for a rank with weights in files: each source tensor (of all ranks' slices) stored
+// once, in `stored`, with elements that tell their place. Values are small multiples of 1/64: exact
+// in every type.
+class StoredModel {
+ public:
+  StoredModel(const TinyModelOptions& options, int64_t world_size, DType stored) {
+    for (int64_t rank = 0; rank < world_size; ++rank) {
+      LoadPlan plan = MakeTinyPlan(options, world_size, rank);
+      plan.slices = MakeDummySlices(plan);
+      for (Slice& slice : plan.slices) {
+        // MakeDummySlices gives a source as far as the slice reaches; the true one is the largest
+        // over the ranks.
+        Source& source = sources_[slice.source_name];
+        source.rows = std::max(source.rows, slice.row_end);
+        source.cols = std::max(source.cols, slice.col_end);
+        slice.type = stored;
+        slice.file_index = 0;
+      }
+      plan.dummy_weights = false;
+      plans_.push_back(std::move(plan));
+    }
+    Write(stored);
+    for (LoadPlan& plan : plans_) {
+      plan.files = {{path(), size_}};
+      for (Slice& slice : plan.slices) {
+        const Source& source = sources_.at(slice.source_name);
+        slice.source_rows = source.rows;
+        slice.source_cols = source.cols;
+        slice.data_offset = source.offset;
+      }
+    }
+  }
+
+  LoadPlan& plan(int64_t rank) { return plans_[static_cast<size_t>(rank)]; }
+  std::string path() const { return folder_.File("model.bin"); }
+  int64_t size() const { return size_; }
+
+  static float ValueAt(const std::string& source, int64_t row, int64_t col) {
+    return static_cast<float>((std::hash<std::string>()(source) + 7 * row + 3 * col) % 97) / 64;
+  }
+
+ private:
+  struct Source {
+    int64_t rows = 0, cols = 0, offset = 0;
+  };
+
+  static void Append(std::vector<char>* bytes, float value, DType stored) {
+    char element[4];
+    if (stored == DType::kFloat32) {
+      std::memcpy(element, &value, 4);
+    } else if (stored == DType::kBFloat16) {
+      const BFloat16 rounded(value);
+      std::memcpy(element, &rounded, 2);
+    } else {
+      const auto half = static_cast<_Float16>(value);
+      std::memcpy(element, &half, 2);
+    }
+    bytes->insert(bytes->end(), element, element + SizeOf(stored));
+  }
+
+  void Write(DType stored) {
+    std::vector<char> bytes(123, 'x');  // a header that nobody reads
+    for (auto& [name, source] : sources_) {
+      source.offset = static_cast<int64_t>(bytes.size());
+      for (int64_t row = 0; row < source.rows; ++row) {
+        for (int64_t col = 0; col < source.cols; ++col) {
+          Append(&bytes, ValueAt(name, row, col), stored);
+        }
+      }
+    }
+    size_ = static_cast<int64_t>(bytes.size());
+    std::ofstream(path(), std::ios::binary).write(bytes.data(), size_);
+  }
+
+  TemporaryFolder folder_;
+  std::map<std::string, Source> sources_;
+  std::vector<LoadPlan> plans_;
+  int64_t size_ = 0;
+};
+
+float ElementOf(const Matrix& matrix, int64_t row, int64_t col) {
+  const int64_t index = row * matrix.stride + col;
+  return matrix.type == DType::kFloat32 ? matrix.As<float>()[index]
+                                        : static_cast<float>(matrix.As<BFloat16>()[index]);
+}
+
+TinyModelOptions WithVision() {
+  TinyModelOptions options;
+  options.has_vision = true;
+  options.is_tied = true;
+  return options;
+}
+
+TEST(WeightSource, EveryElementIsReadOnceToItsPlace) {
+  for (const DType stored : {DType::kFloat32, DType::kBFloat16, DType::kFloat16}) {
+    StoredModel model(WithVision(), 3, stored);
+    for (int64_t rank = 0; rank < 3; ++rank) {
+      const LoadPlan& plan = model.plan(rank);
+      const TensorCatalogue catalogue(plan);
+      WeightSourceOptions options;
+      options.plan = &plan;
+      options.catalogue = &catalogue;
+      int64_t reported = 0;
+      options.progress = [&](int64_t loaded, int64_t total) {
+        EXPECT_GE(loaded, reported);
+        EXPECT_EQ(total, catalogue.total_slice_bytes());
+        reported = loaded;
+      };
+      const auto source = MakeFileWeightSource(options);
+      for (const DType type : {DType::kFloat32, DType::kBFloat16}) {
+        for (size_t t = 0; t < plan.tensors.size(); ++t) {
+          const RankTensor& tensor = plan.tensors[t];
+          HostBuffer buffer(static_cast<size_t>(tensor.rows * tensor.cols) * SizeOf(type));
+          const Matrix matrix = MakeMatrix(buffer.data(), type, tensor.rows, tensor.cols);
+          source->Fill(static_cast<int64_t>(t), matrix);
+          for (const int64_t index : catalogue.slices_of(static_cast<int64_t>(t))) {
+            const Slice& s = plan.slices[static_cast<size_t>(index)];
+            for (int64_t row = s.row_start; row < s.row_end; ++row) {
+              for (int64_t col = s.col_start; col < s.col_end; ++col) {
+                ASSERT_EQ(ElementOf(matrix, s.dest_row + row - s.row_start,
+                                    s.dest_col + col - s.col_start),
+                          StoredModel::ValueAt(s.source_name, row, col))
+                    << s.source_name << " at " << row << ", " << col;
+              }
+            }
+          }
+        }
+        if (type == DType::kFloat32) {
+          EXPECT_EQ(source->read_bytes(), catalogue.total_slice_bytes());
+          EXPECT_EQ(reported, catalogue.total_slice_bytes());
+        }
+      }
+    }
+  }
+}
+
+TEST(WeightSource, PaddingOfTheVocabularyIsZero) {
+  TinyModelOptions options;
+  StoredModel model(options, 4, DType::kFloat32);
+  const LoadPlan& plan = model.plan(3);
+  ASSERT_LT(plan.layout.vocab_valid_rows, plan.layout.vocab_rows);
+  const TensorCatalogue catalogue(plan);
+  WeightSourceOptions source_options;
+  source_options.plan = &plan;
+  source_options.catalogue = &catalogue;
+  const auto source = MakeFileWeightSource(source_options);
+  const int64_t index = catalogue.Find(TensorRole::kLmHead, TensorPart::kWeight, 0);
+  HostBuffer buffer(static_cast<size_t>(plan.layout.vocab_rows * 48) * 4);
+  const Matrix matrix = MakeMatrix(buffer.data(), DType::kFloat32, plan.layout.vocab_rows, 48);
+  source->Fill(index, matrix);
+  for (int64_t col = 0; col < 48; ++col) {
+    EXPECT_EQ(ElementOf(matrix, plan.layout.vocab_rows - 1, col), 0);
+  }
+}
+
+TEST(WeightSource, AnEngineReadsExactlyItsSlices) {
+  StoredModel model(WithVision(), 2, DType::kFloat32);
+  int64_t total = 0;
+  for (int64_t rank = 0; rank < 2; ++rank) {
+    Engine engine(BackendOptions{});
+    const LoadResult result = engine.Load(model.plan(rank), nullptr);
+    EXPECT_EQ(result.read_bytes, TensorCatalogue(model.plan(rank)).total_slice_bytes());
+    EXPECT_GT(result.peak_resident_bytes, 0);
+    total += result.read_bytes;
+  }
+  EXPECT_GT(total, model.size() - 123);  // replicated tensors are read by both
+}
+
+std::string MessageOf(const LoadPlan& plan, const std::string& code) {
+  try {
+    Engine engine(BackendOptions{});
+    engine.Load(plan, nullptr);
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), code) << error.what();
+    return error.what();
+  }
+  ADD_FAILURE() << "loaded";
+  return "";
+}
+
+bool Contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
+TEST(WeightSource, NamesTheFileThatIsNotAsPlanned) {
+  StoredModel model(WithVision(), 1, DType::kFloat32);
+  const LoadPlan& plan = model.plan(0);
+  ASSERT_EQ(truncate(model.path().c_str(), model.size() - 1), 0);
+  EXPECT_TRUE(Contains(MessageOf(plan, "CORRUPT_WEIGHTS"), model.path() + ": has "));
+  std::filesystem::remove(model.path());
+  EXPECT_TRUE(Contains(MessageOf(plan, "CORRUPT_WEIGHTS"), "No such file"));
+}
+
+TEST(WeightSource, NamesTheTensorBeyondTheFile) {
+  StoredModel model(WithVision(), 1, DType::kFloat32);
+  LoadPlan plan = model.plan(0);
+  plan.slices[3].data_offset = model.size() - 4;
+  const std::string message = MessageOf(plan, "CORRUPT_WEIGHTS");
+  EXPECT_TRUE(Contains(message, plan.slices[3].source_name)) << message;
+  EXPECT_TRUE(Contains(message, model.path())) << message;
+}
+
+// The file shrinks between the check of its size and the reading.
+TEST(WeightSource, NamesTheTensorOfAShortRead) {
+  StoredModel model(WithVision(), 1, DType::kFloat32);
+  const LoadPlan& plan = model.plan(0);
+  const TensorCatalogue catalogue(plan);
+  WeightSourceOptions options;
+  options.plan = &plan;
+  options.catalogue = &catalogue;
+  const auto source = MakeFileWeightSource(options);
+  ASSERT_EQ(truncate(model.path().c_str(), 200), 0);
+  const RankTensor& tensor = plan.tensors[0];
+  HostBuffer buffer(static_cast<size_t>(tensor.rows * tensor.cols) * 4);
+  try {
+    source->Fill(0, MakeMatrix(buffer.data(), DType::kFloat32, tensor.rows, tensor.cols));
+    FAIL() << "read beyond the end";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), "CORRUPT_WEIGHTS");
+    EXPECT_TRUE(Contains(error.what(), "token-embedding")) << error.what();
+    EXPECT_TRUE(Contains(error.what(), "ends before")) << error.what();
+  }
+}
+
+TEST(WeightSource, ACancelledLoadEnds) {
+  const LoadPlan plan = MakeTinyPlan(WithVision(), 1, 0);
+  Engine engine(BackendOptions{});
+  try {
+    engine.Load(plan, [&](int64_t, int64_t) { engine.Abort(0); });
+    FAIL() << "loaded";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), "ABORTED");
+  }
+  EXPECT_EQ(engine.loaded_plan_hash(), "");
+  EXPECT_GT(engine.Load(plan, nullptr).weight_bytes, 0);
+}
+
+TEST(TensorCatalogue, RefusesPlansThatContradictThemselves) {
+  const auto expect = [](const char* part, const std::function<void(LoadPlan&)>& change) {
+    LoadPlan plan = MakeTinyPlan(WithVision(), 2, 1);
+    plan.slices = MakeDummySlices(plan);
+    change(plan);
+    const std::string message = MessageOf(plan, "INVALID_REQUEST");
+    EXPECT_TRUE(Contains(message, part)) << message;
+  };
+  expect("final-norm", [](LoadPlan& p) {
+    std::erase_if(p.tensors, [](const RankTensor& t) { return t.role == TensorRole::kFinalNorm; });
+    p.slices = MakeDummySlices(p);
+  });
+  expect("given twice", [](LoadPlan& p) { p.tensors.push_back(p.tensors[1]); });
+  expect("this model has", [](LoadPlan& p) {
+    p.tensors.push_back(p.tensors[1]);
+    p.tensors.back().layer = 9;
+    p.slices = MakeDummySlices(p);
+  });
+  expect("overlaps", [](LoadPlan& p) { p.slices.push_back(p.slices[0]); });
+  expect("slices cover", [](LoadPlan& p) { p.slices.pop_back(); });
+  expect("out of range", [](LoadPlan& p) { p.slices[2].row_end += 1000; });
+  expect("does not fit", [](LoadPlan& p) { p.slices[2].dest_col += 1; });
+  expect("the layout needs", [](LoadPlan& p) { p.layout.intermediate_size -= 8; });
+  expect("layout.qToKv", [](LoadPlan& p) { p.layout.q_to_kv[0] = 3; });
+  expect("text.headDim", [](LoadPlan& p) { p.text.head_dim = 7; });
+  expect("maxTilesPerStep", [](LoadPlan& p) { p.max_tiles_per_step = 0; });
+}
+
+// Each element of every rank's tensors equals the whole model's at the same place.
+TEST(DummyWeights, AreTheSameModelAtEveryWorldSize) {
+  for (const bool is_awq : {false, true}) {
+    TinyModelOptions options = WithVision();
+    options.is_awq = is_awq;
+    options.is_tied = false;
+    std::map<std::tuple<std::string, int64_t, int64_t>, uint32_t> whole;
+    for (const int64_t world_size : {1, 2, 3, 5}) {
+      for (int64_t rank = 0; rank < world_size; ++rank) {
+        LoadPlan plan = MakeTinyPlan(options, world_size, rank);
+        plan.slices = MakeDummySlices(plan);
+        const TensorCatalogue catalogue(plan);
+        WeightSourceOptions source_options;
+        source_options.plan = &plan;
+        source_options.catalogue = &catalogue;
+        const auto source = MakeDummyWeightSource(source_options);
+        for (size_t t = 0; t < plan.tensors.size(); ++t) {
+          const RankTensor& tensor = plan.tensors[t];
+          HostBuffer buffer(static_cast<size_t>(tensor.rows * tensor.cols) * 4);
+          const DType type = tensor.stored_type == DType::kInt32 ? DType::kInt32 : DType::kFloat32;
+          source->Fill(static_cast<int64_t>(t),
+                       MakeMatrix(buffer.data(), type, tensor.rows, tensor.cols));
+          for (const int64_t index : catalogue.slices_of(static_cast<int64_t>(t))) {
+            const Slice& s = plan.slices[static_cast<size_t>(index)];
+            for (int64_t row = s.row_start; row < s.row_end; ++row) {
+              for (int64_t col = s.col_start; col < s.col_end; ++col) {
+                uint32_t bits = 0;
+                const int64_t at =
+                    (s.dest_row + row - s.row_start) * tensor.cols + s.dest_col + col - s.col_start;
+                std::memcpy(&bits, buffer.data() + at * 4, 4);
+                const auto [found, is_new] =
+                    whole.emplace(std::tuple(s.source_name, row, col), bits);
+                ASSERT_EQ(is_new, world_size == 1);
+                ASSERT_EQ(found->second, bits) << s.source_name;
+              }
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace skein::test
