@@ -29,12 +29,14 @@ export function runReportJson({ total, end, promptTokenIds, loadMs, ranks }: Run
     ),
     timings: { load_ms: loadMs, ttft_ms: timings.ttftMs, tpot_ms: timings.tpotMs, total_ms: timings.totalMs },
     world_size: ranks.length,
-    ranks: ranks.map(({ rank, pid, host, device, weightBytes }) => ({
-      rank,
-      pid,
-      host,
-      device,
-      weight_bytes: weightBytes,
+    ranks: ranks.map((info) => ({
+      rank: info.rank,
+      pid: info.pid,
+      host: info.host,
+      device: info.device,
+      weight_bytes: info.weightBytes,
+      read_bytes: info.readBytes,
+      peak_resident_bytes: info.peakResidentBytes,
     })),
   };
 }

@@ -215,6 +215,7 @@ function toRankInfo(
     address: client.address,
     weightBytes: uint64ToNumber(load.weightBytes, 'weight_bytes'),
     readBytes: uint64ToNumber(load.readBytes, 'read_bytes'),
+    peakResidentBytes: uint64ToNumber(load.peakResidentBytes, 'peak_resident_bytes'),
     kvBytes,
     loadMs: load.loadMs,
   };

@@ -20,6 +20,8 @@ export interface RankInfo {
   readonly address: string;
   readonly weightBytes: number;
   readonly readBytes: number;
+  /** Peak of the process while loading; 0 where the worker cannot tell. */
+  readonly peakResidentBytes: number;
   readonly kvBytes: number;
   readonly loadMs: number;
 }
