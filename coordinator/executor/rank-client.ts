@@ -224,7 +224,10 @@ export class RankClient {
 /** A plan that a worker refuses was made wrong here: no client asked for it. */
 function blameCoordinator(error: AppError): AppError {
   if (ERROR_CATALOGUE[error.code].httpStatus >= 500) return error;
-  return new AppError('INTERNAL', `a plan was refused: ${error.message}`, { details: error.details, cause: error });
+  return new AppError('INTERNAL', `a plan was refused: ${error.message}`, {
+    details: error.details,
+    cause: error,
+  });
 }
 
 function deadline(timeoutMs: number): grpc.CallOptions {

@@ -318,7 +318,9 @@ function checkTokenIds(tokenIds: Uint32Array, vocabSize: number): void {
   const index = tokenIds.findIndex((id) => id >= vocabSize);
   if (tokenIds.length > 0 && index < 0) return;
   const problem =
-    tokenIds.length === 0 ? 'is empty' : `has token ${tokenIds[index]}; the vocabulary has ${vocabSize} tokens`;
+    tokenIds.length === 0
+      ? 'is empty'
+      : `has token ${tokenIds[index]}; the vocabulary has ${vocabSize} tokens`;
   throw new AppError('INVALID_REQUEST', `the prompt ${problem}`, { details: { param: 'prompt' } });
 }
 

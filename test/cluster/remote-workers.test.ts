@@ -11,7 +11,9 @@ describe('workers on other hosts', function () {
   let serving: Serving | null = null;
 
   function startWorker(...args: string[]): ChildProcess {
-    const child = spawn(process.execPath, [...FAKE_WORKER_ENTRY, '--log-level', 'info', ...args], { stdio: ['ignore', 'ignore', 'pipe'] });
+    const child = spawn(process.execPath, [...FAKE_WORKER_ENTRY, '--log-level', 'info', ...args], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
     children.push(child);
     return child;
   }
@@ -41,7 +43,10 @@ describe('workers on other hosts', function () {
 
   async function answer(used: Serving): Promise<number> {
     const prompt = { kind: 'tokens' as const, tokenIds: Uint32Array.of(5, 6) };
-    const generation = await used.inference.generate({ requestId: '', prompt, sampling: { maxTokens: 5 } }, new AbortController().signal);
+    const generation = await used.inference.generate(
+      { requestId: '', prompt, sampling: { maxTokens: 5 } },
+      new AbortController().signal,
+    );
     let count = 0;
     for await (const delta of generation.deltas) count += delta.tokenIds.length;
     return count;
@@ -51,12 +56,17 @@ describe('workers on other hosts', function () {
     await serving?.stop();
     serving = null;
     for (const child of children) child.kill('SIGKILL');
-    await allGone(children.map((child) => child.pid!), 5_000);
+    await allGone(
+      children.map((child) => child.pid!),
+      5_000,
+    );
     children.length = 0;
   });
 
   it('are named with --workers, and serve a second coordinator in a higher epoch', async () => {
-    const addresses = await Promise.all(['a', 'b'].map((id) => listening(startWorker('--listen', '127.0.0.1:0', '--worker-id', id))));
+    const addresses = await Promise.all(
+      ['a', 'b'].map((id) => listening(startWorker('--listen', '127.0.0.1:0', '--worker-id', id))),
+    );
     const first = await serve({ workers: addresses });
     assert.equal(await answer(first), 5);
     assert.equal(first.cluster().groupEpoch, 1);
@@ -64,7 +74,10 @@ describe('workers on other hosts', function () {
     const second = await serve({ workers: addresses });
     assert.equal(await answer(second), 5);
     assert.equal(second.cluster().groupEpoch, 2);
-    assert.deepEqual(second.group.ranks.map(({ pid }) => pid), children.map(({ pid }) => pid));
+    assert.deepEqual(
+      second.group.ranks.map(({ pid }) => pid),
+      children.map(({ pid }) => pid),
+    );
   });
 
   it('register by themselves, and a lost one ends the epoch', async () => {

@@ -17,7 +17,15 @@ const SIDE = 28;
 const TILE_BYTES = SIDE * SIDE * 3;
 const LOAD: LoadRequest = {
   planHash: 'plan',
-  text: { hiddenSize: 8, numLayers: 1, numHeads: 1, numKvHeads: 1, headDim: 8, intermediateSize: 8, vocabSize: 256 },
+  text: {
+    hiddenSize: 8,
+    numLayers: 1,
+    numHeads: 1,
+    numKvHeads: 1,
+    headDim: 8,
+    intermediateSize: 8,
+    vocabSize: 256,
+  },
   vision: { normType: 'NORM_TYPE_RMS', imageSize: SIDE, patchSize: 14, numChannels: 3 },
   layout: { rank: 0, worldSize: 1, visionParallel: 'VISION_PARALLEL_DATA' },
   computeType: 'DATA_TYPE_FLOAT32',
@@ -51,13 +59,17 @@ describe('WorkerService', function () {
   });
 
   const unary = <T>(call: (done: (error: grpc.ServiceError | null, value?: T) => void) => void): Promise<T> =>
-    new Promise((resolve, reject) => call((error, value) => (error === null ? resolve(value!) : reject(error))));
+    new Promise((resolve, reject) =>
+      call((error, value) => (error === null ? resolve(value!) : reject(error))),
+    );
   const prepare = (groupEpoch: number) =>
     unary<{ address: Buffer }>((done) =>
       client.prepareGroup({ groupEpoch, rank: 0, worldSize: 1, collective: 'COLLECTIVE_KIND_NONE' }, done),
     );
   const join = (groupEpoch: number, address: Buffer) =>
-    unary<object>((done) => client.joinGroup({ groupEpoch, addresses: [address], numKvBlocks: 8, timeoutMs: 1000 }, done));
+    unary<object>((done) =>
+      client.joinGroup({ groupEpoch, addresses: [address], numKvBlocks: 8, timeoutMs: 1000 }, done),
+    );
   const form = async (groupEpoch: number) => join(groupEpoch, (await prepare(groupEpoch)).address);
   const abort = (groupEpoch: number) =>
     unary<{ lastStep: string }>((done) => client.abort({ groupEpoch, reason: 'test' }, done));
@@ -70,7 +82,8 @@ describe('WorkerService', function () {
       const tokenIds: number[] = [];
       call.on('data', ({ result }: ExecuteResponse__Output) => {
         steps.push(result!.step);
-        for (let offset = 0; offset < result!.tokenIds.length; offset += 4) tokenIds.push(result!.tokenIds.readUInt32LE(offset));
+        for (let offset = 0; offset < result!.tokenIds.length; offset += 4)
+          tokenIds.push(result!.tokenIds.readUInt32LE(offset));
         if (steps.length === numExpected) call.end();
       });
       call.on('error', (error) => resolve({ steps, tokenIds, error: code(error) }));
@@ -82,7 +95,14 @@ describe('WorkerService', function () {
   const firstPlan = (groupEpoch: number, step = 1): StepPlan => ({
     groupEpoch,
     step,
-    newSequences: [{ slot: 0, tokenIds: packUint32([5, 6, 7]), numPromptTokens: 3, sampling: { topP: 1, repetitionPenalty: 1 } }],
+    newSequences: [
+      {
+        slot: 0,
+        tokenIds: packUint32([5, 6, 7]),
+        numPromptTokens: 3,
+        sampling: { topP: 1, repetitionPenalty: 1 },
+      },
+    ],
     newBlocks: packUint32([0, 0]),
     scheduledSlots: packUint32([0]),
     scheduledTokens: packUint32([3]),
@@ -105,7 +125,9 @@ describe('WorkerService', function () {
     await start();
     await form(5);
     for (const groupEpoch of [5, 4, 0]) await assert.rejects(prepare(groupEpoch), is('STALE_EPOCH'));
-    const description = await unary<{ highestEpoch: string; loadedPlanHash: string }>((done) => client.describe({}, done));
+    const description = await unary<{ highestEpoch: string; loadedPlanHash: string }>((done) =>
+      client.describe({}, done),
+    );
     assert.deepEqual([description.highestEpoch, description.loadedPlanHash], ['5', 'plan']);
     await form(6);
     assert.equal((await execute([firstPlan(5)])).error, 'STALE_EPOCH');
@@ -183,8 +205,14 @@ describe('WorkerService', function () {
     assert.equal(await putPixels([{ ...header, pictureId: 4, data: bytes }, half]), 'INVALID_REQUEST');
     assert.equal(await putPixels([]), 'INVALID_REQUEST');
     assert.equal(await putPixels([{ ...header, pictureId: 5, numTiles: 5, data: bytes }]), 'INVALID_REQUEST');
-    assert.equal(await putPixels([{ ...header, pictureId: 6, tileSlots: packUint32([0]), data: bytes }]), 'INVALID_REQUEST');
-    assert.equal(await putPixels([{ ...header, pictureId: 7, tileSlots: Buffer.alloc(7), data: bytes }]), 'INVALID_REQUEST');
+    assert.equal(
+      await putPixels([{ ...header, pictureId: 6, tileSlots: packUint32([0]), data: bytes }]),
+      'INVALID_REQUEST',
+    );
+    assert.equal(
+      await putPixels([{ ...header, pictureId: 7, tileSlots: Buffer.alloc(7), data: bytes }]),
+      'INVALID_REQUEST',
+    );
     assert.equal(await putPixels([{ ...header, groupEpoch: 9, pictureId: 8, data: bytes }]), 'STALE_EPOCH');
   });
 
