@@ -47,7 +47,7 @@ export class StepRunner {
   async prepareGroup(options: NativeGroupOptions): Promise<Uint8Array> {
     if (options.groupEpoch <= this.#highestEpoch) throw staleEpoch(options.groupEpoch, this.#highestEpoch);
     this.#highestEpoch = options.groupEpoch;
-    await this.#endEpoch('a newer epoch begins');
+    await this.#endEpoch('a newer epoch begins', staleEpoch(this.#groupEpoch, options.groupEpoch));
     if (options.groupEpoch < this.#highestEpoch) throw staleEpoch(options.groupEpoch, this.#highestEpoch);
     this.#state = 'prepared';
     this.#groupEpoch = options.groupEpoch;
@@ -105,7 +105,7 @@ export class StepRunner {
   closeStream(sink: StepSink): void {
     if (this.#sink !== sink) return;
     this.#sink = null;
-    void this.#endEpoch('the step stream closed').catch((error: unknown) => {
+    void this.#endEpoch('the step stream closed', null).catch((error: unknown) => {
       this.#logger.error({ err: toAppError(error) }, 'the epoch did not end cleanly');
     });
   }
@@ -124,19 +124,20 @@ export class StepRunner {
   async abort(groupEpoch: number, reason: string): Promise<number> {
     this.#checkEpoch(groupEpoch);
     const lastStep = this.#lastCompletedStep;
-    this.#sink = null;
-    await this.#endEpoch(reason);
+    await this.#endEpoch(reason, new AppError('ABORTED', `epoch ${groupEpoch} was aborted: ${reason}`));
     return lastStep;
   }
 
   /** At the end of the process. */
   async stop(reason: string): Promise<void> {
-    this.#sink?.onFailure(new AppError('WORKER_LOST', `the worker stops: ${reason}`));
-    this.#sink = null;
-    await this.#endEpoch(reason);
+    await this.#endEpoch(reason, new AppError('WORKER_LOST', `the worker stops: ${reason}`));
   }
 
-  #endEpoch(reason: string): Promise<void> {
+  /** `error` is what the step stream, if there is one, ends with. */
+  #endEpoch(reason: string, error: AppError | null): Promise<void> {
+    const sink = this.#sink;
+    this.#sink = null;
+    if (error !== null) sink?.onFailure(error);
     const wasActive = this.#state !== 'idle';
     this.#state = 'idle';
     if (!wasActive) return this.#ending;

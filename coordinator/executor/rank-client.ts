@@ -1,6 +1,6 @@
 // The coordinator's end of one worker: calls with deadlines and typed errors. Knows nothing of other ranks or of policy.
 import * as grpc from '@grpc/grpc-js';
-import { AppError } from '../../common/errors.js';
+import { AppError, ERROR_CATALOGUE } from '../../common/errors.js';
 import { fromGrpcError } from '../../common/grpc-status.js';
 import { MAX_GRPC_MESSAGE_BYTES, PIXEL_CHUNK_BYTES } from '../../common/limits.js';
 import { packUint32 } from '../../common/packed.js';
@@ -127,7 +127,7 @@ export class RankClient {
     call.on('data', ({ result }: ExecuteResponse__Output) => {
       if (!isOver && result !== null) listener.onResult(result);
     });
-    call.on('error', (error) => fail(this.#error(error)));
+    call.on('error', (error) => fail(blameCoordinator(this.#error(error))));
     call.on('end', () => fail(this.#lost('its step stream ended')));
     return {
       send: (bytes) => {
@@ -219,6 +219,15 @@ export class RankClient {
       cause,
     });
   }
+}
+
+/** A plan that a worker refuses was made wrong here: no client asked for it. */
+function blameCoordinator(error: AppError): AppError {
+  if (ERROR_CATALOGUE[error.code].httpStatus >= 500) return error;
+  return new AppError('INTERNAL', `a plan was refused: ${error.message}`, {
+    details: error.details,
+    cause: error,
+  });
 }
 
 function deadline(timeoutMs: number): grpc.CallOptions {

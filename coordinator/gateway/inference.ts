@@ -118,6 +118,7 @@ export class InferenceService {
       const { text, vocabSize } = this.#options;
       const sampling = resolveSampling(input.sampling, { vocabSize, eosTokenIds: text.stopTokenIds });
       const encoded = await this.#encode(input);
+      checkTokenIds(encoded.tokenIds, vocabSize);
       if (signal.aborted) throw toAppError(signal.reason);
       return this.#submit(input, encoded, sampling, receivedMs, signal);
     } catch (error) {
@@ -310,6 +311,17 @@ class RunningGeneration implements SequenceListener {
       totalMs,
     };
   }
+}
+
+/** The ranks refuse a plan with such an id, and with it everybody's sequences: so it must not get that far. */
+function checkTokenIds(tokenIds: Uint32Array, vocabSize: number): void {
+  const index = tokenIds.findIndex((id) => id >= vocabSize);
+  if (tokenIds.length > 0 && index < 0) return;
+  const problem =
+    tokenIds.length === 0
+      ? 'is empty'
+      : `has token ${tokenIds[index]}; the vocabulary has ${vocabSize} tokens`;
+  throw new AppError('INVALID_REQUEST', `the prompt ${problem}`, { details: { param: 'prompt' } });
 }
 
 function mergeDeltas(older: GenerationDelta, newer: GenerationDelta): GenerationDelta {

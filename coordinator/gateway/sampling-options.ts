@@ -77,7 +77,8 @@ export function resolveSampling(input: SamplingInput, context: SamplingContext):
     MAX_STOP_TOKEN_IDS,
     context.vocabSize,
   );
-  const eosIds = input.ignoreEos === true ? [] : context.eosTokenIds;
+  // A checkpoint may name ids that its embedding does not have.
+  const eosIds = input.ignoreEos === true ? [] : context.eosTokenIds.filter((id) => id < context.vocabSize);
   const bias = logitBias(input.logitBias ?? new Map<number, number>(), context.vocabSize);
   const numTopLogprobs = integer(
     input.topLogprobs ?? 0,
@@ -128,14 +129,17 @@ function integer(value: number, field: string, min: number, max: number): number
   return value;
 }
 
-function real(value: number, field: string, min: number, max: number): number {
+/** In the precision that the ranks use, so that nothing becomes 0 or infinite on the way to them. */
+function real(input: number, field: string, min: number, max: number): number {
+  const value = Math.fround(input);
   if (!Number.isFinite(value) || value < min || value > max)
     throw outOfRange(field, String(value), `${min} to ${max}`);
   // -0 would be another number to whoever compares bits.
   return value + 0;
 }
 
-function positive(value: number, field: string, max: number): number {
+function positive(input: number, field: string, max: number): number {
+  const value = Math.fround(input);
   if (!Number.isFinite(value) || value <= 0 || value > max) {
     throw outOfRange(field, String(value), `above 0 and at most ${max}`);
   }

@@ -128,7 +128,12 @@ for (const [kind, start] of [
       const used = await use({ worldSize: 1 });
       const refused: [GenerateInput, string, RegExp][] = [
         [tokensInput([5], { temperature: NaN }), 'INVALID_REQUEST', /temperature/],
+        [tokensInput([]), 'INVALID_REQUEST', /empty/],
+        [tokensInput([5, 100_000]), 'INVALID_REQUEST', /100000/],
         [tokensInput([5], { topP: 0 }), 'INVALID_REQUEST', /top_p/],
+        // 0 in the ranks' precision.
+        [tokensInput([5], { topP: 1e-50 }), 'INVALID_REQUEST', /top_p/],
+        [tokensInput([5], { repetitionPenalty: 1e-60 }), 'INVALID_REQUEST', /repetition_penalty/],
         [tokensInput([5], { maxTokens: 0 }), 'INVALID_REQUEST', /max_tokens/],
         [tokensInput([5], { topLogprobs: 21 }), 'INVALID_REQUEST', /top_logprobs.*20/],
         [tokensInput([5], { stopTokenIds: [1_000_000] }), 'INVALID_REQUEST', /stop_token_ids/],
