@@ -1,0 +1,77 @@
+// npm run evaluate: the held-out questions at several world sizes and types, one result file. Answers at world size 1 are what the others
+// are compared with.
+import { writeFileSync } from 'node:fs';
+import { cpus } from 'node:os';
+import { execFileSync } from 'node:child_process';
+import { Command } from 'commander';
+import { integerOption, toClusterConfig } from '../../coordinator/config.js';
+import { evaluate, NANO_FOLDER, readQuestions, type EvaluatedAnswer } from './evaluate.js';
+
+interface Flags {
+  readonly worldSizes: string;
+  readonly dtypes: string;
+  readonly visionParallel: 'auto' | 'tensor' | 'data';
+  readonly device: 'cpu' | 'cuda';
+  readonly concurrency: number;
+  readonly limit?: number;
+  readonly output?: string;
+}
+
+const command = new Command('evaluate')
+  .option('--world-sizes <list>', 'tensor-parallel sizes', '1,2,4')
+  .option('--dtypes <list>', 'compute types', 'float32,bfloat16')
+  .option('--vision-parallel <mode>', 'auto, tensor or data', 'auto')
+  .option('--device <device>', 'cpu or cuda', 'cpu')
+  .option('--concurrency <n>', 'questions at once', integerOption(1, 64), 16)
+  .option('--limit <n>', 'ask only the first n questions', integerOption(1, 500))
+  .option('--output <file>', 'write the results as JSON');
+const flags = command.parse().opts<Flags>();
+
+const questions = readQuestions().slice(0, flags.limit);
+const results = [];
+for (const dtype of flags.dtypes.split(',') as ('float32' | 'bfloat16')[]) {
+  let reference: readonly EvaluatedAnswer[] | null = null;
+  for (const worldSize of flags.worldSizes.split(',').map(Number)) {
+    const config = toClusterConfig({
+      model: NANO_FOLDER,
+      tensorParallelSize: worldSize,
+      device: flags.device,
+      dtype,
+      visionParallel: flags.visionParallel,
+      collective: 'auto',
+      loadFormat: 'auto',
+      maxModelLength: 512,
+      maxNumSequences: flags.concurrency,
+      maxStepTokens: 512,
+      stepTimeout: 300,
+    });
+    const { answers, numRight, generatedTokens, seconds } = await evaluate({ config, questions, concurrency: flags.concurrency });
+    reference ??= answers;
+    const numDifferent = answers.filter(({ answer }, index) => answer !== reference![index]!.answer).length;
+    const result = {
+      dtype,
+      worldSize,
+      numQuestions: questions.length,
+      numRight,
+      accuracy: numRight / questions.length,
+      numAnswersThatDifferFromWorldSize1: numDifferent,
+      numTokenSequencesThatDiffer: answers.filter(({ tokenIds }, i) => tokenIds.join() !== reference![i]!.tokenIds.join()).length,
+      generatedTokens,
+      seconds: Number(seconds.toFixed(1)),
+      wrong: answers.filter(({ isRight }) => !isRight).map(({ id, answer }) => ({ id, answer })),
+    };
+    results.push(result);
+    process.stdout.write(
+      `${dtype} world size ${worldSize}: ${numRight} of ${questions.length} right, ${numDifferent} answers differ, ` +
+        `${(generatedTokens / seconds).toFixed(0)} tokens/s\n`,
+    );
+  }
+}
+if (flags.output !== undefined) {
+  const commit = execFileSync('git', ['rev-parse', 'HEAD'], { cwd: NANO_FOLDER, encoding: 'utf8' }).trim();
+  const machine = { cpu: cpus()[0]?.model ?? 'unknown', cores: cpus().length, node: process.version };
+  const { concurrency, visionParallel, device } = flags;
+  const report = { benchmark: 'evaluation', model: 'r1v-nano', commit, machine, device, concurrency, visionParallel, results };
+  writeFileSync(flags.output, `${JSON.stringify(report, null, 1)}\n`);
+}
+process.exit(0);
