@@ -55,6 +55,8 @@ void EngineThread::Run(const BackendOptions& options) {
   }
   if (failure) return;
   Loop();
+  // Here, since giving back many gigabytes takes a while.
+  engine_.reset();
   {
     const std::lock_guard lock(mutex_);
     has_stopped_ = true;
@@ -167,13 +169,13 @@ std::optional<std::pair<int64_t, int64_t>> EngineThread::TakeProgress() {
 }
 
 void EngineThread::Stop() {
-  {
-    const std::lock_guard lock(mutex_);
-    is_stopping_ = true;
-    work_.notify_all();
-    space_.notify_all();
-  }
+  const std::lock_guard lock(mutex_);
+  if (is_stopping_) return;
+  is_stopping_ = true;
+  // Under the lock: the thread drops the engine only once it has seen the flag.
   if (engine_ != nullptr) engine_->Abort(0);
+  work_.notify_all();
+  space_.notify_all();
 }
 
 bool EngineThread::has_stopped() const {

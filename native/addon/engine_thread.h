@@ -2,8 +2,8 @@
 // and starts the next without going back to JavaScript. Knows nothing of Node: results wait in a
 // bounded list, and `wake` says that there are some.
 //
-// Owner's side (one thread): SubmitStep, Submit, TakeCompletions, TakeProgress, Stop, Join. Any
-// thread: Abort, progress.
+// Owner's side (one thread): all public functions but ReportProgress. Abort, progress and backend
+// only before Stop: the engine goes with its thread.
 #pragma once
 
 #include <condition_variable>

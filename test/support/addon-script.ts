@@ -41,6 +41,8 @@ export function runAddonScript(body: string): Promise<ScriptOutcome> {
     child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text));
     child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
     child.on('error', reject);
-    child.on('close', (code, signal) => resolve({ code, signal, stdout, stderr, wallMs: performance.now() - start }));
+    child.on('close', (code, signal) =>
+      resolve({ code, signal, stdout, stderr, wallMs: performance.now() - start }),
+    );
   });
 }

@@ -2,10 +2,13 @@
 // makes them.
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
+import { rmSync } from 'node:fs';
+import { mkdtemp, readdir, readFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 import { readCheckpoint } from '../../coordinator/checkpoint/checkpoint.js';
+import { convertCheckpoint } from '../../coordinator/checkpoint/convert.js';
 import type { Checkpoint } from '../../coordinator/checkpoint/model-spec.js';
 import { loadTextProcessor } from '../../coordinator/tokenizer/load-text-processor.js';
 import { createPictureProcessor } from '../../coordinator/vision/picture-processor.js';
@@ -45,10 +48,19 @@ function sha256(data: string | Uint8Array): string {
   return createHash('sha256').update(data).digest('hex');
 }
 
+/** PyTorch shards are converted first, to a folder that goes when the process ends. */
+async function readWeights(folder: string): Promise<Checkpoint> {
+  if (!(await readdir(folder)).some((name) => name.endsWith('.bin'))) return readCheckpoint(folder);
+  const output = await mkdtemp(join(tmpdir(), 'skein-golden-'));
+  process.once('exit', () => rmSync(output, { recursive: true, force: true }));
+  await convertCheckpoint({ model: folder, output });
+  return readCheckpoint(output);
+}
+
 /** Reads a folder of test/golden; prompts and tiles are checked against its digests. */
 export async function readGoldenModel(name: string): Promise<GoldenModel> {
   const folder = join(repoRoot, 'test/golden', name);
-  const checkpoint = await readCheckpoint(folder);
+  const checkpoint = await readWeights(folder);
   const { tiling } = checkpoint.spec;
   const text = await loadTextProcessor({
     folder,
@@ -58,7 +70,9 @@ export async function readGoldenModel(name: string): Promise<GoldenModel> {
   const processor = tiling === null ? null : createPictureProcessor({ tiling, concurrency: 1 });
   const cases: GoldenCase[] = [];
   try {
-    for (const expected of JSON.parse(await readFile(join(folder, 'expected.json'), 'utf8')) as ExpectedCase[]) {
+    for (const expected of JSON.parse(
+      await readFile(join(folder, 'expected.json'), 'utf8'),
+    ) as ExpectedCase[]) {
       const pictures: ProcessedPicture[] = [];
       for (const [index, image] of expected.images.entries()) {
         assert.ok(processor);
@@ -75,7 +89,11 @@ export async function readGoldenModel(name: string): Promise<GoldenModel> {
           ],
         },
       ]);
-      assert.equal(sha256(JSON.stringify([...prompt.tokenIds])), expected.prompt_ids_sha256, `prompt of "${expected.question}"`);
+      assert.equal(
+        sha256(JSON.stringify([...prompt.tokenIds])),
+        expected.prompt_ids_sha256,
+        `prompt of "${expected.question}"`,
+      );
       cases.push({
         expected,
         tokenIds: prompt.tokenIds,

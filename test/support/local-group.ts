@@ -15,7 +15,13 @@ import type {
   NativeStepPlan,
   NativeStepResult,
 } from '../../worker/native/native.js';
-import { makeNewSequence, makeSampling, makeStepPlan, toNativeLoadPlan, type NativeLoadLimits } from './native-plans.js';
+import {
+  makeNewSequence,
+  makeSampling,
+  makeStepPlan,
+  toNativeLoadPlan,
+  type NativeLoadLimits,
+} from './native-plans.js';
 
 export interface LocalGroupOptions extends Partial<NativeLoadLimits> {
   readonly checkpoint: Checkpoint;
@@ -91,9 +97,26 @@ export class LocalGroup {
   readonly #limits: NativeLoadLimits;
 
   private constructor(options: LocalGroupOptions) {
-    const { computeType, maxNumSequences, maxStepTokens, blockSize, maxModelLength, numTileSlots, maxTilesPerStep, dummySeed } =
-      { ...DEFAULT_LIMITS, ...options };
-    this.#limits = { computeType, maxNumSequences, maxStepTokens, blockSize, maxModelLength, numTileSlots, maxTilesPerStep, dummySeed };
+    const {
+      computeType,
+      maxNumSequences,
+      maxStepTokens,
+      blockSize,
+      maxModelLength,
+      numTileSlots,
+      maxTilesPerStep,
+      dummySeed,
+    } = { ...DEFAULT_LIMITS, ...options };
+    this.#limits = {
+      computeType,
+      maxNumSequences,
+      maxStepTokens,
+      blockSize,
+      maxModelLength,
+      numTileSlots,
+      maxTilesPerStep,
+      dummySeed,
+    };
     this.#options = options;
     this.blockSize = blockSize;
     this.ranks = Array.from(
@@ -153,20 +176,24 @@ export class LocalGroup {
     });
     const [first] = results;
     assert.ok(first);
-    for (const result of results) assert.equal(result.sampleHash, first.sampleHash, 'ranks sampled different tokens');
+    for (const result of results)
+      assert.equal(result.sampleHash, first.sampleHash, 'ranks sampled different tokens');
     return first;
   }
 
   async putPicture(pictureId: number, tileSlots: readonly number[], pixels: Uint8Array): Promise<void> {
     await Promise.all(
-      this.ranks.map(({ engine }) => engine.putPixels(this.groupEpoch, pictureId, Uint32Array.from(tileSlots), pixels)),
+      this.ranks.map(({ engine }) =>
+        engine.putPixels(this.groupEpoch, pictureId, Uint32Array.from(tileSlots), pixels),
+      ),
     );
   }
 
   /** Pairs (slot, block) of fresh blocks for positions start .. end - 1. */
   blocksFor(slot: number, start: number, end: number): number[] {
     const pairs: number[] = [];
-    for (let block = Math.ceil(start / this.blockSize); block * this.blockSize < end; block++) pairs.push(slot, this.#nextBlock++);
+    for (let block = Math.ceil(start / this.blockSize); block * this.blockSize < end; block++)
+      pairs.push(slot, this.#nextBlock++);
     return pairs;
   }
 

@@ -1,6 +1,11 @@
 // Plans for the addon as tests write them: a shard plan's rank as NativeLoadPlan, and steps with everything left out but what they do.
 import type { RankPlan, ShardPlan, TensorPart, TensorRole } from '../../coordinator/sharding/shard-plan.js';
-import type { NativeLoadPlan, NativeNewSequence, NativeSamplingParams, NativeStepPlan } from '../../worker/native/native.js';
+import type {
+  NativeLoadPlan,
+  NativeNewSequence,
+  NativeSamplingParams,
+  NativeStepPlan,
+} from '../../worker/native/native.js';
 
 /** Values of TensorRole in worker.proto. */
 const ROLE_VALUES: Readonly<Record<TensorRole, number>> = {
@@ -61,7 +66,11 @@ export function toNativeLoadPlan(plan: ShardPlan, rank: RankPlan, limits: Native
     vision:
       vision === null
         ? null
-        : { ...vision, pixelMean: Float32Array.from(vision.pixelMean), pixelStd: Float32Array.from(vision.pixelStd) },
+        : {
+            ...vision,
+            pixelMean: Float32Array.from(vision.pixelMean),
+            pixelStd: Float32Array.from(vision.pixelStd),
+          },
     layout: { ...rank.layout, qToKv: Uint32Array.from(rank.layout.qToKv) },
     files: dummySeed === null ? plan.files.map(({ path, sizeBytes }) => ({ path, sizeBytes })) : [],
     tensors: rank.tensors.map((tensor) => ({
@@ -114,7 +123,11 @@ export function makeNewSequence(
   };
 }
 
-export function makeStepPlan(groupEpoch: number, step: number, changes: Partial<NativeStepPlan> = {}): NativeStepPlan {
+export function makeStepPlan(
+  groupEpoch: number,
+  step: number,
+  changes: Partial<NativeStepPlan> = {},
+): NativeStepPlan {
   return {
     groupEpoch,
     step,

@@ -5,11 +5,21 @@ import { readCheckpoint } from '../../../../coordinator/checkpoint/checkpoint.js
 import type { Checkpoint } from '../../../../coordinator/checkpoint/model-spec.js';
 import { makeShardPlan } from '../../../../coordinator/sharding/make-shard-plan.js';
 import type { EngineLike } from '../../../../worker/native/engine-like.js';
-import { addonPath, createNativeEngine, loadAddon, NATIVE_INTERFACE_VERSION } from '../../../../worker/native/load-addon.js';
+import {
+  addonPath,
+  createNativeEngine,
+  loadAddon,
+  NATIVE_INTERFACE_VERSION,
+} from '../../../../worker/native/load-addon.js';
 import type { NativeEngine, NativeLoadPlan, NativeStepPlan } from '../../../../worker/native/native.js';
 import { runAddonScript } from '../../../support/addon-script.js';
 import { LocalGroup } from '../../../support/local-group.js';
-import { makeNewSequence, makeSampling, makeStepPlan, toNativeLoadPlan } from '../../../support/native-plans.js';
+import {
+  makeNewSequence,
+  makeSampling,
+  makeStepPlan,
+  toNativeLoadPlan,
+} from '../../../support/native-plans.js';
 import { repoRoot } from '../../../support/paths.js';
 
 const OPTIONS = { device: 'cpu', numThreads: 1, deterministic: true };
@@ -55,7 +65,9 @@ class Outcomes {
 
   constructor(engine: EngineLike) {
     engine.onStep((error, result) => {
-      this.list.push(error === null ? `step ${result?.step}` : ((error as { code?: string }).code ?? 'no code'));
+      this.list.push(
+        error === null ? `step ${result?.step}` : ((error as { code?: string }).code ?? 'no code'),
+      );
       this.#wake();
     });
   }
@@ -90,7 +102,10 @@ describe('native addon', () => {
     it('names the option that is wrong', () => {
       const code = 'INVALID_REQUEST';
       assert.throws(() => create({ device: 7 }), { code, message: 'options.device: expected a string' });
-      assert.throws(() => create({ numThreads: 1.5 }), { code, message: /^options\.numThreads: expected an integer/ });
+      assert.throws(() => create({ numThreads: 1.5 }), {
+        code,
+        message: /^options\.numThreads: expected an integer/,
+      });
       assert.throws(() => create({ deterministic: undefined }), { code, message: /^options\.deterministic/ });
       assert.throws(() => create({ device: 'tpu' }), { code });
     });
@@ -98,20 +113,34 @@ describe('native addon', () => {
     it('names the field of a load plan that is wrong', async () => {
       const good = tinyPlan();
       const refusal = async (plan: unknown) => {
-        const error = await engine.load(plan as NativeLoadPlan, () => {}).then(
-          () => assert.fail('loaded'),
-          (reason: unknown) => reason as Error & { code: string },
-        );
+        const error = await engine
+          .load(plan as NativeLoadPlan, () => {})
+          .then(
+            () => assert.fail('loaded'),
+            (reason: unknown) => reason as Error & { code: string },
+          );
         assert.equal(error.code, 'INVALID_REQUEST');
         return error.message;
       };
       assert.equal(await refusal(null), 'plan: expected an object');
       assert.equal(await refusal({ ...good, planHash: undefined }), 'plan.planHash: expected a string');
-      assert.match(await refusal({ ...good, text: { ...good.text, numHeads: '12' } }), /^plan\.text\.numHeads: expected an integer/);
+      assert.match(
+        await refusal({ ...good, text: { ...good.text, numHeads: '12' } }),
+        /^plan\.text\.numHeads: expected an integer/,
+      );
       assert.match(await refusal({ ...good, vision: undefined }), /^plan\.vision: expected an object/);
-      assert.match(await refusal({ ...good, layout: { ...good.layout, qToKv: [0, 1] } }), /^plan\.layout\.qToKv: expected a Uint32Array/);
-      assert.match(await refusal({ ...good, computeType: 'int8' }), /^plan\.computeType: expected float32 or bfloat16/);
-      assert.match(await refusal({ ...good, slices: [...good.slices.slice(0, 2), 5] }), /^plan\.slices\[2\]: expected an object/);
+      assert.match(
+        await refusal({ ...good, layout: { ...good.layout, qToKv: [0, 1] } }),
+        /^plan\.layout\.qToKv: expected a Uint32Array/,
+      );
+      assert.match(
+        await refusal({ ...good, computeType: 'int8' }),
+        /^plan\.computeType: expected float32 or bfloat16/,
+      );
+      assert.match(
+        await refusal({ ...good, slices: [...good.slices.slice(0, 2), 5] }),
+        /^plan\.slices\[2\]: expected an object/,
+      );
       assert.match(await refusal({ ...good, blockSize: -1 }), /^plan\.blockSize: expected an integer/);
       assert.match(await refusal({ ...good, blockSize: 0 }), /^blockSize: 0 is outside/);
       assert.match(await refusal({ ...good, tensors: good.tensors.slice(1), slices: [] }), /^tensors/);
@@ -132,7 +161,10 @@ describe('native addon', () => {
       assert.match(refusal({ groupEpoch: 1n }), /^plan\.groupEpoch: expected an integer/);
       assert.match(refusal({ step: Number.NaN }), /^plan\.step: expected an integer/);
       assert.equal(refusal({ newBlocks: Int32Array.of(0, 0) }), 'plan.newBlocks: expected a Uint32Array');
-      assert.equal(refusal({ newBlocks: Uint32Array.of(0, 2 ** 31) }), 'plan.newBlocks: expected elements below 2^31');
+      assert.equal(
+        refusal({ newBlocks: Uint32Array.of(0, 2 ** 31) }),
+        'plan.newBlocks: expected elements below 2^31',
+      );
       assert.equal(refusal({ newSequences: {} }), 'plan.newSequences: expected an array');
       assert.equal(
         refusal({ newSequences: [sequence, { ...sequence, tokenIds: [1] }] }),
@@ -146,7 +178,10 @@ describe('native addon', () => {
         refusal({ newSequences: [{ ...sequence, sampling: { ...makeSampling(), seed: 2n ** 64n } }] }),
         'plan.newSequences[0].sampling.seed: expected a bigint in 0..2^64-1',
       );
-      assert.match(refusal({ encodeItems: [{ pictureId: -1, tileStart: 0, tileEnd: 1 }] }), /^plan\.encodeItems\[0\]\.pictureId/);
+      assert.match(
+        refusal({ encodeItems: [{ pictureId: -1, tileStart: 0, tileEnd: 1 }] }),
+        /^plan\.encodeItems\[0\]\.pictureId/,
+      );
     });
 
     it('names the argument of a group call that is wrong', async () => {
@@ -154,9 +189,15 @@ describe('native addon', () => {
       await assert.rejects(engine.prepareGroup({ ...group, collective: 'mpi' as never }), {
         message: 'options.collective: expected none or shared-memory or gloo or nccl',
       });
-      await assert.rejects(engine.joinGroup(1, ['x' as never], 1, 1), { message: 'addresses[0]: expected a Uint8Array' });
-      await assert.rejects(engine.joinGroup(1, [], 0, 1), { message: /^numKvBlocks: expected an integer in 1/ });
-      await assert.rejects(engine.putPixels(1, 1, Uint32Array.of(0), [0] as never), { message: 'pixels: expected a Uint8Array' });
+      await assert.rejects(engine.joinGroup(1, ['x' as never], 1, 1), {
+        message: 'addresses[0]: expected a Uint8Array',
+      });
+      await assert.rejects(engine.joinGroup(1, [], 0, 1), {
+        message: /^numKvBlocks: expected an integer in 1/,
+      });
+      await assert.rejects(engine.putPixels(1, 1, Uint32Array.of(0), [0] as never), {
+        message: 'pixels: expected a Uint8Array',
+      });
       assert.throws(() => engine.onStep(3 as never), { message: 'listener: expected a function' });
       assert.throws(() => engine.abort(-1), { message: /^groupEpoch: expected an integer/ });
     });
@@ -164,7 +205,9 @@ describe('native addon', () => {
     it('refuses what the state does not allow, with a code', async () => {
       const group = { groupEpoch: 1, rank: 0, worldSize: 1, collective: 'none', bindHost: '' } as const;
       await assert.rejects(engine.prepareGroup(group), { code: 'NOT_READY' });
-      await assert.rejects(engine.putPixels(1, 1, Uint32Array.of(0), new Uint8Array()), { code: 'NOT_READY' });
+      await assert.rejects(engine.putPixels(1, 1, Uint32Array.of(0), new Uint8Array()), {
+        code: 'NOT_READY',
+      });
       const outcomes = new Outcomes(engine);
       assert.ok(engine.submitStep(makeStepPlan(1, 1)));
       assert.deepEqual(await outcomes.waitFor(1), ['NOT_READY']);
@@ -177,10 +220,18 @@ describe('native addon', () => {
       const reports: [number, number][] = [];
       const plan = tinyPlan();
       const result = await engine.load(plan, (...report) => reports.push(report));
-      const bytes = plan.slices.reduce((sum, s) => sum + (s.rowEnd - s.rowStart) * (s.colEnd - s.colStart) * 4, 0);
+      const bytes = plan.slices.reduce(
+        (sum, s) => sum + (s.rowEnd - s.rowStart) * (s.colEnd - s.colStart) * 4,
+        0,
+      );
       assert.equal(result.readBytes, bytes);
       assert.deepEqual(reports.at(-1), [bytes, bytes]);
-      assert.ok(result.weightBytes > 0 && result.kvBytesPerBlock > 0 && result.availableBytes > 0 && result.loadMs > 0);
+      assert.ok(
+        result.weightBytes > 0 &&
+          result.kvBytesPerBlock > 0 &&
+          result.availableBytes > 0 &&
+          result.loadMs > 0,
+      );
       await engine.close();
     });
 
@@ -188,7 +239,10 @@ describe('native addon', () => {
       const engine = createNativeEngine(OPTIONS);
       const plan = tinyPlan();
       const files = plan.files.map(({ path, sizeBytes }) => ({ path, sizeBytes: sizeBytes + 1 }));
-      await assert.rejects(engine.load({ ...plan, files }, () => {}), { code: 'CORRUPT_WEIGHTS', message: /model\.safetensors: has \d+ bytes/ });
+      await assert.rejects(
+        engine.load({ ...plan, files }, () => {}),
+        { code: 'CORRUPT_WEIGHTS', message: /model\.safetensors: has \d+ bytes/ },
+      );
       await engine.close();
     });
   });
@@ -204,7 +258,11 @@ describe('native addon', () => {
       const outcomes = new Outcomes(rank.engine);
       assert.ok(rank.engine.submitStep({ ...makeStepPlan(1, 1), ...prefillPlan(1) }));
       await outcomes.waitFor(1);
-      assert.ok(rank.engine.submitStep(makeStepPlan(1, 2, { scheduledSlots: Uint32Array.of(3), scheduledTokens: Uint32Array.of(1) })));
+      assert.ok(
+        rank.engine.submitStep(
+          makeStepPlan(1, 2, { scheduledSlots: Uint32Array.of(3), scheduledTokens: Uint32Array.of(1) }),
+        ),
+      );
       await outcomes.waitFor(2);
       assert.ok(rank.engine.submitStep(makeStepPlan(1, 2)));
       assert.deepEqual(await outcomes.waitFor(3), ['step 1', 'INVALID_REQUEST', 'ABORTED']);
@@ -268,7 +326,10 @@ describe('native addon', () => {
       ]) {
         assert.throws(call, closed);
       }
-      await assert.rejects(engine.load(tinyPlan(), () => {}), closed);
+      await assert.rejects(
+        engine.load(tinyPlan(), () => {}),
+        closed,
+      );
       await assert.rejects(engine.endEpoch(), closed);
       await assert.rejects(engine.joinGroup(1, [], 1, 1), closed);
       await assert.rejects(engine.putPixels(1, 1, Uint32Array.of(0), new Uint8Array()), closed);
