@@ -1,7 +1,7 @@
 // The settings of one worker process: parsed once from the command line, checked, frozen. Settings of the group (model, block
 // size, types) come from the coordinator.
 import { hostname } from 'node:os';
-import { Command, InvalidArgumentError, Option } from 'commander';
+import { Command, InvalidArgumentError, Option, Option } from 'commander';
 import { AppError } from '../common/errors.js';
 import { checkAddress } from '../common/grpc-server.js';
 
@@ -55,11 +55,13 @@ export function createWorkerCommand(): Command {
     .option('--advertise <address>', 'what the coordinator dials, where it differs from --listen')
     .option('--device <device>', 'cpu or cuda:N', 'cpu')
     .option('--threads <n>', 'threads for kernels; 0: from the number of cores', parseThreads, 0)
-    .option(
-      '--orphan-policy <policy>',
-      'when the coordinator is gone: exit, or wait:SECONDS with the weights kept',
-      parseOrphanPolicy,
-      { waitMs: DEFAULT_ORPHAN_WAIT_SECONDS * 1000 },
+    .addOption(
+      new Option(
+        '--orphan-policy <policy>',
+        'when the coordinator is gone: exit, or wait:SECONDS with the weights kept',
+      )
+        .argParser(parseOrphanPolicy)
+        .default({ waitMs: DEFAULT_ORPHAN_WAIT_SECONDS * 1000 }, `wait:${DEFAULT_ORPHAN_WAIT_SECONDS}`),
     )
     .option('--worker-id <id>', 'name in the cluster (default: host and process id)')
     .option('--log-level <level>', 'trace, debug, info, warn, error, fatal or silent')
