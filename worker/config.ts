@@ -1,7 +1,7 @@
 // The settings of one worker process: parsed once from the command line, checked, frozen. Settings of the group (model, block
 // size, types) come from the coordinator.
 import { hostname } from 'node:os';
-import { Command, InvalidArgumentError, Option, Option } from 'commander';
+import { Command, InvalidArgumentError, Option } from 'commander';
 import { AppError } from '../common/errors.js';
 import { checkAddress } from '../common/grpc-server.js';
 
