@@ -12,19 +12,24 @@ namespace skein::cpu {
 namespace {
 
 // Pairs of query row and head that a thread takes at a time: they share each tile of keys and
-// values.
-constexpr int64_t kRowsMax = 64;
-constexpr int64_t kPaddedHeadDim = kMaxHeadDim;
+// values that it brings in. Fewer where that leaves threads without work. How rows are dealt out
+// does not touch their bits.
+constexpr int64_t kRowsMin = 32;
+constexpr int64_t kRowsMax = 256;
 
 int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-// What one thread needs for its rows; lives on its stack.
+int64_t RowsPerTask(int64_t total_rows, int num_threads) {
+  return std::clamp(CeilDiv(total_rows, 4 * num_threads), kRowsMin, kRowsMax);
+}
+
+// What one thread needs for its rows; lives on its stack, of which only the part in use is touched.
 struct Workspace {
   alignas(64) float q[kRowsMax * kMaxHeadDim];
   alignas(64) float keys[kAttentionTile * kMaxHeadDim];
-  alignas(64) float values[kAttentionTile * kPaddedHeadDim];
-  alignas(64) float scores[kRowsMax * kAttentionTile];
-  alignas(64) float out[kRowsMax * kPaddedHeadDim];
+  alignas(64) float values[kAttentionTile * kMaxHeadDim];
+  alignas(64) float scores[kMaxTileRows * kAttentionTile];
+  alignas(64) float out[kRowsMax * kMaxHeadDim];
   float row_max[kRowsMax];
   float row_sum[kRowsMax];
   int32_t valid[kRowsMax];
@@ -125,16 +130,22 @@ struct PagedTask {
 
 class PagedRunner {
  public:
-  PagedRunner(const PagedAttentionCall& call, const KernelTable& kernels)
+  PagedRunner(const PagedAttentionCall& call, const KernelTable& kernels, int num_threads)
       : call_(call),
         kernels_(kernels),
         shape_(call.cache->shape()),
         groups_(GroupHeads(call.q_to_kv, shape_.num_kv_heads)) {
+    int64_t total_rows = 0;
+    for (const SequenceSpan& span : call.spans) {
+      CheckBlocks(span);
+      total_rows += span.num_queries * static_cast<int64_t>(call.q_to_kv.size());
+    }
+    const int64_t rows = RowsPerTask(total_rows, num_threads);
     for (const SequenceSpan& span : call.spans) {
       for (int64_t kv = 0; kv < shape_.num_kv_heads; ++kv) {
         const int64_t pairs = span.num_queries * (groups_.start[kv + 1] - groups_.start[kv]);
-        for (int64_t first = 0; first < pairs; first += kRowsMax) {
-          tasks_.push_back({&span, kv, first, std::min(first + kRowsMax, pairs)});
+        for (int64_t first = 0; first < pairs; first += rows) {
+          tasks_.push_back({&span, kv, first, std::min(first + rows, pairs)});
         }
       }
     }
@@ -163,6 +174,16 @@ class PagedRunner {
   }
 
  private:
+  void CheckBlocks(const SequenceSpan& span) const {
+    const int64_t blocks = CeilDiv(span.context_length, shape_.block_size);
+    SKEIN_CHECK(blocks <= call_.table_stride, "context of %d", span.context_length);
+    const int32_t* table = call_.block_tables.data() + span.table_row * call_.table_stride;
+    for (int64_t i = 0; i < blocks; ++i) {
+      SKEIN_CHECK(table[i] >= 0 && table[i] < shape_.num_blocks, "block %d of %ld", table[i],
+                  static_cast<long>(shape_.num_blocks));
+    }
+  }
+
   // Copies `count` positions from the cache, in runs that lie in one block and one key panel.
   void LoadTile(const PagedTask& task, int64_t position, int64_t count, RowBlock& block) const {
     const int64_t d = shape_.head_dim;
@@ -206,44 +227,66 @@ class PagedRunner {
 
 void RunPagedAttention(const PagedAttentionCall& call, const KernelTable& kernels,
                        ThreadPool& pool) {
-  const PagedRunner runner(call, kernels);
+  const PagedRunner runner(call, kernels, pool.num_threads());
   pool.ParallelFor(runner.num_tasks(), [&](int64_t index) { runner.Run(index); });
 }
+
+namespace {
+
+// One head of one tile of pictures: q, k and v of its tokens lie `stride` apart.
+struct VisionHead {
+  const float* q;
+  const float* k;
+  const float* v;
+  int64_t stride;
+  int64_t head_dim;
+
+  // Positions position .. position + count - 1 to the panels of `block`.
+  void LoadTile(const KernelTable& kernels, int64_t position, int64_t count,
+                RowBlock& block) const {
+    const int64_t d = head_dim;
+    const int64_t width = kernels.panel_width;
+    for (int64_t i = 0; i < count; i += width) {
+      const int64_t keys = std::min(width, count - i);
+      const float* from = k + (position + i) * stride;
+      float* to = block.keys() + i * d;
+      for (int64_t c = 0; c < d; ++c) {
+        for (int64_t j = 0; j < keys; ++j) to[c * width + j] = from[j * stride + c];
+      }
+    }
+    for (int64_t c = 0; c < d; c += width) {
+      kernels.copy_float(v + position * stride + c, stride, count, std::min(width, d - c),
+                         block.values() + c * kAttentionTile, width);
+    }
+  }
+};
+
+}  // namespace
 
 void RunVisionAttention(const VisionAttentionCall& call, const KernelTable& kernels,
                         ThreadPool& pool) {
   const int64_t d = call.head_dim;
-  const int64_t width = kernels.panel_width;
-  const int64_t chunks = CeilDiv(call.tokens, kRowsMax);
+  const int64_t per_task =
+      RowsPerTask(call.tiles * call.num_heads * call.tokens, pool.num_threads());
+  const int64_t chunks = CeilDiv(call.tokens, per_task);
   pool.ParallelFor(call.tiles * call.num_heads * chunks, [&](int64_t index) {
-    const int64_t first = index % chunks * kRowsMax;
+    // Equal chunks, rather than a last one of a few rows that has to bring in all keys for itself.
+    const int64_t chunk = index % chunks;
+    const int64_t first = call.tokens * chunk / chunks;
+    const int64_t rows = call.tokens * (chunk + 1) / chunks - first;
     const int64_t head = index / chunks % call.num_heads;
-    const int64_t tile = index / chunks / call.num_heads;
-    const int64_t rows = std::min(kRowsMax, call.tokens - first);
+    const int64_t first_token = index / chunks / call.num_heads * call.tokens;
     const int64_t stride = call.qkv.stride;
-    const float* q = call.qkv.As<float>() + tile * call.tokens * stride + head * d;
-    const float* k = q + call.num_heads * d;
-    const float* v = k + call.num_heads * d;
+    const float* q = call.qkv.As<float>() + first_token * stride + head * d;
+    const int64_t width = call.num_heads * d;
+    const VisionHead source{q, q + width, q + 2 * width, stride, d};
     RowBlock block(kernels, d, rows);
     for (int64_t row = 0; row < rows; ++row) block.SetQuery(row, q + (first + row) * stride);
     block.Run(
         call.tokens, [&](int64_t) { return call.tokens; },
-        [&](int64_t position, int64_t count) {
-          for (int64_t i = 0; i < count; ++i) {
-            const float* key = k + (position + i) * stride;
-            float* out = block.keys() + i / width * width * d + i % width;
-            for (int64_t c = 0; c < d; ++c) out[c * width] = key[c];
-          }
-          for (int64_t c = 0; c < d; c += width) {
-            kernels.copy_float(v + position * stride + c, stride, count, std::min(width, d - c),
-                               block.values() + c * kAttentionTile, width);
-          }
-        });
-    for (int64_t row = 0; row < rows; ++row) {
-      float* out =
-          call.out.As<float>() + (tile * call.tokens + first + row) * call.out.stride + head * d;
-      block.Store(row, out);
-    }
+        [&](int64_t position, int64_t count) { source.LoadTile(kernels, position, count, block); });
+    float* out = call.out.As<float>() + (first_token + first) * call.out.stride + head * d;
+    for (int64_t row = 0; row < rows; ++row) block.Store(row, out + row * call.out.stride);
   });
 }
 

@@ -30,6 +30,8 @@ constexpr int64_t kAwqUnit = 8;
 // KV positions that attention takes at a time, counted from position 0 of the sequence.
 constexpr int64_t kAttentionTile = 64;
 constexpr int64_t kMaxHeadDim = 256;
+// Bound of KernelTable::tile_rows.
+constexpr int64_t kMaxTileRows = 16;
 
 enum class WeightKind : uint8_t { kFloat32, kBFloat16, kAwq };
 
