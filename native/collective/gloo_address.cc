@@ -2,6 +2,12 @@
 // checked.
 #include "collective/gloo_address.h"
 
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cstring>
+
 #include "core/error.h"
 
 namespace skein {
@@ -72,6 +78,17 @@ class Reader {
 };
 
 }  // namespace
+
+std::string WithoutPadding(std::string address) {
+  sockaddr_storage storage{};
+  if (address.size() < sizeof(storage)) return address;
+  std::memcpy(&storage, address.data(), sizeof(storage));
+  size_t used = sizeof(storage);
+  if (storage.ss_family == AF_INET) used = sizeof(sockaddr_in);
+  if (storage.ss_family == AF_INET6) used = sizeof(sockaddr_in6);
+  std::fill(address.begin() + static_cast<int64_t>(used), address.begin() + sizeof(storage), '\0');
+  return address;
+}
 
 std::string SerializeGlooAddress(const GlooAddress& address) {
   std::string out(kTag);

@@ -14,6 +14,10 @@ struct GlooAddress {
   std::vector<std::string> by_peer;
 };
 
+// Gloo's address begins with a sockaddr_storage of which only the beginning is ever written: the
+// rest is whatever the stack held, and is nobody's business. Returns the address with zeros there.
+std::string WithoutPadding(std::string address);
+
 // At most 4 KiB for 64 ranks: Gloo's addresses are mostly zeros, whose runs are written as a zero
 // and their length.
 std::string SerializeGlooAddress(const GlooAddress& address);

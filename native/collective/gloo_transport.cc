@@ -20,11 +20,8 @@
 #include <gloo/transport/pair.h>
 #include <gloo/transport/tcp/device.h>
 #include <gloo/transport/unbound_buffer.h>
-#include <netdb.h>
-#include <signal.h>
-#include <sys/socket.h>
 
-#include <array>
+#include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <cstring>
@@ -35,6 +32,7 @@
 
 #include "collective/builders.h"
 #include "collective/gloo_address.h"
+#include "collective/host_name.h"
 #include "core/error.h"
 
 namespace skein {
@@ -52,31 +50,6 @@ constexpr milliseconds kForever = std::chrono::hours(24);
 // A peer that finished its last call may leave while others still wait for what the rest has sent
 // already: that long they go on waiting after a connection broke.
 constexpr milliseconds kGrace{250};
-
-// A write to a connection that the peer has closed raises SIGPIPE, which ends a process that has
-// not decided otherwise.
-void IgnoreBrokenPipes() {
-  struct sigaction action {};
-  if (sigaction(SIGPIPE, nullptr, &action) == 0 && action.sa_handler == SIG_DFL) {
-    signal(SIGPIPE, SIG_IGN);
-  }
-}
-
-// The numeric address of `host`.
-std::string Resolve(const std::string& host) {
-  addrinfo hints{};
-  hints.ai_socktype = SOCK_STREAM;
-  addrinfo* found = nullptr;
-  const int code = getaddrinfo(host.c_str(), nullptr, &hints, &found);
-  if (code != 0) {
-    throw Error("INVALID_REQUEST", Format("bind_host %s: %s", host.c_str(), gai_strerror(code)));
-  }
-  char numeric[NI_MAXHOST] = "";
-  getnameinfo(found->ai_addr, found->ai_addrlen, numeric, sizeof(numeric), nullptr, 0,
-              NI_NUMERICHOST);
-  freeaddrinfo(found);
-  return numeric;
-}
 
 size_t MessageBytes(int world_size) {
   constexpr size_t kMessage = 512 * 1024;
@@ -145,7 +118,7 @@ void GlooTransport::Impl::Open() {
   IgnoreBrokenPipes();
   const std::string host = options.bind_host.empty() ? "127.0.0.1" : options.bind_host;
   gloo::transport::tcp::attr attributes;
-  attributes.hostname = Resolve(host);
+  attributes.hostname = ResolveBindHost(host);
   try {
     const auto device = gloo::transport::tcp::CreateDevice(attributes);
     context = device->createContext(options.rank, options.world_size);
@@ -156,7 +129,7 @@ void GlooTransport::Impl::Open() {
         continue;
       }
       const auto bytes = context->createPair(peer)->address().bytes();
-      own_addresses.emplace_back(bytes.begin(), bytes.end());
+      own_addresses.push_back(WithoutPadding({bytes.begin(), bytes.end()}));
     }
   } catch (const std::exception& error) {
     throw Error("COLLECTIVE_ERROR",

@@ -5,12 +5,7 @@
 #include <algorithm>
 
 #include "core/error.h"
-
-#if defined(__x86_64__)
-#define SKEIN_REDUCE_CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
-#else
-#define SKEIN_REDUCE_CLONES
-#endif
+#include "core/vector_clones.h"
 
 namespace skein {
 namespace {
@@ -18,12 +13,12 @@ namespace {
 // Elements that are accumulated at a time; the accumulator (4 KiB) stays in the first-level cache.
 constexpr int64_t kBlock = 1024;
 
-SKEIN_REDUCE_CLONES void Add(const float* __restrict in, int64_t n, float* __restrict sum) {
+SKEIN_VECTOR_CLONES void Add(const float* __restrict in, int64_t n, float* __restrict sum) {
 #pragma omp simd
   for (int64_t i = 0; i < n; ++i) sum[i] += in[i];
 }
 
-SKEIN_REDUCE_CLONES void AddWidened(const uint16_t* __restrict in, int64_t n,
+SKEIN_VECTOR_CLONES void AddWidened(const uint16_t* __restrict in, int64_t n,
                                     float* __restrict sum) {
 #pragma omp simd
   for (int64_t i = 0; i < n; ++i) {
@@ -32,7 +27,7 @@ SKEIN_REDUCE_CLONES void AddWidened(const uint16_t* __restrict in, int64_t n,
 }
 
 // NaN wins, the first one where there are several.
-SKEIN_REDUCE_CLONES void Max(const float* __restrict in, int64_t n, float* __restrict top) {
+SKEIN_VECTOR_CLONES void Max(const float* __restrict in, int64_t n, float* __restrict top) {
 #pragma omp simd
   for (int64_t i = 0; i < n; ++i) {
     const float a = top[i];
@@ -41,7 +36,7 @@ SKEIN_REDUCE_CLONES void Max(const float* __restrict in, int64_t n, float* __res
   }
 }
 
-SKEIN_REDUCE_CLONES void Widen(const uint16_t* __restrict in, int64_t n, float* __restrict out) {
+SKEIN_VECTOR_CLONES void Widen(const uint16_t* __restrict in, int64_t n, float* __restrict out) {
 #pragma omp simd
   for (int64_t i = 0; i < n; ++i) {
     out[i] = std::bit_cast<float>(static_cast<uint32_t>(in[i]) << 16);
@@ -49,7 +44,7 @@ SKEIN_REDUCE_CLONES void Widen(const uint16_t* __restrict in, int64_t n, float* 
 }
 
 // Round to nearest even; NaN stays NaN.
-SKEIN_REDUCE_CLONES void Narrow(const float* __restrict in, int64_t n, uint16_t* __restrict out) {
+SKEIN_VECTOR_CLONES void Narrow(const float* __restrict in, int64_t n, uint16_t* __restrict out) {
 #pragma omp simd
   for (int64_t i = 0; i < n; ++i) {
     const uint32_t u = std::bit_cast<uint32_t>(in[i]);

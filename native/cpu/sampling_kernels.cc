@@ -5,11 +5,7 @@
 #include <algorithm>
 #include <bit>
 
-#if defined(__x86_64__)
-#define SKEIN_SAMPLING_CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
-#else
-#define SKEIN_SAMPLING_CLONES
-#endif
+#include "core/vector_clones.h"
 #define SKEIN_INLINE inline __attribute__((always_inline))
 
 namespace skein {
@@ -20,7 +16,7 @@ constexpr int64_t kScanBlock = 256;
 // More than the noise's rounding can be off from growing with its word.
 constexpr double kGumbelRounding = 1e-9;
 
-SKEIN_SAMPLING_CLONES void Clamp(float* logits, int64_t count) {
+SKEIN_VECTOR_CLONES void Clamp(float* logits, int64_t count) {
 #pragma omp simd
   for (int64_t i = 0; i < count; ++i) {
     float x = logits[i];
@@ -29,14 +25,14 @@ SKEIN_SAMPLING_CLONES void Clamp(float* logits, int64_t count) {
   }
 }
 
-SKEIN_SAMPLING_CLONES float Maximum(const float* logits, int64_t count) {
+SKEIN_VECTOR_CLONES float Maximum(const float* logits, int64_t count) {
   float top = -FLT_MAX;
 #pragma omp simd reduction(max : top)
   for (int64_t i = 0; i < count; ++i) top = logits[i] > top ? logits[i] : top;
   return top;
 }
 
-SKEIN_SAMPLING_CLONES uint32_t MaximumWord(const uint32_t* words, int64_t count) {
+SKEIN_VECTOR_CLONES uint32_t MaximumWord(const uint32_t* words, int64_t count) {
   uint32_t top = 0;
 #pragma omp simd reduction(max : top)
   for (int64_t i = 0; i < count; ++i) top = words[i] > top ? words[i] : top;
@@ -71,8 +67,8 @@ SKEIN_INLINE uint64_t ToMass(float p) {
          std::bit_cast<uint64_t>(magic);
 }
 
-SKEIN_SAMPLING_CLONES uint64_t SumMass(const float* logits, int64_t count, float max,
-                                       float inverse_temperature) {
+SKEIN_VECTOR_CLONES uint64_t SumMass(const float* logits, int64_t count, float max,
+                                     float inverse_temperature) {
   uint64_t sum = 0;
 #pragma omp simd reduction(+ : sum)
   for (int64_t i = 0; i < count; ++i) {

@@ -4,11 +4,7 @@
 
 #include <bit>
 
-#if defined(__x86_64__)
-#define SKEIN_NOISE_CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
-#else
-#define SKEIN_NOISE_CLONES
-#endif
+#include "core/vector_clones.h"
 #define SKEIN_INLINE inline __attribute__((always_inline))
 
 namespace skein {
@@ -63,9 +59,9 @@ double NaturalLog(double x) {
   return e * 0.693147180559945309417 + (2.0 * s + s * (z * r));
 }
 
-SKEIN_NOISE_CLONES void RandomWords(uint64_t seed, uint32_t first_counter, uint32_t choice_index,
-                                    uint32_t position_low, uint32_t position_high,
-                                    uint32_t* __restrict words) {
+SKEIN_VECTOR_CLONES void RandomWords(uint64_t seed, uint32_t first_counter, uint32_t choice_index,
+                                     uint32_t position_low, uint32_t position_high,
+                                     uint32_t* __restrict words) {
 #pragma omp simd
   for (uint32_t i = 0; i < kNoiseBlock / 4; ++i) {
     uint32_t c0 = first_counter + i;

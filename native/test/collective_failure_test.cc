@@ -1,8 +1,11 @@
 // What happens when a group does not go as planned: abort, killed and leaving peers, ranks that
 // never come, addresses that are wrong.
+#include <arpa/inet.h>
 #include <dirent.h>
 #include <gtest/gtest.h>
+#include <netinet/in.h>
 #include <signal.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -12,6 +15,7 @@
 #include <thread>
 
 #include "collective/communicator.h"
+#include "collective/gloo_address.h"
 #include "core/error.h"
 #include "test/rank_group.h"
 
@@ -271,6 +275,31 @@ TEST_P(CollectiveFailureTest, WrongAddressesAreRefused) {
   largest.kind = GetParam();
   largest.world_size = 64;
   EXPECT_LE(MakeCommunicatorBuilder(largest)->LocalAddress().size(), 4096u);
+}
+
+TEST(GlooAddress, SurvivesTheJourneyAndHidesPadding) {
+  std::string gloo(136, '\x5a');
+  sockaddr_in inet{};
+  inet.sin_family = AF_INET;
+  inet.sin_port = htons(4711);
+  inet.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  std::memcpy(gloo.data(), &inet, sizeof(inet));
+  const std::string clean = WithoutPadding(gloo);
+  EXPECT_EQ(clean.substr(0, sizeof(inet)), gloo.substr(0, sizeof(inet)));
+  EXPECT_EQ(clean.substr(sizeof(inet), 128 - sizeof(inet)), std::string(128 - sizeof(inet), '\0'));
+  EXPECT_EQ(clean.substr(128), gloo.substr(128));
+  EXPECT_EQ(WithoutPadding("short"), "short");
+
+  GlooAddress address{7, 1, std::vector<std::string>(64, clean)};
+  address.by_peer[1].clear();
+  address.by_peer[2] = std::string(400, '\0') + "x" + std::string(3, '\0');
+  const std::string text = SerializeGlooAddress(address);
+  EXPECT_LE(text.size(), 4096u);
+  EXPECT_EQ(ParseGlooAddress(text, 7, 1, 64).by_peer, address.by_peer);
+  // Any damage is refused or read as another address, but never read beyond the end.
+  for (size_t size = 0; size < text.size(); ++size) {
+    EXPECT_NE(ErrorOf([&] { ParseGlooAddress(text.substr(0, size), 7, 1, 64); }), "");
+  }
 }
 
 TEST_P(CollectiveFailureTest, NothingStaysBehind) {
