@@ -1,3 +1,4 @@
+// The registry of back ends: the only place that knows which ones this build has.
 #include "core/error.h"
 #include "ops/backend.h"
 

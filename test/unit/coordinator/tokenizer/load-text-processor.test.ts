@@ -1,3 +1,4 @@
+// Loading a text processor from a checkpoint folder: golden prompts and outputs, and files that are missing, huge or hostile.
 import assert from 'node:assert/strict';
 import { rmSync, readFileSync } from 'node:fs';
 import { AppError, type ErrorCode } from '../../../../common/errors.js';

@@ -1,3 +1,4 @@
+// Prompts: pictures become the right number of image tokens, and user text never becomes a special token.
 import assert from 'node:assert/strict';
 import { rmSync } from 'node:fs';
 import fc from 'fast-check';

@@ -1,3 +1,4 @@
+// The pool of picture threads: golden tiles, limits, bad pictures, order, concurrency, failing threads.
 import assert from 'node:assert/strict';
 import sharp from 'sharp';
 import { AppError, type ErrorCode } from '../../../../common/errors.js';

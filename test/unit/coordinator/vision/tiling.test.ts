@@ -1,3 +1,4 @@
+// Which grid of tiles a picture gets: the reference table, the tie rule, and properties of every choice.
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { candidateGrids, chooseGrid, cutTiles, hasThumbnail } from '../../../../coordinator/vision/tiling.js';
