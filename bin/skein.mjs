@@ -3,7 +3,10 @@
 import { existsSync } from 'node:fs';
 
 const [command, ...rest] = process.argv.slice(2);
-const entry = new URL(command === 'worker' ? '../dist/worker/main.js' : '../dist/coordinator/main.js', import.meta.url);
+const entry = new URL(
+  command === 'worker' ? '../dist/worker/main.js' : '../dist/coordinator/main.js',
+  import.meta.url,
+);
 
 if (!existsSync(entry)) {
   process.stderr.write('skein: SETUP_INCOMPLETE: Skein is not built on this machine; run: npm run setup\n');

@@ -41,7 +41,9 @@ function widenWindows(server: grpc.Server): void {
   };
   internals.createHttp2Server = (credentials) => {
     const http2Server = create(credentials);
-    http2Server.on('session', (session: ServerHttp2Session) => session.setLocalWindowSize(SESSION_WINDOW_BYTES));
+    http2Server.on('session', (session: ServerHttp2Session) =>
+      session.setLocalWindowSize(SESSION_WINDOW_BYTES),
+    );
     return http2Server;
   };
 }
@@ -51,7 +53,9 @@ export function bindServer(server: grpc.Server, address: string): Promise<string
   return new Promise((resolve, reject) => {
     server.bindAsync(address, grpc.ServerCredentials.createInsecure(), (error, port) => {
       if (error !== null) {
-        reject(new AppError('INVALID_REQUEST', `cannot listen on ${address}: ${error.message}`, { cause: error }));
+        reject(
+          new AppError('INVALID_REQUEST', `cannot listen on ${address}: ${error.message}`, { cause: error }),
+        );
       } else if (address.startsWith('unix:')) {
         resolve(address);
       } else {
@@ -93,5 +97,7 @@ export function checkAddress(address: string, field: string): string {
 }
 
 function invalidAddress(field: string, address: string, reason: string): AppError {
-  return new AppError('INVALID_REQUEST', `${field} "${address.slice(0, 200)}": ${reason}`, { details: { param: field } });
+  return new AppError('INVALID_REQUEST', `${field} "${address.slice(0, 200)}": ${reason}`, {
+    details: { param: field },
+  });
 }

@@ -53,17 +53,44 @@ const UNITS: Readonly<Record<string, number>> = { '': 1, K: 2 ** 10, M: 2 ** 20,
 export function addClusterOptions(command: Command): Command {
   return command
     .requiredOption('--model <folder>', 'checkpoint folder in Hugging Face form')
-    .option('--tensor-parallel-size <n>', `ranks, 1 to ${MAX_WORLD_SIZE} (default: 1, or the number of --workers)`, integerOption(1, MAX_WORLD_SIZE))
-    .addOption(new Option('--device <device>', 'where the ranks compute').choices(['cpu', 'cuda']).default('cpu'))
-    .addOption(new Option('--dtype <type>', "auto: the checkpoint's; f16 becomes bfloat16").choices(['auto', 'float32', 'bfloat16']).default('auto'))
-    .addOption(new Option('--vision-parallel <mode>', 'how the vision tower is held').choices(['auto', 'tensor', 'data']).default('auto'))
-    .addOption(new Option('--collective <kind>', 'how CPU ranks meet').choices(['auto', 'shared-memory', 'gloo']).default('auto'))
-    .addOption(new Option('--load-format <format>', 'dummy: seeded random weights').choices(['auto', 'dummy']).default('auto'))
+    .option(
+      '--tensor-parallel-size <n>',
+      `ranks, 1 to ${MAX_WORLD_SIZE} (default: 1, or the number of --workers)`,
+      integerOption(1, MAX_WORLD_SIZE),
+    )
+    .addOption(
+      new Option('--device <device>', 'where the ranks compute').choices(['cpu', 'cuda']).default('cpu'),
+    )
+    .addOption(
+      new Option('--dtype <type>', "auto: the checkpoint's; f16 becomes bfloat16")
+        .choices(['auto', 'float32', 'bfloat16'])
+        .default('auto'),
+    )
+    .addOption(
+      new Option('--vision-parallel <mode>', 'how the vision tower is held')
+        .choices(['auto', 'tensor', 'data'])
+        .default('auto'),
+    )
+    .addOption(
+      new Option('--collective <kind>', 'how CPU ranks meet')
+        .choices(['auto', 'shared-memory', 'gloo'])
+        .default('auto'),
+    )
+    .addOption(
+      new Option('--load-format <format>', 'dummy: seeded random weights')
+        .choices(['auto', 'dummy'])
+        .default('auto'),
+    )
     .option('--max-model-length <tokens>', 'prompt and answer together', integerOption(1, 2 ** 24))
     .option('--max-num-sequences <n>', 'sequences that run at once', integerOption(1, 4096), 16)
     .option('--max-step-tokens <n>', 'tokens computed in one step', integerOption(1, 65_536), 512)
     .option('--kv-cache-memory <bytes>', 'KV cache of a rank, e.g. 512M or 4G', parseBytes)
-    .option('--step-timeout <seconds>', 'a step that takes longer ends the epoch', integerOption(1, 86_400), 300)
+    .option(
+      '--step-timeout <seconds>',
+      'a step that takes longer ends the epoch',
+      integerOption(1, 86_400),
+      300,
+    )
     .option('--log-level <level>', 'trace, debug, info, warn, error, fatal or silent');
 }
 
@@ -83,7 +110,8 @@ export function toClusterConfig(flags: ClusterFlags): ClusterConfig {
     kvCacheBytes: flags.kvCacheMemory ?? null,
     stepTimeoutMs: flags.stepTimeout * 1000,
     workers,
-    clusterAddress: flags.clusterAddress === undefined ? null : checkAddress(flags.clusterAddress, '--cluster-address'),
+    clusterAddress:
+      flags.clusterAddress === undefined ? null : checkAddress(flags.clusterAddress, '--cluster-address'),
     logLevel: flags.logLevel ?? null,
   });
 }
@@ -111,12 +139,16 @@ export function seedOption(value: string): bigint {
 }
 
 export function listOption(value: string): string[] {
-  return value.split(',').map((item) => item.trim()).filter((item) => item !== '');
+  return value
+    .split(',')
+    .map((item) => item.trim())
+    .filter((item) => item !== '');
 }
 
 function parseBytes(value: string): number {
   const match = /^(\d{1,12}(?:\.\d{1,3})?)([KMGT]?)(?:i?B)?$/.exec(value);
   const bytes = match === null ? NaN : Math.floor(Number(match[1]) * UNITS[match[2] ?? '']!);
-  if (!(bytes >= 1 && bytes <= Number.MAX_SAFE_INTEGER)) throw new InvalidArgumentError('expected bytes, as 512M or 4G.');
+  if (!(bytes >= 1 && bytes <= Number.MAX_SAFE_INTEGER))
+    throw new InvalidArgumentError('expected bytes, as 512M or 4G.');
   return bytes;
 }

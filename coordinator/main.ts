@@ -21,7 +21,10 @@ export async function main(args: readonly string[], workerEntry = installedWorke
   registerRun(program, workerEntry);
   registerServe(program, workerEntry);
   // For the list of commands: bin/skein.mjs starts the worker itself.
-  program.command('worker').description('one rank on this host; the coordinator dials it back').allowUnknownOption();
+  program
+    .command('worker')
+    .description('one rank on this host; the coordinator dials it back')
+    .allowUnknownOption();
   registerPlan(program);
   registerConvert(program);
   registerDoctor(program);

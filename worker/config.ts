@@ -48,15 +48,20 @@ export function createWorkerCommand(): Command {
   return new Command('worker')
     .description('one rank on this host; the coordinator dials it back')
     .option('--coordinator <address>', 'where the coordinator takes registrations: HOST:PORT or unix:PATH')
-    .option('--listen <address>', 'where this worker listens: HOST:PORT or unix:PATH (default: 127.0.0.1, any port)')
+    .option(
+      '--listen <address>',
+      'where this worker listens: HOST:PORT or unix:PATH (default: 127.0.0.1, any port)',
+    )
     .option('--advertise <address>', 'what the coordinator dials, where it differs from --listen')
     .option('--device <device>', 'cpu or cuda:N', 'cpu')
     .option('--threads <n>', 'threads for kernels; 0: from the number of cores', parseThreads, 0)
-    .option(
-      '--orphan-policy <policy>',
-      'when the coordinator is gone: exit, or wait:SECONDS with the weights kept',
-      parseOrphanPolicy,
-      { waitMs: DEFAULT_ORPHAN_WAIT_SECONDS * 1000 },
+    .addOption(
+      new Option(
+        '--orphan-policy <policy>',
+        'when the coordinator is gone: exit, or wait:SECONDS with the weights kept',
+      )
+        .argParser(parseOrphanPolicy)
+        .default({ waitMs: DEFAULT_ORPHAN_WAIT_SECONDS * 1000 }, `wait:${DEFAULT_ORPHAN_WAIT_SECONDS}`),
     )
     .option('--worker-id <id>', 'name in the cluster (default: host and process id)')
     .option('--log-level <level>', 'trace, debug, info, warn, error, fatal or silent')
@@ -89,7 +94,8 @@ export function toWorkerConfig(options: ParsedWorkerOptions): WorkerConfig {
 
 function parseThreads(value: string): number {
   const threads = Number(value);
-  if (!Number.isInteger(threads) || threads < 0 || threads > 1024) throw new InvalidArgumentError('expected 0 to 1024.');
+  if (!Number.isInteger(threads) || threads < 0 || threads > 1024)
+    throw new InvalidArgumentError('expected 0 to 1024.');
   return threads;
 }
 

@@ -31,7 +31,8 @@ const DATA_TYPES: Readonly<Record<string, NativeDataType>> = {
 export function toNativeLoadPlan(request: LoadRequest__Output): NativeLoadPlan {
   if (request.text === null || request.layout === null) throw invalid('text and layout', 'must be present');
   const computeType = dataType(request.computeType, 'compute_type');
-  if (computeType !== 'float32' && computeType !== 'bfloat16') throw invalid('compute_type', `cannot be ${computeType}`);
+  if (computeType !== 'float32' && computeType !== 'bfloat16')
+    throw invalid('compute_type', `cannot be ${computeType}`);
   return {
     planHash: request.planHash,
     text: { ...request.text },

@@ -7,14 +7,24 @@ import type { NewSequence__Output } from '../proto/ts/skein/worker/v1/NewSequenc
 import type { SamplingParams__Output } from '../proto/ts/skein/worker/v1/SamplingParams.js';
 import type { StepPlan__Output } from '../proto/ts/skein/worker/v1/StepPlan.js';
 import type { StepResult } from '../proto/ts/skein/worker/v1/StepResult.js';
-import type { NativeNewSequence, NativeSamplingParams, NativeStepPlan, NativeStepResult } from './native/native.js';
+import type {
+  NativeNewSequence,
+  NativeSamplingParams,
+  NativeStepPlan,
+  NativeStepResult,
+} from './native/native.js';
 
 const EMPTY = Buffer.alloc(0);
 
 export function toNativeStepPlan(plan: StepPlan__Output): NativeStepPlan {
   const scheduledSlots = unpackUint32(plan.scheduledSlots, 'plan.scheduled_slots');
   const scheduledTokens = unpackUint32(plan.scheduledTokens, 'plan.scheduled_tokens');
-  checkEqualLength('plan.scheduled_slots', scheduledSlots.length, 'plan.scheduled_tokens', scheduledTokens.length);
+  checkEqualLength(
+    'plan.scheduled_slots',
+    scheduledSlots.length,
+    'plan.scheduled_tokens',
+    scheduledTokens.length,
+  );
   const newBlocks = unpackUint32(plan.newBlocks, 'plan.new_blocks');
   if (newBlocks.length % 2 !== 0) throw invalid('plan.new_blocks', 'must hold pairs of slot and block');
   return {
@@ -24,7 +34,11 @@ export function toNativeStepPlan(plan: StepPlan__Output): NativeStepPlan {
     releasedPictures: unpackUint32(plan.releasedPictures, 'plan.released_pictures'),
     newSequences: plan.newSequences.map(toNativeNewSequence),
     newBlocks,
-    encodeItems: plan.encodeItems.map(({ pictureId, tileStart, tileEnd }) => ({ pictureId, tileStart, tileEnd })),
+    encodeItems: plan.encodeItems.map(({ pictureId, tileStart, tileEnd }) => ({
+      pictureId,
+      tileStart,
+      tileEnd,
+    })),
     scheduledSlots,
     scheduledTokens,
     graphBucket: plan.graphBucket,
@@ -46,7 +60,12 @@ function toNativeNewSequence(sequence: NewSequence__Output): NativeNewSequence {
 function toNativeSampling(sampling: SamplingParams__Output): NativeSamplingParams {
   const logitBiasIds = unpackUint32(sampling.logitBiasIds, 'sampling.logit_bias_ids');
   const logitBiasValues = unpackFloat32(sampling.logitBiasValues, 'sampling.logit_bias_values');
-  checkEqualLength('sampling.logit_bias_ids', logitBiasIds.length, 'sampling.logit_bias_values', logitBiasValues.length);
+  checkEqualLength(
+    'sampling.logit_bias_ids',
+    logitBiasIds.length,
+    'sampling.logit_bias_values',
+    logitBiasValues.length,
+  );
   return {
     temperature: sampling.temperature,
     topK: sampling.topK,

@@ -58,7 +58,9 @@ export class Lease {
     if (leaseId !== null && !this.#isLost) {
       const workerId = this.#options.describe().workerId ?? '';
       await new Promise<void>((resolve) => {
-        this.#client.deregister({ leaseId, workerId, reason }, { deadline: Date.now() + 500 }, () => resolve());
+        this.#client.deregister({ leaseId, workerId, reason }, { deadline: Date.now() + 500 }, () =>
+          resolve(),
+        );
       });
     }
     this.#client.close();
@@ -89,7 +91,10 @@ export class Lease {
     const silentMs = this.#options.clock.nowMs() - this.#lastAnswerMs;
     if (silentMs < this.#ttlMs || this.#isLost) return;
     this.#isLost = true;
-    this.#options.logger.warn({ code: error.code, silentMs: Math.round(silentMs) }, 'the coordinator is out of reach');
+    this.#options.logger.warn(
+      { code: error.code, silentMs: Math.round(silentMs) },
+      'the coordinator is out of reach',
+    );
     this.#options.onLost();
   }
 

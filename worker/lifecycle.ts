@@ -14,6 +14,8 @@ export interface LifecycleOptions {
   readonly logger: Logger;
   /** Closes what the process holds. */
   readonly stop: (reason: string) => Promise<void>;
+  /** Ends the process: main.ts's to give. */
+  readonly exit: (exitCode: number) => void;
 }
 
 export class Lifecycle {
@@ -54,7 +56,9 @@ export class Lifecycle {
       return;
     }
     logger.info({ waitMs: config.orphanPolicy.waitMs }, 'waiting for a coordinator');
-    this.#orphanTimer = clock.setTimer(config.orphanPolicy.waitMs, () => this.stop('no coordinator came back', 0));
+    this.#orphanTimer = clock.setTimer(config.orphanPolicy.waitMs, () =>
+      this.stop('no coordinator came back', 0),
+    );
   }
 
   coordinatorFound(): void {
@@ -69,8 +73,8 @@ export class Lifecycle {
     // SIGKILL, for process.exit waits for native clean-up, which is what may hang.
     setTimeout(() => process.kill(process.pid, 'SIGKILL'), STOP_TIMEOUT_MS).unref();
     this.#options.stop(reason).then(
-      () => process.exit(exitCode),
-      () => process.exit(exitCode === 0 ? 1 : exitCode),
+      () => this.#options.exit(exitCode),
+      () => this.#options.exit(exitCode === 0 ? 1 : exitCode),
     );
   }
 }

@@ -8,10 +8,14 @@ import { runWorker } from './run-worker.js';
 const USAGE_EXIT_CODE = 2;
 
 export async function main(args: readonly string[]): Promise<void> {
-  const command = createWorkerCommand().exitOverride().configureOutput({ outputError: () => undefined });
+  const command = createWorkerCommand()
+    .exitOverride()
+    .configureOutput({ outputError: () => undefined });
   try {
     command.parse([...args], { from: 'user' });
-    await runWorker(toWorkerConfig(command.opts<ParsedWorkerOptions>()), createNativeEngine);
+    await runWorker(toWorkerConfig(command.opts<ParsedWorkerOptions>()), createNativeEngine, (exitCode) =>
+      process.exit(exitCode),
+    );
   } catch (error) {
     if (error instanceof CommanderError) {
       if (error.exitCode === 0) process.exit(0);

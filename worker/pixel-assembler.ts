@@ -28,7 +28,9 @@ export class PixelAssembler {
   add(request: PutPixelsRequest__Output): void {
     const picture = (this.#picture ??= this.#begin(request));
     if (this.#numBytes + request.data.byteLength > picture.pixels.byteLength) {
-      throw invalid(`data has more than the ${picture.pixels.byteLength} bytes of ${picture.tileSlots.length} tiles`);
+      throw invalid(
+        `data has more than the ${picture.pixels.byteLength} bytes of ${picture.tileSlots.length} tiles`,
+      );
     }
     picture.pixels.set(request.data, this.#numBytes);
     this.#numBytes += request.data.byteLength;
@@ -44,9 +46,14 @@ export class PixelAssembler {
 
   #begin(request: PutPixelsRequest__Output): AssembledPicture {
     const plan = this.#plan;
-    if (plan === null || plan.vision === null) throw new AppError('NOT_READY', 'no model with a vision tower is loaded');
+    if (plan === null || plan.vision === null)
+      throw new AppError('NOT_READY', 'no model with a vision tower is loaded');
     const tileSlots = unpackUint32(request.tileSlots, 'tile_slots');
-    if (request.numTiles < 1 || request.numTiles > plan.numTileSlots || tileSlots.length !== request.numTiles) {
+    if (
+      request.numTiles < 1 ||
+      request.numTiles > plan.numTileSlots ||
+      tileSlots.length !== request.numTiles
+    ) {
       throw invalid(
         `num_tiles is ${request.numTiles} with ${tileSlots.length} slots; expected 1 to ${plan.numTileSlots}, each with a slot`,
       );

@@ -61,7 +61,10 @@ export async function startWorker(options: StartWorkerOptions): Promise<RunningW
   const boundAddress = await bindServer(server, config.listenAddress);
   const address = config.advertisedAddress ?? boundAddress;
   logger.info({ address, device: config.device }, 'worker listens');
-  const lease = config.coordinatorAddress === null ? null : makeLease(options, config.coordinatorAddress, service, address);
+  const lease =
+    config.coordinatorAddress === null
+      ? null
+      : makeLease(options, config.coordinatorAddress, service, address);
   lease?.start();
   return {
     address,
@@ -90,7 +93,11 @@ function makeLease(
 }
 
 /** The whole process: resolves when the worker listens; its lifecycle ends the process. */
-export async function runWorker(config: WorkerConfig, createEngine: CreateEngine): Promise<void> {
+export async function runWorker(
+  config: WorkerConfig,
+  createEngine: CreateEngine,
+  exit: (exitCode: number) => void,
+): Promise<void> {
   const logger = createLogger({
     level: config.logLevel,
     defaultLevel: 'info',
@@ -102,6 +109,7 @@ export async function runWorker(config: WorkerConfig, createEngine: CreateEngine
     clock: systemClock,
     logger,
     stop: (reason) => worker?.stop(reason) ?? Promise.resolve(),
+    exit,
   });
   lifecycle.watchProcess();
   worker = await startWorker({

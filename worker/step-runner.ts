@@ -47,7 +47,7 @@ export class StepRunner {
   async prepareGroup(options: NativeGroupOptions): Promise<Uint8Array> {
     if (options.groupEpoch <= this.#highestEpoch) throw staleEpoch(options.groupEpoch, this.#highestEpoch);
     this.#highestEpoch = options.groupEpoch;
-    await this.#endEpoch('a newer epoch begins');
+    await this.#endEpoch('a newer epoch begins', staleEpoch(this.#groupEpoch, options.groupEpoch));
     if (options.groupEpoch < this.#highestEpoch) throw staleEpoch(options.groupEpoch, this.#highestEpoch);
     this.#state = 'prepared';
     this.#groupEpoch = options.groupEpoch;
@@ -74,8 +74,10 @@ export class StepRunner {
   /** Binds the one step stream of an epoch. */
   openStream(groupEpoch: number, sink: StepSink): void {
     this.#checkEpoch(groupEpoch);
-    if (this.#state === 'running') throw new AppError('RANK_TAKEN', `epoch ${groupEpoch} has its step stream already`);
-    if (this.#state !== 'joined') throw new AppError('ABORTED', `epoch ${groupEpoch} is not joined or has ended`);
+    if (this.#state === 'running')
+      throw new AppError('RANK_TAKEN', `epoch ${groupEpoch} has its step stream already`);
+    if (this.#state !== 'joined')
+      throw new AppError('ABORTED', `epoch ${groupEpoch} is not joined or has ended`);
     this.#state = 'running';
     this.#sink = sink;
   }
@@ -91,7 +93,10 @@ export class StepRunner {
     }
     const numInFlight = this.#lastSubmittedStep - this.#lastCompletedStep;
     if (numInFlight >= MAX_PLANS_IN_FLIGHT || !this.#engines.engine.submitStep(plan)) {
-      throw new AppError('QUEUE_FULL', `${numInFlight} plans are in flight; the limit is ${MAX_PLANS_IN_FLIGHT}`);
+      throw new AppError(
+        'QUEUE_FULL',
+        `${numInFlight} plans are in flight; the limit is ${MAX_PLANS_IN_FLIGHT}`,
+      );
     }
     this.#lastSubmittedStep = plan.step;
   }
@@ -100,12 +105,17 @@ export class StepRunner {
   closeStream(sink: StepSink): void {
     if (this.#sink !== sink) return;
     this.#sink = null;
-    void this.#endEpoch('the step stream closed').catch((error: unknown) => {
+    void this.#endEpoch('the step stream closed', null).catch((error: unknown) => {
       this.#logger.error({ err: toAppError(error) }, 'the epoch did not end cleanly');
     });
   }
 
-  async putPixels(groupEpoch: number, pictureId: number, tileSlots: Uint32Array, pixels: Uint8Array): Promise<void> {
+  async putPixels(
+    groupEpoch: number,
+    pictureId: number,
+    tileSlots: Uint32Array,
+    pixels: Uint8Array,
+  ): Promise<void> {
     this.#checkEpoch(groupEpoch);
     await this.#engines.engine.putPixels(groupEpoch, pictureId, tileSlots, pixels);
   }
@@ -114,19 +124,20 @@ export class StepRunner {
   async abort(groupEpoch: number, reason: string): Promise<number> {
     this.#checkEpoch(groupEpoch);
     const lastStep = this.#lastCompletedStep;
-    this.#sink = null;
-    await this.#endEpoch(reason);
+    await this.#endEpoch(reason, new AppError('ABORTED', `epoch ${groupEpoch} was aborted: ${reason}`));
     return lastStep;
   }
 
   /** At the end of the process. */
   async stop(reason: string): Promise<void> {
-    this.#sink?.onFailure(new AppError('WORKER_LOST', `the worker stops: ${reason}`));
-    this.#sink = null;
-    await this.#endEpoch(reason);
+    await this.#endEpoch(reason, new AppError('WORKER_LOST', `the worker stops: ${reason}`));
   }
 
-  #endEpoch(reason: string): Promise<void> {
+  /** `error` is what the step stream, if there is one, ends with. */
+  #endEpoch(reason: string, error: AppError | null): Promise<void> {
+    const sink = this.#sink;
+    this.#sink = null;
+    if (error !== null) sink?.onFailure(error);
     const wasActive = this.#state !== 'idle';
     this.#state = 'idle';
     if (!wasActive) return this.#ending;
@@ -147,7 +158,9 @@ export class StepRunner {
     if (this.#state !== 'running') return;
     if (error !== null || result === null) {
       this.#state = 'failed';
-      this.#sink?.onFailure(toAppError(error ?? new AppError('INTERNAL', 'the engine gave neither result nor error')));
+      this.#sink?.onFailure(
+        toAppError(error ?? new AppError('INTERNAL', 'the engine gave neither result nor error')),
+      );
       return;
     }
     if (result.groupEpoch !== this.#groupEpoch) return;
@@ -157,7 +170,11 @@ export class StepRunner {
 }
 
 function staleEpoch(groupEpoch: number, highestEpoch: number): AppError {
-  return new AppError('STALE_EPOCH', `epoch ${groupEpoch} is not current; the highest seen is ${highestEpoch}`, {
-    details: { group_epoch: groupEpoch, highest_epoch: highestEpoch },
-  });
+  return new AppError(
+    'STALE_EPOCH',
+    `epoch ${groupEpoch} is not current; the highest seen is ${highestEpoch}`,
+    {
+      details: { group_epoch: groupEpoch, highest_epoch: highestEpoch },
+    },
+  );
 }

@@ -1,5 +1,5 @@
 // Names of tensor roles and parts -> the numbers that the engine shares with worker.proto, read from the protocol itself.
-import * as protobuf from '@grpc/proto-loader';
+import type * as protobuf from '@grpc/proto-loader';
 import { packageDefinition } from '../common/proto.js';
 import { AppError } from '../common/errors.js';
 
@@ -22,6 +22,7 @@ function enumNumbers(name: string): ReadonlyMap<string, number> {
 
 function lookUp(numbers: ReadonlyMap<string, number>, name: string, field: string): number {
   const number = numbers.get(name) ?? 0;
-  if (number === 0) throw new AppError('INVALID_REQUEST', `${field} is not set`, { details: { param: field } });
+  if (number === 0)
+    throw new AppError('INVALID_REQUEST', `${field} is not set`, { details: { param: field } });
   return number;
 }

@@ -132,7 +132,9 @@ export class WorkerService {
     };
     const fail = (error: unknown): void => {
       const appError = toAppError(error);
-      logger.warn({ code: appError.code, err: appError }, 'the step stream fails');
+      // The worker's own end is no fault.
+      const level = appError.code === 'WORKER_LOST' ? 'info' : 'warn';
+      logger[level]({ code: appError.code, err: appError }, 'the step stream fails');
       call.emit('error', toGrpcError(appError, { audience: 'peer' }));
       runner.closeStream(sink);
     };

@@ -89,7 +89,10 @@ export class ClusterServer {
   #publish(): void {
     for (const event of this.#membership.takeEvents()) {
       const { kind, reason, worker } = event;
-      this.#options.logger.info({ kind, reason, workerId: worker.workerId, address: worker.address }, 'membership');
+      this.#options.logger.info(
+        { kind, reason, workerId: worker.workerId, address: worker.address },
+        'membership',
+      );
       for (const listener of [...this.#listeners]) listener(event);
     }
   }
@@ -102,7 +105,9 @@ export class ClusterServer {
         this.#publish();
         return { leaseId, leaseTtlMs: LEASE_TTL_MS, renewIntervalMs: RENEW_INTERVAL_MS };
       }),
-      RenewLease: answer(({ workerId, leaseId }) => ({ isValid: this.#membership.renew(workerId, leaseId, now()) })),
+      RenewLease: answer(({ workerId, leaseId }) => ({
+        isValid: this.#membership.renew(workerId, leaseId, now()),
+      })),
       Deregister: answer(({ workerId, leaseId, reason }) => {
         this.#membership.deregister(workerId, leaseId, reason.slice(0, MAX_ID_CHARS));
         this.#publish();
@@ -133,7 +138,9 @@ export class ClusterServer {
   }
 }
 
-function answer<Request, Response>(handle: (request: Request) => Response): grpc.handleUnaryCall<Request, Response> {
+function answer<Request, Response>(
+  handle: (request: Request) => Response,
+): grpc.handleUnaryCall<Request, Response> {
   return (call, callback) => {
     try {
       callback(null, handle(call.request));

@@ -39,7 +39,9 @@ interface LocalWorker {
 
 /** A 0700 folder whose sockets' paths fit. */
 export function createRunFolder(): string {
-  const candidates = [process.env['XDG_RUNTIME_DIR'], tmpdir(), '/tmp'].filter((folder) => folder !== undefined && folder !== '');
+  const candidates = [process.env['XDG_RUNTIME_DIR'], tmpdir(), '/tmp'].filter(
+    (folder) => folder !== undefined && folder !== '',
+  );
   for (const candidate of candidates) {
     const prefix = path.join(candidate!, 'skein-');
     if (Buffer.byteLength(prefix) + 6 > MAX_FOLDER_BYTES) continue;
@@ -49,7 +51,10 @@ export function createRunFolder(): string {
       // Not writable: the next one.
     }
   }
-  throw new AppError('SETUP_INCOMPLETE', `no folder for sockets can be made in ${candidates.join(', ')}: set TMPDIR to a writable one`);
+  throw new AppError(
+    'SETUP_INCOMPLETE',
+    `no folder for sockets can be made in ${candidates.join(', ')}: set TMPDIR to a writable one`,
+  );
 }
 
 export function localWorkerId(index: number): string {
@@ -90,9 +95,22 @@ export class LocalWorkers {
     const workerId = localWorkerId(index);
     const threads = Math.max(Math.floor(availableParallelism() / count), 1);
     const args = [...entry];
-    args.push('--coordinator', coordinatorAddress, '--listen', `unix:${path.join(this.#runFolder, `w${index}.sock`)}`);
+    args.push(
+      '--coordinator',
+      coordinatorAddress,
+      '--listen',
+      `unix:${path.join(this.#runFolder, `w${index}.sock`)}`,
+    );
     args.push('--device', device === 'cuda' ? `cuda:${index}` : device, '--threads', String(threads));
-    args.push('--orphan-policy', 'exit', '--lifeline', '--run-folder', this.#runFolder, '--worker-id', workerId);
+    args.push(
+      '--orphan-policy',
+      'exit',
+      '--lifeline',
+      '--run-folder',
+      this.#runFolder,
+      '--worker-id',
+      workerId,
+    );
     if (logLevel !== null) args.push('--log-level', logLevel);
     const child = spawn(process.execPath, args, { stdio: ['pipe', 'ignore', 'pipe'], env: environment });
     const exited = new Promise<void>((resolve) => {
@@ -106,7 +124,8 @@ export class LocalWorkers {
     child.once('error', (error) => this.#exited(worker, `could not be started: ${error.message}`));
     child.once('exit', (code, signal) => {
       // stderr may still hold its last words.
-      const report = (): void => this.#exited(worker, signal === null ? `exited with code ${code ?? 0}` : `was killed by ${signal}`);
+      const report = (): void =>
+        this.#exited(worker, signal === null ? `exited with code ${code ?? 0}` : `was killed by ${signal}`);
       if (signal === null) child.once('close', report);
       else report();
     });
@@ -140,7 +159,8 @@ export class LocalWorkers {
   }
 
   #signal(signal: 'SIGTERM' | 'SIGKILL'): void {
-    for (const { child } of this.#workers) if (child.exitCode === null && child.signalCode === null) child.kill(signal);
+    for (const { child } of this.#workers)
+      if (child.exitCode === null && child.signalCode === null) child.kill(signal);
   }
 }
 

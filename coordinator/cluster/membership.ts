@@ -70,7 +70,10 @@ export class Membership {
       throw new AppError('RANK_TAKEN', `worker id ${info.workerId} is held by process ${pid} on ${host}`);
     }
     if (present === undefined && this.#members.size >= maxWorkers) {
-      throw new AppError('QUEUE_FULL', `${this.#members.size} workers are registered; the limit is ${maxWorkers}`);
+      throw new AppError(
+        'QUEUE_FULL',
+        `${this.#members.size} workers are registered; the limit is ${maxWorkers}`,
+      );
     }
     this.#numLeases += 1;
     const leaseId = `lease-${this.#numLeases}`;
@@ -104,7 +107,8 @@ export class Membership {
     for (const member of [...this.#members.values()]) {
       // Renewals that arrived meanwhile have not been handled yet.
       if (isLate) member.expiresAtMs = Math.max(member.expiresAtMs, nowMs + this.#config.leaseTtlMs);
-      if (nowMs >= member.expiresAtMs) this.#remove(member, 'lost', `no sign of life for ${this.#config.leaseTtlMs} ms`);
+      if (nowMs >= member.expiresAtMs)
+        this.#remove(member, 'lost', `no sign of life for ${this.#config.leaseTtlMs} ms`);
     }
   }
 

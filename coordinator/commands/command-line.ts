@@ -15,15 +15,18 @@ export class SignalError extends AppError {
   }
 }
 
-/** Aborts at the first SIGINT or SIGTERM; a second one ends the process at once. */
+/** Aborts at the first SIGINT or SIGTERM; a second one ends the process as if nobody had asked for it. */
 export function abortOnSignals(): AbortSignal {
   const controller = new AbortController();
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.on(signal, () => {
-      const error = new SignalError(signal);
+      if (!controller.signal.aborted) {
+        controller.abort(new SignalError(signal));
+        return;
+      }
       // Workers started here end with the process: their lifeline breaks.
-      if (controller.signal.aborted) process.exit(error.exitCode);
-      controller.abort(error);
+      process.removeAllListeners(signal);
+      process.kill(process.pid, signal);
     });
   }
   return controller.signal;

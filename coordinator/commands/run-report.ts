@@ -29,7 +29,15 @@ export function runReportJson({ total, end, promptTokenIds, loadMs, ranks }: Run
     ),
     timings: { load_ms: loadMs, ttft_ms: timings.ttftMs, tpot_ms: timings.tpotMs, total_ms: timings.totalMs },
     world_size: ranks.length,
-    ranks: ranks.map(({ rank, pid, host, device, weightBytes }) => ({ rank, pid, host, device, weight_bytes: weightBytes })),
+    ranks: ranks.map((info) => ({
+      rank: info.rank,
+      pid: info.pid,
+      host: info.host,
+      device: info.device,
+      weight_bytes: info.weightBytes,
+      read_bytes: info.readBytes,
+      peak_resident_bytes: info.peakResidentBytes,
+    })),
   };
 }
 
@@ -37,7 +45,8 @@ export function runSummary(outcome: RunOutcome, plan: ShardPlan, collective: str
   const { end, ranks, loadMs } = outcome;
   const { timings, usage } = end;
   const decodeMs = timings.totalMs - timings.ttftMs;
-  const tokensPerSecond = usage.completionTokens < 2 || decodeMs <= 0 ? null : ((usage.completionTokens - 1) * 1000) / decodeMs;
+  const tokensPerSecond =
+    usage.completionTokens < 2 || decodeMs <= 0 ? null : ((usage.completionTokens - 1) * 1000) / decodeMs;
   const speed = tokensPerSecond === null ? '' : `, ${tokensPerSecond.toFixed(1)} tokens/s`;
   const tiles = usage.pictureTiles === 0 ? '' : ` (${usage.pictureTiles} picture tiles)`;
   return [

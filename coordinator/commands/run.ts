@@ -11,6 +11,7 @@ import type { GenerationDelta } from '../gateway/inference.js';
 import { checkPictureCount } from '../gateway/parse-request.js';
 import { resolveSampling, type SamplingInput } from '../gateway/sampling-options.js';
 import { Serving } from '../serving/serving.js';
+import { sniffPicture } from '../vision/sniff-picture.js';
 import { abortOnSignals } from './command-line.js';
 import { createProgressDisplay } from './load-progress.js';
 import { runReportJson, runSummary, type RunOutcome } from './run-report.js';
@@ -27,7 +28,9 @@ const MAX_UINT32 = 0xffff_ffff;
 
 /** `workerEntry`: arguments of process.execPath that start `skein worker`. */
 export function registerRun(program: Command, workerEntry: readonly string[]): void {
-  const command = program.command('run').description('ask one question, about pictures or not, and stop everything again');
+  const command = program
+    .command('run')
+    .description('ask one question, about pictures or not, and stop everything again');
   addClusterOptions(command)
     .option('--image-paths <path...>', 'JPEG, PNG, WebP or GIF files, in order')
     .requiredOption('--question <text>', 'what to ask')
@@ -51,7 +54,11 @@ export function registerRun(program: Command, workerEntry: readonly string[]): v
 async function run(flags: RunFlags & ClusterFlags, workerEntry: readonly string[]): Promise<void> {
   const signal = abortOnSignals();
   const config = toClusterConfig(flags);
-  const logger = createLogger({ level: config.logLevel, defaultLevel: 'warn', bindings: { component: 'coordinator' } });
+  const logger = createLogger({
+    level: config.logLevel,
+    defaultLevel: 'warn',
+    bindings: { component: 'coordinator' },
+  });
   // Before anything is loaded: a typing error should not cost minutes.
   resolveSampling(flags, { vocabSize: MAX_UINT32, eosTokenIds: [] });
   const pictures = await readPictures(flags.imagePaths ?? []);
@@ -92,10 +99,15 @@ async function readPicture(path: string): Promise<Uint8Array> {
     if (size > MAX_PICTURE_BYTES) {
       throw new AppError('INVALID_PICTURE', `${path} has ${size} bytes; the limit is ${MAX_PICTURE_BYTES}`);
     }
-    return await file.readFile();
+    const data = await file.readFile();
+    // What the header tells is told before the model is loaded.
+    sniffPicture(data, path);
+    return data;
   } catch (error) {
     if (error instanceof AppError) throw error;
-    throw new AppError('INVALID_PICTURE', `${path} cannot be read: ${(error as Error).message}`, { cause: error });
+    throw new AppError('INVALID_PICTURE', `${path} cannot be read: ${(error as Error).message}`, {
+      cause: error,
+    });
   } finally {
     await file?.close();
   }
@@ -108,7 +120,10 @@ function makeInput(flags: RunFlags, pictures: readonly Uint8Array[]): GenerateIn
   }));
   return {
     requestId: 'run',
-    prompt: { kind: 'chat', messages: [{ role: 'user', parts: [...parts, { type: 'text', text: flags.question }] }] },
+    prompt: {
+      kind: 'chat',
+      messages: [{ role: 'user', parts: [...parts, { type: 'text', text: flags.question }] }],
+    },
     sampling: flags,
   };
 }

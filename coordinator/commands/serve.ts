@@ -1,7 +1,7 @@
 // `skein serve`: the gRPC service, until a signal drains it or the group fails. A group that failed is not served on: the process
 // says why and ends with 1, so that whoever supervises it starts a new one.
 import type { Command } from 'commander';
-import { AppError } from '../../common/errors.js';
+import { type AppError } from '../../common/errors.js';
 import { checkAddress } from '../../common/grpc-server.js';
 import { createLogger, type Logger } from '../../common/logger.js';
 import { addClusterOptions, integerOption, listOption, toClusterConfig } from '../config.js';
@@ -38,7 +38,13 @@ async function serve(flags: ServeFlags & ClusterFlags, workerEntry: readonly str
   const progress = createProgressDisplay(config.tensorParallelSize, false);
   let serving: Serving;
   try {
-    serving = await Serving.start({ config, logger, workerEntry, onProgress: (state) => progress.update(state), signal });
+    serving = await Serving.start({
+      config,
+      logger,
+      workerEntry,
+      onProgress: (state) => progress.update(state),
+      signal,
+    });
   } finally {
     progress.stop();
   }
@@ -64,7 +70,10 @@ export async function serveUntilEnd(serving: Serving, options: ServeUntilEndOpti
       cluster: () => serving.cluster(),
       logger,
     });
-    logger.info({ address: gateway.address, model: serving.model.name, ranks: serving.group.ranks.length }, 'serving');
+    logger.info(
+      { address: gateway.address, model: serving.model.name, ranks: serving.group.ranks.length },
+      'serving',
+    );
     process.stdout.write(`serving ${serving.model.name} on ${gateway.address}\n`);
     const failure = await Promise.race([serving.failed, aborted(signal)]);
     if (failure !== null) throw failure;

@@ -56,7 +56,8 @@ async function form(clients: readonly RankClient[], options: FormGroupOptions): 
   await Promise.all(clients.map((client) => client.connect()));
   const descriptions = await Promise.all(clients.map((client) => client.describe()));
   checkAlike(descriptions);
-  const groupEpoch = Math.max(...descriptions.map((each) => uint64ToNumber(each.highestEpoch, 'highest_epoch'))) + 1;
+  const groupEpoch =
+    Math.max(...descriptions.map((each) => uint64ToNumber(each.highestEpoch, 'highest_epoch'))) + 1;
   const loads = await loadAll(clients, options);
   const numKvBlocks = countKvBlocks(descriptions, loads, options);
   const collective = chooseCollective(options.collective, descriptions);
@@ -73,10 +74,22 @@ async function form(clients: readonly RankClient[], options: FormGroupOptions): 
     ),
   );
   const kvBytes = await Promise.all(
-    clients.map((client) => client.joinGroup({ groupEpoch, addresses, numKvBlocks, timeoutMs: JOIN_TIMEOUT_MS })),
+    clients.map((client) =>
+      client.joinGroup({ groupEpoch, addresses, numKvBlocks, timeoutMs: JOIN_TIMEOUT_MS }),
+    ),
   );
-  const ranks = clients.map((client, rank) => toRankInfo(client, descriptions[rank]!, loads[rank]!, kvBytes[rank]!));
-  return new RankGroup({ groupEpoch, ranks, numKvBlocks, collective, clients, clock: options.clock, logger: options.logger });
+  const ranks = clients.map((client, rank) =>
+    toRankInfo(client, descriptions[rank]!, loads[rank]!, kvBytes[rank]!),
+  );
+  return new RankGroup({
+    groupEpoch,
+    ranks,
+    numKvBlocks,
+    collective,
+    clients,
+    clock: options.clock,
+    logger: options.logger,
+  });
 }
 
 function checkAlike(descriptions: readonly DescribeResponse__Output[]): void {
@@ -99,11 +112,17 @@ function checkAlike(descriptions: readonly DescribeResponse__Output[]): void {
   }
   const ids = new Set(descriptions.map((each) => `${each.host}/${each.pid}/${each.workerId}`));
   if (ids.size !== descriptions.length) {
-    throw new AppError('RANK_TAKEN', 'two ranks of the group are one and the same worker: each needs its own address');
+    throw new AppError(
+      'RANK_TAKEN',
+      'two ranks of the group are one and the same worker: each needs its own address',
+    );
   }
 }
 
-async function loadAll(clients: readonly RankClient[], options: FormGroupOptions): Promise<LoadResult__Output[]> {
+async function loadAll(
+  clients: readonly RankClient[],
+  options: FormGroupOptions,
+): Promise<LoadResult__Output[]> {
   const loaded = clients.map(() => 0);
   const totals = clients.map(() => 0);
   let numRanksReady = 0;
@@ -133,7 +152,9 @@ function countKvBlocks(
   const counts = loads.map((load, rank) => {
     const isCpu = descriptions[rank]!.device === 'cpu';
     // CPU ranks of one host draw on the same memory.
-    const numSharing = isCpu ? descriptions.filter((each) => each.host === descriptions[rank]!.host).length : 1;
+    const numSharing = isCpu
+      ? descriptions.filter((each) => each.host === descriptions[rank]!.host).length
+      : 1;
     const available = Math.floor(uint64ToNumber(load.availableBytes, 'available_bytes') / numSharing);
     const perBlock = Math.max(uint64ToNumber(load.kvBytesPerBlock, 'kv_bytes_per_block'), 1);
     const byDefault = isCpu ? Math.min(DEFAULT_KV_BYTES, available) : Math.floor(available * CUDA_KV_SHARE);
@@ -150,15 +171,22 @@ function countKvBlocks(
   return Math.min(...counts);
 }
 
-function chooseCollective(choice: CollectiveChoice, descriptions: readonly DescribeResponse__Output[]): string {
+function chooseCollective(
+  choice: CollectiveChoice,
+  descriptions: readonly DescribeResponse__Output[],
+): string {
   const isOnGpu = descriptions.some((each) => each.device !== 'cpu');
   const isOneHost = new Set(descriptions.map((each) => each.host)).size === 1;
   if (descriptions.length === 1) return 'none';
   if (isOnGpu) return 'nccl';
   if (choice === 'shared-memory' && !isOneHost) {
-    throw new AppError('INVALID_REQUEST', '--collective shared-memory: the ranks are on several hosts; use gloo', {
-      details: { param: 'collective' },
-    });
+    throw new AppError(
+      'INVALID_REQUEST',
+      '--collective shared-memory: the ranks are on several hosts; use gloo',
+      {
+        details: { param: 'collective' },
+      },
+    );
   }
   if (choice !== 'auto') return choice;
   return isOneHost ? 'shared-memory' : 'gloo';
@@ -187,6 +215,7 @@ function toRankInfo(
     address: client.address,
     weightBytes: uint64ToNumber(load.weightBytes, 'weight_bytes'),
     readBytes: uint64ToNumber(load.readBytes, 'read_bytes'),
+    peakResidentBytes: uint64ToNumber(load.peakResidentBytes, 'peak_resident_bytes'),
     kvBytes,
     loadMs: load.loadMs,
   };

@@ -1,6 +1,6 @@
 // The coordinator's end of one worker: calls with deadlines and typed errors. Knows nothing of other ranks or of policy.
 import * as grpc from '@grpc/grpc-js';
-import { AppError } from '../../common/errors.js';
+import { AppError, ERROR_CATALOGUE } from '../../common/errors.js';
 import { fromGrpcError } from '../../common/grpc-status.js';
 import { MAX_GRPC_MESSAGE_BYTES, PIXEL_CHUNK_BYTES } from '../../common/limits.js';
 import { packUint32 } from '../../common/packed.js';
@@ -59,22 +59,33 @@ export class RankClient {
     return new Promise((resolve, reject) => {
       this.#client.waitForReady(Date.now() + CONNECT_TIMEOUT_MS, (error) => {
         if (error === undefined) resolve();
-        else reject(new AppError('NOT_READY', `the worker at ${this.address} cannot be reached`, { cause: error }));
+        else
+          reject(
+            new AppError('NOT_READY', `the worker at ${this.address} cannot be reached`, { cause: error }),
+          );
       });
     });
   }
 
   describe(): Promise<DescribeResponse__Output> {
-    return this.#unary<DescribeResponse__Output>((done) => this.#client.describe({}, deadline(CALL_TIMEOUT_MS), done));
+    return this.#unary<DescribeResponse__Output>((done) =>
+      this.#client.describe({}, deadline(CALL_TIMEOUT_MS), done),
+    );
   }
 
-  load(request: LoadRequest, onProgress: (loadedBytes: number, totalBytes: number) => void): Promise<LoadResult__Output> {
+  load(
+    request: LoadRequest,
+    onProgress: (loadedBytes: number, totalBytes: number) => void,
+  ): Promise<LoadResult__Output> {
     return new Promise((resolve, reject) => {
       const call = this.#client.load(request);
       let result: LoadResult__Output | null = null;
       call.on('data', ({ progress, result: final }: LoadResponse__Output) => {
         if (progress) {
-          onProgress(uint64ToNumber(progress.loadedBytes, 'loaded_bytes'), uint64ToNumber(progress.totalBytes, 'total_bytes'));
+          onProgress(
+            uint64ToNumber(progress.loadedBytes, 'loaded_bytes'),
+            uint64ToNumber(progress.totalBytes, 'total_bytes'),
+          );
         }
         if (final) result = final;
       });
@@ -116,7 +127,7 @@ export class RankClient {
     call.on('data', ({ result }: ExecuteResponse__Output) => {
       if (!isOver && result !== null) listener.onResult(result);
     });
-    call.on('error', (error) => fail(this.#error(error)));
+    call.on('error', (error) => fail(blameCoordinator(this.#error(error))));
     call.on('end', () => fail(this.#lost('its step stream ended')));
     return {
       send: (bytes) => {
@@ -146,7 +157,11 @@ export class RankClient {
       // Waits for room, so that no more than the window is copied at once.
       const writeMore = (): void => {
         while (offset < pixels.byteLength) {
-          const data = Buffer.from(pixels.buffer, pixels.byteOffset + offset, Math.min(PIXEL_CHUNK_BYTES, pixels.byteLength - offset));
+          const data = Buffer.from(
+            pixels.buffer,
+            pixels.byteOffset + offset,
+            Math.min(PIXEL_CHUNK_BYTES, pixels.byteLength - offset),
+          );
           const hasRoom = call.write(offset === 0 ? { ...header, data } : { data });
           offset += data.byteLength;
           if (!hasRoom) {
@@ -177,7 +192,9 @@ export class RankClient {
     this.#client.close();
   }
 
-  #unary<Response>(start: (done: (error: grpc.ServiceError | null, value?: Response) => void) => void): Promise<Response> {
+  #unary<Response>(
+    start: (done: (error: grpc.ServiceError | null, value?: Response) => void) => void,
+  ): Promise<Response> {
     return new Promise((resolve, reject) => {
       start((error, value) => {
         if (error !== null || value === undefined) reject(this.#error(error));
@@ -188,8 +205,12 @@ export class RankClient {
 
   #error(error: unknown): AppError {
     const appError = fromGrpcError(error, { unavailable: 'WORKER_LOST' });
-    if (appError.code === 'WORKER_LOST' || appError.code === 'CANCELLED') return this.#lost(appError.message, error);
-    return new AppError(appError.code, `rank ${this.rank}: ${appError.message}`, { details: appError.details, cause: error });
+    if (appError.code === 'WORKER_LOST' || appError.code === 'CANCELLED')
+      return this.#lost(appError.message, error);
+    return new AppError(appError.code, `rank ${this.rank}: ${appError.message}`, {
+      details: appError.details,
+      cause: error,
+    });
   }
 
   #lost(reason: string, cause?: unknown): AppError {
@@ -198,6 +219,15 @@ export class RankClient {
       cause,
     });
   }
+}
+
+/** A plan that a worker refuses was made wrong here: no client asked for it. */
+function blameCoordinator(error: AppError): AppError {
+  if (ERROR_CATALOGUE[error.code].httpStatus >= 500) return error;
+  return new AppError('INTERNAL', `a plan was refused: ${error.message}`, {
+    details: error.details,
+    cause: error,
+  });
 }
 
 function deadline(timeoutMs: number): grpc.CallOptions {

@@ -20,6 +20,8 @@ export interface RankInfo {
   readonly address: string;
   readonly weightBytes: number;
   readonly readBytes: number;
+  /** Peak of the process while loading; 0 where the worker cannot tell. */
+  readonly peakResidentBytes: number;
   readonly kvBytes: number;
   readonly loadMs: number;
 }
@@ -103,7 +105,9 @@ export class RankGroup {
   /** Resolves when every rank holds the picture. */
   async putPicture(pictureId: number, tileSlots: readonly number[], pixels: Uint8Array): Promise<void> {
     const { groupEpoch } = this;
-    const puts = this.#clients.map((client) => client.putPixels({ groupEpoch, pictureId, tileSlots, pixels }));
+    const puts = this.#clients.map((client) =>
+      client.putPixels({ groupEpoch, pictureId, tileSlots, pixels }),
+    );
     try {
       await Promise.all(puts);
     } catch (error) {
@@ -161,14 +165,25 @@ export class RankGroup {
     const expected = this.#nextStep[index]!;
     const step = uint64ToNumber(message.step, 'result.step');
     const pending = this.#pending[step - (this.#pending[0]?.step ?? 0)];
-    if (step !== expected || pending === undefined || uint64ToNumber(message.groupEpoch, 'result.group_epoch') !== this.groupEpoch) {
-      throw new AppError('STEP_OUT_OF_ORDER', `rank ${index} answered step ${step} of epoch ${message.groupEpoch}; expected ${expected}`);
+    if (
+      step !== expected ||
+      pending === undefined ||
+      uint64ToNumber(message.groupEpoch, 'result.group_epoch') !== this.groupEpoch
+    ) {
+      throw new AppError(
+        'STEP_OUT_OF_ORDER',
+        `rank ${index} answered step ${step} of epoch ${message.groupEpoch}; expected ${expected}`,
+      );
     }
     this.#nextStep[index] = expected + 1;
     if (pending.sampleHash !== null && pending.sampleHash !== message.sampleHash) {
-      throw new AppError('RANKS_DISAGREE', `rank ${index} sampled other tokens in step ${step} than the ranks before it`, {
-        details: { rank: index, step },
-      });
+      throw new AppError(
+        'RANKS_DISAGREE',
+        `rank ${index} sampled other tokens in step ${step} than the ranks before it`,
+        {
+          details: { rank: index, step },
+        },
+      );
     }
     pending.sampleHash = message.sampleHash;
     if (index === 0) pending.result = decodeStepResult(message);

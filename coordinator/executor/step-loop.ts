@@ -1,7 +1,7 @@
 // Drives steps: plan, broadcast, gather, apply, and again. Keeps as many plans in flight as the scheduler allows, watches the
 // clock, and tells each sequence's owner of its tokens. It decides nothing about what runs.
 import { assertDefined } from '../../common/assert.js';
-import type { Clock, Timer } from '../../common/clock.js';
+import { sleep, type Clock, type Timer } from '../../common/clock.js';
 import { AppError, toAppError } from '../../common/errors.js';
 import type { Logger } from '../../common/logger.js';
 import type { Scheduler } from '../scheduler/scheduler.js';
@@ -47,6 +47,10 @@ export interface StepLoopOptions {
   /** The epoch is over; every sequence has been told. */
   readonly onFailure: (error: AppError) => void;
 }
+
+/** A rank that is in the middle of a step when the others leave it would see that as a fault. */
+const STOP_TIMEOUT_MS = 1_000;
+const STOP_POLL_MS = 2;
 
 export class StepLoop {
   readonly #options: StepLoopOptions;
@@ -108,7 +112,8 @@ export class StepLoop {
       for (let plan = scheduler.schedule(); plan !== null; plan = scheduler.schedule()) {
         group.execute(plan);
         if (this.#stepTimer === null) this.#watchStep();
-        for (const { sequenceId } of plan.newSequences) this.#submissions.get(sequenceId)?.listener.onStarted();
+        for (const { sequenceId } of plan.newSequences)
+          this.#submissions.get(sequenceId)?.listener.onStarted();
       }
       for (const upload of scheduler.takeUploads()) void this.#upload(upload);
     } catch (error) {
@@ -168,7 +173,12 @@ export class StepLoop {
     const { clock, stepTimeoutMs, group } = this.#options;
     this.#stepTimer = clock.setTimer(stepTimeoutMs, () => {
       const step = this.#options.scheduler.stats.lastStep;
-      group.fail(new AppError('STEP_TIMEOUT', `no step was completed for ${stepTimeoutMs} ms (last one sent: ${step})`));
+      group.fail(
+        new AppError(
+          'STEP_TIMEOUT',
+          `no step was completed for ${stepTimeoutMs} ms (last one sent: ${step})`,
+        ),
+      );
     });
   }
 
@@ -183,9 +193,20 @@ export class StepLoop {
     this.#options.onFailure(error);
   }
 
-  stop(): void {
-    this.#fail(new AppError('DRAINING', 'the coordinator is shutting down'));
-    this.#options.group.close();
+  /** Ends what still runs with DRAINING, lets the steps in flight come back, and ends the epoch in peace. */
+  async stop(): Promise<void> {
+    const { scheduler, group, clock } = this.#options;
+    const stopped = new AppError('DRAINING', 'the coordinator is shutting down');
+    for (const [sequenceId, { listener }] of [...this.#submissions]) {
+      this.cancel(sequenceId);
+      listener.onFailure(stopped);
+    }
+    const deadlineMs = clock.nowMs() + STOP_TIMEOUT_MS;
+    while (this.#failure === null && scheduler.stats.numPlansInFlight > 0 && clock.nowMs() < deadlineMs) {
+      await sleep(clock, STOP_POLL_MS);
+    }
+    this.#fail(stopped);
+    group.close();
   }
 }
 

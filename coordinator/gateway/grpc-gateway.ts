@@ -1,6 +1,6 @@
 // The public gRPC server: InferenceService, health and reflection. Parses, calls the inference core, writes no faster than the
 // client reads. It never sees a rank.
-import * as grpc from '@grpc/grpc-js';
+import type * as grpc from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
 import { ReflectionService } from '@grpc/reflection';
 import { HealthImplementation, protoPath as healthProtoPath } from 'grpc-health-check';

@@ -47,7 +47,11 @@ export interface ClusterFacts {
 
 type EndFields = Pick<GenerateResponse, 'finishReason' | 'usage' | 'timings'>;
 
-export function toGenerateResponse(requestId: string, delta: GenerationDelta, promptTokenIds: Uint32Array | null): GenerateResponse {
+export function toGenerateResponse(
+  requestId: string,
+  delta: GenerationDelta,
+  promptTokenIds: Uint32Array | null,
+): GenerateResponse {
   return {
     requestId,
     reasoningDelta: delta.reasoning,

@@ -108,13 +108,17 @@ export class InferenceService {
     const receivedMs = this.#options.clock.nowMs();
     if (this.#isDraining) throw new AppError('DRAINING', 'the server is shutting down');
     if (this.#numActive >= this.#options.maxRequests) {
-      throw new AppError('QUEUE_FULL', `${this.#numActive} requests are in the server; the limit is ${this.#options.maxRequests}`);
+      throw new AppError(
+        'QUEUE_FULL',
+        `${this.#numActive} requests are in the server; the limit is ${this.#options.maxRequests}`,
+      );
     }
     this.#numActive += 1;
     try {
       const { text, vocabSize } = this.#options;
       const sampling = resolveSampling(input.sampling, { vocabSize, eosTokenIds: text.stopTokenIds });
       const encoded = await this.#encode(input);
+      checkTokenIds(encoded.tokenIds, vocabSize);
       if (signal.aborted) throw toAppError(signal.reason);
       return this.#submit(input, encoded, sampling, receivedMs, signal);
     } catch (error) {
@@ -143,7 +147,9 @@ export class InferenceService {
   }
 
   #processPictures(messages: readonly MessageInput[]): Promise<ProcessedPicture[]> {
-    const inputs = messages.flatMap((message) => message.parts.flatMap((part) => (part.type === 'picture' ? [part.picture] : [])));
+    const inputs = messages.flatMap((message) =>
+      message.parts.flatMap((part) => (part.type === 'picture' ? [part.picture] : [])),
+    );
     const { pictures } = this.#options;
     if (inputs.length === 0) return Promise.resolve([]);
     if (pictures === null) {
@@ -264,7 +270,12 @@ class RunningGeneration implements SequenceListener {
     const rest = this.#options.output.finish();
     delta.reasoning += rest.reasoning;
     delta.answer += rest.answer;
-    delta.end = { finishReason, text: this.#options.output.text, usage: this.#usage(), timings: this.#timings() };
+    delta.end = {
+      finishReason,
+      text: this.#options.output.text,
+      usage: this.#usage(),
+      timings: this.#timings(),
+    };
     this.#over(() => {
       if (mustCancel) this.#options.cancel();
       this.deltas.push(delta);
@@ -302,6 +313,17 @@ class RunningGeneration implements SequenceListener {
   }
 }
 
+/** The ranks refuse a plan with such an id, and with it everybody's sequences: so it must not get that far. */
+function checkTokenIds(tokenIds: Uint32Array, vocabSize: number): void {
+  const index = tokenIds.findIndex((id) => id >= vocabSize);
+  if (tokenIds.length > 0 && index < 0) return;
+  const problem =
+    tokenIds.length === 0
+      ? 'is empty'
+      : `has token ${tokenIds[index]}; the vocabulary has ${vocabSize} tokens`;
+  throw new AppError('INVALID_REQUEST', `the prompt ${problem}`, { details: { param: 'prompt' } });
+}
+
 function mergeDeltas(older: GenerationDelta, newer: GenerationDelta): GenerationDelta {
   older.reasoning += newer.reasoning;
   older.answer += newer.answer;
@@ -311,7 +333,10 @@ function mergeDeltas(older: GenerationDelta, newer: GenerationDelta): Generation
   return older;
 }
 
-function toChatMessages(messages: readonly MessageInput[], pictures: readonly ProcessedPicture[]): ChatMessage[] {
+function toChatMessages(
+  messages: readonly MessageInput[],
+  pictures: readonly ProcessedPicture[],
+): ChatMessage[] {
   let next = 0;
   return messages.map(({ role, parts }) => ({
     role,

@@ -2,7 +2,12 @@
 // as one error that names the field and the limit.
 import { randomUUID } from 'node:crypto';
 import { AppError } from '../../common/errors.js';
-import { MAX_MESSAGES, MAX_PICTURES_PER_REQUEST, MAX_PICTURE_BYTES, MAX_PROMPT_CHARS } from '../../common/limits.js';
+import {
+  MAX_MESSAGES,
+  MAX_PICTURES_PER_REQUEST,
+  MAX_PICTURE_BYTES,
+  MAX_PROMPT_CHARS,
+} from '../../common/limits.js';
 import { uint64ToBigInt } from '../../common/proto.js';
 import type { ContentPart__Output } from '../../proto/ts/skein/inference/v1/ContentPart.js';
 import type { GenerateRequest__Output } from '../../proto/ts/skein/inference/v1/GenerateRequest.js';
@@ -23,10 +28,16 @@ export interface ParseContext {
 
 export function parseGenerateRequest(request: GenerateRequest__Output, context: ParseContext): GenerateInput {
   if (request.requestId.length > MAX_REQUEST_ID_CHARS) {
-    throw invalid('request_id', `has ${request.requestId.length} characters; the limit is ${MAX_REQUEST_ID_CHARS}`);
+    throw invalid(
+      'request_id',
+      `has ${request.requestId.length} characters; the limit is ${MAX_REQUEST_ID_CHARS}`,
+    );
   }
   if (request.model !== '' && request.model !== context.modelName) {
-    throw new AppError('MODEL_NOT_FOUND', `model "${request.model.slice(0, 200)}" is not served; "${context.modelName}" is`);
+    throw new AppError(
+      'MODEL_NOT_FOUND',
+      `model "${request.model.slice(0, 200)}" is not served; "${context.modelName}" is`,
+    );
   }
   return {
     requestId: request.requestId === '' ? randomUUID() : request.requestId,
@@ -52,7 +63,8 @@ function parsePrompt(request: GenerateRequest__Output, context: ParseContext): P
 
 function parseTokenIds(ids: readonly number[], vocabSize: number): PromptInput {
   for (const [index, id] of ids.entries()) {
-    if (id >= vocabSize) throw invalid(`prompt_token_ids[${index}]`, `is ${id}; the vocabulary has ${vocabSize} tokens`);
+    if (id >= vocabSize)
+      throw invalid(`prompt_token_ids[${index}]`, `is ${id}; the vocabulary has ${vocabSize} tokens`);
   }
   return { kind: 'tokens', tokenIds: Uint32Array.from(ids) };
 }
@@ -68,14 +80,20 @@ function textMessage(request: GenerateRequest__Output): MessageInput {
 }
 
 function parseMessages(messages: readonly Message__Output[]): MessageInput[] {
-  if (messages.length > MAX_MESSAGES) throw invalid('messages', `has ${messages.length} entries; the limit is ${MAX_MESSAGES}`);
+  if (messages.length > MAX_MESSAGES)
+    throw invalid('messages', `has ${messages.length} entries; the limit is ${MAX_MESSAGES}`);
   const parsed = messages.map((message, index): MessageInput => {
     const role = ROLES.find((each) => each === message.role);
     if (role === undefined) {
-      throw invalid(`messages[${index}].role`, `is "${message.role.slice(0, 50)}"; expected ${ROLES.join(', ')}`);
+      throw invalid(
+        `messages[${index}].role`,
+        `is "${message.role.slice(0, 50)}"; expected ${ROLES.join(', ')}`,
+      );
     }
     if (message.content.length === 0) throw invalid(`messages[${index}].content`, 'is empty');
-    const parts = message.content.map((part, place) => parsePart(part, `messages[${index}].content[${place}]`));
+    const parts = message.content.map((part, place) =>
+      parsePart(part, `messages[${index}].content[${place}]`),
+    );
     return { role, parts };
   });
   if (parsed.at(-1)?.role !== 'user') throw invalid('messages', 'must end with a message of the user');
@@ -92,9 +110,13 @@ function parsePart(part: ContentPart__Output, label: string): PartInput {
 
 function parsePicture(picture: Picture__Output, label: string): PictureInput {
   const data = picture.data;
-  if (data === undefined || data.byteLength === 0) throw new AppError('INVALID_PICTURE', `${label} has no bytes`);
+  if (data === undefined || data.byteLength === 0)
+    throw new AppError('INVALID_PICTURE', `${label} has no bytes`);
   if (data.byteLength > MAX_PICTURE_BYTES) {
-    throw new AppError('INVALID_PICTURE', `${label} has ${data.byteLength} bytes; the limit is ${MAX_PICTURE_BYTES}`);
+    throw new AppError(
+      'INVALID_PICTURE',
+      `${label} has ${data.byteLength} bytes; the limit is ${MAX_PICTURE_BYTES}`,
+    );
   }
   return { data, label };
 }
@@ -107,13 +129,18 @@ function checkTotals(messages: readonly MessageInput[], context: ParseContext): 
     else numPictures += 1;
   }
   checkPictureCount(numPictures, context.supportsPictures);
-  if (numChars > MAX_PROMPT_CHARS) throw invalid('text', `has ${numChars} characters; the limit is ${MAX_PROMPT_CHARS}`);
+  if (numChars > MAX_PROMPT_CHARS)
+    throw invalid('text', `has ${numChars} characters; the limit is ${MAX_PROMPT_CHARS}`);
 }
 
 export function checkPictureCount(numPictures: number, supportsPictures: boolean): void {
-  if (numPictures > 0 && !supportsPictures) throw invalid('pictures', 'are not supported: the model has no vision tower');
+  if (numPictures > 0 && !supportsPictures)
+    throw invalid('pictures', 'are not supported: the model has no vision tower');
   if (numPictures > MAX_PICTURES_PER_REQUEST) {
-    throw new AppError('INVALID_PICTURE', `the request has ${numPictures} pictures; the limit is ${MAX_PICTURES_PER_REQUEST}`);
+    throw new AppError(
+      'INVALID_PICTURE',
+      `the request has ${numPictures} pictures; the limit is ${MAX_PICTURES_PER_REQUEST}`,
+    );
   }
 }
 

@@ -63,12 +63,29 @@ export interface SamplingContext {
 }
 
 export function resolveSampling(input: SamplingInput, context: SamplingContext): ResolvedSampling {
-  const maxTokens = input.maxTokens === undefined ? null : integer(input.maxTokens, 'max_tokens', 1, MAX_UINT32);
-  const minTokens = integer(input.minTokens ?? DEFAULT_SAMPLING.minTokens, 'min_tokens', 0, maxTokens ?? MAX_UINT32);
-  const ownStopIds = tokenIds(input.stopTokenIds ?? [], 'stop_token_ids', MAX_STOP_TOKEN_IDS, context.vocabSize);
-  const eosIds = input.ignoreEos === true ? [] : context.eosTokenIds;
+  const maxTokens =
+    input.maxTokens === undefined ? null : integer(input.maxTokens, 'max_tokens', 1, MAX_UINT32);
+  const minTokens = integer(
+    input.minTokens ?? DEFAULT_SAMPLING.minTokens,
+    'min_tokens',
+    0,
+    maxTokens ?? MAX_UINT32,
+  );
+  const ownStopIds = tokenIds(
+    input.stopTokenIds ?? [],
+    'stop_token_ids',
+    MAX_STOP_TOKEN_IDS,
+    context.vocabSize,
+  );
+  // A checkpoint may name ids that its embedding does not have.
+  const eosIds = input.ignoreEos === true ? [] : context.eosTokenIds.filter((id) => id < context.vocabSize);
   const bias = logitBias(input.logitBias ?? new Map<number, number>(), context.vocabSize);
-  const numTopLogprobs = integer(input.topLogprobs ?? 0, 'top_logprobs', 0, Math.min(MAX_TOP_LOGPROBS, context.vocabSize));
+  const numTopLogprobs = integer(
+    input.topLogprobs ?? 0,
+    'top_logprobs',
+    0,
+    Math.min(MAX_TOP_LOGPROBS, context.vocabSize),
+  );
   const topK = integer(input.topK ?? DEFAULT_SAMPLING.topK, 'top_k', 0, MAX_UINT32);
   return {
     maxTokens,
@@ -100,7 +117,8 @@ export function resolveSampling(input: SamplingInput, context: SamplingContext):
 /** A missing seed is drawn once, here, so that every rank and every replay has the same. */
 function checkSeed(seed: bigint | undefined): bigint {
   if (seed === undefined) return randomBytes(8).readBigUInt64LE();
-  if (seed < 0n || seed > MAX_UINT64) throw outOfRange('seed', String(seed), `an integer of 0 to ${MAX_UINT64}`);
+  if (seed < 0n || seed > MAX_UINT64)
+    throw outOfRange('seed', String(seed), `an integer of 0 to ${MAX_UINT64}`);
   return seed;
 }
 
@@ -111,30 +129,44 @@ function integer(value: number, field: string, min: number, max: number): number
   return value;
 }
 
-function real(value: number, field: string, min: number, max: number): number {
-  if (!Number.isFinite(value) || value < min || value > max) throw outOfRange(field, String(value), `${min} to ${max}`);
+/** In the precision that the ranks use, so that nothing becomes 0 or infinite on the way to them. */
+function real(input: number, field: string, min: number, max: number): number {
+  const value = Math.fround(input);
+  if (!Number.isFinite(value) || value < min || value > max)
+    throw outOfRange(field, String(value), `${min} to ${max}`);
   // -0 would be another number to whoever compares bits.
   return value + 0;
 }
 
-function positive(value: number, field: string, max: number): number {
+function positive(input: number, field: string, max: number): number {
+  const value = Math.fround(input);
   if (!Number.isFinite(value) || value <= 0 || value > max) {
     throw outOfRange(field, String(value), `above 0 and at most ${max}`);
   }
   return value;
 }
 
-function tokenIds(ids: readonly number[], field: string, maxCount: number, vocabSize: number): readonly number[] {
+function tokenIds(
+  ids: readonly number[],
+  field: string,
+  maxCount: number,
+  vocabSize: number,
+): readonly number[] {
   if (ids.length > maxCount) throw outOfRange(field, `${ids.length} entries`, `at most ${maxCount} entries`);
   for (const id of ids) integer(id, field, 0, vocabSize - 1);
   return ids;
 }
 
 function stopStrings(stop: readonly string[]): readonly string[] {
-  if (stop.length > MAX_STOP_STRINGS) throw outOfRange('stop', `${stop.length} strings`, `at most ${MAX_STOP_STRINGS}`);
+  if (stop.length > MAX_STOP_STRINGS)
+    throw outOfRange('stop', `${stop.length} strings`, `at most ${MAX_STOP_STRINGS}`);
   for (const each of stop) {
     if (each.length < 1 || each.length > MAX_STOP_STRING_CHARS) {
-      throw outOfRange('stop', `a string of ${each.length} characters`, `1 to ${MAX_STOP_STRING_CHARS} characters each`);
+      throw outOfRange(
+        'stop',
+        `a string of ${each.length} characters`,
+        `1 to ${MAX_STOP_STRING_CHARS} characters each`,
+      );
     }
   }
   return stop;
@@ -152,5 +184,7 @@ function logitBias(bias: ReadonlyMap<number, number>, vocabSize: number): Readon
 }
 
 function outOfRange(field: string, got: string, expected: string): AppError {
-  return new AppError('INVALID_REQUEST', `${field} must be ${expected}; got ${got}`, { details: { param: field } });
+  return new AppError('INVALID_REQUEST', `${field} must be ${expected}; got ${got}`, {
+    details: { param: field },
+  });
 }

@@ -33,7 +33,8 @@ export class PictureManager {
   /** Slots that come back with plans in flight or pixels under way, without anybody's further doing. */
   get numSlotsReturning(): number {
     let count = this.#numReleasing;
-    for (const upload of this.#uploading.values()) if (upload.owner === null) count += upload.tileSlots.length;
+    for (const upload of this.#uploading.values())
+      if (upload.owner === null) count += upload.tileSlots.length;
     for (const release of this.#toRelease) count += release.tileSlots.length;
     return count;
   }
@@ -173,7 +174,10 @@ export class PictureManager {
     let numHeld = 0;
     for (const sequence of sequences) {
       for (const picture of sequence.pictures) {
-        assert(picture.tileSlots.length === (picture.residence === 'unassigned' ? 0 : picture.numTiles), 'tile slots of a picture');
+        assert(
+          picture.tileSlots.length === (picture.residence === 'unassigned' ? 0 : picture.numTiles),
+          'tile slots of a picture',
+        );
         for (const slot of picture.tileSlots) {
           assert(!seen.has(slot), `tile slot ${slot} is held twice`);
           seen.add(slot);

@@ -11,7 +11,10 @@ export function maxSequenceTokens(config: SchedulerConfig): number {
 
 /** The number of tokens that the sequence may produce, earlier ones included. */
 export function checkRequest(request: SequenceRequest, config: SchedulerConfig): number {
-  assert(request.numPromptTokens > 0 && request.numPromptTokens <= request.tokenIds.length, 'a prompt has tokens');
+  assert(
+    request.numPromptTokens > 0 && request.numPromptTokens <= request.tokenIds.length,
+    'a prompt has tokens',
+  );
   const limit = maxSequenceTokens(config);
   const room = limit - request.numPromptTokens;
   const what = config.maxModelLength <= limit ? 'the context length' : 'what the KV cache holds';
@@ -39,7 +42,10 @@ function checkPictures(request: SequenceRequest, config: SchedulerConfig): void 
   let previousEnd = 0;
   for (const picture of request.pictures) {
     const end = picture.firstPosition + picture.numTiles * config.tokensPerTile;
-    assert(picture.firstPosition >= previousEnd && end <= request.numPromptTokens, 'pictures stand in the prompt, in order');
+    assert(
+      picture.firstPosition >= previousEnd && end <= request.numPromptTokens,
+      'pictures stand in the prompt, in order',
+    );
     previousEnd = end;
     numTiles += picture.numTiles;
   }

@@ -63,7 +63,10 @@ export class Scheduler {
   #numWastedRows = 0;
 
   constructor(config: SchedulerConfig) {
-    assert(config.maxStepTokens >= config.maxNumSequences, 'a step must have room for a token of every sequence');
+    assert(
+      config.maxStepTokens >= config.maxNumSequences,
+      'a step must have room for a token of every sequence',
+    );
     this.config = config;
     this.#blocks = new BlockManager(config.numBlocks, config.blockSize);
     this.#pictures = new PictureManager(config.numTileSlots, config.tokensPerTile);
@@ -87,7 +90,10 @@ export class Scheduler {
     assert(!this.#sequences.has(request.sequenceId), `sequence ${request.sequenceId} is submitted twice`);
     const maxTokens = checkRequest(request, this.config);
     if (this.#waiting.length >= this.config.maxWaiting) {
-      throw new AppError('QUEUE_FULL', `${this.#waiting.length} requests wait already; the limit is ${this.config.maxWaiting}`);
+      throw new AppError(
+        'QUEUE_FULL',
+        `${this.#waiting.length} requests wait already; the limit is ${this.config.maxWaiting}`,
+      );
     }
     const sequence = new Sequence(request, this.#nextArrival, maxTokens);
     this.#nextArrival += 1;
@@ -128,7 +134,10 @@ export class Scheduler {
     const plan = this.#inFlight[0];
     if (plan === undefined || plan.step !== result.step) {
       const expected = plan === undefined ? 'none' : String(plan.step);
-      throw new AppError('STEP_OUT_OF_ORDER', `the result of step ${result.step} arrived; expected ${expected}`);
+      throw new AppError(
+        'STEP_OUT_OF_ORDER',
+        `the result of step ${result.step} arrived; expected ${expected}`,
+      );
     }
     const indexOfSlot = indexResult(plan, result);
     this.#inFlight.shift();
@@ -172,7 +181,8 @@ export class Scheduler {
   #scheduleDecodes(draft: Draft): void {
     for (const sequence of [...this.#running]) {
       // A sequence further on may have been preempted for one before it.
-      if (sequence.state !== 'running' || sequence.numRemainingTokens !== 1 || sequence.hasReachedLength) continue;
+      if (sequence.state !== 'running' || sequence.numRemainingTokens !== 1 || sequence.hasReachedLength)
+        continue;
       if (draft.tokensLeft === 0) return;
       if (!this.#growBlocks(sequence, draft)) continue;
       const rows = this.#pictures.limitRows(sequence, 1, draft.tilesLeft);
@@ -283,7 +293,11 @@ export class Scheduler {
     this.#reclaimIfDrained(sequence);
   }
 
-  #applyToken(sequence: Sequence, result: StepTokens, indexOfSlot: ReadonlyMap<number, number>): SequenceOutput {
+  #applyToken(
+    sequence: Sequence,
+    result: StepTokens,
+    indexOfSlot: ReadonlyMap<number, number>,
+  ): SequenceOutput {
     const index = assertDefined(indexOfSlot.get(sequence.slot), 'the result of a slot');
     const tokenStart = result.tokenOffsets[index]!;
     const token = result.tokenIds[tokenStart]!;
@@ -329,7 +343,9 @@ export class Scheduler {
       }
     }
     assert(owned.size + this.#blocks.numFree === this.config.numBlocks, 'every block is free or owned');
-    const slots = [...sequences].filter((sequence) => sequence.holdsResources).map((sequence) => sequence.slot);
+    const slots = [...sequences]
+      .filter((sequence) => sequence.holdsResources)
+      .map((sequence) => sequence.slot);
     const allSlots = new Set([...slots, ...this.#freeSlots]);
     assert(allSlots.size === slots.length + this.#freeSlots.length, 'a slot has one owner');
     assert(allSlots.size === this.config.maxNumSequences, 'every slot is free or owned');
@@ -339,14 +355,26 @@ export class Scheduler {
 
   #checkSequence(sequence: Sequence): void {
     const name = sequence.sequenceId;
-    const numNaming = this.#inFlight.filter((plan) => plan.rows.some((row) => row.sequence === sequence)).length;
+    const numNaming = this.#inFlight.filter((plan) =>
+      plan.rows.some((row) => row.sequence === sequence),
+    ).length;
     assert(sequence.numPlansInFlight === numNaming, `${name}: plans in flight are counted`);
     assert(sequence.numComputedTokens <= sequence.numTokens, `${name}: computes known tokens only`);
-    assert(sequence.blocks.length * this.config.blockSize >= sequence.numComputedTokens, `${name}: has blocks for what it computes`);
-    assert(sequence.state === 'ended' || sequence.numOutputTokens + sequence.numPendingTokens <= sequence.maxTokens, `${name}: stays within max_tokens`);
+    assert(
+      sequence.blocks.length * this.config.blockSize >= sequence.numComputedTokens,
+      `${name}: has blocks for what it computes`,
+    );
+    assert(
+      sequence.state === 'ended' ||
+        sequence.numOutputTokens + sequence.numPendingTokens <= sequence.maxTokens,
+      `${name}: stays within max_tokens`,
+    );
     assert(sequence.state !== 'running' || sequence.holdsResources, `${name}: runs in a slot`);
     const isDraining = this.#draining.has(sequence);
-    assert(isDraining === (sequence.state !== 'running' && sequence.holdsResources), `${name}: drains while it holds a slot`);
+    assert(
+      isDraining === (sequence.state !== 'running' && sequence.holdsResources),
+      `${name}: drains while it holds a slot`,
+    );
   }
 }
 

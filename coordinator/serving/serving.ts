@@ -88,7 +88,8 @@ export class Serving {
       onFailure: failure.resolve,
     });
     const { tiling } = plan.spec;
-    this.#pictures = tiling === null ? null : createPictureProcessor({ tiling, concurrency: PICTURE_CONCURRENCY });
+    this.#pictures =
+      tiling === null ? null : createPictureProcessor({ tiling, concurrency: PICTURE_CONCURRENCY });
     this.inference = new InferenceService({
       loop: this.#loop,
       text,
@@ -160,14 +161,15 @@ export class Serving {
   }
 
   async #stop(): Promise<void> {
-    this.#loop.stop();
+    await this.#loop.stop();
     await Promise.all([this.#workers.stop(), this.#pictures?.close()]);
   }
 }
 
 function chooseSizes(plan: ShardPlan, config: ClusterConfig): SizeConfig {
   const { text, tiling } = plan.spec;
-  const maxModelLength = config.maxModelLength ?? Math.min(text.maxPositionEmbeddings, DEFAULT_MAX_MODEL_LENGTH);
+  const maxModelLength =
+    config.maxModelLength ?? Math.min(text.maxPositionEmbeddings, DEFAULT_MAX_MODEL_LENGTH);
   if (maxModelLength > text.maxPositionEmbeddings) {
     throw new AppError(
       'INVALID_REQUEST',
@@ -183,9 +185,16 @@ function chooseSizes(plan: ShardPlan, config: ClusterConfig): SizeConfig {
     maxModelLength,
     maxPlansInFlight: MAX_PLANS_IN_FLIGHT,
     maxWaiting: MAX_WAITING,
-    numTileSlots: tiling === null ? 0 : Math.max(Math.min(Math.floor(maxModelLength / tokensPerTile), MAX_TILE_SLOTS), maxTilesPerPicture(plan)),
+    numTileSlots:
+      tiling === null
+        ? 0
+        : Math.max(
+            Math.min(Math.floor(maxModelLength / tokensPerTile), MAX_TILE_SLOTS),
+            maxTilesPerPicture(plan),
+          ),
     // As many tiles as a step's tokens can be, and one for each rank where tiles are dealt out.
-    maxTilesPerStep: tiling === null ? 0 : Math.max(Math.ceil(config.maxStepTokens / tokensPerTile), plan.worldSize),
+    maxTilesPerStep:
+      tiling === null ? 0 : Math.max(Math.ceil(config.maxStepTokens / tokensPerTile), plan.worldSize),
     tokensPerTile,
   };
 }
@@ -226,7 +235,12 @@ function loadText(checkpoint: Checkpoint): Promise<TextProcessor> {
   return loadTextProcessor({ folder, eosTokenIds, tokensPerTile: spec.tiling?.tokensPerTile ?? null });
 }
 
-function modelFacts(plan: ShardPlan, sizes: SizeConfig, config: ClusterConfig, text: TextProcessor): ModelFacts {
+function modelFacts(
+  plan: ShardPlan,
+  sizes: SizeConfig,
+  config: ClusterConfig,
+  text: TextProcessor,
+): ModelFacts {
   const { spec } = plan;
   return {
     name: spec.name === '' ? path.basename(config.model) : spec.name,

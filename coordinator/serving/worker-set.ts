@@ -37,7 +37,8 @@ export class WorkerSet {
     const set = new WorkerSet();
     try {
       if (options.config.workers !== null) set.#useNamed(options.config);
-      else if (options.config.clusterAddress !== null) await set.#awaitRegistered(options, options.config.clusterAddress);
+      else if (options.config.clusterAddress !== null)
+        await set.#awaitRegistered(options, options.config.clusterAddress);
       else await set.#startLocal(options);
       return set;
     } catch (error) {
@@ -56,16 +57,28 @@ export class WorkerSet {
   #useNamed(config: ClusterConfig): void {
     const { workers, tensorParallelSize } = config;
     if (workers === null || workers.length !== tensorParallelSize) {
-      throw new AppError('INVALID_REQUEST', `--workers names ${workers?.length ?? 0} workers; --tensor-parallel-size is ${tensorParallelSize}`, {
-        details: { param: 'workers' },
-      });
+      throw new AppError(
+        'INVALID_REQUEST',
+        `--workers names ${workers?.length ?? 0} workers; --tensor-parallel-size is ${tensorParallelSize}`,
+        {
+          details: { param: 'workers' },
+        },
+      );
     }
     this.addresses = workers;
   }
 
   async #awaitRegistered({ config, logger, signal }: WorkerSetOptions, address: string): Promise<void> {
-    this.#cluster = await ClusterServer.start({ address, clock: systemClock, logger, expectedWorkerIds: null });
-    logger.info({ address: this.#cluster.address, worldSize: config.tensorParallelSize }, 'waiting for workers to register');
+    this.#cluster = await ClusterServer.start({
+      address,
+      clock: systemClock,
+      logger,
+      expectedWorkerIds: null,
+    });
+    logger.info(
+      { address: this.#cluster.address, worldSize: config.tensorParallelSize },
+      'waiting for workers to register',
+    );
     const workers = await this.#registered(config.tensorParallelSize, signal);
     this.addresses = workers.map((worker) => worker.address);
     this.#watch(new Set(workers.map((worker) => worker.workerId)));
@@ -82,7 +95,14 @@ export class WorkerSet {
       logger,
       expectedWorkerIds: ids,
     });
-    const options = { count, device: config.device, entry, environment: process.env, logLevel: config.logLevel, logger };
+    const options = {
+      count,
+      device: config.device,
+      entry,
+      environment: process.env,
+      logLevel: config.logLevel,
+      logger,
+    };
     const cluster = this.#cluster;
     let reportExit: (exit: WorkerExit) => void = (exit) => exits.push(exit);
     this.#local = LocalWorkers.start(options, runFolder, cluster.address, (exit) => reportExit(exit));
@@ -127,7 +147,9 @@ export class WorkerSet {
   #watch(workerIds: ReadonlySet<string>): void {
     this.#cluster?.onEvent(({ kind, worker, reason }) => {
       if (kind === 'joined' || !workerIds.has(worker.workerId)) return;
-      this.#reportLost(new AppError('WORKER_LOST', `worker ${worker.workerId} on ${worker.host} was lost: ${reason}`));
+      this.#reportLost(
+        new AppError('WORKER_LOST', `worker ${worker.workerId} on ${worker.host} was lost: ${reason}`),
+      );
     });
   }
 }

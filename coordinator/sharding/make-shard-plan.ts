@@ -69,12 +69,13 @@ function addText(collector: SliceCollector, names: TensorNames, spec: ModelSpec,
       pieces: [{ name, rows: vocab }],
       paddedRows: layout.vocabRows,
     });
+  // The largest tensors come first: staged while little else is resident, they do not raise the peak.
   vocabTensor('token-embedding', names.tokenEmbedding);
   const embedding = collector.tensors[0];
-  for (let layer = 0; layer < text.numLayers; layer++) addTextLayer(collector, names, spec, layout, layer);
-  addVector(collector, 'final-norm', 0, names.finalNorm);
   if (!text.tieWordEmbeddings) vocabTensor('lm-head', names.lmHead);
   else if (embedding !== undefined) collector.addTiedHead(embedding);
+  for (let layer = 0; layer < text.numLayers; layer++) addTextLayer(collector, names, spec, layout, layer);
+  addVector(collector, 'final-norm', 0, names.finalNorm);
 }
 
 function addTextLayer(

@@ -16,7 +16,7 @@ namespace {
 
 // Up to here every rank sends everything to all (one exchange); above, each reduces its part and
 // sends that on (two exchanges, fewer bytes). Measured: docs/collectives.md.
-constexpr size_t kDirectBytes = 32 * 1024;
+constexpr size_t kDirectBytes = 64 * 1024;
 
 class GlooCommunicator final : public Communicator {
  public:

@@ -98,7 +98,7 @@ void CpuBackend::RunCaptured(int32_t /*graph_bucket*/, const std::function<void(
 }
 
 std::unique_ptr<Sampler> CpuBackend::MakeSampler(const SamplerShape& shape) {
-  return MakeCpuSampler(shape);
+  return MakeCpuSampler(shape, pool_);
 }
 
 std::unique_ptr<Backend> MakeCpuBackendOfClass(int num_threads,

@@ -68,7 +68,7 @@ struct Row {
 
 class CpuSampler final : public Sampler {
  public:
-  explicit CpuSampler(const SamplerShape& shape);
+  CpuSampler(const SamplerShape& shape, ThreadPool& pool);
   void BeginSequence(int32_t slot, const SamplingParams& params, std::span<const int32_t> token_ids,
                      int64_t num_prompt_tokens) override;
   void EndSequence(int32_t slot) override { StateOf(slot).End(); }
@@ -77,8 +77,15 @@ class CpuSampler final : public Sampler {
 
  private:
   SequenceState& StateOf(int32_t slot);
-  bool IsWorthThreads(size_t rows) const {
-    return rows > 1 && static_cast<int64_t>(rows) * shape_.vocab_valid_rows >= kParallelLogits;
+  // body(index) for each of `count` rows.
+  template <typename Body>
+  void ForEachRow(size_t count, const Body& body) const {
+    if (static_cast<int64_t>(count) * shape_.vocab_valid_rows < kParallelLogits) {
+      for (size_t i = 0; i < count; ++i) body(i);
+      return;
+    }
+    pool_.ParallelFor(static_cast<int64_t>(count),
+                      [&](int64_t i) { body(static_cast<size_t>(i)); });
   }
   void PlanRows(const Matrix& logits, std::span<const int32_t> slots);
   void PlanRow(Row& row) const;
@@ -88,18 +95,19 @@ class CpuSampler final : public Sampler {
   void ExchangeMasses(Communicator& communicator);
   void FilterRow(Row& row) const;
   void ExchangeLogits(Communicator& communicator);
-  void FilterWholeRow(Row& row, size_t index, int64_t stride, size_t block_floats) const;
+  void FilterWholeRow(Row& row, size_t index, int64_t stride, size_t block_floats);
   void Report(const Row& row, int32_t slot, SampledToken* token) const;
 
   SamplerShape shape_;
+  ThreadPool& pool_;
   std::vector<SequenceState> states_;
   std::vector<Row> rows_;
   std::vector<std::byte> send_, received_;
   std::vector<RankHeader> ranks_;
 };
 
-CpuSampler::CpuSampler(const SamplerShape& shape)
-    : shape_(shape), states_(static_cast<size_t>(shape.max_sequences)) {
+CpuSampler::CpuSampler(const SamplerShape& shape, ThreadPool& pool)
+    : shape_(shape), pool_(pool), states_(static_cast<size_t>(shape.max_sequences)) {
   SKEIN_CHECK(shape.vocab_size > 0 && shape.vocab_size <= kMaxVocabSize, "vocab_size %lld",
               static_cast<long long>(shape.vocab_size));
   SKEIN_CHECK(shape.vocab_start >= 0 && shape.vocab_valid_rows >= 0 &&
@@ -186,8 +194,7 @@ void CpuSampler::ExamineRow(const Row& row, std::byte* block) const {
 void CpuSampler::ExchangeBest(Communicator& communicator) {
   const RankHeader own{shape_.vocab_start, shape_.vocab_valid_rows};
   std::memcpy(send_.data(), &own, sizeof(own));
-#pragma omp parallel for schedule(dynamic) if (IsWorthThreads(rows_.size()))
-  for (size_t i = 0; i < rows_.size(); ++i) ExamineRow(rows_[i], send_.data());
+  ForEachRow(rows_.size(), [&](size_t i) { ExamineRow(rows_[i], send_.data()); });
 
   const auto world_size = static_cast<size_t>(communicator.world_size());
   received_.resize(world_size * send_.size());
@@ -237,8 +244,7 @@ void CpuSampler::ExchangeMasses(Communicator& communicator) {
   }
   if (wanted.empty()) return;
   std::vector<RowMasses> own(wanted.size());
-#pragma omp parallel for schedule(dynamic) if (IsWorthThreads(wanted.size()))
-  for (size_t i = 0; i < wanted.size(); ++i) {
+  ForEachRow(wanted.size(), [&](size_t i) {
     const Row& row = *wanted[i];
     const int64_t count = shape_.vocab_valid_rows;
     if (row.needs_model_mass) {
@@ -247,7 +253,7 @@ void CpuSampler::ExchangeMasses(Communicator& communicator) {
     if (row.needs_scaled_mass) {
       own[i].scaled = SumRelativeMass(row.logits, count, row.max_logit, row.inverse_temperature);
     }
-  }
+  });
   std::vector<RowMasses> all(wanted.size() * ranks_.size());
   communicator.AllGather(own.data(), all.data(), own.size() * sizeof(RowMasses), nullptr);
   for (size_t i = 0; i < wanted.size(); ++i) {
@@ -290,23 +296,30 @@ void CpuSampler::ExchangeLogits(Communicator& communicator) {
   received_.resize(ranks_.size() * send_.size());
   communicator.AllGather(send_.data(), received_.data(), send_.size(), nullptr);
   const size_t block_floats = send_.size() / sizeof(float);
-#pragma omp parallel for schedule(dynamic) if (IsWorthThreads(wanted.size()))
-  for (size_t i = 0; i < wanted.size(); ++i) FilterWholeRow(*wanted[i], i, stride, block_floats);
+  ForEachRow(wanted.size(), [&](size_t i) { FilterWholeRow(*wanted[i], i, stride, block_floats); });
 }
 
-void CpuSampler::FilterWholeRow(Row& row, size_t index, int64_t stride, size_t block_floats) const {
-  const auto* floats = reinterpret_cast<const float*>(received_.data());
+void CpuSampler::FilterWholeRow(Row& row, size_t index, int64_t stride, size_t block_floats) {
+  auto* floats = reinterpret_cast<float*>(received_.data()) + index * static_cast<size_t>(stride);
   std::vector<Candidate> all;
   all.reserve(static_cast<size_t>(shape_.vocab_size));
   for (size_t r = 0; r < ranks_.size(); ++r) {
-    const float* logits = floats + r * block_floats + index * static_cast<size_t>(stride);
     for (int64_t v = 0; v < ranks_[r].valid_rows; ++v) {
-      all.push_back({logits[v], static_cast<int32_t>(ranks_[r].vocab_start + v)});
+      all.push_back(
+          {floats[r * block_floats + v], static_cast<int32_t>(ranks_[r].vocab_start + v)});
     }
   }
   const int64_t kept = PartitionKept(all, row.filter);
-  row.chosen = HighestNoisy({all.data(), static_cast<size_t>(kept)}, row.state->noise_key(),
-                            row.inverse_temperature);
+  const Candidate last = *std::max_element(all.begin(), all.begin() + kept, Precedes);
+  for (size_t r = 0; r < ranks_.size(); ++r) {
+    float* logits = floats + r * block_floats;
+    const auto first_id = static_cast<int32_t>(ranks_[r].vocab_start);
+    for (int64_t v = 0; v < ranks_[r].valid_rows; ++v) {
+      if (Precedes(last, {logits[v], static_cast<int32_t>(first_id + v)})) logits[v] = kBannedLogit;
+    }
+    TakeHigher(row.chosen, HighestNoisy(logits, ranks_[r].valid_rows, first_id,
+                                        row.state->noise_key(), row.inverse_temperature));
+  }
 }
 
 void CpuSampler::Report(const Row& row, int32_t slot, SampledToken* token) const {
@@ -338,8 +351,7 @@ void CpuSampler::Sample(const Matrix& logits, std::span<const int32_t> slots,
   PlanRows(logits, slots);
   ExchangeBest(communicator);
   ExchangeMasses(communicator);
-#pragma omp parallel for schedule(dynamic) if (IsWorthThreads(rows_.size()))
-  for (size_t i = 0; i < rows_.size(); ++i) FilterRow(rows_[i]);
+  ForEachRow(rows_.size(), [&](size_t i) { FilterRow(rows_[i]); });
   ExchangeLogits(communicator);
   for (size_t i = 0; i < rows_.size(); ++i) {
     const Row& row = rows_[i];
@@ -351,8 +363,8 @@ void CpuSampler::Sample(const Matrix& logits, std::span<const int32_t> slots,
 
 }  // namespace
 
-std::unique_ptr<Sampler> MakeCpuSampler(const SamplerShape& shape) {
-  return std::make_unique<CpuSampler>(shape);
+std::unique_ptr<Sampler> MakeCpuSampler(const SamplerShape& shape, ThreadPool& pool) {
+  return std::make_unique<CpuSampler>(shape, pool);
 }
 
 }  // namespace skein

@@ -13,8 +13,7 @@
 namespace skein::cpu {
 
 // A run of input features whose products are summed in one chain before they join the total of an
-// output element. Plain weights: blocks of kFloatBlock or kBFloat16Block. AWQ: a quantisation
-// group, or a part of one.
+// output element. Plain weights: kDenseBlock. AWQ: a quantisation group, or a part of one.
 struct InputBlock {
   int64_t source_start = 0;  // in x as the caller has it
   int64_t source_length = 0;
@@ -24,8 +23,7 @@ struct InputBlock {
 };
 
 // Chains of this length keep float32 sums accurate at any width; they fit the first-level cache.
-constexpr int64_t kFloatBlock = 256;
-constexpr int64_t kBFloat16Block = 512;
+constexpr int64_t kDenseBlock = 512;
 constexpr int64_t kAwqBlockMax = 128;
 // Input features per 32-bit word of a repacked AWQ panel.
 constexpr int64_t kAwqUnit = 8;
@@ -48,6 +46,8 @@ struct PanelProduct {
   int64_t padded_in = 0;
   const InputBlock* blocks = nullptr;
   int64_t num_blocks = 0;
+  // out already holds the sums of the blocks before these.
+  bool accumulate = false;
   const void* panel = nullptr;
   // AWQ: [groups, width], scales in float16 or float32.
   const uint8_t* zeros = nullptr;

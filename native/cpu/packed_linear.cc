@@ -16,6 +16,10 @@ constexpr int64_t kMinParallelWork = 1 << 16;
 // Panels are handed out in runs of about this many bytes: long streams, yet enough runs to share
 // evenly.
 constexpr int64_t kRunBytes = 256 << 10;
+// With many rows instead: panels that share a slice of packed x, and the bytes of that slice.
+constexpr int64_t kPanelsPerRun = 8;
+constexpr int64_t kSliceBytes = 512 << 10;
+constexpr int64_t kMaxPanelWidth = 32;
 constexpr int kAwqShift[8] = {0, 16, 4, 20, 8, 24, 12, 28};
 
 int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -71,6 +75,7 @@ PackedLinear::PackedLinear(const RawLinear& raw, DType compute_type, const Kerne
   SKEIN_CHECK(compute_type == DType::kFloat32 || compute_type == DType::kBFloat16,
               "compute type %s", Name(compute_type));
   SKEIN_CHECK(in_features_ > 0 && out_features_ > 0, "empty linear");
+  SKEIN_CHECK(kernels.panel_width <= kMaxPanelWidth, "panel width %d", kernels.panel_width);
   if (raw.is_awq()) {
     kind_ = WeightKind::kAwq;
     CheckAwq(raw);
@@ -103,7 +108,7 @@ void PackedLinear::CutBlocks(const RawLinear& raw) {
       const int64_t group_end = (block.group + 1) * raw.group_size - raw.group_offset;
       end = std::min({end, group_end, k + kAwqBlockMax});
     } else {
-      end = std::min(end, k + (kind_ == WeightKind::kFloat32 ? kFloatBlock : kBFloat16Block));
+      end = std::min(end, k + kDenseBlock);
     }
     block.source_length = end - k;
     block.length = CeilDiv(block.source_length, unit) * unit;
@@ -204,26 +209,30 @@ void PackedLinear::Multiply(const Matrix& x, Activation activation, const Matrix
   SKEIN_CHECK(out.type == DType::kFloat32 && out.cols == out_features_ && out.rows == x.rows,
               "output of %ld x %ld", static_cast<long>(out.rows), static_cast<long>(out.cols));
   for (int64_t row = 0; row < x.rows; row += kRowsPerPass) {
+    Pass pass;
     const int64_t rows = std::min(kRowsPerPass, x.rows - row);
     // Tiles of equal height, so that the last one is not a narrow and slow remainder.
-    const int64_t tile_rows = CeilDiv(rows, CeilDiv(rows, kernels_.tile_rows));
-    const Matrix pass_out = out.Rows(row, rows);
-    PackRows(x.Rows(row, rows), tile_rows, pool, scratch);
-    const int64_t run =
-        std::clamp<int64_t>(kRunBytes / panel_bytes_, 1, CeilDiv(num_panels_, pool.num_threads()));
-    const auto multiply_run = [&](int64_t index) {
-      const int64_t end = std::min((index + 1) * run, num_panels_);
-      for (int64_t panel = index * run; panel < end; ++panel) {
-        MultiplyPanel(panel, scratch, tile_rows, activation, pass_out);
-      }
-    };
+    pass.tile_rows = CeilDiv(rows, CeilDiv(rows, kernels_.tile_rows));
+    pass.x = scratch;
+    pass.out = out.Rows(row, rows);
+    pass.activation = activation;
+    PackRows(x.Rows(row, rows), pass.tile_rows, pool, scratch);
+    const int64_t run = PanelsPerRun(rows, pool.num_threads());
     const int64_t num_runs = CeilDiv(num_panels_, run);
+    const auto multiply_run = [&](int64_t index) {
+      MultiplyRun(pass, index * run, std::min((index + 1) * run, num_panels_));
+    };
     if (rows * padded_in_ * out_features_ < kMinParallelWork) {
       for (int64_t i = 0; i < num_runs; ++i) multiply_run(i);
     } else {
       pool.ParallelFor(num_runs, multiply_run);
     }
   }
+}
+
+int64_t PackedLinear::PanelsPerRun(int64_t rows, int num_threads) const {
+  const int64_t wanted = rows > kernels_.tile_rows ? kPanelsPerRun : kRunBytes / panel_bytes_;
+  return std::clamp<int64_t>(wanted, 1, CeilDiv(num_panels_, 2 * num_threads));
 }
 
 void PackedLinear::PackRows(const Matrix& x, int64_t tile_rows, ThreadPool& pool,
@@ -248,30 +257,54 @@ void PackedLinear::PackRows(const Matrix& x, int64_t tile_rows, ThreadPool& pool
   }
 }
 
-void PackedLinear::MultiplyPanel(int64_t panel, const void* packed_x, int64_t tile_rows,
-                                 Activation activation, const Matrix& out) const {
-  const int64_t width = kernels_.panel_width;
-  const int64_t first = panel * width;
-  const int64_t cols = std::min(width, out_features_ - first);
-  // The last panel may be ragged: its product goes through a buffer, so that kernels always store
-  // whole vectors.
-  constexpr int64_t kMaxWidth = 64;
-  alignas(64) float ragged[kRowsPerPass * kMaxWidth];
-  SKEIN_CHECK(width <= kMaxWidth, "panel width %ld", static_cast<long>(width));
-  float* columns = out.As<float>() + first;
+void PackedLinear::MultiplyRun(const Pass& pass, int64_t first_panel, int64_t end_panel) const {
+  // A slice of the inputs at a time, so that packed x of all rows stays in the second-level cache
+  // over the panels of the run.
+  const int64_t slice = std::max<int64_t>(1, kSliceBytes / (pass.out.rows * InputBytes()));
+  const int64_t num_blocks = static_cast<int64_t>(blocks_.size());
+  const bool ragged = end_panel * kernels_.panel_width > out_features_;
+  const int64_t end_whole = ragged ? end_panel - 1 : end_panel;
+  for (int64_t begin = 0, end = 0; begin < num_blocks; begin = end) {
+    const int64_t limit = blocks_[static_cast<size_t>(begin)].start + slice;
+    for (end = begin + 1; end < num_blocks; ++end) {
+      const InputBlock& block = blocks_[static_cast<size_t>(end)];
+      if (block.start + block.length > limit) break;
+    }
+    for (int64_t panel = first_panel; panel < end_whole; ++panel) {
+      const Matrix out = pass.out.Cols(panel * kernels_.panel_width, kernels_.panel_width);
+      MultiplyPanel(pass, panel, begin, end, out);
+      if (end == num_blocks) Finish(pass, panel, out);
+    }
+  }
+  if (!ragged) return;
+  // The last panel has columns that do not exist: its product goes through a buffer, so that
+  // kernels store whole vectors.
+  alignas(64) float buffer[kRowsPerPass * kMaxPanelWidth];
+  const int64_t first_col = end_whole * kernels_.panel_width;
+  const Matrix whole = MakeMatrix(buffer, DType::kFloat32, pass.out.rows, kernels_.panel_width);
+  MultiplyPanel(pass, end_whole, 0, num_blocks, whole);
+  const Matrix out = pass.out.Cols(first_col, out_features_ - first_col);
+  for (int64_t r = 0; r < out.rows; ++r) {
+    std::memcpy(out.Rows(r, 1).data, whole.Rows(r, 1).data, out.RowBytes());
+  }
+  Finish(pass, end_whole, out);
+}
 
+void PackedLinear::MultiplyPanel(const Pass& pass, int64_t panel, int64_t begin, int64_t end,
+                                 const Matrix& out) const {
   PanelProduct product;
-  product.x = packed_x;
+  product.x = pass.x;
   product.rows = out.rows;
-  product.tile_rows = tile_rows;
+  product.tile_rows = pass.tile_rows;
   product.padded_in = padded_in_;
-  product.blocks = blocks_.data();
-  product.num_blocks = static_cast<int64_t>(blocks_.size());
+  product.blocks = blocks_.data() + begin;
+  product.num_blocks = end - begin;
+  product.accumulate = begin > 0;
   product.panel = panels_.As<char>() + panel * panel_bytes_;
-  product.out = cols == width ? columns : ragged;
-  product.out_stride = cols == width ? out.stride : width;
+  product.out = out.As<float>();
+  product.out_stride = out.stride;
   if (kind_ == WeightKind::kAwq) {
-    const int64_t entries = panel * num_groups_ * width;
+    const int64_t entries = panel * num_groups_ * kernels_.panel_width;
     product.zeros = zeros_.As<uint8_t>() + entries;
     product.scales = scales_.As<char>() + entries * (scales_are_half_ ? 2 : 4);
     product.scales_are_half = scales_are_half_;
@@ -280,15 +313,15 @@ void PackedLinear::MultiplyPanel(int64_t panel, const void* packed_x, int64_t ti
   } else {
     (kind_ == WeightKind::kBFloat16 ? kernels_.product_bf16 : kernels_.product_float32)(product);
   }
+}
 
-  const float* bias = bias_.data() == nullptr ? nullptr : bias_.As<float>() + first;
+void PackedLinear::Finish(const Pass& pass, int64_t panel, const Matrix& out) const {
+  const bool gelu = pass.activation == Activation::kGeluErf;
+  const float* bias =
+      bias_.data() == nullptr ? nullptr : bias_.As<float>() + panel * kernels_.panel_width;
+  if (bias == nullptr && !gelu) return;
   for (int64_t r = 0; r < out.rows; ++r) {
-    float* row = columns + r * out.stride;
-    if (cols != width) {
-      std::memcpy(row, ragged + r * width, static_cast<size_t>(cols) * sizeof(float));
-    }
-    if (bias == nullptr && activation == Activation::kNone) continue;
-    kernels_.bias_gelu(bias, activation == Activation::kGeluErf, cols, row);
+    kernels_.bias_gelu(bias, gelu, out.cols, out.As<float>() + r * out.stride);
   }
 }
 

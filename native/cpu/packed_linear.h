@@ -36,14 +36,28 @@ class PackedLinear final : public PreparedLinear {
                 void* scratch) const;
 
  private:
+  // As many rows as are packed at a time.
+  struct Pass {
+    const void* x = nullptr;  // packed
+    int64_t tile_rows = 0;
+    Activation activation = Activation::kNone;
+    Matrix out;
+  };
+
   void CutBlocks(const RawLinear& raw);
   void PackDense(const RawLinear& raw, ThreadPool& pool);
   void PackDensePanel(const RawLinear& raw, int64_t panel);
   void PackAwq(const RawLinear& raw, ThreadPool& pool);
   void PackAwqPanel(const RawLinear& raw, int64_t panel);
   void PackRows(const Matrix& x, int64_t tile_rows, ThreadPool& pool, void* scratch) const;
-  void MultiplyPanel(int64_t panel, const void* packed_x, int64_t tile_rows, Activation activation,
+  int64_t PanelsPerRun(int64_t rows, int num_threads) const;
+  // All rows of the pass times the panels of one task.
+  void MultiplyRun(const Pass& pass, int64_t first_panel, int64_t end_panel) const;
+  // Blocks begin .. end - 1 of one panel, into the panel's columns of the output.
+  void MultiplyPanel(const Pass& pass, int64_t panel, int64_t begin, int64_t end,
                      const Matrix& out) const;
+  // Bias and activation of a finished panel.
+  void Finish(const Pass& pass, int64_t panel, const Matrix& out) const;
   int64_t InputBytes() const;
 
   const KernelTable& kernels_;

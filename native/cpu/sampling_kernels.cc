@@ -17,6 +17,8 @@ namespace {
 
 // Tokens that are compared with a bound at once before any is looked at by itself.
 constexpr int64_t kScanBlock = 256;
+// More than the noise's rounding can be off from growing with its word.
+constexpr double kGumbelRounding = 1e-9;
 
 SKEIN_SAMPLING_CLONES void Clamp(float* logits, int64_t count) {
 #pragma omp simd
@@ -31,6 +33,13 @@ SKEIN_SAMPLING_CLONES float Maximum(const float* logits, int64_t count) {
   float top = -FLT_MAX;
 #pragma omp simd reduction(max : top)
   for (int64_t i = 0; i < count; ++i) top = logits[i] > top ? logits[i] : top;
+  return top;
+}
+
+SKEIN_SAMPLING_CLONES uint32_t MaximumWord(const uint32_t* words, int64_t count) {
+  uint32_t top = 0;
+#pragma omp simd reduction(max : top)
+  for (int64_t i = 0; i < count; ++i) top = words[i] > top ? words[i] : top;
   return top;
 }
 
@@ -49,8 +58,10 @@ SKEIN_INLINE float ExpNonPositive(float d) {
   p = p * (r * r) + r + 1.0f;
   const uint32_t exponent =
       std::bit_cast<uint32_t>(shifted) - std::bit_cast<uint32_t>(magic) + 127u;
-  const float result = p * std::bit_cast<float>(exponent << 23);
-  return d < -87.0f ? 0.0f : result;
+  const auto result = std::bit_cast<uint32_t>(p * std::bit_cast<float>(exponent << 23));
+  // A mask, not a choice: the compiler would make a branch of that, and no vector loop.
+  const uint32_t keep = 0u - static_cast<uint32_t>(d >= -87.0f);
+  return std::bit_cast<float>(result & keep);
 }
 
 // Rounds p in [0, 1] to units of 2^-42.
@@ -130,20 +141,24 @@ void TakeHigher(NoisyToken& best, const NoisyToken& b) {
 NoisyToken HighestNoisy(const float* logits, int64_t count, int32_t first_id, const NoiseKey& key,
                         double inverse_temperature) {
   NoisyToken best;
-  double noise[kNoiseBlock];
+  uint32_t words[kNoiseBlock];
   const int64_t end_id = first_id + count;
   for (int64_t block = first_id / kNoiseBlock * kNoiseBlock; block < end_id; block += kNoiseBlock) {
     const int64_t begin = std::max<int64_t>(block, first_id);
     const int64_t end = std::min(block + kNoiseBlock, end_id);
-    // Most blocks hold no token that even the highest noise could lift to the best one: their noise
-    // is not computed.
-    const double bound = Maximum(logits + (begin - first_id), end - begin) * inverse_temperature;
-    if (best.id != INT32_MAX && bound + kMaxGumbel < best.value) continue;
-    GumbelBlock(key, block, noise);
+    // Most blocks hold no token that the highest noise could lift to the best one: first the
+    // highest that there is, then the highest of the block. Logarithms are taken only of what is
+    // left.
+    const double highest = Maximum(logits + (begin - first_id), end - begin) * inverse_temperature;
+    if (best.id != INT32_MAX && highest + kMaxGumbel < best.value) continue;
+    RandomBlock(key, block, words);
+    const double noise_bound =
+        GumbelOfWord(MaximumWord(words + (begin - block), end - begin)) + kGumbelRounding;
     for (int64_t id = begin; id < end; ++id) {
       const float logit = logits[id - first_id];
-      TakeHigher(
-          best, {logit * inverse_temperature + noise[id - block], logit, static_cast<int32_t>(id)});
+      const double scaled = logit * inverse_temperature;
+      if (best.id != INT32_MAX && scaled + noise_bound < best.value) continue;
+      TakeHigher(best, {scaled + GumbelOfWord(words[id - block]), logit, static_cast<int32_t>(id)});
     }
   }
   return best;

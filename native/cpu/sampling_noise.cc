@@ -38,14 +38,14 @@ SKEIN_INLINE void PhiloxRounds(uint64_t seed, uint32_t& c0, uint32_t& c1, uint32
 }
 
 // An integer below 2^52, exactly, without an instruction that only some machines have.
-SKEIN_INLINE double ToDouble(uint64_t value) {
+double ToDouble(uint64_t value) {
   return std::bit_cast<double>(uint64_t{0x4330000000000000} | value) - 0x1p52;
 }
 
 // Natural logarithm of a positive normal number, to about 1e-15 relative: x = 2^e * m with m in
 // [sqrt(1/2), sqrt(2)), ln m by the series in s = (m - 1) / (m + 1) with the coefficients of
 // fdlibm's e_log.c.
-SKEIN_INLINE double NaturalLog(double x) {
+double NaturalLog(double x) {
   const uint64_t bits = std::bit_cast<uint64_t>(x);
   const uint64_t sqrt_half = 0x3FE6A09E667F3BCD;
   const uint64_t biased = (bits - sqrt_half + (uint64_t{1024} << 52)) >> 52;  // e + 1024
@@ -61,11 +61,6 @@ SKEIN_INLINE double NaturalLog(double x) {
   r = r * z + 3.999999999940941908e-01;
   r = r * z + 6.666666666666735130e-01;
   return e * 0.693147180559945309417 + (2.0 * s + s * (z * r));
-}
-
-SKEIN_INLINE double GumbelOf(uint32_t word) {
-  const double u = (ToDouble(word) + 0.5) * 0x1p-32;
-  return -NaturalLog(-NaturalLog(u));
 }
 
 SKEIN_NOISE_CLONES void RandomWords(uint64_t seed, uint32_t first_counter, uint32_t choice_index,
@@ -85,23 +80,21 @@ SKEIN_NOISE_CLONES void RandomWords(uint64_t seed, uint32_t first_counter, uint3
   }
 }
 
-SKEIN_NOISE_CLONES void WordsToGumbel(const uint32_t* __restrict words, double* __restrict out) {
-#pragma omp simd
-  for (int64_t i = 0; i < kNoiseBlock; ++i) out[i] = GumbelOf(words[i]);
-}
-
 }  // namespace
 
 void Philox4x32(uint64_t seed, uint32_t counter[4]) {
   PhiloxRounds(seed, counter[0], counter[1], counter[2], counter[3]);
 }
 
-void GumbelBlock(const NoiseKey& key, int64_t first_token, double* out) {
-  uint32_t words[kNoiseBlock];
+void RandomBlock(const NoiseKey& key, int64_t first_token, uint32_t* words) {
   RandomWords(key.seed, static_cast<uint32_t>(first_token / 4), key.choice_index,
               static_cast<uint32_t>(key.position), static_cast<uint32_t>(key.position >> 32),
               words);
-  WordsToGumbel(words, out);
+}
+
+double GumbelOfWord(uint32_t word) {
+  const double u = (ToDouble(word) + 0.5) * 0x1p-32;
+  return -NaturalLog(-NaturalLog(u));
 }
 
 double GumbelNoise(const NoiseKey& key, int64_t token) {
@@ -109,7 +102,7 @@ double GumbelNoise(const NoiseKey& key, int64_t token) {
                          static_cast<uint32_t>(key.position),
                          static_cast<uint32_t>(key.position >> 32)};
   Philox4x32(key.seed, counter);
-  return GumbelOf(counter[token % 4]);
+  return GumbelOfWord(counter[token % 4]);
 }
 
 }  // namespace skein

@@ -22,11 +22,13 @@ struct NoiseKey {
 
 // Above every value that the noise can take.
 constexpr double kMaxGumbel = 22.9;
-// Tokens whose noise is computed together; a block begins at a multiple of it.
+// Tokens whose random words are drawn together; a block begins at a multiple of it.
 constexpr int64_t kNoiseBlock = 256;
 
-// out [kNoiseBlock]: noise of the tokens first_token, first_token + 1, ...
-void GumbelBlock(const NoiseKey& key, int64_t first_token, double* out);
+// words [kNoiseBlock]: of the tokens first_token, first_token + 1, ...
+void RandomBlock(const NoiseKey& key, int64_t first_token, uint32_t* words);
+// The noise that a word stands for. Grows with the word (but for rounding: to 1e-12).
+double GumbelOfWord(uint32_t word);
 double GumbelNoise(const NoiseKey& key, int64_t token);
 
 // The generator itself: counter [4] becomes the result.

@@ -6,7 +6,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <limits>
 #include <map>
@@ -14,6 +16,7 @@
 #include <random>
 
 #include "core/error.h"
+#include "core/thread_pool.h"
 #include "cpu/sampling_noise.h"
 #include "test/rank_group.h"
 
@@ -97,12 +100,13 @@ bool SameBits(const std::vector<float>& a, const std::vector<float>& b) {
 }
 
 // Runs the step and expects the same of every rank.
-std::vector<SampledToken> SampleStep(const Step& step, int world_size) {
+std::vector<SampledToken> SampleStep(const Step& step, int world_size, int num_threads = 1) {
   const auto parts = CutVocabulary(step.vocab_size, world_size);
   std::vector<std::vector<SampledToken>> results(static_cast<size_t>(world_size));
   const auto errors = RunThreads(world_size, [&](Communicator& communicator) {
     const Part part = parts[static_cast<size_t>(communicator.rank())];
-    const auto sampler = MakeCpuSampler(ShapeOf(step, part));
+    ThreadPool pool(num_threads);
+    const auto sampler = MakeCpuSampler(ShapeOf(step, part), pool);
     BeginAll(*sampler, step);
     results[static_cast<size_t>(communicator.rank())] =
         SampleOnce(*sampler, step, part, communicator);
@@ -416,7 +420,8 @@ TEST(CpuSampler, DrawsFollowTheFilteredDistribution) {
     std::vector<int> counts(20, 0);
     RunThreads(1, [&](Communicator& communicator) {
       const Part part{0, 20};
-      const auto sampler = MakeCpuSampler(ShapeOf(step, part));
+      ThreadPool pool(1);
+      const auto sampler = MakeCpuSampler(ShapeOf(step, part), pool);
       BeginAll(*sampler, step);
       for (int draw = 0; draw < kDraws; draw += kRows) {
         for (const auto& token : SampleOnce(*sampler, step, part, communicator)) {
@@ -450,6 +455,33 @@ TEST(CpuSampler, WhatASequenceGetsDoesNotDependOnItsBatch) {
   }
 }
 
+// A vocabulary of the real size, for which rows are shared among threads.
+TEST(CpuSampler, NeitherThreadsNorRanksChangeALargeRow) {
+  std::mt19937_64 random(17);
+  Step step;
+  step.vocab_size = 151936;
+  for (int i = 0; i < 3; ++i) {
+    step.sequences.push_back(RandomSequence(step.vocab_size, random));
+    step.sequences.back().params.temperature = 0.9f;
+    step.sequences.back().params.top_k = 0;
+    step.sequences.back().params.top_p = i == 0 ? 1.0f : 0.8f;
+    step.sequences.back().params.min_p = 0;
+    // The last one's nucleus is far larger than the candidates.
+    step.logits.push_back(RandomLogits(step.vocab_size, random, i == 2 ? 0.5f : 6.0f));
+  }
+  const auto alone = SampleStep(step, 1, 1);
+  const auto shared = SampleStep(step, 1, 3);
+  const auto ranks = SampleStep(step, 2, 2);
+  for (size_t i = 0; i < alone.size(); ++i) {
+    ExpectSame(shared[i], alone[i]);
+    ExpectSame(ranks[i], alone[i]);
+    const PlainResult plain = SamplePlainly(step.sequences[i], step.logits[i]);
+    if (plain.margin > 1e-5) {
+      EXPECT_EQ(alone[i].token_id, plain.token_id) << "row " << i;
+    }
+  }
+}
+
 // A sequence that is interrupted after some tokens and begun again with them goes on as if it had
 // not been.
 TEST(CpuSampler, ReplayAfterPreemptionGivesTheSameContinuation) {
@@ -471,8 +503,9 @@ TEST(CpuSampler, ReplayAfterPreemptionGivesTheSameContinuation) {
     const auto errors = RunThreads(world_size, [&](Communicator& communicator) {
       const Part part = parts[static_cast<size_t>(communicator.rank())];
       Step current = step;
-      const auto whole = MakeCpuSampler(ShapeOf(step, part));
-      const auto replayed = MakeCpuSampler(ShapeOf(step, part));
+      ThreadPool pool(1);
+      const auto whole = MakeCpuSampler(ShapeOf(step, part), pool);
+      const auto replayed = MakeCpuSampler(ShapeOf(step, part), pool);
       BeginAll(*whole, current);
       for (int n = 0; n < kSteps; ++n) {
         current.logits = logits[static_cast<size_t>(n)];
@@ -552,7 +585,8 @@ TEST(CpuSampler, AWholeBatchTakesOneExchangeUnlessFiltersOrLogprobsNeedMore) {
     int calls = 0;
     RunThreads(2, [&](Communicator& communicator) {
       const Part part = CutVocabulary(4000, 2)[static_cast<size_t>(communicator.rank())];
-      const auto sampler = MakeCpuSampler(ShapeOf(step, part));
+      ThreadPool pool(1);
+      const auto sampler = MakeCpuSampler(ShapeOf(step, part), pool);
       BeginAll(*sampler, step);
       CountingCommunicator counting(communicator);
       SampleOnce(*sampler, step, part, counting);
@@ -574,8 +608,58 @@ TEST(CpuSampler, AWholeBatchTakesOneExchangeUnlessFiltersOrLogprobsNeedMore) {
   EXPECT_EQ(calls_for(params, 3), 2) << "a top-k beyond the candidates";
 }
 
+// Microseconds of a row of 151,936 logits on one thread, world size 1. A few rounds as a test; more
+// with SKEIN_BENCH_ROUNDS.
+TEST(CpuSampler, Benchmark) {
+  const char* text = std::getenv("SKEIN_BENCH_ROUNDS");
+  const int rounds = text == nullptr ? 3 : std::max(1, std::atoi(text));
+  std::mt19937_64 random(8);
+  SamplingParams params;
+  const auto measure = [&](const char* name, float scale) {
+    Step step;
+    step.vocab_size = 151936;
+    step.sequences.resize(1);
+    step.sequences[0].params = params;
+    step.logits.push_back(RandomLogits(step.vocab_size, random, scale));
+    std::vector<int64_t> times;
+    RunThreads(1, [&](Communicator& communicator) {
+      ThreadPool pool(1);
+      const auto sampler = MakeCpuSampler(ShapeOf(step, {0, step.vocab_size}), pool);
+      BeginAll(*sampler, step);
+      const std::vector<int32_t> slots = {0};
+      std::vector<SampledToken> out;
+      for (int round = 0; round < rounds; ++round) {
+        auto row = step.logits[0];
+        const auto start = std::chrono::steady_clock::now();
+        sampler->Sample(MakeMatrix(row.data(), DType::kFloat32, 1, step.vocab_size), slots,
+                        communicator, &out);
+        const auto end = std::chrono::steady_clock::now();
+        times.push_back(std::chrono::nanoseconds(end - start).count());
+      }
+    });
+    ASSERT_EQ(times.size(), static_cast<size_t>(rounds));
+    std::sort(times.begin(), times.end());
+    std::printf("[          ] %-36s %8.1f us\n", name,
+                static_cast<double>(times[times.size() / 2]) / 1e3);
+  };
+  measure("greedy", 3);
+  params.num_top_logprobs = 20;
+  measure("greedy, 20 log-probabilities", 3);
+  params = {};
+  params.temperature = 1;
+  measure("temperature 1, peaked logits", 5);
+  measure("temperature 1, flat logits", 0.5f);
+  params.top_k = 50;
+  params.top_p = 0.9f;
+  measure("top-k 50, top-p 0.9", 3);
+  params.top_k = 0;
+  measure("top-p 0.9, peaked logits", 5);
+  measure("top-p 0.9, flat logits (all gathered)", 0.5f);
+}
+
 TEST(CpuSampler, RefusesParametersOutOfRangeAndNamesThem) {
-  const auto sampler = MakeCpuSampler(ShapeOf(Step{100, {}, {}}, {0, 100}));
+  ThreadPool pool(1);
+  const auto sampler = MakeCpuSampler(ShapeOf(Step{100, {}, {}}, {0, 100}), pool);
   const auto message = [&](const std::function<void(SamplingParams&)>& change) -> std::string {
     SamplingParams params;
     change(params);

@@ -43,21 +43,32 @@ TEST(SamplingNoise, PhiloxGivesThePublishedAnswers) {
 
 TEST(SamplingNoise, NoiseIsTheGumbelTransformOfTheGeneratorAndTheSameInBlocksAndAlone) {
   const NoiseKey key{0x0123456789abcdef, 3, (uint64_t{7} << 32) | 99};
-  double block[kNoiseBlock];
+  uint32_t block[kNoiseBlock];
   double worst = 0;
   for (const int64_t first : {int64_t{0}, int64_t{151552}}) {
-    GumbelBlock(key, first, block);
+    RandomBlock(key, first, block);
     for (int64_t i = 0; i < kNoiseBlock; ++i) {
       const int64_t token = first + i;
-      EXPECT_EQ(block[i], GumbelNoise(key, token));
+      EXPECT_EQ(GumbelOfWord(block[i]), GumbelNoise(key, token));
       uint32_t counter[4] = {static_cast<uint32_t>(token / 4), 3, 99, 7};
       Philox4x32(key.seed, counter);
       const double u = (counter[token % 4] + 0.5) / 4294967296.0;
       const double wanted = -std::log(-std::log(u));
-      worst = std::max(worst, std::abs(block[i] - wanted) / std::max(1.0, std::abs(wanted)));
+      worst = std::max(worst,
+                       std::abs(GumbelOfWord(block[i]) - wanted) / std::max(1.0, std::abs(wanted)));
     }
   }
   EXPECT_LT(worst, 1e-14);
+}
+
+TEST(SamplingNoise, NoiseGrowsWithItsWordWithinItsBounds) {
+  EXPECT_LT(GumbelOfWord(UINT32_MAX), kMaxGumbel);
+  EXPECT_TRUE(std::isfinite(GumbelOfWord(0)));
+  std::mt19937 random(1);
+  for (int i = 0; i < 100000; ++i) {
+    const auto word = static_cast<uint32_t>(random());
+    ASSERT_GE(GumbelOfWord(word) + 1e-12, GumbelOfWord(word - std::min(word, 3u)));
+  }
 }
 
 TEST(SamplingNoise, EachPartOfTheKeyChangesTheNoise) {

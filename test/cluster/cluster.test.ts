@@ -5,7 +5,12 @@ import { AppError } from '../../common/errors.js';
 import type { GenerateInput } from '../../coordinator/gateway/generate-input.js';
 import type { GenerationDelta } from '../../coordinator/gateway/inference.js';
 import { FAKE_END_TOKEN, FAKE_LENGTH_TOKEN, fakeNextToken } from '../support/fake-engine.js';
-import { startInProcess, startProcesses, type FakeCluster, type FakeClusterOptions } from '../support/fake-cluster.js';
+import {
+  startInProcess,
+  startProcesses,
+  type FakeCluster,
+  type FakeClusterOptions,
+} from '../support/fake-cluster.js';
 
 const code = (expected: string) => (error: unknown) => error instanceof AppError && error.code === expected;
 
@@ -69,7 +74,10 @@ for (const [kind, start] of [
       const prompt = [FAKE_LENGTH_TOKEN, 6, 9];
       const expected = expectedIds(prompt, 7);
       assert.equal(expected[6], FAKE_END_TOKEN);
-      const stopped = await generate(used, tokensInput(prompt, { maxTokens: 50, stopTokenIds: [FAKE_END_TOKEN] }));
+      const stopped = await generate(
+        used,
+        tokensInput(prompt, { maxTokens: 50, stopTokenIds: [FAKE_END_TOKEN] }),
+      );
       assert.deepEqual([stopped.tokenIds, stopped.end?.finishReason], [expected, 'stop']);
       const ignored = await generate(used, tokensInput(prompt, { maxTokens: 9, ignoreEos: true }));
       assert.equal(ignored.tokenIds.length, 9);
@@ -77,8 +85,12 @@ for (const [kind, start] of [
 
     it('gives each of 24 requests at once what it would get alone', async () => {
       const used = await use({ worldSize: 2, config: { kvCacheBytes: 24 * 4096 } });
-      const prompts = Array.from({ length: 24 }, (_, index) => Array.from({ length: 3 + (index * 13) % 60 }, (_unused, place) => 5 + ((index * 7 + place) % 80)));
-      const totals = await Promise.all(prompts.map((prompt) => generate(used, tokensInput(prompt, { maxTokens: 40 }))));
+      const prompts = Array.from({ length: 24 }, (_, index) =>
+        Array.from({ length: 3 + ((index * 13) % 60) }, (_unused, place) => 5 + ((index * 7 + place) % 80)),
+      );
+      const totals = await Promise.all(
+        prompts.map((prompt) => generate(used, tokensInput(prompt, { maxTokens: 40 }))),
+      );
       totals.forEach((total, index) => assert.deepEqual(total.tokenIds, expectedIds(prompts[index]!, 40)));
       await until(() => used.serving.cluster().numRunning === 0, 'nothing runs');
       assert.equal(used.serving.cluster().numFreeKvBlocks, 24);
@@ -104,7 +116,10 @@ for (const [kind, start] of [
       controller.abort(new AppError('CANCELLED', 'enough'));
       await assert.rejects(running, code('CANCELLED'));
       const stepsAtCancel = used.serving.cluster().steps;
-      await until(() => used.serving.cluster().numFreeKvBlocks === used.serving.cluster().numKvBlocks, 'blocks are free');
+      await until(
+        () => used.serving.cluster().numFreeKvBlocks === used.serving.cluster().numKvBlocks,
+        'blocks are free',
+      );
       assert.ok(used.serving.cluster().steps <= stepsAtCancel + 1);
       assert.equal(used.serving.inference.numActive, 0);
     });
@@ -113,7 +128,12 @@ for (const [kind, start] of [
       const used = await use({ worldSize: 1 });
       const refused: [GenerateInput, string, RegExp][] = [
         [tokensInput([5], { temperature: NaN }), 'INVALID_REQUEST', /temperature/],
+        [tokensInput([]), 'INVALID_REQUEST', /empty/],
+        [tokensInput([5, 100_000]), 'INVALID_REQUEST', /100000/],
         [tokensInput([5], { topP: 0 }), 'INVALID_REQUEST', /top_p/],
+        // 0 in the ranks' precision.
+        [tokensInput([5], { topP: 1e-50 }), 'INVALID_REQUEST', /top_p/],
+        [tokensInput([5], { repetitionPenalty: 1e-60 }), 'INVALID_REQUEST', /repetition_penalty/],
         [tokensInput([5], { maxTokens: 0 }), 'INVALID_REQUEST', /max_tokens/],
         [tokensInput([5], { topLogprobs: 21 }), 'INVALID_REQUEST', /top_logprobs.*20/],
         [tokensInput([5], { stopTokenIds: [1_000_000] }), 'INVALID_REQUEST', /stop_token_ids/],
@@ -122,7 +142,10 @@ for (const [kind, start] of [
         [tokensInput(Array.from({ length: 100_000 }, () => 5)), 'CONTEXT_LENGTH_EXCEEDED', /100000 tokens/],
       ];
       for (const [input, expected, message] of refused) {
-        await assert.rejects(generate(used, input), (error: unknown) => code(expected)(error) && message.test(String(error)));
+        await assert.rejects(
+          generate(used, input),
+          (error: unknown) => code(expected)(error) && message.test(String(error)),
+        );
       }
       assert.equal(used.serving.inference.numActive, 0);
     });
@@ -141,16 +164,26 @@ for (const [kind, start] of [
     });
 
     it('ends the epoch when a step passes its deadline', async () => {
-      const used = await use({ worldSize: 2, engines: { 0: { hangAtStep: 5 } }, config: { stepTimeoutMs: 300 } });
+      const used = await use({
+        worldSize: 2,
+        engines: { 0: { hangAtStep: 5 } },
+        config: { stepTimeoutMs: 300 },
+      });
       await assert.rejects(generate(used, tokensInput([5], { maxTokens: 50 })), code('STEP_TIMEOUT'));
     });
 
     it('fails to start with the error of the rank that cannot load', async () => {
-      await assert.rejects(use({ worldSize: 2, engines: { 1: { failLoad: true } } }), code('CORRUPT_WEIGHTS'));
+      await assert.rejects(
+        use({ worldSize: 2, engines: { 1: { failLoad: true } } }),
+        code('CORRUPT_WEIGHTS'),
+      );
     });
 
     it('refuses ranks of different classes of instruction set', async () => {
-      await assert.rejects(use({ worldSize: 2, engines: { 1: { instructionClass: 'avx2' } } }), code('JOIN_REJECTED'));
+      await assert.rejects(
+        use({ worldSize: 2, engines: { 1: { instructionClass: 'avx2' } } }),
+        code('JOIN_REJECTED'),
+      );
     });
 
     it('refuses a KV cache beyond the free memory, with the numbers', async () => {

@@ -28,7 +28,19 @@ describe('the command line', function () {
 
   it('run --json prints one object with every field', async () => {
     const image = goldenPath('tiny-6b-vit', 'img0.png');
-    const args = [...ASK, '--tensor-parallel-size', '2', '--image-paths', image, image, '--max-tokens', '7', '--top-logprobs', '3', '--json'];
+    const args = [
+      ...ASK,
+      '--tensor-parallel-size',
+      '2',
+      '--image-paths',
+      image,
+      image,
+      '--max-tokens',
+      '7',
+      '--top-logprobs',
+      '3',
+      '--json',
+    ];
     const { code, stdout, stderr } = await run(args);
     assert.equal(code, 0, stderr);
     const report = JSON.parse(stdout) as Record<string, never> & {
@@ -39,15 +51,37 @@ describe('the command line', function () {
       ranks: { rank: number; pid: number; host: string; device: string; weight_bytes: number }[];
     };
     assert.deepEqual(Object.keys(report), [
-      'text', 'reasoning', 'answer', 'token_ids', 'prompt_token_ids', 'prompt_tokens', 'completion_tokens', 'finish_reason',
-      'top_logprobs', 'timings', 'world_size', 'ranks',
+      'text',
+      'reasoning',
+      'answer',
+      'token_ids',
+      'prompt_token_ids',
+      'prompt_tokens',
+      'completion_tokens',
+      'finish_reason',
+      'top_logprobs',
+      'timings',
+      'world_size',
+      'ranks',
     ]);
     assert.deepEqual(Object.keys(report.timings), ['load_ms', 'ttft_ms', 'tpot_ms', 'total_ms']);
-    assert.deepEqual([report.token_ids.length, report.top_logprobs.length, report.top_logprobs[0]?.length], [7, 7, 3]);
+    assert.deepEqual(
+      [report.token_ids.length, report.top_logprobs.length, report.top_logprobs[0]?.length],
+      [7, 7, 3],
+    );
     assert.equal(report['prompt_tokens'], report.prompt_token_ids.length);
     assert.equal(report['world_size'], 2);
-    assert.deepEqual(report.ranks.map(({ rank, device, weight_bytes: bytes }) => [rank, device, bytes]), [[0, 'cpu', 1000], [1, 'cpu', 1000]]);
-    await allGone(report.ranks.map(({ pid }) => pid), 100);
+    assert.deepEqual(
+      report.ranks.map(({ rank, device, weight_bytes: bytes }) => [rank, device, bytes]),
+      [
+        [0, 'cpu', 1000],
+        [1, 'cpu', 1000],
+      ],
+    );
+    await allGone(
+      report.ranks.map(({ pid }) => pid),
+      100,
+    );
   });
 
   it('run streams reasoning or answer under a heading, then says what each rank held', async () => {
@@ -55,7 +89,13 @@ describe('the command line', function () {
     assert.equal(code, 0, stderr);
     assert.match(stdout, /^--- (reasoning|answer) ---\n\S/);
     for (const rank of [0, 1, 2]) {
-      assert.match(stdout, new RegExp(`^rank ${rank} \\(process \\d+, cpu\\): heads .*MLP columns .*vision .*weights .*KV cache .* MiB$`, 'm'));
+      assert.match(
+        stdout,
+        new RegExp(
+          `^rank ${rank} \\(process \\d+, cpu\\): heads .*MLP columns .*vision .*weights .*KV cache .* MiB$`,
+          'm',
+        ),
+      );
     }
     assert.match(stdout, /9 generated; first token after \d+ ms, [\d.]+ tokens\/s; finished by length/);
     assert.match(stderr, /loading: 100 %/);
@@ -83,12 +123,32 @@ describe('the command line', function () {
     ['a temperature below 0', () => [...ASK, '--temperature', '-1'], 1, /INVALID_REQUEST: temperature/],
     ['top_p of 0', () => [...ASK, '--top-p', '0'], 1, /INVALID_REQUEST: top_p/],
     ['a seed beyond 64 bits', () => [...ASK, '--seed', '18446744073709551616'], 1, /INVALID_REQUEST: seed/],
-    ['a missing picture', () => [...ASK, '--image-paths', '/nonexistent.png'], 1, /INVALID_PICTURE: \/nonexistent\.png/],
+    [
+      'a missing picture',
+      () => [...ASK, '--image-paths', '/nonexistent.png'],
+      1,
+      /INVALID_PICTURE: \/nonexistent\.png/,
+    ],
     ['an empty picture', () => [...ASK, '--image-paths', corrupt()], 1, /INVALID_PICTURE: .*empty\.png/],
-    ['a picture of 60,000 x 60,000', () => [...ASK, '--image-paths', bomb()], 1, /INVALID_PICTURE: .*bomb\.png/],
+    [
+      'a picture of 60,000 x 60,000',
+      () => [...ASK, '--image-paths', bomb()],
+      1,
+      /INVALID_PICTURE: .*bomb\.png/,
+    ],
     ['a world size that cannot be', () => [...ASK, '--tensor-parallel-size', '41'], 1, /INVALID_REQUEST: /],
-    ['a context that is too long', () => [...ASK, '--max-tokens', '100000'], 1, /CONTEXT_LENGTH_EXCEEDED: .*100000/],
-    ['a model length beyond the model', () => [...ASK, '--max-model-length', '10000000'], 1, /INVALID_REQUEST: --max-model-length/],
+    [
+      'a context that is too long',
+      () => [...ASK, '--max-tokens', '100000'],
+      1,
+      /CONTEXT_LENGTH_EXCEEDED: .*100000/,
+    ],
+    [
+      'a model length beyond the model',
+      () => [...ASK, '--max-model-length', '10000000'],
+      1,
+      /INVALID_REQUEST: --max-model-length/,
+    ],
     ['too little KV memory', () => [...ASK, '--kv-cache-memory', '1K'], 1, /DEVICE_OUT_OF_MEMORY: /],
   ];
   for (const [what, args, exitCode, message] of refused) {
@@ -113,7 +173,14 @@ describe('the command line', function () {
     const server = createServer();
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     const { port } = server.address() as { port: number };
-    const skein = new SkeinProcess(['serve', ...MODEL, '--grpc-address', `127.0.0.1:${port}`, '--log-level', 'silent']);
+    const skein = new SkeinProcess([
+      'serve',
+      ...MODEL,
+      '--grpc-address',
+      `127.0.0.1:${port}`,
+      '--log-level',
+      'silent',
+    ]);
     assert.equal((await skein.exited).code, 1);
     assert.match(skein.stderr, new RegExp(`skein: INVALID_REQUEST: cannot listen on 127.0.0.1:${port}`));
     assert.deepEqual(skein.childPids(), []);

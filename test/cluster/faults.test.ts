@@ -29,7 +29,17 @@ describe('faults of a cluster of processes', function () {
   });
 
   function startServe(engine: object, ...flags: string[]): SkeinProcess {
-    const args = ['serve', ...MODEL, '--tensor-parallel-size', '2', '--grpc-address', '127.0.0.1:0', '--log-level', 'silent', ...flags];
+    const args = [
+      'serve',
+      ...MODEL,
+      '--tensor-parallel-size',
+      '2',
+      '--grpc-address',
+      '127.0.0.1:0',
+      '--log-level',
+      'silent',
+      ...flags,
+    ];
     return (skein = new SkeinProcess(args, engine, { TMPDIR: folder, XDG_RUNTIME_DIR: '' }));
   }
 
@@ -93,7 +103,8 @@ describe('faults of a cluster of processes', function () {
   it('a coordinator killed while it loads leaves nothing either', async () => {
     const server = startServe({ loadMs: 20_000 });
     const deadline = Date.now() + 10_000;
-    while (server.childPids().length < 2 && Date.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 10));
+    while (server.childPids().length < 2 && Date.now() < deadline)
+      await new Promise((resolve) => setTimeout(resolve, 10));
     const pids = server.childPids();
     assert.equal(pids.length, 2);
     server.child.kill('SIGKILL');
@@ -125,7 +136,17 @@ describe('faults of a cluster of processes', function () {
   });
 
   it('Ctrl-C on run stops everything and says 130', async () => {
-    const args = ['run', ...MODEL, '--tensor-parallel-size', '2', '--question', 'why?', '--max-tokens', '1000', '--ignore-eos'];
+    const args = [
+      'run',
+      ...MODEL,
+      '--tensor-parallel-size',
+      '2',
+      '--question',
+      'why?',
+      '--max-tokens',
+      '1000',
+      '--ignore-eos',
+    ];
     skein = new SkeinProcess(args, { stepMs: 10 }, { TMPDIR: folder, XDG_RUNTIME_DIR: '' });
     await skein.outputMatches(/---/);
     const pids = skein.childPids();

@@ -20,7 +20,7 @@ const SERVICE = 'skein.inference.v1.InferenceService';
 /** Length-prefixed messages of a response. */
 function parseMessages(bytes: Buffer): GenerateResponse__Output[] {
   const messages: GenerateResponse__Output[] = [];
-  for (let offset = 0; offset < bytes.byteLength; ) {
+  for (let offset = 0; offset < bytes.byteLength;) {
     const end = offset + 5 + bytes.readUInt32BE(offset + 1);
     messages.push(inferenceServiceDefinition.Generate.responseDeserialize(bytes.subarray(offset + 5, end)));
     offset = end;
@@ -60,21 +60,35 @@ describe('the gRPC service', function () {
   async function idle(): Promise<void> {
     const deadline = Date.now() + 10_000;
     const facts = () => cluster.serving.cluster();
-    while (cluster.serving.inference.numActive > 0 || facts().numRunning > 0 || facts().numFreeKvBlocks < facts().numKvBlocks) {
+    while (
+      cluster.serving.inference.numActive > 0 ||
+      facts().numRunning > 0 ||
+      facts().numFreeKvBlocks < facts().numKvBlocks
+    ) {
       assert.ok(Date.now() < deadline, 'requests end and blocks are freed');
       await new Promise((resolve) => setTimeout(resolve, 5));
     }
   }
 
   it('streams what GenerateOnce gives in one message', async () => {
-    const request: GenerateRequest = { requestId: 'mine', text: 'Why?', sampling: { maxTokens: 12, topLogprobs: 2 } };
+    const request: GenerateRequest = {
+      requestId: 'mine',
+      text: 'Why?',
+      sampling: { maxTokens: 12, topLogprobs: 2 },
+    };
     const whole = await once(request);
     const messages: GenerateResponse__Output[] = [];
     for await (const message of client.generate(request)) messages.push(message as GenerateResponse__Output);
     assert.equal(whole.requestId, 'mine');
     assert.equal(whole.finishReason, 'FINISH_REASON_LENGTH');
-    assert.deepEqual(messages.flatMap((message) => message.tokenIds), whole.tokenIds);
-    assert.equal(messages.map((message) => message.reasoningDelta + message.answerDelta).join(''), whole.reasoning + whole.answer);
+    assert.deepEqual(
+      messages.flatMap((message) => message.tokenIds),
+      whole.tokenIds,
+    );
+    assert.equal(
+      messages.map((message) => message.reasoningDelta + message.answerDelta).join(''),
+      whole.reasoning + whole.answer,
+    );
     assert.deepEqual(messages[0]?.promptTokenIds, whole.promptTokenIds);
     assert.ok(messages.slice(1).every((message) => message.promptTokenIds.length === 0));
     assert.equal(whole.logprobs[0]?.top.length, 2);
@@ -174,26 +188,33 @@ describe('the gRPC service', function () {
   });
 
   it('describes the model and the cluster', async () => {
-    const model = await new Promise<{ model: string; vocabSize: number; supportsPictures: boolean } | undefined>((resolve) =>
-      client.getModel({}, (_error, value) => resolve(value)),
-    );
+    const model = await new Promise<
+      { model: string; vocabSize: number; supportsPictures: boolean } | undefined
+    >((resolve) => client.getModel({}, (_error, value) => resolve(value)));
     assert.equal(model?.supportsPictures, true);
     assert.equal(model?.vocabSize, cluster.serving.model.vocabSize);
-    const facts = await new Promise<{ state: string; worldSize: number; ranks: { pid: number }[] } | undefined>((resolve) =>
-      client.getCluster({}, (_error, value) => resolve(value)),
-    );
+    const facts = await new Promise<
+      { state: string; worldSize: number; ranks: { pid: number }[] } | undefined
+    >((resolve) => client.getCluster({}, (_error, value) => resolve(value)));
     assert.deepEqual([facts?.state, facts?.worldSize, facts?.ranks[1]?.pid], ['ready', 2, process.pid]);
   });
 
   it('answers health checks, by service', async () => {
-    const Health = (grpc.loadPackageDefinition(loadSync(healthProtoPath)) as unknown as {
-      grpc: { health: { v1: { Health: typeof grpc.Client } } };
-    }).grpc.health.v1.Health;
+    const Health = (
+      grpc.loadPackageDefinition(loadSync(healthProtoPath)) as unknown as {
+        grpc: { health: { v1: { Health: typeof grpc.Client } } };
+      }
+    ).grpc.health.v1.Health;
     const health = new Health(gateway.address, grpc.credentials.createInsecure()) as grpc.Client & {
-      check(request: object, callback: (error: grpc.ServiceError | null, value: { status: number | string }) => void): void;
+      check(
+        request: object,
+        callback: (error: grpc.ServiceError | null, value: { status: number | string }) => void,
+      ): void;
     };
     for (const service of ['', SERVICE]) {
-      const status = await new Promise((resolve) => health.check({ service }, (_error, value) => resolve(value.status)));
+      const status = await new Promise((resolve) =>
+        health.check({ service }, (_error, value) => resolve(value.status)),
+      );
       assert.ok(status === 'SERVING' || status === 1);
     }
     health.close();
@@ -203,22 +224,25 @@ describe('the gRPC service', function () {
     const definition = loadSync('grpc/reflection/v1/reflection.proto', {
       includeDirs: [new URL('../../../node_modules/@grpc/reflection/build/proto', import.meta.url).pathname],
     });
-    const Reflection = (grpc.loadPackageDefinition(definition) as unknown as {
-      grpc: { reflection: { v1: { ServerReflection: typeof grpc.Client } } };
-    }).grpc.reflection.v1.ServerReflection;
+    const Reflection = (
+      grpc.loadPackageDefinition(definition) as unknown as {
+        grpc: { reflection: { v1: { ServerReflection: typeof grpc.Client } } };
+      }
+    ).grpc.reflection.v1.ServerReflection;
     const reflection = new Reflection(gateway.address, grpc.credentials.createInsecure()) as grpc.Client & {
       ServerReflectionInfo(): grpc.ClientDuplexStream<object, Record<string, never>>;
     };
     const ask = (request: object) =>
-      new Promise<{ listServicesResponse?: { service: { name: string }[] }; fileDescriptorResponse?: { fileDescriptorProto: Buffer[] } }>(
-        (resolve, reject) => {
-          const call = reflection.ServerReflectionInfo();
-          call.on('data', resolve);
-          call.on('error', reject);
-          call.write(request);
-          call.end();
-        },
-      );
+      new Promise<{
+        listServicesResponse?: { service: { name: string }[] };
+        fileDescriptorResponse?: { fileDescriptorProto: Buffer[] };
+      }>((resolve, reject) => {
+        const call = reflection.ServerReflectionInfo();
+        call.on('data', resolve);
+        call.on('error', reject);
+        call.write(request);
+        call.end();
+      });
     const services = (await ask({ listServices: '' })).listServicesResponse?.service.map(({ name }) => name);
     assert.ok(services?.includes(SERVICE), String(services));
     assert.ok(!services?.some((name) => name.includes('WorkerService')));

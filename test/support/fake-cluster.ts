@@ -24,7 +24,9 @@ export interface FakeCluster {
 export type StartFakeCluster = (options: FakeClusterOptions) => Promise<FakeCluster>;
 
 export const silentLogger = pino({ level: 'silent' });
-export const FAKE_WORKER_ENTRY: readonly string[] = [repoPath('dist', 'test', 'support', 'fake-worker-main.js')];
+export const FAKE_WORKER_ENTRY: readonly string[] = [
+  repoPath('dist', 'test', 'support', 'fake-worker-main.js'),
+];
 
 export function fakeConfig(options: FakeClusterOptions): ClusterConfig {
   return {
@@ -58,7 +60,9 @@ function start(config: ClusterConfig): Promise<Serving> {
 }
 
 export const startProcesses: StartFakeCluster = async (options) => {
-  const workers = Object.fromEntries(Object.entries(options.engines ?? {}).map(([rank, engine]) => [`local-${rank}`, engine]));
+  const workers = Object.fromEntries(
+    Object.entries(options.engines ?? {}).map(([rank, engine]) => [`local-${rank}`, engine]),
+  );
   const before = process.env['SKEIN_FAKE_ENGINE'];
   process.env['SKEIN_FAKE_ENGINE'] = JSON.stringify({ ...options.engine, workers });
   try {
@@ -71,7 +75,10 @@ export const startProcesses: StartFakeCluster = async (options) => {
 };
 
 /** Without a coordinator to register at: it dials them. */
-export function startInProcessWorker(rank: number, engine: Partial<FakeEngineOptions>): Promise<RunningWorker> {
+export function startInProcessWorker(
+  rank: number,
+  engine: Partial<FakeEngineOptions>,
+): Promise<RunningWorker> {
   return startWorker({
     config: {
       workerId: `in-process-${rank}`,
@@ -99,10 +106,17 @@ export function startInProcessWorker(rank: number, engine: Partial<FakeEngineOpt
 
 export const startInProcess: StartFakeCluster = async (options) => {
   const ranks = Array.from({ length: options.worldSize }, (_, rank) => rank);
-  const workers = await Promise.all(ranks.map((rank) => startInProcessWorker(rank, { ...options.engine, ...options.engines?.[rank] })));
+  const workers = await Promise.all(
+    ranks.map((rank) => startInProcessWorker(rank, { ...options.engine, ...options.engines?.[rank] })),
+  );
   const stopWorkers = () => Promise.all(workers.map((worker) => worker.stop('test ends')));
   try {
-    const serving = await start(fakeConfig({ ...options, config: { ...options.config, workers: workers.map((worker) => worker.address) } }));
+    const serving = await start(
+      fakeConfig({
+        ...options,
+        config: { ...options.config, workers: workers.map((worker) => worker.address) },
+      }),
+    );
     return {
       serving,
       async stop() {

@@ -97,13 +97,18 @@ export class FakeEngine implements NativeEngine {
     };
   }
 
-  async load(plan: NativeLoadPlan, onProgress: (loaded: number, total: number) => void): Promise<NativeLoadResult> {
+  async load(
+    plan: NativeLoadPlan,
+    onProgress: (loaded: number, total: number) => void,
+  ): Promise<NativeLoadResult> {
     const total = 1000;
     for (let loaded = 0; loaded <= total; loaded += 250) {
       onProgress(loaded, total);
-      if (this.#options.loadMs > 0) await new Promise((resolve) => setTimeout(resolve, this.#options.loadMs / 4));
+      if (this.#options.loadMs > 0)
+        await new Promise((resolve) => setTimeout(resolve, this.#options.loadMs / 4));
     }
-    if (this.#options.failLoad) throw new AppError('CORRUPT_WEIGHTS', 'model.safetensors: tensor x is truncated');
+    if (this.#options.failLoad)
+      throw new AppError('CORRUPT_WEIGHTS', 'model.safetensors: tensor x is truncated');
     this.#plan = plan;
     return {
       weightBytes: total,
@@ -123,14 +128,16 @@ export class FakeEngine implements NativeEngine {
 
   joinGroup(_epoch: number, addresses: Uint8Array[], numKvBlocks: number): Promise<number> {
     addresses.forEach((address, rank) => {
-      if (Buffer.from(address).toString() !== `rank-${rank}`) throw new AppError('COLLECTIVE_ERROR', 'wrong address');
+      if (Buffer.from(address).toString() !== `rank-${rank}`)
+        throw new AppError('COLLECTIVE_ERROR', 'wrong address');
     });
     this.#numKvBlocks = numKvBlocks;
     return Promise.resolve(numKvBlocks * this.#options.kvBytesPerBlock);
   }
 
   putPixels(_epoch: number, pictureId: number, tileSlots: Uint32Array, pixels: Uint8Array): Promise<void> {
-    if (this.#pictures.has(pictureId)) throw new AppError('INVALID_REQUEST', `picture ${pictureId} is resident`);
+    if (this.#pictures.has(pictureId))
+      throw new AppError('INVALID_REQUEST', `picture ${pictureId} is resident`);
     let sum = tileSlots.length;
     for (const byte of pixels) sum = (sum * 31 + byte) >>> 0;
     this.#pictures.set(pictureId, sum);
@@ -196,7 +203,8 @@ export class FakeEngine implements NativeEngine {
     for (const slot of plan.releasedSlots) check(this.#sequences.delete(slot), `slot ${slot} is empty`);
     for (const id of plan.releasedPictures) check(this.#pictures.delete(id), `picture ${id} is unknown`);
     this.#admit(plan);
-    for (const item of plan.encodeItems) check(this.#pictures.has(item.pictureId), `picture ${item.pictureId} is unknown`);
+    for (const item of plan.encodeItems)
+      check(this.#pictures.has(item.pictureId), `picture ${item.pictureId} is unknown`);
     const sampled: { slot: number; id: number; sampling: NativeSamplingParams }[] = [];
     plan.scheduledSlots.forEach((slot, index) => {
       const id = this.#compute(slot, plan.scheduledTokens[index]!);
@@ -235,7 +243,10 @@ export class FakeEngine implements NativeEngine {
     const sequence = this.#sequences.get(slot);
     if (sequence === undefined) throw new AppError('INVALID_REQUEST', `slot ${slot} is empty`);
     const end = sequence.numComputed + numTokens;
-    check(end <= sequence.tokenIds.length && end <= sequence.numBlocks * this.#plan!.blockSize, 'rows out of range');
+    check(
+      end <= sequence.tokenIds.length && end <= sequence.numBlocks * this.#plan!.blockSize,
+      'rows out of range',
+    );
     sequence.numComputed = end;
     if (end < sequence.tokenIds.length) return null;
     const id = fakeNextToken(sequence.tokenIds, sequence.numPromptTokens, sequence.pictureSum);

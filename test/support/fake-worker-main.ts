@@ -12,4 +12,8 @@ command.parse(process.argv.slice(2), { from: 'user' });
 const config = toWorkerConfig(command.opts<ParsedWorkerOptions>());
 const settings = JSON.parse(process.env['SKEIN_FAKE_ENGINE'] ?? '{}') as FakeSettings;
 const own = settings.workers?.[config.workerId] ?? {};
-await runWorker(config, ({ device }) => new FakeEngine(device, { ...settings, ...own }));
+await runWorker(
+  config,
+  ({ device }) => new FakeEngine(device, { ...settings, ...own }),
+  (exitCode) => process.exit(exitCode),
+);

@@ -10,8 +10,11 @@ export class MembershipTranscript {
 
   run(command: string, args: readonly string[]): string[] {
     const lines = this.#run(command, args[0] ?? '', parse(args));
-    for (const { kind, worker, reason } of this.#membership.takeEvents()) lines.push(`${worker.workerId} ${kind}: ${reason}`);
-    lines.push(`[${this.#membership.workers.map(({ workerId, pid }) => `${workerId}/${pid}`).join(' ') || 'nobody'}]`);
+    for (const { kind, worker, reason } of this.#membership.takeEvents())
+      lines.push(`${worker.workerId} ${kind}: ${reason}`);
+    lines.push(
+      `[${this.#membership.workers.map(({ workerId, pid }) => `${workerId}/${pid}`).join(' ') || 'nobody'}]`,
+    );
     return lines;
   }
 

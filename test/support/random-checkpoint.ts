@@ -1,70 +1,54 @@
-// Writes a Qwen2 text checkpoint of any size with random bfloat16 weights: for tests of loading, where values do not matter.
-import { open, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+// Writes a Qwen2 checkpoint of any size with arbitrary small weights, and the tokenizer of r1v-nano: for tests of what loading costs.
+import { closeSync, copyFileSync, openSync, writeFileSync, writeSync } from 'node:fs';
+import path from 'node:path';
+import { repoPath } from './paths.js';
 
 export interface RandomCheckpointShape {
   readonly hiddenSize: number;
   readonly numLayers: number;
+  readonly numHeads: number;
+  readonly numKvHeads: number;
   readonly intermediateSize: number;
   readonly vocabSize: number;
 }
 
-const HEAD_DIM = 64;
-const NUM_KV_HEADS = 2;
+const CHUNK_BYTES = 1024 * 1024;
 
-function tensorShapes({
-  hiddenSize,
-  numLayers,
-  intermediateSize,
-  vocabSize,
-}: RandomCheckpointShape): [string, number[]][] {
-  const kvSize = NUM_KV_HEADS * HEAD_DIM;
-  const shapes: [string, number[]][] = [
-    ['model.embed_tokens.weight', [vocabSize, hiddenSize]],
-    ['model.norm.weight', [hiddenSize]],
-    ['lm_head.weight', [vocabSize, hiddenSize]],
-  ];
-  for (let layer = 0; layer < numLayers; layer++) {
-    const prefix = `model.layers.${layer}`;
-    shapes.push(
-      [`${prefix}.input_layernorm.weight`, [hiddenSize]],
-      [`${prefix}.post_attention_layernorm.weight`, [hiddenSize]],
-    );
-    for (const [name, rows] of [
-      ['q', hiddenSize],
-      ['k', kvSize],
-      ['v', kvSize],
-    ] as const) {
-      shapes.push(
-        [`${prefix}.self_attn.${name}_proj.weight`, [rows, hiddenSize]],
-        [`${prefix}.self_attn.${name}_proj.bias`, [rows]],
-      );
-    }
-    shapes.push(
-      [`${prefix}.self_attn.o_proj.weight`, [hiddenSize, hiddenSize]],
-      [`${prefix}.mlp.gate_proj.weight`, [intermediateSize, hiddenSize]],
-      [`${prefix}.mlp.up_proj.weight`, [intermediateSize, hiddenSize]],
-      [`${prefix}.mlp.down_proj.weight`, [hiddenSize, intermediateSize]],
-    );
+export function writeRandomCheckpoint(folder: string, shape: RandomCheckpointShape): void {
+  const tensors = tensorShapes(shape);
+  const header: Record<string, unknown> = {};
+  let offset = 0;
+  for (const [name, sizes] of tensors) {
+    const bytes = 2 * sizes.reduce((product, size) => product * size, 1);
+    header[name] = { dtype: 'BF16', shape: sizes, data_offsets: [offset, offset + bytes] };
+    offset += bytes;
   }
-  return shapes;
+  const json = JSON.stringify(header);
+  const headerBytes = Buffer.from(json.padEnd(Math.ceil(json.length / 8) * 8));
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64LE(BigInt(headerBytes.length));
+  const file = openSync(path.join(folder, 'model.safetensors'), 'w');
+  writeSync(file, length);
+  writeSync(file, headerBytes);
+  // bfloat16 numbers of alternating sign around 0.02.
+  const chunk = Buffer.alloc(CHUNK_BYTES);
+  for (let i = 0; i < CHUNK_BYTES; i += 2) chunk.writeUInt16LE(0x3ca0 + (i % 64) + (i % 4 === 0 ? 0x8000 : 0), i);
+  for (let left = offset; left > 0; left -= CHUNK_BYTES) writeSync(file, chunk, 0, Math.min(left, CHUNK_BYTES));
+  closeSync(file);
+  writeFileSync(path.join(folder, 'config.json'), JSON.stringify(configOf(shape)));
+  for (const name of ['tokenizer.json', 'tokenizer_config.json', 'generation_config.json']) {
+    copyFileSync(repoPath('models', 'r1v-nano', name), path.join(folder, name));
+  }
 }
 
-/** Numbers near 0.01: bfloat16 words 0x3c00 to 0x3c3f and their negatives, repeated. */
-const PATTERN = Buffer.from(
-  Uint16Array.from({ length: 4096 }, (_, index) => (index % 3 === 0 ? 0xbc00 : 0x3c00) + ((index * 37) % 64))
-    .buffer,
-);
-
-/** `hiddenSize` must be a multiple of 128. */
-export async function writeQwen2Checkpoint(folder: string, shape: RandomCheckpointShape): Promise<void> {
-  const config = {
+function configOf(shape: RandomCheckpointShape): object {
+  return {
     architectures: ['Qwen2ForCausalLM'],
     model_type: 'qwen2',
     hidden_size: shape.hiddenSize,
     num_hidden_layers: shape.numLayers,
-    num_attention_heads: shape.hiddenSize / HEAD_DIM,
-    num_key_value_heads: NUM_KV_HEADS,
+    num_attention_heads: shape.numHeads,
+    num_key_value_heads: shape.numKvHeads,
     intermediate_size: shape.intermediateSize,
     vocab_size: shape.vocabSize,
     rope_theta: 1e6,
@@ -74,28 +58,32 @@ export async function writeQwen2Checkpoint(folder: string, shape: RandomCheckpoi
     tie_word_embeddings: false,
     torch_dtype: 'bfloat16',
   };
-  await writeFile(join(folder, 'config.json'), JSON.stringify(config));
-  const header: Record<string, object> = {};
-  let offset = 0;
-  const shapes = tensorShapes(shape);
-  for (const [name, dimensions] of shapes) {
-    const bytes = dimensions.reduce((product, size) => product * size, 2);
-    header[name] = { dtype: 'BF16', shape: dimensions, data_offsets: [offset, offset + bytes] };
-    offset += bytes;
-  }
-  const text = Buffer.from(JSON.stringify(header));
-  const length = Buffer.alloc(8);
-  length.writeBigUInt64LE(BigInt(text.length));
-  const file = await open(join(folder, 'model.safetensors'), 'w');
-  try {
-    await file.write(length);
-    await file.write(text);
-    for (const [, dimensions] of shapes) {
-      await file.write(
-        new Uint8Array(weights(dimensions.reduce((product, size) => product * size, 1)).buffer),
-      );
-    }
-  } finally {
-    await file.close();
-  }
+}
+
+function tensorShapes(shape: RandomCheckpointShape): [string, number[]][] {
+  const { hiddenSize: h, intermediateSize: m, vocabSize } = shape;
+  const kv = (h / shape.numHeads) * shape.numKvHeads;
+  const layers = Array.from({ length: shape.numLayers }, (_, layer): [string, number[]][] => {
+    const prefix = `model.layers.${layer}.`;
+    return [
+      [`${prefix}input_layernorm.weight`, [h]],
+      [`${prefix}post_attention_layernorm.weight`, [h]],
+      [`${prefix}self_attn.q_proj.weight`, [h, h]],
+      [`${prefix}self_attn.q_proj.bias`, [h]],
+      [`${prefix}self_attn.k_proj.weight`, [kv, h]],
+      [`${prefix}self_attn.k_proj.bias`, [kv]],
+      [`${prefix}self_attn.v_proj.weight`, [kv, h]],
+      [`${prefix}self_attn.v_proj.bias`, [kv]],
+      [`${prefix}self_attn.o_proj.weight`, [h, h]],
+      [`${prefix}mlp.gate_proj.weight`, [m, h]],
+      [`${prefix}mlp.up_proj.weight`, [m, h]],
+      [`${prefix}mlp.down_proj.weight`, [h, m]],
+    ];
+  });
+  return [
+    ['model.embed_tokens.weight', [vocabSize, h]],
+    ...layers.flat(),
+    ['model.norm.weight', [h]],
+    ['lm_head.weight', [vocabSize, h]],
+  ];
 }

@@ -78,8 +78,10 @@ export class RankModel {
 
   /** Tokens by slot. */
   run(plan: StepPlan): { slots: number[]; tokenIds: number[]; tokenOffsets: number[] } {
-    for (const slot of plan.releasedSlots) assert.ok(this.slots.delete(slot), `slot ${slot} is released, but empty`);
-    for (const id of plan.releasedPictures) assert.ok(this.pictures.delete(id), `picture ${id} is released, but unknown`);
+    for (const slot of plan.releasedSlots)
+      assert.ok(this.slots.delete(slot), `slot ${slot} is released, but empty`);
+    for (const id of plan.releasedPictures)
+      assert.ok(this.pictures.delete(id), `picture ${id} is released, but unknown`);
     this.#addSequences(plan);
     for (const item of plan.encodeItems) {
       const picture = this.pictures.get(item.pictureId);
@@ -106,7 +108,8 @@ export class RankModel {
   #addSequences(plan: StepPlan): void {
     for (const sequence of plan.newSequences) {
       assert.ok(!this.slots.has(sequence.slot), `slot ${sequence.slot} is taken`);
-      for (const { pictureId } of sequence.pictures) assert.ok(this.pictures.has(pictureId), 'pictures are resident');
+      for (const { pictureId } of sequence.pictures)
+        assert.ok(this.pictures.has(pictureId), 'pictures are resident');
       this.slots.set(sequence.slot, {
         tokenIds: [...sequence.tokenIds],
         blocks: [],
@@ -118,7 +121,8 @@ export class RankModel {
       const sequence = this.slots.get(plan.newBlocks[index]!);
       assert.ok(sequence, 'a new block belongs to a known slot');
       const block = plan.newBlocks[index + 1]!;
-      for (const other of this.slots.values()) assert.ok(!other.blocks.includes(block), `block ${block} is in use`);
+      for (const other of this.slots.values())
+        assert.ok(!other.blocks.includes(block), `block ${block} is in use`);
       sequence.blocks.push(block);
     }
   }
@@ -133,7 +137,10 @@ export class RankModel {
       if (placed.firstPosition >= end) continue;
       const picture = this.pictures.get(placed.pictureId);
       if (picture === undefined) continue;
-      const rows = Math.min(end - placed.firstPosition, picture.tileSlots.length * this.#config.tokensPerTile);
+      const rows = Math.min(
+        end - placed.firstPosition,
+        picture.tileSlots.length * this.#config.tokensPerTile,
+      );
       assert.ok(picture.encoded * this.#config.tokensPerTile >= rows, 'rows of a picture have their tiles');
     }
     sequence.numComputed = end;
@@ -168,13 +175,20 @@ export class SchedulerDriver {
 
   submit(submission: DriverSubmission): void {
     const seed = [...submission.sequenceId].reduce((sum, char) => sum + char.charCodeAt(0), 0);
-    const tokenIds = Uint32Array.from({ length: submission.numPromptTokens }, (_, index) => (seed + index * 7) % 90);
+    const tokenIds = Uint32Array.from(
+      { length: submission.numPromptTokens },
+      (_, index) => (seed + index * 7) % 90,
+    );
     this.scheduler.submit({
       sequenceId: submission.sequenceId,
       tokenIds,
       numPromptTokens: submission.numPromptTokens,
       maxTokens: submission.maxTokens,
-      sampling: { ...GREEDY, stopTokenIds: submission.stopTokenIds ?? [], minTokens: submission.minTokens ?? 0 },
+      sampling: {
+        ...GREEDY,
+        stopTokenIds: submission.stopTokenIds ?? [],
+        minTokens: submission.minTokens ?? 0,
+      },
       pictures: submission.pictures ?? [],
     });
     this.outputs.set(submission.sequenceId, []);

@@ -1,6 +1,6 @@
 // The commands of scheduler transcripts: config, submit, cancel, schedule, upload, complete; each prints what came out and the state.
 import { AppError } from '../../common/errors.js';
-import type { SchedulerConfig, StepPlan } from '../../coordinator/scheduler/step-plan.js';
+import type { StepPlan } from '../../coordinator/scheduler/step-plan.js';
 import { SchedulerDriver, SMALL_CONFIG } from './scheduler-driver.js';
 
 export class SchedulerTranscript {
@@ -12,13 +12,17 @@ export class SchedulerTranscript {
     const id = args[0] ?? '';
     switch (command) {
       case 'config': {
-        const config = { ...SMALL_CONFIG, ...Object.fromEntries([...options].map(([name, value]) => [name, Number(value)])) } as SchedulerConfig;
+        const config = {
+          ...SMALL_CONFIG,
+          ...Object.fromEntries([...options].map(([name, value]) => [name, Number(value)])),
+        };
         this.#driver = new SchedulerDriver(config);
         return [];
       }
       case 'submit': {
         const tiles = options.get('tiles');
-        const pictures = tiles === undefined ? [] : [{ numTiles: Number(tiles), firstPosition: number('at') }];
+        const pictures =
+          tiles === undefined ? [] : [{ numTiles: Number(tiles), firstPosition: number('at') }];
         this.#driver.submit({
           sequenceId: id,
           numPromptTokens: number('prompt'),
@@ -42,7 +46,10 @@ export class SchedulerTranscript {
       case 'complete': {
         if (this.#driver.inFlight.length === 0) return ['nothing is in flight'];
         const outputs = this.#driver.complete();
-        const lines = outputs.map(({ sequenceId, tokenId, finishReason }) => `${sequenceId}: ${tokenId}${finishReason === null ? '' : ` (${finishReason})`}`);
+        const lines = outputs.map(
+          ({ sequenceId, tokenId, finishReason }) =>
+            `${sequenceId}: ${tokenId}${finishReason === null ? '' : ` (${finishReason})`}`,
+        );
         return [...(lines.length === 0 ? ['no tokens'] : lines), this.#state()];
       }
       default:
@@ -51,7 +58,8 @@ export class SchedulerTranscript {
   }
 
   #state(): string {
-    const { numRunning, numWaiting, numFreeBlocks, numPlansInFlight, numPreemptions, numWastedRows } = this.#driver.scheduler.stats;
+    const { numRunning, numWaiting, numFreeBlocks, numPlansInFlight, numPreemptions, numWastedRows } =
+      this.#driver.scheduler.stats;
     return (
       `[running ${numRunning}, waiting ${numWaiting}, free blocks ${numFreeBlocks}, in flight ${numPlansInFlight}, ` +
       `preemptions ${numPreemptions}, wasted rows ${numWastedRows}]`
@@ -60,14 +68,22 @@ export class SchedulerTranscript {
 }
 
 function describe(plan: StepPlan): string[] {
-  const lines = [`step ${plan.step}: ${plan.scheduledSlots.map((slot, index) => `slot ${slot} x ${plan.scheduledTokens[index]}`).join(', ') || 'no rows'}`];
+  const lines = [
+    `step ${plan.step}: ${plan.scheduledSlots.map((slot, index) => `slot ${slot} x ${plan.scheduledTokens[index]}`).join(', ') || 'no rows'}`,
+  ];
   for (const { sequenceId, slot, tokenIds, pictures } of plan.newSequences) {
-    const placed = pictures.map(({ pictureId, firstPosition }) => `, picture ${pictureId} at ${firstPosition}`).join('');
+    const placed = pictures
+      .map(({ pictureId, firstPosition }) => `, picture ${pictureId} at ${firstPosition}`)
+      .join('');
     lines.push(`new ${sequenceId} in slot ${slot}: ${tokenIds.length} ids${placed}`);
   }
   const blocks = plan.newBlocks.filter((_value, index) => index % 2 === 1);
-  if (blocks.length > 0) lines.push(`new blocks ${blocks.map((block, index) => `${plan.newBlocks[2 * index]}:${block}`).join(' ')}`);
-  for (const { pictureId, tileStart, tileEnd } of plan.encodeItems) lines.push(`encode picture ${pictureId} tiles ${tileStart}-${tileEnd - 1}`);
+  if (blocks.length > 0)
+    lines.push(
+      `new blocks ${blocks.map((block, index) => `${plan.newBlocks[2 * index]}:${block}`).join(' ')}`,
+    );
+  for (const { pictureId, tileStart, tileEnd } of plan.encodeItems)
+    lines.push(`encode picture ${pictureId} tiles ${tileStart}-${tileEnd - 1}`);
   if (plan.releasedSlots.length > 0) lines.push(`release slots ${plan.releasedSlots.join(' ')}`);
   if (plan.releasedPictures.length > 0) lines.push(`release pictures ${plan.releasedPictures.join(' ')}`);
   return lines;

@@ -6,8 +6,12 @@ import type { FakeEngineOptions } from './fake-engine.js';
 import { repoPath } from './paths.js';
 
 const FAKE_MAIN = repoPath('dist', 'test', 'support', 'fake-skein-main.js');
+/** With the native engine. */
+const REAL_MAIN = repoPath('bin', 'skein.mjs');
 
-type FakeSettings = Partial<FakeEngineOptions> & { readonly workers?: Readonly<Record<string, Partial<FakeEngineOptions>>> };
+type FakeSettings = Partial<FakeEngineOptions> & {
+  readonly workers?: Readonly<Record<string, Partial<FakeEngineOptions>>>;
+};
 
 export class SkeinProcess {
   readonly child: ChildProcess;
@@ -15,14 +19,24 @@ export class SkeinProcess {
   stderr = '';
   readonly exited: Promise<{ readonly code: number | null; readonly signal: NodeJS.Signals | null }>;
 
-  constructor(args: readonly string[], engine: FakeSettings = {}, environment: NodeJS.ProcessEnv = {}) {
+  constructor(
+    args: readonly string[],
+    engine: FakeSettings = {},
+    environment: NodeJS.ProcessEnv = {},
+    main: string = FAKE_MAIN,
+  ) {
     const env = { ...process.env, ...environment, SKEIN_FAKE_ENGINE: JSON.stringify(engine) };
-    this.child = spawn(process.execPath, [FAKE_MAIN, ...args], { stdio: ['ignore', 'pipe', 'pipe'], env });
+    this.child = spawn(process.execPath, [main, ...args], { stdio: ['ignore', 'pipe', 'pipe'], env });
     this.child.stdout?.setEncoding('utf8').on('data', (chunk: string) => (this.stdout += chunk));
     this.child.stderr?.setEncoding('utf8').on('data', (chunk: string) => (this.stderr += chunk));
     this.exited = new Promise((resolve) => {
       this.child.once('close', (code, signal) => resolve({ code, signal }));
     });
+  }
+
+  /** The installed command, native engine and all. */
+  static real(args: readonly string[]): SkeinProcess {
+    return new SkeinProcess(args, {}, {}, REAL_MAIN);
   }
 
   get pid(): number {
@@ -76,7 +90,8 @@ export function isRunning(pid: number): boolean {
 export async function allGone(pids: readonly number[], timeoutMs: number): Promise<number> {
   const startMs = Date.now();
   while (pids.some(isRunning)) {
-    if (Date.now() - startMs > timeoutMs) assert.fail(`still running after ${timeoutMs} ms: ${pids.filter(isRunning).join(', ')}`);
+    if (Date.now() - startMs > timeoutMs)
+      assert.fail(`still running after ${timeoutMs} ms: ${pids.filter(isRunning).join(', ')}`);
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
   return Date.now() - startMs;

@@ -40,7 +40,10 @@ describe('transcripts', () => {
     it(name, () => {
       const file = repoPath('test', 'transcripts', name);
       const before = readFileSync(file, 'utf8');
-      const after = replay(before, name.startsWith('membership') ? new MembershipTranscript() : new SchedulerTranscript());
+      const after = replay(
+        before,
+        name.startsWith('membership') ? new MembershipTranscript() : new SchedulerTranscript(),
+      );
       if (process.env['REWRITE'] === '1') writeFileSync(file, after);
       else assert.equal(after, before, `${name} differs; REWRITE=1 rewrites it`);
     });

@@ -35,7 +35,10 @@ describe('scheduler', () => {
     driver.submit({ sequenceId: 'a', numPromptTokens: 5, maxTokens: 9 });
     assert.equal(driver.schedule()?.newSequences[0]?.tokenIds.length, 5);
     const next = driver.schedule();
-    assert.deepEqual([next?.newSequences, next?.newBlocks, next?.scheduledSlots, next?.scheduledTokens], [[], [], [0], [1]]);
+    assert.deepEqual(
+      [next?.newSequences, next?.newBlocks, next?.scheduledSlots, next?.scheduledTokens],
+      [[], [], [0], [1]],
+    );
   });
 
   it('runs ahead by the plans in flight and no further', () => {
@@ -73,7 +76,13 @@ describe('scheduler', () => {
 
   it('ignores stop tokens until min_tokens were produced', () => {
     const driver = new SchedulerDriver(SMALL_CONFIG, () => END_TOKEN);
-    driver.submit({ sequenceId: 'a', numPromptTokens: 5, maxTokens: 9, stopTokenIds: [END_TOKEN], minTokens: 3 });
+    driver.submit({
+      sequenceId: 'a',
+      numPromptTokens: 5,
+      maxTokens: 9,
+      stopTokenIds: [END_TOKEN],
+      minTokens: 3,
+    });
     driver.drain();
     assert.equal(driver.outputs.get('a')?.length, 4);
   });
@@ -92,7 +101,8 @@ describe('scheduler', () => {
   it('preempts the latest, recomputes it, and gives the tokens of an undisturbed run', () => {
     const config = { ...SMALL_CONFIG, numBlocks: 8 };
     const driver = new SchedulerDriver(config);
-    for (const sequenceId of ['a', 'b', 'c']) driver.submit({ sequenceId, numPromptTokens: 6, maxTokens: 20 });
+    for (const sequenceId of ['a', 'b', 'c'])
+      driver.submit({ sequenceId, numPromptTokens: 6, maxTokens: 20 });
     driver.drain();
     assert.ok(driver.scheduler.stats.numPreemptions > 0);
     for (const sequenceId of ['a', 'b', 'c']) {
@@ -118,9 +128,13 @@ describe('scheduler', () => {
     const driver = new SchedulerDriver({ ...SMALL_CONFIG, numBlocks: 4 });
     assert.throws(
       () => driver.submit({ sequenceId: 'a', numPromptTokens: 10, maxTokens: 8 }),
-      (error: unknown) => code('CONTEXT_LENGTH_EXCEEDED')(error) && /10 tokens and max_tokens is 8.*17/.test(String(error)),
+      (error: unknown) =>
+        code('CONTEXT_LENGTH_EXCEEDED')(error) && /10 tokens and max_tokens is 8.*17/.test(String(error)),
     );
-    assert.throws(() => driver.submit({ sequenceId: 'a', numPromptTokens: 17, maxTokens: null }), code('CONTEXT_LENGTH_EXCEEDED'));
+    assert.throws(
+      () => driver.submit({ sequenceId: 'a', numPromptTokens: 17, maxTokens: null }),
+      code('CONTEXT_LENGTH_EXCEEDED'),
+    );
     driver.submit({ sequenceId: 'a', numPromptTokens: 10, maxTokens: 7 });
     driver.drain();
     assert.equal(driver.finished.get('a'), 'length');
@@ -129,19 +143,33 @@ describe('scheduler', () => {
   it('refuses more waiting sequences than its limit', () => {
     const driver = new SchedulerDriver({ ...SMALL_CONFIG, maxWaiting: 1 });
     driver.submit({ sequenceId: 'a', numPromptTokens: 4, maxTokens: 1 });
-    assert.throws(() => driver.submit({ sequenceId: 'b', numPromptTokens: 4, maxTokens: 1 }), code('QUEUE_FULL'));
+    assert.throws(
+      () => driver.submit({ sequenceId: 'b', numPromptTokens: 4, maxTokens: 1 }),
+      code('QUEUE_FULL'),
+    );
   });
 
   it('encodes tiles before the rows that need them, within the budget of a step', () => {
     const driver = new SchedulerDriver({ ...SMALL_CONFIG, maxStepTokens: 16, maxPlansInFlight: 1 });
-    driver.submit({ sequenceId: 'a', numPromptTokens: 16, maxTokens: 1, pictures: [{ numTiles: 3, firstPosition: 2 }] });
+    driver.submit({
+      sequenceId: 'a',
+      numPromptTokens: 16,
+      maxTokens: 1,
+      pictures: [{ numTiles: 3, firstPosition: 2 }],
+    });
     assert.equal(driver.schedule(), null, 'the pixels are not there yet');
     driver.upload();
     const first = driver.schedule();
-    assert.deepEqual([first?.encodeItems, first?.scheduledTokens], [[{ pictureId: 1, tileStart: 0, tileEnd: 2 }], [10]]);
+    assert.deepEqual(
+      [first?.encodeItems, first?.scheduledTokens],
+      [[{ pictureId: 1, tileStart: 0, tileEnd: 2 }], [10]],
+    );
     driver.complete();
     const second = driver.schedule();
-    assert.deepEqual([second?.encodeItems, second?.scheduledTokens], [[{ pictureId: 1, tileStart: 2, tileEnd: 3 }], [6]]);
+    assert.deepEqual(
+      [second?.encodeItems, second?.scheduledTokens],
+      [[{ pictureId: 1, tileStart: 2, tileEnd: 3 }], [6]],
+    );
     driver.drain();
   });
 
@@ -158,7 +186,10 @@ describe('scheduler', () => {
   it('refuses more tiles than there are slots', () => {
     const driver = new SchedulerDriver(SMALL_CONFIG);
     const pictures = [{ numTiles: 9, firstPosition: 0 }];
-    assert.throws(() => driver.submit({ sequenceId: 'a', numPromptTokens: 40, maxTokens: 1, pictures }), code('CONTEXT_LENGTH_EXCEEDED'));
+    assert.throws(
+      () => driver.submit({ sequenceId: 'a', numPromptTokens: 40, maxTokens: 1, pictures }),
+      code('CONTEXT_LENGTH_EXCEEDED'),
+    );
   });
 
   it('refuses a result out of order', () => {
@@ -205,7 +236,12 @@ describe('scheduler under random lives', () => {
 
   const next = (ids: readonly number[]) => (nextToken(ids) % 11 === 0 ? END_TOKEN : nextToken(ids));
 
-  function submit(driver: SchedulerDriver, config: SchedulerConfig, index: number, action: { before: number; after: number; tiles: number[]; maxTokens: number | null; stops: boolean }) {
+  function submit(
+    driver: SchedulerDriver,
+    config: SchedulerConfig,
+    index: number,
+    action: { before: number; after: number; tiles: number[]; maxTokens: number | null; stops: boolean },
+  ) {
     let position = action.before;
     const pictures = action.tiles.map((numTiles) => {
       const picture = { numTiles, firstPosition: position };
@@ -252,7 +288,10 @@ describe('scheduler under random lives', () => {
           const alone = new SchedulerDriver({ ...config, maxPlansInFlight: 1 }, next);
           alone.submit(submission);
           alone.drain();
-          assert.deepEqual(driver.outputs.get(submission.sequenceId), alone.outputs.get(submission.sequenceId));
+          assert.deepEqual(
+            driver.outputs.get(submission.sequenceId),
+            alone.outputs.get(submission.sequenceId),
+          );
         }
         assert.equal(driver.scheduler.stats.numFreeBlocks, config.numBlocks);
         assert.equal(driver.scheduler.stats.numRunning + driver.scheduler.stats.numWaiting, 0);

@@ -149,9 +149,11 @@ describe('cost model', () => {
     assert.ok(rank !== undefined);
     // 151674 rows are padded to 151680, in the embedding and in the head.
     assert.equal(rank.weightBytes - rank.readBytes, 2 * 6 * 5120 * 2);
-    const { residentWeightBytes, stagedBytes, fixedBytes, peakBytes } = rank.load;
-    assert.equal(peakBytes, residentWeightBytes + stagedBytes + fixedBytes);
-    assert.equal(stagedBytes, 151_680 * 5120 * 2);
+    const { residentWeightBytes, peakWeightBytes, fixedBytes, peakBytes } = rank.load;
+    assert.equal(peakBytes, peakWeightBytes + fixedBytes);
+    // The vocabulary is staged first; the largest that is staged when nearly everything is resident is a fused linear.
+    assert.ok(peakWeightBytes > residentWeightBytes);
+    assert.ok(peakWeightBytes - residentWeightBytes < 151_680 * 5120 * 2);
     assert.ok(peakBytes - fixedBytes <= rank.readBytes * 1.1, 'within the slices and 10 %');
     // A tied head is a second copy of the embedding, but is staged once.
     const [tied] = price('qwen2.5-0.5b', 1).ranks;

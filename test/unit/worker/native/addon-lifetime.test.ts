@@ -103,9 +103,11 @@ describe('native addon in its process', () => {
     const outcome = await runAddonScript(`
       const { mkdtempSync, rmSync } = await import('node:fs');
       const { tmpdir } = await import('node:os');
-      const { writeQwen2Checkpoint } = await import('./dist/test/support/random-checkpoint.js');
+      const { writeRandomCheckpoint } = await import('./dist/test/support/random-checkpoint.js');
       const folder = mkdtempSync(tmpdir() + '/skein-test-');
-      await writeQwen2Checkpoint(folder, { hiddenSize: 512, numLayers: 8, intermediateSize: 2048, vocabSize: 16000 });
+      writeRandomCheckpoint(folder, {
+        hiddenSize: 512, numLayers: 8, numHeads: 8, numKvHeads: 2, intermediateSize: 2048, vocabSize: 16000,
+      });
       const plan = makeShardPlan(await readCheckpoint(folder), { worldSize: 2, visionParallel: 'auto' });
       const loadPlan = plans.toNativeLoadPlan(plan, plan.ranks[0], {
         computeType: 'bfloat16', maxNumSequences: 1, maxStepTokens: 16, blockSize: 16, maxModelLength: 64,

@@ -1,0 +1,100 @@
+// Goal: workers that somebody else starts, on TCP: they register and keep a lease, are dialled back, outlive their coordinator with
+// their weights, and serve the next one in a higher epoch. The engine is a fake.
+import assert from 'node:assert/strict';
+import { spawn, type ChildProcess } from 'node:child_process';
+import { Serving } from '../../coordinator/serving/serving.js';
+import { FAKE_WORKER_ENTRY, fakeConfig, silentLogger } from '../support/fake-cluster.js';
+import { allGone } from '../support/skein-process.js';
+
+describe('workers on other hosts', function () {
+  const children: ChildProcess[] = [];
+  let serving: Serving | null = null;
+
+  function startWorker(...args: string[]): ChildProcess {
+    const child = spawn(process.execPath, [...FAKE_WORKER_ENTRY, '--log-level', 'info', ...args], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
+    children.push(child);
+    return child;
+  }
+
+  /** The address that a worker says it listens at. */
+  function listening(child: ChildProcess): Promise<string> {
+    return new Promise((resolve) => {
+      let text = '';
+      child.stderr?.setEncoding('utf8').on('data', (chunk: string) => {
+        text += chunk;
+        const match = /"address":"([^"]+)"/.exec(text);
+        if (match !== null) resolve(match[1]!);
+      });
+    });
+  }
+
+  async function serve(config: object): Promise<Serving> {
+    serving = await Serving.start({
+      config: fakeConfig({ worldSize: 2, config }),
+      logger: silentLogger,
+      workerEntry: [],
+      onProgress: () => undefined,
+      signal: AbortSignal.timeout(20_000),
+    });
+    return serving;
+  }
+
+  async function answer(used: Serving): Promise<number> {
+    const prompt = { kind: 'tokens' as const, tokenIds: Uint32Array.of(5, 6) };
+    const generation = await used.inference.generate(
+      { requestId: '', prompt, sampling: { maxTokens: 5 } },
+      new AbortController().signal,
+    );
+    let count = 0;
+    for await (const delta of generation.deltas) count += delta.tokenIds.length;
+    return count;
+  }
+
+  afterEach(async () => {
+    await serving?.stop();
+    serving = null;
+    for (const child of children) child.kill('SIGKILL');
+    await allGone(
+      children.map((child) => child.pid!),
+      5_000,
+    );
+    children.length = 0;
+  });
+
+  it('are named with --workers, and serve a second coordinator in a higher epoch', async () => {
+    const addresses = await Promise.all(
+      ['a', 'b'].map((id) => listening(startWorker('--listen', '127.0.0.1:0', '--worker-id', id))),
+    );
+    const first = await serve({ workers: addresses });
+    assert.equal(await answer(first), 5);
+    assert.equal(first.cluster().groupEpoch, 1);
+    await first.stop();
+    const second = await serve({ workers: addresses });
+    assert.equal(await answer(second), 5);
+    assert.equal(second.cluster().groupEpoch, 2);
+    assert.deepEqual(
+      second.group.ranks.map(({ pid }) => pid),
+      children.map(({ pid }) => pid),
+    );
+  });
+
+  it('register by themselves, and a lost one ends the epoch', async () => {
+    const port = 20_000 + (process.pid % 20_000);
+    const coordinator = `127.0.0.1:${port}`;
+    const workers = ['a', 'b'].map((id) => startWorker('--coordinator', coordinator, '--worker-id', id));
+    const used = await serve({ clusterAddress: coordinator });
+    assert.equal(await answer(used), 5);
+    const killedMs = Date.now();
+    workers[1]!.kill('SIGKILL');
+    assert.equal((await used.failed).code, 'WORKER_LOST');
+    assert.ok(Date.now() - killedMs < 2_000);
+  });
+
+  it('are refused as two ranks when they are one, or when they are too few', async () => {
+    const address = await listening(startWorker('--listen', '127.0.0.1:0', '--worker-id', 'a'));
+    await assert.rejects(serve({ workers: [address, address] }), /one and the same worker/);
+    await assert.rejects(serve({ workers: [address] }), /--workers names 1/);
+  });
+});

@@ -1,0 +1,60 @@
+// The stream between a request and its reader: merging, ends, errors, and a reader that leaves.
+import assert from 'node:assert/strict';
+import { AppError } from '../../../../common/errors.js';
+import { RequestStream } from '../../../../coordinator/executor/request-stream.js';
+
+function create() {
+  const cancels: string[] = [];
+  const stream = new RequestStream<number[]>({
+    merge: (older, newer) => [...older, ...newer],
+    onCancel: () => cancels.push('cancel'),
+  });
+  return { stream, cancels };
+}
+
+describe('RequestStream', () => {
+  it('hands an item to a waiting reader at once, and merges for one that is busy', async () => {
+    const { stream } = create();
+    const waiting = stream.next();
+    stream.push([1]);
+    stream.push([2]);
+    stream.push([3]);
+    stream.end();
+    assert.deepEqual(await waiting, { done: false, value: [1] });
+    assert.deepEqual(await stream.next(), { done: false, value: [2, 3] });
+    assert.equal((await stream.next()).done, true);
+  });
+
+  it('gives what was pushed before the error, then the error, once', async () => {
+    const { stream } = create();
+    stream.push([1]);
+    stream.fail(new AppError('WORKER_LOST', 'gone'));
+    stream.end();
+    assert.deepEqual((await stream.next()).value, [1]);
+    await assert.rejects(stream.next(), /gone/);
+    assert.equal((await stream.next()).done, true);
+  });
+
+  it('wakes a waiting reader with the error', async () => {
+    const { stream } = create();
+    const waiting = stream.next();
+    stream.fail(new AppError('STEP_TIMEOUT', 'late'));
+    await assert.rejects(waiting, /late/);
+  });
+
+  it('says when the reader leaves before the end, and not after it', async () => {
+    const { stream, cancels } = create();
+    stream.push([1]);
+    for await (const item of stream) {
+      assert.deepEqual(item, [1]);
+      break;
+    }
+    assert.deepEqual(cancels, ['cancel']);
+    stream.push([2]);
+    assert.equal((await stream.next()).done, true);
+    const ended = create();
+    ended.stream.end();
+    ended.stream.cancel();
+    assert.deepEqual(ended.cancels, []);
+  });
+});
