@@ -54,6 +54,7 @@ LoadedModel::LoadedModel(Backend& backend, const LoadPlan& plan,
   plan_.tensors.clear();
   plan_.slices.clear();
 
+  const int64_t free_before = backend.memory_free_bytes();
   const int64_t max_samples = std::min(plan.max_num_sequences, plan.max_step_tokens);
   decoder_.emplace(backend, DecoderShape{plan.text, plan.layout, plan.max_step_tokens, max_samples},
                    weights_.decoder, activations_);
@@ -64,7 +65,10 @@ LoadedModel::LoadedModel(Backend& backend, const LoadPlan& plan,
   result_.weight_bytes = weights_.weight_bytes;
   result_.activation_bytes = activations_.bytes();
   result_.kv_bytes_per_block = KvBytesPerBlock(kv_shape(1), plan.compute_type);
-  result_.available_bytes = backend.memory_free_bytes();
+  // The CPU takes pages when they are first written, so what is free now may not count the
+  // activations yet.
+  result_.available_bytes = std::max<int64_t>(
+      0, std::min(backend.memory_free_bytes(), free_before - activations_.bytes()));
   result_.load_ms =
       std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
 }

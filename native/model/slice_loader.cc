@@ -27,8 +27,8 @@ SliceLoader::Staged SliceLoader::Stage(TensorRole role, TensorPart part, int64_t
   const int64_t index = catalogue_.Find(role, part, layer);
   if (index < 0) return staged;
   const RankTensor& tensor = plan_.tensors[static_cast<size_t>(index)];
-  staged.buffer = HostBuffer(static_cast<size_t>(tensor.rows * tensor.cols) * SizeOf(type));
-  staged.matrix = MakeMatrix(staged.buffer.data(), type, tensor.rows, tensor.cols);
+  staged.buffer = AlignedBuffer(static_cast<size_t>(tensor.rows * tensor.cols) * SizeOf(type));
+  staged.matrix = MakeMatrix(staged.buffer.As<char>(), type, tensor.rows, tensor.cols);
   source_.Fill(index, staged.matrix);
   return staged;
 }

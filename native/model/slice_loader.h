@@ -5,7 +5,7 @@
 
 #include <memory>
 
-#include "model/host_buffer.h"
+#include "core/aligned_buffer.h"
 #include "model/model_weights.h"
 #include "model/weight_source.h"
 
@@ -21,7 +21,7 @@ class SliceLoader {
  private:
   // A tensor of the plan in host memory.
   struct Staged {
-    HostBuffer buffer;
+    AlignedBuffer buffer;
     Matrix matrix;  // data == nullptr: not part of the plan
   };
 

@@ -11,10 +11,10 @@
 #include <fstream>
 #include <functional>
 
+#include "core/aligned_buffer.h"
 #include "core/error.h"
 #include "engine/engine.h"
 #include "model/dummy_slices.h"
-#include "model/host_buffer.h"
 #include "model/plan_limits.h"
 #include "model/tensor_catalogue.h"
 #include "tiny_model.h"
@@ -148,8 +148,8 @@ TEST(WeightSource, EveryElementIsReadOnceToItsPlace) {
       for (const DType type : {DType::kFloat32, DType::kBFloat16}) {
         for (size_t t = 0; t < plan.tensors.size(); ++t) {
           const RankTensor& tensor = plan.tensors[t];
-          HostBuffer buffer(static_cast<size_t>(tensor.rows * tensor.cols) * SizeOf(type));
-          const Matrix matrix = MakeMatrix(buffer.data(), type, tensor.rows, tensor.cols);
+          AlignedBuffer buffer(static_cast<size_t>(tensor.rows * tensor.cols) * SizeOf(type));
+          const Matrix matrix = MakeMatrix(buffer.As<char>(), type, tensor.rows, tensor.cols);
           source->Fill(static_cast<int64_t>(t), matrix);
           for (const int64_t index : catalogue.slices_of(static_cast<int64_t>(t))) {
             const Slice& s = plan.slices[static_cast<size_t>(index)];
@@ -183,8 +183,8 @@ TEST(WeightSource, PaddingOfTheVocabularyIsZero) {
   source_options.catalogue = &catalogue;
   const auto source = MakeFileWeightSource(source_options);
   const int64_t index = catalogue.Find(TensorRole::kLmHead, TensorPart::kWeight, 0);
-  HostBuffer buffer(static_cast<size_t>(plan.layout.vocab_rows * 48) * 4);
-  const Matrix matrix = MakeMatrix(buffer.data(), DType::kFloat32, plan.layout.vocab_rows, 48);
+  AlignedBuffer buffer(static_cast<size_t>(plan.layout.vocab_rows * 48) * 4);
+  const Matrix matrix = MakeMatrix(buffer.As<char>(), DType::kFloat32, plan.layout.vocab_rows, 48);
   source->Fill(index, matrix);
   for (int64_t col = 0; col < 48; ++col) {
     EXPECT_EQ(ElementOf(matrix, plan.layout.vocab_rows - 1, col), 0);
@@ -249,9 +249,9 @@ TEST(WeightSource, NamesTheTensorOfAShortRead) {
   const auto source = MakeFileWeightSource(options);
   ASSERT_EQ(truncate(model.path().c_str(), 200), 0);
   const RankTensor& tensor = plan.tensors[0];
-  HostBuffer buffer(static_cast<size_t>(tensor.rows * tensor.cols) * 4);
+  AlignedBuffer buffer(static_cast<size_t>(tensor.rows * tensor.cols) * 4);
   try {
-    source->Fill(0, MakeMatrix(buffer.data(), DType::kFloat32, tensor.rows, tensor.cols));
+    source->Fill(0, MakeMatrix(buffer.As<char>(), DType::kFloat32, tensor.rows, tensor.cols));
     FAIL() << "read beyond the end";
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), "CORRUPT_WEIGHTS");
@@ -319,10 +319,10 @@ TEST(DummyWeights, AreTheSameModelAtEveryWorldSize) {
         const auto source = MakeDummyWeightSource(source_options);
         for (size_t t = 0; t < plan.tensors.size(); ++t) {
           const RankTensor& tensor = plan.tensors[t];
-          HostBuffer buffer(static_cast<size_t>(tensor.rows * tensor.cols) * 4);
+          AlignedBuffer buffer(static_cast<size_t>(tensor.rows * tensor.cols) * 4);
           const DType type = tensor.stored_type == DType::kInt32 ? DType::kInt32 : DType::kFloat32;
           source->Fill(static_cast<int64_t>(t),
-                       MakeMatrix(buffer.data(), type, tensor.rows, tensor.cols));
+                       MakeMatrix(buffer.As<char>(), type, tensor.rows, tensor.cols));
           for (const int64_t index : catalogue.slices_of(static_cast<int64_t>(t))) {
             const Slice& s = plan.slices[static_cast<size_t>(index)];
             for (int64_t row = s.row_start; row < s.row_end; ++row) {
@@ -330,7 +330,7 @@ TEST(DummyWeights, AreTheSameModelAtEveryWorldSize) {
                 uint32_t bits = 0;
                 const int64_t at =
                     (s.dest_row + row - s.row_start) * tensor.cols + s.dest_col + col - s.col_start;
-                std::memcpy(&bits, buffer.data() + at * 4, 4);
+                std::memcpy(&bits, buffer.As<char>() + at * 4, 4);
                 const auto [found, is_new] =
                     whole.emplace(std::tuple(s.source_name, row, col), bits);
                 ASSERT_EQ(is_new, world_size == 1);

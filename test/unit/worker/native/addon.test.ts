@@ -12,7 +12,6 @@ import {
   NATIVE_INTERFACE_VERSION,
 } from '../../../../worker/native/load-addon.js';
 import type { NativeEngine, NativeLoadPlan, NativeStepPlan } from '../../../../worker/native/native.js';
-import { runAddonScript } from '../../../support/addon-script.js';
 import { LocalGroup } from '../../../support/local-group.js';
 import {
   makeNewSequence,
@@ -333,100 +332,6 @@ describe('native addon', () => {
       await assert.rejects(engine.endEpoch(), closed);
       await assert.rejects(engine.joinGroup(1, [], 1, 1), closed);
       await assert.rejects(engine.putPixels(1, 1, Uint32Array.of(0), new Uint8Array()), closed);
-    });
-
-    it('is collected without close, and leaves no thread behind', async () => {
-      const outcome = await runAddonScript(`
-        const { readdirSync } = await import('node:fs');
-        const threads = () => readdirSync('/proc/self/task').length;
-        const before = threads();
-        for (let i = 0; i < 20; i++) createNativeEngine(options).onStep(() => {});
-        const most = threads();
-        const deadline = Date.now() + 10000;
-        while (threads() > before && Date.now() < deadline) {
-          globalThis.gc();
-          await new Promise((resolve) => setTimeout(resolve, 5));
-        }
-        console.log(most >= before + 20, threads() <= before);
-      `);
-      assert.equal(outcome.stdout, 'true true\n', outcome.stderr);
-      assert.equal(outcome.code, 0);
-    });
-
-    it('does not keep an idle process alive, loaded and joined or not', async () => {
-      const outcome = await runAddonScript(`
-        createNativeEngine(options).onStep(() => {});
-        globalThis.group = await LocalGroup.start({ checkpoint: golden, worldSize: 2 });
-        console.log('idle');
-      `);
-      assert.deepEqual([outcome.stdout, outcome.stderr, outcome.code], ['idle\n', '', 0]);
-    });
-
-    it('lets the process end while a step waits', async () => {
-      const outcome = await runAddonScript(`
-        const group = await LocalGroup.start({ checkpoint: golden, worldSize: 2 });
-        const { engine } = group.ranks[0];
-        engine.submitStep(plans.makeStepPlan(1, 1, {
-          newSequences: [plans.makeNewSequence(0, Uint32Array.of(1, 2, 3))],
-          newBlocks: Uint32Array.of(0, 0),
-          scheduledSlots: Uint32Array.of(0),
-          scheduledTokens: Uint32Array.of(3),
-        }));
-        while (engine.progress().collectives === 0) await new Promise((resolve) => setTimeout(resolve, 1));
-        console.log('waits');
-        process.exit(0);
-      `);
-      assert.deepEqual([outcome.stdout, outcome.stderr, outcome.code], ['waits\n', '', 0]);
-    });
-
-    it('runs in a worker thread that is terminated while a step waits', async () => {
-      const outcome = await runAddonScript(`
-        const { Worker } = await import('node:worker_threads');
-        const code = \`
-          const { parentPort } = require('node:worker_threads');
-          (async () => {
-            const { LocalGroup } = await import('\${process.cwd()}/dist/test/support/local-group.js');
-            const { readCheckpoint } = await import('\${process.cwd()}/dist/coordinator/checkpoint/checkpoint.js');
-            const plans = await import('\${process.cwd()}/dist/test/support/native-plans.js');
-            const group = await LocalGroup.start({ checkpoint: await readCheckpoint('test/golden/tiny-text'), worldSize: 2 });
-            group.ranks[0].engine.submitStep(plans.makeStepPlan(1, 1, {
-              newSequences: [plans.makeNewSequence(0, Uint32Array.of(1, 2, 3))],
-              newBlocks: Uint32Array.of(0, 0), scheduledSlots: Uint32Array.of(0), scheduledTokens: Uint32Array.of(3),
-            }));
-            while (group.ranks[0].engine.progress().collectives === 0) await new Promise((resolve) => setTimeout(resolve, 1));
-            parentPort.postMessage('waits');
-            setInterval(() => {}, 1000);
-          })();
-        \`;
-        const worker = new Worker(code, { eval: true, execArgv: [] });
-        await new Promise((resolve, reject) => worker.on('message', resolve).on('error', reject));
-        await worker.terminate();
-        const group = await LocalGroup.start({ checkpoint: golden, worldSize: 1 });
-        console.log((await group.generate({ tokenIds: Uint32Array.of(1, 2), numTokens: 2 })).length);
-        await group.close();
-      `);
-      assert.deepEqual([outcome.stdout, outcome.stderr, outcome.code], ['2\n', '', 0]);
-    });
-
-    it('gives what a listener throws to the process, and goes on', async () => {
-      const outcome = await runAddonScript(`
-        const errors = [];
-        process.on('uncaughtException', (error) => errors.push(error.message));
-        const engine = createNativeEngine(options);
-        const outcomes = new Promise((resolve) => {
-          let count = 0;
-          engine.onStep(() => {
-            if (++count === 2) resolve(count);
-            throw new Error('listener ' + count);
-          });
-        });
-        engine.submitStep(plans.makeStepPlan(1, 1));
-        engine.submitStep(plans.makeStepPlan(1, 2));
-        await outcomes;
-        await engine.close();
-        console.log(errors.join());
-      `);
-      assert.deepEqual([outcome.stdout, outcome.stderr, outcome.code], ['listener 1,listener 2\n', '', 0]);
     });
   });
 });
