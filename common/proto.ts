@@ -33,11 +33,15 @@ const LOAD_OPTIONS: protoLoader.Options = {
   oneofs: true,
 };
 
-/** For the reflection service. */
 export const packageDefinition: protoLoader.PackageDefinition = protoLoader.loadSync(
   [...PROTO_FILES],
   LOAD_OPTIONS,
 );
+
+/** For the reflection service: fields under the names that the .proto files give them, as its clients write them. */
+export function loadReflectionDefinition(): protoLoader.PackageDefinition {
+  return protoLoader.loadSync([...PROTO_FILES], { ...LOAD_OPTIONS, keepCase: true });
+}
 
 const packages = grpc.loadPackageDefinition(packageDefinition) as unknown as {
   skein: WorkerProto['skein'] & ClusterProto['skein'] & InferenceProto['skein'];

@@ -9,7 +9,7 @@ import { bindServer, createGrpcServer, stopServer } from '../../common/grpc-serv
 import { toGrpcError } from '../../common/grpc-status.js';
 import { MAX_CLIENT_MESSAGE_BYTES } from '../../common/limits.js';
 import type { Logger } from '../../common/logger.js';
-import { inferenceServiceDefinition, packageDefinition } from '../../common/proto.js';
+import { inferenceServiceDefinition, loadReflectionDefinition } from '../../common/proto.js';
 import type { GenerateRequest__Output } from '../../proto/ts/skein/inference/v1/GenerateRequest.js';
 import type { GenerateResponse } from '../../proto/ts/skein/inference/v1/GenerateResponse.js';
 import type { InferenceServiceHandlers } from '../../proto/ts/skein/inference/v1/InferenceService.js';
@@ -54,7 +54,7 @@ export class GrpcGateway {
     this.#health.addToServer(this.#server);
     // The inner protocols of the cluster are nobody's business here.
     const services = [SERVICE_NAME, 'grpc.health.v1.Health'];
-    const definitions = { ...packageDefinition, ...loadSync(healthProtoPath) };
+    const definitions = { ...loadReflectionDefinition(), ...loadSync(healthProtoPath) };
     new ReflectionService(definitions, { services }).addToServer(this.#server);
   }
 

@@ -150,8 +150,17 @@ function parseSampling(options: SamplingOptions__Output | null): SamplingInput {
   return {
     ...rest,
     seed: seed === undefined ? undefined : uint64ToBigInt(seed, 'seed'),
-    logitBias: new Map(Object.entries(logitBias).map(([id, value]) => [Number(id), value])),
+    logitBias: parseLogitBias(logitBias),
   };
+}
+
+function parseLogitBias(entries: SamplingOptions__Output['logitBias']): Map<number, number> {
+  const biases = new Map<number, number>();
+  for (const { tokenId, bias } of entries) {
+    if (biases.has(tokenId)) throw invalid('logit_bias', `names token ${tokenId} twice`);
+    biases.set(tokenId, bias);
+  }
+  return biases;
 }
 
 function invalid(field: string, reason: string): AppError {

@@ -11,6 +11,7 @@ import type { GetClusterResponse as _skein_inference_v1_GetClusterResponse, GetC
 import type { GetModelRequest as _skein_inference_v1_GetModelRequest, GetModelRequest__Output as _skein_inference_v1_GetModelRequest__Output } from './skein/inference/v1/GetModelRequest.js';
 import type { GetModelResponse as _skein_inference_v1_GetModelResponse, GetModelResponse__Output as _skein_inference_v1_GetModelResponse__Output } from './skein/inference/v1/GetModelResponse.js';
 import type { InferenceServiceClient as _skein_inference_v1_InferenceServiceClient, InferenceServiceDefinition as _skein_inference_v1_InferenceServiceDefinition } from './skein/inference/v1/InferenceService.js';
+import type { LogitBias as _skein_inference_v1_LogitBias, LogitBias__Output as _skein_inference_v1_LogitBias__Output } from './skein/inference/v1/LogitBias.js';
 import type { Message as _skein_inference_v1_Message, Message__Output as _skein_inference_v1_Message__Output } from './skein/inference/v1/Message.js';
 import type { Picture as _skein_inference_v1_Picture, Picture__Output as _skein_inference_v1_Picture__Output } from './skein/inference/v1/Picture.js';
 import type { Rank as _skein_inference_v1_Rank, Rank__Output as _skein_inference_v1_Rank__Output } from './skein/inference/v1/Rank.js';
@@ -39,6 +40,7 @@ export interface ProtoGrpcType {
         GetModelRequest: MessageTypeDefinition<_skein_inference_v1_GetModelRequest, _skein_inference_v1_GetModelRequest__Output>
         GetModelResponse: MessageTypeDefinition<_skein_inference_v1_GetModelResponse, _skein_inference_v1_GetModelResponse__Output>
         InferenceService: SubtypeConstructor<typeof grpc.Client, _skein_inference_v1_InferenceServiceClient> & { service: _skein_inference_v1_InferenceServiceDefinition }
+        LogitBias: MessageTypeDefinition<_skein_inference_v1_LogitBias, _skein_inference_v1_LogitBias__Output>
         Message: MessageTypeDefinition<_skein_inference_v1_Message, _skein_inference_v1_Message__Output>
         Picture: MessageTypeDefinition<_skein_inference_v1_Picture, _skein_inference_v1_Picture__Output>
         Rank: MessageTypeDefinition<_skein_inference_v1_Rank, _skein_inference_v1_Rank__Output>

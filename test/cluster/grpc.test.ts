@@ -128,8 +128,13 @@ describe('the gRPC service', function () {
       [{ text: 'x', sampling: { minP: -0.5 } }, 'INVALID_REQUEST', /min_p/],
       [{ text: 'x', sampling: { repetitionPenalty: 0 } }, 'INVALID_REQUEST', /repetition_penalty/],
       [{ text: 'x', sampling: { maxTokens: 5, minTokens: 6 } }, 'INVALID_REQUEST', /min_tokens/],
-      [{ text: 'x', sampling: { logitBias: { 999_999: 1 } } }, 'INVALID_REQUEST', /logit_bias/],
-      [{ text: 'x', sampling: { logitBias: { 5: NaN } } }, 'INVALID_REQUEST', /logit_bias/],
+      [{ text: 'x', sampling: { logitBias: [{ tokenId: 999_999, bias: 1 }] } }, 'INVALID_REQUEST', /logit_bias/],
+      [{ text: 'x', sampling: { logitBias: [{ tokenId: 5, bias: NaN }] } }, 'INVALID_REQUEST', /logit_bias/],
+      [
+        { text: 'x', sampling: { logitBias: [1, 2].map((bias) => ({ tokenId: 5, bias })) } },
+        'INVALID_REQUEST',
+        /logit_bias names token 5 twice/,
+      ],
       [{ text: 'x', sampling: { stop: Array.from({ length: 17 }, () => 'a') } }, 'INVALID_REQUEST', /stop/],
       [{ requestId: 'x'.repeat(300), text: 'x' }, 'INVALID_REQUEST', /request_id/],
     ];
@@ -249,6 +254,8 @@ describe('the gRPC service', function () {
     const file = await ask({ fileContainingSymbol: SERVICE });
     const bytes = Buffer.concat(file.fileDescriptorResponse!.fileDescriptorProto);
     assert.ok(bytes.includes('GenerateOnceRequest'));
+    // ghz and grpcurl write fields as the .proto file does.
+    assert.ok(bytes.includes('max_tokens'));
     reflection.close();
   });
 });

@@ -1,5 +1,6 @@
 // Original file: proto/skein/inference/v1/inference.proto
 
+import type { LogitBias as _skein_inference_v1_LogitBias, LogitBias__Output as _skein_inference_v1_LogitBias__Output } from '../../../skein/inference/v1/LogitBias.js';
 import type { Long } from '@grpc/proto-loader';
 
 /**
@@ -19,7 +20,10 @@ export interface SamplingOptions {
   'ignoreEos'?: (boolean);
   'stop'?: (string)[];
   'stopTokenIds'?: (number)[];
-  'logitBias'?: ({[key: number]: number | string});
+  /**
+   * At most one for each token; no map, since reflection of maps does not reach every client.
+   */
+  'logitBias'?: (_skein_inference_v1_LogitBias)[];
   /**
    * Log-probabilities of that many most likely tokens with every token, 0 to 20.
    */
@@ -55,7 +59,10 @@ export interface SamplingOptions__Output {
   'ignoreEos'?: (boolean);
   'stop': (string)[];
   'stopTokenIds': (number)[];
-  'logitBias': ({[key: number]: number});
+  /**
+   * At most one for each token; no map, since reflection of maps does not reach every client.
+   */
+  'logitBias': (_skein_inference_v1_LogitBias__Output)[];
   /**
    * Log-probabilities of that many most likely tokens with every token, 0 to 20.
    */
