@@ -1,15 +1,14 @@
 // The public gRPC server: InferenceService, health and reflection. Parses, calls the inference core, writes no faster than the
 // client reads. It never sees a rank.
 import type * as grpc from '@grpc/grpc-js';
-import { loadSync } from '@grpc/proto-loader';
 import { ReflectionService } from '@grpc/reflection';
-import { HealthImplementation, protoPath as healthProtoPath } from 'grpc-health-check';
+import { HealthImplementation } from 'grpc-health-check';
 import { AppError } from '../../common/errors.js';
 import { bindServer, createGrpcServer, stopServer } from '../../common/grpc-server.js';
 import { toGrpcError } from '../../common/grpc-status.js';
 import { MAX_CLIENT_MESSAGE_BYTES } from '../../common/limits.js';
 import type { Logger } from '../../common/logger.js';
-import { inferenceServiceDefinition, loadReflectionDefinition } from '../../common/proto.js';
+import { inferenceServiceDefinition } from '../../common/proto.js';
 import type { GenerateRequest__Output } from '../../proto/ts/skein/inference/v1/GenerateRequest.js';
 import type { GenerateResponse } from '../../proto/ts/skein/inference/v1/GenerateResponse.js';
 import type { InferenceServiceHandlers } from '../../proto/ts/skein/inference/v1/InferenceService.js';
@@ -23,6 +22,7 @@ import {
   type ModelFacts,
 } from './inference-messages.js';
 import { parseGenerateRequest } from './parse-request.js';
+import { reflectionDefinitions } from './reflection-definitions.js';
 
 const SERVICE_NAME = 'skein.inference.v1.InferenceService';
 const MAX_CONCURRENT_STREAMS = 1024;
@@ -54,8 +54,7 @@ export class GrpcGateway {
     this.#health.addToServer(this.#server);
     // The inner protocols of the cluster are nobody's business here.
     const services = [SERVICE_NAME, 'grpc.health.v1.Health'];
-    const definitions = { ...loadReflectionDefinition(), ...loadSync(healthProtoPath) };
-    new ReflectionService(definitions, { services }).addToServer(this.#server);
+    new ReflectionService(reflectionDefinitions(), { services }).addToServer(this.#server);
   }
 
   static async start(options: GrpcGatewayOptions): Promise<GrpcGateway> {

@@ -256,6 +256,8 @@ describe('the gRPC service', function () {
     assert.ok(bytes.includes('GenerateOnceRequest'));
     // ghz and grpcurl write fields as the .proto file does.
     assert.ok(bytes.includes('max_tokens'));
+    const health = await ask({ fileContainingSymbol: 'grpc.health.v1.Health' });
+    assert.ok(Buffer.concat(health.fileDescriptorResponse!.fileDescriptorProto).includes('StatusesEntry'));
     reflection.close();
   });
 });
