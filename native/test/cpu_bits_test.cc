@@ -3,6 +3,7 @@
 // only asked to share its class.
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <cstring>
 #include <map>
 #include <memory>
@@ -94,6 +95,38 @@ TEST_P(CpuBitsTest, AreThoseOfTheClass) {
   std::string text;
   for (const uint32_t hash : actual) text += Format("0x%08x, ", hash);
   EXPECT_EQ(actual, expected.at(GetParam())) << "actual: " << text;
+}
+
+TEST_P(CpuBitsTest, ProductsAreTheDocumentedChain) {
+  // One block, so one chain: emulated here, rounding by rounding.
+  constexpr int64_t kIn = 200, kOut = 50;
+  Random random(4);
+  const HostMatrix weight = RandomMatrix(random, kOut, kIn, 1, 0, DType::kBFloat16);
+  const HostMatrix x = RandomMatrix(random, 1, kIn, 1, 0, DType::kBFloat16);
+  HostMatrix input(1, kIn);
+  for (int64_t k = 0; k < kIn; ++k) input.Set(0, k, x.At(0, k));
+  RawLinear raw;
+  raw.in_features = kIn;
+  raw.out_features = kOut;
+  raw.weight = weight.view();
+  const auto backend = cpu::MakeCpuBackendOfClass(1, GetParam());
+  const bool fused = GetParam() != InstructionClass::kPortable;
+  for (const DType type : {DType::kFloat32, DType::kBFloat16}) {
+    // The pair instruction adds the odd member first (Intel's definition; AMD's processors agree).
+    const bool pairs = type == DType::kBFloat16 && GetParam() == InstructionClass::kAvx512Bf16;
+    HostMatrix out = PoisonedMatrix(1, kOut);
+    backend->Linear(*backend->PrepareLinear(raw, type), input.view(), Activation::kNone,
+                    out.view());
+    for (int64_t c = 0; c < kOut; ++c) {
+      float sum = 0;
+      for (int64_t i = 0; i < kIn; ++i) {
+        const int64_t k = pairs ? i ^ 1 : i;
+        const float a = x.At(0, k), b = weight.At(c, k);
+        sum = fused ? std::fma(a, b, sum) : sum + a * b;
+      }
+      ASSERT_EQ(out.At(0, c), sum) << Name(type) << ", column " << c;
+    }
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Classes, CpuBitsTest,

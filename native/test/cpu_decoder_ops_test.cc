@@ -466,12 +466,12 @@ TEST_P(CpuDecoderOpsTest, PagedAttentionDoesNotDependOnChunksBatchOrThreads) {
 }
 
 TEST_P(CpuDecoderOpsTest, PagedAttentionIgnoresWhatIsBeyondTheContext) {
-  // The last block holds keys and values of an earlier owner: huge, so that a single one would
-  // show.
-  const AttentionShape& shape = kAttentionShapes[1];
+  // The blocks hold NaN of an earlier owner: a single one would show, even with weight 0.
+  const AttentionShape& shape = kAttentionShapes[3];
   Random random(10);
   std::vector<int32_t> free = Blocks(2);
-  Sequence first{RandomMatrix(random, 32, shape.width(), 1e30f),
+  UseThreads(1);
+  Sequence first{PoisonedMatrix(32, shape.width()),
                  {0, 1},
                  0,
                  PoisonedMatrix(32, shape.heads() * shape.head_dim)};

@@ -133,16 +133,22 @@ TEST_P(CpuLinearTest, RowsDoNotDependOnTheirBatch) {
 }
 
 TEST_P(CpuLinearTest, RowsDoNotDependOnThePass) {
-  // More rows than are packed at a time.
+  // More rows than are packed at a time, and so wide that they are multiplied slice by slice.
+  constexpr int64_t kIn = 2100, kOut = 70;
   Random random(4);
-  const HostMatrix weight = RandomMatrix(random, 70, 130);
-  const auto linear = backend_->PrepareLinear(DenseLinear(weight, nullptr), DType::kBFloat16);
-  const HostMatrix x = RandomMatrix(random, 600, 130);
-  const HostMatrix all = Run(*linear, x, Activation::kNone);
-  for (const int64_t row : {0, 255, 256, 511, 512, 599}) {
-    HostMatrix alone = PoisonedMatrix(1, 70);
-    backend_->Linear(*linear, x.view().Rows(row, 1), Activation::kNone, alone.view());
-    EXPECT_TRUE(SameBits(alone.view(), 0, all.view(), row)) << "row " << row;
+  const HostMatrix weight = RandomMatrix(random, kOut, kIn);
+  AwqMatrix awq = RandomAwq(random, kIn, 72, 128, 0);
+  const HostMatrix x = RandomMatrix(random, 600, kIn);
+  for (const DType type : {DType::kFloat32, DType::kBFloat16}) {
+    for (const RawLinear& raw : {DenseLinear(weight, nullptr), awq.raw}) {
+      const auto linear = backend_->PrepareLinear(raw, type);
+      const HostMatrix all = Run(*linear, x, Activation::kGeluErf);
+      for (const int64_t row : {0, 255, 256, 511, 512, 599}) {
+        HostMatrix alone = PoisonedMatrix(1, raw.out_features);
+        backend_->Linear(*linear, x.view().Rows(row, 1), Activation::kGeluErf, alone.view());
+        EXPECT_TRUE(SameBits(alone.view(), 0, all.view(), row)) << "row " << row;
+      }
+    }
   }
 }
 
