@@ -27,6 +27,7 @@ namespace {
 #include "cpu/simd_avx512.inc"
 #include "cpu/row_kernels.inc"
 #include "cpu/product_kernels.inc"
+#include "cpu/attention_kernels.inc"
 #include "cpu/kernel_table.inc"
 // clang-format on
 

@@ -19,6 +19,7 @@ namespace {
 #include "cpu/simd_portable.inc"
 #include "cpu/row_kernels.inc"
 #include "cpu/product_kernels.inc"
+#include "cpu/attention_kernels.inc"
 #include "cpu/kernel_table.inc"
 // clang-format on
 
