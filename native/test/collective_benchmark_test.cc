@@ -1,5 +1,5 @@
 // Time of an all-reduce by kind, world size and bytes. A few rounds as a test;
-// SKEIN_BENCH_ROUNDS=2000 for numbers worth quoting (bench/collective/README.md). Each rank is a
+// SKEIN_BENCH_ROUNDS=2000 for numbers worth quoting (docs/collectives.md). Each rank is a
 // process, as in production.
 #include <gtest/gtest.h>
 
