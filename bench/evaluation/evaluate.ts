@@ -55,7 +55,11 @@ export async function evaluate(options: EvaluationOptions): Promise<Evaluation> 
   const signal = new AbortController().signal;
   const serving = await Serving.start({
     config,
-    logger: createLogger({ level: config.logLevel, defaultLevel: 'warn', bindings: { component: 'evaluation' } }),
+    logger: createLogger({
+      level: config.logLevel,
+      defaultLevel: 'warn',
+      bindings: { component: 'evaluation' },
+    }),
     workerEntry: installedWorkerEntry,
     onProgress: () => {},
     signal,

@@ -45,7 +45,11 @@ for (const dtype of flags.dtypes.split(',') as ('float32' | 'bfloat16')[]) {
       maxStepTokens: 512,
       stepTimeout: 300,
     });
-    const { answers, numRight, generatedTokens, seconds } = await evaluate({ config, questions, concurrency: flags.concurrency });
+    const { answers, numRight, generatedTokens, seconds } = await evaluate({
+      config,
+      questions,
+      concurrency: flags.concurrency,
+    });
     reference ??= answers;
     const numDifferent = answers.filter(({ answer }, index) => answer !== reference![index]!.answer).length;
     const result = {
@@ -55,7 +59,9 @@ for (const dtype of flags.dtypes.split(',') as ('float32' | 'bfloat16')[]) {
       numRight,
       accuracy: numRight / questions.length,
       numAnswersThatDifferFromWorldSize1: numDifferent,
-      numTokenSequencesThatDiffer: answers.filter(({ tokenIds }, i) => tokenIds.join() !== reference![i]!.tokenIds.join()).length,
+      numTokenSequencesThatDiffer: answers.filter(
+        ({ tokenIds }, i) => tokenIds.join() !== reference![i]!.tokenIds.join(),
+      ).length,
       generatedTokens,
       seconds: Number(seconds.toFixed(1)),
       wrong: answers.filter(({ isRight }) => !isRight).map(({ id, answer }) => ({ id, answer })),
@@ -71,7 +77,15 @@ if (flags.output !== undefined) {
   const commit = execFileSync('git', ['rev-parse', 'HEAD'], { cwd: NANO_FOLDER, encoding: 'utf8' }).trim();
   const machine = { cpu: cpus()[0]?.model ?? 'unknown', cores: cpus().length, node: process.version };
   const { concurrency, visionParallel, device } = flags;
-  const report = { benchmark: 'evaluation', model: 'r1v-nano', commit, machine, device, concurrency, visionParallel, results };
+  const report = {
+    benchmark: 'evaluation',
+    model: 'r1v-nano',
+    commit,
+    machine,
+    device,
+    concurrency,
+    visionParallel,
+    results,
+  };
   writeFileSync(flags.output, `${JSON.stringify(report, null, 1)}\n`);
 }
-process.exit(0);

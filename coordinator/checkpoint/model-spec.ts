@@ -3,7 +3,12 @@
 
 export type DataType = 'float32' | 'bfloat16' | 'float16' | 'int32';
 
-export const DATA_TYPE_BYTES: Readonly<Record<DataType, number>> = { float32: 4, bfloat16: 2, float16: 2, int32: 4 };
+export const DATA_TYPE_BYTES: Readonly<Record<DataType, number>> = {
+  float32: 4,
+  bfloat16: 2,
+  float16: 2,
+  int32: 4,
+};
 
 export interface TextSpec {
   readonly hiddenSize: number;

@@ -43,7 +43,10 @@ export interface TextProcessor {
   /** Raw text without template; special tokens are recognised only where allowSpecial. */
   encodeText(text: string, options: { readonly allowSpecial: boolean }): Uint32Array;
   decode(tokenIds: readonly number[] | Uint32Array): string;
-  createOutput(options: { readonly startsInReasoning: boolean; readonly stop: readonly string[] }): OutputProcessor;
+  createOutput(options: {
+    readonly startsInReasoning: boolean;
+    readonly stop: readonly string[];
+  }): OutputProcessor;
   /** Ids that end a sequence: the union of model.md 4.5, found by string where a name is meant. */
   readonly stopTokenIds: readonly number[];
   readonly vocabSize: number;

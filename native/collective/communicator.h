@@ -1,9 +1,11 @@
-// Collectives between the ranks of one group, in one epoch. One interface; implementations: none (world size 1), threads of
-// one process (tests), shared memory (CPU ranks of one host), Gloo's TCP transport (ranks anywhere), NCCL.
+// Collectives between the ranks of one group, in one epoch. One interface; implementations: none
+// (world size 1), threads of one process (tests), shared memory (CPU ranks of one host), Gloo's TCP
+// transport (ranks anywhere), NCCL.
 //
-// Numeric contract: sums are taken in rank order in float32 and rounded once, so that every rank gets the same bits and the bits of
-// an element depend on nothing but that element's inputs and the world size.
-// Calls are collective: every rank makes the same calls in the same order, from one thread. Abort may come from any thread.
+// Numeric contract: sums are taken in rank order in float32 and rounded once, so that every rank
+// gets the same bits and the bits of an element depend on nothing but that element's inputs and the
+// world size. Calls are collective: every rank makes the same calls in the same order, from one
+// thread. Abort may come from any thread.
 #pragma once
 
 #include <cstddef>
@@ -27,30 +29,35 @@ class Communicator {
   // Short name for logs and results: "none", "shared-memory", "gloo", "nccl".
   virtual const char* kind() const = 0;
 
-  // In place over `count` elements of float32 or bfloat16. `stream` is the back end's (nullptr on CPU: done when it returns).
-  // Throws Error(COLLECTIVE_ERROR) when a peer is lost, Error(ABORTED) after Abort.
+  // In place over `count` elements of float32 or bfloat16. `stream` is the back end's (nullptr on
+  // CPU: done when it returns). Throws Error(COLLECTIVE_ERROR) when a peer is lost, Error(ABORTED)
+  // after Abort.
   virtual void AllReduce(void* data, int64_t count, DType type, ReduceOp op, void* stream) = 0;
   // `receive` holds world_size blocks of `bytes` in rank order; `send` may lie in the own block.
   virtual void AllGather(const void* send, void* receive, size_t bytes, void* stream) = 0;
   virtual void Broadcast(void* data, size_t bytes, int root, void* stream) = 0;
   virtual void Barrier() = 0;
 
-  // Wakes this rank's waiting call within 50 ms, and lets every later call throw Error(ABORTED). Any thread, any number of times.
+  // Wakes this rank's waiting call within 50 ms, and lets every later call throw Error(ABORTED).
+  // Any thread, any number of times.
   virtual void Abort() = 0;
 
-  // Nanoseconds spent waiting in collectives since the last call; resets. Only from the thread that makes the calls.
+  // Nanoseconds spent waiting in collectives since the last call; resets. Only from the thread that
+  // makes the calls.
   virtual int64_t TakeWaitNanoseconds() = 0;
 };
 
 enum class CollectiveKind : uint8_t { kNone = 1, kSharedMemory = 2, kGloo = 3, kNccl = 4 };
 
-// Joining in two phases: every rank opens its end and hands out an opaque address; then every rank receives all addresses.
+// Joining in two phases: every rank opens its end and hands out an opaque address; then every rank
+// receives all addresses.
 class CommunicatorBuilder {
  public:
   virtual ~CommunicatorBuilder() = default;
   // Opaque; at most 4 KiB.
   virtual std::string LocalAddress() const = 0;
-  // Blocks until all ranks are connected. Called at most once. Throws COLLECTIVE_ERROR on time-out, ABORTED after Abort.
+  // Blocks until all ranks are connected. Called at most once. Throws COLLECTIVE_ERROR on time-out,
+  // ABORTED after Abort.
   virtual std::unique_ptr<Communicator> Connect(const std::vector<std::string>& addresses,
                                                 int timeout_ms) = 0;
   // From any thread; a waiting Connect throws within 50 ms.

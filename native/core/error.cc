@@ -19,7 +19,8 @@ std::string Format(const char* format, ...) {
 }
 
 void CheckFailed(const char* condition, const char* file, int line, const std::string& message) {
-  throw Error("INTERNAL", Format("%s:%d: check failed: %s %s", file, line, condition, message.c_str()));
+  throw Error("INTERNAL",
+              Format("%s:%d: check failed: %s %s", file, line, condition, message.c_str()));
 }
 
 }  // namespace skein

@@ -1,5 +1,6 @@
-// The one error type of the native code. Thrown inside the library, converted at the addon's boundary (and at the top of
-// every thread); no exception crosses either. `code` is one of the catalogue in common/errors.ts.
+// The one error type of the native code. Thrown inside the library, converted at the addon's
+// boundary (and at the top of every thread); no exception crosses either. `code` is one of the
+// catalogue in common/errors.ts.
 #pragma once
 
 #include <cstdio>
@@ -28,8 +29,8 @@ std::string Format(const char* format, ...) __attribute__((format(printf, 1, 2))
 }  // namespace skein
 
 // A broken invariant of our own code, not of the input: becomes INTERNAL.
-#define SKEIN_CHECK(condition, ...)                                                           \
-  do {                                                                                        \
-    if (!(condition))                                                                         \
+#define SKEIN_CHECK(condition, ...)                                                          \
+  do {                                                                                       \
+    if (!(condition))                                                                        \
       ::skein::CheckFailed(#condition, __FILE__, __LINE__, ::skein::Format("" __VA_ARGS__)); \
   } while (0)

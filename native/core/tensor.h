@@ -25,8 +25,8 @@ struct Matrix {
             count, cols, stride};
   }
   Matrix Cols(int64_t start, int64_t count) const {
-    return {static_cast<char*>(data) + static_cast<size_t>(start) * SizeOf(type), type, rows,
-            count, stride};
+    return {static_cast<char*>(data) + static_cast<size_t>(start) * SizeOf(type), type, rows, count,
+            stride};
   }
 };
 

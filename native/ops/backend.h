@@ -1,11 +1,14 @@
-// The operations that a model is written over, with shapes and layouts. cpu/ and cuda/ implement them; a back end may fuse.
+// The operations that a model is written over, with shapes and layouts. cpu/ and cuda/ implement
+// them; a back end may fuse.
 //
-// Words: n = rows of this step (tokens, all sequences together), h = hidden size, d = head dimension, hq / hkv = this rank's query
-// and KV heads. Activations have type `activation_type()`: float32 on the CPU (inputs of products are rounded to the compute type),
-// bfloat16 on CUDA. All matrices live in the back end's memory. Calls are asynchronous on stream() where there is one.
+// Words: n = rows of this step (tokens, all sequences together), h = hidden size, d = head
+// dimension, hq / hkv = this rank's query and KV heads. Activations have type `activation_type()`:
+// float32 on the CPU (inputs of products are rounded to the compute type), bfloat16 on CUDA. All
+// matrices live in the back end's memory. Calls are asynchronous on stream() where there is one.
 //
-// Numeric contract: the bits of an output row depend on that row's inputs, the weights, the world size and the class of instruction
-// set; never on the other rows, their number, the position among them, or the number of threads.
+// Numeric contract: the bits of an output row depend on that row's inputs, the weights, the world
+// size and the class of instruction set; never on the other rows, their number, the position among
+// them, or the number of threads.
 #pragma once
 
 #include <cstdint>
@@ -37,8 +40,10 @@ enum class LinearRole : uint8_t {
   kProjectorFc2,
 };
 
-// Weights as loaded, in host memory. Either `weight` [out, in] in float32 or bfloat16, or the AWQ triple:
-//   qweight int32 [in, out / 8], qzeros int32 [groups, out / 8], scales float16 or float32 [groups, out].
+// Weights as loaded, in host memory. Either `weight` [out, in] in float32 or bfloat16, or the AWQ
+// triple:
+//   qweight int32 [in, out / 8], qzeros int32 [groups, out / 8], scales float16 or float32 [groups,
+//   out].
 // Row i of an AWQ slice belongs to group (i + group_offset) / group_size of the triple.
 // Nibble order of a word: column 8c + j sits at bit [0,16,4,20,8,24,12,28][j]; w = (q - z) * scale.
 struct RawLinear {
@@ -81,7 +86,8 @@ struct NormWeights {
   float eps = 0;
 };
 
-// The paged cache of one rank: per layer, blocks of block_size slots of hkv * d keys and values. Layout is the back end's own.
+// The paged cache of one rank: per layer, blocks of block_size slots of hkv * d keys and values.
+// Layout is the back end's own.
 class KvCache {
  public:
   virtual ~KvCache() = default;
@@ -97,8 +103,8 @@ struct KvCacheShape {
   int64_t head_dim = 0;
 };
 
-// One sequence's share of a step. Its rows are query_start .. query_start + num_queries - 1 and stand at positions
-// context_length - num_queries .. context_length - 1.
+// One sequence's share of a step. Its rows are query_start .. query_start + num_queries - 1 and
+// stand at positions context_length - num_queries .. context_length - 1.
 struct SequenceSpan {
   int32_t query_start = 0;
   int32_t num_queries = 0;
@@ -116,7 +122,8 @@ struct StepMetadata {
   std::span<const SequenceSpan> spans;
   std::span<const int32_t> block_tables;  // [sequences of the step, max_blocks_per_sequence]
   int64_t max_blocks_per_sequence = 0;
-  // Rows whose logits are wanted, ascending, one per sampling sequence, and the slots they sample for.
+  // Rows whose logits are wanted, ascending, one per sampling sequence, and the slots they sample
+  // for.
   std::span<const int32_t> sample_rows;
   std::span<const int32_t> sample_slots;
   // CUDA graph bucket; 0: eager.
@@ -150,8 +157,9 @@ struct SampledToken {
   std::vector<float> top_logprobs;
 };
 
-// Sampling state per sequence slot (params, counts of tokens) and the choice itself; collective: every rank picks the same token.
-// Log-probabilities are those of the model (before temperature and filters, after penalties and bias): natural logarithms.
+// Sampling state per sequence slot (params, counts of tokens) and the choice itself; collective:
+// every rank picks the same token. Log-probabilities are those of the model (before temperature and
+// filters, after penalties and bias): natural logarithms.
 class Sampler {
  public:
   virtual ~Sampler() = default;
@@ -159,8 +167,9 @@ class Sampler {
   virtual void BeginSequence(int32_t slot, const SamplingParams& params,
                              std::span<const int32_t> token_ids, int64_t num_prompt_tokens) = 0;
   virtual void EndSequence(int32_t slot) = 0;
-  // logits: [rows, local vocabulary] float32, local row v is token vocab_start + v. One row per slot in `slots`.
-  // Overwrites the logits (penalties and bans are applied in place). Updates the slots' state with what was sampled. Results are complete when the back end's step has finished.
+  // logits: [rows, local vocabulary] float32, local row v is token vocab_start + v. One row per
+  // slot in `slots`. Overwrites the logits (penalties and bans are applied in place). Updates the
+  // slots' state with what was sampled. Results are complete when the back end's step has finished.
   virtual void Sample(const Matrix& logits, std::span<const int32_t> slots,
                       Communicator& communicator, std::vector<SampledToken>* out) = 0;
 };
@@ -189,14 +198,16 @@ class Backend {
 
   // ---- weights ----
   // compute_type: float32 or bfloat16. Consumes `raw` (the caller frees its memory after the call).
-  virtual std::unique_ptr<PreparedLinear> PrepareLinear(const RawLinear& raw, DType compute_type) = 0;
+  virtual std::unique_ptr<PreparedLinear> PrepareLinear(const RawLinear& raw,
+                                                        DType compute_type) = 0;
   // Copies a host matrix (float32 or bfloat16) as it is.
   virtual std::unique_ptr<DeviceTensor> Upload(const Matrix& host) = 0;
 
   // ---- activations ----
   // Scratch from one arena that is laid out before the first step; no allocation afterwards.
   virtual std::unique_ptr<DeviceTensor> Allocate(DType type, int64_t rows, int64_t cols) = 0;
-  virtual std::unique_ptr<KvCache> AllocateKvCache(const KvCacheShape& shape, DType compute_type) = 0;
+  virtual std::unique_ptr<KvCache> AllocateKvCache(const KvCacheShape& shape,
+                                                   DType compute_type) = 0;
 
   // ---- a step ----
   virtual void BeginStep(const StepMetadata& metadata) = 0;
@@ -206,14 +217,17 @@ class Backend {
   virtual void FinishStep() = 0;
 
   // ---- ops of the decoder ----
-  // out [n, h] = rows of table [vocab_rows, h] for this step's token ids; zero rows for ids outside vocab_start .. + valid_rows.
+  // out [n, h] = rows of table [vocab_rows, h] for this step's token ids; zero rows for ids outside
+  // vocab_start .. + valid_rows.
   virtual void EmbedTokens(const Matrix& table, int64_t vocab_start, int64_t valid_rows,
                            const Matrix& out) = 0;
-  // out row rows[i] = source row source_rows[i]; host index arrays. Places picture outputs over token embeddings.
+  // out row rows[i] = source row source_rows[i]; host index arrays. Places picture outputs over
+  // token embeddings.
   virtual void ScatterRows(const Matrix& source, std::span<const int32_t> source_rows,
                            std::span<const int32_t> rows, const Matrix& out) = 0;
   // out row i = source row rows[i].
-  virtual void GatherRows(const Matrix& source, std::span<const int32_t> rows, const Matrix& out) = 0;
+  virtual void GatherRows(const Matrix& source, std::span<const int32_t> rows,
+                          const Matrix& out) = 0;
   virtual void Norm(const Matrix& x, const NormWeights& norm, const Matrix& out) = 0;
   // out [n, out] = act(x [n, in] W^T + bias). `out` is float32 or activation_type().
   virtual void Linear(const PreparedLinear& linear, const Matrix& x, Activation activation,
@@ -224,38 +238,42 @@ class Backend {
   virtual void AllReduceResidualNorm(Communicator& communicator, const Matrix& partial,
                                      const float* bias, const float* scale, const Matrix& residual,
                                      const NormWeights* norm, const Matrix* normed) = 0;
-  // qkv [n, (hq + 2 hkv) d]: rotates q and k by position (pairs i, i + d/2; angles in float32), writes k and v to the
-  // layer's slots, leaves q in qkv's first hq * d columns.
+  // qkv [n, (hq + 2 hkv) d]: rotates q and k by position (pairs i, i + d/2; angles in float32),
+  // writes k and v to the layer's slots, leaves q in qkv's first hq * d columns.
   virtual void RotaryStoreKv(const Matrix& qkv, KvCache& cache, int64_t layer, int64_t num_heads,
                              double rope_theta) = 0;
-  // out [n, hq * d]; causal, over the paged cache, softmax in float32, scale d^-0.5; q_to_kv [hq]. Splits the context at absolute
-  // positions only.
+  // out [n, hq * d]; causal, over the paged cache, softmax in float32, scale d^-0.5; q_to_kv [hq].
+  // Splits the context at absolute positions only.
   virtual void PagedAttention(const Matrix& q, const KvCache& cache, int64_t layer,
                               std::span<const int32_t> q_to_kv, const Matrix& out) = 0;
   // out [n, m] = silu(gate_up[:, :m]) * gate_up[:, m:].
   virtual void SwiGlu(const Matrix& gate_up, const Matrix& out) = 0;
 
   // ---- ops of the vision tower; rows are tiles * tokens ----
-  // pixels uint8 [tiles, side, side, 3] in host memory -> out [tiles * (side / patch)^2, 3 * patch * patch], (x / 255 - mean) / std,
-  // columns ordered channel, row, column.
+  // pixels uint8 [tiles, side, side, 3] in host memory -> out [tiles * (side / patch)^2, 3 * patch
+  // * patch], (x / 255 - mean) / std, columns ordered channel, row, column.
   virtual void PixelsToPatches(const uint8_t* pixels, int64_t tiles, int64_t side, int64_t patch,
                                const float mean[3], const float std[3], const Matrix& out) = 0;
-  // out [tiles * (p + 1), h]: class vector first, then the patches [tiles * p, h]; position rows [p + 1, h] added. float32 tables.
+  // out [tiles * (p + 1), h]: class vector first, then the patches [tiles * p, h]; position rows [p
+  // + 1, h] added. float32 tables.
   virtual void AssembleVisionTokens(const Matrix& patches, const float* class_embedding,
                                     const float* position_embedding, int64_t tiles,
                                     const Matrix& out) = 0;
   // qkv [rows, 3 * heads * d]: sums [rows, 2] float32 of q^2 and k^2 over this rank's heads.
   virtual void QkSumSquares(const Matrix& qkv, int64_t num_heads, int64_t head_dim,
                             const Matrix& sums) = 0;
-  // q and k in place: x * rsqrt(sum / full_width + eps) * weight (float32 [heads * d], this rank's part).
+  // q and k in place: x * rsqrt(sum / full_width + eps) * weight (float32 [heads * d], this rank's
+  // part).
   virtual void ApplyQkNorm(const Matrix& qkv, const Matrix& sums, const float* q_weight,
                            const float* k_weight, int64_t num_heads, int64_t head_dim,
                            int64_t full_width, float eps) = 0;
-  // Bidirectional, each tile by itself; qkv [tiles * tokens, 3 * heads * d] -> out [tiles * tokens, heads * d].
+  // Bidirectional, each tile by itself; qkv [tiles * tokens, 3 * heads * d] -> out [tiles * tokens,
+  // heads * d].
   virtual void VisionAttention(const Matrix& qkv, int64_t tiles, int64_t tokens, int64_t num_heads,
                                int64_t head_dim, const Matrix& out) = 0;
-  // x [tiles * (g * g + 1), h] -> out [tiles * (g / f)^2, f * f * h]: class rows dropped, output token (R, C) takes patches
-  // (fR, fC), (fR, fC+1), (fR+1, fC), (fR+1, fC+1), concatenated; row-major (ps_version v2).
+  // x [tiles * (g * g + 1), h] -> out [tiles * (g / f)^2, f * f * h]: class rows dropped, output
+  // token (R, C) takes patches (fR, fC), (fR, fC+1), (fR+1, fC), (fR+1, fC+1), concatenated;
+  // row-major (ps_version v2).
   virtual void PixelShuffle(const Matrix& x, int64_t tiles, int64_t grid, int64_t factor,
                             const Matrix& out) = 0;
 
@@ -270,7 +288,8 @@ struct BackendOptions {
   bool deterministic = true;
 };
 
-// The registry: the only place that names a back end. Throws INVALID_REQUEST for one that is not built in.
+// The registry: the only place that names a back end. Throws INVALID_REQUEST for one that is not
+// built in.
 std::unique_ptr<Backend> MakeBackend(const BackendOptions& options);
 
 // Implemented by cpu/ (and by cuda/ where it is built).

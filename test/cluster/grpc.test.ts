@@ -128,7 +128,11 @@ describe('the gRPC service', function () {
       [{ text: 'x', sampling: { minP: -0.5 } }, 'INVALID_REQUEST', /min_p/],
       [{ text: 'x', sampling: { repetitionPenalty: 0 } }, 'INVALID_REQUEST', /repetition_penalty/],
       [{ text: 'x', sampling: { maxTokens: 5, minTokens: 6 } }, 'INVALID_REQUEST', /min_tokens/],
-      [{ text: 'x', sampling: { logitBias: [{ tokenId: 999_999, bias: 1 }] } }, 'INVALID_REQUEST', /logit_bias/],
+      [
+        { text: 'x', sampling: { logitBias: [{ tokenId: 999_999, bias: 1 }] } },
+        'INVALID_REQUEST',
+        /logit_bias/,
+      ],
       [{ text: 'x', sampling: { logitBias: [{ tokenId: 5, bias: NaN }] } }, 'INVALID_REQUEST', /logit_bias/],
       [
         { text: 'x', sampling: { logitBias: [1, 2].map((bias) => ({ tokenId: 5, bias })) } },

@@ -1,6 +1,14 @@
 // The installed commands with the native engine, over real processes: what a newcomer types, what goes wrong, what is left behind.
 import assert from 'node:assert/strict';
-import { copyFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { isRunning, SkeinProcess } from '../support/skein-process.js';
@@ -44,7 +52,16 @@ describe('skein with the native engine', function () {
 
   function ask(example: Example, ...flags: string[]): SkeinProcess {
     const picture = path.join(NANO, 'examples', example.picture);
-    return SkeinProcess.real(['run', '--model', NANO, '--image-paths', picture, '--question', example.question, ...flags]);
+    return SkeinProcess.real([
+      'run',
+      '--model',
+      NANO,
+      '--image-paths',
+      picture,
+      '--question',
+      example.question,
+      ...flags,
+    ]);
   }
 
   async function refused(args: readonly string[], line: RegExp, code = 1): Promise<void> {
@@ -66,7 +83,10 @@ describe('skein with the native engine', function () {
       assert.equal(report.answer.trim(), example.answer);
       assert.ok(report.reasoning.trim().length > 0);
       assert.equal(report.world_size, 2);
-      assert.deepEqual(report.ranks.map(({ pid }) => isRunning(pid)), [false, false]);
+      assert.deepEqual(
+        report.ranks.map(({ pid }) => isRunning(pid)),
+        [false, false],
+      );
       assert.equal(skein.stderr.includes('"level":"warn"'), false, skein.stderr);
     });
   }
@@ -83,17 +103,32 @@ describe('skein with the native engine', function () {
     const plan = SkeinProcess.real(['plan', '--model', folder, '--tensor-parallel-size', '2', '--json']);
     assert.equal((await plan.exited).code, 0, plan.stderr);
     const predicted = JSON.parse(plan.stdout) as {
-      ranks: { weight_bytes: number; read_bytes: number; load: { peak_bytes: number; fixed_bytes: number } }[];
+      ranks: {
+        weight_bytes: number;
+        read_bytes: number;
+        load: { peak_bytes: number; fixed_bytes: number };
+      }[];
     };
     const args = ['--tensor-parallel-size', '2', '--question', 'hello', '--max-tokens', '2', '--ignore-eos'];
-    const skein = SkeinProcess.real(['run', '--model', folder, '--kv-cache-memory', '16M', '--json', ...args]);
+    const skein = SkeinProcess.real([
+      'run',
+      '--model',
+      folder,
+      '--kv-cache-memory',
+      '16M',
+      '--json',
+      ...args,
+    ]);
     assert.equal((await skein.exited).code, 0, skein.stderr);
     const { ranks } = JSON.parse(skein.stdout) as RunReport;
     for (const [index, rank] of ranks.entries()) {
       const { read_bytes, load } = predicted.ranks[index]!;
       assert.equal(rank.read_bytes, read_bytes);
       assert.ok(rank.peak_resident_bytes > read_bytes, 'a peak was measured');
-      assert.ok(rank.peak_resident_bytes <= load.peak_bytes, `${rank.peak_resident_bytes} of ${load.peak_bytes}`);
+      assert.ok(
+        rank.peak_resident_bytes <= load.peak_bytes,
+        `${rank.peak_resident_bytes} of ${load.peak_bytes}`,
+      );
       assert.ok(load.peak_bytes <= 1.1 * read_bytes + load.fixed_bytes, 'slices, 10 % and what is fixed');
     }
   });

@@ -21,7 +21,14 @@ interface Setting {
 }
 
 function ask(setting: Setting): Promise<Evaluation> {
-  const { worldSize, dtype, concurrency, maxStepTokens = 512, numQuestions, visionParallel = 'tensor' } = setting;
+  const {
+    worldSize,
+    dtype,
+    concurrency,
+    maxStepTokens = 512,
+    numQuestions,
+    visionParallel = 'tensor',
+  } = setting;
   const config = toClusterConfig({
     model: NANO_FOLDER,
     tensorParallelSize: worldSize,
@@ -59,9 +66,14 @@ describe('r1v-nano', function () {
       for (const worldSize of [2, 4]) {
         it(`gives the same answers at world size ${worldSize}`, async () => {
           const group = await ask({ worldSize, dtype, concurrency: 16 });
-          const different = group.answers.filter(({ answer }, index) => answer !== single.answers[index]?.answer).length;
+          const different = group.answers.filter(
+            ({ answer }, index) => answer !== single.answers[index]?.answer,
+          ).length;
           const allowed = dtype === 'float32' ? 0 : Math.floor(0.01 * QUESTIONS.length);
-          assert.ok(different <= allowed, `${different} of ${QUESTIONS.length} answers differ; ${allowed} may`);
+          assert.ok(
+            different <= allowed,
+            `${different} of ${QUESTIONS.length} answers differ; ${allowed} may`,
+          );
         });
       }
 
@@ -69,7 +81,13 @@ describe('r1v-nano', function () {
         const few = 16;
         const together = await ask({ worldSize: 2, dtype, concurrency: 16, numQuestions: few });
         const alone = await ask({ worldSize: 2, dtype, concurrency: 1, numQuestions: few });
-        const chunked = await ask({ worldSize: 2, dtype, concurrency: 16, maxStepTokens: 24, numQuestions: few });
+        const chunked = await ask({
+          worldSize: 2,
+          dtype,
+          concurrency: 16,
+          maxStepTokens: 24,
+          numQuestions: few,
+        });
         assert.deepEqual(tokenIds(alone), tokenIds(together));
         assert.deepEqual(tokenIds(chunked), tokenIds(together));
       });

@@ -32,8 +32,10 @@ export function writeRandomCheckpoint(folder: string, shape: RandomCheckpointSha
   writeSync(file, headerBytes);
   // bfloat16 numbers of alternating sign around 0.02.
   const chunk = Buffer.alloc(CHUNK_BYTES);
-  for (let i = 0; i < CHUNK_BYTES; i += 2) chunk.writeUInt16LE(0x3ca0 + (i % 64) + (i % 4 === 0 ? 0x8000 : 0), i);
-  for (let left = offset; left > 0; left -= CHUNK_BYTES) writeSync(file, chunk, 0, Math.min(left, CHUNK_BYTES));
+  for (let i = 0; i < CHUNK_BYTES; i += 2)
+    chunk.writeUInt16LE(0x3ca0 + (i % 64) + (i % 4 === 0 ? 0x8000 : 0), i);
+  for (let left = offset; left > 0; left -= CHUNK_BYTES)
+    writeSync(file, chunk, 0, Math.min(left, CHUNK_BYTES));
   closeSync(file);
   writeFileSync(path.join(folder, 'config.json'), JSON.stringify(configOf(shape)));
   for (const name of ['tokenizer.json', 'tokenizer_config.json', 'generation_config.json']) {

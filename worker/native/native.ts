@@ -208,10 +208,18 @@ export interface NativeProgress {
  */
 export interface NativeEngine {
   describe(): NativeDescription;
-  load(plan: NativeLoadPlan, onProgress: (loadedBytes: number, totalBytes: number) => void): Promise<NativeLoadResult>;
+  load(
+    plan: NativeLoadPlan,
+    onProgress: (loadedBytes: number, totalBytes: number) => void,
+  ): Promise<NativeLoadResult>;
   prepareGroup(options: NativeGroupOptions): Promise<Uint8Array>;
   /** Resolves with the bytes of the KV cache. */
-  joinGroup(groupEpoch: number, addresses: Uint8Array[], numKvBlocks: number, timeoutMs: number): Promise<number>;
+  joinGroup(
+    groupEpoch: number,
+    addresses: Uint8Array[],
+    numKvBlocks: number,
+    timeoutMs: number,
+  ): Promise<number>;
   /** pixels: [tiles, side, side, 3] RGB; copied before the call returns. */
   putPixels(groupEpoch: number, pictureId: number, tileSlots: Uint32Array, pixels: Uint8Array): Promise<void>;
   /** One listener; error is set when the step failed (the epoch is then over for this rank). */

@@ -13,7 +13,7 @@ async function runPlan(...args: string[]): Promise<string> {
   );
   const written: string[] = [];
   const original = process.stdout.write.bind(process.stdout);
-  process.stdout.write = ((chunk: string) => written.push(chunk) > 0);
+  process.stdout.write = (chunk: string) => written.push(chunk) > 0;
   try {
     await program.parseAsync(['plan', ...args], { from: 'user' });
   } finally {
