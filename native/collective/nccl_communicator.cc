@@ -1,7 +1,9 @@
-// Collectives over NCCL: one communicator an epoch, non-blocking, safe inside CUDA graphs. The only file that includes nccl.h.
+// Collectives over NCCL: one communicator an epoch, non-blocking, safe inside CUDA graphs. The only
+// file that includes nccl.h.
 //
-// Ending one from outside (design.md 4): Abort() raises NCCL's abort flag from a thread of its own, so that kernels that wait for a dead
-// peer leave; the engine then finishes its stream and destroys its graphs, after which ncclCommAbort, which waits for them, returns.
+// Ending one from outside (design.md 4): Abort() raises NCCL's abort flag from a thread of its own,
+// so that kernels that wait for a dead peer leave; the engine then finishes its stream and destroys
+// its graphs, after which ncclCommAbort, which waits for them, returns.
 #include "collective/nccl_communicator.h"
 
 #include <cuda_runtime.h>
@@ -48,7 +50,8 @@ ncclDataType_t DataType(DType type) {
   return type == DType::kBFloat16 ? ncclBfloat16 : ncclFloat32;
 }
 
-// How long an enqueue may stay in progress; the work itself is not bounded here but by the coordinator.
+// How long an enqueue may stay in progress; the work itself is not bounded here but by the
+// coordinator.
 constexpr auto kEnqueueLimit = std::chrono::seconds(30);
 
 class NcclCommunicator final : public Communicator {
@@ -73,8 +76,9 @@ class NcclCommunicator final : public Communicator {
       AllReduceInRankOrder(data, count, type, cuda_stream);
       return;
     }
-    Call("ncclAllReduce", ncclAllReduce(data, data, static_cast<size_t>(count), DataType(type),
-                                        op == ReduceOp::kSum ? ncclSum : ncclMax, comm_, cuda_stream));
+    Call("ncclAllReduce",
+         ncclAllReduce(data, data, static_cast<size_t>(count), DataType(type),
+                       op == ReduceOp::kSum ? ncclSum : ncclMax, comm_, cuda_stream));
   }
 
   void AllGather(const void* send, void* receive, size_t bytes, void* stream) override {
@@ -97,7 +101,8 @@ class NcclCommunicator final : public Communicator {
 
   void Abort() override {
     if (aborted_.exchange(true)) return;
-    // ncclCommAbort returns only when no graph holds the communicator any more, so it must not run on the engine's thread.
+    // ncclCommAbort returns only when no graph holds the communicator any more, so it must not run
+    // on the engine's thread.
     abort_thread_ = std::thread([this] { ncclCommAbort(comm_); });
   }
 
@@ -153,7 +158,8 @@ class NcclBuilder final : public CommunicatorBuilder {
                                         int timeout_ms) override {
     if (addresses.size() != static_cast<size_t>(options_.world_size) ||
         addresses[0].size() != sizeof(id_.internal)) {
-      throw Error("INVALID_REQUEST", "addresses: expected one per rank and NCCL's unique id from rank 0");
+      throw Error("INVALID_REQUEST",
+                  "addresses: expected one per rank and NCCL's unique id from rank 0");
     }
     std::memcpy(id_.internal, addresses[0].data(), sizeof(id_.internal));
     ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
@@ -168,7 +174,8 @@ class NcclBuilder final : public CommunicatorBuilder {
       if (comm != nullptr) ncclCommAbort(comm);
       throw;
     }
-    return std::make_unique<NcclCommunicator>(comm, options_.rank, options_.world_size, deterministic_);
+    return std::make_unique<NcclCommunicator>(comm, options_.rank, options_.world_size,
+                                              deterministic_);
   }
 
   void Abort() override { aborted_.store(true); }

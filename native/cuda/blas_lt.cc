@@ -16,14 +16,15 @@ constexpr size_t kWorkspaceBytes = 32u << 20;
 
 void CheckBlas(cublasStatus_t status, const char* call, int line) {
   if (status == CUBLAS_STATUS_SUCCESS) return;
-  throw Error("DEVICE_ERROR",
-              Format("%s failed: %s at %s:%d", call, cublasLtGetStatusString(status), __FILE__, line));
+  throw Error("DEVICE_ERROR", Format("%s failed: %s at %s:%d", call,
+                                     cublasLtGetStatusString(status), __FILE__, line));
 }
 #define SKEIN_BLAS(call) CheckBlas((call), #call, __LINE__)
 
 // Largest power of two up to 256 that divides the address and the stride in bytes.
 uint32_t Alignment(const void* pointer, int64_t stride_bytes) {
-  const uint64_t bits = reinterpret_cast<uint64_t>(pointer) | static_cast<uint64_t>(stride_bytes) | 256u;
+  const uint64_t bits =
+      reinterpret_cast<uint64_t>(pointer) | static_cast<uint64_t>(stride_bytes) | 256u;
   return static_cast<uint32_t>(bits & (~bits + 1));
 }
 
@@ -63,7 +64,8 @@ struct BlasLt::Impl {
     if (handle != nullptr) cublasLtDestroy(handle);
   }
 
-  // Column-major view: D [m, n] = A^T [m, k] B [k, n], where A is the weight, B the rows of x, D the rows of out.
+  // Column-major view: D [m, n] = A^T [m, k] B [k, n], where A is the weight, B the rows of x, D
+  // the rows of out.
   std::unique_ptr<Plan> MakePlan(const Matrix& x, const Matrix& weight, const void* bias,
                                  const Matrix& out) {
     auto plan = std::make_unique<Plan>();
@@ -76,17 +78,19 @@ struct BlasLt::Impl {
       const cublasLtEpilogue_t epilogue = CUBLASLT_EPILOGUE_BIAS;
       SKEIN_BLAS(cublasLtMatmulDescSetAttribute(plan->operation, CUBLASLT_MATMUL_DESC_EPILOGUE,
                                                 &epilogue, sizeof(epilogue)));
-      SKEIN_BLAS(cublasLtMatmulDescSetAttribute(plan->operation, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE,
-                                                &out_type, sizeof(out_type)));
+      SKEIN_BLAS(cublasLtMatmulDescSetAttribute(
+          plan->operation, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, &out_type, sizeof(out_type)));
     }
-    SKEIN_BLAS(cublasLtMatrixLayoutCreate(&plan->a, CUDA_R_16BF, weight.cols, weight.rows, weight.stride));
+    SKEIN_BLAS(
+        cublasLtMatrixLayoutCreate(&plan->a, CUDA_R_16BF, weight.cols, weight.rows, weight.stride));
     SKEIN_BLAS(cublasLtMatrixLayoutCreate(&plan->b, CUDA_R_16BF, x.cols, x.rows, x.stride));
     SKEIN_BLAS(cublasLtMatrixLayoutCreate(&plan->d, out_type, out.cols, out.rows, out.stride));
 
     cublasLtMatmulPreference_t preference;
     SKEIN_BLAS(cublasLtMatmulPreferenceCreate(&preference));
     const auto set = [&](cublasLtMatmulPreferenceAttributes_t attribute, const auto& value) {
-      SKEIN_BLAS(cublasLtMatmulPreferenceSetAttribute(preference, attribute, &value, sizeof(value)));
+      SKEIN_BLAS(
+          cublasLtMatmulPreferenceSetAttribute(preference, attribute, &value, sizeof(value)));
     };
     const size_t workspace_bytes = kWorkspaceBytes;
     set(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, workspace_bytes);
@@ -98,14 +102,16 @@ struct BlasLt::Impl {
     set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, out_alignment);
     cublasLtMatmulHeuristicResult_t result{};
     int found = 0;
-    const cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(
-        handle, plan->operation, plan->a, plan->b, plan->d, plan->d, preference, 1, &result, &found);
+    const cublasStatus_t status =
+        cublasLtMatmulAlgoGetHeuristic(handle, plan->operation, plan->a, plan->b, plan->d, plan->d,
+                                       preference, 1, &result, &found);
     cublasLtMatmulPreferenceDestroy(preference);
     SKEIN_BLAS(status);
     if (found == 0) {
-      throw Error("DEVICE_ERROR", Format("cuBLASLt has no algorithm for a product of %lld x %lld by %lld",
-                                         static_cast<long long>(x.rows), static_cast<long long>(x.cols),
-                                         static_cast<long long>(weight.rows)));
+      throw Error("DEVICE_ERROR",
+                  Format("cuBLASLt has no algorithm for a product of %lld x %lld by %lld",
+                         static_cast<long long>(x.rows), static_cast<long long>(x.cols),
+                         static_cast<long long>(weight.rows)));
     }
     plan->algorithm = result.algo;
     return plan;
@@ -123,10 +129,10 @@ BlasLt::~BlasLt() = default;
 void BlasLt::Product(const Matrix& x, const Matrix& weight, const void* bias, const Matrix& out) {
   if (x.rows == 0) return;
   SKEIN_CHECK(x.cols == weight.cols && out.cols == weight.rows && out.rows == x.rows,
-              "x [%lld, %lld], weight [%lld, %lld], out [%lld, %lld]", static_cast<long long>(x.rows),
-              static_cast<long long>(x.cols), static_cast<long long>(weight.rows),
-              static_cast<long long>(weight.cols), static_cast<long long>(out.rows),
-              static_cast<long long>(out.cols));
+              "x [%lld, %lld], weight [%lld, %lld], out [%lld, %lld]",
+              static_cast<long long>(x.rows), static_cast<long long>(x.cols),
+              static_cast<long long>(weight.rows), static_cast<long long>(weight.cols),
+              static_cast<long long>(out.rows), static_cast<long long>(out.cols));
   const Key key{x.rows,
                 x.cols,
                 weight.rows,
@@ -141,13 +147,13 @@ void BlasLt::Product(const Matrix& x, const Matrix& weight, const void* bias, co
   auto& plan = impl_->plans[key];
   if (plan == nullptr) plan = impl_->MakePlan(x, weight, bias, out);
   if (bias != nullptr) {
-    SKEIN_BLAS(cublasLtMatmulDescSetAttribute(plan->operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias,
-                                              sizeof(bias)));
+    SKEIN_BLAS(cublasLtMatmulDescSetAttribute(plan->operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER,
+                                              &bias, sizeof(bias)));
   }
   const float one = 1.0f;
   const float zero = 0.0f;
-  SKEIN_BLAS(cublasLtMatmul(impl_->handle, plan->operation, &one, weight.data, plan->a, x.data, plan->b,
-                            &zero, out.data, plan->d, out.data, plan->d, &plan->algorithm,
+  SKEIN_BLAS(cublasLtMatmul(impl_->handle, plan->operation, &one, weight.data, plan->a, x.data,
+                            plan->b, &zero, out.data, plan->d, out.data, plan->d, &plan->algorithm,
                             impl_->workspace, kWorkspaceBytes, impl_->stream));
 }
 

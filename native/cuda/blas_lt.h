@@ -18,8 +18,8 @@ class BlasLt {
   BlasLt(const BlasLt&) = delete;
   BlasLt& operator=(const BlasLt&) = delete;
 
-  // out [n, m] = x [n, k] weight^T + bias; weight [m, k] bfloat16, x bfloat16, out bfloat16 or float32.
-  // bias [m] in out's type, or null. float32 accumulation.
+  // out [n, m] = x [n, k] weight^T + bias; weight [m, k] bfloat16, x bfloat16, out bfloat16 or
+  // float32. bias [m] in out's type, or null. float32 accumulation.
   void Product(const Matrix& x, const Matrix& weight, const void* bias, const Matrix& out);
 
  private:

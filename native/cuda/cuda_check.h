@@ -1,4 +1,5 @@
-// Every CUDA, cuBLASLt and NCCL call goes through one of these: a failure becomes a typed Error that names the call.
+// Every CUDA, cuBLASLt and NCCL call goes through one of these: a failure becomes a typed Error
+// that names the call.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -9,7 +10,8 @@ namespace skein::cuda {
 
 inline void CheckCuda(cudaError_t status, const char* call, const char* file, int line) {
   if (status == cudaSuccess) return;
-  cudaGetLastError();  // Clears a non-sticky error, so that the next launch does not report it again.
+  cudaGetLastError();  // Clears a non-sticky error, so that the next launch does not report it
+                       // again.
   throw Error(status == cudaErrorMemoryAllocation ? "DEVICE_OUT_OF_MEMORY" : "DEVICE_ERROR",
               Format("%s failed: %s (%s) at %s:%d", call, cudaGetErrorString(status),
                      cudaGetErrorName(status), file, line));

@@ -1,6 +1,8 @@
-// Decode attention over the paged cache, split over the context (Flash-Decoding): a block takes one KV head of one sequence and one run of
-// kDecodeSplit keys, reads every key and value once for all query heads that share it, and leaves an unnormalised partial result; a second
-// kernel combines the parts in order. Runs begin at absolute positions, so a row's bits depend on its own context only.
+// Decode attention over the paged cache, split over the context (Flash-Decoding): a block takes one
+// KV head of one sequence and one run of kDecodeSplit keys, reads every key and value once for all
+// query heads that share it, and leaves an unnormalised partial result; a second kernel combines
+// the parts in order. Runs begin at absolute positions, so a row's bits depend on its own context
+// only.
 
 #include "cuda/cuda_check.h"
 #include "cuda/kernels/attention.h"
@@ -41,7 +43,7 @@ template <int kD, bool kAligned>
 __global__ void __launch_bounds__(kThreads)
     DecodeKernel(AttentionArguments a, PagedKeys keys, const int32_t* kv_q_start,
                  const QueryTile* tiles, int max_splits, float* partial) {
-  constexpr int kLanes = kD / 8;               // lanes that share one key
+  constexpr int kLanes = kD / 8;  // lanes that share one key
   constexpr int kKeysPerPass = kThreads / kLanes;
   __shared__ float scores[kGroup][kDecodeSplit];
   __shared__ float reduced[kThreads / 32][kGroup];
@@ -224,8 +226,8 @@ __global__ void CombineKernel(AttentionArguments a, const QueryTile* tiles, int 
     return;
   }
   const int splits = (tile.context_length + kDecodeSplit - 1) / kDecodeSplit;
-  const float* part =
-      partial + (static_cast<int64_t>(blockIdx.x) * a.num_heads + head) * max_splits * (a.head_dim + 2);
+  const float* part = partial + (static_cast<int64_t>(blockIdx.x) * a.num_heads + head) *
+                                    max_splits * (a.head_dim + 2);
   float maximum = -INFINITY;
   float sum = 0.0f;
   float value = 0.0f;
@@ -245,11 +247,12 @@ void Launch(const AttentionArguments& a, const PagedKeys& keys, const int32_t* k
             const QueryTile* tiles, int num_tiles, int max_splits, float* partial,
             cudaStream_t stream) {
   constexpr int kBytes = kThreads / (kD / 8) / 2 * kGroup * kD * static_cast<int>(sizeof(float));
-  DecodeKernel<kD, kAligned><<<dim3(num_tiles, keys.num_kv_heads, max_splits), kThreads, kBytes, stream>>>(
-      a, keys, kv_q_start, tiles, max_splits, partial);
+  DecodeKernel<kD, kAligned>
+      <<<dim3(num_tiles, keys.num_kv_heads, max_splits), kThreads, kBytes, stream>>>(
+          a, keys, kv_q_start, tiles, max_splits, partial);
   SKEIN_CUDA_LAUNCHED("DecodeKernel");
-  CombineKernel<<<dim3(num_tiles, a.num_heads), kD < 32 ? 32 : kD, 0, stream>>>(a, tiles, max_splits,
-                                                                               partial);
+  CombineKernel < <<dim3(num_tiles, a.num_heads), kD<32 ? 32 : kD, 0, stream>>>(
+                      a, tiles, max_splits, partial);
   SKEIN_CUDA_LAUNCHED("CombineKernel");
 }
 

@@ -1,6 +1,7 @@
-// Tiled attention with an online softmax (FlashAttention-2, Dao 2023: arXiv 2307.08691) on bf16 tensor cores.
-// One block of four warps works on 64 query rows of one head; each warp owns 16 rows and walks over tiles of 64 keys that lie at
-// multiples of 64 absolute positions, so that a row's bits do not depend on how its prompt was cut into chunks.
+// Tiled attention with an online softmax (FlashAttention-2, Dao 2023: arXiv 2307.08691) on bf16
+// tensor cores. One block of four warps works on 64 query rows of one head; each warp owns 16 rows
+// and walks over tiles of 64 keys that lie at multiples of 64 absolute positions, so that a row's
+// bits do not depend on how its prompt was cut into chunks.
 
 #include "cuda/cuda_check.h"
 #include "cuda/kernels/attention.h"
@@ -12,15 +13,16 @@ namespace {
 constexpr int kRows = kQueryTileRows;
 constexpr int kKeys = 64;
 constexpr int kThreads = 128;
-// Padding of a row in shared memory: shifts consecutive rows by 16 bytes, so that ldmatrix is free of bank conflicts.
+// Padding of a row in shared memory: shifts consecutive rows by 16 bytes, so that ldmatrix is free
+// of bank conflicts.
 constexpr int kPad = 8;
 
 struct PagedSource {
   PagedKeys k;
   int head_dim;
   __device__ int64_t Offset(const QueryTile& tile, int kv_head, int position) const {
-    const int32_t block =
-        k.block_tables[static_cast<int64_t>(tile.table_row) * k.max_blocks + position / k.block_size];
+    const int32_t block = k.block_tables[static_cast<int64_t>(tile.table_row) * k.max_blocks +
+                                         position / k.block_size];
     return ((static_cast<int64_t>(block) * k.num_kv_heads + kv_head) * k.block_size +
             position % k.block_size) *
            head_dim;
@@ -40,7 +42,8 @@ struct ContiguousSource {
   __device__ const __nv_bfloat16* Values() const { return k.values; }
 };
 
-// rows x head_dim elements into a padded tile of kD columns; columns beyond head_dim and invalid rows become zero.
+// rows x head_dim elements into a padded tile of kD columns; columns beyond head_dim and invalid
+// rows become zero.
 template <int kD, typename RowPointer>
 __device__ __forceinline__ void LoadTile(__nv_bfloat16* shared, int head_dim, int rows,
                                          RowPointer row_pointer) {
@@ -91,7 +94,8 @@ __global__ void __launch_bounds__(kThreads)
     __nv_bfloat16* v_tile = v_tiles + (index & 1) * kKeys * (kD + kPad);
     const int base = index * kKeys;
     LoadTile<kD>(k_tile, a.head_dim, kKeys, [&](int row) -> const __nv_bfloat16* {
-      return base + row < num_keys ? source.Keys() + source.Offset(tile, kv_head, base + row) : nullptr;
+      return base + row < num_keys ? source.Keys() + source.Offset(tile, kv_head, base + row)
+                                   : nullptr;
     });
     LoadTile<kD>(v_tile, a.head_dim, kKeys, [&](int row) -> const __nv_bfloat16* {
       return base + row < num_keys ? source.Values() + source.Offset(tile, kv_head, base + row)
@@ -205,8 +209,8 @@ __global__ void __launch_bounds__(kThreads)
 #pragma unroll
       for (int d = 0; d < kD / 16; ++d) {
         uint32_t b[4];
-        LoadMatrix4Transposed(
-            b, SharedAddress(v_tile + (k * 16 + lane % 16) * (kD + kPad) + d * 16 + (lane / 16) * 8));
+        LoadMatrix4Transposed(b, SharedAddress(v_tile + (k * 16 + lane % 16) * (kD + kPad) +
+                                               d * 16 + (lane / 16) * 8));
         MultiplyAccumulate(output[2 * d], p, b[0], b[1]);
         MultiplyAccumulate(output[2 * d + 1], p, b[2], b[3]);
       }
@@ -233,9 +237,10 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 template <int kD, bool kCausal, typename Source>
-void Launch(const AttentionArguments& a, const Source& source, const QueryTile* tiles, int num_tiles,
-            cudaStream_t stream) {
-  constexpr int kBytes = (kRows + 4 * kKeys) * (kD + kPad) * static_cast<int>(sizeof(__nv_bfloat16));
+void Launch(const AttentionArguments& a, const Source& source, const QueryTile* tiles,
+            int num_tiles, cudaStream_t stream) {
+  constexpr int kBytes =
+      (kRows + 4 * kKeys) * (kD + kPad) * static_cast<int>(sizeof(__nv_bfloat16));
   const auto kernel = TiledAttentionKernel<kD, kCausal, Source>;
   SKEIN_CUDA(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes));
   kernel<<<dim3(num_tiles, a.num_heads), kThreads, kBytes, stream>>>(a, source, tiles);
@@ -262,7 +267,8 @@ void LaunchForHeadDim(const AttentionArguments& a, const Source& source, const Q
 
 void PagedPrefillAttention(const AttentionArguments& arguments, const PagedKeys& keys,
                            const QueryTile* tiles, int num_tiles, cudaStream_t stream) {
-  LaunchForHeadDim<true>(arguments, PagedSource{keys, arguments.head_dim}, tiles, num_tiles, stream);
+  LaunchForHeadDim<true>(arguments, PagedSource{keys, arguments.head_dim}, tiles, num_tiles,
+                         stream);
 }
 
 void ContiguousAttention(const AttentionArguments& arguments, const ContiguousKeys& keys,

@@ -1,11 +1,12 @@
-// Products with AWQ int4 weights on bf16 tensor cores. A nibble q becomes the bfloat16 number 128 + q by setting bits, without arithmetic;
-// the 128 and the zero point leave with the group's sum of x, which a second product with ones yields for free:
+// Products with AWQ int4 weights on bf16 tensor cores. A nibble q becomes the bfloat16 number 128 +
+// q by setting bits, without arithmetic; the 128 and the zero point leave with the group's sum of
+// x, which a second product with ones yields for free:
 //   sum_k (q_k - z) s x_k = s (sum_k (128 + q_k) x_k - (128 + z) sum_k x_k)
-// per group in float32. The weight tile is the A operand (16 outputs x 16 inputs), so one pass serves up to 8 rows of x for the price of one.
-
-#include "cuda/kernels/awq.h"
+// per group in float32. The weight tile is the A operand (16 outputs x 16 inputs), so one pass
+// serves up to 8 rows of x for the price of one.
 
 #include "cuda/cuda_check.h"
+#include "cuda/kernels/awq.h"
 #include "cuda/kernels/mma.cuh"
 
 namespace skein::cuda {
@@ -26,8 +27,8 @@ __global__ void PackWordsKernel(AwqWeights w, const int32_t* qweight, int64_t va
   uint32_t packed[4];
   for (int j = 0; j < 4; ++j) {
     uint32_t word = 0;
-    for (int half = 0; half < 2; ++half) {     // output rows l / 4, l / 4 + 8
-      for (int i = 0; i < 4; ++i) {            // inputs 4 j + i; i / 2 picks the k half of the fragment
+    for (int half = 0; half < 2; ++half) {  // output rows l / 4, l / 4 + 8
+      for (int i = 0; i < 4; ++i) {  // inputs 4 j + i; i / 2 picks the k half of the fragment
         const int64_t out = static_cast<int64_t>(blockIdx.y) * 16 + lane / 4 + 8 * half;
         const int64_t in =
             static_cast<int64_t>(blockIdx.x) * 64 + (lane % 4) * 16 + 4 * j + i - w.group_offset;
@@ -36,7 +37,8 @@ __global__ void PackWordsKernel(AwqWeights w, const int32_t* qweight, int64_t va
           const auto raw = static_cast<uint32_t>(qweight[in * words_per_row + out / 8]);
           nibble = (raw >> NibbleShift(static_cast<int>(out % 8))) & 15u;
         }
-        // Register p of the fragment: 0 (row, k 0-1), 1 (row + 8, k 0-1), 2 (row, k 8-9), 3 (row + 8, k 8-9).
+        // Register p of the fragment: 0 (row, k 0-1), 1 (row + 8, k 0-1), 2 (row, k 8-9), 3 (row +
+        // 8, k 8-9).
         const int p = half + 2 * (i / 2);
         word |= nibble << (4 * p + 16 * (i % 2));
       }
@@ -58,9 +60,9 @@ __global__ void PackScalesKernel(AwqWeights w, const int32_t* qzeros, const void
   if (out < valid_out) {
     const auto raw = static_cast<uint32_t>(qzeros[group * (valid_out / 8) + out / 8]);
     const uint32_t zero = (raw >> NibbleShift(static_cast<int>(out % 8))) & 15u;
-    const float scale = scales_are_half
-                            ? __half2float(static_cast<const __half*>(scales)[group * valid_out + out])
-                            : static_cast<const float*>(scales)[group * valid_out + out];
+    const float scale =
+        scales_are_half ? __half2float(static_cast<const __half*>(scales)[group * valid_out + out])
+                        : static_cast<const float*>(scales)[group * valid_out + out];
     value = __floats2half2_rn(scale, 128.0f + static_cast<float>(zero));
   }
   w.scale_zero[group * w.out_features + out] = value;
@@ -71,10 +73,11 @@ __device__ __forceinline__ uint32_t FragmentRegister(uint32_t word, int p) {
   return ((word >> (4 * p)) & 0x000f000fu) | 0x43004300u;
 }
 
-// Sixteen values of row `row` of x from input k0 of the padded range on; zeros outside the slice and beyond `rows`.
+// Sixteen values of row `row` of x from input k0 of the padded range on; zeros outside the slice
+// and beyond `rows`.
 __device__ __forceinline__ void LoadSixteen(const __nv_bfloat16* x, int64_t stride, int64_t row,
-                                            int64_t rows, int64_t k0, int64_t in_features, bool aligned,
-                                            uint32_t (&b)[8]) {
+                                            int64_t rows, int64_t k0, int64_t in_features,
+                                            bool aligned, uint32_t (&b)[8]) {
 #pragma unroll
   for (uint32_t& value : b) value = 0;
   if (row >= rows) return;
@@ -98,7 +101,8 @@ __device__ __forceinline__ void LoadSixteen(const __nv_bfloat16* x, int64_t stri
 template <int kTiles>
 __global__ void __launch_bounds__(kWarps * 32)
     ProductKernel(AwqWeights w, const __nv_bfloat16* x, int64_t x_stride, int64_t rows,
-                  const float* bias, int64_t valid_out, void* out, bool out_is_float, int64_t out_stride) {
+                  const float* bias, int64_t valid_out, void* out, bool out_is_float,
+                  int64_t out_stride) {
   __shared__ float partial[kWarps][kTiles * 8][16];
   const int warp = threadIdx.x / 32;
   const int lane = threadIdx.x % 32;
@@ -107,8 +111,8 @@ __global__ void __launch_bounds__(kWarps * 32)
   const int64_t groups = (tiles_in + tiles_per_group - 1) / tiles_per_group;
   const auto* words = reinterpret_cast<const uint4*>(w.words) +
                       static_cast<int64_t>(blockIdx.x) * tiles_in * 32 + lane;
-  const bool aligned = x_stride % 8 == 0 && w.group_offset % 8 == 0 &&
-                       (reinterpret_cast<uint64_t>(x) & 15u) == 0;
+  const bool aligned =
+      x_stride % 8 == 0 && w.group_offset % 8 == 0 && (reinterpret_cast<uint64_t>(x) & 15u) == 0;
 
   float total[kTiles][4];
 #pragma unroll
@@ -132,8 +136,8 @@ __global__ void __launch_bounds__(kWarps * 32)
 #pragma unroll
       for (int t = 0; t < kTiles; ++t) {
         uint32_t b[8];
-        LoadSixteen(x, x_stride, t * 8 + lane / 4, rows, tile * 64 + (lane % 4) * 16 - w.group_offset,
-                    w.in_features, aligned, b);
+        LoadSixteen(x, x_stride, t * 8 + lane / 4, rows,
+                    tile * 64 + (lane % 4) * 16 - w.group_offset, w.in_features, aligned, b);
 #pragma unroll
         for (int j = 0; j < 4; ++j) {
           const uint32_t a[4] = {FragmentRegister(word[j], 0), FragmentRegister(word[j], 1),
@@ -144,7 +148,8 @@ __global__ void __launch_bounds__(kWarps * 32)
         }
       }
     }
-    const __half2* tables = w.scale_zero + group * w.out_features + static_cast<int64_t>(blockIdx.x) * 16;
+    const __half2* tables =
+        w.scale_zero + group * w.out_features + static_cast<int64_t>(blockIdx.x) * 16;
     const float2 first = __half22float2(tables[lane / 4]);
     const float2 second = __half22float2(tables[lane / 4 + 8]);
 #pragma unroll
@@ -179,7 +184,8 @@ __global__ void __launch_bounds__(kWarps * 32)
 }
 
 // Block (tile of 64 inputs, tile of 16 outputs), one warp.
-__global__ void DequantizeKernel(AwqWeights w, int64_t first, int64_t columns, __nv_bfloat16* dense) {
+__global__ void DequantizeKernel(AwqWeights w, int64_t first, int64_t columns,
+                                 __nv_bfloat16* dense) {
   const int lane = threadIdx.x;
   const int64_t tile_out = first / 16 + blockIdx.y;
   const int64_t tiles_in = w.padded_in / 64;
@@ -215,18 +221,22 @@ void PackAwq(const AwqWeights& weights, const int32_t* qweight, const int32_t* q
                    static_cast<unsigned>(weights.out_features / 16));
   PackWordsKernel<<<tiles, 32, 0, stream>>>(weights, qweight, valid_out);
   SKEIN_CUDA_LAUNCHED("PackWordsKernel");
-  const int64_t groups = (weights.in_features + weights.group_offset + weights.group_size - 1) / weights.group_size;
-  PackScalesKernel<<<dim3(static_cast<unsigned>((weights.out_features + 127) / 128), static_cast<unsigned>(groups)),
+  const int64_t groups =
+      (weights.in_features + weights.group_offset + weights.group_size - 1) / weights.group_size;
+  PackScalesKernel<<<dim3(static_cast<unsigned>((weights.out_features + 127) / 128),
+                          static_cast<unsigned>(groups)),
                      128, 0, stream>>>(weights, qzeros, scales, scales_are_half, valid_out);
   SKEIN_CUDA_LAUNCHED("PackScalesKernel");
 }
 
 void AwqProduct(const AwqWeights& weights, const __nv_bfloat16* x, int64_t x_stride, int64_t rows,
-                const float* bias, int64_t valid_out, void* out, bool out_is_float, int64_t out_stride,
-                cudaStream_t stream) {
+                const float* bias, int64_t valid_out, void* out, bool out_is_float,
+                int64_t out_stride, cudaStream_t stream) {
   if (rows == 0) return;
   SKEIN_CHECK(rows <= kAwqMaxRows, "rows %lld", static_cast<long long>(rows));
-  const auto kernel = rows <= 8 ? ProductKernel<1> : rows <= 16 ? ProductKernel<2> : ProductKernel<4>;
+  const auto kernel = rows <= 8    ? ProductKernel<1>
+                      : rows <= 16 ? ProductKernel<2>
+                                   : ProductKernel<4>;
   kernel<<<static_cast<unsigned>(weights.out_features / 16), kWarps * 32, 0, stream>>>(
       weights, x, x_stride, rows, bias, valid_out, out, out_is_float, out_stride);
   SKEIN_CUDA_LAUNCHED("ProductKernel");
@@ -235,7 +245,8 @@ void AwqProduct(const AwqWeights& weights, const __nv_bfloat16* x, int64_t x_str
 void AwqDequantize(const AwqWeights& weights, int64_t first, int64_t columns, __nv_bfloat16* dense,
                    cudaStream_t stream) {
   if (columns == 0) return;
-  const dim3 tiles(static_cast<unsigned>(weights.padded_in / 64), static_cast<unsigned>((columns + 15) / 16));
+  const dim3 tiles(static_cast<unsigned>(weights.padded_in / 64),
+                   static_cast<unsigned>((columns + 15) / 16));
   DequantizeKernel<<<tiles, 32, 0, stream>>>(weights, first, columns, dense);
   SKEIN_CUDA_LAUNCHED("DequantizeKernel");
 }

@@ -1,9 +1,9 @@
-// Embedding, norms fused with the residual, rotary + KV store, SwiGLU, and the reshuffles of the vision tower. All are bound by memory:
-// eight bfloat16 values (16 bytes) a thread and access where the width allows it, single values otherwise.
-
-#include "cuda/kernels/elementwise.h"
+// Embedding, norms fused with the residual, rotary + KV store, SwiGLU, and the reshuffles of the
+// vision tower. All are bound by memory: eight bfloat16 values (16 bytes) a thread and access where
+// the width allows it, single values otherwise.
 
 #include "cuda/cuda_check.h"
+#include "cuda/kernels/elementwise.h"
 
 namespace skein::cuda {
 namespace {
@@ -26,7 +26,8 @@ __device__ __forceinline__ void Unpack(const Eight& raw, float (&values)[8]) {
 __device__ __forceinline__ Eight Pack(const float (&values)[8]) {
   Eight raw;
 #pragma unroll
-  for (int i = 0; i < 4; ++i) raw.pairs[i] = __floats2bfloat162_rn(values[2 * i], values[2 * i + 1]);
+  for (int i = 0; i < 4; ++i)
+    raw.pairs[i] = __floats2bfloat162_rn(values[2 * i], values[2 * i + 1]);
   return raw;
 }
 
@@ -34,7 +35,8 @@ __device__ __forceinline__ Eight Pack(const float (&values)[8]) {
 __device__ __forceinline__ float BlockSum(float value) {
   __shared__ float parts[kThreads / 32];
 #pragma unroll
-  for (int offset = 16; offset > 0; offset /= 2) value += __shfl_xor_sync(0xffffffffu, value, offset);
+  for (int offset = 16; offset > 0; offset /= 2)
+    value += __shfl_xor_sync(0xffffffffu, value, offset);
   __syncthreads();
   if (threadIdx.x % 32 == 0) parts[threadIdx.x / 32] = value;
   __syncthreads();
@@ -280,8 +282,9 @@ __global__ void AssembleKernel(const __nv_bfloat16* patches, const float* class_
   const int64_t tile = blockIdx.x / (num_patches + 1);
   const int64_t token = blockIdx.x % (num_patches + 1);
   for (int64_t i = threadIdx.x; i < hidden; i += blockDim.x) {
-    const float value = token == 0 ? class_embedding[i]
-                                   : __bfloat162float(patches[(tile * num_patches + token - 1) * hidden + i]);
+    const float value =
+        token == 0 ? class_embedding[i]
+                   : __bfloat162float(patches[(tile * num_patches + token - 1) * hidden + i]);
     out[blockIdx.x * hidden + i] = __float2bfloat16(value + position_embedding[token * hidden + i]);
   }
 }
@@ -328,9 +331,10 @@ unsigned Blocks(int64_t count) { return static_cast<unsigned>(count); }
 
 }  // namespace
 
-void EmbedTokens(const __nv_bfloat16* table, int64_t vocab_start, int64_t vocab_rows, int64_t hidden,
-                 const int32_t* token_ids, const int32_t* slots, const int32_t* last_tokens, int64_t rows,
-                 __nv_bfloat16* out, cudaStream_t stream) {
+void EmbedTokens(const __nv_bfloat16* table, int64_t vocab_start, int64_t vocab_rows,
+                 int64_t hidden, const int32_t* token_ids, const int32_t* slots,
+                 const int32_t* last_tokens, int64_t rows, __nv_bfloat16* out,
+                 cudaStream_t stream) {
   if (rows == 0) return;
   const auto kernel = hidden % 8 == 0 ? EmbedKernel<uint4> : EmbedKernel<uint16_t>;
   kernel<<<Blocks(rows), 128, 0, stream>>>(table, vocab_start, vocab_rows, hidden, token_ids, slots,
@@ -342,8 +346,8 @@ void CopyRows(const __nv_bfloat16* source, int64_t source_stride, const int32_t*
               const int32_t* out_rows, int64_t count, int64_t cols, __nv_bfloat16* out,
               int64_t out_stride, cudaStream_t stream) {
   if (count == 0) return;
-  const auto kernel =
-      IsVector(cols, {source_stride, out_stride}) ? CopyRowsKernel<uint4> : CopyRowsKernel<uint16_t>;
+  const auto kernel = IsVector(cols, {source_stride, out_stride}) ? CopyRowsKernel<uint4>
+                                                                  : CopyRowsKernel<uint16_t>;
   kernel<<<Blocks(count), 128, 0, stream>>>(source, source_stride, source_rows, out_rows, cols, out,
                                             out_stride);
   SKEIN_CUDA_LAUNCHED("CopyRowsKernel");
@@ -352,8 +356,8 @@ void CopyRows(const __nv_bfloat16* source, int64_t source_stride, const int32_t*
 void Norm(const __nv_bfloat16* x, int64_t x_stride, const NormArguments& norm, int64_t rows,
           int64_t cols, __nv_bfloat16* normed, int64_t normed_stride, cudaStream_t stream) {
   if (rows == 0) return;
-  const auto kernel =
-      IsVector(cols, {x_stride, normed_stride}) ? NormKernel<false, true> : NormKernel<false, false>;
+  const auto kernel = IsVector(cols, {x_stride, normed_stride}) ? NormKernel<false, true>
+                                                                : NormKernel<false, false>;
   const size_t bytes = static_cast<size_t>(cols) * sizeof(float);
   if (bytes > 40 * 1024) {
     SKEIN_CUDA(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
@@ -364,10 +368,10 @@ void Norm(const __nv_bfloat16* x, int64_t x_stride, const NormArguments& norm, i
   SKEIN_CUDA_LAUNCHED("NormKernel");
 }
 
-void AddResidualNorm(const __nv_bfloat16* x, int64_t x_stride, const float* bias, const float* scale,
-                     __nv_bfloat16* residual, int64_t residual_stride, const NormArguments* norm,
-                     int64_t rows, int64_t cols, __nv_bfloat16* normed, int64_t normed_stride,
-                     cudaStream_t stream) {
+void AddResidualNorm(const __nv_bfloat16* x, int64_t x_stride, const float* bias,
+                     const float* scale, __nv_bfloat16* residual, int64_t residual_stride,
+                     const NormArguments* norm, int64_t rows, int64_t cols, __nv_bfloat16* normed,
+                     int64_t normed_stride, cudaStream_t stream) {
   if (rows == 0) return;
   const auto kernel = IsVector(cols, {x_stride, residual_stride, normed_stride})
                           ? NormKernel<true, true>
@@ -377,9 +381,9 @@ void AddResidualNorm(const __nv_bfloat16* x, int64_t x_stride, const float* bias
     SKEIN_CUDA(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                     static_cast<int>(bytes)));
   }
-  kernel<<<Blocks(rows), kThreads, bytes, stream>>>(x, x_stride, bias, scale, residual,
-                                                    residual_stride, norm == nullptr ? NormArguments{} : *norm,
-                                                    norm != nullptr, cols, normed, normed_stride);
+  kernel<<<Blocks(rows), kThreads, bytes, stream>>>(
+      x, x_stride, bias, scale, residual, residual_stride,
+      norm == nullptr ? NormArguments{} : *norm, norm != nullptr, cols, normed, normed_stride);
   SKEIN_CUDA_LAUNCHED("NormKernel");
 }
 
@@ -403,14 +407,14 @@ void SwiGlu(const __nv_bfloat16* gate_up, int64_t stride, int64_t rows, int64_t 
 void BiasGelu(__nv_bfloat16* x, int64_t stride, const float* bias, int64_t rows, int64_t cols,
               bool gelu, cudaStream_t stream) {
   if (rows == 0) return;
-  BiasGeluKernel<<<dim3(Blocks((cols + kThreads - 1) / kThreads), Blocks(rows)), kThreads, 0, stream>>>(
-      x, stride, bias, cols, gelu);
+  BiasGeluKernel<<<dim3(Blocks((cols + kThreads - 1) / kThreads), Blocks(rows)), kThreads, 0,
+                   stream>>>(x, stride, bias, cols, gelu);
   SKEIN_CUDA_LAUNCHED("BiasGeluKernel");
 }
 
 void PixelsToPatches(const uint8_t* pixels, int64_t tiles, int64_t side, int64_t patch,
-                     const float mean[3], const float std[3], __nv_bfloat16* out, int64_t out_stride,
-                     cudaStream_t stream) {
+                     const float mean[3], const float std[3], __nv_bfloat16* out,
+                     int64_t out_stride, cudaStream_t stream) {
   if (tiles == 0) return;
   Channels channels;
   for (int c = 0; c < 3; ++c) {
@@ -432,8 +436,8 @@ void AssembleVisionTokens(const __nv_bfloat16* patches, const float* class_embed
   SKEIN_CUDA_LAUNCHED("AssembleKernel");
 }
 
-void QkSumSquares(const __nv_bfloat16* qkv, int64_t stride, int64_t rows, int64_t width, float* sums,
-                  cudaStream_t stream) {
+void QkSumSquares(const __nv_bfloat16* qkv, int64_t stride, int64_t rows, int64_t width,
+                  float* sums, cudaStream_t stream) {
   if (rows == 0) return;
   QkSumSquaresKernel<<<dim3(Blocks(rows), 2), kThreads, 0, stream>>>(qkv, stride, width, sums);
   SKEIN_CUDA_LAUNCHED("QkSumSquaresKernel");
@@ -448,11 +452,12 @@ void ApplyQkNorm(__nv_bfloat16* qkv, int64_t stride, const float* sums, const fl
   SKEIN_CUDA_LAUNCHED("ApplyQkNormKernel");
 }
 
-void PixelShuffle(const __nv_bfloat16* x, int64_t tiles, int64_t grid, int64_t factor, int64_t hidden,
-                  __nv_bfloat16* out, cudaStream_t stream) {
+void PixelShuffle(const __nv_bfloat16* x, int64_t tiles, int64_t grid, int64_t factor,
+                  int64_t hidden, __nv_bfloat16* out, cudaStream_t stream) {
   if (tiles == 0) return;
   const int64_t side = grid / factor;
-  PixelShuffleKernel<<<Blocks(tiles * side * side), kThreads, 0, stream>>>(x, grid, factor, hidden, out);
+  PixelShuffleKernel<<<Blocks(tiles * side * side), kThreads, 0, stream>>>(x, grid, factor, hidden,
+                                                                           out);
   SKEIN_CUDA_LAUNCHED("PixelShuffleKernel");
 }
 

@@ -8,7 +8,7 @@
 namespace skein::cuda {
 
 // gathered [world_size, count]; out [count]; float32 sums, rounded once.
-void SumInRankOrder(const void* gathered, int world_size, int64_t count, bool is_bfloat16, void* out,
-                    cudaStream_t stream);
+void SumInRankOrder(const void* gathered, int world_size, int64_t count, bool is_bfloat16,
+                    void* out, cudaStream_t stream);
 
 }  // namespace skein::cuda
