@@ -140,7 +140,7 @@ class CudaBackend final : public Backend {
   void EmbedTokens(const Matrix& table, int64_t vocab_start, int64_t valid_rows,
                    const Matrix& out) override {
     cuda::EmbedTokens(In(table), vocab_start, valid_rows, table.cols, metadata_->token_ids(),
-                      metadata_->slot_of_row(), last_tokens_, out.rows, Out(out), stream_);
+                      metadata_->slot_of_row(), nullptr, out.rows, Out(out), stream_);
   }
 
   void ScatterRows(const Matrix& source, std::span<const int32_t> source_rows,
@@ -280,9 +280,7 @@ class CudaBackend final : public Backend {
   }
 
   std::unique_ptr<Sampler> MakeSampler(const SamplerShape& shape) override {
-    auto sampler = MakeCudaSampler(shape, stream_);
-    last_tokens_ = sampler->last_tokens();
-    return sampler;
+    return MakeCudaSampler(shape, stream_);
   }
 
  private:
@@ -375,7 +373,6 @@ class CudaBackend final : public Backend {
   std::map<std::pair<int64_t, double>, DeviceMemory> frequencies_;
   std::map<std::vector<int32_t>, HeadMap> head_maps_;
   std::map<std::pair<int64_t, int64_t>, DeviceMemory> vision_tiles_;
-  const int32_t* last_tokens_ = nullptr;
 };
 
 }  // namespace

@@ -1,4 +1,5 @@
-// Sampling on the device: penalties, statistics, the choice, all ranks alike.
+// Sampling for the CUDA back end: the same choice as the CPU's, so that a token never depends on
+// the back end's way to choose.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -9,12 +10,6 @@
 
 namespace skein::cuda {
 
-class CudaSampler : public Sampler {
- public:
-  // Device array [max_sequences]: the token sampled last for each slot.
-  virtual const int32_t* last_tokens() const = 0;
-};
-
-std::unique_ptr<CudaSampler> MakeCudaSampler(const SamplerShape& shape, cudaStream_t stream);
+std::unique_ptr<Sampler> MakeCudaSampler(const SamplerShape& shape, cudaStream_t stream);
 
 }  // namespace skein::cuda
