@@ -160,7 +160,7 @@ class Sampler {
                              std::span<const int32_t> token_ids, int64_t num_prompt_tokens) = 0;
   virtual void EndSequence(int32_t slot) = 0;
   // logits: [rows, local vocabulary] float32, local row v is token vocab_start + v. One row per slot in `slots`.
-  // Updates the slots' state with what was sampled. Results are complete when the back end's step has finished.
+  // Overwrites the logits (penalties and bans are applied in place). Updates the slots' state with what was sampled. Results are complete when the back end's step has finished.
   virtual void Sample(const Matrix& logits, std::span<const int32_t> slots,
                       Communicator& communicator, std::vector<SampledToken>* out) = 0;
 };

@@ -1,0 +1,16 @@
+// The collective sampler on the CPU: every rank looks at its own vocabulary rows, exchanges a few
+// words per row, and picks the token that every other rank picks. The bits of the choice depend on
+// the logits, the sequence and its parameters alone, not on the world size, the batch or the order
+// of its rows. How: docs/sampling.md.
+#pragma once
+
+#include <memory>
+
+#include "ops/backend.h"
+
+namespace skein {
+
+// Overwrites the logits that it samples from.
+std::unique_ptr<Sampler> MakeCpuSampler(const SamplerShape& shape);
+
+}  // namespace skein

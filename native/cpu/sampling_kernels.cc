@@ -1,0 +1,162 @@
+// The loops. Element-wise arithmetic is plain IEEE without fused multiply-add, so each clone gives
+// the same bits.
+#include "cpu/sampling_kernels.h"
+
+#include <algorithm>
+#include <bit>
+
+#if defined(__x86_64__)
+#define SKEIN_SAMPLING_CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
+#else
+#define SKEIN_SAMPLING_CLONES
+#endif
+#define SKEIN_INLINE inline __attribute__((always_inline))
+
+namespace skein {
+namespace {
+
+// Tokens that are compared with a bound at once before any is looked at by itself.
+constexpr int64_t kScanBlock = 256;
+
+SKEIN_SAMPLING_CLONES void Clamp(float* logits, int64_t count) {
+#pragma omp simd
+  for (int64_t i = 0; i < count; ++i) {
+    float x = logits[i];
+    x = x > -FLT_MAX ? x : -FLT_MAX;
+    logits[i] = x < FLT_MAX ? x : FLT_MAX;
+  }
+}
+
+SKEIN_SAMPLING_CLONES float Maximum(const float* logits, int64_t count) {
+  float top = -FLT_MAX;
+#pragma omp simd reduction(max : top)
+  for (int64_t i = 0; i < count; ++i) top = logits[i] > top ? logits[i] : top;
+  return top;
+}
+
+// exp(d) for d <= 0, to about 1e-7 relative, 0 below -87: 2^n * e^r with r within ln(2) / 2 of 0.
+SKEIN_INLINE float ExpNonPositive(float d) {
+  const float magic = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
+  const float shifted = d * 1.44269504088896341f + magic;
+  const float n = shifted - magic;
+  const float r = (d - n * 0.693359375f) - n * -2.12194440e-4f;
+  float p = 1.9875691500e-4f;
+  p = p * r + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  p = p * (r * r) + r + 1.0f;
+  const uint32_t exponent =
+      std::bit_cast<uint32_t>(shifted) - std::bit_cast<uint32_t>(magic) + 127u;
+  const float result = p * std::bit_cast<float>(exponent << 23);
+  return d < -87.0f ? 0.0f : result;
+}
+
+// Rounds p in [0, 1] to units of 2^-42.
+SKEIN_INLINE uint64_t ToMass(float p) {
+  const double magic = 0x1.8p52;
+  return std::bit_cast<uint64_t>(static_cast<double>(p) * 0x1p42 + magic) -
+         std::bit_cast<uint64_t>(magic);
+}
+
+SKEIN_SAMPLING_CLONES uint64_t SumMass(const float* logits, int64_t count, float max,
+                                       float inverse_temperature) {
+  uint64_t sum = 0;
+#pragma omp simd reduction(+ : sum)
+  for (int64_t i = 0; i < count; ++i) {
+    sum += ToMass(ExpNonPositive((logits[i] - max) * inverse_temperature));
+  }
+  return sum;
+}
+
+}  // namespace
+
+void ClampLogits(float* logits, int64_t count) { Clamp(logits, count); }
+
+Candidate BestCandidate(const float* logits, int64_t count, int32_t first_id) {
+  if (count == 0) return {};
+  const float top = Maximum(logits, count);
+  const auto index = std::find(logits, logits + count, top) - logits;
+  return {top, static_cast<int32_t>(first_id + index)};
+}
+
+std::vector<Candidate> BestCandidates(const float* logits, int64_t count, int32_t first_id,
+                                      int64_t wanted) {
+  std::vector<Candidate> best;
+  wanted = std::min(wanted, count);
+  if (wanted == 0) return best;
+  best.reserve(static_cast<size_t>(wanted));
+  // A heap with the worst of the best on top. Ids ascend, so a later token of equal logit is worse.
+  for (int64_t start = 0; start < count; start += kScanBlock) {
+    const int64_t end = std::min(count, start + kScanBlock);
+    const bool full = static_cast<int64_t>(best.size()) == wanted;
+    if (full && Maximum(logits + start, end - start) <= best.front().logit) continue;
+    for (int64_t i = start; i < end; ++i) {
+      const Candidate candidate{logits[i], static_cast<int32_t>(first_id + i)};
+      if (static_cast<int64_t>(best.size()) < wanted) {
+        best.push_back(candidate);
+        std::push_heap(best.begin(), best.end(), Precedes);
+      } else if (candidate.logit > best.front().logit) {
+        std::pop_heap(best.begin(), best.end(), Precedes);
+        best.back() = candidate;
+        std::push_heap(best.begin(), best.end(), Precedes);
+      }
+    }
+  }
+  std::sort_heap(best.begin(), best.end(), Precedes);
+  return best;
+}
+
+float RelativeProbability(float logit, float max, float inverse_temperature) {
+  return ExpNonPositive((logit - max) * inverse_temperature);
+}
+
+Mass RelativeMass(float logit, float max, float inverse_temperature) {
+  return ToMass(RelativeProbability(logit, max, inverse_temperature));
+}
+
+Mass SumRelativeMass(const float* logits, int64_t count, float max, float inverse_temperature) {
+  return SumMass(logits, count, max, inverse_temperature);
+}
+
+void TakeHigher(NoisyToken& best, const NoisyToken& b) {
+  if (b.id == INT32_MAX) return;
+  if (best.id == INT32_MAX || b.value > best.value || (b.value == best.value && b.id < best.id)) {
+    best = b;
+  }
+}
+
+NoisyToken HighestNoisy(const float* logits, int64_t count, int32_t first_id, const NoiseKey& key,
+                        double inverse_temperature) {
+  NoisyToken best;
+  double noise[kNoiseBlock];
+  const int64_t end_id = first_id + count;
+  for (int64_t block = first_id / kNoiseBlock * kNoiseBlock; block < end_id; block += kNoiseBlock) {
+    const int64_t begin = std::max<int64_t>(block, first_id);
+    const int64_t end = std::min(block + kNoiseBlock, end_id);
+    // Most blocks hold no token that even the highest noise could lift to the best one: their noise
+    // is not computed.
+    const double bound = Maximum(logits + (begin - first_id), end - begin) * inverse_temperature;
+    if (best.id != INT32_MAX && bound + kMaxGumbel < best.value) continue;
+    GumbelBlock(key, block, noise);
+    for (int64_t id = begin; id < end; ++id) {
+      const float logit = logits[id - first_id];
+      TakeHigher(
+          best, {logit * inverse_temperature + noise[id - block], logit, static_cast<int32_t>(id)});
+    }
+  }
+  return best;
+}
+
+NoisyToken HighestNoisy(std::span<const Candidate> candidates, const NoiseKey& key,
+                        double inverse_temperature) {
+  NoisyToken best;
+  for (const Candidate& c : candidates) {
+    if (best.id != INT32_MAX && c.logit * inverse_temperature + kMaxGumbel < best.value) continue;
+    TakeHigher(best, {c.logit * inverse_temperature + GumbelNoise(key, c.id), c.logit, c.id});
+  }
+  return best;
+}
+
+}  // namespace skein

@@ -1,0 +1,66 @@
+// What the sampler remembers of one sequence: its parameters, its length and, where penalties need
+// them, how often each token occurred. Only tokens of the rank's own vocabulary rows are counted.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <unordered_map>
+#include <vector>
+
+#include "cpu/sampling_noise.h"
+#include "ops/backend.h"
+
+namespace skein {
+
+// Temperatures below this are greedy: dividing by them would only overflow.
+constexpr float kMinTemperature = 1e-5f;
+
+// Throws INVALID_REQUEST naming the field that is out of range.
+void ValidateSamplingParams(const SamplingParams& params, const SamplerShape& shape);
+
+class SequenceState {
+ public:
+  // token_ids: the prompt's num_prompt_tokens, then what was generated.
+  void Begin(const SamplingParams& params, std::span<const int32_t> token_ids,
+             int64_t num_prompt_tokens, const SamplerShape& shape);
+  void End() { *this = SequenceState(); }
+  void Append(int32_t token_id);
+
+  // Repetition penalty, presence and frequency penalty, logit bias, bans, in this order, on the
+  // rank's row [vocab_valid_rows]; then clamps it (sampling_kernels.h).
+  void Adjust(float* logits) const;
+
+  bool is_active() const { return is_active_; }
+  const SamplingParams& params() const { return params_; }
+  bool is_greedy() const { return params_.temperature < kMinTemperature; }
+  bool wants_logprobs() const { return params_.return_logprobs || params_.num_top_logprobs > 0; }
+  NoiseKey noise_key() const {
+    return {params_.seed, params_.choice_index, static_cast<uint64_t>(num_tokens_)};
+  }
+
+ private:
+  struct Occurrences {
+    bool in_prompt = false;
+    int32_t generated = 0;
+  };
+
+  void Count(int32_t token_id, bool is_prompt);
+  void Penalize(float* logits) const;
+  // Index in the rank's row, or -1 for a token of another rank.
+  int64_t LocalIndex(int32_t token_id) const {
+    const int64_t index = token_id - vocab_start_;
+    return index >= 0 && index < valid_rows_ ? index : -1;
+  }
+
+  bool is_active_ = false;
+  SamplingParams params_;
+  int64_t vocab_start_ = 0;
+  int64_t valid_rows_ = 0;
+  int64_t num_tokens_ = 0;
+  int64_t num_generated_ = 0;
+  bool has_penalties_ = false;
+  // By index in the rank's row.
+  std::unordered_map<int32_t, Occurrences> occurrences_;
+};
+
+}  // namespace skein
