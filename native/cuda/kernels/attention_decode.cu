@@ -251,8 +251,9 @@ void Launch(const AttentionArguments& a, const PagedKeys& keys, const int32_t* k
       <<<dim3(num_tiles, keys.num_kv_heads, max_splits), kThreads, kBytes, stream>>>(
           a, keys, kv_q_start, tiles, max_splits, partial);
   SKEIN_CUDA_LAUNCHED("DecodeKernel");
-  CombineKernel < <<dim3(num_tiles, a.num_heads), kD<32 ? 32 : kD, 0, stream>>>(
-                      a, tiles, max_splits, partial);
+  constexpr int kCombineThreads = kD < 32 ? 32 : kD;
+  CombineKernel<<<dim3(num_tiles, a.num_heads), kCombineThreads, 0, stream>>>(a, tiles, max_splits,
+                                                                              partial);
   SKEIN_CUDA_LAUNCHED("CombineKernel");
 }
 
