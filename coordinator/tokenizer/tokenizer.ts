@@ -1,7 +1,8 @@
-// Text to token ids and back, with nothing known of chats. The library does normalisation, pre-tokenisation and BPE on ordinary text;
-// special tokens are found here, because user text must be able to spell one without becoming one.
+// Text to token ids and back, with nothing known of chats. The library normalises and cuts ordinary text into pre-tokens; special
+// tokens are found here, because user text must be able to spell one without becoming one.
 import { Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers';
 import { AppError } from '../../common/errors.js';
+import { BytePairEncoder } from './bpe.js';
 import { checkTokenizerJson, Vocabulary, type AddedToken } from './vocabulary.js';
 
 /**
@@ -65,16 +66,26 @@ export class TextProtector {
 
 export class Tokenizer {
   readonly vocabulary: Vocabulary;
-  private readonly ordinary: HuggingFaceTokenizer;
+  private readonly library: HuggingFaceTokenizer;
+  private readonly encoder: BytePairEncoder;
   private readonly addedToken: RegExp | null;
 
   constructor(tokenizerJson: unknown) {
     const json = checkTokenizerJson(tokenizerJson);
     this.vocabulary = new Vocabulary(json);
+    this.encoder = new BytePairEncoder(json.model);
     try {
-      // No added tokens and no post-processor: the library sees ordinary text only, and adds no BOS (templates write it out).
-      const ordinaryJson = { normalizer: null, pre_tokenizer: null, ...json, added_tokens: [], post_processor: null };
-      this.ordinary = new HuggingFaceTokenizer(ordinaryJson, {});
+      this.library = new HuggingFaceTokenizer(
+        {
+          normalizer: json['normalizer'] ?? null,
+          pre_tokenizer: json['pre_tokenizer'] ?? null,
+          model: { type: 'BPE', vocab: {}, merges: [] },
+          decoder: null,
+          post_processor: null,
+          added_tokens: [],
+        },
+        {},
+      );
     } catch (error) {
       throw new AppError('UNSUPPORTED_MODEL', 'tokenizer.json cannot be used by the tokenizer library', { cause: error });
     }
@@ -84,8 +95,13 @@ export class Tokenizer {
 
   /** Ids of text in which nothing is special. */
   encodeOrdinary(text: string): number[] {
+    const ids: number[] = [];
     const clean = toWellFormed(text.replace(LONE_SENTINEL, ''));
-    return clean === '' ? [] : this.ordinary.encode(clean, { add_special_tokens: false }).ids;
+    const normalized = this.library.normalizer?.normalize(clean) ?? clean;
+    if (normalized === '') return ids;
+    const pieces = this.library.pre_tokenizer?.pre_tokenize(normalized) ?? [normalized];
+    for (const piece of pieces) this.encoder.encode(piece, ids);
+    return ids;
   }
 
   /** Ids of text in which special tokens are recognised, except where a sentinel breaks their spelling. */

@@ -13,7 +13,11 @@ export interface AddedToken {
 export interface TokenizerJson {
   readonly added_tokens: readonly Record<string, unknown>[];
   readonly decoder: Record<string, unknown>;
-  readonly model: { readonly type: 'BPE'; readonly vocab: Readonly<Record<string, number>> };
+  readonly model: {
+    readonly vocab: Readonly<Record<string, number>>;
+    readonly merges: readonly unknown[];
+    readonly [option: string]: unknown;
+  };
   readonly [key: string]: unknown;
 }
 

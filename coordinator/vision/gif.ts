@@ -163,6 +163,15 @@ function interlacedRows(height: number): number[] {
   return rows;
 }
 
+/** 256 RGB triples. Indices beyond a palette are black; without one, or where it only counts up, they are grey levels (Pillow's mode L). */
+function buildColors(palette: Uint8Array | null): Uint8Array {
+  const greyLevels = new Uint8Array(768).map((_, i) => Math.floor(i / 3));
+  if (palette === null || palette.every((value, i) => value === greyLevels[i])) return greyLevels;
+  const colors = new Uint8Array(768);
+  colors.set(palette);
+  return colors;
+}
+
 export interface GifSize {
   readonly width: number;
   readonly height: number;
@@ -170,7 +179,7 @@ export interface GifSize {
 
 /**
  * The canvas is the logical screen, enlarged where the frame reaches beyond it; `checkSize` sees it before any pixel is allocated.
- * Canvas outside the frame shows the transparent index (or index 0); indices beyond the palette are grey levels, as in Pillow.
+ * Canvas outside the frame shows the transparent index, or index 0.
  */
 export function decodeGif(bytes: Uint8Array, checkSize: (size: GifSize) => void): RgbImage {
   const frame = findFirstFrame(bytes);
@@ -181,8 +190,7 @@ export function decodeGif(bytes: Uint8Array, checkSize: (size: GifSize) => void)
   const indices = new Uint8Array(frame.width * frame.height).fill(background);
   decodeLzw(joinSubBlocks(bytes, frame.dataOffset), frame.lzwMinimumBits, indices);
 
-  const colors = new Uint8Array(768).map((_, i) => Math.floor(i / 3));
-  if (frame.palette !== null) colors.set(frame.palette);
+  const colors = buildColors(frame.palette);
   const data = new Uint8Array(width * height * 3);
   for (let i = 0; i < data.length; i++) data[i] = colors[background * 3 + (i % 3)]!;
   const rows = frame.isInterlaced ? interlacedRows(frame.height) : null;

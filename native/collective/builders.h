@@ -3,6 +3,8 @@
 #pragma once
 
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "collective/communicator.h"
 
@@ -13,5 +15,7 @@ std::unique_ptr<CommunicatorBuilder> MakeGlooBuilder(const CommunicatorOptions& 
 
 // One address per rank, or COLLECTIVE_ERROR.
 void CheckAddressCount(const std::vector<std::string>& addresses, int world_size);
+// A rank of the group, or INVALID_REQUEST.
+void CheckRoot(int root, int world_size);
 
 }  // namespace skein

@@ -31,9 +31,7 @@ class SingleRank final : public Communicator {
     if (send != receive && bytes > 0) std::memcpy(receive, send, bytes);
   }
   void Broadcast(void*, size_t, int root, void*) override {
-    if (root != 0) {
-      throw Error("INVALID_REQUEST", Format("broadcast root %d: the group has rank 0 only", root));
-    }
+    CheckRoot(root, 1);
     ThrowIfAborted();
   }
   void Barrier() override { ThrowIfAborted(); }
@@ -83,6 +81,12 @@ void CheckAddressCount(const std::vector<std::string>& addresses, int world_size
   if (addresses.size() == static_cast<size_t>(world_size)) return;
   throw Error("COLLECTIVE_ERROR",
               Format("%zu addresses for %d ranks", addresses.size(), world_size));
+}
+
+void CheckRoot(int root, int world_size) {
+  if (root >= 0 && root < world_size) return;
+  throw Error("INVALID_REQUEST",
+              Format("broadcast root %d: must be 0 to %d", root, world_size - 1));
 }
 
 std::unique_ptr<CommunicatorBuilder> MakeCommunicatorBuilder(const CommunicatorOptions& options) {

@@ -6,8 +6,9 @@
 #include <array>
 #include <cstring>
 
+#include "collective/builders.h"
+#include "collective/parts.h"
 #include "collective/reduce.h"
-#include "core/error.h"
 
 namespace skein {
 namespace {
@@ -15,8 +16,6 @@ namespace {
 // Up to here every rank reduces everything (one barrier); above, each reduces its part and all read
 // the parts (two barriers).
 constexpr size_t kDirectBytes = 16 * 1024;
-// Parts begin at cache lines.
-constexpr int64_t kPartElements = 64;
 
 }  // namespace
 
@@ -54,35 +53,28 @@ void SegmentCommunicator::AllReduceDirect(std::byte* data, int64_t count, DType 
 
 void SegmentCommunicator::AllReduceInParts(std::byte* data, int64_t count, DType type,
                                            ReduceOp op) {
-  const int n = world_size();
-  const size_t size = SizeOf(type);
-  const int64_t part = ((count + n - 1) / n + kPartElements - 1) / kPartElements * kPartElements;
-  const auto begin_of = [&](int r) { return std::min(count, r * part); };
-  const int64_t begin = begin_of(rank());
-  const int64_t end = begin_of(rank() + 1);
-  const size_t begin_bytes = static_cast<size_t>(begin) * size;
-  const size_t end_bytes = static_cast<size_t>(end) * size;
+  const Parts parts(count, world_size(), SizeOf(type));
+  const size_t begin = parts.ByteBegin(rank());
+  const size_t end = parts.ByteBegin(rank() + 1);
 
   // The own part stays where it is: only this rank reads it.
   std::byte* own = NextSlot(rank());
-  std::memcpy(own, data, begin_bytes);
-  std::memcpy(own + end_bytes, data + end_bytes, static_cast<size_t>(count) * size - end_bytes);
+  std::memcpy(own, data, begin);
+  std::memcpy(own + end, data + end, static_cast<size_t>(count) * SizeOf(type) - end);
   barrier_->Arrive();
 
   std::array<const void*, kMaxSegmentRanks> inputs;
-  for (int r = 0; r < n; ++r) {
-    inputs[static_cast<size_t>(r)] = (r == rank() ? data : NextSlot(r)) + begin_bytes;
+  for (int r = 0; r < world_size(); ++r) {
+    inputs[static_cast<size_t>(r)] = (r == rank() ? data : NextSlot(r)) + begin;
   }
   // Nobody else reads or writes the own part of the own slot before the second barrier.
-  ReduceInRankOrder({inputs.data(), static_cast<size_t>(n)}, end - begin, type, op,
-                    own + begin_bytes);
-  std::memcpy(data + begin_bytes, own + begin_bytes, end_bytes - begin_bytes);
+  ReduceInRankOrder({inputs.data(), static_cast<size_t>(world_size())}, parts.Count(rank()), type,
+                    op, own + begin);
+  std::memcpy(data + begin, own + begin, end - begin);
   barrier_->Arrive();
-  for (int r = 0; r < n; ++r) {
+  for (int r = 0; r < world_size(); ++r) {
     if (r == rank()) continue;
-    const size_t from = static_cast<size_t>(begin_of(r)) * size;
-    const size_t to = static_cast<size_t>(begin_of(r + 1)) * size;
-    std::memcpy(data + from, NextSlot(r) + from, to - from);
+    std::memcpy(data + parts.ByteBegin(r), NextSlot(r) + parts.ByteBegin(r), parts.Bytes(r));
   }
 }
 
@@ -108,10 +100,7 @@ void SegmentCommunicator::AllGather(const void* send, void* receive, size_t byte
 }
 
 void SegmentCommunicator::Broadcast(void* data, size_t bytes, int root, void*) {
-  if (root < 0 || root >= world_size()) {
-    throw Error("INVALID_REQUEST",
-                Format("broadcast root %d: the group has ranks 0 to %d", root, world_size() - 1));
-  }
+  CheckRoot(root, world_size());
   barrier_->ThrowIfOver();
   const size_t chunk = barrier_->segment().slot_bytes();
   auto* out = static_cast<std::byte*>(data);

@@ -1,0 +1,50 @@
+// `skein doctor`: says what this machine has and lacks, with the command that mends it. Ends with 0 when Skein can run on
+// the CPU here. It changes nothing.
+import type { Command } from 'commander';
+import { EXIT_FAILURE } from '../../common/command-line.js';
+import { runChecks, type Check } from './doctor/checks.js';
+import { thisMachine } from './doctor/machine.js';
+
+const MARKS: Readonly<Record<Check['status'], string>> = {
+  ok: 'ok',
+  missing: 'MISSING',
+  warning: 'warn',
+  absent: '-',
+};
+
+export function registerDoctor(program: Command): void {
+  program
+    .command('doctor')
+    .description('say what this machine has and lacks, with the command that mends it')
+    .option('--json', 'one JSON object instead of a table')
+    .action((options: { json?: boolean }) => {
+      const checks = runChecks(thisMachine);
+      const canRun = canRunOnCpu(checks);
+      const text = options.json === true ? renderJson(checks) : renderTable(checks);
+      process.stdout.write(`${text}\n`);
+      if (!canRun) process.exitCode = EXIT_FAILURE;
+    });
+}
+
+export function canRunOnCpu(checks: readonly Check[]): boolean {
+  return checks.every((check) => check.status !== 'missing');
+}
+
+export function renderJson(checks: readonly Check[]): string {
+  return JSON.stringify({ can_run_on_cpu: canRunOnCpu(checks), checks }, null, 2);
+}
+
+export function renderTable(checks: readonly Check[]): string {
+  const nameWidth = Math.max(...checks.map((check) => check.name.length));
+  const markWidth = Math.max(...checks.map((check) => MARKS[check.status].length));
+  const lines = checks.flatMap((check) => {
+    const line = `${MARKS[check.status].padEnd(markWidth)}  ${check.name.padEnd(nameWidth)}  ${check.found}`;
+    return check.mend === null ? [line] : [line, `${' '.repeat(markWidth + nameWidth + 4)}-> ${check.mend}`];
+  });
+  const missing = checks.filter((check) => check.status === 'missing').map((check) => check.name);
+  const summary =
+    missing.length === 0
+      ? 'Skein can run on the CPU of this machine.'
+      : `Skein cannot run here yet; missing: ${missing.join(', ')}.`;
+  return [...lines, '', summary].join('\n');
+}

@@ -1,0 +1,230 @@
+// Prices a shard plan on paper: bytes, FLOPs, collectives, roofline, memory while loading. Arithmetic only; measures nothing.
+import { AWQ_COLUMNS_PER_WORD } from '../checkpoint/expected-tensors.js';
+import { DATA_TYPE_BYTES, type Checkpoint, type ModelSpec, type TextSpec, type VisionSpec } from '../checkpoint/model-spec.js';
+import { predictLoad, type LoadPrediction } from './load-prediction.js';
+import type { RankPlan, RankTensor, ShardPlan, TensorRole } from './shard-plan.js';
+import { rankTensorBytes, sliceBytes } from './slices.js';
+
+/** Copy rate measured on one H200 (design.md 10). */
+export const DEFAULT_MEMORY_BANDWIDTH = 4.3e12;
+
+export interface PriceOptions {
+  /** Bytes per second of one rank's memory. */
+  readonly memoryBandwidth: number;
+  /** Bytes of one activation in an all-reduce, and of one cached key or value. */
+  readonly activationBytes: number;
+  /** Type that weights are computed in; null: as stored, float16 as bfloat16. */
+  readonly computeType: 'float32' | 'bfloat16' | null;
+}
+
+export const DEFAULT_PRICE_OPTIONS: PriceOptions = {
+  memoryBandwidth: DEFAULT_MEMORY_BANDWIDTH,
+  activationBytes: 2,
+  computeType: null,
+};
+
+export const COMPONENTS = ['embedding', 'attention', 'mlp', 'norms', 'lm-head', 'vision', 'projector'] as const;
+export type Component = (typeof COMPONENTS)[number];
+
+export interface RankPrice {
+  readonly rank: number;
+  /** As stored, padding included. */
+  readonly weightBytes: number;
+  readonly bytesByComponent: Readonly<Record<Component, number>>;
+  /** Sum of the slices: what loading reads from files. */
+  readonly readBytes: number;
+  readonly kvBytesPerToken: number;
+  /** Weights that one decode step reads: decoder and head; of the embedding only a row. */
+  readonly decodeBytes: number;
+  readonly load: LoadPrediction;
+}
+
+export interface CollectivePrice {
+  readonly kind: 'all-reduce' | 'all-gather';
+  readonly what: string;
+  readonly count: number;
+  /** Of one call, on each rank. */
+  readonly bytes: number;
+}
+
+export interface Price {
+  readonly parameters: number;
+  /** The whole model as stored, once. */
+  readonly modelBytes: number;
+  /** The whole model's, each KV head once. */
+  readonly kvBytesPerToken: number;
+  readonly ranks: readonly RankPrice[];
+  /** Of a decode step, per sequence in the batch. */
+  readonly decodeCollectives: readonly CollectivePrice[];
+  /** Per picture tile. */
+  readonly tileCollectives: readonly CollectivePrice[];
+  readonly flops: FlopPrice;
+  readonly roofline: Roofline;
+}
+
+export interface FlopPrice {
+  /** Of one generated token: decoder products, head, and attention per token of context. */
+  readonly tokenLayers: number;
+  readonly tokenHead: number;
+  readonly tokenTotal: number;
+  readonly attentionPerContextToken: number;
+  /** Of one tile through tower and projector; null for text models. */
+  readonly tile: { readonly linear: number; readonly attention: number; readonly convolution: number; readonly projector: number; readonly total: number } | null;
+  /** Of one tile's tokens through the decoder. */
+  readonly prefillPerTile: number | null;
+}
+
+/** Lower bounds at batch 1: the slowest rank reads its weights once per token; compute and collectives cost nothing. */
+export interface Roofline {
+  readonly memoryBandwidth: number;
+  readonly decodeMs: number;
+  readonly tokensPerSecond: number;
+  /** On top, at these many tokens of context. */
+  readonly kvMs: readonly { readonly contextTokens: number; readonly ms: number }[];
+}
+
+export function priceShardPlan(checkpoint: Checkpoint, plan: ShardPlan, options: PriceOptions = DEFAULT_PRICE_OPTIONS): Price {
+  const { spec } = plan;
+  const ranks = plan.ranks.map((rank) => priceRank(spec, rank, options));
+  return {
+    parameters: countParameters(checkpoint),
+    modelBytes: [...checkpoint.tensors.values()].reduce(
+      (sum, tensor) => sum + product(tensor.shape) * DATA_TYPE_BYTES[tensor.dataType],
+      0,
+    ),
+    kvBytesPerToken: kvBytes(spec.text, spec.text.numKvHeads, options),
+    ranks,
+    decodeCollectives: decodeCollectives(plan, options),
+    tileCollectives: tileCollectives(plan, options),
+    flops: priceFlops(spec),
+    roofline: makeRoofline(spec, ranks, options),
+  };
+}
+
+/** Weights as the model counts them: eight to a packed word; AWQ scales and zeros are format, not parameters. */
+export function countParameters({ tensors }: Checkpoint): number {
+  let count = 0;
+  for (const [name, { shape }] of tensors) {
+    if (name.endsWith('.qzeros') || name.endsWith('.scales')) continue;
+    count += product(shape) * (name.endsWith('.qweight') ? AWQ_COLUMNS_PER_WORD : 1);
+  }
+  return count;
+}
+
+const COMPONENT_OF_ROLE: Partial<Record<TensorRole, Component>> = {
+  'token-embedding': 'embedding',
+  'lm-head': 'lm-head',
+  'final-norm': 'norms',
+  'input-norm': 'norms',
+  'post-attention-norm': 'norms',
+  qkv: 'attention',
+  'o-proj': 'attention',
+  'gate-up': 'mlp',
+  down: 'mlp',
+};
+
+function componentOf(role: TensorRole): Component {
+  return COMPONENT_OF_ROLE[role] ?? (role.startsWith('projector-') ? 'projector' : 'vision');
+}
+
+function priceRank(spec: ModelSpec, rank: RankPlan, options: PriceOptions): RankPrice {
+  const bytesByComponent = Object.fromEntries(COMPONENTS.map((component) => [component, 0])) as Record<Component, number>;
+  for (const tensor of rank.tensors) bytesByComponent[componentOf(tensor.role)] += rankTensorBytes(tensor);
+  return {
+    rank: rank.layout.rank,
+    weightBytes: rank.tensors.reduce((sum, tensor) => sum + rankTensorBytes(tensor), 0),
+    bytesByComponent,
+    readBytes: rank.slices.reduce((sum, slice) => sum + sliceBytes(slice), 0),
+    kvBytesPerToken: kvBytes(spec.text, rank.layout.numKvHeads, options),
+    decodeBytes: rank.tensors.reduce((sum, tensor) => sum + decodeBytesOf(tensor), 0),
+    load: predictLoad(rank, options.computeType ?? (spec.storedType === 'float32' ? 'float32' : 'bfloat16')),
+  };
+}
+
+function decodeBytesOf(tensor: RankTensor): number {
+  const component = componentOf(tensor.role);
+  if (component === 'embedding' || component === 'vision' || component === 'projector') return 0;
+  // A tied head reads the embedding's rows.
+  return rankTensorBytes({ ...tensor, tiedToEmbedding: false });
+}
+
+/** Keys and values of all layers. */
+function kvBytes(text: TextSpec, numKvHeads: number, { activationBytes }: PriceOptions): number {
+  return 2 * text.numLayers * numKvHeads * text.headDim * activationBytes;
+}
+
+function decodeCollectives({ spec, worldSize, ranks }: ShardPlan, { activationBytes }: PriceOptions): CollectivePrice[] {
+  if (worldSize === 1) return [];
+  const bytes = spec.text.hiddenSize * activationBytes;
+  return [
+    { kind: 'all-reduce', what: 'after o_proj and down of each layer', count: 2 * spec.text.numLayers, bytes },
+    { kind: 'all-reduce', what: 'after the embedding', count: 1, bytes },
+    // Worst case: sampling gathers all logits only where candidates do not cover the nucleus.
+    { kind: 'all-gather', what: 'of logits, at most', count: 1, bytes: (ranks[0]?.layout.vocabRows ?? 0) * 4 },
+  ];
+}
+
+function tileCollectives({ spec, worldSize, visionParallel }: ShardPlan, { activationBytes }: PriceOptions): CollectivePrice[] {
+  const { vision, tiling } = spec;
+  if (worldSize === 1 || vision === null || tiling === null) return [];
+  const outputBytes = tiling.tokensPerTile * vision.projectorHiddenSize * activationBytes;
+  if (visionParallel === 'data') return [{ kind: 'all-gather', what: 'of projected tokens', count: 1, bytes: outputBytes }];
+  const tokens = numPatches(vision) + 1;
+  const collectives: CollectivePrice[] = [
+    { kind: 'all-reduce', what: 'after proj and fc2 of each vision layer', count: 2 * vision.numLayers, bytes: tokens * vision.hiddenSize * activationBytes },
+  ];
+  if (vision.qkNormalization) {
+    collectives.push({ kind: 'all-reduce', what: 'sums of squares of q and k', count: vision.numLayers, bytes: 2 * tokens * 4 });
+  }
+  collectives.push({ kind: 'all-reduce', what: 'after the projector', count: 1, bytes: outputBytes });
+  return collectives;
+}
+
+function numPatches(vision: VisionSpec): number {
+  return (vision.imageSize / vision.patchSize) ** 2;
+}
+
+/** A product of [n, k] by [k, m] is 2 n k m operations. */
+function priceFlops({ text, vision, tiling }: ModelSpec): FlopPrice {
+  const queryWidth = text.numHeads * text.headDim;
+  const kvWidth = text.numKvHeads * text.headDim;
+  const layerWeights = text.hiddenSize * (2 * queryWidth + 2 * kvWidth + 3 * text.intermediateSize);
+  const tokenLayers = 2 * text.numLayers * layerWeights;
+  const tokenHead = 2 * text.hiddenSize * text.vocabSize;
+  return {
+    tokenLayers,
+    tokenHead,
+    tokenTotal: tokenLayers + tokenHead,
+    attentionPerContextToken: 4 * queryWidth * text.numLayers,
+    tile: vision === null ? null : tileFlops(vision),
+    prefillPerTile: tiling === null ? null : tokenLayers * tiling.tokensPerTile,
+  };
+}
+
+function tileFlops(vision: VisionSpec): NonNullable<FlopPrice['tile']> {
+  const { hiddenSize, intermediateSize, numLayers, shuffleFactor, projectorHiddenSize } = vision;
+  const patches = numPatches(vision);
+  const tokens = patches + 1;
+  const outputTokens = patches / shuffleFactor ** 2;
+  const linear = 2 * tokens * numLayers * (4 * hiddenSize ** 2 + 2 * hiddenSize * intermediateSize);
+  const attention = 4 * tokens ** 2 * hiddenSize * numLayers;
+  const convolution = 2 * patches * hiddenSize * vision.numChannels * vision.patchSize ** 2;
+  const projector = 2 * outputTokens * projectorHiddenSize * (hiddenSize * shuffleFactor ** 2 + projectorHiddenSize);
+  return { linear, attention, convolution, projector, total: linear + attention + convolution + projector };
+}
+
+function makeRoofline(spec: ModelSpec, ranks: readonly RankPrice[], { memoryBandwidth }: PriceOptions): Roofline {
+  const decodeMs = (Math.max(...ranks.map((rank) => rank.decodeBytes)) / memoryBandwidth) * 1e3;
+  const kvPerToken = Math.max(...ranks.map((rank) => rank.kvBytesPerToken));
+  const contexts = [4096, 32768].filter((tokens) => tokens <= spec.text.maxPositionEmbeddings);
+  return {
+    memoryBandwidth,
+    decodeMs,
+    tokensPerSecond: 1e3 / decodeMs,
+    kvMs: contexts.map((contextTokens) => ({ contextTokens, ms: ((kvPerToken * contextTokens) / memoryBandwidth) * 1e3 })),
+  };
+}
+
+function product(shape: readonly number[]): number {
+  return shape.reduce((value, size) => value * size, 1);
+}

@@ -1,0 +1,160 @@
+// Turns one rank's plan into the LoadRequest that its worker executes, in the field names that the proto loader uses.
+// Pure: the hash covers everything that decides what the worker would hold, file sizes and times included.
+import { createHash } from 'node:crypto';
+import { AppError } from '../../common/errors.js';
+import type { DataType, ModelSpec, VisionSpec } from '../checkpoint/model-spec.js';
+import type { RankLayout, RankPlan, ShardPlan, TensorPart, TensorRole } from './shard-plan.js';
+
+export interface LoadOptions {
+  readonly computeType: 'float32' | 'bfloat16';
+  /** Seeded random values instead of files; the only way for a known model without files. */
+  readonly dummyWeights: boolean;
+  readonly dummySeed: number;
+  /** 0: the engine decides. */
+  readonly numThreads: number;
+  readonly maxNumSequences: number;
+  readonly maxStepTokens: number;
+  readonly blockSize: number;
+  readonly maxModelLength: number;
+  readonly numTileSlots: number;
+  readonly maxTilesPerStep: number;
+  readonly maxTopLogprobs: number;
+  readonly deterministic: boolean;
+}
+
+type ProtoTextSpec = Omit<ModelSpec['text'], 'tieWordEmbeddings'>;
+
+type ProtoVisionSpec = Omit<VisionSpec, 'normType' | 'pixelMean' | 'pixelStd'> & {
+  readonly normType: 'NORM_TYPE_RMS' | 'NORM_TYPE_LAYER';
+  readonly pixelMean: number[];
+  readonly pixelStd: number[];
+};
+
+type ProtoRankLayout = Omit<RankLayout, 'qToKv' | 'visionParallel'> & {
+  readonly qToKv: Buffer;
+  readonly visionParallel: 'VISION_PARALLEL_TENSOR' | 'VISION_PARALLEL_DATA';
+};
+
+interface ProtoRankTensor {
+  readonly role: string;
+  readonly part: string;
+  readonly layer: number;
+  readonly rows: number;
+  readonly cols: number;
+  readonly storedType: string;
+  readonly awqGroupOffset: number;
+  readonly tiedToEmbedding: boolean;
+}
+
+interface ProtoSlice {
+  readonly fileIndex: number;
+  readonly dataOffset: number;
+  readonly dataType: string;
+  readonly sourceRows: number;
+  readonly sourceCols: number;
+  readonly rowStart: number;
+  readonly rowEnd: number;
+  readonly colStart: number;
+  readonly colEnd: number;
+  readonly tensorIndex: number;
+  readonly destRow: number;
+  readonly destCol: number;
+  readonly sourceName: string;
+}
+
+export interface LoadRequest extends Omit<LoadOptions, 'computeType'> {
+  readonly planHash: string;
+  readonly text: ProtoTextSpec;
+  readonly vision: ProtoVisionSpec | null;
+  readonly layout: ProtoRankLayout;
+  readonly files: { readonly path: string; readonly sizeBytes: number }[];
+  readonly tensors: ProtoRankTensor[];
+  readonly slices: ProtoSlice[];
+  readonly computeType: string;
+}
+
+const DATA_TYPE_NAMES: Readonly<Record<DataType, string>> = {
+  float32: 'DATA_TYPE_FLOAT32',
+  bfloat16: 'DATA_TYPE_BFLOAT16',
+  float16: 'DATA_TYPE_FLOAT16',
+  int32: 'DATA_TYPE_INT32',
+};
+
+/** 'o-proj' -> 'TENSOR_ROLE_O_PROJ'. Every role and part of the plan is the lower-case form of the enum's name. */
+function enumName(prefix: string, value: TensorRole | TensorPart): string {
+  return `${prefix}_${value.toUpperCase().replaceAll('-', '_')}`;
+}
+
+export function makeLoadRequest(plan: ShardPlan, rank: number, options: LoadOptions): LoadRequest {
+  const rankPlan = plan.ranks[rank];
+  if (rankPlan === undefined) throw new AppError('INVALID_REQUEST', `rank ${rank} is not in a plan of ${plan.worldSize} ranks`);
+  if (plan.files.length === 0 && !options.dummyWeights) {
+    throw new AppError('INVALID_REQUEST', `model ${plan.spec.name} is known by name only; without a folder it loads with random weights (load-format dummy)`, {
+      details: { param: 'load-format' },
+    });
+  }
+  const longest = plan.spec.text.maxPositionEmbeddings;
+  if (options.maxModelLength < 1 || options.maxModelLength > longest) {
+    throw new AppError('INVALID_REQUEST', `max-model-length must be from 1 to ${longest}, the positions of ${plan.spec.name}; got ${options.maxModelLength}`, {
+      details: { param: 'max-model-length' },
+    });
+  }
+  const content = makeContent(plan, rankPlan, options);
+  return { planHash: hashOf(content, plan), ...content };
+}
+
+function makeContent(plan: ShardPlan, rankPlan: RankPlan, options: LoadOptions): Omit<LoadRequest, 'planHash'> {
+  const { tieWordEmbeddings: _, ...text } = plan.spec.text;
+  return {
+    ...options,
+    text,
+    vision: plan.spec.vision === null ? null : visionMessage(plan.spec.vision),
+    layout: layoutMessage(rankPlan.layout),
+    files: options.dummyWeights ? [] : plan.files.map(({ path, sizeBytes }) => ({ path, sizeBytes })),
+    tensors: rankPlan.tensors.map((tensor) => ({
+      ...tensor,
+      role: enumName('TENSOR_ROLE', tensor.role),
+      part: enumName('TENSOR_PART', tensor.part),
+      storedType: DATA_TYPE_NAMES[tensor.storedType],
+    })),
+    // Random weights are made for the tensors; there is nothing to read.
+    slices: options.dummyWeights
+      ? []
+      : rankPlan.slices.map((slice) => ({ ...slice, dataType: DATA_TYPE_NAMES[slice.dataType] })),
+    computeType: DATA_TYPE_NAMES[options.computeType],
+  };
+}
+
+function visionMessage(vision: VisionSpec): ProtoVisionSpec {
+  return {
+    ...vision,
+    normType: vision.normType === 'rms' ? 'NORM_TYPE_RMS' : 'NORM_TYPE_LAYER',
+    pixelMean: [...vision.pixelMean],
+    pixelStd: [...vision.pixelStd],
+  };
+}
+
+function layoutMessage(layout: RankLayout): ProtoRankLayout {
+  const qToKv = Buffer.alloc(layout.qToKv.length * 4);
+  layout.qToKv.forEach((kvHead, index) => qToKv.writeUInt32LE(kvHead, index * 4));
+  return {
+    ...layout,
+    qToKv,
+    visionParallel: layout.visionParallel === 'tensor' ? 'VISION_PARALLEL_TENSOR' : 'VISION_PARALLEL_DATA',
+  };
+}
+
+/** SHA-256 over the content with its keys in order, and the files' times. */
+function hashOf(content: Omit<LoadRequest, 'planHash'>, plan: ShardPlan): string {
+  const times = content.files.length === 0 ? [] : plan.files.map(({ modifiedMs }) => modifiedMs);
+  return createHash('sha256').update(JSON.stringify([sortedKeys(content), times])).digest('hex');
+}
+
+/** Copies with keys in alphabetical order: callers may build options in any. */
+function sortedKeys(value: unknown): unknown {
+  if (Buffer.isBuffer(value)) return value.toString('hex');
+  if (Array.isArray(value)) return value.map(sortedKeys);
+  if (typeof value !== 'object' || value === null) return value;
+  const entries = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1));
+  return Object.fromEntries(entries.map(([key, item]) => [key, sortedKeys(item)]));
+}

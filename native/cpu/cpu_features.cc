@@ -1,0 +1,125 @@
+#include "cpu/cpu_features.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <fstream>
+#include <sstream>
+
+#include "core/error.h"
+
+namespace skein::cpu {
+namespace {
+
+constexpr InstructionClass kClasses[] = {InstructionClass::kPortable, InstructionClass::kAvx2,
+                                         InstructionClass::kAvx512, InstructionClass::kAvx512Bf16};
+
+// "MemTotal:  24689764 kB" -> bytes; 0 if the line is missing.
+int64_t ReadMeminfo(const std::string& key) {
+  std::ifstream file("/proc/meminfo");
+  std::string line;
+  while (std::getline(file, line)) {
+    if (line.rfind(key + ":", 0) != 0) continue;
+    return std::strtoll(line.c_str() + key.size() + 1, nullptr, 10) * 1024;
+  }
+  return 0;
+}
+
+// -1 where the file is missing or says "max".
+int64_t ReadNumber(const std::string& path) {
+  std::ifstream file(path);
+  int64_t value = -1;
+  return file >> value ? value : -1;
+}
+
+// Folder of this process's control group under version 2 of the interface; empty if unknown.
+std::string ControlGroupFolder() {
+  std::ifstream file("/proc/self/cgroup");
+  std::string line;
+  while (std::getline(file, line)) {
+    if (line.rfind("0::", 0) == 0) return "/sys/fs/cgroup" + line.substr(3);
+  }
+  return "";
+}
+
+}  // namespace
+
+const char* Name(InstructionClass instruction_class) {
+  switch (instruction_class) {
+    case InstructionClass::kPortable:
+      return "portable";
+    case InstructionClass::kAvx2:
+      return "avx2";
+    case InstructionClass::kAvx512:
+      return "avx512";
+    case InstructionClass::kAvx512Bf16:
+      return "avx512_bf16";
+  }
+  return "unknown";
+}
+
+InstructionClass DetectInstructionClass() {
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+                    __builtin_cpu_supports("f16c");
+  if (!avx2) return InstructionClass::kPortable;
+  const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+  if (!avx512) return InstructionClass::kAvx2;
+  return __builtin_cpu_supports("avx512bf16") ? InstructionClass::kAvx512Bf16
+                                              : InstructionClass::kAvx512;
+#else
+  return InstructionClass::kPortable;
+#endif
+}
+
+InstructionClass ChooseInstructionClass() {
+  const InstructionClass detected = DetectInstructionClass();
+  const char* wanted = std::getenv("SKEIN_CPU_ISA");
+  if (wanted == nullptr || *wanted == '\0') return detected;
+  for (const InstructionClass instruction_class : kClasses) {
+    if (std::string(wanted) != Name(instruction_class)) continue;
+    if (instruction_class > detected) {
+      throw Error(
+          "INVALID_REQUEST",
+          Format("SKEIN_CPU_ISA is %s, but this processor has at most %s", wanted, Name(detected)));
+    }
+    return instruction_class;
+  }
+  throw Error(
+      "INVALID_REQUEST",
+      Format("SKEIN_CPU_ISA is %s; it takes portable, avx2, avx512 or avx512_bf16", wanted));
+}
+
+std::vector<InstructionClass> AvailableInstructionClasses() {
+  std::vector<InstructionClass> classes;
+  for (const InstructionClass instruction_class : kClasses) {
+    if (instruction_class <= DetectInstructionClass()) classes.push_back(instruction_class);
+  }
+  return classes;
+}
+
+std::string ProcessorName() {
+  std::ifstream file("/proc/cpuinfo");
+  std::string line;
+  while (std::getline(file, line)) {
+    if (line.rfind("model name", 0) != 0) continue;
+    const size_t start = line.find_first_not_of(" \t", line.find(':') + 1);
+    if (start != std::string::npos) return line.substr(start);
+  }
+  return "unknown processor";
+}
+
+HostMemory ReadHostMemory() {
+  HostMemory memory{ReadMeminfo("MemTotal"), ReadMeminfo("MemAvailable")};
+  const std::string folder = ControlGroupFolder();
+  const int64_t limit = folder.empty() ? -1 : ReadNumber(folder + "/memory.max");
+  if (limit > 0) {
+    const int64_t used = std::max<int64_t>(0, ReadNumber(folder + "/memory.current"));
+    memory.total_bytes = std::min(memory.total_bytes, limit);
+    memory.free_bytes = std::min(memory.free_bytes, std::max<int64_t>(0, limit - used));
+  }
+  return memory;
+}
+
+}  // namespace skein::cpu

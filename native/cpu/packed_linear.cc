@@ -1,0 +1,295 @@
+#include "cpu/packed_linear.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "core/error.h"
+
+namespace skein::cpu {
+namespace {
+
+// Rows whose packed x is held at a time: enough to reuse a weight panel from the first-level cache,
+// few enough for the second.
+constexpr int64_t kRowsPerPass = 256;
+// Below this many multiply-adds a second thread costs more than it saves.
+constexpr int64_t kMinParallelWork = 1 << 16;
+// Panels are handed out in runs of about this many bytes: long streams, yet enough runs to share
+// evenly.
+constexpr int64_t kRunBytes = 256 << 10;
+constexpr int kAwqShift[8] = {0, 16, 4, 20, 8, 24, 12, 28};
+
+int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+uint16_t BFloat16At(const Matrix& m, int64_t row, int64_t col) {
+  if (m.type == DType::kBFloat16) return m.As<uint16_t>()[row * m.stride + col];
+  return BFloat16(m.As<float>()[row * m.stride + col]).bits;
+}
+
+float FloatAt(const Matrix& m, int64_t row, int64_t col) {
+  if (m.type == DType::kFloat32) return m.As<float>()[row * m.stride + col];
+  return static_cast<float>(m.As<BFloat16>()[row * m.stride + col]);
+}
+
+uint32_t NibbleAt(const Matrix& words, int64_t row, int64_t col) {
+  const uint32_t word = words.As<uint32_t>()[row * words.stride + col / 8];
+  return (word >> kAwqShift[col % 8]) & 15u;
+}
+
+void CheckDense(const RawLinear& raw) {
+  SKEIN_CHECK(raw.weight.type == DType::kFloat32 || raw.weight.type == DType::kBFloat16,
+              "weight is %s", Name(raw.weight.type));
+  SKEIN_CHECK(raw.weight.rows == raw.out_features && raw.weight.cols == raw.in_features,
+              "weight of another shape");
+}
+
+void CheckAwq(const RawLinear& raw) {
+  SKEIN_CHECK(raw.group_size > 0 && raw.group_offset >= 0 && raw.group_offset < raw.group_size,
+              "AWQ group size %ld, offset %ld", static_cast<long>(raw.group_size),
+              static_cast<long>(raw.group_offset));
+  const int64_t groups = CeilDiv(raw.in_features + raw.group_offset, raw.group_size);
+  SKEIN_CHECK(raw.out_features % 8 == 0, "AWQ with %ld output features",
+              static_cast<long>(raw.out_features));
+  SKEIN_CHECK(raw.qweight.rows == raw.in_features && raw.qweight.cols == raw.out_features / 8,
+              "qweight of another shape");
+  SKEIN_CHECK(raw.qzeros.rows >= groups && raw.qzeros.cols == raw.out_features / 8,
+              "qzeros of another shape");
+  SKEIN_CHECK(raw.scales.rows >= groups && raw.scales.cols == raw.out_features,
+              "scales of another shape");
+  SKEIN_CHECK(raw.scales.type == DType::kFloat16 || raw.scales.type == DType::kFloat32,
+              "scales are %s", Name(raw.scales.type));
+}
+
+}  // namespace
+
+PackedLinear::PackedLinear(const RawLinear& raw, DType compute_type, const KernelTable& kernels,
+                           ThreadPool& pool)
+    : kernels_(kernels),
+      compute_type_(compute_type),
+      in_features_(raw.in_features),
+      out_features_(raw.out_features),
+      num_panels_(CeilDiv(raw.out_features, kernels.panel_width)) {
+  SKEIN_CHECK(compute_type == DType::kFloat32 || compute_type == DType::kBFloat16,
+              "compute type %s", Name(compute_type));
+  SKEIN_CHECK(in_features_ > 0 && out_features_ > 0, "empty linear");
+  if (raw.is_awq()) {
+    kind_ = WeightKind::kAwq;
+    CheckAwq(raw);
+  } else {
+    kind_ = compute_type == DType::kBFloat16 ? WeightKind::kBFloat16 : WeightKind::kFloat32;
+    CheckDense(raw);
+  }
+  CutBlocks(raw);
+  if (raw.is_awq()) {
+    PackAwq(raw, pool);
+  } else {
+    PackDense(raw, pool);
+  }
+  if (raw.bias.data != nullptr) {
+    SKEIN_CHECK(raw.bias.type == DType::kFloat32 && raw.bias.cols == out_features_, "bias");
+    bias_ = AlignedBuffer(static_cast<size_t>(out_features_) * sizeof(float));
+    std::memcpy(bias_.data(), raw.bias.data, bias_.bytes());
+  }
+}
+
+void PackedLinear::CutBlocks(const RawLinear& raw) {
+  const int64_t unit = kind_ == WeightKind::kAwq ? kAwqUnit : 2;
+  for (int64_t k = 0; k < in_features_;) {
+    InputBlock block;
+    block.source_start = k;
+    block.start = padded_in_;
+    int64_t end = in_features_;
+    if (kind_ == WeightKind::kAwq) {
+      block.group = (k + raw.group_offset) / raw.group_size;
+      const int64_t group_end = (block.group + 1) * raw.group_size - raw.group_offset;
+      end = std::min({end, group_end, k + kAwqBlockMax});
+    } else {
+      end = std::min(end, k + (kind_ == WeightKind::kFloat32 ? kFloatBlock : kBFloat16Block));
+    }
+    block.source_length = end - k;
+    block.length = CeilDiv(block.source_length, unit) * unit;
+    padded_in_ += block.length;
+    blocks_.push_back(block);
+    k = end;
+  }
+}
+
+void PackedLinear::PackDense(const RawLinear& raw, ThreadPool& pool) {
+  const int64_t element = kind_ == WeightKind::kFloat32 ? 4 : 2;
+  panel_bytes_ = padded_in_ * kernels_.panel_width * element;
+  panels_ = AlignedBuffer(static_cast<size_t>(panel_bytes_ * num_panels_));
+  pool.ParallelFor(num_panels_, [&](int64_t panel) { PackDensePanel(raw, panel); });
+}
+
+void PackedLinear::PackDensePanel(const RawLinear& raw, int64_t panel) {
+  const int64_t width = kernels_.panel_width;
+  const int64_t first = panel * width;
+  const int64_t cols = std::min(width, out_features_ - first);
+  char* out = panels_.As<char>() + panel * panel_bytes_;
+  // A run of inputs of all columns at a time, so that both sides of the transposition stay in the
+  // cache.
+  constexpr int64_t kRun = 64;
+  for (const InputBlock& block : blocks_) {
+    for (int64_t k0 = 0; k0 < block.source_length; k0 += kRun) {
+      const int64_t k1 = std::min(k0 + kRun, block.source_length);
+      for (int64_t c = 0; c < cols; ++c) {
+        for (int64_t k = k0; k < k1; ++k) {
+          const int64_t to = block.start + k;
+          const int64_t from = block.source_start + k;
+          if (kind_ == WeightKind::kFloat32) {
+            reinterpret_cast<float*>(out)[to * width + c] = FloatAt(raw.weight, first + c, from);
+          } else {
+            reinterpret_cast<uint16_t*>(out)[(to / 2 * width + c) * 2 + to % 2] =
+                BFloat16At(raw.weight, first + c, from);
+          }
+        }
+      }
+    }
+  }
+}
+
+void PackedLinear::PackAwq(const RawLinear& raw, ThreadPool& pool) {
+  const int64_t width = kernels_.panel_width;
+  num_groups_ = blocks_.back().group + 1;
+  scales_are_half_ = raw.scales.type == DType::kFloat16;
+  panel_bytes_ = padded_in_ / kAwqUnit * width * 4;
+  const size_t entries = static_cast<size_t>(num_panels_ * num_groups_ * width);
+  panels_ = AlignedBuffer(static_cast<size_t>(panel_bytes_ * num_panels_));
+  zeros_ = AlignedBuffer(entries);
+  scales_ = AlignedBuffer(entries * SizeOf(raw.scales.type));
+  pool.ParallelFor(num_panels_, [&](int64_t panel) { PackAwqPanel(raw, panel); });
+}
+
+void PackedLinear::PackAwqPanel(const RawLinear& raw, int64_t panel) {
+  const int64_t width = kernels_.panel_width;
+  const int64_t first = panel * width;
+  const int64_t cols = std::min(width, out_features_ - first);
+  uint32_t* words = reinterpret_cast<uint32_t*>(panels_.As<char>() + panel * panel_bytes_);
+  for (const InputBlock& block : blocks_) {
+    for (int64_t k = 0; k < block.source_length; ++k) {
+      const int64_t to = block.start + k;
+      // Row 8 u + 2 i + j of the panel goes to bit 16 j + 4 i of word u.
+      const int64_t in_unit = to % kAwqUnit;
+      const int64_t shift = 16 * (in_unit % 2) + 4 * (in_unit / 2);
+      for (int64_t c = 0; c < cols; ++c) {
+        words[to / kAwqUnit * width + c] |= NibbleAt(raw.qweight, block.source_start + k, first + c)
+                                            << shift;
+      }
+    }
+  }
+  const size_t element = SizeOf(raw.scales.type);
+  for (int64_t g = 0; g < num_groups_; ++g) {
+    const int64_t to = (panel * num_groups_ + g) * width;
+    for (int64_t c = 0; c < cols; ++c) {
+      zeros_.As<uint8_t>()[to + c] = static_cast<uint8_t>(NibbleAt(raw.qzeros, g, first + c));
+    }
+    std::memcpy(
+        scales_.As<char>() + static_cast<size_t>(to) * element,
+        raw.scales.As<char>() + static_cast<size_t>(g * raw.scales.stride + first) * element,
+        static_cast<size_t>(cols) * element);
+  }
+}
+
+int64_t PackedLinear::InputBytes() const {
+  return compute_type_ == DType::kBFloat16 && kernels_.bf16_pairs ? 2 : 4;
+}
+
+size_t PackedLinear::ScratchBytes() const {
+  return static_cast<size_t>(kRowsPerPass * padded_in_ * InputBytes());
+}
+
+void PackedLinear::Multiply(const Matrix& x, Activation activation, const Matrix& out,
+                            ThreadPool& pool, void* scratch) const {
+  SKEIN_CHECK(x.type == DType::kFloat32 && x.cols == in_features_, "x of %ld columns",
+              static_cast<long>(x.cols));
+  SKEIN_CHECK(out.type == DType::kFloat32 && out.cols == out_features_ && out.rows == x.rows,
+              "output of %ld x %ld", static_cast<long>(out.rows), static_cast<long>(out.cols));
+  for (int64_t row = 0; row < x.rows; row += kRowsPerPass) {
+    const int64_t rows = std::min(kRowsPerPass, x.rows - row);
+    // Tiles of equal height, so that the last one is not a narrow and slow remainder.
+    const int64_t tile_rows = CeilDiv(rows, CeilDiv(rows, kernels_.tile_rows));
+    const Matrix pass_out = out.Rows(row, rows);
+    PackRows(x.Rows(row, rows), tile_rows, pool, scratch);
+    const int64_t run =
+        std::clamp<int64_t>(kRunBytes / panel_bytes_, 1, CeilDiv(num_panels_, pool.num_threads()));
+    const auto multiply_run = [&](int64_t index) {
+      const int64_t end = std::min((index + 1) * run, num_panels_);
+      for (int64_t panel = index * run; panel < end; ++panel) {
+        MultiplyPanel(panel, scratch, tile_rows, activation, pass_out);
+      }
+    };
+    const int64_t num_runs = CeilDiv(num_panels_, run);
+    if (rows * padded_in_ * out_features_ < kMinParallelWork) {
+      for (int64_t i = 0; i < num_runs; ++i) multiply_run(i);
+    } else {
+      pool.ParallelFor(num_runs, multiply_run);
+    }
+  }
+}
+
+void PackedLinear::PackRows(const Matrix& x, int64_t tile_rows, ThreadPool& pool,
+                            void* scratch) const {
+  const auto pack_tile = [&](int64_t tile) {
+    PackInput input;
+    const int64_t row = tile * tile_rows;
+    input.x = x.As<float>() + row * x.stride;
+    input.x_stride = x.stride;
+    input.rows = std::min(tile_rows, x.rows - row);
+    input.blocks = blocks_.data();
+    input.num_blocks = static_cast<int64_t>(blocks_.size());
+    input.round_to_bf16 = compute_type_ == DType::kBFloat16;
+    input.out = static_cast<char*>(scratch) + row * padded_in_ * InputBytes();
+    kernels_.pack_input(input);
+  };
+  const int64_t num_tiles = CeilDiv(x.rows, tile_rows);
+  if (x.rows * padded_in_ < kMinParallelWork) {
+    for (int64_t tile = 0; tile < num_tiles; ++tile) pack_tile(tile);
+  } else {
+    pool.ParallelFor(num_tiles, pack_tile);
+  }
+}
+
+void PackedLinear::MultiplyPanel(int64_t panel, const void* packed_x, int64_t tile_rows,
+                                 Activation activation, const Matrix& out) const {
+  const int64_t width = kernels_.panel_width;
+  const int64_t first = panel * width;
+  const int64_t cols = std::min(width, out_features_ - first);
+  // The last panel may be ragged: its product goes through a buffer, so that kernels always store
+  // whole vectors.
+  constexpr int64_t kMaxWidth = 64;
+  alignas(64) float ragged[kRowsPerPass * kMaxWidth];
+  SKEIN_CHECK(width <= kMaxWidth, "panel width %ld", static_cast<long>(width));
+  float* columns = out.As<float>() + first;
+
+  PanelProduct product;
+  product.x = packed_x;
+  product.rows = out.rows;
+  product.tile_rows = tile_rows;
+  product.padded_in = padded_in_;
+  product.blocks = blocks_.data();
+  product.num_blocks = static_cast<int64_t>(blocks_.size());
+  product.panel = panels_.As<char>() + panel * panel_bytes_;
+  product.out = cols == width ? columns : ragged;
+  product.out_stride = cols == width ? out.stride : width;
+  if (kind_ == WeightKind::kAwq) {
+    const int64_t entries = panel * num_groups_ * width;
+    product.zeros = zeros_.As<uint8_t>() + entries;
+    product.scales = scales_.As<char>() + entries * (scales_are_half_ ? 2 : 4);
+    product.scales_are_half = scales_are_half_;
+    (compute_type_ == DType::kBFloat16 ? kernels_.product_awq_bf16
+                                       : kernels_.product_awq_float32)(product);
+  } else {
+    (kind_ == WeightKind::kBFloat16 ? kernels_.product_bf16 : kernels_.product_float32)(product);
+  }
+
+  const float* bias = bias_.data() == nullptr ? nullptr : bias_.As<float>() + first;
+  for (int64_t r = 0; r < out.rows; ++r) {
+    float* row = columns + r * out.stride;
+    if (cols != width) {
+      std::memcpy(row, ragged + r * width, static_cast<size_t>(cols) * sizeof(float));
+    }
+    if (bias == nullptr && activation == Activation::kNone) continue;
+    kernels_.bias_gelu(bias, activation == Activation::kGeluErf, cols, row);
+  }
+}
+
+}  // namespace skein::cpu

@@ -1,0 +1,65 @@
+// Weights of one linear in panels of output features, as the product kernels of an instruction
+// class want them, and the product itself over all rows and panels. Holds no copy of the weights as
+// loaded.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "core/aligned_buffer.h"
+#include "core/thread_pool.h"
+#include "cpu/kernels.h"
+#include "ops/backend.h"
+
+namespace skein::cpu {
+
+class PackedLinear final : public PreparedLinear {
+ public:
+  // compute_type is float32 or bfloat16. For AWQ it is the type that x is rounded to; the weights
+  // are exact in both.
+  PackedLinear(const RawLinear& raw, DType compute_type, const KernelTable& kernels,
+               ThreadPool& pool);
+
+  int64_t in_features() const override { return in_features_; }
+  int64_t out_features() const override { return out_features_; }
+  size_t weight_bytes() const override {
+    return panels_.bytes() + bias_.bytes() + zeros_.bytes() + scales_.bytes();
+  }
+
+  // Input features with the padding of the blocks.
+  int64_t padded_in() const { return padded_in_; }
+  // Bytes of packed x for as many rows as Multiply takes at a time.
+  size_t ScratchBytes() const;
+  // out [n, out] float32 = act(x [n, in] float32 * W^T + bias). `scratch` holds ScratchBytes().
+  void Multiply(const Matrix& x, Activation activation, const Matrix& out, ThreadPool& pool,
+                void* scratch) const;
+
+ private:
+  void CutBlocks(const RawLinear& raw);
+  void PackDense(const RawLinear& raw, ThreadPool& pool);
+  void PackDensePanel(const RawLinear& raw, int64_t panel);
+  void PackAwq(const RawLinear& raw, ThreadPool& pool);
+  void PackAwqPanel(const RawLinear& raw, int64_t panel);
+  void PackRows(const Matrix& x, int64_t tile_rows, ThreadPool& pool, void* scratch) const;
+  void MultiplyPanel(int64_t panel, const void* packed_x, int64_t tile_rows, Activation activation,
+                     const Matrix& out) const;
+  int64_t InputBytes() const;
+
+  const KernelTable& kernels_;
+  WeightKind kind_;
+  DType compute_type_;
+  int64_t in_features_, out_features_, num_panels_;
+  int64_t padded_in_ = 0;
+  std::vector<InputBlock> blocks_;
+  int64_t panel_bytes_ = 0;
+  AlignedBuffer panels_;  // [panels] of panel_bytes_
+  AlignedBuffer bias_;    // [out] float32, or empty
+  // AWQ only: [panels, groups, panel width].
+  int64_t num_groups_ = 0;
+  bool scales_are_half_ = false;
+  AlignedBuffer zeros_;   // uint8
+  AlignedBuffer scales_;  // float16 or float32, as loaded
+};
+
+}  // namespace skein::cpu

@@ -1,0 +1,118 @@
+#include "engine/engine.h"
+
+#include <chrono>
+
+#include "core/error.h"
+#include "engine/epoch.h"
+#include "engine/group_session.h"
+#include "engine/loaded_model.h"
+
+namespace skein {
+
+struct Engine::Impl {
+  std::unique_ptr<Backend> backend;
+  std::unique_ptr<LoadedModel> model;
+  std::string plan_hash;
+  std::unique_ptr<Epoch> epoch;
+  GroupSession session;
+  std::atomic<bool> load_cancelled{false};
+
+  // The epoch's state goes before the communicator that its ops may still refer to.
+  void EndEpoch() {
+    epoch.reset();
+    session.End();
+  }
+};
+
+Engine::Engine(const BackendOptions& options) : impl_(std::make_unique<Impl>()) {
+  impl_->backend = MakeBackend(options);
+}
+
+Engine::~Engine() { impl_->EndEpoch(); }
+
+Backend& Engine::backend() { return *impl_->backend; }
+
+LoadResult Engine::Load(const LoadPlan& plan,
+                        const std::function<void(int64_t, int64_t)>& progress) {
+  if (impl_->model != nullptr && !plan.plan_hash.empty() && plan.plan_hash == impl_->plan_hash) {
+    return impl_->model->result();
+  }
+  // The old weights go first: both together need not fit.
+  impl_->EndEpoch();
+  impl_->plan_hash.clear();
+  impl_->model.reset();
+  impl_->load_cancelled = false;
+  impl_->model =
+      std::make_unique<LoadedModel>(*impl_->backend, plan, progress, impl_->load_cancelled);
+  impl_->plan_hash = plan.plan_hash;
+  return impl_->model->result();
+}
+
+const std::string& Engine::loaded_plan_hash() const { return impl_->plan_hash; }
+
+std::string Engine::PrepareGroup(const GroupOptions& options) {
+  if (impl_->model == nullptr) throw Error("NOT_READY", "no weights are loaded");
+  const RankLayout& layout = impl_->model->plan().layout;
+  if (options.rank != layout.rank || options.world_size != layout.world_size) {
+    throw Error("INVALID_REQUEST",
+                Format("rank: %d of %d, but the weights are those of rank %lld of %lld",
+                       options.rank, options.world_size, static_cast<long long>(layout.rank),
+                       static_cast<long long>(layout.world_size)));
+  }
+  impl_->epoch.reset();
+  return impl_->session.Prepare(options);
+}
+
+int64_t Engine::JoinGroup(uint64_t group_epoch, const std::vector<std::string>& addresses,
+                          int64_t num_kv_blocks, int timeout_ms) {
+  if (impl_->model == nullptr) throw Error("NOT_READY", "no weights are loaded");
+  impl_->session.CheckPrepared(group_epoch, addresses.size());
+  if (num_kv_blocks < 1 || num_kv_blocks > INT32_MAX) {
+    throw Error("INVALID_REQUEST",
+                Format("numKvBlocks: %lld", static_cast<long long>(num_kv_blocks)));
+  }
+  auto epoch = std::make_unique<Epoch>(*impl_->backend, *impl_->model, num_kv_blocks);
+  impl_->session.Join(group_epoch, addresses, timeout_ms);
+  impl_->epoch = std::move(epoch);
+  return impl_->epoch->kv_bytes();
+}
+
+void Engine::PutPixels(uint64_t group_epoch, uint32_t picture_id,
+                       const std::vector<int32_t>& tile_slots, std::vector<uint8_t> pixels) {
+  impl_->session.CheckEpoch(group_epoch);
+  impl_->epoch->PutPixels(picture_id, tile_slots, std::move(pixels));
+}
+
+StepResult Engine::RunStep(const StepPlan& plan) {
+  const auto start = std::chrono::steady_clock::now();
+  impl_->session.CheckEpoch(plan.group_epoch);
+  impl_->epoch->Check(plan);
+  StepResult result;
+  result.group_epoch = plan.group_epoch;
+  result.step = plan.step;
+  Communicator& communicator = impl_->session.communicator();
+  try {
+    impl_->epoch->Run(plan, communicator, &result);
+  } catch (...) {
+    // The sequences are between two steps: nothing may run on them any more.
+    impl_->session.Abort(plan.group_epoch);
+    throw;
+  }
+  result.collective_ns = communicator.TakeWaitNanoseconds();
+  result.step_ns =
+      std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now() - start)
+          .count();
+  impl_->session.StepDone(plan.step);
+  return result;
+}
+
+void Engine::EndEpoch() { impl_->EndEpoch(); }
+
+void Engine::Abort(uint64_t group_epoch) {
+  if (group_epoch == 0) impl_->load_cancelled = true;
+  impl_->session.Abort(group_epoch);
+}
+
+Progress Engine::progress() const { return impl_->session.progress(); }
+
+}  // namespace skein

@@ -1,0 +1,157 @@
+#include "engine/epoch.h"
+
+#include "core/error.h"
+#include "kv/kv_layout.h"
+#include "model/plan_limits.h"
+
+namespace skein {
+namespace {
+
+int64_t TokensPerTileOf(const LoadPlan& plan) {
+  return plan.has_vision ? TokensPerTile(plan.vision) : 0;
+}
+
+EngineLimits LimitsOf(const LoadPlan& plan, int64_t num_kv_blocks) {
+  EngineLimits limits;
+  limits.vocab_size = plan.text.vocab_size;
+  limits.max_step_tokens = plan.max_step_tokens;
+  limits.max_model_length = plan.max_model_length;
+  limits.max_top_logprobs = plan.max_top_logprobs;
+  limits.block_size = plan.block_size;
+  limits.num_kv_blocks = num_kv_blocks;
+  limits.tokens_per_tile = TokensPerTileOf(plan);
+  return limits;
+}
+
+StepBuilder::Shape ShapeOf(const LoadPlan& plan) {
+  StepBuilder::Shape shape;
+  shape.block_size = plan.block_size;
+  shape.max_step_tokens = plan.max_step_tokens;
+  shape.max_sequences = plan.max_num_sequences;
+  shape.max_blocks_per_sequence = BlocksFor(plan.max_model_length, plan.block_size);
+  shape.tokens_per_tile = TokensPerTileOf(plan);
+  return shape;
+}
+
+int64_t TileBytes(const LoadPlan& plan) {
+  return plan.has_vision ? plan.vision.image_size * plan.vision.image_size * 3 : 0;
+}
+
+}  // namespace
+
+Epoch::Epoch(Backend& backend, LoadedModel& model, int64_t num_kv_blocks)
+    : backend_(backend),
+      model_(model),
+      limits_(LimitsOf(model.plan(), num_kv_blocks)),
+      sequences_(model.plan().max_num_sequences),
+      pictures_(model.plan().has_vision ? model.plan().num_tile_slots : 0, TileBytes(model.plan())),
+      builder_(ShapeOf(model.plan())) {
+  const int64_t wanted = num_kv_blocks * model.result().kv_bytes_per_block;
+  const int64_t free = backend.memory_free_bytes();
+  if (wanted > free) {
+    throw Error("DEVICE_OUT_OF_MEMORY",
+                Format("numKvBlocks: %lld blocks need %lld bytes, %lld are free",
+                       static_cast<long long>(num_kv_blocks), static_cast<long long>(wanted),
+                       static_cast<long long>(free)));
+  }
+  cache_ = backend.AllocateKvCache(model.kv_shape(num_kv_blocks), model.plan().compute_type);
+}
+
+Epoch::~Epoch() {
+  for (int64_t slot = 0; slot < sequences_.size(); ++slot) {
+    if (sequences_.at(slot).is_live) model_.sampler().EndSequence(static_cast<int32_t>(slot));
+  }
+}
+
+void Epoch::Check(const StepPlan& plan) const {
+  if (plan.step != last_step_ + 1) {
+    throw Error("STEP_OUT_OF_ORDER", Format("step: %llu does not follow %llu",
+                                            static_cast<unsigned long long>(plan.step),
+                                            static_cast<unsigned long long>(last_step_)));
+  }
+  CheckStepPlan(plan, limits_, sequences_, pictures_);
+}
+
+void Epoch::Run(const StepPlan& plan, Communicator& communicator, StepResult* result) {
+  last_step_ = plan.step;
+  Release(plan);
+  StepBuilder::Apply(plan, sequences_, pictures_);
+  for (const NewSequence& fresh : plan.new_sequences) {
+    model_.sampler().BeginSequence(fresh.slot, fresh.sampling, fresh.token_ids,
+                                   fresh.num_prompt_tokens);
+  }
+  EncodePictures(plan, communicator);
+  if (!plan.scheduled_slots.empty()) Decode(plan, communicator, result);
+  result->sample_hash = HashSamples(result->tokens);
+}
+
+void Epoch::Release(const StepPlan& plan) {
+  for (const int32_t slot : plan.released_slots) {
+    sequences_.Release(slot);
+    model_.sampler().EndSequence(slot);
+  }
+  for (const uint32_t id : plan.released_pictures) pictures_.Release(id);
+}
+
+void Epoch::EncodePictures(const StepPlan& plan, Communicator& communicator) {
+  if (plan.encode_items.empty()) return;
+  jobs_.clear();
+  for (const EncodeItem& item : plan.encode_items) {
+    const Picture& picture = *pictures_.Find(item.picture_id);
+    for (int32_t tile = item.tile_start; tile < item.tile_end; ++tile) {
+      jobs_.push_back({pictures_.TilePixels(item.picture_id, tile),
+                       picture.tile_slots[static_cast<size_t>(tile)]});
+    }
+  }
+  model_.encoder()->Encode(jobs_, communicator);
+  for (const EncodeItem& item : plan.encode_items) {
+    for (int32_t tile = item.tile_start; tile < item.tile_end; ++tile) {
+      pictures_.MarkEncoded(item.picture_id, tile);
+    }
+  }
+}
+
+void Epoch::Decode(const StepPlan& plan, Communicator& communicator, StepResult* result) {
+  const StepMetadata metadata = builder_.Build(plan, sequences_, pictures_);
+  backend_.BeginStep(metadata);
+  const auto rows = static_cast<int64_t>(metadata.token_ids.size());
+  const auto place_pictures = [this](const Matrix& hidden) {
+    if (builder_.picture_rows().empty()) return;
+    backend_.ScatterRows(model_.encoder()->tile_cache(), builder_.tile_cache_rows(),
+                         builder_.picture_rows(), hidden);
+  };
+  Matrix logits;
+  backend_.RunCaptured(plan.graph_bucket, [&] {
+    model_.decoder().Forward(rows, communicator, *cache_, place_pictures);
+    if (!metadata.sample_rows.empty()) {
+      logits = model_.decoder().SampleLogits(metadata.sample_rows);
+    }
+  });
+  if (!metadata.sample_rows.empty()) {
+    model_.sampler().Sample(logits, metadata.sample_slots, communicator, &result->tokens);
+  }
+  backend_.FinishStep();
+  for (size_t i = 0; i < plan.scheduled_slots.size(); ++i) {
+    sequences_.at(plan.scheduled_slots[i]).num_computed += plan.scheduled_tokens[i];
+  }
+  // What was sampled is known from here on, so the next plan need not carry it.
+  for (const SampledToken& token : result->tokens) {
+    sequences_.at(token.slot).token_ids.push_back(token.token_id);
+  }
+}
+
+uint64_t HashSamples(const std::vector<SampledToken>& tokens) {
+  uint64_t hash = 0xcbf29ce484222325ull;
+  const auto add = [&hash](uint32_t value) {
+    for (int shift = 0; shift < 32; shift += 8) {
+      hash = (hash ^ ((value >> shift) & 0xffu)) * 0x100000001b3ull;
+    }
+  };
+  for (const SampledToken& token : tokens) {
+    add(static_cast<uint32_t>(token.slot));
+    add(static_cast<uint32_t>(token.token_id));
+  }
+  return hash;
+}
+
+}  // namespace skein

@@ -1,0 +1,162 @@
+#include "engine/group_session.h"
+
+#include <chrono>
+
+#include "core/error.h"
+
+namespace skein {
+namespace {
+
+using Ull = unsigned long long;
+
+[[noreturn]] void ThrowAborted(uint64_t epoch) {
+  throw Error("ABORTED", Format("group epoch %llu was aborted", Ull{epoch}));
+}
+
+}  // namespace
+
+// Counts calls as they begin, so that a watcher can tell a rank that waits from one that computes.
+class GroupSession::Tracked final : public Communicator {
+ public:
+  Tracked(std::unique_ptr<Communicator> inner, GroupSession& session)
+      : inner_(std::move(inner)), session_(session) {}
+
+  int rank() const override { return inner_->rank(); }
+  int world_size() const override { return inner_->world_size(); }
+  const char* kind() const override { return inner_->kind(); }
+  void AllReduce(void* data, int64_t count, DType type, ReduceOp op, void* stream) override {
+    Begin();
+    inner_->AllReduce(data, count, type, op, stream);
+  }
+  void AllGather(const void* send, void* receive, size_t bytes, void* stream) override {
+    Begin();
+    inner_->AllGather(send, receive, bytes, stream);
+  }
+  void Broadcast(void* data, size_t bytes, int root, void* stream) override {
+    Begin();
+    inner_->Broadcast(data, bytes, root, stream);
+  }
+  void Barrier() override {
+    Begin();
+    inner_->Barrier();
+  }
+  void Abort() override { inner_->Abort(); }
+  int64_t TakeWaitNanoseconds() override { return inner_->TakeWaitNanoseconds(); }
+
+ private:
+  void Begin() {
+    // Also between collectives that have nothing to wait for: an abort ends the step at its next
+    // collective.
+    if (session_.IsAborted()) ThrowAborted(session_.epoch_.load());
+    session_.collectives_.fetch_add(1, std::memory_order_relaxed);
+    session_.Touch();
+  }
+
+  const std::unique_ptr<Communicator> inner_;
+  GroupSession& session_;
+};
+
+void GroupSession::Touch() {
+  last_progress_ns_.store(std::chrono::duration_cast<std::chrono::nanoseconds>(
+                              std::chrono::steady_clock::now().time_since_epoch())
+                              .count(),
+                          std::memory_order_relaxed);
+}
+
+std::string GroupSession::Prepare(const GroupOptions& options) {
+  if (options.group_epoch <= highest_epoch_.load()) {
+    throw Error("STALE_EPOCH", Format("groupEpoch: %llu is not above %llu, the highest seen",
+                                      Ull{options.group_epoch}, Ull{highest_epoch_.load()}));
+  }
+  End();
+  CommunicatorOptions communicator;
+  communicator.kind = options.collective;
+  communicator.rank = options.rank;
+  communicator.world_size = options.world_size;
+  communicator.group_epoch = options.group_epoch;
+  communicator.bind_host = options.bind_host;
+  std::shared_ptr<CommunicatorBuilder> builder = MakeCommunicatorBuilder(communicator);
+  const std::lock_guard lock(mutex_);
+  builder_ = std::move(builder);
+  world_size_ = options.world_size;
+  highest_epoch_ = options.group_epoch;
+  epoch_ = options.group_epoch;
+  last_step_ = 0;
+  collectives_ = 0;
+  Touch();
+  if (IsAborted()) ThrowAborted(options.group_epoch);
+  return builder_->LocalAddress();
+}
+
+void GroupSession::CheckPrepared(uint64_t group_epoch, size_t num_addresses) const {
+  if (group_epoch < highest_epoch_.load()) {
+    throw Error("STALE_EPOCH", Format("groupEpoch: %llu is below %llu, the highest seen",
+                                      Ull{group_epoch}, Ull{highest_epoch_.load()}));
+  }
+  if (builder_ == nullptr || group_epoch != epoch_.load()) {
+    throw Error("NOT_READY", Format("groupEpoch: %llu was not prepared", Ull{group_epoch}));
+  }
+  if (static_cast<int64_t>(num_addresses) != world_size_) {
+    throw Error("INVALID_REQUEST",
+                Format("addresses: %zu for a world size of %d", num_addresses, world_size_));
+  }
+}
+
+void GroupSession::Join(uint64_t group_epoch, const std::vector<std::string>& addresses,
+                        int timeout_ms) {
+  CheckPrepared(group_epoch, addresses.size());
+  if (IsAborted()) ThrowAborted(group_epoch);
+  // Abort reaches the builder while it waits: the lock is not held here.
+  auto tracked = std::make_shared<Tracked>(builder_->Connect(addresses, timeout_ms), *this);
+  const std::lock_guard lock(mutex_);
+  communicator_ = std::move(tracked);
+  builder_.reset();
+  Touch();
+  if (IsAborted()) ThrowAborted(group_epoch);
+}
+
+void GroupSession::End() {
+  std::shared_ptr<CommunicatorBuilder> builder;
+  std::shared_ptr<Communicator> communicator;
+  const std::lock_guard lock(mutex_);
+  builder.swap(builder_);
+  communicator.swap(communicator_);
+  epoch_ = 0;
+}
+
+void GroupSession::Abort(uint64_t group_epoch) {
+  std::shared_ptr<CommunicatorBuilder> builder;
+  std::shared_ptr<Communicator> communicator;
+  {
+    const std::lock_guard lock(mutex_);
+    const uint64_t target = group_epoch == 0 ? epoch_.load() : group_epoch;
+    if (target > aborted_epoch_.load()) aborted_epoch_ = target;
+    if (epoch_.load() == 0 || !IsAborted()) return;
+    builder = builder_;
+    communicator = communicator_;
+  }
+  if (builder != nullptr) builder->Abort();
+  if (communicator != nullptr) communicator->Abort();
+}
+
+void GroupSession::CheckEpoch(uint64_t group_epoch) const {
+  if (group_epoch < highest_epoch_.load()) {
+    throw Error("STALE_EPOCH", Format("groupEpoch: %llu is below %llu, the highest seen",
+                                      Ull{group_epoch}, Ull{highest_epoch_.load()}));
+  }
+  if (!is_joined() || group_epoch != epoch_.load()) {
+    throw Error("NOT_READY", Format("groupEpoch: %llu is not joined", Ull{group_epoch}));
+  }
+  if (IsAborted()) ThrowAborted(group_epoch);
+}
+
+Progress GroupSession::progress() const {
+  Progress progress;
+  progress.group_epoch = highest_epoch_.load();
+  progress.last_step = last_step_.load();
+  progress.collectives = collectives_.load(std::memory_order_relaxed);
+  progress.last_progress_ns = last_progress_ns_.load(std::memory_order_relaxed);
+  return progress;
+}
+
+}  // namespace skein

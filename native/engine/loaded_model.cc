@@ -1,0 +1,82 @@
+#include "engine/loaded_model.h"
+
+#include <algorithm>
+#include <chrono>
+#include <fstream>
+
+#include "core/error.h"
+#include "kv/kv_layout.h"
+#include "model/dummy_slices.h"
+#include "model/plan_limits.h"
+#include "model/slice_loader.h"
+
+namespace skein {
+namespace {
+
+// Peak resident set of the process since ResetPeakResident, in bytes; 0 where the system does not
+// tell.
+int64_t PeakResidentBytes() {
+  std::ifstream status("/proc/self/status");
+  std::string word;
+  while (status >> word) {
+    int64_t kib = 0;
+    if (word == "VmHWM:" && status >> kib) return kib * 1024;
+  }
+  return 0;
+}
+
+void ResetPeakResident() { std::ofstream("/proc/self/clear_refs") << "5"; }
+
+}  // namespace
+
+LoadedModel::LoadedModel(Backend& backend, const LoadPlan& plan,
+                         const std::function<void(int64_t, int64_t)>& progress,
+                         const std::atomic<bool>& cancelled)
+    : plan_(plan), activations_(backend) {
+  const auto start = std::chrono::steady_clock::now();
+  CheckPlanLimits(plan_);
+  if (plan_.dummy_weights && plan_.slices.empty()) plan_.slices = MakeDummySlices(plan_);
+  const TensorCatalogue catalogue(plan_);
+  WeightSourceOptions options;
+  options.plan = &plan_;
+  options.catalogue = &catalogue;
+  options.progress = progress;
+  options.cancelled = &cancelled;
+  ResetPeakResident();
+  {
+    const std::unique_ptr<WeightSource> source =
+        plan_.dummy_weights ? MakeDummyWeightSource(options) : MakeFileWeightSource(options);
+    weights_ = SliceLoader(backend, plan_, catalogue, *source).Load();
+    result_.read_bytes = source->read_bytes();
+  }
+  result_.peak_resident_bytes = PeakResidentBytes();
+  plan_.files.clear();
+  plan_.tensors.clear();
+  plan_.slices.clear();
+
+  const int64_t max_samples = std::min(plan.max_num_sequences, plan.max_step_tokens);
+  decoder_.emplace(backend, DecoderShape{plan.text, plan.layout, plan.max_step_tokens, max_samples},
+                   weights_.decoder, activations_);
+  if (plan.has_vision) encoder_.emplace(backend, plan_, weights_, activations_);
+  sampler_ =
+      backend.MakeSampler({plan.max_num_sequences, plan.text.vocab_size, plan.layout.vocab_start,
+                           plan.layout.vocab_valid_rows, plan.max_top_logprobs});
+  result_.weight_bytes = weights_.weight_bytes;
+  result_.activation_bytes = activations_.bytes();
+  result_.kv_bytes_per_block = KvBytesPerBlock(kv_shape(1), plan.compute_type);
+  result_.available_bytes = backend.memory_free_bytes();
+  result_.load_ms =
+      std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+}
+
+KvCacheShape LoadedModel::kv_shape(int64_t num_blocks) const {
+  KvCacheShape shape;
+  shape.num_layers = plan_.text.num_layers;
+  shape.num_blocks = num_blocks;
+  shape.block_size = plan_.block_size;
+  shape.num_kv_heads = plan_.layout.num_kv_heads;
+  shape.head_dim = plan_.text.head_dim;
+  return shape;
+}
+
+}  // namespace skein

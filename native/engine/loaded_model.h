@@ -1,0 +1,40 @@
+// A model as one rank holds it after Load: weights, activations, and the parts that run over them.
+// Lives through epochs.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <optional>
+
+#include "engine/engine.h"
+#include "engine/picture_encoder.h"
+#include "model/decoder.h"
+
+namespace skein {
+
+class LoadedModel {
+ public:
+  LoadedModel(Backend& backend, const LoadPlan& plan,
+              const std::function<void(int64_t, int64_t)>& progress,
+              const std::atomic<bool>& cancelled);
+
+  // The plan without its lists of files, tensors and slices.
+  const LoadPlan& plan() const { return plan_; }
+  const LoadResult& result() const { return result_; }
+  Decoder& decoder() { return *decoder_; }
+  // Null for a text-only model.
+  PictureEncoder* encoder() { return encoder_ ? &*encoder_ : nullptr; }
+  Sampler& sampler() { return *sampler_; }
+  KvCacheShape kv_shape(int64_t num_blocks) const;
+
+ private:
+  LoadPlan plan_;
+  Activations activations_;
+  ModelWeights weights_;
+  std::optional<Decoder> decoder_;
+  std::optional<PictureEncoder> encoder_;
+  std::unique_ptr<Sampler> sampler_;
+  LoadResult result_;
+};
+
+}  // namespace skein

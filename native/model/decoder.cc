@@ -1,0 +1,80 @@
+#include "model/decoder.h"
+
+namespace skein {
+
+Decoder::Decoder(Backend& backend, const DecoderShape& shape, const DecoderWeights& weights,
+                 Activations& activations)
+    : backend_(backend), shape_(shape), weights_(weights) {
+  const int64_t rows = shape.max_rows, h = shape.text.hidden_size, d = shape.text.head_dim;
+  const RankLayout& layout = shape.layout;
+  hidden_ = activations.New(rows, h);
+  normed_ = activations.New(rows, h);
+  partial_ = activations.New(rows, h);
+  qkv_ = activations.New(rows, (layout.num_q_heads + 2 * layout.num_kv_heads) * d);
+  attention_ = activations.New(rows, layout.num_q_heads * d);
+  gate_up_ = activations.New(rows, 2 * layout.intermediate_size);
+  product_ = activations.New(rows, layout.intermediate_size);
+  sample_hidden_ = activations.New(shape.max_sample_rows, h);
+  sample_normed_ = activations.New(shape.max_sample_rows, h);
+  logits_ = activations.New(DType::kFloat32, shape.max_sample_rows, layout.vocab_rows);
+}
+
+void Decoder::Forward(int64_t rows, Communicator& communicator, KvCache& cache,
+                      const std::function<void(const Matrix&)>& place_pictures) {
+  const RankLayout& layout = shape_.layout;
+  const Matrix hidden = hidden_.Rows(0, rows);
+  // Each token's row is zero on all ranks but one, so the sum is exact.
+  backend_.EmbedTokens(weights_.embedding->view(), layout.vocab_start, layout.vocab_valid_rows,
+                       hidden);
+  communicator.AllReduce(hidden.data, rows * hidden.stride, hidden.type, ReduceOp::kSum,
+                         backend_.stream());
+  place_pictures(hidden);
+  const NormWeights first =
+      weights_.layers[0].input_norm.View(NormKind::kRms, shape_.text.rms_norm_eps);
+  backend_.Norm(hidden, first, normed_.Rows(0, rows));
+  for (int64_t i = 0; i < shape_.text.num_layers; ++i) Layer(i, rows, communicator, cache);
+}
+
+// Each all-reduce also adds to the residual and yields the next norm's output, so `normed_` is
+// always ready for the next product.
+void Decoder::Layer(int64_t index, int64_t rows, Communicator& communicator, KvCache& cache) {
+  const DecoderLayerWeights& layer = weights_.layers[static_cast<size_t>(index)];
+  const bool is_last = index + 1 == shape_.text.num_layers;
+  const Matrix hidden = hidden_.Rows(0, rows), normed = normed_.Rows(0, rows),
+               partial = partial_.Rows(0, rows), qkv = qkv_.Rows(0, rows),
+               attention = attention_.Rows(0, rows), gate_up = gate_up_.Rows(0, rows),
+               product = product_.Rows(0, rows);
+  const double eps = shape_.text.rms_norm_eps;
+
+  backend_.Linear(*layer.qkv, normed, Activation::kNone, qkv);
+  backend_.RotaryStoreKv(qkv, cache, index, shape_.layout.num_q_heads, shape_.text.rope_theta);
+  backend_.PagedAttention(qkv.Cols(0, attention.cols), cache, index, shape_.layout.q_to_kv,
+                          attention);
+  backend_.Linear(*layer.o_proj, attention, Activation::kNone, partial);
+  const NormWeights post = layer.post_attention_norm.View(NormKind::kRms, eps);
+  backend_.AllReduceResidualNorm(communicator, partial, nullptr, nullptr, hidden, &post, &normed);
+
+  backend_.Linear(*layer.gate_up, normed, Activation::kNone, gate_up);
+  backend_.SwiGlu(gate_up, product);
+  backend_.Linear(*layer.down, product, Activation::kNone, partial);
+  if (is_last) {
+    backend_.AllReduceResidualNorm(communicator, partial, nullptr, nullptr, hidden, nullptr,
+                                   nullptr);
+  } else {
+    const NormWeights next =
+        weights_.layers[static_cast<size_t>(index + 1)].input_norm.View(NormKind::kRms, eps);
+    backend_.AllReduceResidualNorm(communicator, partial, nullptr, nullptr, hidden, &next, &normed);
+  }
+}
+
+Matrix Decoder::SampleLogits(std::span<const int32_t> sample_rows) {
+  const auto rows = static_cast<int64_t>(sample_rows.size());
+  const Matrix hidden = sample_hidden_.Rows(0, rows), normed = sample_normed_.Rows(0, rows),
+               logits = logits_.Rows(0, rows);
+  backend_.GatherRows(hidden_, sample_rows, hidden);
+  backend_.Norm(hidden, weights_.final_norm.View(NormKind::kRms, shape_.text.rms_norm_eps), normed);
+  backend_.Linear(*weights_.lm_head, normed, Activation::kNone, logits);
+  return logits;
+}
+
+}  // namespace skein

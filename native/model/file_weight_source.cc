@@ -1,0 +1,160 @@
+// Reads slices with pread: whole runs where a slice is as wide as its source, row by row where it
+// is a range of columns. Never reads a byte that belongs to no slice.
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <vector>
+
+#include "core/error.h"
+#include "model/weight_source.h"
+
+namespace skein {
+namespace {
+
+// Bytes read at once; bounds the window that converts types, and the time to notice a cancellation.
+constexpr int64_t kWindowBytes = int64_t{8} << 20;
+
+class FileDescriptor {
+ public:
+  explicit FileDescriptor(const std::string& path)
+      : fd_(open(path.c_str(), O_RDONLY | O_CLOEXEC)) {}
+  FileDescriptor(FileDescriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  FileDescriptor& operator=(FileDescriptor&&) = delete;
+  ~FileDescriptor() {
+    if (fd_ >= 0) close(fd_);
+  }
+  int get() const { return fd_; }
+
+ private:
+  int fd_;
+};
+
+class FileWeightSource final : public WeightSource {
+ public:
+  explicit FileWeightSource(const WeightSourceOptions& options)
+      : plan_(*options.plan),
+        catalogue_(*options.catalogue),
+        meter_(options, options.catalogue->total_slice_bytes()) {
+    files_.reserve(plan_.files.size());
+    for (const WeightFile& file : plan_.files) files_.push_back(Open(file));
+  }
+
+  void Fill(int64_t tensor_index, const Matrix& dest) override {
+    for (const int64_t index : catalogue_.slices_of(tensor_index)) {
+      const Slice& slice = plan_.slices[static_cast<size_t>(index)];
+      const int64_t rows = slice.row_end - slice.row_start, cols = slice.col_end - slice.col_start;
+      if (rows == 0 || cols == 0) continue;
+      const Matrix part = dest.Rows(slice.dest_row, rows).Cols(slice.dest_col, cols);
+      if (cols == slice.source_cols) {
+        ReadRows(slice, part);
+      } else {
+        ReadColumns(slice, part);
+      }
+    }
+  }
+
+  int64_t read_bytes() const override { return read_bytes_; }
+
+ private:
+  static FileDescriptor Open(const WeightFile& file) {
+    FileDescriptor descriptor(file.path);
+    struct stat info {};
+    if (descriptor.get() < 0 || fstat(descriptor.get(), &info) != 0) {
+      throw Error("CORRUPT_WEIGHTS",
+                  Format("%s: cannot be opened: %s", file.path.c_str(), std::strerror(errno)));
+    }
+    if (info.st_size != file.size_bytes) {
+      throw Error("CORRUPT_WEIGHTS", Format("%s: has %lld bytes, the shard plan was made for %lld",
+                                            file.path.c_str(), static_cast<long long>(info.st_size),
+                                            static_cast<long long>(file.size_bytes)));
+    }
+    return descriptor;
+  }
+
+  static int64_t OffsetOf(const Slice& slice, int64_t row, int64_t col) {
+    return slice.data_offset +
+           (row * slice.source_cols + col) * static_cast<int64_t>(SizeOf(slice.type));
+  }
+
+  // The slice's rows are one run of the file.
+  void ReadRows(const Slice& slice, const Matrix& part) {
+    const auto row_bytes = slice.source_cols * static_cast<int64_t>(SizeOf(slice.type));
+    const bool is_direct = part.type == slice.type && part.stride == part.cols;
+    const int64_t step = std::max<int64_t>(1, kWindowBytes / row_bytes);
+    for (int64_t row = 0; row < part.rows; row += step) {
+      const int64_t rows = std::min(step, part.rows - row);
+      const Matrix to = part.Rows(row, rows);
+      const int64_t offset = OffsetOf(slice, slice.row_start + row, 0);
+      if (is_direct) {
+        Read(slice, offset, to.data, rows * row_bytes);
+        continue;
+      }
+      char* window = Window(rows * row_bytes);
+      Read(slice, offset, window, rows * row_bytes);
+      for (int64_t i = 0; i < rows; ++i) {
+        ConvertElements(window + i * row_bytes, slice.type, to.Rows(i, 1).data, to.type, to.cols);
+      }
+    }
+  }
+
+  // A range of columns: one run per row.
+  void ReadColumns(const Slice& slice, const Matrix& part) {
+    const auto run_bytes = part.cols * static_cast<int64_t>(SizeOf(slice.type));
+    for (int64_t row = 0; row < part.rows; ++row) {
+      const int64_t offset = OffsetOf(slice, slice.row_start + row, slice.col_start);
+      void* to = part.Rows(row, 1).data;
+      if (part.type == slice.type) {
+        Read(slice, offset, to, run_bytes);
+      } else {
+        char* window = Window(run_bytes);
+        Read(slice, offset, window, run_bytes);
+        ConvertElements(window, slice.type, to, part.type, part.cols);
+      }
+    }
+  }
+
+  char* Window(int64_t bytes) {
+    if (static_cast<int64_t>(window_.size()) < bytes) window_.resize(static_cast<size_t>(bytes));
+    return window_.data();
+  }
+
+  void Read(const Slice& slice, int64_t offset, void* to, int64_t bytes) {
+    const WeightFile& file = plan_.files[static_cast<size_t>(slice.file_index)];
+    const int fd = files_[static_cast<size_t>(slice.file_index)].get();
+    int64_t done = 0;
+    while (done < bytes) {
+      const ssize_t got = pread(fd, static_cast<char*>(to) + done,
+                                static_cast<size_t>(bytes - done), offset + done);
+      if (got < 0 && errno == EINTR) continue;
+      if (got <= 0) {
+        throw Error("CORRUPT_WEIGHTS",
+                    Format("%s: tensor %s: %lld bytes at offset %lld: %s", file.path.c_str(),
+                           slice.source_name.c_str(), static_cast<long long>(bytes),
+                           static_cast<long long>(offset),
+                           got == 0 ? "the file ends before them" : std::strerror(errno)));
+      }
+      done += got;
+    }
+    read_bytes_ += bytes;
+    meter_.Add(bytes);
+  }
+
+  const LoadPlan& plan_;
+  const TensorCatalogue& catalogue_;
+  LoadProgressMeter meter_;
+  std::vector<FileDescriptor> files_;
+  std::vector<char> window_;
+  int64_t read_bytes_ = 0;
+};
+
+}  // namespace
+
+std::unique_ptr<WeightSource> MakeFileWeightSource(const WeightSourceOptions& options) {
+  return std::make_unique<FileWeightSource>(options);
+}
+
+}  // namespace skein

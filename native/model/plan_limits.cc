@@ -1,0 +1,109 @@
+#include "model/plan_limits.h"
+
+#include <cmath>
+
+#include "core/error.h"
+
+namespace skein {
+namespace {
+
+void InRange(const char* field, int64_t value, int64_t low, int64_t high) {
+  if (value >= low && value <= high) return;
+  throw Error("INVALID_REQUEST",
+              Format("%s: %lld is outside %lld..%lld", field, static_cast<long long>(value),
+                     static_cast<long long>(low), static_cast<long long>(high)));
+}
+
+void Positive(const char* field, double value) {
+  if (std::isfinite(value) && value > 0) return;
+  throw Error("INVALID_REQUEST", Format("%s: %g is not a positive number", field, value));
+}
+
+void IsTrue(bool holds, const char* message) {
+  if (!holds) throw Error("INVALID_REQUEST", message);
+}
+
+// Far above every known model; keeps products of three dimensions within int64.
+constexpr int64_t kMaxDimension = int64_t{1} << 20;
+
+void CheckText(const TextSpec& text) {
+  InRange("text.hiddenSize", text.hidden_size, 1, kMaxDimension);
+  InRange("text.numLayers", text.num_layers, 1, 4096);
+  InRange("text.numHeads", text.num_heads, 1, 4096);
+  InRange("text.numKvHeads", text.num_kv_heads, 1, text.num_heads);
+  InRange("text.headDim", text.head_dim, 2, 1024);
+  InRange("text.intermediateSize", text.intermediate_size, 1, kMaxDimension);
+  InRange("text.vocabSize", text.vocab_size, 1, int64_t{1} << 24);
+  IsTrue(text.head_dim % 2 == 0, "text.headDim: rotary embedding needs an even number");
+  Positive("text.rmsNormEps", text.rms_norm_eps);
+  Positive("text.ropeTheta", text.rope_theta);
+}
+
+void CheckLayout(const LoadPlan& plan) {
+  const TextSpec& text = plan.text;
+  const RankLayout& layout = plan.layout;
+  InRange("layout.worldSize", layout.world_size, 1, 64);
+  InRange("layout.rank", layout.rank, 0, layout.world_size - 1);
+  InRange("layout.numQHeads", layout.num_q_heads, 1, text.num_heads);
+  InRange("layout.qHeadStart", layout.q_head_start, 0, text.num_heads - layout.num_q_heads);
+  InRange("layout.numKvHeads", layout.num_kv_heads, 1, text.num_kv_heads);
+  InRange("layout.kvHeadStart", layout.kv_head_start, 0, text.num_kv_heads - layout.num_kv_heads);
+  InRange("layout.intermediateSize", layout.intermediate_size, 1, text.intermediate_size);
+  InRange("layout.vocabStart", layout.vocab_start, 0, text.vocab_size);
+  InRange("layout.vocabRows", layout.vocab_rows, 1, int64_t{1} << 24);
+  InRange("layout.vocabValidRows", layout.vocab_valid_rows, 0, layout.vocab_rows);
+  InRange("layout.vocabValidRows", layout.vocab_valid_rows, 0,
+          text.vocab_size - layout.vocab_start);
+  IsTrue(static_cast<int64_t>(layout.q_to_kv.size()) == layout.num_q_heads,
+         "layout.qToKv: needs one entry per query head");
+  for (const int32_t kv : layout.q_to_kv) {
+    InRange("layout.qToKv", kv, 0, layout.num_kv_heads - 1);
+  }
+}
+
+void CheckVision(const LoadPlan& plan) {
+  const VisionSpec& vision = plan.vision;
+  const RankLayout& layout = plan.layout;
+  InRange("vision.hiddenSize", vision.hidden_size, 1, kMaxDimension);
+  InRange("vision.numLayers", vision.num_layers, 1, 4096);
+  InRange("vision.numHeads", vision.num_heads, 1, 4096);
+  InRange("vision.headDim", vision.head_dim, 1, 1024);
+  InRange("vision.intermediateSize", vision.intermediate_size, 1, kMaxDimension);
+  InRange("vision.numChannels", vision.num_channels, 3, 3);
+  InRange("vision.imageSize", vision.image_size, 1, 4096);
+  InRange("vision.patchSize", vision.patch_size, 1, vision.image_size);
+  InRange("vision.shuffleFactor", vision.shuffle_factor, 1, 16);
+  IsTrue(vision.image_size % (vision.patch_size * vision.shuffle_factor) == 0,
+         "vision.imageSize: not a multiple of patchSize * shuffleFactor");
+  IsTrue(vision.num_heads * vision.head_dim == vision.hidden_size,
+         "vision.headDim: numHeads * headDim is not hiddenSize");
+  Positive("vision.normEps", vision.norm_eps);
+  Positive("vision.projectorNormEps", vision.projector_norm_eps);
+  for (const float std : vision.pixel_std) Positive("vision.pixelStd", std);
+  const bool is_whole = layout.vision_parallel == VisionParallel::kData;
+  InRange("layout.visionNumHeads", layout.vision_num_heads, is_whole ? vision.num_heads : 1,
+          vision.num_heads);
+  InRange("layout.visionIntermediateSize", layout.vision_intermediate_size,
+          is_whole ? vision.intermediate_size : 1, vision.intermediate_size);
+  InRange("layout.projectorSize", layout.projector_size,
+          is_whole ? vision.projector_hidden_size : 1, vision.projector_hidden_size);
+  InRange("numTileSlots", plan.num_tile_slots, 1, int64_t{1} << 20);
+  InRange("maxTilesPerStep", plan.max_tiles_per_step, 1, 4096);
+}
+
+}  // namespace
+
+void CheckPlanLimits(const LoadPlan& plan) {
+  CheckText(plan.text);
+  CheckLayout(plan);
+  if (plan.has_vision) CheckVision(plan);
+  InRange("maxNumSequences", plan.max_num_sequences, 1, int64_t{1} << 16);
+  InRange("maxStepTokens", plan.max_step_tokens, 1, kMaxDimension);
+  InRange("blockSize", plan.block_size, 1, 4096);
+  InRange("maxModelLength", plan.max_model_length, 1, int64_t{1} << 24);
+  InRange("maxTopLogprobs", plan.max_top_logprobs, 0, 1024);
+  IsTrue(plan.compute_type == DType::kFloat32 || plan.compute_type == DType::kBFloat16,
+         "computeType: float32 or bfloat16");
+}
+
+}  // namespace skein

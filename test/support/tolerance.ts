@@ -1,0 +1,25 @@
+// How far numbers may stray from the golden ones (float32 on another code base), by compute type.
+import type { DataType } from '../../coordinator/checkpoint/model-spec.js';
+
+export interface Tolerance {
+  /** Greatest difference of one log-probability, and of the mean over a case. */
+  readonly logprob: number;
+  readonly meanLogprob: number;
+  /** Greedy tokens are compared up to the first step whose two best log-probabilities are closer than this. */
+  readonly greedyGap: number;
+}
+
+/** Sums in another order, over some hundred terms. */
+const FLOAT32: Tolerance = { logprob: 1e-3, meanLogprob: 1e-3, greedyGap: 2e-3 };
+/** Eight bits of mantissa in the inputs of every product and in the KV cache. */
+const BFLOAT16: Tolerance = { logprob: 5e-2, meanLogprob: 5e-2, greedyGap: 0.1 };
+/**
+ * The weights are rounded too, which the golden numbers know nothing of: with nothing else rounded that alone moves
+ * log-probabilities of tiny-300m-vit by up to 0.057, and by 0.081 together with inputs and KV cache (an independent computation).
+ */
+const BFLOAT16_ROUNDED_WEIGHTS: Tolerance = { logprob: 0.15, meanLogprob: 6e-2, greedyGap: 0.1 };
+
+export function goldenTolerance(computeType: 'float32' | 'bfloat16', storedType: DataType): Tolerance {
+  if (computeType === 'float32') return FLOAT32;
+  return storedType === 'bfloat16' ? BFLOAT16 : BFLOAT16_ROUNDED_WEIGHTS;
+}

@@ -1,0 +1,48 @@
+// What is generated and committed is what its generator gives now.
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { ERROR_CATALOGUE } from '../../common/errors.js';
+import { repoPath } from '../support/paths.js';
+import { loadScript } from '../support/scripts.js';
+
+function checkProtoTypes(root: string): { status: number | null; stderr: string } {
+  const script = path.join(root, 'scripts/generate-proto-types.mjs');
+  return spawnSync(process.execPath, [script, '--check'], { encoding: 'utf8' });
+}
+
+describe('generated files', () => {
+  it('proto/ts is fresh', () => {
+    const { status, stderr } = checkProtoTypes(repoPath('.'));
+    assert.equal(stderr, '');
+    assert.equal(status, 0);
+  });
+
+  it('proto/ts that is stale is noticed', () => {
+    const root = mkdtempSync(path.join(tmpdir(), 'skein-proto-test-'));
+    try {
+      for (const folder of ['proto', 'scripts'])
+        cpSync(repoPath(folder), path.join(root, folder), { recursive: true });
+      symlinkSync(repoPath('node_modules'), path.join(root, 'node_modules'));
+      const file = path.join(root, 'proto/skein/cluster/v1/cluster.proto');
+      const changed = readFileSync(file, 'utf8').replace('string lease_id = 1;', 'string renamed_id = 1;');
+      writeFileSync(file, changed);
+      const { status, stderr } = checkProtoTypes(root);
+      assert.equal(status, 1);
+      assert.match(stderr, /proto\/ts is stale .*RegisterResponse\.ts.*npm run proto/);
+    } finally {
+      rmSync(root, { recursive: true, force: true });
+    }
+  });
+
+  it('docs/errors.md is the catalogue', async () => {
+    const { renderErrorDocs } = await loadScript<{ renderErrorDocs: (catalogue: object) => string }>(
+      'error-docs.mjs',
+    );
+    const page = readFileSync(repoPath('docs/errors.md'), 'utf8');
+    assert.equal(page, renderErrorDocs(ERROR_CATALOGUE), 'run: node scripts/generate-error-docs.mjs');
+    for (const code of Object.keys(ERROR_CATALOGUE)) assert.ok(page.includes(`| \`${code}\` |`), code);
+  });
+});

@@ -1,0 +1,99 @@
+// Habits of every source file: an opening comment, no leftovers, and a length that fits (long files are listed, with the
+// reason, in test/tidy/long-files.json).
+import assert from 'node:assert/strict';
+import { readSource, sourceFiles } from '../support/source-files.js';
+
+const MAX_LINES = 400;
+const LEFTOVER = new RegExp(`\\b(${['TO' + 'DO', 'FIX' + 'ME', 'XX' + 'X', 'HA' + 'CK'].join('|')})\\b`);
+
+interface LongFile {
+  readonly lines: number;
+  readonly reason: string;
+}
+
+/** Whether the first line that is neither a #! line nor empty begins a comment. */
+export function opensWithComment(text: string): boolean {
+  const first = text
+    .replace(/^#!.*\n/, '')
+    .split('\n')
+    .find((line) => line.trim() !== '');
+  return first !== undefined && /^\s*(\/\/|\/\*|#(?!\s*(include|pragma|ifndef|define))|""")/.test(first);
+}
+
+export function leftoversIn(text: string): string[] {
+  return text.split('\n').filter((line) => LEFTOVER.test(line));
+}
+
+/** What the ratchet says of one file: null when it fits, or stays within what is listed for it. */
+export function lengthProblem(file: string, numLines: number, listed: LongFile | undefined): string | null {
+  if (numLines <= MAX_LINES) {
+    return listed === undefined
+      ? null
+      : `${file} has ${numLines} lines: take it off test/tidy/long-files.json`;
+  }
+  if (listed === undefined)
+    return `${file} has ${numLines} lines, more than ${MAX_LINES}: split it, or list it with a reason`;
+  if (listed.reason.trim() === '') return `${file} is listed in long-files.json without a reason`;
+  return numLines > listed.lines ? `${file} grew from ${listed.lines} to ${numLines} lines: split it` : null;
+}
+
+describe('every source file', () => {
+  const files = sourceFiles();
+
+  it('opens with a comment that says what it owns', () => {
+    // The header speaks for the .cc file of the same name.
+    const headers = new Set(files.filter((file) => file.endsWith('.h')));
+    const silent = files.filter(
+      (file) => !opensWithComment(readSource(file)) && !headers.has(file.replace(/\.(cc|cu)$/, '.h')),
+    );
+    assert.deepEqual(silent, []);
+  });
+
+  it('has no leftovers', () => {
+    assert.deepEqual(
+      files.flatMap((file) => leftoversIn(readSource(file)).map((line) => `${file}: ${line.trim()}`)),
+      [],
+    );
+  });
+
+  it('fits, or is listed with a reason', () => {
+    const listed = JSON.parse(readSource('test/tidy/long-files.json')) as Record<string, LongFile>;
+    const problems = files
+      .map((file) => lengthProblem(file, readSource(file).trimEnd().split('\n').length, listed[file]))
+      .filter((problem) => problem !== null);
+    const gone = Object.keys(listed).filter((file) => !files.includes(file));
+    assert.deepEqual([...problems, ...gone.map((file) => `${file} is listed and does not exist`)], []);
+  });
+});
+
+describe('the checks of source files', () => {
+  it('tell an opening comment from code', () => {
+    for (const text of [
+      '// x\n',
+      '#!/usr/bin/env node\n// x',
+      '/* x */',
+      '# x\nimport os',
+      '"""x"""',
+      '\n// x',
+    ]) {
+      assert.ok(opensWithComment(text), text);
+    }
+    for (const text of ['import x', '#pragma once\n// x', '#include "a.h"', '', '#!/bin/sh\nset -e']) {
+      assert.ok(!opensWithComment(text), text);
+    }
+  });
+
+  it('find leftovers as words only', () => {
+    assert.equal(leftoversIn('// ' + 'TO' + 'DO: later').length, 1);
+    assert.equal(leftoversIn('const mastodons = 1;').length, 0);
+  });
+
+  it('refuse long files, growth, missing reasons and stale entries', () => {
+    assert.match(lengthProblem('a.ts', 401, undefined) ?? '', /split it, or list it/);
+    assert.match(lengthProblem('a.ts', 501, { lines: 500, reason: 'a table' }) ?? '', /grew from 500 to 501/);
+    assert.match(lengthProblem('a.ts', 500, { lines: 500, reason: ' ' }) ?? '', /without a reason/);
+    assert.match(lengthProblem('a.ts', 300, { lines: 500, reason: 'a table' }) ?? '', /take it off/);
+    assert.equal(lengthProblem('a.ts', 500, { lines: 500, reason: 'a table' }), null);
+    assert.equal(lengthProblem('a.ts', 400, undefined), null);
+  });
+});

@@ -1,0 +1,83 @@
+// Which tests npm test runs, the line it ends with, and how the demo judges an answer.
+import assert from 'node:assert/strict';
+import { loadScript } from '../../support/scripts.js';
+
+interface RunTests {
+  splitArguments: (args: string[]) => { filters: string[]; flags: string[] };
+  selectTests: (files: string[], filters: string[]) => string[];
+  summaryLine: (counts: { passes: number; failures: number; pending: number }) => string;
+}
+interface Demo {
+  firstExample: (text: string) => { picture: string; question: string; answer: string };
+  answerOf: (output: string) => string;
+  isSameAnswer: (given: string, expected: string) => boolean;
+}
+
+describe('npm test', () => {
+  const files = [
+    'dist/test/unit/coordinator/sharding/plan.test.js',
+    'dist/test/tidy/layers.test.js',
+    'dist/test/load/soak.test.js',
+  ];
+  let tests: RunTests;
+
+  before(async () => {
+    tests = await loadScript<RunTests>('run-tests.mjs');
+  });
+
+  it('runs everything but what must be asked for', () => {
+    assert.deepEqual(tests.selectTests(files, []), files.slice(0, 2));
+    assert.deepEqual(tests.selectTests(files, ['load/']), files.slice(2));
+  });
+
+  it('picks files by a part of their path, as source or compiled', () => {
+    assert.deepEqual(tests.selectTests(files, ['sharding', 'tidy']), files.slice(0, 2));
+    assert.deepEqual(tests.selectTests(files, ['test/tidy/layers.test.ts']), files.slice(1, 2));
+    assert.deepEqual(tests.selectTests(files, ['dist/test/tidy']), files.slice(1, 2));
+    assert.deepEqual(tests.selectTests(files, ['nothing']), []);
+  });
+
+  it('tells filters from the flags of mocha and their values', () => {
+    assert.deepEqual(tests.splitArguments(['tidy', '--grep', 'scheduler', '--bail', 'unit', '--grep=x']), {
+      filters: ['tidy', 'unit'],
+      flags: ['--grep', 'scheduler', '--bail', '--grep=x'],
+    });
+  });
+
+  it('ends with the count', () => {
+    assert.equal(tests.summaryLine({ passes: 12, failures: 0, pending: 0 }), '12 passed, 0 failed');
+    assert.equal(
+      tests.summaryLine({ passes: 12, failures: 1, pending: 3 }),
+      '12 passed, 1 failed, 3 skipped',
+    );
+  });
+});
+
+describe('the demo', () => {
+  let demo: Demo;
+
+  before(async () => {
+    demo = await loadScript<Demo>('demo.mjs');
+  });
+
+  it('takes the first example and refuses a file without one', () => {
+    const example = { picture: 'examples/a.png', question: 'How many?', answer: '3' };
+    assert.deepEqual(demo.firstExample(JSON.stringify([example])), example);
+    for (const bad of ['[]', '{}', '[{"picture": 1, "question": "q", "answer": "a"}]']) {
+      assert.throws(() => demo.firstExample(bad), /examples\.json must hold/);
+    }
+  });
+
+  it('finds the answer after the reasoning', () => {
+    assert.equal(demo.answerOf('<think>\n2 and 1 make 3.\n</think>\n\n3\n'), '3');
+    assert.equal(demo.answerOf('reasoning: two red\nanswer: 3\n'), '3');
+    assert.equal(demo.answerOf('Reasoning\n  two\nAnswer:\n  \x1b[1mleft of it\x1b[0m\n\n'), 'left of it');
+    assert.equal(demo.answerOf(''), '');
+  });
+
+  it('judges the whole answer, not a part of it', () => {
+    assert.ok(demo.isSameAnswer(' Three. ', 'three'));
+    assert.ok(!demo.isSameAnswer('13', '3'));
+    assert.ok(!demo.isSameAnswer('', '3'));
+  });
+});
