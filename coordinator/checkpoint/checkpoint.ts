@@ -20,7 +20,10 @@ export async function readCheckpoint(folder: string): Promise<Checkpoint> {
   const root = resolve(folder);
   const stats = await stat(root).catch(() => null);
   if (stats === null || !stats.isDirectory()) {
-    throw new AppError('MODEL_NOT_FOUND', `${root}: not a folder; expected a checkpoint in Hugging Face form`);
+    throw new AppError(
+      'MODEL_NOT_FOUND',
+      `${root}: not a folder; expected a checkpoint in Hugging Face form`,
+    );
   }
   const config = await readConfig(join(root, 'config.json'));
   if (config === null) throw new AppError('CORRUPT_WEIGHTS', `${join(root, 'config.json')}: missing`);
@@ -65,7 +68,10 @@ function canonicalise(family: ModelFamily, table: WeightTable): ReadonlyMap<stri
     const name = family.canonicalName(tensor.name);
     const earlier = named.get(name);
     if (earlier !== undefined) {
-      throw new AppError('CORRUPT_WEIGHTS', `${pathOf(table, tensor)}: tensor ${tensor.name} is the same as ${earlier.name}`);
+      throw new AppError(
+        'CORRUPT_WEIGHTS',
+        `${pathOf(table, tensor)}: tensor ${tensor.name} is the same as ${earlier.name}`,
+      );
     }
     named.set(name, tensor);
   }
@@ -110,14 +116,22 @@ function matchTensors(
   if (first !== undefined) {
     const others = missing.length > 1 ? `; ${missing.length - 1} more are missing` : '';
     const where = table.files.length === 1 ? table.files[0]?.path : root;
-    throw new AppError('CORRUPT_WEIGHTS', `${where}: tensor ${first.name} is missing, expected ${first.kind} [${first.shape.join(', ')}]${others}`);
+    throw new AppError(
+      'CORRUPT_WEIGHTS',
+      `${where}: tensor ${first.name} is missing, expected ${first.kind} [${first.shape.join(', ')}]${others}`,
+    );
   }
   // A tied model may carry a copy of its head, which is the embedding again.
-  const extra = [...named].filter(([name]) => !tensors.has(name) && !(isTied && name === family.names.lmHead));
+  const extra = [...named].filter(
+    ([name]) => !tensors.has(name) && !(isTied && name === family.names.lmHead),
+  );
   const surplus = extra[0]?.[1];
   if (surplus !== undefined) {
     const others = extra.length > 1 ? `; ${extra.length - 1} more are unexpected` : '';
-    throw new AppError('CORRUPT_WEIGHTS', `${pathOf(table, surplus)}: tensor ${surplus.name} [${surplus.shape.join(', ')}] is not part of a ${family.architectures[0]} of this configuration, which has ${expected.length} tensors${others}`);
+    throw new AppError(
+      'CORRUPT_WEIGHTS',
+      `${pathOf(table, surplus)}: tensor ${surplus.name} [${surplus.shape.join(', ')}] is not part of a ${family.architectures[0]} of this configuration, which has ${expected.length} tensors${others}`,
+    );
   }
   return tensors;
 }
@@ -126,13 +140,26 @@ function checkTensor(path: string, found: StoredTensor, want: ExpectedTensor): S
   const types = want.kind === 'float' ? FLOAT_TYPES : INT_TYPES;
   const dataType = types[found.dtype];
   if (dataType === undefined) {
-    throw new AppError('CORRUPT_WEIGHTS', `${path}: tensor ${found.name} has dtype ${found.dtype}, expected ${Object.keys(types).join(', ')}`);
+    throw new AppError(
+      'CORRUPT_WEIGHTS',
+      `${path}: tensor ${found.name} has dtype ${found.dtype}, expected ${Object.keys(types).join(', ')}`,
+    );
   }
-  const isSame = found.shape.length === want.shape.length && found.shape.every((size, axis) => size === want.shape[axis]);
+  const isSame =
+    found.shape.length === want.shape.length && found.shape.every((size, axis) => size === want.shape[axis]);
   if (!isSame) {
-    throw new AppError('CORRUPT_WEIGHTS', `${path}: tensor ${found.name} has shape [${found.shape.join(', ')}], expected [${want.shape.join(', ')}]`);
+    throw new AppError(
+      'CORRUPT_WEIGHTS',
+      `${path}: tensor ${found.name} has shape [${found.shape.join(', ')}], expected [${want.shape.join(', ')}]`,
+    );
   }
-  return { name: found.name, fileIndex: found.fileIndex, dataType, shape: found.shape, dataOffset: found.dataOffset };
+  return {
+    name: found.name,
+    fileIndex: found.fileIndex,
+    dataType,
+    shape: found.shape,
+    dataOffset: found.dataOffset,
+  };
 }
 
 function pathOf(table: WeightTable, tensor: StoredTensor): string {

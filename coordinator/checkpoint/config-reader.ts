@@ -16,7 +16,9 @@ export class ConfigReader {
     try {
       value = JSON.parse(text);
     } catch (error) {
-      throw new AppError('CORRUPT_WEIGHTS', `${fileName}: not valid JSON (${(error as Error).message})`, { cause: error });
+      throw new AppError('CORRUPT_WEIGHTS', `${fileName}: not valid JSON (${(error as Error).message})`, {
+        cause: error,
+      });
     }
     if (!isObject(value)) throw new AppError('CORRUPT_WEIGHTS', `${fileName}: expected a JSON object`);
     return new ConfigReader(value, fileName);
@@ -59,7 +61,8 @@ export class ConfigReader {
   positiveNumber(key: string, fallback: number): number {
     if (!this.has(key)) return fallback;
     const value = this.values[key];
-    if (typeof value !== 'number' || !Number.isFinite(value) || value <= 0) throw this.invalid(key, 'a number above 0');
+    if (typeof value !== 'number' || !Number.isFinite(value) || value <= 0)
+      throw this.invalid(key, 'a number above 0');
     return value;
   }
 
@@ -84,7 +87,7 @@ export class ConfigReader {
     const value = this.values[key];
     if (!Array.isArray(value)) return this.dimension(key, fallback);
     if (value.length !== 2 || value[0] !== value[1]) throw this.unsupported(key, 'a square size, [n, n]');
-    return new ConfigReader({ [key]: value[0] }, this.where).dimension(key, fallback);
+    return new ConfigReader({ [key]: value[0] as unknown }, this.where).dimension(key, fallback);
   }
 
   /** A token id, a list of them, or nothing. */
@@ -108,7 +111,11 @@ export class ConfigReader {
   }
 
   /** Refuses a key that holds anything but `supported`; `fallback` is what its absence means. */
-  requireOneOf(key: string, supported: readonly (string | number | boolean)[], fallback: string | number | boolean): void {
+  requireOneOf(
+    key: string,
+    supported: readonly (string | number | boolean)[],
+    fallback: string | number | boolean,
+  ): void {
     const value = this.has(key) ? this.values[key] : fallback;
     if (!supported.includes(value as string)) {
       const absent = this.has(key) ? '' : ' (its default, the key is absent)';
@@ -120,11 +127,17 @@ export class ConfigReader {
   }
 
   unsupported(key: string, expected: string): AppError {
-    return new AppError('UNSUPPORTED_MODEL', `${this.where}: ${key} is ${this.show(key)}; Skein supports ${expected}`);
+    return new AppError(
+      'UNSUPPORTED_MODEL',
+      `${this.where}: ${key} is ${this.show(key)}; Skein supports ${expected}`,
+    );
   }
 
   invalid(key: string, expected: string): AppError {
-    return new AppError('CORRUPT_WEIGHTS', `${this.where}: ${key} must be ${expected}, got ${this.show(key)}`);
+    return new AppError(
+      'CORRUPT_WEIGHTS',
+      `${this.where}: ${key} must be ${expected}, got ${this.show(key)}`,
+    );
   }
 
   private show(key: string): string {

@@ -21,7 +21,10 @@ export interface ExpectedModel {
 export const AWQ_COLUMNS_PER_WORD = 8;
 
 export function expectedTensors(names: TensorNames, model: ExpectedModel): ExpectedTensor[] {
-  return [...textTensors(names, model), ...(model.vision === null ? [] : visionTensors(names, model.vision, model.storedVisionLayers))];
+  return [
+    ...textTensors(names, model),
+    ...(model.vision === null ? [] : visionTensors(names, model.vision, model.storedVisionLayers)),
+  ];
 }
 
 function float(name: string, ...shape: number[]): ExpectedTensor {
@@ -52,7 +55,12 @@ function textTensors(names: TensorNames, { text, hasLmHead }: ExpectedModel): Ex
 }
 
 /** Plain weights are [out, in]; AWQ triples are transposed and packed along `out` (model.md 6.1). */
-function decoderLinear(prefix: string, outFeatures: number, inFeatures: number, awqGroupSize: number): ExpectedTensor[] {
+function decoderLinear(
+  prefix: string,
+  outFeatures: number,
+  inFeatures: number,
+  awqGroupSize: number,
+): ExpectedTensor[] {
   if (awqGroupSize === 0) return [float(`${prefix}.weight`, outFeatures, inFeatures)];
   const words = outFeatures / AWQ_COLUMNS_PER_WORD;
   const groups = inFeatures / awqGroupSize;
@@ -64,7 +72,11 @@ function decoderLinear(prefix: string, outFeatures: number, inFeatures: number, 
 }
 
 /** The tower and the projector. */
-export function visionTensors(names: TensorNames, vision: VisionSpec, storedLayers: number): ExpectedTensor[] {
+export function visionTensors(
+  names: TensorNames,
+  vision: VisionSpec,
+  storedLayers: number,
+): ExpectedTensor[] {
   const { hiddenSize, patchSize, numChannels, imageSize, shuffleFactor, projectorHiddenSize } = vision;
   const numPatches = (imageSize / patchSize) ** 2;
   const tensors: ExpectedTensor[] = [
@@ -73,7 +85,8 @@ export function visionTensors(names: TensorNames, vision: VisionSpec, storedLaye
     float(`${names.patchEmbedding}.weight`, hiddenSize, numChannels, patchSize, patchSize),
     float(`${names.patchEmbedding}.bias`, hiddenSize),
   ];
-  for (let index = 0; index < storedLayers; index++) tensors.push(...visionLayerTensors(names, vision, index));
+  for (let index = 0; index < storedLayers; index++)
+    tensors.push(...visionLayerTensors(names, vision, index));
   const shuffledSize = hiddenSize * shuffleFactor ** 2;
   tensors.push(
     float(`${names.projectorNorm}.weight`, shuffledSize),

@@ -29,10 +29,34 @@ interface KnownModel {
   readonly eosTokenIds: readonly number[];
 }
 
-const QWEN_32B = { hiddenSize: 5120, numLayers: 64, numHeads: 40, numKvHeads: 8, intermediateSize: 27648 } as const;
-const QWEN_7B = { hiddenSize: 3584, numLayers: 28, numHeads: 28, numKvHeads: 4, intermediateSize: 18944 } as const;
-const QWEN_1_5B = { hiddenSize: 1536, numLayers: 28, numHeads: 12, numKvHeads: 2, intermediateSize: 8960 } as const;
-const QWEN_0_5B = { hiddenSize: 896, numLayers: 24, numHeads: 14, numKvHeads: 2, intermediateSize: 4864 } as const;
+const QWEN_32B = {
+  hiddenSize: 5120,
+  numLayers: 64,
+  numHeads: 40,
+  numKvHeads: 8,
+  intermediateSize: 27648,
+} as const;
+const QWEN_7B = {
+  hiddenSize: 3584,
+  numLayers: 28,
+  numHeads: 28,
+  numKvHeads: 4,
+  intermediateSize: 18944,
+} as const;
+const QWEN_1_5B = {
+  hiddenSize: 1536,
+  numLayers: 28,
+  numHeads: 12,
+  numKvHeads: 2,
+  intermediateSize: 8960,
+} as const;
+const QWEN_0_5B = {
+  hiddenSize: 896,
+  numLayers: 24,
+  numHeads: 14,
+  numKvHeads: 2,
+  intermediateSize: 4864,
+} as const;
 
 /** Rows of the embedding: InternVL appends its picture tokens to Qwen2.5's and cuts the padding. */
 const INTERNVL_VOCAB = 151674;
@@ -44,7 +68,13 @@ const END_OF_TEXT = 151643;
 const REASONING_PARENT = { vocabSize: QWEN_VOCAB, rmsNormEps: 1e-5, maxPositionEmbeddings: 131072 } as const;
 
 function skywork(text: KnownText, eosTokenId: number): KnownModel {
-  return { architecture: 'SkyworkR1VChatModel', text, tower: '6b', awqGroupSize: 0, eosTokenIds: [eosTokenId] };
+  return {
+    architecture: 'SkyworkR1VChatModel',
+    text,
+    tower: '6b',
+    awqGroupSize: 0,
+    eosTokenIds: [eosTokenId],
+  };
 }
 
 function internvl(text: Omit<KnownText, 'vocabSize'>, tower: Tower): KnownModel {
@@ -58,7 +88,13 @@ function internvl(text: Omit<KnownText, 'vocabSize'>, tower: Tower): KnownModel 
 }
 
 function qwen(text: KnownText): KnownModel {
-  return { architecture: 'Qwen2ForCausalLM', text, tower: null, awqGroupSize: 0, eosTokenIds: [IM_END, END_OF_TEXT] };
+  return {
+    architecture: 'Qwen2ForCausalLM',
+    text,
+    tower: null,
+    awqGroupSize: 0,
+    eosTokenIds: [IM_END, END_OF_TEXT],
+  };
 }
 
 function quantised(model: KnownModel): KnownModel {
@@ -118,7 +154,10 @@ export function syntheticTensors(spec: ModelSpec): ReadonlyMap<string, SourceTen
   });
   const typeOf = (kind: 'float' | 'int32'): DataType => (kind === 'int32' ? 'int32' : spec.storedType);
   return new Map(
-    expected.map(({ name, shape, kind }) => [name, { name, fileIndex: -1, dataType: typeOf(kind), shape, dataOffset: 0 }]),
+    expected.map(({ name, shape, kind }) => [
+      name,
+      { name, fileIndex: -1, dataType: typeOf(kind), shape, dataOffset: 0 },
+    ]),
   );
 }
 
@@ -150,7 +189,14 @@ function makeSpec(name: string, model: KnownModel): ModelSpec {
     tiling:
       vision === null
         ? null
-        : { tileSize: 448, minTiles: 1, maxTiles: 12, useThumbnail: true, isDynamic: true, tokensPerTile: 256 },
+        : {
+            tileSize: 448,
+            minTiles: 1,
+            maxTiles: 12,
+            useThumbnail: true,
+            isDynamic: true,
+            tokensPerTile: 256,
+          },
   };
 }
 

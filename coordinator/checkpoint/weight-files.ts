@@ -5,6 +5,7 @@ import { AppError } from '../../common/errors.js';
 import { ConfigReader } from './config-reader.js';
 import type { SourceFile } from './model-spec.js';
 import { readSafetensorsHeader, type HeaderTensor } from './safetensors.js';
+import { checkTensorName } from './tensor-name.js';
 
 export interface StoredTensor extends HeaderTensor {
   readonly fileIndex: number;
@@ -26,7 +27,10 @@ export async function readWeightTable(folder: string): Promise<WeightTable> {
   const weightMap = readWeightMap(await readFile(join(folder, INDEX_FILE), 'utf8'), join(folder, INDEX_FILE));
   const fileNames = [...new Set(weightMap.values())].sort();
   if (fileNames.length > MAX_WEIGHT_FILES) {
-    throw new AppError('CORRUPT_WEIGHTS', `${join(folder, INDEX_FILE)}: names ${fileNames.length} files, the limit is ${MAX_WEIGHT_FILES}`);
+    throw new AppError(
+      'CORRUPT_WEIGHTS',
+      `${join(folder, INDEX_FILE)}: names ${fileNames.length} files, the limit is ${MAX_WEIGHT_FILES}`,
+    );
   }
   return gather(folder, fileNames, weightMap);
 }
@@ -39,24 +43,45 @@ function noWeights(folder: string, entries: readonly string[]): AppError {
     );
   }
   const strays = entries.filter((name) => name.endsWith('.safetensors'));
-  const hint = strays.length > 0 ? ` (found ${strays.length} other safetensors files, for which the index is missing)` : '';
+  const hint =
+    strays.length > 0
+      ? ` (found ${strays.length} other safetensors files, for which the index is missing)`
+      : '';
   return new AppError('CORRUPT_WEIGHTS', `${folder}: expected ${SINGLE_FILE} or ${INDEX_FILE}${hint}`);
 }
 
 /** The index: tensor name -> file name. File names stay inside the folder; a file may be a link to anywhere readable. */
 export function readWeightMap(text: string, path: string): ReadonlyMap<string, string> {
   const map = ConfigReader.parse(text, path).object('weight_map');
-  const names = Object.entries((JSON.parse(text) as { weight_map?: Record<string, unknown> }).weight_map ?? {});
-  if (map === null || names.length === 0) throw new AppError('CORRUPT_WEIGHTS', `${path}: weight_map is missing or empty`);
+  const names = Object.entries(
+    (JSON.parse(text) as { weight_map?: Record<string, unknown> }).weight_map ?? {},
+  );
+  if (map === null || names.length === 0)
+    throw new AppError('CORRUPT_WEIGHTS', `${path}: weight_map is missing or empty`);
   for (const [tensor, file] of names) {
-    if (typeof file !== 'string' || file !== basename(file) || file.includes('\\') || file === '' || file === '.' || file === '..') {
-      throw new AppError('CORRUPT_WEIGHTS', `${path}: tensor ${tensor} is in ${JSON.stringify(file)}, expected the name of a file in the same folder`);
+    checkTensorName(tensor, path);
+    if (
+      typeof file !== 'string' ||
+      file !== basename(file) ||
+      file.includes('\\') ||
+      file === '' ||
+      file === '.' ||
+      file === '..'
+    ) {
+      throw new AppError(
+        'CORRUPT_WEIGHTS',
+        `${path}: tensor ${tensor} is in ${JSON.stringify(file)}, expected the name of a file in the same folder`,
+      );
     }
   }
   return new Map(names as [string, string][]);
 }
 
-async function gather(folder: string, fileNames: readonly string[], weightMap: ReadonlyMap<string, string> | null): Promise<WeightTable> {
+async function gather(
+  folder: string,
+  fileNames: readonly string[],
+  weightMap: ReadonlyMap<string, string> | null,
+): Promise<WeightTable> {
   const files: SourceFile[] = [];
   const tensors = new Map<string, StoredTensor>();
   for (const [fileIndex, fileName] of fileNames.entries()) {
@@ -66,18 +91,27 @@ async function gather(folder: string, fileNames: readonly string[], weightMap: R
     for (const tensor of header.tensors) {
       const earlier = tensors.get(tensor.name);
       if (earlier !== undefined) {
-        throw new AppError('CORRUPT_WEIGHTS', `${path}: tensor ${tensor.name} is also in ${files[earlier.fileIndex]?.path}`);
+        throw new AppError(
+          'CORRUPT_WEIGHTS',
+          `${path}: tensor ${tensor.name} is also in ${files[earlier.fileIndex]?.path}`,
+        );
       }
       if (weightMap !== null && weightMap.get(tensor.name) !== fileName) {
         const expected = weightMap.get(tensor.name) ?? 'no file';
-        throw new AppError('CORRUPT_WEIGHTS', `${path}: tensor ${tensor.name} is here, but ${INDEX_FILE} says ${expected}`);
+        throw new AppError(
+          'CORRUPT_WEIGHTS',
+          `${path}: tensor ${tensor.name} is here, but ${INDEX_FILE} says ${expected}`,
+        );
       }
       tensors.set(tensor.name, { ...tensor, fileIndex });
     }
   }
   for (const [name, fileName] of weightMap ?? []) {
     if (!tensors.has(name)) {
-      throw new AppError('CORRUPT_WEIGHTS', `${join(folder, fileName)}: tensor ${name} is missing, ${INDEX_FILE} says it is here`);
+      throw new AppError(
+        'CORRUPT_WEIGHTS',
+        `${join(folder, fileName)}: tensor ${name} is missing, ${INDEX_FILE} says it is here`,
+      );
     }
   }
   return { files, tensors };

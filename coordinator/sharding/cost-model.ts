@@ -1,6 +1,12 @@
 // Prices a shard plan on paper: bytes, FLOPs, collectives, roofline, memory while loading. Arithmetic only; measures nothing.
 import { AWQ_COLUMNS_PER_WORD } from '../checkpoint/expected-tensors.js';
-import { DATA_TYPE_BYTES, type Checkpoint, type ModelSpec, type TextSpec, type VisionSpec } from '../checkpoint/model-spec.js';
+import {
+  DATA_TYPE_BYTES,
+  type Checkpoint,
+  type ModelSpec,
+  type TextSpec,
+  type VisionSpec,
+} from '../checkpoint/model-spec.js';
 import { predictLoad, type LoadPrediction } from './load-prediction.js';
 import type { RankPlan, RankTensor, ShardPlan, TensorRole } from './shard-plan.js';
 import { rankTensorBytes, sliceBytes } from './slices.js';
@@ -11,19 +17,26 @@ export const DEFAULT_MEMORY_BANDWIDTH = 4.3e12;
 export interface PriceOptions {
   /** Bytes per second of one rank's memory. */
   readonly memoryBandwidth: number;
-  /** Bytes of one activation in an all-reduce, and of one cached key or value. */
-  readonly activationBytes: number;
-  /** Type that weights are computed in; null: as stored, float16 as bfloat16. */
-  readonly computeType: 'float32' | 'bfloat16' | null;
+  /** Type of products, cached keys and values, and all-reduced activations; null: as stored, float16 as bfloat16. */
+  readonly computeType: ComputeType | null;
 }
+
+export type ComputeType = 'float32' | 'bfloat16';
 
 export const DEFAULT_PRICE_OPTIONS: PriceOptions = {
   memoryBandwidth: DEFAULT_MEMORY_BANDWIDTH,
-  activationBytes: 2,
   computeType: null,
 };
 
-export const COMPONENTS = ['embedding', 'attention', 'mlp', 'norms', 'lm-head', 'vision', 'projector'] as const;
+export const COMPONENTS = [
+  'embedding',
+  'attention',
+  'mlp',
+  'norms',
+  'lm-head',
+  'vision',
+  'projector',
+] as const;
 export type Component = (typeof COMPONENTS)[number];
 
 export interface RankPrice {
@@ -48,6 +61,7 @@ export interface CollectivePrice {
 }
 
 export interface Price {
+  readonly computeType: ComputeType;
   readonly parameters: number;
   /** The whole model as stored, once. */
   readonly modelBytes: number;
@@ -69,7 +83,13 @@ export interface FlopPrice {
   readonly tokenTotal: number;
   readonly attentionPerContextToken: number;
   /** Of one tile through tower and projector; null for text models. */
-  readonly tile: { readonly linear: number; readonly attention: number; readonly convolution: number; readonly projector: number; readonly total: number } | null;
+  readonly tile: {
+    readonly linear: number;
+    readonly attention: number;
+    readonly convolution: number;
+    readonly projector: number;
+    readonly total: number;
+  } | null;
   /** Of one tile's tokens through the decoder. */
   readonly prefillPerTile: number | null;
 }
@@ -83,19 +103,26 @@ export interface Roofline {
   readonly kvMs: readonly { readonly contextTokens: number; readonly ms: number }[];
 }
 
-export function priceShardPlan(checkpoint: Checkpoint, plan: ShardPlan, options: PriceOptions = DEFAULT_PRICE_OPTIONS): Price {
+export function priceShardPlan(
+  checkpoint: Checkpoint,
+  plan: ShardPlan,
+  options: PriceOptions = DEFAULT_PRICE_OPTIONS,
+): Price {
   const { spec } = plan;
-  const ranks = plan.ranks.map((rank) => priceRank(spec, rank, options));
+  const computeType = options.computeType ?? (spec.storedType === 'float32' ? 'float32' : 'bfloat16');
+  const activationBytes = DATA_TYPE_BYTES[computeType];
+  const ranks = plan.ranks.map((rank) => priceRank(spec, rank, computeType));
   return {
+    computeType,
     parameters: countParameters(checkpoint),
     modelBytes: [...checkpoint.tensors.values()].reduce(
       (sum, tensor) => sum + product(tensor.shape) * DATA_TYPE_BYTES[tensor.dataType],
       0,
     ),
-    kvBytesPerToken: kvBytes(spec.text, spec.text.numKvHeads, options),
+    kvBytesPerToken: kvBytes(spec.text, spec.text.numKvHeads, activationBytes),
     ranks,
-    decodeCollectives: decodeCollectives(plan, options),
-    tileCollectives: tileCollectives(plan, options),
+    decodeCollectives: decodeCollectives(plan, activationBytes),
+    tileCollectives: tileCollectives(plan, activationBytes),
     flops: priceFlops(spec),
     roofline: makeRoofline(spec, ranks, options),
   };
@@ -127,17 +154,20 @@ function componentOf(role: TensorRole): Component {
   return COMPONENT_OF_ROLE[role] ?? (role.startsWith('projector-') ? 'projector' : 'vision');
 }
 
-function priceRank(spec: ModelSpec, rank: RankPlan, options: PriceOptions): RankPrice {
-  const bytesByComponent = Object.fromEntries(COMPONENTS.map((component) => [component, 0])) as Record<Component, number>;
+function priceRank(spec: ModelSpec, rank: RankPlan, computeType: ComputeType): RankPrice {
+  const bytesByComponent = Object.fromEntries(COMPONENTS.map((component) => [component, 0])) as Record<
+    Component,
+    number
+  >;
   for (const tensor of rank.tensors) bytesByComponent[componentOf(tensor.role)] += rankTensorBytes(tensor);
   return {
     rank: rank.layout.rank,
     weightBytes: rank.tensors.reduce((sum, tensor) => sum + rankTensorBytes(tensor), 0),
     bytesByComponent,
     readBytes: rank.slices.reduce((sum, slice) => sum + sliceBytes(slice), 0),
-    kvBytesPerToken: kvBytes(spec.text, rank.layout.numKvHeads, options),
+    kvBytesPerToken: kvBytes(spec.text, rank.layout.numKvHeads, DATA_TYPE_BYTES[computeType]),
     decodeBytes: rank.tensors.reduce((sum, tensor) => sum + decodeBytesOf(tensor), 0),
-    load: predictLoad(rank, options.computeType ?? (spec.storedType === 'float32' ? 'float32' : 'bfloat16')),
+    load: predictLoad(rank, computeType),
   };
 }
 
@@ -149,32 +179,59 @@ function decodeBytesOf(tensor: RankTensor): number {
 }
 
 /** Keys and values of all layers. */
-function kvBytes(text: TextSpec, numKvHeads: number, { activationBytes }: PriceOptions): number {
+function kvBytes(text: TextSpec, numKvHeads: number, activationBytes: number): number {
   return 2 * text.numLayers * numKvHeads * text.headDim * activationBytes;
 }
 
-function decodeCollectives({ spec, worldSize, ranks }: ShardPlan, { activationBytes }: PriceOptions): CollectivePrice[] {
+function decodeCollectives(
+  { spec, worldSize, ranks }: ShardPlan,
+  activationBytes: number,
+): CollectivePrice[] {
   if (worldSize === 1) return [];
   const bytes = spec.text.hiddenSize * activationBytes;
   return [
-    { kind: 'all-reduce', what: 'after o_proj and down of each layer', count: 2 * spec.text.numLayers, bytes },
+    {
+      kind: 'all-reduce',
+      what: 'after o_proj and down of each layer',
+      count: 2 * spec.text.numLayers,
+      bytes,
+    },
     { kind: 'all-reduce', what: 'after the embedding', count: 1, bytes },
     // Worst case: sampling gathers all logits only where candidates do not cover the nucleus.
-    { kind: 'all-gather', what: 'of logits, at most', count: 1, bytes: (ranks[0]?.layout.vocabRows ?? 0) * 4 },
+    {
+      kind: 'all-gather',
+      what: 'of logits, at most',
+      count: 1,
+      bytes: (ranks[0]?.layout.vocabRows ?? 0) * 4,
+    },
   ];
 }
 
-function tileCollectives({ spec, worldSize, visionParallel }: ShardPlan, { activationBytes }: PriceOptions): CollectivePrice[] {
+function tileCollectives(
+  { spec, worldSize, visionParallel }: ShardPlan,
+  activationBytes: number,
+): CollectivePrice[] {
   const { vision, tiling } = spec;
   if (worldSize === 1 || vision === null || tiling === null) return [];
   const outputBytes = tiling.tokensPerTile * vision.projectorHiddenSize * activationBytes;
-  if (visionParallel === 'data') return [{ kind: 'all-gather', what: 'of projected tokens', count: 1, bytes: outputBytes }];
+  if (visionParallel === 'data')
+    return [{ kind: 'all-gather', what: 'of projected tokens', count: 1, bytes: outputBytes }];
   const tokens = numPatches(vision) + 1;
   const collectives: CollectivePrice[] = [
-    { kind: 'all-reduce', what: 'after proj and fc2 of each vision layer', count: 2 * vision.numLayers, bytes: tokens * vision.hiddenSize * activationBytes },
+    {
+      kind: 'all-reduce',
+      what: 'after proj and fc2 of each vision layer',
+      count: 2 * vision.numLayers,
+      bytes: tokens * vision.hiddenSize * activationBytes,
+    },
   ];
   if (vision.qkNormalization) {
-    collectives.push({ kind: 'all-reduce', what: 'sums of squares of q and k', count: vision.numLayers, bytes: 2 * tokens * 4 });
+    collectives.push({
+      kind: 'all-reduce',
+      what: 'sums of squares of q and k',
+      count: vision.numLayers,
+      bytes: 2 * tokens * 4,
+    });
   }
   collectives.push({ kind: 'all-reduce', what: 'after the projector', count: 1, bytes: outputBytes });
   return collectives;
@@ -209,11 +266,16 @@ function tileFlops(vision: VisionSpec): NonNullable<FlopPrice['tile']> {
   const linear = 2 * tokens * numLayers * (4 * hiddenSize ** 2 + 2 * hiddenSize * intermediateSize);
   const attention = 4 * tokens ** 2 * hiddenSize * numLayers;
   const convolution = 2 * patches * hiddenSize * vision.numChannels * vision.patchSize ** 2;
-  const projector = 2 * outputTokens * projectorHiddenSize * (hiddenSize * shuffleFactor ** 2 + projectorHiddenSize);
+  const projector =
+    2 * outputTokens * projectorHiddenSize * (hiddenSize * shuffleFactor ** 2 + projectorHiddenSize);
   return { linear, attention, convolution, projector, total: linear + attention + convolution + projector };
 }
 
-function makeRoofline(spec: ModelSpec, ranks: readonly RankPrice[], { memoryBandwidth }: PriceOptions): Roofline {
+function makeRoofline(
+  spec: ModelSpec,
+  ranks: readonly RankPrice[],
+  { memoryBandwidth }: PriceOptions,
+): Roofline {
   const decodeMs = (Math.max(...ranks.map((rank) => rank.decodeBytes)) / memoryBandwidth) * 1e3;
   const kvPerToken = Math.max(...ranks.map((rank) => rank.kvBytesPerToken));
   const contexts = [4096, 32768].filter((tokens) => tokens <= spec.text.maxPositionEmbeddings);
@@ -221,7 +283,10 @@ function makeRoofline(spec: ModelSpec, ranks: readonly RankPrice[], { memoryBand
     memoryBandwidth,
     decodeMs,
     tokensPerSecond: 1e3 / decodeMs,
-    kvMs: contexts.map((contextTokens) => ({ contextTokens, ms: ((kvPerToken * contextTokens) / memoryBandwidth) * 1e3 })),
+    kvMs: contexts.map((contextTokens) => ({
+      contextTokens,
+      ms: ((kvPerToken * contextTokens) / memoryBandwidth) * 1e3,
+    })),
   };
 }
 

@@ -12,7 +12,7 @@ export const SMALL_TOWER_BYTES = 1024 ** 3;
 
 export interface VisionChoice {
   readonly mode: VisionParallel;
-  /** One clause for people, e.g. "the tower holds 11.26 GB, more than 1.07 GB". */
+  /** One clause for people, e.g. "the tower's 11.26 GB are more than 1 GiB". */
   readonly reason: string;
 }
 
@@ -31,17 +31,22 @@ export function chooseVisionParallel(
   if (worldSize === 1) return { mode: 'tensor', reason: 'one rank holds everything either way' };
   const obstacle = visionObstacle(spec.vision, worldSize);
   if (obstacle !== null) return { mode: 'data', reason: obstacle };
-  const limit = `${(SMALL_TOWER_BYTES / 1e9).toFixed(2)} GB`;
-  const size = `${(towerBytes / 1e9).toFixed(2)} GB`;
+  const limit = '1 GiB';
+  const size =
+    towerBytes < 1e8 ? `${(towerBytes / 1e6).toFixed(2)} MB` : `${(towerBytes / 1e9).toFixed(2)} GB`;
   return towerBytes <= SMALL_TOWER_BYTES
-    ? { mode: 'data', reason: `the tower's ${size} are at most ${limit}: whole on each rank, tiles dealt out` }
+    ? {
+        mode: 'data',
+        reason: `the tower's ${size} are at most ${limit}: whole on each rank, tiles dealt out`,
+      }
     : { mode: 'tensor', reason: `the tower's ${size} are more than ${limit}: cut over the ranks` };
 }
 
 /** Why `worldSize` cannot be, naming the number that does not fit; null when it can. */
 export function findObstacle(spec: ModelSpec, worldSize: number, vision: VisionParallel): string | null {
   const { text } = spec;
-  if (worldSize > text.numHeads) return `${text.numHeads} query heads do not give each of ${worldSize} ranks one`;
+  if (worldSize > text.numHeads)
+    return `${text.numHeads} query heads do not give each of ${worldSize} ranks one`;
   if (worldSize > numBlocks(text.intermediateSize)) {
     return `intermediate size ${text.intermediateSize} is ${numBlocks(text.intermediateSize)} blocks of ${BLOCK_COLUMNS} columns, fewer than ${worldSize} ranks`;
   }
@@ -56,12 +61,14 @@ export function findObstacle(spec: ModelSpec, worldSize: number, vision: VisionP
 }
 
 function visionObstacle(vision: VisionSpec, worldSize: number): string | null {
-  if (worldSize > vision.numHeads) return `${vision.numHeads} vision heads do not give each of ${worldSize} ranks one`;
+  if (worldSize > vision.numHeads)
+    return `${vision.numHeads} vision heads do not give each of ${worldSize} ranks one`;
   for (const [name, width] of [
     ['vision intermediate size', vision.intermediateSize],
     ['projector hidden size', vision.projectorHiddenSize],
   ] as const) {
-    if (worldSize > numBlocks(width)) return `${name} ${width} is ${numBlocks(width)} blocks of ${BLOCK_COLUMNS} columns, fewer than ${worldSize} ranks`;
+    if (worldSize > numBlocks(width))
+      return `${name} ${width} is ${numBlocks(width)} blocks of ${BLOCK_COLUMNS} columns, fewer than ${worldSize} ranks`;
   }
   return null;
 }
@@ -72,7 +79,10 @@ function awqObstacle(spec: ModelSpec, worldSize: number): string | null {
   if (headDim % BLOCK_COLUMNS === 0) return null;
   for (let rank = 0; rank < worldSize; rank++) {
     const heads = headRanges(spec, worldSize, rank);
-    for (const [name, { start, end }] of [['query', heads.query], ['KV', heads.kv]] as const) {
+    for (const [name, { start, end }] of [
+      ['query', heads.query],
+      ['KV', heads.kv],
+    ] as const) {
       if ((start * headDim) % BLOCK_COLUMNS !== 0 || (end * headDim) % BLOCK_COLUMNS !== 0) {
         return `${name} heads ${start} to ${end - 1} of ${headDim} columns each do not begin and end at a packed AWQ word (${BLOCK_COLUMNS} columns)`;
       }
@@ -85,23 +95,31 @@ function headRanges(spec: ModelSpec, worldSize: number, rank: number) {
   const { numHeads, numKvHeads } = spec.text;
   const queriesPerKv = numHeads / numKvHeads;
   const query = evenSplit(numHeads, worldSize, rank);
-  const kv = { start: Math.floor(query.start / queriesPerKv), end: Math.floor((query.end - 1) / queriesPerKv) + 1 };
+  const kv = {
+    start: Math.floor(query.start / queriesPerKv),
+    end: Math.floor((query.end - 1) / queriesPerKv) + 1,
+  };
   return { query, kv, queriesPerKv };
 }
 
 /** Throws INVALID_REQUEST naming what does not fit and the world sizes that do. */
 export function checkWorldSize(spec: ModelSpec, worldSize: number, vision: 'auto' | VisionParallel): void {
   if (!Number.isInteger(worldSize) || worldSize < 1 || worldSize > MAX_WORLD_SIZE) {
-    throw new AppError('INVALID_REQUEST', `tensor-parallel size must be an integer from 1 to ${MAX_WORLD_SIZE}, got ${worldSize}`, {
-      details: { param: 'tensor-parallel-size' },
-    });
+    throw new AppError(
+      'INVALID_REQUEST',
+      `tensor-parallel size must be an integer from 1 to ${MAX_WORLD_SIZE}, got ${worldSize}`,
+      {
+        details: { param: 'tensor-parallel-size' },
+      },
+    );
   }
   // With `auto` a tower that cannot be cut is held whole, so it is never in the way.
   const mode = vision === 'tensor' ? 'tensor' : 'data';
   const obstacle = findObstacle(spec, worldSize, mode);
   if (obstacle === null) return;
   const possible: number[] = [];
-  for (let size = 1; size <= MAX_WORLD_SIZE; size++) if (findObstacle(spec, size, mode) === null) possible.push(size);
+  for (let size = 1; size <= MAX_WORLD_SIZE; size++)
+    if (findObstacle(spec, size, mode) === null) possible.push(size);
   throw new AppError(
     'INVALID_REQUEST',
     `tensor-parallel size ${worldSize} does not fit ${spec.name}: ${obstacle}; sizes that fit: ${formatRanges(possible)}`,
@@ -112,7 +130,7 @@ export function checkWorldSize(spec: ModelSpec, worldSize: number, vision: 'auto
 /** [1, 2, 3, 5] as "1-3, 5". */
 export function formatRanges(values: readonly number[]): string {
   const parts: string[] = [];
-  for (let index = 0; index < values.length; ) {
+  for (let index = 0; index < values.length;) {
     let last = index;
     while (last + 1 < values.length && values[last + 1] === (values[last] ?? 0) + 1) last++;
     parts.push(last === index ? `${values[index]}` : `${values[index]}-${values[last]}`);
@@ -122,7 +140,12 @@ export function formatRanges(values: readonly number[]): string {
 }
 
 /** `worldSize` has passed checkWorldSize, and the tower can be cut if `visionParallel` is tensor. */
-export function makeRankLayout(spec: ModelSpec, worldSize: number, rank: number, visionParallel: VisionParallel): RankLayout {
+export function makeRankLayout(
+  spec: ModelSpec,
+  worldSize: number,
+  rank: number,
+  visionParallel: VisionParallel,
+): RankLayout {
   const { text } = spec;
   const { query, kv, queriesPerKv } = headRanges(spec, worldSize, rank);
   const intermediate = blockSplit(text.intermediateSize, worldSize, rank);
@@ -135,7 +158,10 @@ export function makeRankLayout(spec: ModelSpec, worldSize: number, rank: number,
     numQHeads: sizeOf(query),
     kvHeadStart: kv.start,
     numKvHeads: sizeOf(kv),
-    qToKv: Array.from({ length: sizeOf(query) }, (_, head) => Math.floor((query.start + head) / queriesPerKv) - kv.start),
+    qToKv: Array.from(
+      { length: sizeOf(query) },
+      (_, head) => Math.floor((query.start + head) / queriesPerKv) - kv.start,
+    ),
     intermediateStart: intermediate.start,
     intermediateSize: sizeOf(intermediate),
     vocabStart,

@@ -19,8 +19,19 @@ export const PROCESS_BASE_BYTES = 160 * 1024 * 1024;
 export const LOADER_BUFFER_BYTES = 32 * 1024 * 1024;
 
 const MATRIX_ROLES: ReadonlySet<TensorRole> = new Set([
-  'token-embedding', 'lm-head', 'qkv', 'o-proj', 'gate-up', 'down', 'vision-patch-embedding', 'vision-qkv', 'vision-proj', 'vision-fc1',
-  'vision-fc2', 'projector-fc1', 'projector-fc2',
+  'token-embedding',
+  'lm-head',
+  'qkv',
+  'o-proj',
+  'gate-up',
+  'down',
+  'vision-patch-embedding',
+  'vision-qkv',
+  'vision-proj',
+  'vision-fc1',
+  'vision-fc2',
+  'projector-fc1',
+  'projector-fc2',
 ]);
 
 export function predictLoad(rank: RankPlan, computeType: 'float32' | 'bfloat16'): LoadPrediction {
@@ -36,7 +47,12 @@ export function predictLoad(rank: RankPlan, computeType: 'float32' | 'bfloat16')
   }
   const stagedBytes = Math.max(0, ...staged.values());
   const fixedBytes = PROCESS_BASE_BYTES + LOADER_BUFFER_BYTES;
-  return { residentWeightBytes, stagedBytes, fixedBytes, peakBytes: residentWeightBytes + stagedBytes + fixedBytes };
+  return {
+    residentWeightBytes,
+    stagedBytes,
+    fixedBytes,
+    peakBytes: residentWeightBytes + stagedBytes + fixedBytes,
+  };
 }
 
 /** Matrices take the compute type, packed words stay, everything small is float32. */

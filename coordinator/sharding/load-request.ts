@@ -87,27 +87,39 @@ function enumName(prefix: string, value: TensorRole | TensorPart): string {
 
 export function makeLoadRequest(plan: ShardPlan, rank: number, options: LoadOptions): LoadRequest {
   const rankPlan = plan.ranks[rank];
-  if (rankPlan === undefined) throw new AppError('INVALID_REQUEST', `rank ${rank} is not in a plan of ${plan.worldSize} ranks`);
+  if (rankPlan === undefined)
+    throw new AppError('INVALID_REQUEST', `rank ${rank} is not in a plan of ${plan.worldSize} ranks`);
   if (plan.files.length === 0 && !options.dummyWeights) {
-    throw new AppError('INVALID_REQUEST', `model ${plan.spec.name} is known by name only; without a folder it loads with random weights (load-format dummy)`, {
-      details: { param: 'load-format' },
-    });
+    throw new AppError(
+      'INVALID_REQUEST',
+      `model ${plan.spec.name} is known by name only; without a folder it loads with random weights (load-format dummy)`,
+      {
+        details: { param: 'load-format' },
+      },
+    );
   }
   const longest = plan.spec.text.maxPositionEmbeddings;
   if (options.maxModelLength < 1 || options.maxModelLength > longest) {
-    throw new AppError('INVALID_REQUEST', `max-model-length must be from 1 to ${longest}, the positions of ${plan.spec.name}; got ${options.maxModelLength}`, {
-      details: { param: 'max-model-length' },
-    });
+    throw new AppError(
+      'INVALID_REQUEST',
+      `max-model-length must be from 1 to ${longest}, the positions of ${plan.spec.name}; got ${options.maxModelLength}`,
+      {
+        details: { param: 'max-model-length' },
+      },
+    );
   }
   const content = makeContent(plan, rankPlan, options);
   return { planHash: hashOf(content, plan), ...content };
 }
 
-function makeContent(plan: ShardPlan, rankPlan: RankPlan, options: LoadOptions): Omit<LoadRequest, 'planHash'> {
-  const { tieWordEmbeddings: _, ...text } = plan.spec.text;
+function makeContent(
+  plan: ShardPlan,
+  rankPlan: RankPlan,
+  options: LoadOptions,
+): Omit<LoadRequest, 'planHash'> {
   return {
     ...options,
-    text,
+    text: textMessage(plan.spec.text),
     vision: plan.spec.vision === null ? null : visionMessage(plan.spec.vision),
     layout: layoutMessage(rankPlan.layout),
     files: options.dummyWeights ? [] : plan.files.map(({ path, sizeBytes }) => ({ path, sizeBytes })),
@@ -123,6 +135,13 @@ function makeContent(plan: ShardPlan, rankPlan: RankPlan, options: LoadOptions):
       : rankPlan.slices.map((slice) => ({ ...slice, dataType: DATA_TYPE_NAMES[slice.dataType] })),
     computeType: DATA_TYPE_NAMES[options.computeType],
   };
+}
+
+/** The tie shows in the tensors, not in the dimensions. */
+function textMessage(text: ModelSpec['text']): ProtoTextSpec {
+  const message: ProtoTextSpec & { tieWordEmbeddings?: boolean } = { ...text };
+  delete message.tieWordEmbeddings;
+  return message;
 }
 
 function visionMessage(vision: VisionSpec): ProtoVisionSpec {
@@ -147,7 +166,9 @@ function layoutMessage(layout: RankLayout): ProtoRankLayout {
 /** SHA-256 over the content with its keys in order, and the files' times. */
 function hashOf(content: Omit<LoadRequest, 'planHash'>, plan: ShardPlan): string {
   const times = content.files.length === 0 ? [] : plan.files.map(({ modifiedMs }) => modifiedMs);
-  return createHash('sha256').update(JSON.stringify([sortedKeys(content), times])).digest('hex');
+  return createHash('sha256')
+    .update(JSON.stringify([sortedKeys(content), times]))
+    .digest('hex');
 }
 
 /** Copies with keys in alphabetical order: callers may build options in any. */

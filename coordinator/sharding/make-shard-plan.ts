@@ -4,7 +4,12 @@ import { AppError } from '../../common/errors.js';
 import { AWQ_COLUMNS_PER_WORD, visionTensors, type ExpectedTensor } from '../checkpoint/expected-tensors.js';
 import { familyOfLayout } from '../checkpoint/families/registry.js';
 import type { TensorNames } from '../checkpoint/families/family.js';
-import { DATA_TYPE_BYTES, type Checkpoint, type ModelSpec, type VisionSpec } from '../checkpoint/model-spec.js';
+import {
+  DATA_TYPE_BYTES,
+  type Checkpoint,
+  type ModelSpec,
+  type VisionSpec,
+} from '../checkpoint/model-spec.js';
 import { checkWorldSize, chooseVisionParallel, makeRankLayout, type VisionChoice } from './layout.js';
 import type { RankLayout, RankPlan, ShardPlan, ShardPlanOptions, TensorRole } from './shard-plan.js';
 import { SliceCollector } from './slices.js';
@@ -23,7 +28,12 @@ export function makeShardPlan(checkpoint: Checkpoint, options: ShardPlanOptions)
 
 /** What `auto` comes to for this checkpoint, and why. */
 export function visionChoice(checkpoint: Checkpoint, options: ShardPlanOptions): VisionChoice {
-  return chooseVisionParallel(checkpoint.spec, options.worldSize, options.visionParallel, towerBytes(checkpoint));
+  return chooseVisionParallel(
+    checkpoint.spec,
+    options.worldSize,
+    options.visionParallel,
+    towerBytes(checkpoint),
+  );
 }
 
 /** Tower and projector, as stored. */
@@ -31,7 +41,10 @@ function towerBytes({ spec, tensors }: Checkpoint): number {
   if (spec.vision === null) return 0;
   const expected = visionTensors(familyOfLayout(spec.layout).names, spec.vision, spec.vision.numLayers);
   const bytesOf = ({ name, shape }: ExpectedTensor): number =>
-    shape.reduce((product, size) => product * size, DATA_TYPE_BYTES[tensors.get(name)?.dataType ?? spec.storedType]);
+    shape.reduce(
+      (product, size) => product * size,
+      DATA_TYPE_BYTES[tensors.get(name)?.dataType ?? spec.storedType],
+    );
   return expected.reduce((sum, tensor) => sum + bytesOf(tensor), 0);
 }
 
@@ -48,7 +61,14 @@ function addText(collector: SliceCollector, names: TensorNames, spec: ModelSpec,
   const { text } = spec;
   const vocab = { start: layout.vocabStart, end: layout.vocabStart + layout.vocabValidRows };
   const vocabTensor = (role: TensorRole, name: string) =>
-    collector.add({ role, part: 'weight', layer: 0, stack: 'rows', pieces: [{ name, rows: vocab }], paddedRows: layout.vocabRows });
+    collector.add({
+      role,
+      part: 'weight',
+      layer: 0,
+      stack: 'rows',
+      pieces: [{ name, rows: vocab }],
+      paddedRows: layout.vocabRows,
+    });
   vocabTensor('token-embedding', names.tokenEmbedding);
   const embedding = collector.tensors[0];
   for (let layer = 0; layer < text.numLayers; layer++) addTextLayer(collector, names, spec, layout, layer);
@@ -57,7 +77,13 @@ function addText(collector: SliceCollector, names: TensorNames, spec: ModelSpec,
   else if (embedding !== undefined) collector.addTiedHead(embedding);
 }
 
-function addTextLayer(collector: SliceCollector, names: TensorNames, spec: ModelSpec, layout: RankLayout, layer: number): void {
+function addTextLayer(
+  collector: SliceCollector,
+  names: TensorNames,
+  spec: ModelSpec,
+  layout: RankLayout,
+  layer: number,
+): void {
   const { headDim, awqGroupSize } = spec.text;
   const layerNames = names.textLayer(layer);
   const query = scaled({ start: layout.qHeadStart, end: layout.qHeadStart + layout.numQHeads }, headDim);
@@ -78,22 +104,40 @@ function addTextLayer(collector: SliceCollector, names: TensorNames, spec: Model
   addRowParallel(collector, 'down', layer, layerNames.down, mlp, awqGroupSize);
 }
 
-function addVision(collector: SliceCollector, names: TensorNames, vision: VisionSpec, layout: RankLayout): void {
+function addVision(
+  collector: SliceCollector,
+  names: TensorNames,
+  vision: VisionSpec,
+  layout: RankLayout,
+): void {
   addVector(collector, 'vision-class-embedding', 0, names.classEmbedding);
   addVector(collector, 'vision-position-embedding', 0, names.positionEmbedding);
   addWhole(collector, 'vision-patch-embedding', 0, names.patchEmbedding);
-  for (let layer = 0; layer < vision.numLayers; layer++) addVisionLayer(collector, names, vision, layout, layer);
+  for (let layer = 0; layer < vision.numLayers; layer++)
+    addVisionLayer(collector, names, vision, layout, layer);
   addWhole(collector, 'projector-norm', 0, names.projectorNorm);
   const projector = { start: layout.projectorStart, end: layout.projectorStart + layout.projectorSize };
   addColumnParallel(collector, 'projector-fc1', 0, [{ prefix: names.projectorFc1, outputs: projector }]);
   addRowParallel(collector, 'projector-fc2', 0, names.projectorFc2, projector, 0);
 }
 
-function addVisionLayer(collector: SliceCollector, names: TensorNames, vision: VisionSpec, layout: RankLayout, layer: number): void {
+function addVisionLayer(
+  collector: SliceCollector,
+  names: TensorNames,
+  vision: VisionSpec,
+  layout: RankLayout,
+  layer: number,
+): void {
   const layerNames = names.visionLayer(layer);
   const { headDim, hiddenSize } = vision;
-  const heads = scaled({ start: layout.visionHeadStart, end: layout.visionHeadStart + layout.visionNumHeads }, headDim);
-  const mlp = { start: layout.visionIntermediateStart, end: layout.visionIntermediateStart + layout.visionIntermediateSize };
+  const heads = scaled(
+    { start: layout.visionHeadStart, end: layout.visionHeadStart + layout.visionNumHeads },
+    headDim,
+  );
+  const mlp = {
+    start: layout.visionIntermediateStart,
+    end: layout.visionIntermediateStart + layout.visionIntermediateSize,
+  };
   // A fused source holds all of q, then k, then v: its thirds are cut one by one and fused again for the rank's heads.
   const [first, second, third] = layerNames.qkv;
   const isFused = second === undefined || third === undefined;
@@ -104,7 +148,10 @@ function addVisionLayer(collector: SliceCollector, names: TensorNames, vision: V
     { prefix: isFused ? first : third, outputs: shifted(heads, isFused ? 2 * hiddenSize : 0) },
   ]);
   if (vision.qkNormalization) {
-    for (const [role, name] of [['vision-q-norm', layerNames.qNorm], ['vision-k-norm', layerNames.kNorm]] as const) {
+    for (const [role, name] of [
+      ['vision-q-norm', layerNames.qNorm],
+      ['vision-k-norm', layerNames.kNorm],
+    ] as const) {
       collector.add({ role, part: 'weight', layer, stack: 'cols', pieces: [{ name, cols: heads }] });
     }
   }
@@ -123,12 +170,20 @@ interface ColumnPiece {
 }
 
 /** Output features are cut; sources are cut first, then fused. Biases are cut with them. */
-function addColumnParallel(collector: SliceCollector, role: TensorRole, layer: number, pieces: readonly ColumnPiece[]): void {
+function addColumnParallel(
+  collector: SliceCollector,
+  role: TensorRole,
+  layer: number,
+  pieces: readonly ColumnPiece[],
+): void {
   const first = pieces[0];
   if (first === undefined) throw new AppError('INTERNAL', `${role} has no pieces`);
   if (collector.has(`${first.prefix}.qweight`)) {
     for (const [part, suffix] of AWQ_PACKED_PARTS) {
-      const packed = pieces.map(({ prefix, outputs }) => ({ name: `${prefix}.${suffix}`, cols: inWords(outputs) }));
+      const packed = pieces.map(({ prefix, outputs }) => ({
+        name: `${prefix}.${suffix}`,
+        cols: inWords(outputs),
+      }));
       collector.add({ role, part, layer, stack: 'cols', pieces: packed });
     }
     const scales = pieces.map(({ prefix, outputs }) => ({ name: `${prefix}.scales`, cols: outputs }));
@@ -143,17 +198,40 @@ function addColumnParallel(collector: SliceCollector, role: TensorRole, layer: n
 }
 
 /** Input features are cut. The bias is whole on every rank: the engine adds it once, after the all-reduce. */
-function addRowParallel(collector: SliceCollector, role: TensorRole, layer: number, prefix: string, inputs: Range, awqGroupSize: number): void {
+function addRowParallel(
+  collector: SliceCollector,
+  role: TensorRole,
+  layer: number,
+  prefix: string,
+  inputs: Range,
+  awqGroupSize: number,
+): void {
   if (collector.has(`${prefix}.qweight`)) {
-    const groups = { start: Math.floor(inputs.start / awqGroupSize), end: Math.ceil(inputs.end / awqGroupSize) };
+    const groups = {
+      start: Math.floor(inputs.start / awqGroupSize),
+      end: Math.ceil(inputs.end / awqGroupSize),
+    };
     const awqGroupOffset = inputs.start % awqGroupSize;
     const add = (part: 'awq-qweight' | 'awq-qzeros' | 'awq-scales', suffix: string, rows: Range) =>
-      collector.add({ role, part, layer, stack: 'rows', pieces: [{ name: `${prefix}.${suffix}`, rows }], awqGroupOffset });
+      collector.add({
+        role,
+        part,
+        layer,
+        stack: 'rows',
+        pieces: [{ name: `${prefix}.${suffix}`, rows }],
+        awqGroupOffset,
+      });
     add('awq-qweight', 'qweight', inputs);
     add('awq-qzeros', 'qzeros', groups);
     add('awq-scales', 'scales', groups);
   } else {
-    collector.add({ role, part: 'weight', layer, stack: 'rows', pieces: [{ name: `${prefix}.weight`, cols: inputs }] });
+    collector.add({
+      role,
+      part: 'weight',
+      layer,
+      stack: 'rows',
+      pieces: [{ name: `${prefix}.weight`, cols: inputs }],
+    });
   }
   addBias(collector, role, layer, prefix);
 }

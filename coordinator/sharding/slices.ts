@@ -39,7 +39,10 @@ export class SliceCollector {
       const source = this.source(piece.name);
       first ??= source;
       if (source.dataType !== first.dataType) {
-        throw new AppError('UNSUPPORTED_MODEL', `tensor ${source.name} is ${source.dataType}, but ${first.name}, which is fused with it, is ${first.dataType}`);
+        throw new AppError(
+          'UNSUPPORTED_MODEL',
+          `tensor ${source.name} is ${source.dataType}, but ${first.name}, which is fused with it, is ${first.dataType}`,
+        );
       }
       const slice = makeSlice(source, piece, tensorIndex, stack === 'rows' ? [rows, 0] : [0, cols]);
       const height = slice.rowEnd - slice.rowStart;
@@ -77,11 +80,23 @@ export class SliceCollector {
   }
 }
 
-function makeSlice(source: SourceTensor, piece: Piece, tensorIndex: number, [destRow, destCol]: readonly [number, number]): Slice {
+function makeSlice(
+  source: SourceTensor,
+  piece: Piece,
+  tensorIndex: number,
+  [destRow, destCol]: readonly [number, number],
+): Slice {
   const [sourceRows, sourceCols] = asMatrix(source.shape);
   const rows = piece.rows ?? { start: 0, end: sourceRows };
   const cols = piece.cols ?? { start: 0, end: sourceCols };
-  if (rows.start < 0 || rows.end > sourceRows || sizeOf(rows) < 1 || cols.start < 0 || cols.end > sourceCols || sizeOf(cols) < 1) {
+  if (
+    rows.start < 0 ||
+    rows.end > sourceRows ||
+    sizeOf(rows) < 1 ||
+    cols.start < 0 ||
+    cols.end > sourceCols ||
+    sizeOf(cols) < 1
+  ) {
     throw new AppError(
       'INTERNAL',
       `slice rows ${rows.start}-${rows.end}, columns ${cols.start}-${cols.end} is not inside ${source.name} [${sourceRows}, ${sourceCols}]`,
@@ -107,7 +122,8 @@ function makeSlice(source: SourceTensor, piece: Piece, tensorIndex: number, [des
 /** Vectors are one row. A convolution [out, ...] keeps its first axis; leading axes of 1 ([1, n, h], [1, 1, h]) are dropped. */
 export function asMatrix(shape: readonly number[]): readonly [number, number] {
   const firstReal = shape.findIndex((size) => size !== 1);
-  const sizes = shape.length > 2 && firstReal > 0 ? shape.slice(Math.min(firstReal, shape.length - 1)) : shape;
+  const sizes =
+    shape.length > 2 && firstReal > 0 ? shape.slice(Math.min(firstReal, shape.length - 1)) : shape;
   if (sizes.length < 2) return [1, sizes[0] ?? 1];
   return [sizes[0] ?? 1, sizes.slice(1).reduce((product, size) => product * size, 1)];
 }

@@ -20,7 +20,10 @@ export function evenSplit(total: number, parts: number, rank: number): Range {
 /** The same in blocks of BLOCK_COLUMNS; the last block may be ragged. */
 export function blockSplit(width: number, parts: number, rank: number): Range {
   const blocks = evenSplit(numBlocks(width), parts, rank);
-  return { start: Math.min(width, blocks.start * BLOCK_COLUMNS), end: Math.min(width, blocks.end * BLOCK_COLUMNS) };
+  return {
+    start: Math.min(width, blocks.start * BLOCK_COLUMNS),
+    end: Math.min(width, blocks.end * BLOCK_COLUMNS),
+  };
 }
 
 export function numBlocks(width: number): number {

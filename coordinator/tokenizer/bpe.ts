@@ -85,7 +85,10 @@ class MinHeap {
 }
 
 function unsupportedOption(name: string): AppError {
-  return new AppError('UNSUPPORTED_MODEL', `tokenizer.json: model.${name} is set; byte-level BPE without it is supported`);
+  return new AppError(
+    'UNSUPPORTED_MODEL',
+    `tokenizer.json: model.${name} is set; byte-level BPE without it is supported`,
+  );
 }
 
 export class BytePairEncoder {
@@ -97,12 +100,19 @@ export class BytePairEncoder {
   private readonly cache = new Map<string, Int32Array>();
 
   constructor(model: TokenizerJson['model']) {
-    for (const name of ['continuing_subword_prefix', 'end_of_word_suffix', 'byte_fallback', 'unk_token', 'dropout'] as const) {
+    for (const name of [
+      'continuing_subword_prefix',
+      'end_of_word_suffix',
+      'byte_fallback',
+      'unk_token',
+      'dropout',
+    ] as const) {
       if (model[name]) throw unsupportedOption(name);
     }
     this.ignoresMerges = model.ignore_merges === true;
     for (const [token, id] of Object.entries(model.vocab)) {
-      if (id >= MAX_IDS) throw new AppError('UNSUPPORTED_MODEL', `tokenizer.json: id ${id} is over the limit of ${MAX_IDS}`);
+      if (id >= MAX_IDS)
+        throw new AppError('UNSUPPORTED_MODEL', `tokenizer.json: id ${id} is over the limit of ${MAX_IDS}`);
       this.idOfToken.set(token, id);
     }
     this.merges = new MergeTable(model.merges.length);
@@ -128,7 +138,10 @@ export class BytePairEncoder {
     const [left, right] = pair.map((token) => this.idOfToken.get(token as string));
     const merged = this.idOfToken.get(pair.join(''));
     if (pair.length !== 2 || left === undefined || right === undefined || merged === undefined) {
-      throw new AppError('CORRUPT_WEIGHTS', `tokenizer.json: merge ${rank} is no pair of tokens of the vocabulary`);
+      throw new AppError(
+        'CORRUPT_WEIGHTS',
+        `tokenizer.json: merge ${rank} is no pair of tokens of the vocabulary`,
+      );
     }
     this.merges.set(left, right, rank);
     this.mergedIds[rank] = merged;
@@ -138,7 +151,9 @@ export class BytePairEncoder {
   private merge(piece: string): Int32Array {
     const whole = this.ignoresMerges ? this.idOfToken.get(piece) : undefined;
     if (whole !== undefined) return Int32Array.of(whole);
-    const ids = Int32Array.from(piece, (character) => this.idOfToken.get(character) ?? -1).filter((id) => id >= 0);
+    const ids = Int32Array.from(piece, (character) => this.idOfToken.get(character) ?? -1).filter(
+      (id) => id >= 0,
+    );
     const length = ids.length;
     const previous = Int32Array.from(ids, (_, i) => i - 1);
     const next = Int32Array.from(ids, (_, i) => i + 1);
@@ -154,12 +169,13 @@ export class BytePairEncoder {
       const position = candidate - rank * MAX_POSITIONS;
       const right = next[position]!;
       // Stale: one of the two was merged away, or is another token by now.
-      if (ids[position]! < 0 || right >= length || this.merges.rankOf(ids[position]!, ids[right]!) !== rank) continue;
+      if (ids[position]! < 0 || right >= length || this.merges.rankOf(ids[position]!, ids[right]!) !== rank)
+        continue;
       ids[position] = this.mergedIds[rank]!;
       ids[right] = -1;
       next[position] = next[right]!;
-      if (next[position]! < length) {
-        previous[next[position]!] = position;
+      if (next[position] < length) {
+        previous[next[position]] = position;
         addCandidate(position);
       }
       if (previous[position]! >= 0) addCandidate(previous[position]!);

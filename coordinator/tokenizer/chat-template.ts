@@ -1,9 +1,9 @@
 // Renders a checkpoint's Jinja chat template, compiled once, inside limits of size and time. Templates come from the checkpoint or from
 // the fallbacks below, never from a request.
 import vm from 'node:vm';
-import { Environment, Interpreter, Template } from '@huggingface/jinja';
 import { AppError } from '../../common/errors.js';
 import { CHAT_TEMPLATE_TIMEOUT_MS, MAX_CHAT_TEMPLATE_CHARS, MAX_PROMPT_CHARS } from '../../common/limits.js';
+import { Environment, Interpreter, Template } from './huggingface.js';
 import { THINK_END, THINK_START } from './reasoning-splitter.js';
 
 export interface TemplateMessage {
@@ -36,7 +36,7 @@ function unsupported(problem: string, cause?: unknown): AppError {
 }
 
 export class ChatTemplate {
-  private readonly template: Template;
+  private readonly program: object;
   private readonly tokens: TemplateTokens;
   /** Some templates of vision models walk a list of parts and render nothing for a plain string. */
   private readonly wantsPartList: boolean;
@@ -53,7 +53,7 @@ export class ChatTemplate {
     this.handlesReasoning = source.includes(THINK_END);
     this.sandbox = vm.createContext({ render: () => '' }) as { render: () => string };
     try {
-      this.template = new Template(source);
+      this.program = new Template(source).parsed;
     } catch (error) {
       throw unsupported(`cannot be parsed: ${describe(error)}`, error);
     }
@@ -83,7 +83,10 @@ export class ChatTemplate {
         failure = error;
       }
     }
-    throw unsupported(`does not render a user message${failure === undefined ? '' : `: ${describe(failure)}`}`, failure);
+    throw unsupported(
+      `does not render a user message${failure === undefined ? '' : `: ${describe(failure)}`}`,
+      failure,
+    );
   }
 
   /** The watchdog of `vm` interrupts the interpreter wherever it is; nothing of the template runs as JavaScript. */
@@ -107,10 +110,12 @@ export class ChatTemplate {
       })),
     };
     for (const [name, value] of Object.entries(values)) environment.set(name, value);
-    this.sandbox.render = () => String(new Interpreter(environment).run(this.template.parsed).value);
+    this.sandbox.render = () => String(new Interpreter(environment).run(this.program).value);
     let rendered: string;
     try {
-      rendered = this.script.runInContext(this.sandbox as vm.Context, { timeout: CHAT_TEMPLATE_TIMEOUT_MS }) as string;
+      rendered = this.script.runInContext(this.sandbox, {
+        timeout: CHAT_TEMPLATE_TIMEOUT_MS,
+      }) as string;
     } catch (error) {
       if ((error as { code?: unknown }).code !== 'ERR_SCRIPT_EXECUTION_TIMEOUT') throw error;
       throw unsupported(`took longer than ${CHAT_TEMPLATE_TIMEOUT_MS} ms`, error);
@@ -147,5 +152,8 @@ export function fallbackTemplate(hasToken: (content: string) => boolean): string
     const reasons = hasToken(THINK_START) && hasToken(THINK_END);
     return reasons ? `${CHATML}{% if add_generation_prompt %}{{ '${THINK_START}\\n' }}{% endif %}` : CHATML;
   }
-  throw new AppError('UNSUPPORTED_MODEL', 'The checkpoint has no chat template, and its vocabulary fits none that Skein knows');
+  throw new AppError(
+    'UNSUPPORTED_MODEL',
+    'The checkpoint has no chat template, and its vocabulary fits none that Skein knows',
+  );
 }

@@ -22,7 +22,10 @@ async function readTextFile(folder: string, name: string): Promise<string | null
   try {
     const { size } = await stat(file);
     if (size > MAX_TOKENIZER_FILE_BYTES) {
-      throw new AppError('CORRUPT_WEIGHTS', `${name} has ${size} bytes; at most ${MAX_TOKENIZER_FILE_BYTES} are accepted`);
+      throw new AppError(
+        'CORRUPT_WEIGHTS',
+        `${name} has ${size} bytes; at most ${MAX_TOKENIZER_FILE_BYTES} are accepted`,
+      );
     }
     return await readFile(file, 'utf8');
   } catch (error) {
@@ -74,7 +77,11 @@ function templateFromConfig(config: JsonObject | null): string | null {
 }
 
 /** In the order of transformers: the file of its own first, then the tokenizer's configuration, then the old processor file. */
-async function readTemplateSource(folder: string, config: JsonObject, vocabulary: Vocabulary): Promise<string> {
+async function readTemplateSource(
+  folder: string,
+  config: JsonObject,
+  vocabulary: Vocabulary,
+): Promise<string> {
   return (
     (await readTextFile(folder, 'chat_template.jinja')) ??
     templateFromConfig(config) ??
@@ -87,7 +94,8 @@ function findImageTokens(vocabulary: Vocabulary, tokensPerTile: number | null): 
   if (tokensPerTile === null) return null;
   const idOf = (content: string): number => {
     const token = vocabulary.added(content);
-    if (token === undefined) throw new AppError('UNSUPPORTED_MODEL', `tokenizer.json: the token ${content} is missing`);
+    if (token === undefined)
+      throw new AppError('UNSUPPORTED_MODEL', `tokenizer.json: the token ${content} is missing`);
     return token.id;
   };
   return { start: idOf('<img>'), context: idOf('<IMG_CONTEXT>'), end: idOf('</img>'), tokensPerTile };
@@ -97,7 +105,10 @@ function eosIds(generationConfig: JsonObject | null): number[] {
   const value = generationConfig?.['eos_token_id'] ?? [];
   const ids: unknown[] = Array.isArray(value) ? value : [value];
   if (ids.every((id): id is number => Number.isInteger(id) && (id as number) >= 0)) return ids;
-  throw new AppError('CORRUPT_WEIGHTS', 'generation_config.json: eos_token_id is neither an id nor a list of ids');
+  throw new AppError(
+    'CORRUPT_WEIGHTS',
+    'generation_config.json: eos_token_id is neither an id nor a list of ids',
+  );
 }
 
 function collectStopTokenIds(
@@ -115,16 +126,21 @@ function collectStopTokenIds(
 
 function checkTextLength(text: string): void {
   if (text.length <= MAX_PROMPT_CHARS) return;
-  throw new AppError('INVALID_REQUEST', `prompt has ${text.length} characters; at most ${MAX_PROMPT_CHARS} are accepted`, {
-    details: { param: 'prompt', limit: MAX_PROMPT_CHARS },
-  });
+  throw new AppError(
+    'INVALID_REQUEST',
+    `prompt has ${text.length} characters; at most ${MAX_PROMPT_CHARS} are accepted`,
+    {
+      details: { param: 'prompt', limit: MAX_PROMPT_CHARS },
+    },
+  );
 }
 
 /** Fails with CORRUPT_WEIGHTS or UNSUPPORTED_MODEL, naming the file. Templates are tried once here, so a broken one shows at start. */
 export async function loadTextProcessor(options: LoadTextProcessorOptions): Promise<TextProcessor> {
   const { folder } = options;
   const tokenizerJson = await readJsonObject(folder, 'tokenizer.json');
-  if (tokenizerJson === null) throw new AppError('CORRUPT_WEIGHTS', 'tokenizer.json is missing in the checkpoint folder');
+  if (tokenizerJson === null)
+    throw new AppError('CORRUPT_WEIGHTS', 'tokenizer.json is missing in the checkpoint folder');
   const config = (await readJsonObject(folder, 'tokenizer_config.json')) ?? {};
   const generationConfig = await readJsonObject(folder, 'generation_config.json');
 
@@ -136,7 +152,10 @@ export async function loadTextProcessor(options: LoadTextProcessorOptions): Prom
   const encoder = new PromptEncoder({ tokenizer, template, imageTokens });
   return {
     vocabSize: vocabulary.size,
-    stopTokenIds: collectStopTokenIds(vocabulary, tokens, [...options.eosTokenIds, ...eosIds(generationConfig)]),
+    stopTokenIds: collectStopTokenIds(vocabulary, tokens, [
+      ...options.eosTokenIds,
+      ...eosIds(generationConfig),
+    ]),
     encodeChat: (messages) => encoder.encode(messages),
     encodeText: (text, { allowSpecial }) => {
       checkTextLength(text);
@@ -144,6 +163,7 @@ export async function loadTextProcessor(options: LoadTextProcessorOptions): Prom
       return Uint32Array.from(allowSpecial ? tokenizer.encodeMarked(clean) : tokenizer.encodeOrdinary(clean));
     },
     decode: (tokenIds) => tokenizer.decode(tokenIds),
-    createOutput: ({ startsInReasoning, stop }) => new StreamingOutput({ vocabulary, startsInReasoning, stop }),
+    createOutput: ({ startsInReasoning, stop }) =>
+      new StreamingOutput({ vocabulary, startsInReasoning, stop }),
   };
 }

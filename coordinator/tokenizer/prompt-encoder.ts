@@ -26,7 +26,9 @@ export interface PromptEncoderOptions {
 }
 
 function invalid(param: string, message: string, limit?: number): AppError {
-  return new AppError('INVALID_REQUEST', message, { details: { param, ...(limit === undefined ? {} : { limit }) } });
+  return new AppError('INVALID_REQUEST', message, {
+    details: { param, ...(limit === undefined ? {} : { limit }) },
+  });
 }
 
 /** What is left of an assistant's turn without its reasoning; an answer cut inside the reasoning leaves nothing. */
@@ -109,26 +111,40 @@ export class PromptEncoder {
   private checkMessages(messages: readonly ChatMessage[]): void {
     if (messages.length === 0) throw invalid('messages', 'messages is empty; at least one is needed');
     if (messages.length > MAX_MESSAGES) {
-      throw invalid('messages', `${messages.length} messages; at most ${MAX_MESSAGES} are accepted`, MAX_MESSAGES);
+      throw invalid(
+        'messages',
+        `${messages.length} messages; at most ${MAX_MESSAGES} are accepted`,
+        MAX_MESSAGES,
+      );
     }
     let numChars = 0;
     let numPictures = 0;
     messages.forEach(({ role, parts }, index) => {
-      if (!ROLES.includes(role)) throw invalid(`messages[${index}].role`, `messages[${index}].role must be one of ${ROLES.join(', ')}`);
+      if (!ROLES.includes(role))
+        throw invalid(
+          `messages[${index}].role`,
+          `messages[${index}].role must be one of ${ROLES.join(', ')}`,
+        );
       parts.forEach((part, partIndex) => {
         const param = `messages[${index}].parts[${partIndex}]`;
         if (part.type === 'text') {
           if (typeof part.text !== 'string') throw invalid(param, `${param} has no text`);
           numChars += part.text.length;
         } else {
-          if (this.imageTokens === null) throw invalid(param, `${param} is a picture, but the model takes text only`);
-          if (!Number.isInteger(part.numTiles) || part.numTiles! < 1) throw invalid(param, `${param} has no number of tiles`);
+          if (this.imageTokens === null)
+            throw invalid(param, `${param} is a picture, but the model takes text only`);
+          if (!Number.isInteger(part.numTiles) || part.numTiles! < 1)
+            throw invalid(param, `${param} has no number of tiles`);
           numPictures += 1;
         }
       });
     });
     if (numChars > MAX_PROMPT_CHARS) {
-      throw invalid('messages', `messages have ${numChars} characters; at most ${MAX_PROMPT_CHARS} are accepted`, MAX_PROMPT_CHARS);
+      throw invalid(
+        'messages',
+        `messages have ${numChars} characters; at most ${MAX_PROMPT_CHARS} are accepted`,
+        MAX_PROMPT_CHARS,
+      );
     }
     if (numPictures > MAX_PICTURES_PER_REQUEST) {
       const message = `messages have ${numPictures} pictures; at most ${MAX_PICTURES_PER_REQUEST} are accepted`;

@@ -24,14 +24,19 @@ function buildFallback(text: string): Int32Array {
 
 /** Fails with INVALID_REQUEST where there are too many, or one is empty, too long or not well-formed. */
 export function checkStopStrings(stop: readonly string[]): void {
-  const invalid = (message: string): AppError => new AppError('INVALID_REQUEST', message, { details: { param: 'stop' } });
-  if (stop.length > MAX_STOP_STRINGS) throw invalid(`stop has ${stop.length} strings; at most ${MAX_STOP_STRINGS} are accepted`);
+  const invalid = (message: string): AppError =>
+    new AppError('INVALID_REQUEST', message, { details: { param: 'stop' } });
+  if (stop.length > MAX_STOP_STRINGS)
+    throw invalid(`stop has ${stop.length} strings; at most ${MAX_STOP_STRINGS} are accepted`);
   stop.forEach((text, index) => {
     if (text === '') throw invalid(`stop[${index}] is empty`);
     if (text.length > MAX_STOP_STRING_CHARS) {
-      throw invalid(`stop[${index}] has ${text.length} characters; at most ${MAX_STOP_STRING_CHARS} are accepted`);
+      throw invalid(
+        `stop[${index}] has ${text.length} characters; at most ${MAX_STOP_STRING_CHARS} are accepted`,
+      );
     }
-    if (/\p{Surrogate}/u.test(text)) throw invalid(`stop[${index}] holds half of a character (a lone surrogate)`);
+    if (/\p{Surrogate}/u.test(text))
+      throw invalid(`stop[${index}] holds half of a character (a lone surrogate)`);
   });
 }
 
@@ -78,7 +83,8 @@ export class StopMatcher {
   private advance(character: string): number {
     let longest = 0;
     for (const stop of this.stops) {
-      while (stop.matched > 0 && stop.text[stop.matched] !== character) stop.matched = stop.fallback[stop.matched]!;
+      while (stop.matched > 0 && stop.text[stop.matched] !== character)
+        stop.matched = stop.fallback[stop.matched]!;
       if (stop.text[stop.matched] === character) stop.matched += 1;
       if (stop.matched === stop.text.length) longest = Math.max(longest, stop.matched);
     }

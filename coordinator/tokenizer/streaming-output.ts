@@ -49,7 +49,9 @@ export class StreamingOutput implements OutputProcessor {
   /** Special tokens are not text, but the think tags are needed, and some vocabularies make them special. */
   private isVisible(id: number): boolean {
     const token = this.vocabulary.addedWithId(id);
-    return token === undefined || !token.isSpecial || token.content === THINK_START || token.content === THINK_END;
+    return (
+      token === undefined || !token.isSpecial || token.content === THINK_START || token.content === THINK_END
+    );
   }
 
   private emit(text: string, isLast: boolean): OutputDelta {
@@ -58,6 +60,10 @@ export class StreamingOutput implements OutputProcessor {
     if (!isLast) return { reasoning, answer, stopped: false };
     this.hasFinished = true;
     const rest = this.splitter.finish();
-    return { reasoning: reasoning + rest.reasoning, answer: answer + rest.answer, stopped: this.stops.stopped };
+    return {
+      reasoning: reasoning + rest.reasoning,
+      answer: answer + rest.answer,
+      stopped: this.stops.stopped,
+    };
   }
 }

@@ -1,8 +1,8 @@
 // Text to token ids and back, with nothing known of chats. The library normalises and cuts ordinary text into pre-tokens; special
 // tokens are found here, because user text must be able to spell one without becoming one.
-import { Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers';
 import { AppError } from '../../common/errors.js';
 import { BytePairEncoder } from './bpe.js';
+import { HuggingFaceTokenizer, type LibraryTokenizer } from './huggingface.js';
 import { checkTokenizerJson, Vocabulary, type AddedToken } from './vocabulary.js';
 
 /**
@@ -66,7 +66,7 @@ export class TextProtector {
 
 export class Tokenizer {
   readonly vocabulary: Vocabulary;
-  private readonly library: HuggingFaceTokenizer;
+  private readonly library: LibraryTokenizer;
   private readonly encoder: BytePairEncoder;
   private readonly addedToken: RegExp | null;
 
@@ -87,7 +87,9 @@ export class Tokenizer {
         {},
       );
     } catch (error) {
-      throw new AppError('UNSUPPORTED_MODEL', 'tokenizer.json cannot be used by the tokenizer library', { cause: error });
+      throw new AppError('UNSUPPORTED_MODEL', 'tokenizer.json cannot be used by the tokenizer library', {
+        cause: error,
+      });
     }
     const source = alternation(this.vocabulary.addedTokens.map((token) => token.content));
     this.addedToken = source === null ? null : new RegExp(source, 'g');

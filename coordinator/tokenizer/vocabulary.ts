@@ -32,7 +32,11 @@ function isRecord(value: unknown): value is Record<string, unknown> {
 function isByteLevel(decoder: unknown): boolean {
   if (!isRecord(decoder)) return false;
   if (decoder['type'] === 'ByteLevel') return true;
-  return decoder['type'] === 'Sequence' && Array.isArray(decoder['decoders']) && decoder['decoders'].every(isByteLevel);
+  return (
+    decoder['type'] === 'Sequence' &&
+    Array.isArray(decoder['decoders']) &&
+    decoder['decoders'].every(isByteLevel)
+  );
 }
 
 /** Checks the parts that Skein relies on: a BPE model over bytes, as every Qwen2 vocabulary is. */
@@ -40,14 +44,21 @@ export function checkTokenizerJson(value: unknown): TokenizerJson {
   if (!isRecord(value) || !isRecord(value['model'])) throw broken('expected an object with a "model"');
   const { model, added_tokens: addedTokens = [], decoder } = value;
   if (model['type'] !== undefined && model['type'] !== 'BPE') {
-    throw new AppError('UNSUPPORTED_MODEL', `tokenizer.json: model.type is ${String(model['type'])}; only BPE is supported`);
+    throw new AppError(
+      'UNSUPPORTED_MODEL',
+      `tokenizer.json: model.type is ${JSON.stringify(model['type'])}; only BPE is supported`,
+    );
   }
-  if (!isByteLevel(decoder)) throw new AppError('UNSUPPORTED_MODEL', 'tokenizer.json: only the ByteLevel decoder is supported');
-  if (!isRecord(model['vocab']) || !Array.isArray(model['merges'])) throw broken('expected model.vocab and model.merges');
+  if (!isByteLevel(decoder))
+    throw new AppError('UNSUPPORTED_MODEL', 'tokenizer.json: only the ByteLevel decoder is supported');
+  if (!isRecord(model['vocab']) || !Array.isArray(model['merges']))
+    throw broken('expected model.vocab and model.merges');
   for (const [token, id] of Object.entries(model['vocab'])) {
-    if (!Number.isInteger(id) || (id as number) < 0) throw broken(`model.vocab has an id that is no whole number: ${token.slice(0, 40)}`);
+    if (!Number.isInteger(id) || (id as number) < 0)
+      throw broken(`model.vocab has an id that is no whole number: ${token.slice(0, 40)}`);
   }
-  if (!Array.isArray(addedTokens) || !addedTokens.every(isRecord)) throw broken('added_tokens is no list of objects');
+  if (!Array.isArray(addedTokens) || !addedTokens.every(isRecord))
+    throw broken('added_tokens is no list of objects');
   for (const token of addedTokens) {
     const { id, content } = token;
     if (!Number.isInteger(id) || (id as number) < 0 || typeof content !== 'string' || content === '') {
@@ -110,7 +121,10 @@ export class Vocabulary {
 
   /** A token with a character outside the byte alphabet (an added one such as R1's full-width bars) is its own UTF-8. */
   private computeBytes(token: string): Uint8Array {
-    const bytes = Uint8Array.from(token, (character) => this.byteOfCharacter.get(character.codePointAt(0)!) ?? 0);
+    const bytes = Uint8Array.from(
+      token,
+      (character) => this.byteOfCharacter.get(character.codePointAt(0)!) ?? 0,
+    );
     for (const character of token) {
       if (!this.byteOfCharacter.has(character.codePointAt(0)!)) return Buffer.from(token, 'utf8');
     }

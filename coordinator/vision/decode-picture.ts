@@ -36,7 +36,11 @@ function toRgb(samples: Samples): RgbImage {
   const rgb = new Uint8Array(width * height * 3);
   const second = channels >= 3 ? 1 : 0;
   const third = channels >= 3 ? 2 : 0;
-  for (let pixel = 0, source = 0, target = 0; pixel < width * height; pixel++, source += channels, target += 3) {
+  for (
+    let pixel = 0, source = 0, target = 0;
+    pixel < width * height;
+    pixel++, source += channels, target += 3
+  ) {
     rgb[target] = data[source]!;
     rgb[target + 1] = data[source + second]!;
     rgb[target + 2] = data[source + third]!;
@@ -73,9 +77,12 @@ async function decodeByFormat(encoded: Uint8Array, header: PictureHeader, label:
     return decodeGif(encoded, ({ width, height }) => checkPictureSize(width, height, label));
   }
   if (header.format === 'jpeg' && header.components === 4) {
-    return cmykToRgb(await readSamples(openPicture(encoded).pipelineColourspace('cmyk').toColourspace('cmyk').raw()));
+    return cmykToRgb(
+      await readSamples(openPicture(encoded).pipelineColourspace('cmyk').toColourspace('cmyk').raw()),
+    );
   }
-  if (header.format === 'png' && header.bitsPerSample === 16 && header.components === 1) return readGrey16(encoded);
+  if (header.format === 'png' && header.bitsPerSample === 16 && header.components === 1)
+    return readGrey16(encoded);
   return toRgb(await readSamples(openPicture(encoded).removeAlpha().toColourspace('srgb').raw()));
 }
 
@@ -87,14 +94,17 @@ export async function decodePicture(encoded: Uint8Array, label: string): Promise
     image = await decodeByFormat(encoded, header, label);
   } catch (error) {
     if (error instanceof AppError) throw error;
-    const problem = error instanceof GifError ? error.message : 'cannot be decoded: the data is broken or truncated';
+    const problem =
+      error instanceof GifError ? error.message : 'cannot be decoded: the data is broken or truncated';
     throw new AppError('INVALID_PICTURE', `${label} (${header.format.toUpperCase()}) ${problem}`, {
       details: { param: label },
       cause: error,
     });
   }
   if (header.format !== 'gif' && (image.width !== header.width || image.height !== header.height)) {
-    throw new AppError('INVALID_PICTURE', `${label} has another size than its header says`, { details: { param: label } });
+    throw new AppError('INVALID_PICTURE', `${label} has another size than its header says`, {
+      details: { param: label },
+    });
   }
   return image;
 }

@@ -57,8 +57,10 @@ function findFirstFrame(bytes: Uint8Array): Frame {
   for (;;) {
     const introducer = byteAt(bytes, position);
     if (introducer === EXTENSION) {
-      const isGraphicControl = byteAt(bytes, position + 1) === GRAPHIC_CONTROL && byteAt(bytes, position + 2) >= 4;
-      if (isGraphicControl && (byteAt(bytes, position + 3) & 1) === 1) transparentIndex = byteAt(bytes, position + 6);
+      const isGraphicControl =
+        byteAt(bytes, position + 1) === GRAPHIC_CONTROL && byteAt(bytes, position + 2) >= 4;
+      if (isGraphicControl && (byteAt(bytes, position + 3) & 1) === 1)
+        transparentIndex = byteAt(bytes, position + 6);
       position = skipSubBlocks(bytes, position + 2);
     } else if (introducer === IMAGE_DESCRIPTOR) {
       const packed = byteAt(bytes, position + 9);
@@ -157,7 +159,12 @@ function decodeLzw(data: Uint8Array, minimumBits: number, indices: Uint8Array): 
 /** Rows in the order in which an interlaced frame stores them. */
 function interlacedRows(height: number): number[] {
   const rows: number[] = [];
-  for (const [start, step] of [[0, 8], [4, 8], [2, 4], [1, 2]] as const) {
+  for (const [start, step] of [
+    [0, 8],
+    [4, 8],
+    [2, 4],
+    [1, 2],
+  ] as const) {
     for (let row = start; row < height; row += step) rows.push(row);
   }
   return rows;

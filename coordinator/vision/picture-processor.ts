@@ -5,7 +5,7 @@ import { AppError } from '../../common/errors.js';
 import { MAX_QUEUED_PICTURE_BYTES, MAX_QUEUED_PICTURES, PICTURE_TIMEOUT_MS } from '../../common/limits.js';
 import type { PictureProcessor, PictureProcessorOptions, ProcessedPicture } from './picture.js';
 import type { PictureReply, PictureRequest } from './picture-worker.js';
-import { sniffPicture } from './sniff-picture.js';
+import { checkPictureBytes } from './sniff-picture.js';
 
 interface QueuedPicture extends PictureRequest {
   readonly resolve: (picture: ProcessedPicture) => void;
@@ -20,6 +20,8 @@ interface PoolThread {
 }
 
 const WORKER_URL = new URL('./picture-worker.js', import.meta.url);
+/** Pixels live outside the JavaScript heap, so this is ample; a thread over it ends without the process. */
+const MAX_WORKER_HEAP_MB = 256;
 /** After the decoder's own time limit, for what it does not cover. */
 const TERMINATE_AFTER_MS = PICTURE_TIMEOUT_MS + 5_000;
 
@@ -43,8 +45,11 @@ class PicturePool implements PictureProcessor {
   process(encoded: Uint8Array, label: string): Promise<ProcessedPicture> {
     return new Promise((resolve, reject) => {
       if (this.isClosed) throw closedError(label);
-      sniffPicture(encoded, label);
-      if (this.queue.length >= MAX_QUEUED_PICTURES || this.queuedBytes + encoded.length > MAX_QUEUED_PICTURE_BYTES) {
+      checkPictureBytes(encoded, label);
+      if (
+        this.queue.length >= MAX_QUEUED_PICTURES ||
+        this.queuedBytes + encoded.length > MAX_QUEUED_PICTURE_BYTES
+      ) {
         throw new AppError('QUEUE_FULL', `${label}: ${this.queue.length} pictures wait already`, {
           details: { limit: MAX_QUEUED_PICTURES, limitBytes: MAX_QUEUED_PICTURE_BYTES },
         });
@@ -60,7 +65,10 @@ class PicturePool implements PictureProcessor {
     for (const picture of this.queue.splice(0)) picture.reject(closedError(picture.label));
     this.queuedBytes = 0;
     const threads = [...this.threads];
-    for (const thread of threads) this.release(thread)?.reject(closedError('the picture'));
+    for (const thread of threads) {
+      const picture = this.release(thread);
+      picture?.reject(closedError(picture.label));
+    }
     this.threads.clear();
     await Promise.all(threads.map((thread) => thread.worker.terminate()));
   }
@@ -81,23 +89,32 @@ class PicturePool implements PictureProcessor {
     const timeoutMs = this.options.timeoutMs ?? TERMINATE_AFTER_MS;
     thread.timer = setTimeout(() => {
       const message = `${picture.label} took longer than ${timeoutMs} ms to decode`;
-      this.discard(thread, new AppError('INVALID_PICTURE', message, { details: { param: picture.label, limit: timeoutMs } }));
+      this.discard(
+        thread,
+        new AppError('INVALID_PICTURE', message, { details: { param: picture.label, limit: timeoutMs } }),
+      );
     }, timeoutMs);
     // A plain copy: the caller may hold a view into a larger message, which must not be detached or sent whole.
-    thread.worker.postMessage({ encoded: Uint8Array.from(picture.encoded), label: picture.label } satisfies PictureRequest);
+    thread.worker.postMessage({
+      encoded: Uint8Array.from(picture.encoded),
+      label: picture.label,
+    } satisfies PictureRequest);
   }
 
   private startThread(): PoolThread {
     const worker = new Worker(this.options.workerUrl ?? WORKER_URL, {
       workerData: { tiling: this.options.tiling },
-      stdout: false,
-      stderr: false,
+      resourceLimits: { maxOldGenerationSizeMb: MAX_WORKER_HEAP_MB },
     });
     const thread: PoolThread = { worker, current: null, timer: null };
     this.threads.add(thread);
     worker.on('message', (reply: PictureReply) => this.finish(thread, reply));
-    worker.on('error', (error) => this.discard(thread, new AppError('INTERNAL', 'A picture worker failed.', { cause: error })));
-    worker.on('exit', () => this.discard(thread, new AppError('INTERNAL', 'A picture worker ended unexpectedly.')));
+    worker.on('error', (error) =>
+      this.discard(thread, new AppError('INTERNAL', 'A picture worker failed.', { cause: error })),
+    );
+    worker.on('exit', () =>
+      this.discard(thread, new AppError('INTERNAL', 'A picture worker ended unexpectedly.')),
+    );
     worker.unref();
     return thread;
   }
@@ -105,7 +122,8 @@ class PicturePool implements PictureProcessor {
   private finish(thread: PoolThread, reply: PictureReply): void {
     const picture = this.release(thread);
     if ('picture' in reply) picture?.resolve(reply.picture);
-    else picture?.reject(new AppError(reply.error.code, reply.error.message, { details: reply.error.details }));
+    else
+      picture?.reject(new AppError(reply.error.code, reply.error.message, { details: reply.error.details }));
     this.startNext();
   }
 
@@ -134,9 +152,13 @@ function closedError(label: string): AppError {
 
 export function createPictureProcessor(options: PicturePoolOptions): PictureProcessor {
   if (!Number.isInteger(options.concurrency) || options.concurrency < 1) {
-    throw new AppError('INVALID_REQUEST', `concurrency is ${options.concurrency}; it must be a whole number from 1`, {
-      details: { param: 'concurrency' },
-    });
+    throw new AppError(
+      'INVALID_REQUEST',
+      `concurrency is ${options.concurrency}; it must be a whole number from 1`,
+      {
+        details: { param: 'concurrency' },
+      },
+    );
   }
   return new PicturePool(options);
 }

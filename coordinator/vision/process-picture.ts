@@ -26,7 +26,11 @@ export function hashPicture(width: number, height: number, tiles: Uint8Array): s
   return createHash('sha256').update(shape).update(tiles).digest('hex');
 }
 
-export async function processPicture(encoded: Uint8Array, label: string, tiling: TilingSpec): Promise<ProcessedPicture> {
+export async function processPicture(
+  encoded: Uint8Array,
+  label: string,
+  tiling: TilingSpec,
+): Promise<ProcessedPicture> {
   const image = await decodePicture(encoded, label);
   const tiles = tilePicture(image, tiling);
   return {

@@ -109,7 +109,8 @@ function resizeVertically(image: RgbImage, outputHeight: number): RgbImage {
     for (let k = 0; k < counts[y]!; k++) {
       const weight = weights[y * size + k]!;
       const rowOffset = (starts[y]! + k) * rowLength;
-      for (let i = 0; i < rowLength; i++) sums[i] = (sums[i]! + Math.imul(source[rowOffset + i]!, weight)) | 0;
+      for (let i = 0; i < rowLength; i++)
+        sums[i] = (sums[i]! + Math.imul(source[rowOffset + i]!, weight)) | 0;
     }
     const targetOffset = y * rowLength;
     for (let i = 0; i < rowLength; i++) target[targetOffset + i] = clampToByte(sums[i]!);

@@ -41,7 +41,9 @@ function invalid(label: string, problem: string, details: Record<string, string 
 }
 
 function startsWith(bytes: Buffer, offset: number, magic: string): boolean {
-  return bytes.length >= offset + magic.length && bytes.toString('latin1', offset, offset + magic.length) === magic;
+  return (
+    bytes.length >= offset + magic.length && bytes.toString('latin1', offset, offset + magic.length) === magic
+  );
 }
 
 function readPngHeader(bytes: Buffer, label: string): PictureHeader {
@@ -103,7 +105,8 @@ function readJpegHeader(bytes: Buffer, label: string): PictureHeader {
     position += 2 + bytes.readUInt16BE(position + 2);
   }
   if (header === null) throw invalid(label, 'is a JPEG without a frame header');
-  if (header.bitsPerSample !== 8) throw invalid(label, `is a JPEG of ${header.bitsPerSample} bits; only 8 are accepted`);
+  if (header.bitsPerSample !== 8)
+    throw invalid(label, `is a JPEG of ${header.bitsPerSample} bits; only 8 are accepted`);
   return header;
 }
 
@@ -145,19 +148,30 @@ export function checkPictureSize(width: number, height: number, label: string): 
   const size = `${width} x ${height} pixels`;
   if (width === 0 || height === 0) throw invalid(label, `has ${size}; at least 1 x 1 is needed`);
   if (Math.max(width, height) > MAX_PICTURE_SIDE) {
-    throw invalid(label, `has ${size}; a side may have at most ${MAX_PICTURE_SIDE}`, { limit: MAX_PICTURE_SIDE });
+    throw invalid(label, `has ${size}; a side may have at most ${MAX_PICTURE_SIDE}`, {
+      limit: MAX_PICTURE_SIDE,
+    });
   }
   if (width * height > MAX_PICTURE_PIXELS) {
-    throw invalid(label, `has ${size}; at most ${MAX_PICTURE_PIXELS} pixels are accepted`, { limit: MAX_PICTURE_PIXELS });
+    throw invalid(label, `has ${size}; at most ${MAX_PICTURE_PIXELS} pixels are accepted`, {
+      limit: MAX_PICTURE_PIXELS,
+    });
+  }
+}
+
+/** Costs nothing, so callers may do it before a picture is queued or copied. */
+export function checkPictureBytes(encoded: Uint8Array, label: string): void {
+  if (encoded.length === 0) throw invalid(label, 'is empty (0 bytes)');
+  if (encoded.length > MAX_PICTURE_BYTES) {
+    throw invalid(label, `has ${encoded.length} bytes; at most ${MAX_PICTURE_BYTES} are accepted`, {
+      limit: MAX_PICTURE_BYTES,
+    });
   }
 }
 
 /** Format and size of an encoded picture that is within every limit; INVALID_PICTURE otherwise. */
 export function sniffPicture(encoded: Uint8Array, label: string): PictureHeader {
-  if (encoded.length === 0) throw invalid(label, 'is empty (0 bytes)');
-  if (encoded.length > MAX_PICTURE_BYTES) {
-    throw invalid(label, `has ${encoded.length} bytes; at most ${MAX_PICTURE_BYTES} are accepted`, { limit: MAX_PICTURE_BYTES });
-  }
+  checkPictureBytes(encoded, label);
   const header = readHeader(Buffer.from(encoded.buffer, encoded.byteOffset, encoded.length), label);
   checkPictureSize(header.width, header.height, label);
   return header;

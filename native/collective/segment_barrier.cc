@@ -45,9 +45,9 @@ void Pause() {
 
 // Spinning pays only while every rank can have a core to itself: otherwise it takes the time of the
 // rank that is waited for.
-std::chrono::nanoseconds SpinTime(int world_size) {
-  return world_size <= UsableCores() ? std::chrono::microseconds(20) : std::chrono::nanoseconds(0);
-}
+constexpr std::chrono::microseconds kMaxSpin{20};
+// Where spinning does not pay, it is tried again every so many waits.
+constexpr uint32_t kSpinTrialInterval = 64;
 
 }  // namespace
 
@@ -57,7 +57,7 @@ SegmentBarrier::SegmentBarrier(std::shared_ptr<Segment> segment, int rank,
       rank_(rank),
       world_size_(static_cast<int>(peers.size())),
       peers_(std::move(peers)),
-      spin_time_(SpinTime(world_size_)) {
+      may_spin_(world_size_ <= UsableCores()) {
   segment_->header().ranks[rank_].state.store(SegmentRankState::kJoined);
 }
 
@@ -115,18 +115,29 @@ void SegmentBarrier::Arrive(std::optional<Clock::time_point> deadline) {
   wait_ns_ += std::chrono::nanoseconds(Clock::now() - start).count();
 }
 
+// Spins as long as it has paid lately: each wait that ends in time restores the full time, each
+// other halves it.
+bool SegmentBarrier::Spin(uint32_t target) {
+  if (++waits_ % kSpinTrialInterval == 0) spin_time_ = kMaxSpin;
+  if (spin_time_ < std::chrono::microseconds(1)) return false;
+  const Clock::time_point end = Clock::now() + spin_time_;
+  do {
+    for (int i = 0; i < 32; ++i) {
+      if (HasCompleted(target)) {
+        spin_time_ = kMaxSpin;
+        return true;
+      }
+      Pause();
+    }
+  } while (Clock::now() < end);
+  spin_time_ /= 2;
+  return false;
+}
+
 void SegmentBarrier::Wait(uint32_t target, std::optional<Clock::time_point> deadline) {
   const SegmentHeader& header = segment_->header();
   const auto broken = [&] { return (header.word.load(std::memory_order_acquire) & kBroken) != 0; };
-  if (spin_time_.count() > 0) {
-    const Clock::time_point end = Clock::now() + spin_time_;
-    do {
-      for (int i = 0; i < 32; ++i) {
-        if (HasCompleted(target)) return;
-        Pause();
-      }
-    } while (!broken() && Clock::now() < end);
-  }
+  if (may_spin_ && Spin(target)) return;
   while (!HasCompleted(target)) {
     // A barrier may complete and the group break right after: completion counts.
     if (broken()) {

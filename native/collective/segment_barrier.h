@@ -42,6 +42,7 @@ class SegmentBarrier {
   bool HasCompleted(uint32_t target) const;
   // Waits until barrier `target` is complete or the group is broken.
   void Wait(uint32_t target, std::optional<std::chrono::steady_clock::time_point> deadline);
+  bool Spin(uint32_t target);
   void Sleep(uint32_t target);
   void MarkLostPeers(uint32_t target);
   void Break();
@@ -50,7 +51,9 @@ class SegmentBarrier {
   int rank_;
   int world_size_;
   std::vector<ProcessIdentity> peers_;
-  std::chrono::nanoseconds spin_time_;
+  bool may_spin_;
+  std::chrono::nanoseconds spin_time_{0};
+  uint32_t waits_ = 0;
   uint32_t entered_ = 0;
   int64_t wait_ns_ = 0;
   std::atomic<bool> aborted_ = false;

@@ -13,9 +13,10 @@
 namespace skein {
 namespace {
 
-// Up to here every rank reduces everything (one barrier); above, each reduces its part and all read
-// the parts (two barriers).
-constexpr size_t kDirectBytes = 16 * 1024;
+// Up to so many bytes, read by all ranks together, every rank reduces everything (one barrier);
+// above, each reduces its part and all read the parts (two barriers, but each byte is read a fixed
+// number of times). Measured: docs/collectives.md.
+constexpr size_t kDirectBytes = 256 * 1024;
 
 }  // namespace
 
@@ -34,7 +35,7 @@ void SegmentCommunicator::AllReduce(void* data, int64_t count, DType type, Reduc
   auto* bytes = static_cast<std::byte*>(data);
   for (int64_t start = 0; start < count; start += chunk) {
     const int64_t n = std::min(chunk, count - start);
-    if (static_cast<size_t>(n * size) <= kDirectBytes) {
+    if (static_cast<size_t>(n * size * world_size()) <= kDirectBytes) {
       AllReduceDirect(bytes + start * size, n, type, op);
     } else {
       AllReduceInParts(bytes + start * size, n, type, op);

@@ -30,12 +30,14 @@ void PrintTo(const Case& c, std::ostream* out) { *out << NameOf(c); }
 
 // Values of very different sizes, so that the order of the sum shows in its bits.
 std::vector<float> Input(int rank, int64_t count, uint64_t seed) {
-  std::mt19937_64 random(seed * 1000 + static_cast<uint64_t>(rank));
+  uint64_t state = seed * 1000 + static_cast<uint64_t>(rank);
   std::vector<float> values(static_cast<size_t>(count));
   for (float& value : values) {
-    const auto bits = random();
-    value = std::ldexp(static_cast<float>(static_cast<int32_t>(bits)) / 2147483648.0f,
-                       static_cast<int>(bits >> 60) - 8);
+    state = state * 6364136223846793005u + 1442695040888963407u;
+    // Sign and fraction from the middle, an exponent between -8 and 7 from the top.
+    const auto exponent = static_cast<uint32_t>(119 + (state >> 60));
+    const auto rest = static_cast<uint32_t>(state >> 20) & 0x807fffffu;
+    value = std::bit_cast<float>(rest | exponent << 23);
   }
   return values;
 }
@@ -75,7 +77,8 @@ void RequireSameBits(const std::vector<T>& got, const std::vector<T>& wanted, co
   }
 }
 
-constexpr int64_t kCounts[] = {0, 1, 3, 1000, 4099, 8192, 70001, 1 << 20};
+// Around the sizes where the way of exchange changes, and more than one chunk.
+constexpr int64_t kCounts[] = {0, 1, 3, 1000, 4099, 8192, 70001};
 
 class CollectiveTest : public testing::TestWithParam<Case> {
  protected:
@@ -100,6 +103,22 @@ TEST_P(CollectiveTest, AllReduceEqualsTheRankOrderedReductionBitForBit) {
   });
 }
 
+TEST_P(CollectiveTest, AMillionElementsAreReducedInChunks) {
+  const int n = GetParam().world_size;
+  Run([n](Communicator& communicator) {
+    const int64_t count = 1 << 20;
+    auto data = Input(communicator.rank(), count, 3);
+    communicator.AllReduce(data.data(), count, DType::kFloat32, ReduceOp::kSum, nullptr);
+    if (communicator.rank() == n - 1) {
+      RequireSameBits(data, Expected(n, count, 3, ReduceOp::kSum, false), "float32");
+    }
+    // The other ranks have the same bits if they have the same as the last one.
+    std::vector<float> last = data;
+    communicator.Broadcast(last.data(), last.size() * 4, n - 1, nullptr);
+    RequireSameBits(data, last, "ranks");
+  });
+}
+
 TEST_P(CollectiveTest, AnElementsSumDoesNotDependOnItsPlaceOrOnTheCount) {
   Run([](Communicator& communicator) {
     const int64_t count = 50000;
@@ -119,7 +138,7 @@ TEST_P(CollectiveTest, AnElementsSumDoesNotDependOnItsPlaceOrOnTheCount) {
 TEST_P(CollectiveTest, AllGatherAndBroadcastMoveEveryByte) {
   const int n = GetParam().world_size;
   Run([n](Communicator& communicator) {
-    for (const int64_t count : {1, 3, 5000, 300007}) {
+    for (const int64_t count : {1, 3, 5000, 150007}) {
       const auto own = Input(communicator.rank(), count, 5);
       std::vector<float> all(static_cast<size_t>(n * count));
       communicator.AllGather(own.data(), all.data(), own.size() * 4, nullptr);
@@ -160,6 +179,21 @@ TEST_P(CollectiveTest, RanksOfUnequalPaceStayInStep) {
       communicator.Broadcast(&word, 4, step % n, nullptr);
       SKEIN_CHECK(word == step * 100 + step % n, "broadcast of step %d", step);
     }
+  });
+}
+
+TEST_P(CollectiveTest, TimeSpentWaitingIsCounted) {
+  const int n = GetParam().world_size;
+  if (n == 1) GTEST_SKIP() << "one rank waits for nobody";
+  Run([](Communicator& communicator) {
+    communicator.Barrier();
+    communicator.TakeWaitNanoseconds();
+    if (communicator.rank() == 0) usleep(60000);
+    float value = 1;
+    communicator.AllReduce(&value, 1, DType::kFloat32, ReduceOp::kSum, nullptr);
+    const int64_t waited = communicator.TakeWaitNanoseconds();
+    if (communicator.rank() != 0) SKEIN_CHECK(waited > 30000000, "waited %ld ns", long{waited});
+    SKEIN_CHECK(communicator.TakeWaitNanoseconds() == 0, "not reset");
   });
 }
 

@@ -31,8 +31,15 @@ struct ProcessGroup::SharedPage {
     char error[512];
   };
   Rank ranks[kMaxRanks];
-  std::atomic<int64_t> words[64];
 };
+
+SharedWords::SharedWords(size_t count) : count_(count) {
+  void* page = mmap(nullptr, count * 8, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  SKEIN_CHECK(page != MAP_FAILED, "shared words");
+  words_ = new (page) std::atomic<int64_t>[count]();
+}
+
+SharedWords::~SharedWords() { munmap(words_, count_ * 8); }
 
 std::vector<std::string> RunThreads(int world_size, const RankBody& body) {
   auto group = MakeLocalGroup(world_size);
@@ -59,6 +66,8 @@ ProcessGroup::ProcessGroup(CollectiveKind kind, int world_size, const RankBody& 
   SKEIN_CHECK(page != MAP_FAILED && world_size <= kMaxRanks, "process group");
   page_ = new (page) SharedPage{};
   const pid_t parent = getpid();
+  // What is buffered would be printed again by each child.
+  std::fflush(nullptr);
   for (int rank = 0; rank < world_size; ++rank) {
     const pid_t pid = fork();
     SKEIN_CHECK(pid >= 0, "fork failed");
@@ -116,8 +125,6 @@ ProcessGroup::~ProcessGroup() {
   }
   munmap(page_, sizeof(SharedPage));
 }
-
-std::atomic<int64_t>& ProcessGroup::shared(int index) const { return page_->words[index]; }
 
 std::vector<std::string> ProcessGroup::Wait(int timeout_ms) {
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(timeout_ms);

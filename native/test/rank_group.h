@@ -20,6 +20,20 @@ using RankBody = std::function<void(Communicator&)>;
 // One thread a rank over MakeLocalGroup. Returns each rank's error text, "" where it returned.
 std::vector<std::string> RunThreads(int world_size, const RankBody& body);
 
+// Words that a process shares with its children; for what a body wants to tell.
+class SharedWords {
+ public:
+  explicit SharedWords(size_t count);
+  ~SharedWords();
+  SharedWords(const SharedWords&) = delete;
+  SharedWords& operator=(const SharedWords&) = delete;
+  std::atomic<int64_t>& operator[](size_t index) const { return words_[index]; }
+
+ private:
+  size_t count_;
+  std::atomic<int64_t>* words_;
+};
+
 // One process a rank. The parent hands the addresses on, as the coordinator does, and can watch and
 // kill the processes.
 class ProcessGroup {
@@ -35,8 +49,6 @@ class ProcessGroup {
   // Waits until every child that was not killed has ended; error text by rank, "" where the body
   // returned, "killed" for a signal, "time-out" for one that had to be killed here.
   std::vector<std::string> Wait(int timeout_ms = 20000);
-  // 64 words of memory shared by the children and the parent, for what a body wants to tell.
-  std::atomic<int64_t>& shared(int index) const;
 
  private:
   struct SharedPage;

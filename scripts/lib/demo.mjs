@@ -6,6 +6,7 @@ import { SetupError } from './console.mjs';
 import { repoRoot } from './setup.mjs';
 
 const MODEL = 'models/r1v-nano';
+const EXAMPLES = `${MODEL}/examples`;
 
 /** The first example: {picture, question, answer}; `picture` is a path from the folder of examples.json. */
 export function firstExample(text) {
@@ -13,23 +14,19 @@ export function firstExample(text) {
   const example = Array.isArray(examples) ? examples[0] : undefined;
   const isComplete = ['picture', 'question', 'answer'].every((key) => typeof example?.[key] === 'string');
   if (!isComplete)
-    throw new SetupError(`${MODEL}/examples.json must hold [{picture, question, answer}, …] of strings`);
+    throw new SetupError(`${EXAMPLES}/examples.json must hold [{picture, question, answer}, …] of strings`);
   return example;
 }
 
-/** Everything after the reasoning, without markup that only terminals see. */
+/** The answer in what `skein run` prints: the paragraph under its last heading, or the field of its JSON object. */
 export function answerOf(output) {
-  const plain = output.replace(/\x1b\[[0-9;]*[A-Za-z]/g, '').replaceAll('\r', '');
-  const afterReasoning = plain.split('</think>').at(-1) ?? '';
-  const lines = afterReasoning.split('\n').map((line) => line.trim());
-  const answerLine = lines.findLast((line) => /^answer:/i.test(line));
-  if (answerLine !== undefined) {
-    const sameLine = answerLine.replace(/^answer:\s*/i, '');
-    return sameLine !== ''
-      ? sameLine
-      : (lines.slice(lines.lastIndexOf(answerLine) + 1).find((line) => line !== '') ?? '');
-  }
-  return lines.findLast((line) => line !== '') ?? '';
+  if (output.trimStart().startsWith('{')) return String(JSON.parse(output).answer ?? '').trim();
+  const parts = output.replaceAll('\r', '').split(/^--- answer ---$/m);
+  if (parts.length < 2) return '';
+  return (parts.at(-1) ?? '')
+    .trimStart()
+    .split(/\n\s*\n/)[0]
+    .trim();
 }
 
 /** Case, spaces and a final full stop do not make an answer wrong. */
@@ -38,17 +35,17 @@ export function isSameAnswer(given, expected) {
     text
       .toLowerCase()
       .replace(/\s+/g, ' ')
-      .replace(/[.!]+$/, '')
-      .trim();
+      .trim()
+      .replace(/\s*[.!]+$/, '');
   return normal(given) === normal(expected);
 }
 
 export async function runDemo({ extraArgs, reporter }) {
-  const examplesFile = path.join(repoRoot, MODEL, 'examples.json');
+  const examplesFile = path.join(repoRoot, EXAMPLES, 'examples.json');
   if (!existsSync(examplesFile))
     throw new SetupError(`${examplesFile} is missing: the clone is not complete`);
   const example = firstExample(readFileSync(examplesFile, 'utf8'));
-  const picture = path.join(MODEL, example.picture);
+  const picture = path.join(EXAMPLES, example.picture);
   reporter.line(
     `\npicture:  ${picture}\nquestion: ${example.question}\nmodel:    ${MODEL}, cut over 2 worker processes\n`,
   );

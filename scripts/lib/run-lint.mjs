@@ -43,7 +43,8 @@ function passes({ name, command, args }, reporter) {
     encoding: 'utf8',
     maxBuffer: MAX_OUTPUT_BYTES,
   });
-  const lines = `${result.stdout}${result.stderr}`.trimEnd().split('\n');
+  const output = `${result.stdout}${result.stderr}`.trimEnd().split('\n');
+  const lines = name === 'clang-format' ? filesNamedIn(output) : output;
   if (result.status !== 0) {
     for (const line of lines.slice(0, MAX_LINES)) reporter.line(line);
     if (lines.length > MAX_LINES) reporter.line(`... and ${lines.length - MAX_LINES} more lines`);
@@ -51,6 +52,14 @@ function passes({ name, command, args }, reporter) {
   const seconds = ((performance.now() - startMs) / 1000).toFixed(1);
   reporter.line(`skein: ${name} ${result.status === 0 ? 'passed' : 'FAILED'} in ${seconds} s`);
   return result.status === 0;
+}
+
+/** clang-format shows every single place; the files are enough, for it mends them itself. */
+function filesNamedIn(lines) {
+  const named = lines
+    .map((line) => /^(\S+?):\d+:\d+: (?:error|warning)/.exec(line)?.[1])
+    .filter((file) => file !== undefined);
+  return named.length > 0 ? [...new Set(named)].map((file) => `${file}: not formatted`) : lines;
 }
 
 function clangFormatCheck(fix, reporter) {

@@ -48,7 +48,10 @@ const NAMES: TensorNames = {
 };
 
 /** Defaults are those of InternVisionConfig: a key that is absent means the 6B tower of the first release. */
-function readVisionSpec(config: ConfigReader, vision: ConfigReader): { spec: VisionSpec; storedLayers: number } {
+function readVisionSpec(
+  config: ConfigReader,
+  vision: ConfigReader,
+): { spec: VisionSpec; storedLayers: number } {
   vision.requireOneOf('hidden_act', ['gelu'], 'gelu');
   const storedLayers = vision.dimension('num_hidden_layers', 48);
   const hiddenSize = vision.dimension('hidden_size', 3200);
@@ -81,10 +84,16 @@ function readConfig({ config, generation }: ConfigFiles): FamilyConfig {
   const llm = config.object('llm_config');
   const visionConfig = config.object('vision_config');
   if (llm === null || visionConfig === null) {
-    throw new AppError('CORRUPT_WEIGHTS', `${config.where}: expected the objects llm_config and vision_config`);
+    throw new AppError(
+      'CORRUPT_WEIGHTS',
+      `${config.where}: expected the objects llm_config and vision_config`,
+    );
   }
   const architectures = llm.raw('architectures');
-  if (architectures !== undefined && (!Array.isArray(architectures) || architectures[0] !== 'Qwen2ForCausalLM')) {
+  if (
+    architectures !== undefined &&
+    (!Array.isArray(architectures) || architectures[0] !== 'Qwen2ForCausalLM')
+  ) {
     throw llm.unsupported('architectures', '["Qwen2ForCausalLM"]');
   }
   // v1, the class default, leaves the token grid transposed; a model run in the wrong order still writes fluent nonsense.

@@ -47,14 +47,18 @@ const NAMES: TensorNames = {
 
 /** Older saves: `vision_tower.…`, `multi_modal_projector.…`, `language_model.model.…`, `language_model.lm_head.…`. */
 function canonicalName(name: string): string {
-  if (name.startsWith('language_model.model.')) return `model.language_model.${name.slice('language_model.model.'.length)}`;
+  if (name.startsWith('language_model.model.'))
+    return `model.language_model.${name.slice('language_model.model.'.length)}`;
   if (name.startsWith('language_model.lm_head.')) return name.slice('language_model.'.length);
   if (name.startsWith('vision_tower.') || name.startsWith('multi_modal_projector.')) return `model.${name}`;
   return name;
 }
 
 /** Defaults are those of InternVLVisionConfig. */
-function readVisionSpec(files: ConfigFiles, vision: ConfigReader): { spec: VisionSpec; storedLayers: number } {
+function readVisionSpec(
+  files: ConfigFiles,
+  vision: ConfigReader,
+): { spec: VisionSpec; storedLayers: number } {
   const { config, preprocessor } = files;
   vision.requireOneOf('hidden_act', ['gelu'], 'gelu');
   vision.requireOneOf('use_absolute_position_embeddings', [true], true);
@@ -83,7 +87,9 @@ function readVisionSpec(files: ConfigFiles, vision: ConfigReader): { spec: Visio
     pixelMean: preprocessor?.numberTriple('image_mean', PIXEL_MEAN) ?? PIXEL_MEAN,
     pixelStd: preprocessor?.numberTriple('image_std', PIXEL_STD) ?? PIXEL_STD,
   };
-  if (spec.pixelStd.some((value) => value <= 0)) throw preprocessor?.invalid('image_std', 'three numbers above 0');
+  if (preprocessor !== null && spec.pixelStd.some((value) => value <= 0)) {
+    throw preprocessor.invalid('image_std', 'three numbers above 0');
+  }
   checkVisionSpec(vision, spec);
   return { spec, storedLayers };
 }
@@ -93,7 +99,10 @@ function readConfig(files: ConfigFiles): FamilyConfig {
   const textConfig = config.object('text_config');
   const visionConfig = config.object('vision_config');
   if (textConfig === null || visionConfig === null) {
-    throw new AppError('CORRUPT_WEIGHTS', `${config.where}: expected the objects text_config and vision_config`);
+    throw new AppError(
+      'CORRUPT_WEIGHTS',
+      `${config.where}: expected the objects text_config and vision_config`,
+    );
   }
   config.requireOneOf('projector_hidden_act', ['gelu'], 'gelu');
   config.requireOneOf('vision_feature_select_strategy', ['default'], 'default');

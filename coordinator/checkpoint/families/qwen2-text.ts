@@ -35,7 +35,10 @@ export function readTextSpec(config: ConfigReader): TextSpec {
   }
   const headDim = config.dimension('head_dim', hiddenSize / numHeads);
   if (headDim % 2 !== 0) {
-    throw new AppError('UNSUPPORTED_MODEL', `${config.where}: head_dim is ${headDim}; rotary positions need an even one`);
+    throw new AppError(
+      'UNSUPPORTED_MODEL',
+      `${config.where}: head_dim is ${headDim}; rotary positions need an even one`,
+    );
   }
   return {
     hiddenSize,

@@ -22,12 +22,18 @@ export function familyOfConfig(config: ConfigReader): ModelFamily {
   if (Array.isArray(architectures) && architectures.length > 0) {
     const family = FAMILIES.find((candidate) => candidate.architectures.includes(String(architectures[0])));
     if (family !== undefined) return family;
-    throw config.unsupported('architectures', FAMILIES.flatMap((candidate) => candidate.architectures).join(', '));
+    throw config.unsupported(
+      'architectures',
+      FAMILIES.flatMap((candidate) => candidate.architectures).join(', '),
+    );
   }
   const layout = LAYOUT_OF_MODEL_TYPE[config.string('model_type', '')];
   if (layout === undefined) {
     const known = FAMILIES.flatMap((candidate) => candidate.architectures).join(', ');
-    throw new AppError('UNSUPPORTED_MODEL', `${config.where}: architectures is missing; Skein supports ${known}`);
+    throw new AppError(
+      'UNSUPPORTED_MODEL',
+      `${config.where}: architectures is missing; Skein supports ${known}`,
+    );
   }
   return familyOfLayout(layout);
 }

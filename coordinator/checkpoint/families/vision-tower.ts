@@ -17,7 +17,8 @@ const MAX_TILES = 256;
 export function readShuffleFactor(config: ConfigReader): number {
   const ratio = config.positiveNumber('downsample_ratio', 0.5);
   const factor = Math.round(1 / ratio);
-  if (factor < 1 || Math.abs(factor * ratio - 1) > 1e-9) throw config.unsupported('downsample_ratio', '1 / n');
+  if (factor < 1 || Math.abs(factor * ratio - 1) > 1e-9)
+    throw config.unsupported('downsample_ratio', '1 / n');
   return factor;
 }
 
@@ -28,7 +29,10 @@ export function layersUsed(config: ConfigReader, key: string, storedLayers: numb
   const index = config.integer(key, -1);
   const layers = index < 0 ? storedLayers + 1 + index : index;
   if (storedLayers > MAX_VISION_LAYERS) {
-    throw new AppError('CORRUPT_WEIGHTS', `${config.where}: the vision tower has ${storedLayers} layers, at most ${MAX_VISION_LAYERS} are possible`);
+    throw new AppError(
+      'CORRUPT_WEIGHTS',
+      `${config.where}: the vision tower has ${storedLayers} layers, at most ${MAX_VISION_LAYERS} are possible`,
+    );
   }
   if (layers < 1 || layers > storedLayers) {
     throw config.unsupported(key, `an output of a layer: -${storedLayers} to -1, or 1 to ${storedLayers}`);
@@ -36,7 +40,10 @@ export function layersUsed(config: ConfigReader, key: string, storedLayers: numb
   return layers;
 }
 
-export function normTypeOf(config: ConfigReader, fallback: 'rms_norm' | 'layer_norm'): VisionSpec['normType'] {
+export function normTypeOf(
+  config: ConfigReader,
+  fallback: 'rms_norm' | 'layer_norm',
+): VisionSpec['normType'] {
   config.requireOneOf('norm_type', ['rms_norm', 'layer_norm'], fallback);
   return config.string('norm_type', fallback) === 'rms_norm' ? 'rms' : 'layer';
 }
@@ -46,11 +53,15 @@ export function checkVisionSpec(config: ConfigReader, vision: VisionSpec): void 
   const refuse = (message: string): never => {
     throw new AppError('UNSUPPORTED_MODEL', `${config.where}: ${message}`);
   };
-  if (hiddenSize % numHeads !== 0) refuse(`hidden_size ${hiddenSize} is not a multiple of num_attention_heads ${numHeads}`);
-  if (imageSize % patchSize !== 0) refuse(`image_size ${imageSize} is not a multiple of patch_size ${patchSize}`);
+  if (hiddenSize % numHeads !== 0)
+    refuse(`hidden_size ${hiddenSize} is not a multiple of num_attention_heads ${numHeads}`);
+  if (imageSize % patchSize !== 0)
+    refuse(`image_size ${imageSize} is not a multiple of patch_size ${patchSize}`);
   const grid = imageSize / patchSize;
   if (grid % shuffleFactor !== 0) {
-    refuse(`${grid} patches a side do not fold ${shuffleFactor} by ${shuffleFactor} (downsample_ratio 1/${shuffleFactor})`);
+    refuse(
+      `${grid} patches a side do not fold ${shuffleFactor} by ${shuffleFactor} (downsample_ratio 1/${shuffleFactor})`,
+    );
   }
   if (vision.numChannels !== 3) refuse(`num_channels is ${vision.numChannels}; Skein supports 3`);
 }

@@ -124,7 +124,7 @@ function addonCheck(machine: Machine): Check {
 
 function modelCheck(machine: Machine): Check {
   const folder = machine.inRepository('models', 'r1v-nano');
-  const missing = ['config.json', 'tokenizer.json', 'examples.json'].filter(
+  const missing = ['config.json', 'tokenizer.json', 'examples/examples.json'].filter(
     (file) => !machine.exists(`${folder}/${file}`),
   );
   if (!machine.list(folder).some((file) => file.endsWith('.safetensors'))) missing.push('*.safetensors');

@@ -68,11 +68,17 @@ describe('the demo', () => {
     }
   });
 
-  it('finds the answer after the reasoning', () => {
-    assert.equal(demo.answerOf('<think>\n2 and 1 make 3.\n</think>\n\n3\n'), '3');
-    assert.equal(demo.answerOf('reasoning: two red\nanswer: 3\n'), '3');
-    assert.equal(demo.answerOf('Reasoning\n  two\nAnswer:\n  \x1b[1mleft of it\x1b[0m\n\n'), 'left of it');
+  it('finds the answer between its heading and the summary', () => {
+    const output =
+      '--- reasoning ---\nTwo and one.\n\n--- answer ---\nmiddle left\n\nrank 0 (process 7, cpu): heads 0-3\n3 tokens\n';
+    assert.equal(demo.answerOf(output), 'middle left');
+    assert.equal(demo.answerOf('{"reasoning": "x", "answer": " 3 "}\n'), '3');
+  });
+
+  it('finds none where there is no answer, whatever else is printed', () => {
+    assert.equal(demo.answerOf('--- reasoning ---\nThree, I think: 3\n\nrank 0: 3\n'), '');
     assert.equal(demo.answerOf(''), '');
+    assert.equal(demo.answerOf('{"reasoning": "x"}'), '');
   });
 
   it('judges the whole answer, not a part of it', () => {

@@ -8,7 +8,14 @@ import { checkPlan } from '../sharding/plan-invariants.js';
 
 const golden = (name: string): string => join(repoRoot, 'test', 'golden', name);
 
-const FOLDERS = ['tiny-6b-vit', 'tiny-300m-vit', 'tiny-bf16-sharded', 'tiny-awq', 'tiny-hf-layout', 'tiny-text'];
+const FOLDERS = [
+  'tiny-6b-vit',
+  'tiny-300m-vit',
+  'tiny-bf16-sharded',
+  'tiny-awq',
+  'tiny-hf-layout',
+  'tiny-text',
+];
 
 describe('golden checkpoints', () => {
   for (const folder of FOLDERS) {
@@ -28,15 +35,46 @@ describe('golden checkpoints', () => {
   it('reads every dimension of the 6B-style original layout', async () => {
     const { spec, eosTokenIds, tensors } = await readCheckpoint(golden('tiny-6b-vit'));
     assert.deepEqual(spec.text, {
-      hiddenSize: 128, numLayers: 3, numHeads: 8, numKvHeads: 4, headDim: 16, intermediateSize: 352, vocabSize: 373,
-      rmsNormEps: 1e-6, ropeTheta: 1e6, maxPositionEmbeddings: 4096, tieWordEmbeddings: false, awqGroupSize: 0,
+      hiddenSize: 128,
+      numLayers: 3,
+      numHeads: 8,
+      numKvHeads: 4,
+      headDim: 16,
+      intermediateSize: 352,
+      vocabSize: 373,
+      rmsNormEps: 1e-6,
+      ropeTheta: 1e6,
+      maxPositionEmbeddings: 4096,
+      tieWordEmbeddings: false,
+      awqGroupSize: 0,
     });
     assert.deepEqual(spec.vision, {
-      hiddenSize: 80, numLayers: 3, numHeads: 5, headDim: 16, intermediateSize: 256, normType: 'rms', normEps: 1e-6,
-      qkNormalization: true, qkvBias: false, patchSize: 14, imageSize: 112, numChannels: 3, shuffleFactor: 2,
-      projectorNormEps: 1e-5, projectorHiddenSize: 128, pixelMean: [0.485, 0.456, 0.406], pixelStd: [0.229, 0.224, 0.225],
+      hiddenSize: 80,
+      numLayers: 3,
+      numHeads: 5,
+      headDim: 16,
+      intermediateSize: 256,
+      normType: 'rms',
+      normEps: 1e-6,
+      qkNormalization: true,
+      qkvBias: false,
+      patchSize: 14,
+      imageSize: 112,
+      numChannels: 3,
+      shuffleFactor: 2,
+      projectorNormEps: 1e-5,
+      projectorHiddenSize: 128,
+      pixelMean: [0.485, 0.456, 0.406],
+      pixelStd: [0.229, 0.224, 0.225],
     });
-    assert.deepEqual(spec.tiling, { tileSize: 112, minTiles: 1, maxTiles: 12, useThumbnail: true, isDynamic: true, tokensPerTile: 16 });
+    assert.deepEqual(spec.tiling, {
+      tileSize: 112,
+      minTiles: 1,
+      maxTiles: 12,
+      useThumbnail: true,
+      isDynamic: true,
+      tokensPerTile: 16,
+    });
     assert.deepEqual(eosTokenIds, [369, 367]);
     assert.equal(spec.storedType, 'float32');
     // model.md 1.5: vision 4 + layers x 13, projector 6, language 3 + layers x 12.
@@ -54,12 +92,22 @@ describe('golden checkpoints', () => {
     assert.equal(sharded.spec.storedType, 'bfloat16');
     const hf = await readCheckpoint(golden('tiny-hf-layout'));
     assert.equal(hf.spec.layout, 'internvl-hf');
-    assert.deepEqual(hf.spec.tiling, { tileSize: 56, minTiles: 1, maxTiles: 6, useThumbnail: true, isDynamic: true, tokensPerTile: 4 });
+    assert.deepEqual(hf.spec.tiling, {
+      tileSize: 56,
+      minTiles: 1,
+      maxTiles: 6,
+      useThumbnail: true,
+      isDynamic: true,
+      tokensPerTile: 4,
+    });
     assert.equal(hf.tensors.size, 4 + 2 * 15 + 6 + 3 + 2 * 12);
     assert.equal((await readCheckpoint(golden('tiny-text'))).spec.vision, null);
   });
 
   it('tells how to convert .bin shards', async () => {
-    await assert.rejects(readCheckpoint(golden('tiny-awq-bin')), { code: 'UNSUPPORTED_MODEL', message: /skein convert --model/ });
+    await assert.rejects(readCheckpoint(golden('tiny-awq-bin')), {
+      code: 'UNSUPPORTED_MODEL',
+      message: /skein convert --model/,
+    });
   });
 });

@@ -40,7 +40,7 @@ function machine(facts: Facts = {}): Machine {
     '/skein/build/native/skein_cpu.node': '',
     '/skein/models/r1v-nano/config.json': '',
     '/skein/models/r1v-nano/tokenizer.json': '',
-    '/skein/models/r1v-nano/examples.json': '',
+    '/skein/models/r1v-nano/examples/examples.json': '',
     ...facts.files,
   };
   const folders: Record<string, string[]> = {

@@ -43,26 +43,48 @@ describe('cost model', () => {
     assert.equal(rounded(price('skywork-r1v3-38b-awq', 1).modelBytes / 1e9, 2), 30.58);
     const largest = (name: string, worldSize: number, mode: 'tensor' | 'data'): number =>
       rounded(Math.max(...price(name, worldSize, mode).ranks.map((rank) => rank.weightBytes)) / 1e9, 1);
-    assert.deepEqual([2, 4, 8].map((size) => largest('skywork-r1v3-38b', size, 'data')), [44.0, 27.6, 19.4]);
-    assert.deepEqual([2, 4, 8].map((size) => largest('skywork-r1v3-38b-awq', size, 'data')), [20.9, 16.1, 13.7]);
+    assert.deepEqual(
+      [2, 4, 8].map((size) => largest('skywork-r1v3-38b', size, 'data')),
+      [44.0, 27.6, 19.4],
+    );
+    assert.deepEqual(
+      [2, 4, 8].map((size) => largest('skywork-r1v3-38b-awq', size, 'data')),
+      [20.9, 16.1, 13.7],
+    );
     // All split: model / t, and the tower's attention by heads: the first rank has 13, 7 or 4 of 25. Norms and tables are whole.
     const towerAttention = 45 * 4 * 3200 ** 2 * 2;
     for (const name of ['skywork-r1v3-38b', 'skywork-r1v3-38b-awq']) {
-      for (const [size, heads] of [[2, 13], [4, 7], [8, 4]] as const) {
+      for (const [size, heads] of [
+        [2, 13],
+        [4, 7],
+        [8, 4],
+      ] as const) {
         const { modelBytes, ranks } = price(name, size, 'tensor');
         const ideal = modelBytes / size + (heads / 25 - 1 / size) * towerAttention;
         const actual = ranks[0]?.weightBytes ?? 0;
-        assert.ok(actual >= ideal && actual - ideal < 0.03e9, `${name} over ${size}: ${actual} bytes, ${ideal} without copies`);
+        assert.ok(
+          actual >= ideal && actual - ideal < 0.03e9,
+          `${name} over ${size}: ${actual} bytes, ${ideal} without copies`,
+        );
       }
     }
   });
 
   it('knows KV bytes per token, also where KV heads are replicated', () => {
     assert.equal(price('skywork-r1v3-38b', 1).kvBytesPerToken, 262_144);
-    assert.deepEqual(price('skywork-r1v3-38b', 4).ranks.map((rank) => rank.kvBytesPerToken), [65_536, 65_536, 65_536, 65_536]);
+    assert.deepEqual(
+      price('skywork-r1v3-38b', 4).ranks.map((rank) => rank.kvBytesPerToken),
+      [65_536, 65_536, 65_536, 65_536],
+    );
     // 40 heads over 3 are 14 + 13 + 13: heads 0-13 use KV heads 0-2, 14-26 use 2-5, 27-39 use 5-7.
-    assert.deepEqual(price('skywork-r1v3-38b', 3).ranks.map((rank) => rank.kvBytesPerToken / 32_768), [3, 4, 3]);
-    assert.deepEqual(['internvl3-1b', 'internvl3-2b', 'internvl3-8b'].map((name) => price(name, 1).kvBytesPerToken), [12_288, 28_672, 57_344]);
+    assert.deepEqual(
+      price('skywork-r1v3-38b', 3).ranks.map((rank) => rank.kvBytesPerToken / 32_768),
+      [3, 4, 3],
+    );
+    assert.deepEqual(
+      ['internvl3-1b', 'internvl3-2b', 'internvl3-8b'].map((name) => price(name, 1).kvBytesPerToken),
+      [12_288, 28_672, 57_344],
+    );
   });
 
   it('lists the collectives of a decode step and of a tile', () => {
@@ -71,9 +93,19 @@ describe('cost model', () => {
     assert.deepEqual([layers?.count, layers?.bytes], [128, 10_240]);
     assert.deepEqual([embedding?.count, embedding?.bytes], [1, 10_240]);
     assert.equal(logits?.kind, 'all-gather');
-    assert.deepEqual(tileCollectives.map(({ count, bytes }) => [count, bytes]), [[90, 6_560_000], [45, 8200], [1, 2_621_440]]);
+    assert.deepEqual(
+      tileCollectives.map(({ count, bytes }) => [count, bytes]),
+      [
+        [90, 6_560_000],
+        [45, 8200],
+        [1, 2_621_440],
+      ],
+    );
     const data = price('skywork-r1v3-38b', 4, 'data').tileCollectives;
-    assert.deepEqual(data.map(({ kind, count, bytes }) => [kind, count, bytes]), [['all-gather', 1, 2_621_440]]);
+    assert.deepEqual(
+      data.map(({ kind, count, bytes }) => [kind, count, bytes]),
+      [['all-gather', 1, 2_621_440]],
+    );
     assert.deepEqual(price('skywork-r1v3-38b', 1).decodeCollectives, []);
     // 76 kB of logits per row and rank at 8 ranks.
     assert.equal(price('skywork-r1v3-38b', 8).decodeCollectives[2]?.bytes, 18_960 * 4);
@@ -96,11 +128,18 @@ describe('cost model', () => {
   });
 
   it('gives the rooflines at 4.3 TB/s', () => {
-    const decodeMs = (name: string): number[] => [1, 2, 4, 8].map((size) => rounded(price(name, size).roofline.decodeMs, 2));
+    const decodeMs = (name: string): number[] =>
+      [1, 2, 4, 8].map((size) => rounded(price(name, size).roofline.decodeMs, 2));
     assert.deepEqual(decodeMs('skywork-r1v3-38b'), [14.88, 7.44, 3.72, 1.86]);
     assert.deepEqual(decodeMs('skywork-r1v3-38b-awq'), [4.13, 2.07, 1.03, 0.52]);
     const { roofline } = price('skywork-r1v3-38b', 1);
-    assert.deepEqual(roofline.kvMs.map(({ contextTokens, ms }) => [contextTokens, rounded(ms, 2)]), [[4096, 0.25], [32768, 2.0]]);
+    assert.deepEqual(
+      roofline.kvMs.map(({ contextTokens, ms }) => [contextTokens, rounded(ms, 2)]),
+      [
+        [4096, 0.25],
+        [32768, 2.0],
+      ],
+    );
     assert.equal(Math.round(price('skywork-r1v3-38b', 8).roofline.tokensPerSecond), 538);
     assert.equal(rounded(price('skywork-r1v3-38b', 1).ranks[0]!.decodeBytes / 1e9, 2), 63.97);
   });

@@ -9,8 +9,18 @@ import { makeShardPlan } from '../../../../coordinator/sharding/make-shard-plan.
 import { repoRoot } from '../../../support/paths.js';
 
 const OPTIONS: LoadOptions = {
-  computeType: 'float32', dummyWeights: false, dummySeed: 0, numThreads: 1, maxNumSequences: 8, maxStepTokens: 512, blockSize: 16,
-  maxModelLength: 4096, numTileSlots: 32, maxTilesPerStep: 4, maxTopLogprobs: 20, deterministic: true,
+  computeType: 'float32',
+  dummyWeights: false,
+  dummySeed: 0,
+  numThreads: 1,
+  maxNumSequences: 8,
+  maxStepTokens: 512,
+  blockSize: 16,
+  maxModelLength: 4096,
+  numTileSlots: 32,
+  maxTilesPerStep: 4,
+  maxTopLogprobs: 20,
+  deterministic: true,
 };
 
 async function goldenPlan(folder: string, worldSize = 3) {
@@ -19,7 +29,12 @@ async function goldenPlan(folder: string, worldSize = 3) {
 }
 
 function throughTheWire(message: object): Record<string, unknown> {
-  const definitions = loadSync('skein/worker/v1/worker.proto', { includeDirs: [join(repoRoot, 'proto')], longs: Number, enums: String, defaults: true });
+  const definitions = loadSync('skein/worker/v1/worker.proto', {
+    includeDirs: [join(repoRoot, 'proto')],
+    longs: Number,
+    enums: String,
+    defaults: true,
+  });
   const type = definitions['skein.worker.v1.LoadRequest'] as unknown as MessageTypeDefinition<object, object>;
   return type.deserialize(type.serialize(message)) as Record<string, unknown>;
 }
@@ -29,8 +44,10 @@ describe('load request', () => {
     const plan = await goldenPlan('tiny-awq');
     const request = makeLoadRequest(plan, 2, OPTIONS);
     const received = throughTheWire(request);
-    for (const [index, tensor] of request.tensors.entries()) assert.deepEqual((received['tensors'] as object[])[index], { ...tensor });
-    for (const [index, slice] of request.slices.entries()) assert.deepEqual((received['slices'] as object[])[index], { ...slice });
+    for (const [index, tensor] of request.tensors.entries())
+      assert.deepEqual((received['tensors'] as object[])[index], { ...tensor });
+    for (const [index, slice] of request.slices.entries())
+      assert.deepEqual((received['slices'] as object[])[index], { ...slice });
     assert.deepEqual(received['layout'], request.layout);
     assert.deepEqual(received['text'], request.text);
     assert.deepEqual(received['files'], request.files);
@@ -53,12 +70,23 @@ describe('load request', () => {
 
   it('hashes ranks, options and file times apart, and equal content alike', async () => {
     const plan = await goldenPlan('tiny-text');
-    const hash = (rank: number, options: Partial<LoadOptions> = {}, from = plan) => makeLoadRequest(from, rank, { ...OPTIONS, ...options }).planHash;
+    const hash = (rank: number, options: Partial<LoadOptions> = {}, from = plan) =>
+      makeLoadRequest(from, rank, { ...OPTIONS, ...options }).planHash;
     assert.equal(hash(0), hash(0, {}, await goldenPlan('tiny-text')));
     const reordered = Object.fromEntries(Object.entries(OPTIONS).reverse()) as unknown as LoadOptions;
     assert.equal(makeLoadRequest(plan, 0, reordered).planHash, hash(0));
-    const touched = { ...plan, files: plan.files.map((file) => ({ ...file, modifiedMs: file.modifiedMs + 1 })) };
-    const hashes = [hash(0), hash(1), hash(2), hash(0, { computeType: 'bfloat16' }), hash(0, { maxStepTokens: 256 }), hash(0, {}, touched)];
+    const touched = {
+      ...plan,
+      files: plan.files.map((file) => ({ ...file, modifiedMs: file.modifiedMs + 1 })),
+    };
+    const hashes = [
+      hash(0),
+      hash(1),
+      hash(2),
+      hash(0, { computeType: 'bfloat16' }),
+      hash(0, { maxStepTokens: 256 }),
+      hash(0, {}, touched),
+    ];
     assert.equal(new Set(hashes).size, hashes.length);
   });
 
@@ -66,11 +94,17 @@ describe('load request', () => {
     const checkpoint = knownCheckpoint('internvl3-1b');
     assert.ok(checkpoint !== null);
     const plan = makeShardPlan(checkpoint, { worldSize: 2, visionParallel: 'auto' });
-    assert.throws(() => makeLoadRequest(plan, 0, OPTIONS), { code: 'INVALID_REQUEST', message: /random weights/ });
+    assert.throws(() => makeLoadRequest(plan, 0, OPTIONS), {
+      code: 'INVALID_REQUEST',
+      message: /random weights/,
+    });
     const request = makeLoadRequest(plan, 0, { ...OPTIONS, dummyWeights: true, dummySeed: 7 });
     assert.deepEqual([request.slices.length, request.files.length], [0, 0]);
     assert.equal(throughTheWire(request)['dummySeed'], 7);
-    assert.throws(() => makeLoadRequest(plan, 0, { ...OPTIONS, dummyWeights: true, maxModelLength: 32_769 }), { message: /from 1 to 32768/ });
+    assert.throws(
+      () => makeLoadRequest(plan, 0, { ...OPTIONS, dummyWeights: true, maxModelLength: 32_769 }),
+      { message: /from 1 to 32768/ },
+    );
     assert.throws(() => makeLoadRequest(plan, 2, OPTIONS), { message: /rank 2 is not in a plan of 2 ranks/ });
   });
 });

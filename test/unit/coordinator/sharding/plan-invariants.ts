@@ -6,10 +6,25 @@ import { asMatrix } from '../../../../coordinator/sharding/slices.js';
 
 /** Roles whose every source element is on every rank, whatever the vision mode. */
 const REPLICATED: ReadonlySet<TensorRole> = new Set([
-  'final-norm', 'input-norm', 'post-attention-norm', 'vision-class-embedding', 'vision-position-embedding', 'vision-patch-embedding',
-  'vision-norm1', 'vision-norm2', 'vision-layer-scale1', 'vision-layer-scale2', 'projector-norm',
+  'final-norm',
+  'input-norm',
+  'post-attention-norm',
+  'vision-class-embedding',
+  'vision-position-embedding',
+  'vision-patch-embedding',
+  'vision-norm1',
+  'vision-norm2',
+  'vision-layer-scale1',
+  'vision-layer-scale2',
+  'projector-norm',
 ]);
-const ROW_PARALLEL: ReadonlySet<TensorRole> = new Set(['o-proj', 'down', 'vision-proj', 'vision-fc2', 'projector-fc2']);
+const ROW_PARALLEL: ReadonlySet<TensorRole> = new Set([
+  'o-proj',
+  'down',
+  'vision-proj',
+  'vision-fc2',
+  'projector-fc2',
+]);
 
 type Expectation = 'once' | 'at-least-once' | 'every-rank';
 
@@ -34,12 +49,25 @@ function checkDestinations({ layout, tensors, slices }: RankPlan): void {
     assert.ok(tensor !== undefined && cells !== undefined, 'tensorIndex is inside the list');
     assert.ok(!tensor.tiedToEmbedding, 'a tied head has no slices');
     assert.equal(slice.dataType, tensor.storedType);
-    assert.ok(slice.rowStart >= 0 && slice.rowStart < slice.rowEnd && slice.rowEnd <= slice.sourceRows, `rows of ${slice.sourceName}`);
-    assert.ok(slice.colStart >= 0 && slice.colStart < slice.colEnd && slice.colEnd <= slice.sourceCols, `columns of ${slice.sourceName}`);
-    assert.ok([slice.rowStart, slice.rowEnd, slice.colStart, slice.colEnd, slice.destRow, slice.destCol].every(Number.isInteger));
+    assert.ok(
+      slice.rowStart >= 0 && slice.rowStart < slice.rowEnd && slice.rowEnd <= slice.sourceRows,
+      `rows of ${slice.sourceName}`,
+    );
+    assert.ok(
+      slice.colStart >= 0 && slice.colStart < slice.colEnd && slice.colEnd <= slice.sourceCols,
+      `columns of ${slice.sourceName}`,
+    );
+    assert.ok(
+      [slice.rowStart, slice.rowEnd, slice.colStart, slice.colEnd, slice.destRow, slice.destCol].every(
+        Number.isInteger,
+      ),
+    );
     const height = slice.rowEnd - slice.rowStart;
     const width = slice.colEnd - slice.colStart;
-    assert.ok(slice.destRow + height <= tensor.rows && slice.destCol + width <= tensor.cols, `${slice.sourceName} fits ${tensor.role}`);
+    assert.ok(
+      slice.destRow + height <= tensor.rows && slice.destCol + width <= tensor.cols,
+      `${slice.sourceName} fits ${tensor.role}`,
+    );
     for (let row = 0; row < height; row++) {
       const start = (slice.destRow + row) * tensor.cols + slice.destCol;
       for (let col = 0; col < width; col++) cells[start + col] = (cells[start + col] ?? 0) + 1;
@@ -50,8 +78,14 @@ function checkDestinations({ layout, tensors, slices }: RankPlan): void {
     const isVocab = tensor.role === 'token-embedding' || tensor.role === 'lm-head';
     const validCells = (isVocab ? layout.vocabValidRows : tensor.rows) * tensor.cols;
     const cells = filled[index] ?? new Uint8Array();
-    assert.ok(cells.subarray(0, validCells).every((count) => count === 1), `${tensor.role} ${tensor.part} ${tensor.layer} is filled once`);
-    assert.ok(cells.subarray(validCells).every((count) => count === 0), `${tensor.role} keeps its padding empty`);
+    assert.ok(
+      cells.subarray(0, validCells).every((count) => count === 1),
+      `${tensor.role} ${tensor.part} ${tensor.layer} is filled once`,
+    );
+    assert.ok(
+      cells.subarray(validCells).every((count) => count === 0),
+      `${tensor.role} keeps its padding empty`,
+    );
   }
 }
 
@@ -66,20 +100,34 @@ function checkOrder({ tensors, slices }: RankPlan): void {
     seen.add(key);
     current = key;
   }
-  slices.forEach((slice, index) => assert.ok(index === 0 || (slices[index - 1]?.tensorIndex ?? 0) <= slice.tensorIndex));
+  slices.forEach((slice, index) =>
+    assert.ok(index === 0 || (slices[index - 1]?.tensorIndex ?? 0) <= slice.tensorIndex),
+  );
   const layers = tensors.filter(({ role }) => role === 'qkv').map(({ layer }) => layer);
-  assert.deepEqual(layers, [...layers].sort((a, b) => a - b));
+  assert.deepEqual(
+    layers,
+    [...layers].sort((a, b) => a - b),
+  );
 }
 
 function checkLayout({ spec }: Checkpoint, { layout }: RankPlan): void {
   const { text } = spec;
-  assert.ok(layout.numQHeads >= 1 && layout.numKvHeads >= 1 && layout.intermediateSize >= 1 && layout.vocabValidRows >= 1);
+  assert.ok(
+    layout.numQHeads >= 1 &&
+      layout.numKvHeads >= 1 &&
+      layout.intermediateSize >= 1 &&
+      layout.vocabValidRows >= 1,
+  );
   assert.equal(layout.qToKv.length, layout.numQHeads);
   const used = new Set(layout.qToKv);
   assert.equal(used.size, layout.numKvHeads, 'every KV head of the rank is used');
   layout.qToKv.forEach((kvHead, index) => {
     const wanted = Math.floor(((layout.qHeadStart + index) * text.numKvHeads) / text.numHeads);
-    assert.equal(layout.kvHeadStart + kvHead, wanted, `query head ${layout.qHeadStart + index} has its KV head`);
+    assert.equal(
+      layout.kvHeadStart + kvHead,
+      wanted,
+      `query head ${layout.qHeadStart + index} has its KV head`,
+    );
   });
   assert.ok(layout.vocabValidRows <= layout.vocabRows);
 }
@@ -93,7 +141,10 @@ function checkShapesAgree({ ranks }: ShardPlan): void {
     rank.tensors.forEach((tensor, index) => {
       const other = first.tensors[index];
       assert.ok(other !== undefined);
-      assert.deepEqual([tensor.role, tensor.part, tensor.layer, tensor.storedType], [other.role, other.part, other.layer, other.storedType]);
+      assert.deepEqual(
+        [tensor.role, tensor.part, tensor.layer, tensor.storedType],
+        [other.role, other.part, other.layer, other.storedType],
+      );
       const isRowParallel = ROW_PARALLEL.has(tensor.role) && tensor.part !== 'bias';
       if (tensor.part === 'weight' && isRowParallel) assert.equal(tensor.rows, other.rows);
       else if (isRowParallel) assert.equal(tensor.cols, other.cols);
@@ -112,7 +163,11 @@ function checkSources(checkpoint: Checkpoint, plan: ShardPlan): void {
       const tensor = tensors[slice.tensorIndex];
       assert.ok(tensor !== undefined);
       const list = bySource.get(slice.sourceName) ?? [];
-      list.push({ slice, rank, expectation: expectationOf(plan, tensor.role, tensor.part, slice.sourceName) });
+      list.push({
+        slice,
+        rank,
+        expectation: expectationOf(plan, tensor.role, tensor.part, slice.sourceName),
+      });
       bySource.set(slice.sourceName, list);
     }
   }
@@ -123,7 +178,8 @@ function checkSources(checkpoint: Checkpoint, plan: ShardPlan): void {
     for (const count of counts) {
       const expectation = held[0]?.expectation;
       if (expectation === 'once') assert.equal(count, 1, `${tensor.name}: each element on one rank`);
-      else if (expectation === 'every-rank') assert.equal(count, plan.worldSize, `${tensor.name}: each element on all ranks`);
+      else if (expectation === 'every-rank')
+        assert.equal(count, plan.worldSize, `${tensor.name}: each element on all ranks`);
       else assert.ok(count >= 1 && count <= plan.worldSize, `${tensor.name}: each element on some rank`);
     }
   }
@@ -137,7 +193,8 @@ function countHolders(tensor: SourceTensor, held: readonly { slice: Slice }[]): 
     assert.equal(slice.sourceCols, cols);
     assert.equal(slice.dataOffset, tensor.dataOffset);
     for (let row = slice.rowStart; row < slice.rowEnd; row++) {
-      for (let col = slice.colStart; col < slice.colEnd; col++) counts[row * cols + col] = (counts[row * cols + col] ?? 0) + 1;
+      for (let col = slice.colStart; col < slice.colEnd; col++)
+        counts[row * cols + col] = (counts[row * cols + col] ?? 0) + 1;
     }
   }
   return counts;
@@ -156,12 +213,31 @@ function expectationOf(plan: ShardPlan, role: TensorRole, part: string, name: st
 
 /** The ranks' ranges, put side by side, are the model's. */
 function checkWholeModel({ spec }: Checkpoint, { ranks, visionParallel }: ShardPlan): void {
-  const sum = (pick: (rank: RankPlan) => number): number => ranks.reduce((total, rank) => total + pick(rank), 0);
-  assert.equal(sum(({ layout }) => layout.numQHeads), spec.text.numHeads);
-  assert.equal(sum(({ layout }) => layout.intermediateSize), spec.text.intermediateSize);
-  assert.equal(sum(({ layout }) => layout.vocabValidRows), spec.text.vocabSize);
+  const sum = (pick: (rank: RankPlan) => number): number =>
+    ranks.reduce((total, rank) => total + pick(rank), 0);
+  assert.equal(
+    sum(({ layout }) => layout.numQHeads),
+    spec.text.numHeads,
+  );
+  assert.equal(
+    sum(({ layout }) => layout.intermediateSize),
+    spec.text.intermediateSize,
+  );
+  assert.equal(
+    sum(({ layout }) => layout.vocabValidRows),
+    spec.text.vocabSize,
+  );
   if (spec.vision === null || visionParallel === 'data') return;
-  assert.equal(sum(({ layout }) => layout.visionNumHeads), spec.vision.numHeads);
-  assert.equal(sum(({ layout }) => layout.visionIntermediateSize), spec.vision.intermediateSize);
-  assert.equal(sum(({ layout }) => layout.projectorSize), spec.vision.projectorHiddenSize);
+  assert.equal(
+    sum(({ layout }) => layout.visionNumHeads),
+    spec.vision.numHeads,
+  );
+  assert.equal(
+    sum(({ layout }) => layout.visionIntermediateSize),
+    spec.vision.intermediateSize,
+  );
+  assert.equal(
+    sum(({ layout }) => layout.projectorSize),
+    spec.vision.projectorHiddenSize,
+  );
 }

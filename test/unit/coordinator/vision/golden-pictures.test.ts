@@ -1,0 +1,81 @@
+// Every byte of every golden tile, through the worker threads.
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import sharp from 'sharp';
+import type { TilingSpec } from '../../../../coordinator/checkpoint/model-spec.js';
+import { createPictureProcessor } from '../../../../coordinator/vision/picture-processor.js';
+import { goldenPath } from '../../../support/paths.js';
+
+interface GoldenTiles {
+  readonly image: string;
+  readonly numTiles: number;
+  readonly sha256: string;
+}
+
+function readGoldenTiles(folder: string): GoldenTiles[] {
+  const cases = JSON.parse(readFileSync(goldenPath(folder, 'expected.json'), 'utf8')) as {
+    image?: string;
+    images?: string[];
+    tiles: number | number[];
+    tiles_uint8_sha256: string | string[];
+  }[];
+  return cases.flatMap((golden) =>
+    [golden.images ?? golden.image!].flat().map((image, index) => ({
+      image,
+      numTiles: [golden.tiles].flat()[index]!,
+      sha256: [golden.tiles_uint8_sha256].flat()[index]!,
+    })),
+  );
+}
+
+function readTiling(folder: string): TilingSpec {
+  const common = { minTiles: 1, useThumbnail: true, isDynamic: true };
+  if (folder === 'preprocess-448') return { ...common, tileSize: 448, maxTiles: 12, tokensPerTile: 256 };
+  const config = JSON.parse(readFileSync(goldenPath(folder, 'config.json'), 'utf8')) as {
+    force_image_size?: number;
+    max_dynamic_patch?: number;
+    vision_config: { image_size: number | number[] };
+  };
+  const tileSize = config.force_image_size ?? [config.vision_config.image_size].flat()[0]!;
+  return {
+    ...common,
+    tileSize,
+    maxTiles: config.max_dynamic_patch ?? 6,
+    tokensPerTile: (tileSize / 28) ** 2,
+  };
+}
+
+const folders = readdirSync(goldenPath()).filter(
+  (name) => name !== 'tiny-text' && existsSync(goldenPath(name, 'expected.json')),
+);
+
+describe('golden pictures', () => {
+  it('are all there', () => assert.ok(folders.length >= 7, folders.join(' ')));
+
+  for (const folder of folders) {
+    it(`${folder}: tiles are equal in every byte`, async () => {
+      const processor = createPictureProcessor({ tiling: readTiling(folder), concurrency: 2 });
+      try {
+        const goldens = readGoldenTiles(folder);
+        assert.ok(goldens.length >= 4);
+        await Promise.all(
+          goldens.map(async ({ image, numTiles, sha256 }) => {
+            const picture = await processor.process(readFileSync(goldenPath(folder, image)), image);
+            assert.equal(picture.numTiles, numTiles, image);
+            assert.equal(createHash('sha256').update(picture.tiles).digest('hex'), sha256, image);
+            const stackedPath = goldenPath(folder, `tiles-${image.replace(/\.\w+$/, '')}.png`);
+            if (!existsSync(stackedPath)) return;
+            assert.deepEqual(
+              Buffer.from(picture.tiles),
+              await sharp(stackedPath).removeAlpha().raw().toBuffer(),
+              image,
+            );
+          }),
+        );
+      } finally {
+        await processor.close();
+      }
+    });
+  }
+});
