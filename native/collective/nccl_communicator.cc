@@ -12,6 +12,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstring>
+#include <mutex>
 #include <thread>
 
 #include "core/error.h"
@@ -53,6 +54,8 @@ ncclDataType_t DataType(DType type) {
 // How long an enqueue may stay in progress; the work itself is not bounded here but by the
 // coordinator.
 constexpr auto kEnqueueLimit = std::chrono::seconds(30);
+// How long an abort waits for a call that is being enqueued.
+constexpr auto kAbortPatience = std::chrono::milliseconds(500);
 
 class NcclCommunicator final : public Communicator {
  public:
@@ -63,6 +66,7 @@ class NcclCommunicator final : public Communicator {
     Abort();
     if (abort_thread_.joinable()) abort_thread_.join();
     if (gathered_ != nullptr) cudaFree(gathered_);
+    if (barrier_word_ != nullptr) cudaFree(barrier_word_);
   }
 
   int rank() const override { return rank_; }
@@ -76,21 +80,26 @@ class NcclCommunicator final : public Communicator {
       AllReduceInRankOrder(data, count, type, cuda_stream);
       return;
     }
-    Call("ncclAllReduce",
-         ncclAllReduce(data, data, static_cast<size_t>(count), DataType(type),
-                       op == ReduceOp::kSum ? ncclSum : ncclMax, comm_, cuda_stream));
+    Call("ncclAllReduce", [&] {
+      return ncclAllReduce(data, data, static_cast<size_t>(count), DataType(type),
+                           op == ReduceOp::kSum ? ncclSum : ncclMax, comm_, cuda_stream);
+    });
   }
 
   void AllGather(const void* send, void* receive, size_t bytes, void* stream) override {
     if (bytes == 0) return;
-    Call("ncclAllGather",
-         ncclAllGather(send, receive, bytes, ncclUint8, comm_, static_cast<cudaStream_t>(stream)));
+    Call("ncclAllGather", [&] {
+      return ncclAllGather(send, receive, bytes, ncclUint8, comm_,
+                           static_cast<cudaStream_t>(stream));
+    });
   }
 
   void Broadcast(void* data, size_t bytes, int root, void* stream) override {
     if (bytes == 0) return;
-    Call("ncclBroadcast", ncclBroadcast(data, data, bytes, ncclUint8, root, comm_,
-                                        static_cast<cudaStream_t>(stream)));
+    Call("ncclBroadcast", [&] {
+      return ncclBroadcast(data, data, bytes, ncclUint8, root, comm_,
+                           static_cast<cudaStream_t>(stream));
+    });
   }
 
   void Barrier() override {
@@ -103,15 +112,24 @@ class NcclCommunicator final : public Communicator {
     if (aborted_.exchange(true)) return;
     // ncclCommAbort returns only when no graph holds the communicator any more, so it must not run
     // on the engine's thread.
-    abort_thread_ = std::thread([this] { ncclCommAbort(comm_); });
+    abort_thread_ = std::thread([this] {
+      // A call that is being enqueued gets time to leave; one that is stuck, since the device's queue is full of kernels
+      // that wait, leaves only through the abort itself.
+      const std::unique_lock lock(calling_, kAbortPatience);
+      ncclCommAbort(comm_);
+    });
   }
 
   // Waiting happens on the GPU's stream, unseen by the host.
   int64_t TakeWaitNanoseconds() override { return 0; }
 
  private:
-  void Call(const char* name, ncclResult_t result) {
-    Await(comm_, result, name, aborted_, Clock::now() + kEnqueueLimit);
+  // Enqueues while no abort frees the communicator.
+  template <typename Enqueue>
+  void Call(const char* name, const Enqueue& enqueue) {
+    const std::lock_guard lock(calling_);
+    if (aborted_.load()) throw Error("ABORTED", Format("%s: the group's epoch was aborted", name));
+    Await(comm_, enqueue(), name, aborted_, Clock::now() + kEnqueueLimit);
   }
 
   // Gathers every rank's vector and adds in rank order: NCCL's own order depends on its rings.
@@ -133,6 +151,8 @@ class NcclCommunicator final : public Communicator {
   const int world_size_;
   const bool deterministic_;
   std::atomic<bool> aborted_{false};
+  // Held while a call is enqueued.
+  std::timed_mutex calling_;
   std::thread abort_thread_;
   void* gathered_ = nullptr;
   size_t gathered_bytes_ = 0;

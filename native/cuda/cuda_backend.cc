@@ -12,6 +12,7 @@
 #include "cuda/device_memory.h"
 #include "cuda/kernels/attention.h"
 #include "cuda/kernels/elementwise.h"
+#include "cuda/kernels/random.h"
 #include "cuda/step_metadata.h"
 
 namespace skein::cuda {
@@ -122,7 +123,19 @@ class CudaBackend final : public Backend {
     auto tensor = std::make_unique<CudaTensor>(host.type, host.rows, host.cols);
     SKEIN_CUDA(cudaMemcpy2D(tensor->view().data, host.RowBytes(), host.data,
                             static_cast<size_t>(host.stride) * SizeOf(host.type), host.RowBytes(),
-                            static_cast<size_t>(host.rows), cudaMemcpyHostToDevice));
+                            static_cast<size_t>(host.rows), cudaMemcpyDefault));
+    return tensor;
+  }
+
+  bool MakesRandomTensors() const override { return true; }
+  std::unique_ptr<DeviceTensor> MakeRandomTensor(DType type, int64_t rows, int64_t cols,
+                                                 std::span<const RandomBlock> blocks) override {
+    auto tensor = std::make_unique<CudaTensor>(type, rows, cols);
+    const Matrix view = tensor->view();
+    SKEIN_CUDA(
+        cudaMemsetAsync(view.data, 0, static_cast<size_t>(rows) * view.RowBytes(), stream_));
+    for (const RandomBlock& block : blocks) FillRandomBlock(block, view, stream_);
+    SKEIN_CUDA(cudaStreamSynchronize(stream_));
     return tensor;
   }
 

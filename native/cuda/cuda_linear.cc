@@ -24,7 +24,7 @@ DeviceMemory UploadBFloat16(const Matrix& host) {
   if (host.type == DType::kBFloat16) {
     SKEIN_CUDA(cudaMemcpy2D(memory.data(), host.RowBytes(), host.data,
                             static_cast<size_t>(host.stride) * 2, host.RowBytes(),
-                            static_cast<size_t>(host.rows), cudaMemcpyHostToDevice));
+                            static_cast<size_t>(host.rows), cudaMemcpyDefault));
     return memory;
   }
   SKEIN_CHECK(host.type == DType::kFloat32, "a weight of %s", Name(host.type));
@@ -102,7 +102,7 @@ class AwqLinear final : public CudaLinear {
       DeviceMemory memory(static_cast<size_t>(host.rows) * host.RowBytes());
       SKEIN_CUDA(cudaMemcpy2D(memory.data(), host.RowBytes(), host.data,
                               static_cast<size_t>(host.stride) * SizeOf(host.type), host.RowBytes(),
-                              static_cast<size_t>(host.rows), cudaMemcpyHostToDevice));
+                              static_cast<size_t>(host.rows), cudaMemcpyDefault));
       return memory;
     };
     const DeviceMemory qweight = upload(raw.qweight);

@@ -37,7 +37,7 @@ void PictureEncoder::Encode(std::span<const TileJob> jobs, Communicator& communi
   for (size_t start = 0; start < jobs.size(); start += static_cast<size_t>(max_tiles_)) {
     const auto pass =
         jobs.subspan(start, std::min(jobs.size() - start, static_cast<size_t>(max_tiles_)));
-    if (layout_.vision_parallel == VisionParallel::kData) {
+    if (layout_.vision_parallel == VisionParallel::kData && layout_.world_size > 1) {
       EncodeDealt(pass, communicator);
     } else {
       EncodeCut(pass, communicator);

@@ -19,9 +19,10 @@ class SliceLoader {
   ModelWeights Load();
 
  private:
-  // A tensor of the plan in host memory.
+  // A tensor of the plan in host memory, or, random, in the back end's.
   struct Staged {
     HostBuffer buffer;
+    TensorPtr random;  // instead of the buffer: made by the back end
     Matrix matrix;  // data == nullptr: not part of the plan
   };
 

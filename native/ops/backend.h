@@ -17,6 +17,7 @@
 
 #include "collective/communicator.h"
 #include "core/dtype.h"
+#include "core/random_block.h"
 #include "core/tensor.h"
 
 namespace skein {
@@ -37,7 +38,7 @@ enum class LinearRole : uint8_t {
   kProjectorFc2,
 };
 
-// Weights as loaded, in host memory. Either `weight` [out, in] in float32 or bfloat16, or the AWQ triple:
+// Weights as loaded, in host memory (all but the bias also in that of MakeRandomTensor). Either `weight` [out, in] in float32 or bfloat16, or the AWQ triple:
 //   qweight int32 [in, out / 8], qzeros int32 [groups, out / 8], scales float16 or float32 [groups, out].
 // Row i of an AWQ slice belongs to group (i + group_offset) / group_size of the triple.
 // Nibble order of a word: column 8c + j sits at bit [0,16,4,20,8,24,12,28][j]; w = (q - z) * scale.
@@ -190,8 +191,14 @@ class Backend {
   // ---- weights ----
   // compute_type: float32 or bfloat16. Consumes `raw` (the caller frees its memory after the call).
   virtual std::unique_ptr<PreparedLinear> PrepareLinear(const RawLinear& raw, DType compute_type) = 0;
-  // Copies a host matrix (float32 or bfloat16) as it is.
+  // Copies a matrix (float32 or bfloat16) in memory as of RawLinear as it is.
   virtual std::unique_ptr<DeviceTensor> Upload(const Matrix& host) = 0;
+  // Dummy weights made where they are used: the blocks' values, zero elsewhere. Where a back end makes none, the host does.
+  virtual bool MakesRandomTensors() const { return false; }
+  virtual std::unique_ptr<DeviceTensor> MakeRandomTensor(DType, int64_t /*rows*/, int64_t /*cols*/,
+                                                         std::span<const RandomBlock>) {
+    return nullptr;
+  }
 
   // ---- activations ----
   // Scratch from one arena that is laid out before the first step; no allocation afterwards.
