@@ -10,6 +10,7 @@
 #include "cuda/cuda_linear.h"
 #include "cuda/cuda_sampler.h"
 #include "cuda/device_memory.h"
+#include "cuda/graph_cache.h"
 #include "cuda/kernels/attention.h"
 #include "cuda/kernels/elementwise.h"
 #include "cuda/kernels/random.h"
@@ -86,8 +87,10 @@ class CudaBackend final : public Backend {
     SKEIN_CUDA(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking));
     blas_ = std::make_unique<BlasLt>(stream_);
     metadata_ = std::make_unique<DeviceMetadata>(stream_);
+    graphs_ = std::make_unique<GraphCache>(stream_);
   }
   ~CudaBackend() override {
+    graphs_.reset();
     metadata_.reset();
     blas_.reset();
     cudaStreamDestroy(stream_);
@@ -115,7 +118,10 @@ class CudaBackend final : public Backend {
     }
     if (!raw.is_awq()) return MakeDenseLinear(raw);
     const size_t scratch = AwqScratchBytes(raw.in_features);
-    if (awq_scratch_.bytes() < scratch) awq_scratch_ = DeviceMemory(scratch);
+    if (awq_scratch_.bytes() < scratch) {
+      awq_scratch_ = DeviceMemory(scratch);
+      ++generation_;
+    }
     return MakeAwqLinear(raw, &awq_scratch_, stream_);
   }
 
@@ -147,7 +153,18 @@ class CudaBackend final : public Backend {
   }
 
   void BeginStep(const StepMetadata& metadata) override { metadata_->Update(metadata); }
-  void RunCaptured(int32_t, const std::function<void()>& body) override { body(); }
+  void RunCaptured(int32_t graph_bucket, const std::function<void()>& body) override {
+    if (graph_bucket == 0) {
+      body();
+    } else {
+      graphs_->Run({graph_bucket, metadata_->max_decode_splits()},
+                   metadata_->generation() + generation_, body);
+    }
+  }
+  void DropCaptured() override {
+    cudaStreamSynchronize(stream_);
+    graphs_->Clear();
+  }
   void FinishStep() override { SKEIN_CUDA(cudaStreamSynchronize(stream_)); }
 
   void EmbedTokens(const Matrix& table, int64_t vocab_start, int64_t valid_rows,
@@ -164,7 +181,9 @@ class CudaBackend final : public Backend {
              Out(out), out.stride, stream_);
   }
   void GatherRows(const Matrix& source, std::span<const int32_t> rows, const Matrix& out) override {
-    CopyRows(In(source), source.stride, UploadIndices(rows, 0), nullptr,
+    const int32_t* from =
+        metadata_->AreSampleRows(rows) ? metadata_->sample_rows() : UploadIndices(rows, 0);
+    CopyRows(In(source), source.stride, from, nullptr,
              static_cast<int64_t>(rows.size()), source.cols, Out(out), out.stride, stream_);
   }
 
@@ -235,6 +254,7 @@ class CudaBackend final : public Backend {
     if (attention_partial_.bytes() < bytes) {
       SKEIN_CUDA(cudaStreamSynchronize(stream_));
       attention_partial_ = DeviceMemory(bytes * 2);
+      ++generation_;
     }
     PagedDecodeAttention(arguments, keys, map.kv_q_start.As<int32_t>(), metadata_->decode_tiles(),
                          tiles, splits, attention_partial_.As<float>(), stream_);
@@ -382,6 +402,9 @@ class CudaBackend final : public Backend {
   cudaStream_t stream_ = nullptr;
   std::unique_ptr<BlasLt> blas_;
   std::unique_ptr<DeviceMetadata> metadata_;
+  std::unique_ptr<GraphCache> graphs_;
+  // Counts moves of the buffers below.
+  int generation_ = 0;
   DeviceMemory awq_scratch_, attention_partial_, pixels_, indices_[2];
   std::map<std::pair<int64_t, double>, DeviceMemory> frequencies_;
   std::map<std::vector<int32_t>, HeadMap> head_maps_;

@@ -1,12 +1,14 @@
 #include "cuda/step_metadata.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 
 namespace skein::cuda {
 namespace {
 
 constexpr size_t kAlignment = 16;
+constexpr size_t kInitialBytes = size_t{1} << 20;
 
 }  // namespace
 
@@ -34,7 +36,7 @@ void DeviceMetadata::Update(const StepMetadata& metadata) {
   slot_mapping_ = Append(metadata.slot_mapping.data(), metadata.slot_mapping.size());
   block_tables_ = Append(metadata.block_tables.data(), metadata.block_tables.size());
   sample_rows_ = Append(metadata.sample_rows.data(), metadata.sample_rows.size());
-  sample_slots_ = Append(metadata.sample_slots.data(), metadata.sample_slots.size());
+  host_sample_rows_ = metadata.sample_rows;
 
   std::vector<QueryTile> decode, prefill;
   max_decode_splits_ = 1;
@@ -51,6 +53,13 @@ void DeviceMetadata::Update(const StepMetadata& metadata) {
                          first_position + done, span.context_length, span.table_row});
     }
   }
+  if (metadata.graph_bucket != 0) {
+    for (auto row = static_cast<int32_t>(decode.size()); row < metadata.graph_bucket; ++row) {
+      decode.push_back({row, 0, 0, 0, 0});
+    }
+    // A grid of its own for every length would be a recording for every length.
+    max_decode_splits_ = static_cast<int>(std::bit_ceil(static_cast<unsigned>(max_decode_splits_)));
+  }
   num_decode_tiles_ = static_cast<int>(decode.size());
   num_prefill_tiles_ = static_cast<int>(prefill.size());
   decode_tiles_ = Append(decode.data(), decode.size());
@@ -66,7 +75,8 @@ void DeviceMetadata::Update(const StepMetadata& metadata) {
   if (staging.bytes() < host_.size()) staging = PinnedMemory(host_.size() * 2);
   if (device_.bytes() < host_.size()) {
     SKEIN_CUDA(cudaStreamSynchronize(stream_));
-    device_ = DeviceMemory(host_.size() * 2);
+    device_ = DeviceMemory(std::max(host_.size() * 2, kInitialBytes));
+    ++generation_;
   }
   std::memcpy(staging.data(), host_.data(), host_.size());
   SKEIN_CUDA(cudaMemcpyAsync(device_.data(), staging.data(), host_.size(), cudaMemcpyHostToDevice,

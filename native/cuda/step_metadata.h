@@ -3,6 +3,7 @@
 
 #include <cuda_runtime.h>
 
+#include <span>
 #include <vector>
 
 #include "cuda/device_memory.h"
@@ -27,7 +28,12 @@ class DeviceMetadata {
   const int32_t* block_tables() const { return Device<int32_t>(block_tables_); }
   int32_t max_blocks() const { return max_blocks_; }
   const int32_t* sample_rows() const { return Device<int32_t>(sample_rows_); }
-  const int32_t* sample_slots() const { return Device<int32_t>(sample_slots_); }
+  // Whether these are the sample rows that Update was given: then they are on the device already.
+  bool AreSampleRows(std::span<const int32_t> rows) const {
+    return rows.data() == host_sample_rows_.data() && rows.size() == host_sample_rows_.size();
+  }
+  // Changes when the arrays move; steps of one graph bucket and one number of splits have them at the same places otherwise.
+  int generation() const { return generation_; }
   // Sequences with one row go to the decode kernel, the others, cut in tiles, to the prefill
   // kernel.
   const QueryTile* decode_tiles() const { return Device<QueryTile>(decode_tiles_); }
@@ -56,7 +62,9 @@ class DeviceMetadata {
   int32_t max_blocks_ = 0;
   int num_decode_tiles_ = 0, max_decode_splits_ = 0, num_prefill_tiles_ = 0;
   size_t token_ids_ = 0, slot_of_row_ = 0, positions_ = 0, slot_mapping_ = 0, block_tables_ = 0,
-         sample_rows_ = 0, sample_slots_ = 0, decode_tiles_ = 0, prefill_tiles_ = 0;
+         sample_rows_ = 0, decode_tiles_ = 0, prefill_tiles_ = 0;
+  std::span<const int32_t> host_sample_rows_;
+  int generation_ = 0;
 };
 
 }  // namespace skein::cuda

@@ -67,14 +67,13 @@ void Decoder::Layer(int64_t index, int64_t rows, Communicator& communicator, KvC
   }
 }
 
-Matrix Decoder::SampleLogits(std::span<const int32_t> sample_rows) {
+void Decoder::SampleLogits(std::span<const int32_t> sample_rows) {
   const auto rows = static_cast<int64_t>(sample_rows.size());
   const Matrix hidden = sample_hidden_.Rows(0, rows), normed = sample_normed_.Rows(0, rows),
                logits = logits_.Rows(0, rows);
   backend_.GatherRows(hidden_, sample_rows, hidden);
   backend_.Norm(hidden, weights_.final_norm.View(NormKind::kRms, shape_.text.rms_norm_eps), normed);
   backend_.Linear(*weights_.lm_head, normed, Activation::kNone, logits);
-  return logits;
 }
 
 }  // namespace skein

@@ -120,7 +120,8 @@ struct StepMetadata {
   // Rows whose logits are wanted, ascending, one per sampling sequence, and the slots they sample for.
   std::span<const int32_t> sample_rows;
   std::span<const int32_t> sample_slots;
-  // CUDA graph bucket; 0: eager.
+  // CUDA graph bucket; 0: eager. Otherwise all arrays by row, sample_rows and the block tables are padded to this many rows, so that
+  // steps of a bucket have one shape: padding rows have no span, slot_mapping -1, and sample row 0 after the real ones.
   int32_t graph_bucket = 0;
 };
 
@@ -207,8 +208,11 @@ class Backend {
 
   // ---- a step ----
   virtual void BeginStep(const StepMetadata& metadata) = 0;
-  // Runs `body`, or replays what it recorded for this bucket. The CPU just runs it.
+  // Runs `body`, or replays what it recorded for this bucket: `body` then does not run, so it must leave nothing behind but the
+  // work of its ops. The CPU just runs it.
   virtual void RunCaptured(int32_t graph_bucket, const std::function<void()>& body) = 0;
+  // Forgets all recordings: they refer to the epoch's cache and communicator.
+  virtual void DropCaptured() {}
   // Waits for everything of the step.
   virtual void FinishStep() = 0;
 
