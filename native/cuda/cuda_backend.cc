@@ -1,4 +1,4 @@
-// The CUDA back end: bfloat16 activations, float32 accumulation. Kernels are in kernels/, products
+// The CUDA back end: bfloat16 activations, float32 accumulation and residuals. Kernels are in kernels/, products
 // in cuda_linear and blas_lt; this file checks shapes and places the launches on the one stream.
 #include "cuda/cuda_backend.h"
 
@@ -58,6 +58,12 @@ const __nv_bfloat16* In(const Matrix& matrix) {
   return matrix.As<const __nv_bfloat16>();
 }
 __nv_bfloat16* Out(const Matrix& matrix) { return const_cast<__nv_bfloat16*>(In(matrix)); }
+
+const float* InFloat(const Matrix& matrix) {
+  SKEIN_CHECK(matrix.type == DType::kFloat32, "expected float32, got %s", Name(matrix.type));
+  return matrix.As<const float>();
+}
+float* OutFloat(const Matrix& matrix) { return const_cast<float*>(InFloat(matrix)); }
 
 NormArguments Arguments(const NormWeights& norm) {
   return {norm.kind == NormKind::kLayer, norm.weight, norm.bias, norm.eps};
@@ -170,25 +176,25 @@ class CudaBackend final : public Backend {
   void EmbedTokens(const Matrix& table, int64_t vocab_start, int64_t valid_rows,
                    const Matrix& out) override {
     cuda::EmbedTokens(In(table), vocab_start, valid_rows, table.cols, metadata_->token_ids(),
-                      metadata_->slot_of_row(), nullptr, out.rows, Out(out), stream_);
+                      metadata_->slot_of_row(), nullptr, out.rows, OutFloat(out), stream_);
   }
 
   void ScatterRows(const Matrix& source, std::span<const int32_t> source_rows,
                    std::span<const int32_t> rows, const Matrix& out) override {
     const int32_t* from = UploadIndices(source_rows, 0);
     const int32_t* to = UploadIndices(rows, 1);
-    CopyRows(In(source), source.stride, from, to, static_cast<int64_t>(rows.size()), source.cols,
-             Out(out), out.stride, stream_);
+    CopyRows(InFloat(source), source.stride, from, to, static_cast<int64_t>(rows.size()),
+             source.cols, OutFloat(out), out.stride, stream_);
   }
   void GatherRows(const Matrix& source, std::span<const int32_t> rows, const Matrix& out) override {
     const int32_t* from =
         metadata_->AreSampleRows(rows) ? metadata_->sample_rows() : UploadIndices(rows, 0);
-    CopyRows(In(source), source.stride, from, nullptr,
-             static_cast<int64_t>(rows.size()), source.cols, Out(out), out.stride, stream_);
+    CopyRows(InFloat(source), source.stride, from, nullptr, static_cast<int64_t>(rows.size()),
+             source.cols, OutFloat(out), out.stride, stream_);
   }
 
   void Norm(const Matrix& x, const NormWeights& norm, const Matrix& out) override {
-    cuda::Norm(In(x), x.stride, Arguments(norm), x.rows, x.cols, Out(out), out.stride, stream_);
+    cuda::Norm(InFloat(x), x.stride, Arguments(norm), x.rows, x.cols, Out(out), out.stride, stream_);
   }
 
   void Linear(const PreparedLinear& linear, const Matrix& x, Activation activation,
@@ -206,7 +212,7 @@ class CudaBackend final : public Backend {
     communicator.AllReduce(partial.data, partial.rows * partial.cols, partial.type, ReduceOp::kSum,
                            stream_);
     const NormArguments arguments = norm == nullptr ? NormArguments{} : Arguments(*norm);
-    AddResidualNorm(In(partial), partial.stride, bias, scale, Out(residual), residual.stride,
+    AddResidualNorm(InFloat(partial), partial.stride, bias, scale, OutFloat(residual), residual.stride,
                     norm == nullptr ? nullptr : &arguments, partial.rows, partial.cols,
                     normed == nullptr ? nullptr : Out(*normed),
                     normed == nullptr ? 8 : normed->stride, stream_);
@@ -281,8 +287,8 @@ class CudaBackend final : public Backend {
                             const Matrix& out) override {
     SKEIN_CHECK(patches.stride == patches.cols && out.stride == out.cols,
                 "vision tokens are contiguous");
-    cuda::AssembleVisionTokens(In(patches), class_embedding, position_embedding, tiles,
-                               patches.rows / tiles, out.cols, Out(out), stream_);
+    cuda::AssembleVisionTokens(InFloat(patches), class_embedding, position_embedding, tiles,
+                               patches.rows / tiles, out.cols, OutFloat(out), stream_);
   }
   void QkSumSquares(const Matrix& qkv, int64_t num_heads, int64_t head_dim,
                     const Matrix& sums) override {
@@ -309,7 +315,7 @@ class CudaBackend final : public Backend {
   void PixelShuffle(const Matrix& x, int64_t tiles, int64_t grid, int64_t factor,
                     const Matrix& out) override {
     SKEIN_CHECK(x.stride == x.cols && out.stride == out.cols, "vision tokens are contiguous");
-    cuda::PixelShuffle(In(x), tiles, grid, factor, x.cols, Out(out), stream_);
+    cuda::PixelShuffle(InFloat(x), tiles, grid, factor, x.cols, OutFloat(out), stream_);
   }
 
   std::unique_ptr<Sampler> MakeSampler(const SamplerShape& shape) override {

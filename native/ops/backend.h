@@ -2,7 +2,8 @@
 //
 // Words: n = rows of this step (tokens, all sequences together), h = hidden size, d = head dimension, hq / hkv = this rank's query
 // and KV heads. Activations have type `activation_type()`: float32 on the CPU (inputs of products are rounded to the compute type),
-// bfloat16 on CUDA. All matrices live in the back end's memory. Calls are asynchronous on stream() where there is one.
+// bfloat16 on CUDA. What is summed over layers and ranks (the residual, partial sums, picture rows, and what is made of them by copies
+// alone) has type `residual_type()`: float32 on both, since bfloat16 would round it at every layer. All matrices live in the back end's memory. Calls are asynchronous on stream() where there is one.
 //
 // Numeric contract: the bits of an output row depend on that row's inputs, the weights, the world size and the class of instruction
 // set; never on the other rows, their number, the position among them, or the number of threads.
@@ -188,6 +189,7 @@ class Backend {
   virtual void* stream() const = 0;
   // float32 on the CPU, bfloat16 on CUDA.
   virtual DType activation_type() const = 0;
+  virtual DType residual_type() const { return DType::kFloat32; }
 
   // ---- weights ----
   // compute_type: float32 or bfloat16. Consumes `raw` (the caller frees its memory after the call).

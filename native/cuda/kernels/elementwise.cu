@@ -46,45 +46,54 @@ __device__ __forceinline__ float BlockSum(float value) {
   return sum;
 }
 
-// One block a row; copies kWidth elements an access.
-template <typename Chunk>
+// One block a row.
 __global__ void EmbedKernel(const __nv_bfloat16* table, int64_t vocab_start, int64_t vocab_rows,
                             int64_t hidden, const int32_t* token_ids, const int32_t* slots,
-                            const int32_t* last_tokens, __nv_bfloat16* out) {
+                            const int32_t* last_tokens, float* out) {
   const int64_t row = blockIdx.x;
   int32_t id = token_ids[row];
   if (id < 0) id = last_tokens[slots[row]];
   const int64_t local = id - vocab_start;
-  const int64_t chunks = hidden * static_cast<int64_t>(sizeof(__nv_bfloat16)) / sizeof(Chunk);
-  auto* destination = reinterpret_cast<Chunk*>(out + row * hidden);
   const bool present = local >= 0 && local < vocab_rows;
-  const auto* source = reinterpret_cast<const Chunk*>(table + (present ? local : 0) * hidden);
-  for (int64_t i = threadIdx.x; i < chunks; i += blockDim.x) {
-    destination[i] = present ? source[i] : Chunk{};
+  const __nv_bfloat16* source = table + (present ? local : 0) * hidden;
+  for (int64_t i = threadIdx.x; i < hidden; i += blockDim.x) {
+    out[row * hidden + i] = present ? __bfloat162float(source[i]) : 0.0f;
   }
 }
 
 template <typename Chunk>
-__global__ void CopyRowsKernel(const __nv_bfloat16* source, int64_t source_stride,
+__global__ void CopyRowsKernel(const float* source, int64_t source_stride,
                                const int32_t* source_rows, const int32_t* out_rows, int64_t cols,
-                               __nv_bfloat16* out, int64_t out_stride) {
+                               float* out, int64_t out_stride) {
   const int64_t from = source_rows == nullptr ? blockIdx.x : source_rows[blockIdx.x];
   const int64_t to = out_rows == nullptr ? blockIdx.x : out_rows[blockIdx.x];
-  const int64_t chunks = cols * static_cast<int64_t>(sizeof(__nv_bfloat16)) / sizeof(Chunk);
+  const int64_t chunks = cols * static_cast<int64_t>(sizeof(float)) / sizeof(Chunk);
   const auto* in = reinterpret_cast<const Chunk*>(source + from * source_stride);
   auto* destination = reinterpret_cast<Chunk*>(out + to * out_stride);
   for (int64_t i = threadIdx.x; i < chunks; i += blockDim.x) destination[i] = in[i];
 }
 
+__device__ __forceinline__ void LoadEightFloats(const float* from, float (&values)[8]) {
+  const float4 low = reinterpret_cast<const float4*>(from)[0];
+  const float4 high = reinterpret_cast<const float4*>(from)[1];
+  values[0] = low.x, values[1] = low.y, values[2] = low.z, values[3] = low.w;
+  values[4] = high.x, values[5] = high.y, values[6] = high.z, values[7] = high.w;
+}
+
+__device__ __forceinline__ void StoreEightFloats(float* to, const float (&values)[8]) {
+  reinterpret_cast<float4*>(to)[0] = make_float4(values[0], values[1], values[2], values[3]);
+  reinterpret_cast<float4*>(to)[1] = make_float4(values[4], values[5], values[6], values[7]);
+}
+
 // One block a row. The row's float32 values stay in shared memory between the passes: [cols].
 template <bool kResidual, bool kVector>
 __global__ void __launch_bounds__(kThreads)
-    NormKernel(const __nv_bfloat16* x, int64_t x_stride, const float* bias, const float* scale,
-               __nv_bfloat16* residual, int64_t residual_stride, NormArguments norm, bool has_norm,
+    NormKernel(const float* x, int64_t x_stride, const float* bias, const float* scale,
+               float* residual, int64_t residual_stride, NormArguments norm, bool has_norm,
                int64_t cols, __nv_bfloat16* normed, int64_t normed_stride) {
   extern __shared__ float row_values[];
   const int64_t row = blockIdx.x;
-  const __nv_bfloat16* in = x + row * x_stride;
+  const float* in = x + row * x_stride;
   float sum = 0.0f;
   float squares = 0.0f;
   const auto take = [&](int64_t col, float value) {
@@ -95,33 +104,31 @@ __global__ void __launch_bounds__(kThreads)
   if constexpr (kVector) {
     for (int64_t col = threadIdx.x * 8; col < cols; col += kThreads * 8) {
       float values[8];
-      Unpack(*reinterpret_cast<const Eight*>(in + col), values);
+      LoadEightFloats(in + col, values);
       if constexpr (kResidual) {
-        auto* place = reinterpret_cast<Eight*>(residual + row * residual_stride + col);
+        float* place = residual + row * residual_stride + col;
         float old[8];
-        Unpack(*place, old);
+        LoadEightFloats(place, old);
 #pragma unroll
         for (int i = 0; i < 8; ++i) {
           if (bias != nullptr) values[i] += bias[col + i];
           if (scale != nullptr) values[i] *= scale[col + i];
           values[i] += old[i];
         }
-        const Eight rounded = Pack(values);
-        *place = rounded;
-        Unpack(rounded, values);
+        StoreEightFloats(place, values);
       }
 #pragma unroll
       for (int i = 0; i < 8; ++i) take(col + i, values[i]);
     }
   } else {
     for (int64_t col = threadIdx.x; col < cols; col += kThreads) {
-      float value = __bfloat162float(in[col]);
+      float value = in[col];
       if constexpr (kResidual) {
-        __nv_bfloat16* place = residual + row * residual_stride + col;
+        float* place = residual + row * residual_stride + col;
         if (bias != nullptr) value += bias[col];
         if (scale != nullptr) value *= scale[col];
-        *place = __float2bfloat16(value + __bfloat162float(*place));
-        value = __bfloat162float(*place);
+        value += *place;
+        *place = value;
       }
       take(col, value);
     }
@@ -276,16 +283,15 @@ __global__ void PatchesKernel(const uint8_t* pixels, int64_t side, int64_t patch
   }
 }
 
-__global__ void AssembleKernel(const __nv_bfloat16* patches, const float* class_embedding,
+__global__ void AssembleKernel(const float* patches, const float* class_embedding,
                                const float* position_embedding, int64_t num_patches, int64_t hidden,
-                               __nv_bfloat16* out) {
+                               float* out) {
   const int64_t tile = blockIdx.x / (num_patches + 1);
   const int64_t token = blockIdx.x % (num_patches + 1);
   for (int64_t i = threadIdx.x; i < hidden; i += blockDim.x) {
-    const float value =
-        token == 0 ? class_embedding[i]
-                   : __bfloat162float(patches[(tile * num_patches + token - 1) * hidden + i]);
-    out[blockIdx.x * hidden + i] = __float2bfloat16(value + position_embedding[token * hidden + i]);
+    const float value = token == 0 ? class_embedding[i]
+                                   : patches[(tile * num_patches + token - 1) * hidden + i];
+    out[blockIdx.x * hidden + i] = value + position_embedding[token * hidden + i];
   }
 }
 
@@ -313,8 +319,8 @@ __global__ void ApplyQkNormKernel(__nv_bfloat16* qkv, int64_t stride, const floa
 }
 
 // Block (output token); copies factor^2 source rows side by side.
-__global__ void PixelShuffleKernel(const __nv_bfloat16* x, int64_t grid, int64_t factor,
-                                   int64_t hidden, __nv_bfloat16* out) {
+__global__ void PixelShuffleKernel(const float* x, int64_t grid, int64_t factor,
+                                   int64_t hidden, float* out) {
   const int64_t side = grid / factor;
   const int64_t tile = blockIdx.x / (side * side);
   const int64_t row = blockIdx.x % (side * side) / side;
@@ -333,27 +339,26 @@ unsigned Blocks(int64_t count) { return static_cast<unsigned>(count); }
 
 void EmbedTokens(const __nv_bfloat16* table, int64_t vocab_start, int64_t vocab_rows,
                  int64_t hidden, const int32_t* token_ids, const int32_t* slots,
-                 const int32_t* last_tokens, int64_t rows, __nv_bfloat16* out,
+                 const int32_t* last_tokens, int64_t rows, float* out,
                  cudaStream_t stream) {
   if (rows == 0) return;
-  const auto kernel = hidden % 8 == 0 ? EmbedKernel<uint4> : EmbedKernel<uint16_t>;
-  kernel<<<Blocks(rows), 128, 0, stream>>>(table, vocab_start, vocab_rows, hidden, token_ids, slots,
-                                           last_tokens, out);
+  EmbedKernel<<<Blocks(rows), kThreads, 0, stream>>>(table, vocab_start, vocab_rows, hidden,
+                                                     token_ids, slots, last_tokens, out);
   SKEIN_CUDA_LAUNCHED("EmbedKernel");
 }
 
-void CopyRows(const __nv_bfloat16* source, int64_t source_stride, const int32_t* source_rows,
-              const int32_t* out_rows, int64_t count, int64_t cols, __nv_bfloat16* out,
+void CopyRows(const float* source, int64_t source_stride, const int32_t* source_rows,
+              const int32_t* out_rows, int64_t count, int64_t cols, float* out,
               int64_t out_stride, cudaStream_t stream) {
   if (count == 0) return;
-  const auto kernel = IsVector(cols, {source_stride, out_stride}) ? CopyRowsKernel<uint4>
-                                                                  : CopyRowsKernel<uint16_t>;
+  const auto kernel = IsVector(cols, {source_stride, out_stride}) ? CopyRowsKernel<float4>
+                                                                  : CopyRowsKernel<float>;
   kernel<<<Blocks(count), 128, 0, stream>>>(source, source_stride, source_rows, out_rows, cols, out,
                                             out_stride);
   SKEIN_CUDA_LAUNCHED("CopyRowsKernel");
 }
 
-void Norm(const __nv_bfloat16* x, int64_t x_stride, const NormArguments& norm, int64_t rows,
+void Norm(const float* x, int64_t x_stride, const NormArguments& norm, int64_t rows,
           int64_t cols, __nv_bfloat16* normed, int64_t normed_stride, cudaStream_t stream) {
   if (rows == 0) return;
   const auto kernel = IsVector(cols, {x_stride, normed_stride}) ? NormKernel<false, true>
@@ -368,8 +373,8 @@ void Norm(const __nv_bfloat16* x, int64_t x_stride, const NormArguments& norm, i
   SKEIN_CUDA_LAUNCHED("NormKernel");
 }
 
-void AddResidualNorm(const __nv_bfloat16* x, int64_t x_stride, const float* bias,
-                     const float* scale, __nv_bfloat16* residual, int64_t residual_stride,
+void AddResidualNorm(const float* x, int64_t x_stride, const float* bias,
+                     const float* scale, float* residual, int64_t residual_stride,
                      const NormArguments* norm, int64_t rows, int64_t cols, __nv_bfloat16* normed,
                      int64_t normed_stride, cudaStream_t stream) {
   if (rows == 0) return;
@@ -427,9 +432,9 @@ void PixelsToPatches(const uint8_t* pixels, int64_t tiles, int64_t side, int64_t
   SKEIN_CUDA_LAUNCHED("PatchesKernel");
 }
 
-void AssembleVisionTokens(const __nv_bfloat16* patches, const float* class_embedding,
+void AssembleVisionTokens(const float* patches, const float* class_embedding,
                           const float* position_embedding, int64_t tiles, int64_t num_patches,
-                          int64_t hidden, __nv_bfloat16* out, cudaStream_t stream) {
+                          int64_t hidden, float* out, cudaStream_t stream) {
   if (tiles == 0) return;
   AssembleKernel<<<Blocks(tiles * (num_patches + 1)), kThreads, 0, stream>>>(
       patches, class_embedding, position_embedding, num_patches, hidden, out);
@@ -452,8 +457,8 @@ void ApplyQkNorm(__nv_bfloat16* qkv, int64_t stride, const float* sums, const fl
   SKEIN_CUDA_LAUNCHED("ApplyQkNormKernel");
 }
 
-void PixelShuffle(const __nv_bfloat16* x, int64_t tiles, int64_t grid, int64_t factor,
-                  int64_t hidden, __nv_bfloat16* out, cudaStream_t stream) {
+void PixelShuffle(const float* x, int64_t tiles, int64_t grid, int64_t factor,
+                  int64_t hidden, float* out, cudaStream_t stream) {
   if (tiles == 0) return;
   const int64_t side = grid / factor;
   PixelShuffleKernel<<<Blocks(tiles * side * side), kThreads, 0, stream>>>(x, grid, factor, hidden,

@@ -1,5 +1,5 @@
 // Launchers of the memory-bound kernels: embedding, norms, rotary, SwiGLU, vision reshuffles. Raw
-// pointers, bfloat16 activations, float32 arithmetic and parameters. Rows are independent: no
+// pointers, bfloat16 activations, float32 residuals, arithmetic and parameters. Rows are independent: no
 // result depends on another row.
 #pragma once
 
@@ -14,11 +14,11 @@ namespace skein::cuda {
 // outside vocab_start .. vocab_start + vocab_rows give zero rows.
 void EmbedTokens(const __nv_bfloat16* table, int64_t vocab_start, int64_t vocab_rows,
                  int64_t hidden, const int32_t* token_ids, const int32_t* slots,
-                 const int32_t* last_tokens, int64_t rows, __nv_bfloat16* out, cudaStream_t stream);
+                 const int32_t* last_tokens, int64_t rows, float* out, cudaStream_t stream);
 
 // out row out_rows[i] = source row source_rows[i]; a null index array means i itself.
-void CopyRows(const __nv_bfloat16* source, int64_t source_stride, const int32_t* source_rows,
-              const int32_t* out_rows, int64_t count, int64_t cols, __nv_bfloat16* out,
+void CopyRows(const float* source, int64_t source_stride, const int32_t* source_rows,
+              const int32_t* out_rows, int64_t count, int64_t cols, float* out,
               int64_t out_stride, cudaStream_t stream);
 
 struct NormArguments {
@@ -29,13 +29,13 @@ struct NormArguments {
 };
 
 // normed = Norm(x).
-void Norm(const __nv_bfloat16* x, int64_t x_stride, const NormArguments& norm, int64_t rows,
+void Norm(const float* x, int64_t x_stride, const NormArguments& norm, int64_t rows,
           int64_t cols, __nv_bfloat16* normed, int64_t normed_stride, cudaStream_t stream);
 
 // residual += scale * (x + bias); normed = Norm(residual) where normed is given. bias and scale
 // [cols] may be null.
-void AddResidualNorm(const __nv_bfloat16* x, int64_t x_stride, const float* bias,
-                     const float* scale, __nv_bfloat16* residual, int64_t residual_stride,
+void AddResidualNorm(const float* x, int64_t x_stride, const float* bias,
+                     const float* scale, float* residual, int64_t residual_stride,
                      const NormArguments* norm, int64_t rows, int64_t cols, __nv_bfloat16* normed,
                      int64_t normed_stride, cudaStream_t stream);
 
@@ -70,9 +70,9 @@ void PixelsToPatches(const uint8_t* pixels, int64_t tiles, int64_t side, int64_t
                      int64_t out_stride, cudaStream_t stream);
 
 // out [tiles * (patches + 1), hidden]: class vector, then patches; position rows added.
-void AssembleVisionTokens(const __nv_bfloat16* patches, const float* class_embedding,
+void AssembleVisionTokens(const float* patches, const float* class_embedding,
                           const float* position_embedding, int64_t tiles, int64_t num_patches,
-                          int64_t hidden, __nv_bfloat16* out, cudaStream_t stream);
+                          int64_t hidden, float* out, cudaStream_t stream);
 
 // sums [rows, 2] float32: squares of q and of k of this rank's heads; qkv [rows, 3 * width].
 void QkSumSquares(const __nv_bfloat16* qkv, int64_t stride, int64_t rows, int64_t width,
@@ -84,7 +84,7 @@ void ApplyQkNorm(__nv_bfloat16* qkv, int64_t stride, const float* sums, const fl
 
 // x [tiles * (grid^2 + 1), hidden] -> out [tiles * (grid / factor)^2, factor^2 * hidden] (pixel
 // shuffle v2).
-void PixelShuffle(const __nv_bfloat16* x, int64_t tiles, int64_t grid, int64_t factor,
-                  int64_t hidden, __nv_bfloat16* out, cudaStream_t stream);
+void PixelShuffle(const float* x, int64_t tiles, int64_t grid, int64_t factor,
+                  int64_t hidden, float* out, cudaStream_t stream);
 
 }  // namespace skein::cuda
