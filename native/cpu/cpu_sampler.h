@@ -6,11 +6,14 @@
 
 #include <memory>
 
+#include "cpu/logits_source.h"
 #include "ops/backend.h"
 
 namespace skein {
 
 // Overwrites the logits that it samples from.
 std::unique_ptr<Sampler> MakeCpuSampler(const SamplerShape& shape);
+// The same over logits that are not in host memory; `source` must outlive the sampler.
+std::unique_ptr<Sampler> MakeSamplerOver(const SamplerShape& shape, LogitsSource* source);
 
 }  // namespace skein

@@ -1,11 +1,14 @@
-// Logits come to the host, where the CPU sampler chooses; its exchanges between ranks go through
-// the device, where NCCL lives.
+// Rows that only need their best token are judged on the device; the logits of the others come to the
+// host. The CPU sampler does the rest; its exchanges between ranks go through the device, where NCCL
+// lives.
 #include "cuda/cuda_sampler.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "cpu/cpu_sampler.h"
 #include "cuda/device_memory.h"
+#include "cuda/kernels/sampling.h"
 
 namespace skein::cuda {
 namespace {
@@ -63,42 +66,89 @@ class HostStagedCommunicator final : public Communicator {
   DeviceMemory* memory_;
 };
 
-class HostSampler final : public Sampler {
+class DeviceLogits final : public LogitsSource {
  public:
-  HostSampler(const SamplerShape& shape, cudaStream_t stream)
-      : stream_(stream), host_(MakeCpuSampler(shape)) {}
+  explicit DeviceLogits(cudaStream_t stream) : stream_(stream) {}
 
-  void BeginSequence(int32_t slot, const SamplingParams& params, std::span<const int32_t> token_ids,
-                     int64_t num_prompt_tokens) override {
-    host_->BeginSequence(slot, params, token_ids, num_prompt_tokens);
-  }
-  void EndSequence(int32_t slot) override { host_->EndSequence(slot); }
-
-  void Sample(const Matrix& logits, std::span<const int32_t> slots, Communicator& communicator,
-              std::vector<SampledToken>* out) override {
-    const size_t row_bytes = static_cast<size_t>(logits.cols) * sizeof(float);
-    const size_t bytes = row_bytes * static_cast<size_t>(logits.rows);
-    if (pinned_.bytes() < bytes) pinned_ = PinnedMemory(bytes * 2);
-    SKEIN_CUDA(cudaMemcpy2DAsync(
-        pinned_.data(), row_bytes, logits.data, static_cast<size_t>(logits.stride) * sizeof(float),
-        row_bytes, static_cast<size_t>(logits.rows), cudaMemcpyDeviceToHost, stream_));
+  void Read(const Matrix& logits, int64_t count, int32_t first_id,
+            std::span<const BestRequest> requests, std::span<BestFinding> findings,
+            std::span<const int64_t> whole, std::span<float*> fetched) override {
+    const int chunks = NumBestChunks(count, first_id);
+    const size_t request_bytes = requests.size() * sizeof(BestRow);
+    const size_t part_bytes = requests.size() * static_cast<size_t>(chunks) * sizeof(BestPart);
+    const size_t row_bytes = static_cast<size_t>(count) * sizeof(float);
+    if (pinned_.bytes() < request_bytes + part_bytes + whole.size() * row_bytes) {
+      pinned_ = PinnedMemory(2 * (request_bytes + part_bytes + whole.size() * row_bytes));
+    }
+    if (device_.bytes() < request_bytes + part_bytes) {
+      device_ = DeviceMemory(2 * (request_bytes + part_bytes));
+    }
+    // Parts first: they need the wider alignment.
+    auto* parts = reinterpret_cast<BestPart*>(pinned_.data());
+    auto* rows = reinterpret_cast<BestRow*>(pinned_.data() + part_bytes);
+    char* copies = pinned_.data() + part_bytes + request_bytes;
+    if (!requests.empty()) {
+      for (size_t i = 0; i < requests.size(); ++i) {
+        const BestRequest& request = requests[i];
+        rows[i] = {request.key.seed,  request.key.position,      request.row,
+                   request.key.choice_index, request.inverse_temperature, request.is_greedy};
+      }
+      auto* device_rows = reinterpret_cast<BestRow*>(device_.As<char>() + part_bytes);
+      SKEIN_CUDA(cudaMemcpyAsync(device_rows, rows, request_bytes, cudaMemcpyHostToDevice, stream_));
+      FindBest(logits.As<const float>(), logits.stride, count, first_id, device_rows,
+               static_cast<int>(requests.size()), device_.As<BestPart>(), stream_);
+      SKEIN_CUDA(
+          cudaMemcpyAsync(parts, device_.data(), part_bytes, cudaMemcpyDeviceToHost, stream_));
+    }
+    for (size_t i = 0; i < whole.size(); ++i) {
+      fetched[i] = reinterpret_cast<float*>(copies + i * row_bytes);
+      SKEIN_CUDA(cudaMemcpyAsync(fetched[i], logits.As<const float>() + whole[i] * logits.stride,
+                                 row_bytes, cudaMemcpyDeviceToHost, stream_));
+    }
     SKEIN_CUDA(cudaStreamSynchronize(stream_));
-    HostStagedCommunicator staged(communicator, stream_, &exchange_);
-    host_->Sample(MakeMatrix(pinned_.data(), DType::kFloat32, logits.rows, logits.cols), slots,
-                  staged, out);
+    for (size_t i = 0; i < requests.size(); ++i) {
+      for (int chunk = 0; chunk < chunks; ++chunk) {
+        const BestPart& part = parts[i * static_cast<size_t>(chunks) + static_cast<size_t>(chunk)];
+        TakeHigher(findings[i].best, {part.value, part.logit, part.id});
+        findings[i].max_logit = std::max(findings[i].max_logit, part.max_logit);
+      }
+    }
   }
 
  private:
   cudaStream_t stream_;
-  std::unique_ptr<Sampler> host_;
   PinnedMemory pinned_;
+  DeviceMemory device_;
+};
+
+class CudaSampler final : public Sampler {
+ public:
+  CudaSampler(const SamplerShape& shape, cudaStream_t stream)
+      : stream_(stream), logits_(stream), sampler_(MakeSamplerOver(shape, &logits_)) {}
+
+  void BeginSequence(int32_t slot, const SamplingParams& params, std::span<const int32_t> token_ids,
+                     int64_t num_prompt_tokens) override {
+    sampler_->BeginSequence(slot, params, token_ids, num_prompt_tokens);
+  }
+  void EndSequence(int32_t slot) override { sampler_->EndSequence(slot); }
+
+  void Sample(const Matrix& logits, std::span<const int32_t> slots, Communicator& communicator,
+              std::vector<SampledToken>* out) override {
+    HostStagedCommunicator staged(communicator, stream_, &exchange_);
+    sampler_->Sample(logits, slots, staged, out);
+  }
+
+ private:
+  cudaStream_t stream_;
+  DeviceLogits logits_;
+  std::unique_ptr<Sampler> sampler_;
   DeviceMemory exchange_;
 };
 
 }  // namespace
 
 std::unique_ptr<Sampler> MakeCudaSampler(const SamplerShape& shape, cudaStream_t stream) {
-  return std::make_unique<HostSampler>(shape, stream);
+  return std::make_unique<CudaSampler>(shape, stream);
 }
 
 }  // namespace skein::cuda

@@ -198,17 +198,24 @@ __global__ void DequantizeKernel(AwqWeights w, int64_t first, int64_t columns,
     const int64_t column = static_cast<int64_t>(blockIdx.y) * 16 + lane / 4 + 8 * half;
     if (column >= columns) continue;
     const float2 table = __half22float2(w.scale_zero[group * w.out_features + first + column]);
+    // The lane's sixteen inputs lie side by side.
+    alignas(16) __nv_bfloat16 values[16];
 #pragma unroll
-    for (int j = 0; j < 4; ++j) {
+    for (int k = 0; k < 16; ++k) {
+      const int p = half + 2 * (k % 4 / 2);
+      const float q = static_cast<float>((word[k / 4] >> (4 * p + 16 * (k % 2))) & 15u);
+      values[k] = __float2bfloat16((q + 128.0f - table.y) * table.x);
+    }
+    const int64_t in = static_cast<int64_t>(blockIdx.x) * 64 + (lane % 4) * 16 - w.group_offset;
+    __nv_bfloat16* place = dense + column * w.in_features + in;
+    if (in >= 0 && in + 16 <= w.in_features && w.in_features % 8 == 0 && w.group_offset % 8 == 0) {
+      reinterpret_cast<uint4*>(place)[0] = reinterpret_cast<const uint4*>(values)[0];
+      reinterpret_cast<uint4*>(place)[1] = reinterpret_cast<const uint4*>(values)[1];
+      continue;
+    }
 #pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        const int64_t in =
-            static_cast<int64_t>(blockIdx.x) * 64 + (lane % 4) * 16 + 4 * j + i - w.group_offset;
-        if (in < 0 || in >= w.in_features) continue;
-        const int p = half + 2 * (i / 2);
-        const float q = static_cast<float>((word[j] >> (4 * p + 16 * (i % 2))) & 15u);
-        dense[column * w.in_features + in] = __float2bfloat16((q + 128.0f - table.y) * table.x);
-      }
+    for (int k = 0; k < 16; ++k) {
+      if (in + k >= 0 && in + k < w.in_features) place[k] = values[k];
     }
   }
 }

@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <random>
 
 #include "cuda/cuda_backend.h"
@@ -434,6 +435,44 @@ TEST_F(CudaOpsTest, VisionOpsAgree) {
     ExpectClose(qkv, kRounding, "q/k norm");
     ExpectClose(attention, 4 * kRounding, "vision attention");
     ExpectClose(shuffled, 1e-6, "pixel shuffle");
+  }
+}
+
+// The device's choice is the CPU sampler's, greedy and under noise, whatever the cut of the vocabulary.
+TEST_F(CudaOpsTest, SamplersChooseAlike) {
+  constexpr int64_t kVocab = 5003, kRows = 6;
+  const auto single = MakeLocalGroup(1);
+  for (const auto& [start, valid] : {std::pair<int64_t, int64_t>{0, 5003}, {1, 4999}, {2502, 2501}}) {
+    const SamplerShape shape{8, kVocab, start, valid, 20};
+    const auto cpu_sampler = cpu_->MakeSampler(shape), cuda_sampler = cuda_->MakeSampler(shape);
+    std::vector<int32_t> slots, prompt = {1, 2, 3};
+    for (int32_t slot = 0; slot < kRows; ++slot) {
+      SamplingParams params;
+      params.temperature = slot % 2 == 0 ? 0.0f : 0.3f * static_cast<float>(slot);
+      params.seed = 77 + static_cast<uint64_t>(slot) * 0x9e3779b97f4a7c15ull;
+      params.choice_index = static_cast<uint32_t>(slot);
+      if (slot == 4) params.repetition_penalty = 1.3f;
+      if (slot == 5) params.top_p = 0.8f;
+      cpu_sampler->BeginSequence(slot, params, prompt, 2);
+      cuda_sampler->BeginSequence(slot, params, prompt, 2);
+      slots.push_back(slot);
+    }
+    for (int step = 0; step < 20; ++step) {
+      std::vector<float> values = Random(kRows * valid, 2.0f);
+      values[static_cast<size_t>(step)] = std::numeric_limits<float>::quiet_NaN();
+      Twin logits = {cpu_->Allocate(DType::kFloat32, kRows, valid),
+                     cuda_->Allocate(DType::kFloat32, kRows, valid)};
+      std::memcpy(logits.cpu->view().data, values.data(), values.size() * sizeof(float));
+      SKEIN_CUDA(cudaMemcpy(logits.cuda->view().data, values.data(), values.size() * sizeof(float),
+                            cudaMemcpyHostToDevice));
+      std::vector<SampledToken> expected, actual;
+      cpu_sampler->Sample(logits.cpu->view(), slots, *single[0], &expected);
+      cuda_sampler->Sample(logits.cuda->view(), slots, *single[0], &actual);
+      ASSERT_EQ(expected.size(), actual.size());
+      for (size_t i = 0; i < expected.size(); ++i) {
+        EXPECT_EQ(expected[i].token_id, actual[i].token_id) << "row " << i << ", step " << step;
+      }
+    }
   }
 }
 
