@@ -13,6 +13,9 @@ namespace {
 
 // cuBLAS's advice for Hopper.
 constexpr size_t kWorkspaceBytes = 32u << 20;
+// Algorithms that are timed, and how often each runs.
+constexpr int kCandidates = 8;
+constexpr int kTimedRuns = 3;
 
 void CheckBlas(cublasStatus_t status, const char* call, int line) {
   if (status == CUBLAS_STATUS_SUCCESS) return;
@@ -56,10 +59,14 @@ struct BlasLt::Impl {
   cublasLtHandle_t handle = nullptr;
   cudaStream_t stream = nullptr;
   void* workspace = nullptr;
+  bool tunes = false;
+  cudaEvent_t start = nullptr, end = nullptr;
   std::map<Key, std::unique_ptr<Plan>> plans;
 
   ~Impl() {
     plans.clear();
+    if (start != nullptr) cudaEventDestroy(start);
+    if (end != nullptr) cudaEventDestroy(end);
     if (workspace != nullptr) cudaFree(workspace);
     if (handle != nullptr) cublasLtDestroy(handle);
   }
@@ -100,11 +107,11 @@ struct BlasLt::Impl {
         Alignment(out.data, out.stride * static_cast<int64_t>(SizeOf(out.type)));
     set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, out_alignment);
     set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, out_alignment);
-    cublasLtMatmulHeuristicResult_t result{};
+    cublasLtMatmulHeuristicResult_t results[kCandidates] = {};
     int found = 0;
     const cublasStatus_t status =
         cublasLtMatmulAlgoGetHeuristic(handle, plan->operation, plan->a, plan->b, plan->d, plan->d,
-                                       preference, 1, &result, &found);
+                                       preference, tunes ? kCandidates : 1, results, &found);
     cublasLtMatmulPreferenceDestroy(preference);
     SKEIN_BLAS(status);
     if (found == 0) {
@@ -113,15 +120,59 @@ struct BlasLt::Impl {
                          static_cast<long long>(x.rows), static_cast<long long>(x.cols),
                          static_cast<long long>(weight.rows)));
     }
-    plan->algorithm = result.algo;
+    plan->algorithm = results[0].algo;
+    if (found > 1) plan->algorithm = results[Fastest(*plan, x, weight, bias, out, results, found)].algo;
     return plan;
+  }
+
+  void Run(const Plan& plan, const Matrix& x, const Matrix& weight, const void* bias,
+           const Matrix& out, const cublasLtMatmulAlgo_t& algorithm) {
+    if (bias != nullptr) {
+      SKEIN_BLAS(cublasLtMatmulDescSetAttribute(plan.operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER,
+                                                &bias, sizeof(bias)));
+    }
+    const float one = 1.0f;
+    const float zero = 0.0f;
+    SKEIN_BLAS(cublasLtMatmul(handle, plan.operation, &one, weight.data, plan.a, x.data, plan.b,
+                              &zero, out.data, plan.d, out.data, plan.d, &algorithm, workspace,
+                              kWorkspaceBytes, stream));
+  }
+
+  // Index of the algorithm that takes the least time on these operands. The first one while a graph is recorded.
+  int Fastest(const Plan& plan, const Matrix& x, const Matrix& weight, const void* bias,
+              const Matrix& out, const cublasLtMatmulHeuristicResult_t* results, int count) {
+    cudaStreamCaptureStatus capture = cudaStreamCaptureStatusNone;
+    SKEIN_CUDA(cudaStreamIsCapturing(stream, &capture));
+    if (capture != cudaStreamCaptureStatusNone) return 0;
+    int best = 0;
+    float best_ms = 0;
+    for (int i = 0; i < count; ++i) {
+      if (results[i].state != CUBLAS_STATUS_SUCCESS) continue;
+      Run(plan, x, weight, bias, out, results[i].algo);
+      SKEIN_CUDA(cudaEventRecord(start, stream));
+      for (int run = 0; run < kTimedRuns; ++run) {
+        Run(plan, x, weight, bias, out, results[i].algo);
+      }
+      SKEIN_CUDA(cudaEventRecord(end, stream));
+      SKEIN_CUDA(cudaEventSynchronize(end));
+      float ms = 0;
+      SKEIN_CUDA(cudaEventElapsedTime(&ms, start, end));
+      if (best_ms == 0 || ms < best_ms) {
+        best = i;
+        best_ms = ms;
+      }
+    }
+    return best;
   }
 };
 
-BlasLt::BlasLt(cudaStream_t stream) : impl_(std::make_unique<Impl>()) {
+BlasLt::BlasLt(cudaStream_t stream, bool tunes) : impl_(std::make_unique<Impl>()) {
+  impl_->tunes = tunes;
   impl_->stream = stream;
   SKEIN_BLAS(cublasLtCreate(&impl_->handle));
   SKEIN_CUDA(cudaMalloc(&impl_->workspace, kWorkspaceBytes));
+  SKEIN_CUDA(cudaEventCreate(&impl_->start));
+  SKEIN_CUDA(cudaEventCreate(&impl_->end));
 }
 
 BlasLt::~BlasLt() = default;
@@ -146,15 +197,7 @@ void BlasLt::Product(const Matrix& x, const Matrix& weight, const void* bias, co
                 Alignment(out.data, out.stride * static_cast<int64_t>(SizeOf(out.type)))};
   auto& plan = impl_->plans[key];
   if (plan == nullptr) plan = impl_->MakePlan(x, weight, bias, out);
-  if (bias != nullptr) {
-    SKEIN_BLAS(cublasLtMatmulDescSetAttribute(plan->operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER,
-                                              &bias, sizeof(bias)));
-  }
-  const float one = 1.0f;
-  const float zero = 0.0f;
-  SKEIN_BLAS(cublasLtMatmul(impl_->handle, plan->operation, &one, weight.data, plan->a, x.data,
-                            plan->b, &zero, out.data, plan->d, out.data, plan->d, &plan->algorithm,
-                            impl_->workspace, kWorkspaceBytes, impl_->stream));
+  impl_->Run(*plan, x, weight, bias, out, plan->algorithm);
 }
 
 }  // namespace skein::cuda

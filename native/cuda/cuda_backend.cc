@@ -91,7 +91,7 @@ class CudaBackend final : public Backend {
     SKEIN_CUDA(cudaSetDevice(device_));
     SKEIN_CUDA(cudaGetDeviceProperties(&properties_, device_));
     SKEIN_CUDA(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking));
-    blas_ = std::make_unique<BlasLt>(stream_);
+    blas_ = std::make_unique<BlasLt>(stream_, !options.deterministic);
     metadata_ = std::make_unique<DeviceMetadata>(stream_);
     graphs_ = std::make_unique<GraphCache>(stream_);
   }
@@ -267,7 +267,7 @@ class CudaBackend final : public Backend {
   }
 
   void SwiGlu(const Matrix& gate_up, const Matrix& out) override {
-    cuda::SwiGlu(In(gate_up), gate_up.stride, out.rows, out.cols, Out(out), out.stride, stream_);
+    cuda::SwiGlu(InFloat(gate_up), gate_up.stride, out.rows, out.cols, Out(out), out.stride, stream_);
   }
 
   void PixelsToPatches(const uint8_t* pixels, int64_t tiles, int64_t side, int64_t patch,

@@ -12,7 +12,7 @@ Decoder::Decoder(Backend& backend, const DecoderShape& shape, const DecoderWeigh
   partial_ = activations.NewResidual(rows, h);
   qkv_ = activations.New(rows, (layout.num_q_heads + 2 * layout.num_kv_heads) * d);
   attention_ = activations.New(rows, layout.num_q_heads * d);
-  gate_up_ = activations.New(rows, 2 * layout.intermediate_size);
+  gate_up_ = activations.NewResidual(rows, 2 * layout.intermediate_size);
   product_ = activations.New(rows, layout.intermediate_size);
   sample_hidden_ = activations.NewResidual(shape.max_sample_rows, h);
   sample_normed_ = activations.New(shape.max_sample_rows, h);

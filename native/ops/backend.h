@@ -2,8 +2,9 @@
 //
 // Words: n = rows of this step (tokens, all sequences together), h = hidden size, d = head dimension, hq / hkv = this rank's query
 // and KV heads. Activations have type `activation_type()`: float32 on the CPU (inputs of products are rounded to the compute type),
-// bfloat16 on CUDA. What is summed over layers and ranks (the residual, partial sums, picture rows, and what is made of them by copies
-// alone) has type `residual_type()`: float32 on both, since bfloat16 would round it at every layer. All matrices live in the back end's memory. Calls are asynchronous on stream() where there is one.
+// bfloat16 on CUDA. What is summed over layers and ranks (the residual, partial sums, picture rows, and copies of them) and what
+// SwiGlu multiplies has type `residual_type()`: float32 on both, since bfloat16 would round it at every layer.
+// All matrices live in the back end's memory. Calls are asynchronous on stream() where there is one.
 //
 // Numeric contract: the bits of an output row depend on that row's inputs, the weights, the world size and the class of instruction
 // set; never on the other rows, their number, the position among them, or the number of threads.
@@ -245,7 +246,7 @@ class Backend {
   // positions only.
   virtual void PagedAttention(const Matrix& q, const KvCache& cache, int64_t layer,
                               std::span<const int32_t> q_to_kv, const Matrix& out) = 0;
-  // out [n, m] = silu(gate_up[:, :m]) * gate_up[:, m:].
+  // out [n, m] = silu(gate_up[:, :m]) * gate_up[:, m:]; gate_up of residual_type().
   virtual void SwiGlu(const Matrix& gate_up, const Matrix& out) = 0;
 
   // ---- ops of the vision tower; rows are tiles * tokens ----

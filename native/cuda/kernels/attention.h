@@ -21,7 +21,7 @@ struct QueryTile {
 inline constexpr int kQueryTileRows = 64;
 // Keys that one decode block works through; splits lie at multiples of it, so that bits do not
 // depend on the batch.
-inline constexpr int kDecodeSplit = 256;
+inline constexpr int kDecodeSplit = 128;
 
 // Keys and values in blocks: [blocks, kv_heads, block_size, head_dim] each.
 struct PagedKeys {

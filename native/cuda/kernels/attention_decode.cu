@@ -81,7 +81,9 @@ __global__ void __launch_bounds__(kThreads)
                               static_cast<int64_t>(group_start + g) * a.head_dim,
                           col, a.head_dim, q[g]);
     }
-    for (int i = key_in_pass; i < kDecodeSplit; i += kKeysPerPass) {
+#pragma unroll 4
+    for (int base = 0; base < count; base += kKeysPerPass) {
+      const int i = base + key_in_pass;
       const bool valid = i < count;
       float k[8];
       LoadEight<kAligned>(keys.keys + offsets[valid ? i : 0], col, a.head_dim, k);
@@ -95,7 +97,7 @@ __global__ void __launch_bounds__(kThreads)
         for (int offset = kLanes / 2; offset > 0; offset /= 2) {
           dot += __shfl_xor_sync(0xffffffffu, dot, offset);
         }
-        if (lane_in_key == 0) scores[g][i] = valid ? dot * a.scale : -INFINITY;
+        if (lane_in_key == 0 && valid) scores[g][i] = dot * a.scale;
       }
     }
     __syncthreads();
@@ -107,7 +109,7 @@ __global__ void __launch_bounds__(kThreads)
     for (int g = 0; g < kGroup; ++g) {
       if (g >= group) break;
       float m = -INFINITY;
-      for (int i = threadIdx.x; i < kDecodeSplit; i += kThreads) m = fmaxf(m, scores[g][i]);
+      for (int i = threadIdx.x; i < count; i += kThreads) m = fmaxf(m, scores[g][i]);
 #pragma unroll
       for (int offset = 16; offset > 0; offset /= 2) {
         m = fmaxf(m, __shfl_xor_sync(0xffffffffu, m, offset));
@@ -127,7 +129,7 @@ __global__ void __launch_bounds__(kThreads)
     for (int g = 0; g < kGroup; ++g) {
       if (g >= group) break;
       float sum = 0.0f;
-      for (int i = threadIdx.x; i < kDecodeSplit; i += kThreads) {
+      for (int i = threadIdx.x; i < count; i += kThreads) {
         const float p = __expf(scores[g][i] - head_max[g]);
         scores[g][i] = p;
         sum += p;
@@ -153,6 +155,7 @@ __global__ void __launch_bounds__(kThreads)
 #pragma unroll
       for (int e = 0; e < 8; ++e) sums[g][e] = 0.0f;
     }
+#pragma unroll 4
     for (int i = key_in_pass; i < count; i += kKeysPerPass) {
       float v[8];
       LoadEight<kAligned>(keys.values + offsets[i], col, a.head_dim, v);
@@ -231,6 +234,7 @@ __global__ void CombineKernel(AttentionArguments a, const QueryTile* tiles, int 
   float maximum = -INFINITY;
   float sum = 0.0f;
   float value = 0.0f;
+#pragma unroll 4
   for (int s = 0; s < splits; ++s, part += a.head_dim + 2) {
     const float new_max = fmaxf(maximum, part[0]);
     const float old_factor = __expf(maximum - new_max);

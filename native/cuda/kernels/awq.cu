@@ -1,9 +1,7 @@
 // Products with AWQ int4 weights on bf16 tensor cores. A nibble q becomes the bfloat16 number 128 +
-// q by setting bits, without arithmetic; the 128 and the zero point leave with the group's sum of
-// x, which a second product with ones yields for free:
-//   sum_k (q_k - z) s x_k = s (sum_k (128 + q_k) x_k - (128 + z) sum_k x_k)
-// per group in float32. The weight tile is the A operand (16 outputs x 16 inputs), so one pass
-// serves up to 8 rows of x for the price of one.
+// q by setting bits; 128 + z is taken off in bfloat16, which is exact for such small integers. Each
+// group's sums are scaled in float32. The weight tile is the A operand (16 outputs x 16 inputs), so
+// one pass serves up to 8 rows of x for the price of one.
 
 #include "cuda/cuda_check.h"
 #include "cuda/kernels/awq.h"
@@ -13,7 +11,8 @@ namespace skein::cuda {
 namespace {
 
 constexpr int kWarps = 8;
-constexpr uint32_t kOnes = 0x3f803f80u;  // two bfloat16 ones
+// Tiles of 64 inputs whose loads are under way together.
+constexpr int kAhead = 4;
 
 // Bit offset of column j of eight in a word: the order that AutoAWQ's gemm packing uses.
 __device__ __forceinline__ int NibbleShift(int column) {
@@ -68,9 +67,11 @@ __global__ void PackScalesKernel(AwqWeights w, const int32_t* qzeros, const void
   w.scale_zero[group * w.out_features + out] = value;
 }
 
-// Fragment register p of a word: nibbles p and p + 4 as bfloat16 128 + q.
-__device__ __forceinline__ uint32_t FragmentRegister(uint32_t word, int p) {
-  return ((word >> (4 * p)) & 0x000f000fu) | 0x43004300u;
+// Fragment register p of a word: nibbles p and p + 4 as bfloat16 q - z; `zero` is 128 + z, twice.
+__device__ __forceinline__ uint32_t FragmentRegister(uint32_t word, int p, __nv_bfloat162 zero) {
+  const uint32_t bits = ((word >> (4 * p)) & 0x000f000fu) | 0x43004300u;
+  const __nv_bfloat162 value = __hsub2(*reinterpret_cast<const __nv_bfloat162*>(&bits), zero);
+  return *reinterpret_cast<const uint32_t*>(&value);
 }
 
 // Sixteen values of row `row` of x from input k0 of the padded range on; zeros outside the slice
@@ -97,7 +98,7 @@ __device__ __forceinline__ void LoadSixteen(const __nv_bfloat16* x, int64_t stri
   }
 }
 
-// Block: 16 outputs, all rows; the warps share the groups out and add up in warp order.
+// Block: 16 outputs, all rows; the warps share the tiles out and add up in warp order.
 template <int kTiles>
 __global__ void __launch_bounds__(kWarps * 32)
     ProductKernel(AwqWeights w, const __nv_bfloat16* x, int64_t x_stride, int64_t rows,
@@ -108,7 +109,6 @@ __global__ void __launch_bounds__(kWarps * 32)
   const int lane = threadIdx.x % 32;
   const int64_t tiles_in = w.padded_in / 64;
   const int64_t tiles_per_group = w.group_size / 64;
-  const int64_t groups = (tiles_in + tiles_per_group - 1) / tiles_per_group;
   const auto* words = reinterpret_cast<const uint4*>(w.words) +
                       static_cast<int64_t>(blockIdx.x) * tiles_in * 32 + lane;
   const bool aligned =
@@ -120,44 +120,50 @@ __global__ void __launch_bounds__(kWarps * 32)
 #pragma unroll
     for (float& value : fragment) value = 0.0f;
   }
-  for (int64_t group = warp; group < groups; group += kWarps) {
-    float sums[kTiles][4];
-    float x_sums[kTiles][4];
+  const __half2* tables = w.scale_zero + static_cast<int64_t>(blockIdx.x) * 16 + lane / 4;
+  // A warp takes runs of kAhead tiles, whatever groups they are of.
+  for (int64_t run = warp * kAhead; run < tiles_in; run += kWarps * kAhead) {
+    uint4 raw[kAhead];
 #pragma unroll
-    for (int t = 0; t < kTiles; ++t) {
-#pragma unroll
-      for (int i = 0; i < 4; ++i) sums[t][i] = x_sums[t][i] = 0.0f;
+    for (int i = 0; i < kAhead; ++i) {
+      raw[i] = run + i < tiles_in ? __ldcs(words + (run + i) * 32) : make_uint4(0, 0, 0, 0);
     }
-    const int64_t last = min((group + 1) * tiles_per_group, tiles_in);
-#pragma unroll 2
-    for (int64_t tile = group * tiles_per_group; tile < last; ++tile) {
-      const uint4 raw = __ldcs(words + tile * 32);
-      const uint32_t word[4] = {raw.x, raw.y, raw.z, raw.w};
+#pragma unroll
+    for (int i = 0; i < kAhead; ++i) {
+      const int64_t tile = run + i;
+      if (tile >= tiles_in) break;
+      const __half2* table = tables + tile / tiles_per_group * w.out_features;
+      const float2 first = __half22float2(table[0]);
+      const float2 second = __half22float2(table[8]);
+      const __nv_bfloat162 zero[2] = {__float2bfloat162_rn(first.y),
+                                      __float2bfloat162_rn(second.y)};
+      const uint32_t word[4] = {raw[i].x, raw[i].y, raw[i].z, raw[i].w};
+      float sums[kTiles][4];
+      uint32_t b[kTiles][8];
 #pragma unroll
       for (int t = 0; t < kTiles; ++t) {
-        uint32_t b[8];
-        LoadSixteen(x, x_stride, t * 8 + lane / 4, rows,
-                    tile * 64 + (lane % 4) * 16 - w.group_offset, w.in_features, aligned, b);
 #pragma unroll
-        for (int j = 0; j < 4; ++j) {
-          const uint32_t a[4] = {FragmentRegister(word[j], 0), FragmentRegister(word[j], 1),
-                                 FragmentRegister(word[j], 2), FragmentRegister(word[j], 3)};
-          const uint32_t ones[4] = {kOnes, kOnes, kOnes, kOnes};
-          MultiplyAccumulate(sums[t], a, b[2 * j], b[2 * j + 1]);
-          MultiplyAccumulate(x_sums[t], ones, b[2 * j], b[2 * j + 1]);
+        for (float& value : sums[t]) value = 0.0f;
+        LoadSixteen(x, x_stride, t * 8 + lane / 4, rows, tile * 64 + (lane % 4) * 16 - w.group_offset,
+                    w.in_features, aligned, b[t]);
+      }
+#pragma unroll
+      for (int j = 0; j < 4; ++j) {
+        const uint32_t a[4] = {
+            FragmentRegister(word[j], 0, zero[0]), FragmentRegister(word[j], 1, zero[1]),
+            FragmentRegister(word[j], 2, zero[0]), FragmentRegister(word[j], 3, zero[1])};
+#pragma unroll
+        for (int t = 0; t < kTiles; ++t) {
+          MultiplyAccumulate(sums[t], a, b[t][2 * j], b[t][2 * j + 1]);
         }
       }
-    }
-    const __half2* tables =
-        w.scale_zero + group * w.out_features + static_cast<int64_t>(blockIdx.x) * 16;
-    const float2 first = __half22float2(tables[lane / 4]);
-    const float2 second = __half22float2(tables[lane / 4 + 8]);
 #pragma unroll
-    for (int t = 0; t < kTiles; ++t) {
-      total[t][0] += first.x * (sums[t][0] - first.y * x_sums[t][0]);
-      total[t][1] += first.x * (sums[t][1] - first.y * x_sums[t][1]);
-      total[t][2] += second.x * (sums[t][2] - second.y * x_sums[t][2]);
-      total[t][3] += second.x * (sums[t][3] - second.y * x_sums[t][3]);
+      for (int t = 0; t < kTiles; ++t) {
+        total[t][0] = fmaf(first.x, sums[t][0], total[t][0]);
+        total[t][1] = fmaf(first.x, sums[t][1], total[t][1]);
+        total[t][2] = fmaf(second.x, sums[t][2], total[t][2]);
+        total[t][3] = fmaf(second.x, sums[t][3], total[t][3]);
+      }
     }
   }
 #pragma unroll

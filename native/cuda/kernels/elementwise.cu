@@ -14,15 +14,6 @@ struct alignas(16) Eight {
   __nv_bfloat162 pairs[4];
 };
 
-__device__ __forceinline__ void Unpack(const Eight& raw, float (&values)[8]) {
-#pragma unroll
-  for (int i = 0; i < 4; ++i) {
-    const float2 pair = __bfloat1622float2(raw.pairs[i]);
-    values[2 * i] = pair.x;
-    values[2 * i + 1] = pair.y;
-  }
-}
-
 __device__ __forceinline__ Eight Pack(const float (&values)[8]) {
   Eight raw;
 #pragma unroll
@@ -187,7 +178,7 @@ bool IsVector(int64_t cols, std::initializer_list<int64_t> strides) {
   return true;
 }
 
-// Block (row), threads over pairs of all heads of q, then k, then elements of v.
+// Block (row, part), threads over pairs of all heads of q, then k, then elements of v.
 __global__ void RotaryStoreKvKernel(RotaryArguments a) {
   const int64_t row = blockIdx.x;
   const int half = a.head_dim / 2;
@@ -200,7 +191,9 @@ __global__ void RotaryStoreKvKernel(RotaryArguments a) {
                a.head_dim +
            d;
   };
-  for (int i = threadIdx.x; i < rotated; i += blockDim.x) {
+  const int first = static_cast<int>(blockIdx.y * blockDim.x + threadIdx.x);
+  const int step = static_cast<int>(gridDim.y * blockDim.x);
+  for (int i = first; i < rotated; i += step) {
     const int head = i / half;
     const int d = i % half;
     float sine, cosine;
@@ -208,19 +201,19 @@ __global__ void RotaryStoreKvKernel(RotaryArguments a) {
     __nv_bfloat16* place = base + static_cast<int64_t>(head) * a.head_dim + d;
     const float x = __bfloat162float(place[0]);
     const float y = __bfloat162float(place[half]);
-    const __nv_bfloat16 first = __float2bfloat16(x * cosine - y * sine);
-    const __nv_bfloat16 second = __float2bfloat16(y * cosine + x * sine);
+    const __nv_bfloat16 low = __float2bfloat16(x * cosine - y * sine);
+    const __nv_bfloat16 high = __float2bfloat16(y * cosine + x * sine);
     if (head < a.num_heads) {
-      place[0] = first;
-      place[half] = second;
+      place[0] = low;
+      place[half] = high;
     } else if (slot >= 0) {
-      a.keys[cache_offset(head - a.num_heads, d)] = first;
-      a.keys[cache_offset(head - a.num_heads, d + half)] = second;
+      a.keys[cache_offset(head - a.num_heads, d)] = low;
+      a.keys[cache_offset(head - a.num_heads, d + half)] = high;
     }
   }
   if (slot < 0) return;
   const __nv_bfloat16* v = base + static_cast<int64_t>(a.num_heads + a.num_kv_heads) * a.head_dim;
-  for (int i = threadIdx.x; i < a.num_kv_heads * a.head_dim; i += blockDim.x) {
+  for (int i = first; i < a.num_kv_heads * a.head_dim; i += step) {
     a.values[cache_offset(i / a.head_dim, i % a.head_dim)] = v[i];
   }
 }
@@ -228,24 +221,23 @@ __global__ void RotaryStoreKvKernel(RotaryArguments a) {
 __device__ __forceinline__ float Silu(float x) { return x / (1.0f + __expf(-x)); }
 
 template <bool kVector>
-__global__ void SwiGluKernel(const __nv_bfloat16* gate_up, int64_t stride, int64_t width,
+__global__ void SwiGluKernel(const float* gate_up, int64_t stride, int64_t width,
                              __nv_bfloat16* out, int64_t out_stride) {
   const int64_t row = blockIdx.y;
-  const __nv_bfloat16* gate = gate_up + row * stride;
+  const float* gate = gate_up + row * stride;
   if constexpr (kVector) {
     const int64_t col = (static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x) * 8;
     if (col >= width) return;
     float g[8], u[8];
-    Unpack(*reinterpret_cast<const Eight*>(gate + col), g);
-    Unpack(*reinterpret_cast<const Eight*>(gate + width + col), u);
+    LoadEightFloats(gate + col, g);
+    LoadEightFloats(gate + width + col, u);
 #pragma unroll
     for (int i = 0; i < 8; ++i) g[i] = Silu(g[i]) * u[i];
     *reinterpret_cast<Eight*>(out + row * out_stride + col) = Pack(g);
   } else {
     const int64_t col = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
     if (col >= width) return;
-    out[row * out_stride + col] =
-        __float2bfloat16(Silu(__bfloat162float(gate[col])) * __bfloat162float(gate[width + col]));
+    out[row * out_stride + col] = __float2bfloat16(Silu(gate[col]) * gate[width + col]);
   }
 }
 
@@ -394,11 +386,13 @@ void AddResidualNorm(const float* x, int64_t x_stride, const float* bias,
 
 void RotaryStoreKv(const RotaryArguments& arguments, int64_t rows, cudaStream_t stream) {
   if (rows == 0) return;
-  RotaryStoreKvKernel<<<Blocks(rows), kThreads, 0, stream>>>(arguments);
+  // Few rows: more blocks a row, since one would take its pairs one after the other.
+  const unsigned parts = rows <= 64 ? 8 : 1;
+  RotaryStoreKvKernel<<<dim3(Blocks(rows), parts), kThreads, 0, stream>>>(arguments);
   SKEIN_CUDA_LAUNCHED("RotaryStoreKvKernel");
 }
 
-void SwiGlu(const __nv_bfloat16* gate_up, int64_t stride, int64_t rows, int64_t width,
+void SwiGlu(const float* gate_up, int64_t stride, int64_t rows, int64_t width,
             __nv_bfloat16* out, int64_t out_stride, cudaStream_t stream) {
   if (rows == 0) return;
   const bool vector = IsVector(width, {stride, out_stride});

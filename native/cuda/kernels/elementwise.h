@@ -56,7 +56,7 @@ struct RotaryArguments {
 void RotaryStoreKv(const RotaryArguments& arguments, int64_t rows, cudaStream_t stream);
 
 // out [rows, width] = silu(gate_up[:, :width]) * gate_up[:, width:].
-void SwiGlu(const __nv_bfloat16* gate_up, int64_t stride, int64_t rows, int64_t width,
+void SwiGlu(const float* gate_up, int64_t stride, int64_t rows, int64_t width,
             __nv_bfloat16* out, int64_t out_stride, cudaStream_t stream);
 
 // x [rows, cols] = gelu(x + bias), exact (erf) form; bias may be null.
