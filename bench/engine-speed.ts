@@ -60,7 +60,12 @@ class Bench {
     for (let slot = 0; slot < batch; slot++) {
       const pixels = new Uint8Array(tiles * this.tileBytes).map((_, index) => (index * 31 + slot) & 255);
       const startMs = performance.now();
-      if (withPicture) await group.putPicture(slot, Array.from({ length: tiles }, (_, tile) => slot * tiles + tile), pixels);
+      if (withPicture)
+        await group.putPicture(
+          slot,
+          Array.from({ length: tiles }, (_, tile) => slot * tiles + tile),
+          pixels,
+        );
       await group.step({
         newSequences: [
           makeNewSequence(slot, makeIds(length, this.vocabSize, slot), {
@@ -68,7 +73,9 @@ class Bench {
           }),
         ],
         encodeItems: withPicture ? [{ pictureId: slot, tileStart: 0, tileEnd: tiles }] : [],
-        newBlocks: Uint32Array.from({ length: 2 * blocksEach }, (_, index) => (index % 2 === 0 ? slot : slot * blocksEach + (index >> 1))),
+        newBlocks: Uint32Array.from({ length: 2 * blocksEach }, (_, index) =>
+          index % 2 === 0 ? slot : slot * blocksEach + (index >> 1),
+        ),
         scheduledSlots: Uint32Array.of(slot),
         scheduledTokens: Uint32Array.of(length),
       });
@@ -141,7 +148,12 @@ try {
   }
   await bench.run(1, false, 1024, 2);
   const plain = await bench.run(1, false, 1024, newTokens);
-  results.push({ batch: 1, prompt: '1024 tokens', first_token_ms: summary(plain.firstMs), step_ms: summary(plain.stepMs) });
+  results.push({
+    batch: 1,
+    prompt: '1024 tokens',
+    first_token_ms: summary(plain.firstMs),
+    step_ms: summary(plain.stepMs),
+  });
   const output = {
     model: values.model,
     dtype: text.awqGroupSize > 0 ? 'awq-int4' : 'bfloat16',

@@ -9,6 +9,8 @@ import('./lib/setup.mjs').then(({ runScript, setup, repoRoot }) =>
     const { buildCuda } = await import('./lib/cuda-build.mjs');
     await buildCuda({ repoRoot, tests: true, reporter });
     const { runTests } = await import('./lib/run-tests.mjs');
-    return runTests({ args: ['test/gpu/', ...process.argv.slice(2).filter((argument) => argument.startsWith('-'))] });
+    return runTests({
+      args: ['test/gpu/', ...process.argv.slice(2).filter((argument) => argument.startsWith('-'))],
+    });
   }),
 );

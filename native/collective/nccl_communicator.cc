@@ -113,8 +113,8 @@ class NcclCommunicator final : public Communicator {
     // ncclCommAbort returns only when no graph holds the communicator any more, so it must not run
     // on the engine's thread.
     abort_thread_ = std::thread([this] {
-      // A call that is being enqueued gets time to leave; one that is stuck, since the device's queue is full of kernels
-      // that wait, leaves only through the abort itself.
+      // A call that is being enqueued gets time to leave; one that is stuck, since the device's
+      // queue is full of kernels that wait, leaves only through the abort itself.
       const std::unique_lock lock(calling_, kAbortPatience);
       ncclCommAbort(comm_);
     });

@@ -1,5 +1,6 @@
-// Seeded random values for weights of benchmarks: what an element is depends on a key and its place in the whole tensor alone, so
-// that every cut of the tensor and every back end sees the same values. Knows no model.
+// Seeded random values for weights of benchmarks: what an element is depends on a key and its place
+// in the whole tensor alone, so that every cut of the tensor and every back end sees the same
+// values. Knows no model.
 #pragma once
 
 #include <cstdint>
@@ -15,14 +16,15 @@
 namespace skein {
 
 struct RandomBlock {
-  // kUniform: within spread of centre, rounded to the tensor's type. kWords: 32 random bits. kZeroPoints: 4-bit eights.
+  // kUniform: within spread of centre, rounded to the tensor's type. kWords: 32 random bits.
+  // kZeroPoints: 4-bit eights.
   enum class Kind : uint8_t { kUniform, kWords, kZeroPoints };
 
   Kind kind = Kind::kUniform;
   uint64_t key = 0;  // of the whole tensor
   float centre = 0, spread = 0;
-  // Element (i, j) of the block is element (first_row + i, first_col + j) of the whole tensor, and lies at (dest_row + i,
-  // dest_col + j).
+  // Element (i, j) of the block is element (first_row + i, first_col + j) of the whole tensor, and
+  // lies at (dest_row + i, dest_col + j).
   int64_t first_row = 0, first_col = 0, rows = 0, cols = 0, dest_row = 0, dest_col = 0;
 };
 

@@ -83,8 +83,8 @@ class CpuSampler final : public Sampler {
   }
   // Rows whose logits are looked at here.
   size_t NumWholeRows() const {
-    return static_cast<size_t>(std::count_if(
-        rows_.begin(), rows_.end(), [](const Row& row) { return row.logits != nullptr; }));
+    return static_cast<size_t>(std::count_if(rows_.begin(), rows_.end(),
+                                             [](const Row& row) { return row.logits != nullptr; }));
   }
   void PlanRows(const Matrix& logits, std::span<const int32_t> slots);
   void PlanRow(Row& row) const;
@@ -188,8 +188,8 @@ void CpuSampler::ReadLogits(const Matrix& logits) {
         row.state->adjusts_logits()) {
       whole.push_back(index);
     } else {
-      requests.push_back({index, row.state->is_greedy(), row.inverse_temperature,
-                          row.state->noise_key()});
+      requests.push_back(
+          {index, row.state->is_greedy(), row.inverse_temperature, row.state->noise_key()});
     }
   }
   std::vector<BestFinding> findings(requests.size());

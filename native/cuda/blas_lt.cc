@@ -121,7 +121,8 @@ struct BlasLt::Impl {
                          static_cast<long long>(weight.rows)));
     }
     plan->algorithm = results[0].algo;
-    if (found > 1) plan->algorithm = results[Fastest(*plan, x, weight, bias, out, results, found)].algo;
+    if (found > 1)
+      plan->algorithm = results[Fastest(*plan, x, weight, bias, out, results, found)].algo;
     return plan;
   }
 
@@ -138,7 +139,8 @@ struct BlasLt::Impl {
                               kWorkspaceBytes, stream));
   }
 
-  // Index of the algorithm that takes the least time on these operands. The first one while a graph is recorded.
+  // Index of the algorithm that takes the least time on these operands. The first one while a graph
+  // is recorded.
   int Fastest(const Plan& plan, const Matrix& x, const Matrix& weight, const void* bias,
               const Matrix& out, const cublasLtMatmulHeuristicResult_t* results, int count) {
     cudaStreamCaptureStatus capture = cudaStreamCaptureStatusNone;

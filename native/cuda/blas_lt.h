@@ -12,8 +12,8 @@ namespace skein::cuda {
 
 class BlasLt {
  public:
-  // Takes its workspace once; no allocation afterwards. `tunes`: each shape's algorithm is the fastest of several when first met,
-  // which may be another one on the next start.
+  // Takes its workspace once; no allocation afterwards. `tunes`: each shape's algorithm is the
+  // fastest of several when first met, which may be another one on the next start.
   BlasLt(cudaStream_t stream, bool tunes);
   ~BlasLt();
   BlasLt(const BlasLt&) = delete;

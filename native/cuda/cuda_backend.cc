@@ -1,5 +1,6 @@
-// The CUDA back end: bfloat16 activations, float32 accumulation and residuals. Kernels are in kernels/, products
-// in cuda_linear and blas_lt; this file checks shapes and places the launches on the one stream.
+// The CUDA back end: bfloat16 activations, float32 accumulation and residuals. Kernels are in
+// kernels/, products in cuda_linear and blas_lt; this file checks shapes and places the launches on
+// the one stream.
 #include "cuda/cuda_backend.h"
 
 #include <algorithm>
@@ -9,6 +10,7 @@
 
 #include "cuda/cuda_linear.h"
 #include "cuda/cuda_sampler.h"
+#include "cuda/cuda_storage.h"
 #include "cuda/device_memory.h"
 #include "cuda/graph_cache.h"
 #include "cuda/kernels/attention.h"
@@ -18,40 +20,6 @@
 
 namespace skein::cuda {
 namespace {
-
-class CudaTensor final : public DeviceTensor {
- public:
-  CudaTensor(DType type, int64_t rows, int64_t cols)
-      : memory_(static_cast<size_t>(rows * cols) * SizeOf(type)),
-        view_(MakeMatrix(memory_.data(), type, rows, cols)) {}
-  Matrix view() const override { return view_; }
-
- private:
-  DeviceMemory memory_;
-  Matrix view_;
-};
-
-// Per layer: keys, then values, each [blocks, kv_heads, block_size, head_dim] bfloat16.
-class CudaKvCache final : public KvCache {
- public:
-  explicit CudaKvCache(const KvCacheShape& shape)
-      : shape_(shape), memory_(2 * static_cast<size_t>(shape.num_layers) * LayerElements() * 2) {}
-  int64_t num_blocks() const override { return shape_.num_blocks; }
-  size_t bytes() const override { return memory_.bytes(); }
-  const KvCacheShape& shape() const { return shape_; }
-  __nv_bfloat16* Keys(int64_t layer) const {
-    return memory_.As<__nv_bfloat16>() + 2 * static_cast<size_t>(layer) * LayerElements();
-  }
-  __nv_bfloat16* Values(int64_t layer) const { return Keys(layer) + LayerElements(); }
-
- private:
-  size_t LayerElements() const {
-    return static_cast<size_t>(shape_.num_blocks * shape_.num_kv_heads * shape_.block_size *
-                               shape_.head_dim);
-  }
-  KvCacheShape shape_;
-  DeviceMemory memory_;
-};
 
 const __nv_bfloat16* In(const Matrix& matrix) {
   SKEIN_CHECK(matrix.type == DType::kBFloat16, "expected bfloat16, got %s", Name(matrix.type));
@@ -144,8 +112,7 @@ class CudaBackend final : public Backend {
                                                  std::span<const RandomBlock> blocks) override {
     auto tensor = std::make_unique<CudaTensor>(type, rows, cols);
     const Matrix view = tensor->view();
-    SKEIN_CUDA(
-        cudaMemsetAsync(view.data, 0, static_cast<size_t>(rows) * view.RowBytes(), stream_));
+    SKEIN_CUDA(cudaMemsetAsync(view.data, 0, static_cast<size_t>(rows) * view.RowBytes(), stream_));
     for (const RandomBlock& block : blocks) FillRandomBlock(block, view, stream_);
     SKEIN_CUDA(cudaStreamSynchronize(stream_));
     return tensor;
@@ -194,7 +161,8 @@ class CudaBackend final : public Backend {
   }
 
   void Norm(const Matrix& x, const NormWeights& norm, const Matrix& out) override {
-    cuda::Norm(InFloat(x), x.stride, Arguments(norm), x.rows, x.cols, Out(out), out.stride, stream_);
+    cuda::Norm(InFloat(x), x.stride, Arguments(norm), x.rows, x.cols, Out(out), out.stride,
+               stream_);
   }
 
   void Linear(const PreparedLinear& linear, const Matrix& x, Activation activation,
@@ -212,9 +180,9 @@ class CudaBackend final : public Backend {
     communicator.AllReduce(partial.data, partial.rows * partial.cols, partial.type, ReduceOp::kSum,
                            stream_);
     const NormArguments arguments = norm == nullptr ? NormArguments{} : Arguments(*norm);
-    AddResidualNorm(InFloat(partial), partial.stride, bias, scale, OutFloat(residual), residual.stride,
-                    norm == nullptr ? nullptr : &arguments, partial.rows, partial.cols,
-                    normed == nullptr ? nullptr : Out(*normed),
+    AddResidualNorm(InFloat(partial), partial.stride, bias, scale, OutFloat(residual),
+                    residual.stride, norm == nullptr ? nullptr : &arguments, partial.rows,
+                    partial.cols, normed == nullptr ? nullptr : Out(*normed),
                     normed == nullptr ? 8 : normed->stride, stream_);
   }
 
@@ -267,7 +235,8 @@ class CudaBackend final : public Backend {
   }
 
   void SwiGlu(const Matrix& gate_up, const Matrix& out) override {
-    cuda::SwiGlu(InFloat(gate_up), gate_up.stride, out.rows, out.cols, Out(out), out.stride, stream_);
+    cuda::SwiGlu(InFloat(gate_up), gate_up.stride, out.rows, out.cols, Out(out), out.stride,
+                 stream_);
   }
 
   void PixelsToPatches(const uint8_t* pixels, int64_t tiles, int64_t side, int64_t patch,

@@ -1,6 +1,6 @@
-// Rows that only need their best token are judged on the device; the logits of the others come to the
-// host. The CPU sampler does the rest; its exchanges between ranks go through the device, where NCCL
-// lives.
+// Rows that only need their best token are judged on the device; the logits of the others come to
+// the host. The CPU sampler does the rest; its exchanges between ranks go through the device, where
+// NCCL lives.
 #include "cuda/cuda_sampler.h"
 
 #include <algorithm>
@@ -90,11 +90,12 @@ class DeviceLogits final : public LogitsSource {
     if (!requests.empty()) {
       for (size_t i = 0; i < requests.size(); ++i) {
         const BestRequest& request = requests[i];
-        rows[i] = {request.key.seed,  request.key.position,      request.row,
+        rows[i] = {request.key.seed,         request.key.position,        request.row,
                    request.key.choice_index, request.inverse_temperature, request.is_greedy};
       }
       auto* device_rows = reinterpret_cast<BestRow*>(device_.As<char>() + part_bytes);
-      SKEIN_CUDA(cudaMemcpyAsync(device_rows, rows, request_bytes, cudaMemcpyHostToDevice, stream_));
+      SKEIN_CUDA(
+          cudaMemcpyAsync(device_rows, rows, request_bytes, cudaMemcpyHostToDevice, stream_));
       FindBest(logits.As<const float>(), logits.stride, count, first_id, device_rows,
                static_cast<int>(requests.size()), device_.As<BestPart>(), stream_);
       SKEIN_CUDA(

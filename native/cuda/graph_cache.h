@@ -1,4 +1,5 @@
-// Recordings of steps as CUDA graphs, one per shape of step. Owns the graphs; what they refer to must outlive them.
+// Recordings of steps as CUDA graphs, one per shape of step. Owns the graphs; what they refer to
+// must outlive them.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -19,8 +20,9 @@ class GraphCache {
   // (rows, splits of the context): the shape of a step.
   using Shape = std::pair<int32_t, int>;
 
-  // The first time a shape runs eagerly, so that buffers grow and libraries set themselves up; the second time it is
-  // recorded and replayed; then replayed. `generation` of the buffers that ops use: a change drops all recordings.
+  // The first time a shape runs eagerly, so that buffers grow and libraries set themselves up; the
+  // second time it is recorded and replayed; then replayed. `generation` of the buffers that ops
+  // use: a change drops all recordings.
   void Run(const Shape& shape, int generation, const std::function<void()>& body);
   void Clear();
 

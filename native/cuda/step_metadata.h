@@ -32,7 +32,8 @@ class DeviceMetadata {
   bool AreSampleRows(std::span<const int32_t> rows) const {
     return rows.data() == host_sample_rows_.data() && rows.size() == host_sample_rows_.size();
   }
-  // Changes when the arrays move; steps of one graph bucket and one number of splits have them at the same places otherwise.
+  // Changes when the arrays move; steps of one graph bucket and one number of splits have them at
+  // the same places otherwise.
   int generation() const { return generation_; }
   // Sequences with one row go to the decode kernel, the others, cut in tiles, to the prefill
   // kernel.

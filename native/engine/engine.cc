@@ -65,9 +65,10 @@ std::string Engine::PrepareGroup(const GroupOptions& options) {
   const bool is_nccl = options.collective == CollectiveKind::kNccl;
   const bool is_device = impl_->backend->stream() != nullptr;
   if (options.collective != CollectiveKind::kNone && is_nccl != is_device) {
-    throw Error("INVALID_REQUEST",
-                Format("collective: %s on device %s; the CPU takes shared-memory or gloo, CUDA nccl",
-                       is_nccl ? "nccl" : "a host transport", impl_->backend->name().c_str()));
+    throw Error(
+        "INVALID_REQUEST",
+        Format("collective: %s on device %s; the CPU takes shared-memory or gloo, CUDA nccl",
+               is_nccl ? "nccl" : "a host transport", impl_->backend->name().c_str()));
   }
   impl_->epoch.reset();
   GroupOptions prepared = options;

@@ -243,9 +243,10 @@ class PlanChecker {
     const int64_t most = std::min(limits_.max_step_tokens, sequences_.size());
     const auto sequences = static_cast<int64_t>(num_sequences);
     if (bucket < 0 || bucket > most || sequences > bucket || total != sequences) {
-      Refuse(Format("graphBucket: %lld rows for %lld tokens of %lld sequences; a bucket takes one "
-                    "token a sequence and is at most %lld",
-                    Long{bucket}, Long{total}, Long{sequences}, Long{most}));
+      Refuse(
+          Format("graphBucket: %lld rows for %lld tokens of %lld sequences; a bucket takes one "
+                 "token a sequence and is at most %lld",
+                 Long{bucket}, Long{total}, Long{sequences}, Long{most}));
     }
   }
 

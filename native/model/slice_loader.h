@@ -23,7 +23,7 @@ class SliceLoader {
   struct Staged {
     HostBuffer buffer;
     TensorPtr random;  // instead of the buffer: made by the back end
-    Matrix matrix;  // data == nullptr: not part of the plan
+    Matrix matrix;     // data == nullptr: not part of the plan
   };
 
   // kDropped: read, since it is in the plan, but another rank adds it.

@@ -1,3 +1,4 @@
+// Chooses the back end by device name; the only place that names them all.
 #include "core/error.h"
 #include "ops/backend.h"
 

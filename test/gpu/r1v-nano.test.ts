@@ -18,7 +18,12 @@ describe('r1v-nano on cuda', function () {
   for (const worldSize of [1, 2, 4]) {
     it(`gives the reference answers at world size ${worldSize}`, async () => {
       const { checkpoint, cases } = nano;
-      const group = await LocalGroup.start({ device: 'cuda:0', worldSize, checkpoint, computeType: 'bfloat16' });
+      const group = await LocalGroup.start({
+        device: 'cuda:0',
+        worldSize,
+        checkpoint,
+        computeType: 'bfloat16',
+      });
       try {
         for (const { id, tokenIds, tiles, firstPosition, expectedIds } of cases) {
           await group.putPicture(0, [0], tiles);
@@ -30,7 +35,11 @@ describe('r1v-nano on cuda', function () {
             graphBucket: 1,
           });
           await group.step({ releasedPictures: Uint32Array.of(0) });
-          assert.deepEqual(tokens.map(({ tokenId }) => tokenId), expectedIds, `question ${id}`);
+          assert.deepEqual(
+            tokens.map(({ tokenId }) => tokenId),
+            expectedIds,
+            `question ${id}`,
+          );
         }
       } finally {
         await group.close();

@@ -5,7 +5,14 @@ import type { GoldenCase } from './golden-cases.js';
 import type { GeneratedToken, LocalGroup } from './local-group.js';
 import type { Tolerance } from './tolerance.js';
 
-export const GOLDEN_MODELS = ['tiny-text', 'tiny-6b-vit', 'tiny-300m-vit', 'tiny-bf16-sharded', 'tiny-awq', 'tiny-hf-layout'];
+export const GOLDEN_MODELS = [
+  'tiny-text',
+  'tiny-6b-vit',
+  'tiny-300m-vit',
+  'tiny-bf16-sharded',
+  'tiny-awq',
+  'tiny-hf-layout',
+];
 
 /** Pixels, encoding and generation of one case; its pictures are released at the end. */
 export async function runCase(
@@ -30,14 +37,22 @@ export async function runCase(
   return tokens;
 }
 
-export function checkCase({ expected }: GoldenCase, tokens: readonly GeneratedToken[], tolerance: Tolerance): void {
+export function checkCase(
+  { expected }: GoldenCase,
+  tokens: readonly GeneratedToken[],
+  tolerance: Tolerance,
+): void {
   const top = new Map(tokens[0]?.top.map(({ tokenId, logprob }) => [tokenId, logprob]));
   const differences = expected.top_ids.map((id, index) =>
     Math.abs((top.get(id) ?? Number.NaN) - (expected.top_logprobs[index] ?? Number.NaN)),
   );
   const mean = differences.reduce((sum, difference) => sum + difference, 0) / differences.length;
-  const isClose = differences.every((difference) => difference <= tolerance.logprob) && mean <= tolerance.meanLogprob;
-  assert.ok(isClose, `"${expected.question}": log-probabilities of ${expected.top_ids.join()} are off by ${differences.join()}`);
+  const isClose =
+    differences.every((difference) => difference <= tolerance.logprob) && mean <= tolerance.meanLogprob;
+  assert.ok(
+    isClose,
+    `"${expected.question}": log-probabilities of ${expected.top_ids.join()} are off by ${differences.join()}`,
+  );
   const near = expected.greedy_gap.findIndex((gap) => gap < tolerance.greedyGap);
   const length = near < 0 ? expected.greedy_ids.length : near;
   assert.deepEqual(

@@ -53,7 +53,7 @@ export async function readNanoCases(): Promise<NanoCases> {
 function longestRun(ids: readonly number[]): number {
   let best = 0;
   let bestLength = 0;
-  for (let start = 0; start < ids.length; ) {
+  for (let start = 0; start < ids.length;) {
     let end = start;
     while (end < ids.length && ids[end] === ids[start]) end++;
     if (end - start > bestLength) {

@@ -3,7 +3,7 @@ import type { EngineLike } from '../../worker/native/engine-like.js';
 import { createNativeEngine } from '../../worker/native/load-addon.js';
 import { fromNativeError } from '../../worker/native/native-errors.js';
 import type { NativeStepPlan } from '../../worker/native/native.js';
-import type { GroupEngine, RemoteFailure, RemoteReply, RemoteRequest } from './remote-engine.js';
+import type { RemoteFailure, RemoteReply, RemoteRequest } from './remote-engine.js';
 
 let engine: EngineLike | null = null;
 
@@ -26,13 +26,28 @@ async function execute(request: RemoteRequest): Promise<unknown> {
   }
   if (engine === null) throw new Error('no engine was created');
   const { method, args } = request;
-  if (method === 'load') return engine.load(args[0] as Parameters<EngineLike['load']>[0], () => {});
-  if (method === 'submitStep') {
-    if (!engine.submitStep(args[0] as NativeStepPlan)) throw new Error('the queue of steps is full');
-    return null;
+  switch (method) {
+    case 'load':
+      return engine.load(args[0] as Parameters<EngineLike['load']>[0], () => {});
+    case 'submitStep':
+      if (!engine.submitStep(args[0] as NativeStepPlan)) throw new Error('the queue of steps is full');
+      return null;
+    case 'prepareGroup':
+      return engine.prepareGroup(...(args as Parameters<EngineLike['prepareGroup']>));
+    case 'joinGroup':
+      return engine.joinGroup(...(args as Parameters<EngineLike['joinGroup']>));
+    case 'putPixels':
+      return engine.putPixels(...(args as Parameters<EngineLike['putPixels']>));
+    case 'abort':
+      engine.abort(...(args as Parameters<EngineLike['abort']>));
+      return null;
+    case 'endEpoch':
+      return engine.endEpoch();
+    case 'close':
+      return engine.close();
+    default:
+      throw new Error(`no method ${method}`);
   }
-  const call = engine[method as keyof GroupEngine] as (...values: readonly unknown[]) => unknown;
-  return (await call(...args)) ?? null;
 }
 
 process.on('message', (message) => {

@@ -11,7 +11,15 @@ import type { NativeStepResult } from '../../worker/native/native.js';
 /** What a group needs of an engine; all of it can cross a process boundary. */
 export type GroupEngine = Pick<
   EngineLike,
-  'load' | 'prepareGroup' | 'joinGroup' | 'putPixels' | 'onStep' | 'submitStep' | 'abort' | 'endEpoch' | 'close'
+  | 'load'
+  | 'prepareGroup'
+  | 'joinGroup'
+  | 'putPixels'
+  | 'onStep'
+  | 'submitStep'
+  | 'abort'
+  | 'endEpoch'
+  | 'close'
 >;
 
 export interface RemoteFailure {
@@ -21,11 +29,25 @@ export interface RemoteFailure {
 
 export type RemoteRequest =
   | { readonly kind: 'create'; readonly id: number; readonly options: EngineOptions }
-  | { readonly kind: 'call'; readonly id: number; readonly method: string; readonly args: readonly unknown[] };
+  | {
+      readonly kind: 'call';
+      readonly id: number;
+      readonly method: string;
+      readonly args: readonly unknown[];
+    };
 
 export type RemoteReply =
-  | { readonly kind: 'result'; readonly id: number; readonly failure: RemoteFailure | null; readonly value: unknown }
-  | { readonly kind: 'step'; readonly failure: RemoteFailure | null; readonly result: NativeStepResult | null };
+  | {
+      readonly kind: 'result';
+      readonly id: number;
+      readonly failure: RemoteFailure | null;
+      readonly value: unknown;
+    }
+  | {
+      readonly kind: 'step';
+      readonly failure: RemoteFailure | null;
+      readonly result: NativeStepResult | null;
+    };
 
 const CHILD = fileURLToPath(new URL('./remote-engine-child.js', import.meta.url));
 
@@ -50,7 +72,10 @@ export class RemoteEngine implements GroupEngine {
     this.#child = fork(CHILD, [], { env: { ...process.env, ...env }, serialization: 'advanced' });
     this.#exited = new Promise((resolve) => {
       this.#child.on('exit', (code, signal) => {
-        const error = new AppError('WORKER_LOST', `the engine's process ended (${signal ?? `code ${code ?? '?'}`})`);
+        const error = new AppError(
+          'WORKER_LOST',
+          `the engine's process ended (${signal ?? `code ${code ?? '?'}`})`,
+        );
         for (const { reject } of this.#pending.values()) reject(error);
         this.#pending.clear();
         resolve();

@@ -144,8 +144,8 @@ __global__ void __launch_bounds__(kWarps * 32)
       for (int t = 0; t < kTiles; ++t) {
 #pragma unroll
         for (float& value : sums[t]) value = 0.0f;
-        LoadSixteen(x, x_stride, t * 8 + lane / 4, rows, tile * 64 + (lane % 4) * 16 - w.group_offset,
-                    w.in_features, aligned, b[t]);
+        LoadSixteen(x, x_stride, t * 8 + lane / 4, rows,
+                    tile * 64 + (lane % 4) * 16 - w.group_offset, w.in_features, aligned, b[t]);
       }
 #pragma unroll
       for (int j = 0; j < 4; ++j) {

@@ -281,8 +281,8 @@ __global__ void AssembleKernel(const float* patches, const float* class_embeddin
   const int64_t tile = blockIdx.x / (num_patches + 1);
   const int64_t token = blockIdx.x % (num_patches + 1);
   for (int64_t i = threadIdx.x; i < hidden; i += blockDim.x) {
-    const float value = token == 0 ? class_embedding[i]
-                                   : patches[(tile * num_patches + token - 1) * hidden + i];
+    const float value =
+        token == 0 ? class_embedding[i] : patches[(tile * num_patches + token - 1) * hidden + i];
     out[blockIdx.x * hidden + i] = value + position_embedding[token * hidden + i];
   }
 }
@@ -311,8 +311,8 @@ __global__ void ApplyQkNormKernel(__nv_bfloat16* qkv, int64_t stride, const floa
 }
 
 // Block (output token); copies factor^2 source rows side by side.
-__global__ void PixelShuffleKernel(const float* x, int64_t grid, int64_t factor,
-                                   int64_t hidden, float* out) {
+__global__ void PixelShuffleKernel(const float* x, int64_t grid, int64_t factor, int64_t hidden,
+                                   float* out) {
   const int64_t side = grid / factor;
   const int64_t tile = blockIdx.x / (side * side);
   const int64_t row = blockIdx.x % (side * side) / side;
@@ -331,8 +331,7 @@ unsigned Blocks(int64_t count) { return static_cast<unsigned>(count); }
 
 void EmbedTokens(const __nv_bfloat16* table, int64_t vocab_start, int64_t vocab_rows,
                  int64_t hidden, const int32_t* token_ids, const int32_t* slots,
-                 const int32_t* last_tokens, int64_t rows, float* out,
-                 cudaStream_t stream) {
+                 const int32_t* last_tokens, int64_t rows, float* out, cudaStream_t stream) {
   if (rows == 0) return;
   EmbedKernel<<<Blocks(rows), kThreads, 0, stream>>>(table, vocab_start, vocab_rows, hidden,
                                                      token_ids, slots, last_tokens, out);
@@ -340,18 +339,18 @@ void EmbedTokens(const __nv_bfloat16* table, int64_t vocab_start, int64_t vocab_
 }
 
 void CopyRows(const float* source, int64_t source_stride, const int32_t* source_rows,
-              const int32_t* out_rows, int64_t count, int64_t cols, float* out,
-              int64_t out_stride, cudaStream_t stream) {
+              const int32_t* out_rows, int64_t count, int64_t cols, float* out, int64_t out_stride,
+              cudaStream_t stream) {
   if (count == 0) return;
-  const auto kernel = IsVector(cols, {source_stride, out_stride}) ? CopyRowsKernel<float4>
-                                                                  : CopyRowsKernel<float>;
+  const auto kernel =
+      IsVector(cols, {source_stride, out_stride}) ? CopyRowsKernel<float4> : CopyRowsKernel<float>;
   kernel<<<Blocks(count), 128, 0, stream>>>(source, source_stride, source_rows, out_rows, cols, out,
                                             out_stride);
   SKEIN_CUDA_LAUNCHED("CopyRowsKernel");
 }
 
-void Norm(const float* x, int64_t x_stride, const NormArguments& norm, int64_t rows,
-          int64_t cols, __nv_bfloat16* normed, int64_t normed_stride, cudaStream_t stream) {
+void Norm(const float* x, int64_t x_stride, const NormArguments& norm, int64_t rows, int64_t cols,
+          __nv_bfloat16* normed, int64_t normed_stride, cudaStream_t stream) {
   if (rows == 0) return;
   const auto kernel = IsVector(cols, {x_stride, normed_stride}) ? NormKernel<false, true>
                                                                 : NormKernel<false, false>;
@@ -365,10 +364,10 @@ void Norm(const float* x, int64_t x_stride, const NormArguments& norm, int64_t r
   SKEIN_CUDA_LAUNCHED("NormKernel");
 }
 
-void AddResidualNorm(const float* x, int64_t x_stride, const float* bias,
-                     const float* scale, float* residual, int64_t residual_stride,
-                     const NormArguments* norm, int64_t rows, int64_t cols, __nv_bfloat16* normed,
-                     int64_t normed_stride, cudaStream_t stream) {
+void AddResidualNorm(const float* x, int64_t x_stride, const float* bias, const float* scale,
+                     float* residual, int64_t residual_stride, const NormArguments* norm,
+                     int64_t rows, int64_t cols, __nv_bfloat16* normed, int64_t normed_stride,
+                     cudaStream_t stream) {
   if (rows == 0) return;
   const auto kernel = IsVector(cols, {x_stride, residual_stride, normed_stride})
                           ? NormKernel<true, true>
@@ -392,8 +391,8 @@ void RotaryStoreKv(const RotaryArguments& arguments, int64_t rows, cudaStream_t 
   SKEIN_CUDA_LAUNCHED("RotaryStoreKvKernel");
 }
 
-void SwiGlu(const float* gate_up, int64_t stride, int64_t rows, int64_t width,
-            __nv_bfloat16* out, int64_t out_stride, cudaStream_t stream) {
+void SwiGlu(const float* gate_up, int64_t stride, int64_t rows, int64_t width, __nv_bfloat16* out,
+            int64_t out_stride, cudaStream_t stream) {
   if (rows == 0) return;
   const bool vector = IsVector(width, {stride, out_stride});
   const int64_t per_block = vector ? kThreads * 8 : kThreads;
@@ -451,8 +450,8 @@ void ApplyQkNorm(__nv_bfloat16* qkv, int64_t stride, const float* sums, const fl
   SKEIN_CUDA_LAUNCHED("ApplyQkNormKernel");
 }
 
-void PixelShuffle(const float* x, int64_t tiles, int64_t grid, int64_t factor,
-                  int64_t hidden, float* out, cudaStream_t stream) {
+void PixelShuffle(const float* x, int64_t tiles, int64_t grid, int64_t factor, int64_t hidden,
+                  float* out, cudaStream_t stream) {
   if (tiles == 0) return;
   const int64_t side = grid / factor;
   PixelShuffleKernel<<<Blocks(tiles * side * side), kThreads, 0, stream>>>(x, grid, factor, hidden,

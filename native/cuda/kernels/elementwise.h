@@ -1,6 +1,6 @@
 // Launchers of the memory-bound kernels: embedding, norms, rotary, SwiGLU, vision reshuffles. Raw
-// pointers, bfloat16 activations, float32 residuals, arithmetic and parameters. Rows are independent: no
-// result depends on another row.
+// pointers, bfloat16 activations, float32 residuals, arithmetic and parameters. Rows are
+// independent: no result depends on another row.
 #pragma once
 
 #include <cuda_bf16.h>
@@ -18,8 +18,8 @@ void EmbedTokens(const __nv_bfloat16* table, int64_t vocab_start, int64_t vocab_
 
 // out row out_rows[i] = source row source_rows[i]; a null index array means i itself.
 void CopyRows(const float* source, int64_t source_stride, const int32_t* source_rows,
-              const int32_t* out_rows, int64_t count, int64_t cols, float* out,
-              int64_t out_stride, cudaStream_t stream);
+              const int32_t* out_rows, int64_t count, int64_t cols, float* out, int64_t out_stride,
+              cudaStream_t stream);
 
 struct NormArguments {
   bool is_layer_norm;
@@ -29,15 +29,15 @@ struct NormArguments {
 };
 
 // normed = Norm(x).
-void Norm(const float* x, int64_t x_stride, const NormArguments& norm, int64_t rows,
-          int64_t cols, __nv_bfloat16* normed, int64_t normed_stride, cudaStream_t stream);
+void Norm(const float* x, int64_t x_stride, const NormArguments& norm, int64_t rows, int64_t cols,
+          __nv_bfloat16* normed, int64_t normed_stride, cudaStream_t stream);
 
 // residual += scale * (x + bias); normed = Norm(residual) where normed is given. bias and scale
 // [cols] may be null.
-void AddResidualNorm(const float* x, int64_t x_stride, const float* bias,
-                     const float* scale, float* residual, int64_t residual_stride,
-                     const NormArguments* norm, int64_t rows, int64_t cols, __nv_bfloat16* normed,
-                     int64_t normed_stride, cudaStream_t stream);
+void AddResidualNorm(const float* x, int64_t x_stride, const float* bias, const float* scale,
+                     float* residual, int64_t residual_stride, const NormArguments* norm,
+                     int64_t rows, int64_t cols, __nv_bfloat16* normed, int64_t normed_stride,
+                     cudaStream_t stream);
 
 struct RotaryArguments {
   __nv_bfloat16* qkv;  // [rows, (num_heads + 2 * num_kv_heads) * head_dim]
@@ -56,8 +56,8 @@ struct RotaryArguments {
 void RotaryStoreKv(const RotaryArguments& arguments, int64_t rows, cudaStream_t stream);
 
 // out [rows, width] = silu(gate_up[:, :width]) * gate_up[:, width:].
-void SwiGlu(const float* gate_up, int64_t stride, int64_t rows, int64_t width,
-            __nv_bfloat16* out, int64_t out_stride, cudaStream_t stream);
+void SwiGlu(const float* gate_up, int64_t stride, int64_t rows, int64_t width, __nv_bfloat16* out,
+            int64_t out_stride, cudaStream_t stream);
 
 // x [rows, cols] = gelu(x + bias), exact (erf) form; bias may be null.
 void BiasGelu(__nv_bfloat16* x, int64_t stride, const float* bias, int64_t rows, int64_t cols,
@@ -84,7 +84,7 @@ void ApplyQkNorm(__nv_bfloat16* qkv, int64_t stride, const float* sums, const fl
 
 // x [tiles * (grid^2 + 1), hidden] -> out [tiles * (grid / factor)^2, factor^2 * hidden] (pixel
 // shuffle v2).
-void PixelShuffle(const float* x, int64_t tiles, int64_t grid, int64_t factor,
-                  int64_t hidden, float* out, cudaStream_t stream);
+void PixelShuffle(const float* x, int64_t tiles, int64_t grid, int64_t factor, int64_t hidden,
+                  float* out, cudaStream_t stream);
 
 }  // namespace skein::cuda

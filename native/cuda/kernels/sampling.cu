@@ -1,5 +1,6 @@
-// Compiled without fused multiply-add (CMakeLists.txt): the noise is defined by plain IEEE operations, one rounding each, and must be
-// the host's to the last bit. A thread takes groups of four token ids, which share one call of the generator.
+// Compiled without fused multiply-add (CMakeLists.txt): the noise is defined by plain IEEE
+// operations, one rounding each, and must be the host's to the last bit. A thread takes groups of
+// four token ids, which share one call of the generator.
 #include <cfloat>
 #include <climits>
 

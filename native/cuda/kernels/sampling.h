@@ -1,4 +1,5 @@
-// The best token of rows of logits, in parts; the same bits as cpu/sampling_kernels.h and cpu/sampling_noise.h give.
+// The best token of rows of logits, in parts; the same bits as cpu/sampling_kernels.h and
+// cpu/sampling_noise.h give.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -29,7 +30,8 @@ struct BestPart {
 // Parts that a row of `count` logits is cut in.
 int NumBestChunks(int64_t count, int32_t first_id);
 
-// parts [num_rows, NumBestChunks]. logits and rows are on the device; rows are clamped as they are read.
+// parts [num_rows, NumBestChunks]. logits and rows are on the device; rows are clamped as they are
+// read.
 void FindBest(const float* logits, int64_t stride, int64_t count, int32_t first_id,
               const BestRow* rows, int num_rows, BestPart* parts, cudaStream_t stream);
 

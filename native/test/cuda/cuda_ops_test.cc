@@ -168,9 +168,10 @@ TEST_F(CudaOpsTest, ResidualAndNormAgree) {
   for (const int64_t cols : {7, 80, 256, 3200, 5120}) {
     for (const int64_t rows : {1, 5, 33}) {
       for (const bool scaled : {false, true}) {
-        const Twin partial = RandomResidual(rows, cols), residual = RandomResidual(rows, cols, 2.0f),
-                   normed = PoisonedTwin(rows, cols), weight = Parameters(1, cols, 0.2f, 1.0f),
-                   bias = Parameters(1, cols, 0.5f, 0.0f), scale = Parameters(1, cols, 0.3f, 0.0f);
+        const Twin partial = RandomResidual(rows, cols),
+                   residual = RandomResidual(rows, cols, 2.0f), normed = PoisonedTwin(rows, cols),
+                   weight = Parameters(1, cols, 0.2f, 1.0f), bias = Parameters(1, cols, 0.5f, 0.0f),
+                   scale = Parameters(1, cols, 0.3f, 0.0f);
         const auto run = [&](Backend& backend, const std::unique_ptr<DeviceTensor> Twin::*side) {
           const NormWeights norm{NormKind::kRms, (weight.*side)->view().As<const float>(), nullptr,
                                  1e-5f};
@@ -197,8 +198,8 @@ TEST_F(CudaOpsTest, EmbeddingAndRowCopiesAgree) {
     std::vector<BFloat16> rounded(values.begin(), values.end());
     const Matrix host16 = MakeMatrix(rounded.data(), DType::kBFloat16, 100, hidden);
     const auto cpu_table = cpu_->Upload(host), cuda_table = cuda_->Upload(host16);
-    const std::vector<int32_t> ids = {0, 49, 50, 149, 150, 200, 77},
-                               slots(7, 0), positions(7, 0), block_tables(1, 0);
+    const std::vector<int32_t> ids = {0, 49, 50, 149, 150, 200, 77}, slots(7, 0), positions(7, 0),
+                               block_tables(1, 0);
     const std::vector<int64_t> mapping(7, -1);
     const std::vector<SequenceSpan> spans = {{0, 7, 7, 0}};
     StepMetadata metadata;
@@ -438,11 +439,13 @@ TEST_F(CudaOpsTest, VisionOpsAgree) {
   }
 }
 
-// The device's choice is the CPU sampler's, greedy and under noise, whatever the cut of the vocabulary.
+// The device's choice is the CPU sampler's, greedy and under noise, whatever the cut of the
+// vocabulary.
 TEST_F(CudaOpsTest, SamplersChooseAlike) {
   constexpr int64_t kVocab = 5003, kRows = 6;
   const auto single = MakeLocalGroup(1);
-  for (const auto& [start, valid] : {std::pair<int64_t, int64_t>{0, 5003}, {1, 4999}, {2502, 2501}}) {
+  for (const auto& [start, valid] :
+       {std::pair<int64_t, int64_t>{0, 5003}, {1, 4999}, {2502, 2501}}) {
     const SamplerShape shape{8, kVocab, start, valid, 20};
     const auto cpu_sampler = cpu_->MakeSampler(shape), cuda_sampler = cuda_->MakeSampler(shape);
     std::vector<int32_t> slots, prompt = {1, 2, 3};
