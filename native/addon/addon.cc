@@ -29,4 +29,4 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
 
 }  // namespace
 
-NODE_API_MODULE(skein_cpu, Init)
+NODE_API_MODULE(skein, Init)

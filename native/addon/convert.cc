@@ -300,6 +300,10 @@ Napi::Object DescribeBackend(Napi::Env env, const Backend& backend) {
   for (const char* kind : {"none", "shared-memory", "gloo"}) {
     collectives.Set(count++, Napi::String::New(env, kind));
   }
+#if SKEIN_WITH_CUDA
+  backends.Set(1u, Napi::String::New(env, "cuda"));
+  collectives.Set(count, Napi::String::New(env, "nccl"));
+#endif
   Napi::Object to = Napi::Object::New(env);
   to.Set("device", Napi::String::New(env, backend.name()));
   to.Set("deviceName", Napi::String::New(env, backend.device_name()));

@@ -6,6 +6,9 @@
 #include <cstring>
 
 #include "collective/builders.h"
+#if SKEIN_WITH_CUDA
+#include "collective/nccl_communicator.h"
+#endif
 #include "collective/reduce.h"
 #include "collective/segment_barrier.h"
 #include "collective/segment_communicator.h"
@@ -99,7 +102,11 @@ std::unique_ptr<CommunicatorBuilder> MakeCommunicatorBuilder(const CommunicatorO
     case CollectiveKind::kGloo:
       return MakeGlooBuilder(options);
     case CollectiveKind::kNccl:
+#if SKEIN_WITH_CUDA
+      return MakeNcclBuilder(options, options.deterministic);
+#else
       throw Error("INVALID_REQUEST", "collective kind nccl: not built into this library");
+#endif
   }
   throw Error("INVALID_REQUEST",
               Format("collective kind %d: unknown", static_cast<int>(options.kind)));

@@ -71,6 +71,8 @@ struct CommunicatorOptions {
   uint64_t group_epoch = 0;
   // Gloo: address of the interface to listen on; empty: 127.0.0.1.
   std::string bind_host;
+  // NCCL: sums in rank order, at the price of a gather. The other kinds always do.
+  bool deterministic = true;
 };
 
 std::unique_ptr<CommunicatorBuilder> MakeCommunicatorBuilder(const CommunicatorOptions& options);

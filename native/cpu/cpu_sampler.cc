@@ -47,7 +47,8 @@ struct RowMasses {
 // One row of the step; the same on every rank but for `logits`.
 struct Row {
   SequenceState* state = nullptr;
-  float* logits = nullptr;  // [valid rows of the rank]
+  float* logits = nullptr;  // [valid rows of the rank]; null where `found` says all that is wanted
+  BestFinding found;
   float inverse_temperature = 1;
   TokenFilter filter;
   bool is_filtered = false;
@@ -68,7 +69,7 @@ struct Row {
 
 class CpuSampler final : public Sampler {
  public:
-  CpuSampler(const SamplerShape& shape, ThreadPool& pool);
+  CpuSampler(const SamplerShape& shape, ThreadPool& pool, LogitsSource* source);
   void BeginSequence(int32_t slot, const SamplingParams& params, std::span<const int32_t> token_ids,
                      int64_t num_prompt_tokens) override;
   void EndSequence(int32_t slot) override { StateOf(slot).End(); }
@@ -89,6 +90,7 @@ class CpuSampler final : public Sampler {
   }
   void PlanRows(const Matrix& logits, std::span<const int32_t> slots);
   void PlanRow(Row& row) const;
+  void ReadLogits(const Matrix& logits);
   void ExamineRow(const Row& row, std::byte* block) const;
   void ExchangeBest(Communicator& communicator);
   void MergeRow(Row& row, size_t block_bytes) const;
@@ -100,14 +102,18 @@ class CpuSampler final : public Sampler {
 
   SamplerShape shape_;
   ThreadPool& pool_;
+  LogitsSource* const source_;
   std::vector<SequenceState> states_;
   std::vector<Row> rows_;
   std::vector<std::byte> send_, received_;
   std::vector<RankHeader> ranks_;
 };
 
-CpuSampler::CpuSampler(const SamplerShape& shape, ThreadPool& pool)
-    : shape_(shape), pool_(pool), states_(static_cast<size_t>(shape.max_sequences)) {
+CpuSampler::CpuSampler(const SamplerShape& shape, ThreadPool& pool, LogitsSource* source)
+    : shape_(shape),
+      pool_(pool),
+      source_(source),
+      states_(static_cast<size_t>(shape.max_sequences)) {
   SKEIN_CHECK(shape.vocab_size > 0 && shape.vocab_size <= kMaxVocabSize, "vocab_size %lld",
               static_cast<long long>(shape.vocab_size));
   SKEIN_CHECK(shape.vocab_start >= 0 && shape.vocab_valid_rows >= 0 &&
@@ -162,19 +168,59 @@ void CpuSampler::PlanRows(const Matrix& logits, std::span<const int32_t> slots) 
     Row& row = rows_[i];
     row.state = &StateOf(slots[i]);
     SKEIN_CHECK(row.state->is_active(), "slot %d holds no sequence", slots[i]);
-    row.logits = logits.As<float>() + static_cast<int64_t>(i) * logits.stride;
     PlanRow(row);
     row.offset = offset;
     offset += sizeof(RowHeader) + static_cast<size_t>(row.num_candidates) * sizeof(Candidate);
   }
   send_.assign(offset, std::byte{0});
+  ReadLogits(logits);
+}
+
+// A row is judged where it lies unless its logits change first or more than its best token is
+// wanted.
+void CpuSampler::ReadLogits(const Matrix& logits) {
+  if (source_ == nullptr) {
+    for (size_t i = 0; i < rows_.size(); ++i) {
+      rows_[i].logits = logits.As<float>() + static_cast<int64_t>(i) * logits.stride;
+    }
+    return;
+  }
+  std::vector<BestRequest> requests;
+  std::vector<int64_t> whole;
+  for (size_t i = 0; i < rows_.size(); ++i) {
+    const Row& row = rows_[i];
+    const auto index = static_cast<int64_t>(i);
+    if (row.is_filtered || row.num_candidates > 0 || row.needs_model_mass ||
+        row.state->adjusts_logits()) {
+      whole.push_back(index);
+    } else {
+      requests.push_back(
+          {index, row.state->is_greedy(), row.inverse_temperature, row.state->noise_key()});
+    }
+  }
+  std::vector<BestFinding> findings(requests.size());
+  std::vector<float*> fetched(whole.size());
+  source_->Read(logits, shape_.vocab_valid_rows, static_cast<int32_t>(shape_.vocab_start), requests,
+                findings, whole, fetched);
+  for (size_t i = 0; i < requests.size(); ++i) {
+    rows_[static_cast<size_t>(requests[i].row)].found = findings[i];
+  }
+  for (size_t i = 0; i < whole.size(); ++i) {
+    rows_[static_cast<size_t>(whole[i])].logits = fetched[i];
+  }
 }
 
 void CpuSampler::ExamineRow(const Row& row, std::byte* block) const {
   const int64_t count = shape_.vocab_valid_rows;
   const auto first_id = static_cast<int32_t>(shape_.vocab_start);
-  row.state->Adjust(row.logits);
   RowHeader header;
+  if (row.logits == nullptr) {
+    header.best = row.found.best;
+    header.max_logit = row.found.max_logit;
+    std::memcpy(block + row.offset, &header, sizeof(header));
+    return;
+  }
+  row.state->Adjust(row.logits);
   const Candidate best = BestCandidate(row.logits, count, first_id);
   header.max_logit = best.logit;
   if (row.state->is_greedy()) {
@@ -364,7 +410,12 @@ void CpuSampler::Sample(const Matrix& logits, std::span<const int32_t> slots,
 }  // namespace
 
 std::unique_ptr<Sampler> MakeCpuSampler(const SamplerShape& shape, ThreadPool& pool) {
-  return std::make_unique<CpuSampler>(shape, pool);
+  return std::make_unique<CpuSampler>(shape, pool, nullptr);
+}
+
+std::unique_ptr<Sampler> MakeSamplerOver(const SamplerShape& shape, ThreadPool& pool,
+                                         LogitsSource* source) {
+  return std::make_unique<CpuSampler>(shape, pool, source);
 }
 
 }  // namespace skein

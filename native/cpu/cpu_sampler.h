@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "core/thread_pool.h"
+#include "cpu/logits_source.h"
 #include "ops/backend.h"
 
 namespace skein {
@@ -14,5 +15,8 @@ namespace skein {
 // Overwrites the logits that it samples from. `pool` shares the rows among its threads and outlives
 // the sampler.
 std::unique_ptr<Sampler> MakeCpuSampler(const SamplerShape& shape, ThreadPool& pool);
+// The same over logits that are not in host memory; `source` must outlive the sampler too.
+std::unique_ptr<Sampler> MakeSamplerOver(const SamplerShape& shape, ThreadPool& pool,
+                                         LogitsSource* source);
 
 }  // namespace skein

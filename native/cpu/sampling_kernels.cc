@@ -147,7 +147,7 @@ NoisyToken HighestNoisy(const float* logits, int64_t count, int32_t first_id, co
     // left.
     const double highest = Maximum(logits + (begin - first_id), end - begin) * inverse_temperature;
     if (best.id != INT32_MAX && highest + kMaxGumbel < best.value) continue;
-    RandomBlock(key, block, words);
+    RandomWordBlock(key, block, words);
     const double noise_bound =
         GumbelOfWord(MaximumWord(words + (begin - block), end - begin)) + kGumbelRounding;
     for (int64_t id = begin; id < end; ++id) {

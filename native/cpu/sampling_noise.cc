@@ -82,7 +82,7 @@ void Philox4x32(uint64_t seed, uint32_t counter[4]) {
   PhiloxRounds(seed, counter[0], counter[1], counter[2], counter[3]);
 }
 
-void RandomBlock(const NoiseKey& key, int64_t first_token, uint32_t* words) {
+void RandomWordBlock(const NoiseKey& key, int64_t first_token, uint32_t* words) {
   RandomWords(key.seed, static_cast<uint32_t>(first_token / 4), key.choice_index,
               static_cast<uint32_t>(key.position), static_cast<uint32_t>(key.position >> 32),
               words);

@@ -26,7 +26,7 @@ constexpr double kMaxGumbel = 22.9;
 constexpr int64_t kNoiseBlock = 256;
 
 // words [kNoiseBlock]: of the tokens first_token, first_token + 1, ...
-void RandomBlock(const NoiseKey& key, int64_t first_token, uint32_t* words);
+void RandomWordBlock(const NoiseKey& key, int64_t first_token, uint32_t* words);
 // The noise that a word stands for. Grows with the word (but for rounding: to 1e-12).
 double GumbelOfWord(uint32_t word);
 double GumbelNoise(const NoiseKey& key, int64_t token);

@@ -30,6 +30,12 @@ class SequenceState {
   // rank's row [vocab_valid_rows]; then clamps it (sampling_kernels.h).
   void Adjust(float* logits) const;
 
+  // Whether Adjust does more than clamp.
+  bool adjusts_logits() const {
+    return has_penalties_ || !params_.logit_bias_ids.empty() ||
+           (num_generated_ < params_.min_tokens && !params_.stop_token_ids.empty());
+  }
+
   bool is_active() const { return is_active_; }
   const SamplingParams& params() const { return params_; }
   bool is_greedy() const { return params_.temperature < kMinTemperature; }

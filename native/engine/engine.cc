@@ -11,6 +11,7 @@ namespace skein {
 
 struct Engine::Impl {
   std::unique_ptr<Backend> backend;
+  bool deterministic = true;
   std::unique_ptr<LoadedModel> model;
   std::string plan_hash;
   std::unique_ptr<Epoch> epoch;
@@ -26,6 +27,7 @@ struct Engine::Impl {
 
 Engine::Engine(const BackendOptions& options) : impl_(std::make_unique<Impl>()) {
   impl_->backend = MakeBackend(options);
+  impl_->deterministic = options.deterministic;
 }
 
 Engine::~Engine() { impl_->EndEpoch(); }
@@ -61,8 +63,19 @@ std::string Engine::PrepareGroup(const GroupOptions& options) {
   }
   // A stale request leaves the present epoch alone.
   impl_->session.CheckNewEpoch(options.group_epoch);
+  // Which memory a collective takes decides which back ends it serves.
+  const bool is_nccl = options.collective == CollectiveKind::kNccl;
+  const bool is_device = impl_->backend->stream() != nullptr;
+  if (options.collective != CollectiveKind::kNone && is_nccl != is_device) {
+    throw Error(
+        "INVALID_REQUEST",
+        Format("collective: %s on device %s; the CPU takes shared-memory or gloo, CUDA nccl",
+               is_nccl ? "nccl" : "a host transport", impl_->backend->name().c_str()));
+  }
   impl_->epoch.reset();
-  return impl_->session.Prepare(options);
+  GroupOptions prepared = options;
+  prepared.deterministic = impl_->deterministic;
+  return impl_->session.Prepare(prepared);
 }
 
 int64_t Engine::JoinGroup(uint64_t group_epoch, const std::vector<std::string>& addresses,
@@ -95,6 +108,8 @@ StepResult Engine::RunStep(const StepPlan& plan) {
   Communicator& communicator = impl_->session.communicator();
   try {
     impl_->epoch->Run(plan, communicator, &result);
+    // An abort lets a device's waiting kernels leave with whatever they had.
+    impl_->session.CheckEpoch(plan.group_epoch);
   } catch (...) {
     impl_->session.CheckNotAborted(plan.group_epoch);
     // The sequences are between two steps: nothing may run on them any more.

@@ -66,6 +66,7 @@ struct GroupOptions {
   int rank = 0, world_size = 1;
   CollectiveKind collective = CollectiveKind::kNone;
   std::string bind_host;
+  bool deterministic = true;  // the engine fills in its back end's
 };
 
 struct Progress {

@@ -58,6 +58,7 @@ Epoch::Epoch(Backend& backend, LoadedModel& model, int64_t num_kv_blocks)
 }
 
 Epoch::~Epoch() {
+  backend_.DropCaptured();
   for (int64_t slot = 0; slot < sequences_.size(); ++slot) {
     if (sequences_.at(slot).is_live) model_.sampler().EndSequence(static_cast<int32_t>(slot));
   }
@@ -120,14 +121,15 @@ void Epoch::Decode(const StepPlan& plan, Communicator& communicator, StepResult*
     backend_.ScatterRows(model_.encoder()->tile_cache(), builder_.tile_cache_rows(),
                          builder_.picture_rows(), hidden);
   };
-  Matrix logits;
-  backend_.RunCaptured(plan.graph_bucket, [&] {
+  // Where picture rows go changes from step to step: such a step is not recorded.
+  const int32_t bucket = builder_.picture_rows().empty() ? plan.graph_bucket : 0;
+  backend_.RunCaptured(bucket, [&] {
     model_.decoder().Forward(rows, communicator, *cache_, place_pictures);
-    if (!metadata.sample_rows.empty()) {
-      logits = model_.decoder().SampleLogits(metadata.sample_rows);
-    }
+    if (!metadata.sample_rows.empty()) model_.decoder().SampleLogits(metadata.sample_rows);
   });
-  if (!metadata.sample_rows.empty()) {
+  if (!metadata.sample_slots.empty()) {
+    const Matrix logits =
+        model_.decoder().logits(static_cast<int64_t>(metadata.sample_slots.size()));
     model_.sampler().Sample(logits, metadata.sample_slots, communicator, &result->tokens);
   }
   backend_.FinishStep();

@@ -78,6 +78,7 @@ std::string GroupSession::Prepare(const GroupOptions& options) {
   communicator.world_size = options.world_size;
   communicator.group_epoch = options.group_epoch;
   communicator.bind_host = options.bind_host;
+  communicator.deterministic = options.deterministic;
   std::shared_ptr<CommunicatorBuilder> builder = MakeCommunicatorBuilder(communicator);
   const std::lock_guard lock(mutex_);
   builder_ = std::move(builder);

@@ -26,10 +26,10 @@ PictureEncoder::PictureEncoder(Backend& backend, const LoadPlan& plan, const Mod
       projector_(backend, plan.vision, plan.layout, plan.text.hidden_size, weights.projector,
                  TilesPerRank(plan.layout, plan.max_tiles_per_step), activations) {
   const int64_t h = plan.text.hidden_size;
-  tile_cache_ = activations.New(plan.num_tile_slots * tokens_per_tile_, h);
+  tile_cache_ = activations.NewResidual(plan.num_tile_slots * tokens_per_tile_, h);
   if (layout_.vision_parallel == VisionParallel::kData) {
     const int64_t share = TilesPerRank(layout_, max_tiles_);
-    gathered_ = activations.New(layout_.world_size * share * tokens_per_tile_, h);
+    gathered_ = activations.NewResidual(layout_.world_size * share * tokens_per_tile_, h);
   }
 }
 
@@ -37,7 +37,7 @@ void PictureEncoder::Encode(std::span<const TileJob> jobs, Communicator& communi
   for (size_t start = 0; start < jobs.size(); start += static_cast<size_t>(max_tiles_)) {
     const auto pass =
         jobs.subspan(start, std::min(jobs.size() - start, static_cast<size_t>(max_tiles_)));
-    if (layout_.vision_parallel == VisionParallel::kData) {
+    if (layout_.vision_parallel == VisionParallel::kData && layout_.world_size > 1) {
       EncodeDealt(pass, communicator);
     } else {
       EncodeCut(pass, communicator);

@@ -229,9 +229,24 @@ class PlanChecker {
       CheckPictureRows(i, slots[i], view, end);
       total += tokens;
     }
+    CheckGraphBucket(slots.size(), total);
     if (total > limits_.max_step_tokens) {
       Refuse(Format("scheduledTokens: %lld in all, maxStepTokens is %lld", Long{total},
                     Long{limits_.max_step_tokens}));
+    }
+  }
+
+  // A recorded step has one row a sequence, and rows enough for the bucket.
+  void CheckGraphBucket(size_t num_sequences, int64_t total) {
+    const int64_t bucket = plan_.graph_bucket;
+    if (bucket == 0) return;
+    const int64_t most = std::min(limits_.max_step_tokens, sequences_.size());
+    const auto sequences = static_cast<int64_t>(num_sequences);
+    if (bucket < 0 || bucket > most || sequences > bucket || total != sequences) {
+      Refuse(
+          Format("graphBucket: %lld rows for %lld tokens of %lld sequences; a bucket takes one "
+                 "token a sequence and is at most %lld",
+                 Long{bucket}, Long{total}, Long{sequences}, Long{most}));
     }
   }
 

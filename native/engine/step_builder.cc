@@ -57,6 +57,7 @@ StepMetadata StepBuilder::Build(const StepPlan& plan, const SequenceTable& seque
     const int32_t slot = plan.scheduled_slots[i];
     AddSequence(slot, plan.scheduled_tokens[i], sequences.at(slot), pictures);
   }
+  if (plan.graph_bucket != 0) Pad(static_cast<size_t>(plan.graph_bucket));
   StepMetadata metadata;
   metadata.token_ids = token_ids_;
   metadata.slot_of_row = slot_of_row_;
@@ -91,6 +92,15 @@ void StepBuilder::AddSequence(int32_t slot, int64_t tokens, const Sequence& sequ
     sample_rows_.push_back(static_cast<int32_t>(first_row + tokens - 1));
     sample_slots_.push_back(slot);
   }
+}
+
+void StepBuilder::Pad(size_t rows) {
+  token_ids_.resize(rows, 0);
+  slot_of_row_.resize(rows, 0);
+  positions_.resize(rows, 0);
+  slot_mapping_.resize(rows, -1);
+  sample_rows_.resize(rows, 0);
+  block_tables_.resize(rows * static_cast<size_t>(table_stride_), 0);
 }
 
 void StepBuilder::AddPictureRows(int64_t first_row, int64_t start, int64_t end,

@@ -33,6 +33,9 @@ class StepBuilder {
   void AddPictureRows(int64_t first_row, int64_t start, int64_t end, const Sequence& sequence,
                       const PictureStore& pictures);
 
+  // Padding rows up to a graph bucket's number.
+  void Pad(size_t rows);
+
   const Shape shape_;
   int64_t table_stride_ = 0;
   std::vector<int32_t> token_ids_, slot_of_row_, positions_, block_tables_, sample_rows_,

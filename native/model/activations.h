@@ -15,6 +15,10 @@ class Activations {
 
   // [rows, cols] of the back end's activation type.
   Matrix New(int64_t rows, int64_t cols) { return New(backend_.activation_type(), rows, cols); }
+  // The same of its residual type.
+  Matrix NewResidual(int64_t rows, int64_t cols) {
+    return New(backend_.residual_type(), rows, cols);
+  }
   Matrix New(DType type, int64_t rows, int64_t cols) {
     tensors_.push_back(backend_.Allocate(type, rows, cols));
     bytes_ += rows * cols * static_cast<int64_t>(SizeOf(type));

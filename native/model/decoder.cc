@@ -7,14 +7,14 @@ Decoder::Decoder(Backend& backend, const DecoderShape& shape, const DecoderWeigh
     : backend_(backend), shape_(shape), weights_(weights) {
   const int64_t rows = shape.max_rows, h = shape.text.hidden_size, d = shape.text.head_dim;
   const RankLayout& layout = shape.layout;
-  hidden_ = activations.New(rows, h);
+  hidden_ = activations.NewResidual(rows, h);
   normed_ = activations.New(rows, h);
-  partial_ = activations.New(rows, h);
+  partial_ = activations.NewResidual(rows, h);
   qkv_ = activations.New(rows, (layout.num_q_heads + 2 * layout.num_kv_heads) * d);
   attention_ = activations.New(rows, layout.num_q_heads * d);
-  gate_up_ = activations.New(rows, 2 * layout.intermediate_size);
+  gate_up_ = activations.NewResidual(rows, 2 * layout.intermediate_size);
   product_ = activations.New(rows, layout.intermediate_size);
-  sample_hidden_ = activations.New(shape.max_sample_rows, h);
+  sample_hidden_ = activations.NewResidual(shape.max_sample_rows, h);
   sample_normed_ = activations.New(shape.max_sample_rows, h);
   logits_ = activations.New(DType::kFloat32, shape.max_sample_rows, layout.vocab_rows);
 }
@@ -67,14 +67,13 @@ void Decoder::Layer(int64_t index, int64_t rows, Communicator& communicator, KvC
   }
 }
 
-Matrix Decoder::SampleLogits(std::span<const int32_t> sample_rows) {
+void Decoder::SampleLogits(std::span<const int32_t> sample_rows) {
   const auto rows = static_cast<int64_t>(sample_rows.size());
   const Matrix hidden = sample_hidden_.Rows(0, rows), normed = sample_normed_.Rows(0, rows),
                logits = logits_.Rows(0, rows);
   backend_.GatherRows(hidden_, sample_rows, hidden);
   backend_.Norm(hidden, weights_.final_norm.View(NormKind::kRms, shape_.text.rms_norm_eps), normed);
   backend_.Linear(*weights_.lm_head, normed, Activation::kNone, logits);
-  return logits;
 }
 
 }  // namespace skein

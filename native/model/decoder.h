@@ -29,7 +29,9 @@ class Decoder {
                const std::function<void(const Matrix&)>& place_pictures);
   // Logits [sample rows, local vocabulary] in float32; only these rows pass the final norm and the
   // head.
-  Matrix SampleLogits(std::span<const int32_t> sample_rows);
+  void SampleLogits(std::span<const int32_t> sample_rows);
+  // What SampleLogits left, the first `rows` of it.
+  Matrix logits(int64_t rows) const { return logits_.Rows(0, rows); }
 
  private:
   void Layer(int64_t index, int64_t rows, Communicator& communicator, KvCache& cache);

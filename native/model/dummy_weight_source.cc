@@ -9,14 +9,6 @@
 namespace skein {
 namespace {
 
-// SplitMix64's finaliser: a well mixed 64-bit hash of a counter.
-uint64_t Mix(uint64_t x) {
-  x += 0x9e3779b97f4a7c15ull;
-  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ull;
-  x = (x ^ (x >> 27)) * 0x94d049bb133111ebull;
-  return x ^ (x >> 31);
-}
-
 uint64_t HashName(const std::string& name) {
   uint64_t hash = 0xcbf29ce484222325ull;
   for (const char c : name) hash = (hash ^ static_cast<uint8_t>(c)) * 0x100000001b3ull;
@@ -61,41 +53,67 @@ class DummyWeightSource final : public WeightSource {
         meter_(options, options.catalogue->total_slice_bytes()) {}
 
   void Fill(int64_t tensor_index, const Matrix& dest) override {
-    const RankTensor& tensor = plan_.tensors[static_cast<size_t>(tensor_index)];
-    for (const int64_t index : catalogue_.slices_of(tensor_index)) {
-      const Slice& slice = plan_.slices[static_cast<size_t>(index)];
-      const int64_t rows = slice.row_end - slice.row_start, cols = slice.col_end - slice.col_start;
-      const Matrix part = dest.Rows(slice.dest_row, rows).Cols(slice.dest_col, cols);
-      for (int64_t row = 0; row < rows; ++row) {
-        FillRow(tensor, slice, slice.row_start + row, part.Rows(row, 1));
-        meter_.Add(cols * static_cast<int64_t>(SizeOf(slice.type)));
+    const DType stored = plan_.tensors[static_cast<size_t>(tensor_index)].stored_type;
+    for (const RandomBlock& block : BlocksOf(tensor_index)) {
+      for (int64_t row = 0; row < block.rows; ++row) {
+        FillRow(block, row, dest.Rows(block.dest_row + row, 1).Cols(block.dest_col, block.cols));
+        meter_.Add(block.cols * static_cast<int64_t>(SizeOf(stored)));
       }
     }
+  }
+
+  std::vector<RandomBlock> TakeBlocks(int64_t tensor_index) override {
+    const DType stored = plan_.tensors[static_cast<size_t>(tensor_index)].stored_type;
+    std::vector<RandomBlock> blocks = BlocksOf(tensor_index);
+    for (const RandomBlock& block : blocks) {
+      meter_.Add(block.rows * block.cols * static_cast<int64_t>(SizeOf(stored)));
+    }
+    return blocks;
   }
 
   int64_t read_bytes() const override { return 0; }
 
  private:
-  void FillRow(const RankTensor& tensor, const Slice& slice, int64_t row, const Matrix& to) {
-    const uint64_t key =
-        Mix(plan_.dummy_seed ^ HashName(slice.source_name)) ^ Mix(static_cast<uint64_t>(row));
-    const auto first = static_cast<uint64_t>(slice.col_start);
-    if (tensor.stored_type == DType::kInt32) {
+  std::vector<RandomBlock> BlocksOf(int64_t tensor_index) const {
+    const RankTensor& tensor = plan_.tensors[static_cast<size_t>(tensor_index)];
+    const Range range = RangeOf(tensor);
+    std::vector<RandomBlock> blocks;
+    for (const int64_t index : catalogue_.slices_of(tensor_index)) {
+      const Slice& slice = plan_.slices[static_cast<size_t>(index)];
+      RandomBlock block;
+      if (tensor.stored_type == DType::kInt32) {
+        block.kind = tensor.part == TensorPart::kAwqQzeros ? RandomBlock::Kind::kZeroPoints
+                                                           : RandomBlock::Kind::kWords;
+      }
+      block.key = MixBits(plan_.dummy_seed ^ HashName(slice.source_name));
+      block.centre = range.centre;
+      block.spread = range.spread;
+      block.first_row = slice.row_start;
+      block.first_col = slice.col_start;
+      block.rows = slice.row_end - slice.row_start;
+      block.cols = slice.col_end - slice.col_start;
+      block.dest_row = slice.dest_row;
+      block.dest_col = slice.dest_col;
+      blocks.push_back(block);
+    }
+    return blocks;
+  }
+
+  void FillRow(const RandomBlock& block, int64_t row, const Matrix& to) {
+    const uint64_t key = RowKey(block.key, block.first_row + row);
+    if (block.kind != RandomBlock::Kind::kUniform) {
       auto* words = to.As<uint32_t>();
       for (int64_t i = 0; i < to.cols; ++i) {
-        words[i] = tensor.part == TensorPart::kAwqQzeros
-                       ? 0x88888888u
-                       : static_cast<uint32_t>(Mix(key + first + static_cast<uint64_t>(i)));
+        words[i] = block.kind == RandomBlock::Kind::kZeroPoints
+                       ? kZeroPointWord
+                       : static_cast<uint32_t>(RandomBits(key, block.first_col + i));
       }
       return;
     }
-    const Range range = RangeOf(tensor);
     row_.resize(static_cast<size_t>(to.cols));
     for (int64_t i = 0; i < to.cols; ++i) {
-      // 24 random bits: every value is exact in float32.
-      const auto bits = Mix(key + first + static_cast<uint64_t>(i)) >> 40;
-      const float unit = static_cast<float>(bits) * 0x1p-23f - 1.0f;
-      row_[static_cast<size_t>(i)] = range.centre + range.spread * unit;
+      const float unit = UnitOf(RandomBits(key, block.first_col + i));
+      row_[static_cast<size_t>(i)] = block.centre + block.spread * unit;
     }
     ConvertElements(row_.data(), DType::kFloat32, to.data, to.type, to.cols);
   }

@@ -14,10 +14,10 @@ Projector::Projector(Backend& backend, const VisionSpec& spec, const RankLayout&
       tokens_per_tile_(TokensPerTile(spec)) {
   const int64_t rows = max_tiles * tokens_per_tile_;
   const int64_t folded = spec.hidden_size * spec.shuffle_factor * spec.shuffle_factor;
-  folded_ = activations.New(rows, folded);
+  folded_ = activations.NewResidual(rows, folded);
   normed_ = activations.New(rows, folded);
   inner_ = activations.New(rows, layout.projector_size);
-  out_ = activations.New(rows, text_hidden_size);
+  out_ = activations.NewResidual(rows, text_hidden_size);
 }
 
 Matrix Projector::Forward(const Matrix& tokens, int64_t tiles, Communicator& communicator) {

@@ -27,6 +27,12 @@ SliceLoader::Staged SliceLoader::Stage(TensorRole role, TensorPart part, int64_t
   const int64_t index = catalogue_.Find(role, part, layer);
   if (index < 0) return staged;
   const RankTensor& tensor = plan_.tensors[static_cast<size_t>(index)];
+  if (plan_.dummy_weights && part != TensorPart::kBias && backend_.MakesRandomTensors()) {
+    staged.random =
+        backend_.MakeRandomTensor(type, tensor.rows, tensor.cols, source_.TakeBlocks(index));
+    staged.matrix = staged.random->view();
+    return staged;
+  }
   staged.buffer = AlignedBuffer(static_cast<size_t>(tensor.rows * tensor.cols) * SizeOf(type));
   staged.matrix = MakeMatrix(staged.buffer.As<char>(), type, tensor.rows, tensor.cols);
   source_.Fill(index, staged.matrix);

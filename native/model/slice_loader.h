@@ -19,10 +19,11 @@ class SliceLoader {
   ModelWeights Load();
 
  private:
-  // A tensor of the plan in host memory.
+  // A tensor of the plan in host memory, or, random, in the back end's.
   struct Staged {
     AlignedBuffer buffer;
-    Matrix matrix;  // data == nullptr: not part of the plan
+    TensorPtr random;  // instead of the buffer: made by the back end
+    Matrix matrix;     // data == nullptr: not part of the plan
   };
 
   // kDropped: read, since it is in the plan, but another rank adds it.

@@ -12,9 +12,9 @@ VisionTower::VisionTower(Backend& backend, const VisionSpec& spec, const RankLay
   const int64_t width = num_heads_ * spec.head_dim;
   patches_ = activations.New(max_tiles * patches_per_tile_,
                              spec.num_channels * spec.patch_size * spec.patch_size);
-  tokens_ = activations.New(rows, h);
+  tokens_ = activations.NewResidual(rows, h);
   normed_ = activations.New(rows, h);
-  partial_ = activations.New(rows, h);
+  partial_ = activations.NewResidual(rows, h);
   qkv_ = activations.New(rows, 3 * width);
   attention_ = activations.New(rows, width);
   inner_ = activations.New(rows, layout.vision_intermediate_size);

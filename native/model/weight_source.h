@@ -6,7 +6,9 @@
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <vector>
 
+#include "core/random_block.h"
 #include "core/tensor.h"
 #include "model/model_spec.h"
 #include "model/tensor_catalogue.h"
@@ -22,6 +24,9 @@ class WeightSource {
   // Fills `dest` (the shape of the tensor, already zero) from the slices of
   // plan.tensors[tensor_index], converted to dest.type.
   virtual void Fill(int64_t tensor_index, const Matrix& dest) = 0;
+  // What Fill would write, for a back end that makes random values itself; counts as loaded. Empty
+  // where the values come from files.
+  virtual std::vector<RandomBlock> TakeBlocks(int64_t) { return {}; }
   // Bytes taken from files so far.
   virtual int64_t read_bytes() const = 0;
 };

@@ -3,8 +3,11 @@
 //
 // Words: n = rows of this step (tokens, all sequences together), h = hidden size, d = head
 // dimension, hq / hkv = this rank's query and KV heads. Activations have type `activation_type()`:
-// float32 on the CPU (inputs of products are rounded to the compute type), bfloat16 on CUDA. All
-// matrices live in the back end's memory. Calls are asynchronous on stream() where there is one.
+// float32 on the CPU (inputs of products are rounded to the compute type), bfloat16 on CUDA. What
+// is summed over layers and ranks (the residual, partial sums, picture rows, and copies of them)
+// and what SwiGlu multiplies has type `residual_type()`: float32 on both, since bfloat16 would
+// round it at every layer. All matrices live in the back end's memory. Calls are asynchronous on
+// stream() where there is one.
 //
 // Numeric contract: the bits of an output row depend on that row's inputs, the weights, the world
 // size and the class of instruction set; never on the other rows, their number, the position among
@@ -20,6 +23,7 @@
 
 #include "collective/communicator.h"
 #include "core/dtype.h"
+#include "core/random_block.h"
 #include "core/tensor.h"
 
 namespace skein {
@@ -40,8 +44,8 @@ enum class LinearRole : uint8_t {
   kProjectorFc2,
 };
 
-// Weights as loaded, in host memory. Either `weight` [out, in] in float32 or bfloat16, or the AWQ
-// triple:
+// Weights as loaded, in host memory (all but the bias also in that of MakeRandomTensor). Either
+// `weight` [out, in] in float32 or bfloat16, or the AWQ triple:
 //   qweight int32 [in, out / 8], qzeros int32 [groups, out / 8], scales float16 or float32 [groups,
 //   out].
 // Row i of an AWQ slice belongs to group (i + group_offset) / group_size of the triple.
@@ -126,7 +130,9 @@ struct StepMetadata {
   // for.
   std::span<const int32_t> sample_rows;
   std::span<const int32_t> sample_slots;
-  // CUDA graph bucket; 0: eager.
+  // CUDA graph bucket; 0: eager. Otherwise all arrays by row, sample_rows and the block tables are
+  // padded to this many rows, so that steps of a bucket have one shape: padding rows have no span,
+  // slot_mapping -1, and sample row 0 after the real ones.
   int32_t graph_bucket = 0;
 };
 
@@ -195,13 +201,21 @@ class Backend {
   virtual void* stream() const = 0;
   // float32 on the CPU, bfloat16 on CUDA.
   virtual DType activation_type() const = 0;
+  virtual DType residual_type() const { return DType::kFloat32; }
 
   // ---- weights ----
   // compute_type: float32 or bfloat16. Consumes `raw` (the caller frees its memory after the call).
   virtual std::unique_ptr<PreparedLinear> PrepareLinear(const RawLinear& raw,
                                                         DType compute_type) = 0;
-  // Copies a host matrix (float32 or bfloat16) as it is.
+  // Copies a matrix (float32 or bfloat16) in memory as of RawLinear as it is.
   virtual std::unique_ptr<DeviceTensor> Upload(const Matrix& host) = 0;
+  // Dummy weights made where they are used: the blocks' values, zero elsewhere. Where a back end
+  // makes none, the host does.
+  virtual bool MakesRandomTensors() const { return false; }
+  virtual std::unique_ptr<DeviceTensor> MakeRandomTensor(DType, int64_t /*rows*/, int64_t /*cols*/,
+                                                         std::span<const RandomBlock>) {
+    return nullptr;
+  }
 
   // ---- activations ----
   // Scratch from one arena that is laid out before the first step; no allocation afterwards.
@@ -211,8 +225,11 @@ class Backend {
 
   // ---- a step ----
   virtual void BeginStep(const StepMetadata& metadata) = 0;
-  // Runs `body`, or replays what it recorded for this bucket. The CPU just runs it.
+  // Runs `body`, or replays what it recorded for this bucket: `body` then does not run, so it must
+  // leave nothing behind but the work of its ops. The CPU just runs it.
   virtual void RunCaptured(int32_t graph_bucket, const std::function<void()>& body) = 0;
+  // Forgets all recordings: they refer to the epoch's cache and communicator.
+  virtual void DropCaptured() {}
   // Waits for everything of the step.
   virtual void FinishStep() = 0;
 
@@ -246,7 +263,7 @@ class Backend {
   // Splits the context at absolute positions only.
   virtual void PagedAttention(const Matrix& q, const KvCache& cache, int64_t layer,
                               std::span<const int32_t> q_to_kv, const Matrix& out) = 0;
-  // out [n, m] = silu(gate_up[:, :m]) * gate_up[:, m:].
+  // out [n, m] = silu(gate_up[:, :m]) * gate_up[:, m:]; gate_up of residual_type().
   virtual void SwiGlu(const Matrix& gate_up, const Matrix& out) = 0;
 
   // ---- ops of the vision tower; rows are tiles * tokens ----

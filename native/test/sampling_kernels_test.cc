@@ -46,7 +46,7 @@ TEST(SamplingNoise, NoiseIsTheGumbelTransformOfTheGeneratorAndTheSameInBlocksAnd
   uint32_t block[kNoiseBlock];
   double worst = 0;
   for (const int64_t first : {int64_t{0}, int64_t{151552}}) {
-    RandomBlock(key, first, block);
+    RandomWordBlock(key, first, block);
     for (int64_t i = 0; i < kNoiseBlock; ++i) {
       const int64_t token = first + i;
       EXPECT_EQ(GumbelOfWord(block[i]), GumbelNoise(key, token));

@@ -3,19 +3,10 @@
 // and whole towers over Gloo are only shown to have the bits that shared memory gives.
 import assert from 'node:assert/strict';
 
-import { goldenTolerance, type Tolerance } from '../support/tolerance.js';
-import { readGoldenModel, type GoldenCase, type GoldenModel } from '../support/golden-cases.js';
+import { goldenTolerance } from '../support/tolerance.js';
+import { readGoldenModel, type GoldenModel } from '../support/golden-cases.js';
+import { checkCase, GOLDEN_MODELS, runCase } from '../support/golden-run.js';
 import { LocalGroup, type GeneratedToken } from '../support/local-group.js';
-
-const MODELS = [
-  'tiny-text',
-  'tiny-6b-vit',
-  'tiny-300m-vit',
-  'tiny-bf16-sharded',
-  'tiny-awq',
-  'tiny-awq-bin',
-  'tiny-hf-layout',
-];
 
 interface Setting {
   readonly worldSize: number;
@@ -32,49 +23,7 @@ const SETTINGS: readonly Setting[] = [
   ]),
 ];
 
-/** Pixels, encoding and generation of one case; its pictures are released at the end. */
-async function runCase(
-  group: LocalGroup,
-  { tokenIds, pictures, expected }: GoldenCase,
-): Promise<GeneratedToken[]> {
-  let nextSlot = 0;
-  for (const [pictureId, { picture }] of pictures.entries()) {
-    const slots = Array.from({ length: picture.numTiles }, () => nextSlot++);
-    await group.putPicture(pictureId, slots, picture.tiles);
-    await group.step({ encodeItems: [{ pictureId, tileStart: 0, tileEnd: picture.numTiles }] });
-  }
-  const tokens = await group.generate({
-    tokenIds,
-    numTokens: expected.greedy_ids.length,
-    sampling: { numTopLogprobs: 20, returnLogprobs: true },
-    pictures: pictures.map(({ firstPosition }, pictureId) => ({ pictureId, firstPosition })),
-  });
-  await group.step({ releasedPictures: Uint32Array.from(pictures.keys()) });
-  return tokens;
-}
-
-function checkCase({ expected }: GoldenCase, tokens: readonly GeneratedToken[], tolerance: Tolerance): void {
-  const top = new Map(tokens[0]?.top.map(({ tokenId, logprob }) => [tokenId, logprob]));
-  const differences = expected.top_ids.map((id, index) =>
-    Math.abs((top.get(id) ?? Number.NaN) - (expected.top_logprobs[index] ?? Number.NaN)),
-  );
-  const mean = differences.reduce((sum, difference) => sum + difference, 0) / differences.length;
-  const isClose =
-    differences.every((difference) => difference <= tolerance.logprob) && mean <= tolerance.meanLogprob;
-  assert.ok(
-    isClose,
-    `"${expected.question}": log-probabilities of ${expected.top_ids.join()} are off by ${differences.join()}`,
-  );
-  const near = expected.greedy_gap.findIndex((gap) => gap < tolerance.greedyGap);
-  const length = near < 0 ? expected.greedy_ids.length : near;
-  assert.deepEqual(
-    tokens.slice(0, length).map(({ tokenId }) => tokenId),
-    expected.greedy_ids.slice(0, length),
-    `greedy tokens of "${expected.question}"`,
-  );
-}
-
-for (const name of MODELS) {
+for (const name of GOLDEN_MODELS) {
   describe(`golden ${name}`, () => {
     let model: GoldenModel;
     before(async () => {

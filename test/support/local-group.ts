@@ -1,10 +1,10 @@
-// A whole tensor-parallel group inside this process: one native engine per rank, each on its own thread, over real collectives.
+// A whole tensor-parallel group over real collectives: one native engine per rank, each on its own thread of this process, or, on
+// CUDA with several ranks, in a process of its own.
 // Drives them as a coordinator would, with the simplest scheduling: one sequence a slot, blocks dealt out in order.
 import assert from 'node:assert/strict';
 
 import type { Checkpoint } from '../../coordinator/checkpoint/model-spec.js';
 import { makeShardPlan } from '../../coordinator/sharding/make-shard-plan.js';
-import type { EngineLike } from '../../worker/native/engine-like.js';
 import type { ShardPlan } from '../../coordinator/sharding/shard-plan.js';
 import { createNativeEngine } from '../../worker/native/load-addon.js';
 import type {
@@ -15,6 +15,7 @@ import type {
   NativeStepPlan,
   NativeStepResult,
 } from '../../worker/native/native.js';
+import { RemoteEngine, type GroupEngine } from './remote-engine.js';
 import {
   makeNewSequence,
   makeSampling,
@@ -26,6 +27,10 @@ import {
 export interface LocalGroupOptions extends Partial<NativeLoadLimits> {
   readonly checkpoint: Checkpoint;
   readonly worldSize: number;
+  /** All ranks share it. Default: cpu. */
+  readonly device?: string;
+  /** Default: true. */
+  readonly deterministic?: boolean;
   readonly collective?: NativeGroupOptions['collective'];
   readonly visionParallel?: 'auto' | 'tensor' | 'data';
   readonly numKvBlocks?: number;
@@ -36,6 +41,8 @@ export interface GenerateOptions {
   readonly numTokens: number;
   readonly sampling?: Partial<NativeSamplingParams>;
   readonly pictures?: NativeNewSequence['pictures'];
+  /** Decodes run as steps of this CUDA graph bucket; default: eagerly. */
+  readonly graphBucket?: number;
   /** Most tokens of the prompt in one step; default: all. */
   readonly chunk?: number;
   readonly slot?: number;
@@ -66,7 +73,7 @@ type StepOutcome = { readonly error: Error | null; readonly result: NativeStepRe
 class Rank {
   readonly #waiting: ((outcome: StepOutcome) => void)[] = [];
 
-  constructor(readonly engine: EngineLike) {
+  constructor(readonly engine: GroupEngine) {
     engine.onStep((error, result) => {
       const settle = this.#waiting.shift();
       assert.ok(settle, 'a step outcome that nobody waits for');
@@ -84,6 +91,13 @@ class Rank {
       });
     });
   }
+}
+
+/** Ranks that share a GPU are real processes, each of which tells NCCL that it is a host of its own. */
+function createEngine({ device = 'cpu', deterministic = true, worldSize }: LocalGroupOptions, rank: number): GroupEngine {
+  const options = { device, numThreads: 1, deterministic };
+  if (device === 'cpu' || worldSize === 1) return createNativeEngine(options);
+  return new RemoteEngine(options, { NCCL_HOSTID: `skein-${process.pid}-${rank}`, NCCL_SOCKET_IFNAME: 'lo' });
 }
 
 export class LocalGroup {
@@ -121,7 +135,7 @@ export class LocalGroup {
     this.blockSize = blockSize;
     this.ranks = Array.from(
       { length: options.worldSize },
-      () => new Rank(createNativeEngine({ device: 'cpu', numThreads: 1, deterministic: true })),
+      (_, rank) => new Rank(createEngine(options, rank)),
     );
   }
 
@@ -152,7 +166,8 @@ export class LocalGroup {
 
   async join(groupEpoch: number): Promise<void> {
     const { worldSize, numKvBlocks = 128 } = this.#options;
-    const collective = this.#options.collective ?? (worldSize === 1 ? 'none' : 'shared-memory');
+    const multiple = this.#options.device === undefined || this.#options.device === 'cpu' ? 'shared-memory' : 'nccl';
+    const collective = this.#options.collective ?? (worldSize === 1 ? 'none' : multiple);
     const addresses = await Promise.all(
       this.ranks.map(({ engine }, rank) =>
         engine.prepareGroup({ groupEpoch, rank, worldSize, collective, bindHost: '127.0.0.1' }),
@@ -199,7 +214,7 @@ export class LocalGroup {
 
   /** Prefill and `numTokens` decodes of one sequence; its slot is released at the end. */
   async generate(options: GenerateOptions): Promise<GeneratedToken[]> {
-    const { tokenIds, numTokens, pictures = [], slot = 0 } = options;
+    const { tokenIds, numTokens, pictures = [], slot = 0, graphBucket = 0 } = options;
     const chunk = options.chunk ?? tokenIds.length;
     const sampling = makeSampling(options.sampling);
     const tokens: GeneratedToken[] = [];
@@ -218,6 +233,7 @@ export class LocalGroup {
         newBlocks: Uint32Array.from(this.blocksFor(slot, position, position + 1)),
         scheduledSlots: Uint32Array.of(slot),
         scheduledTokens: Uint32Array.of(1),
+        graphBucket,
       });
       tokens.push(...sampledTokens(result));
     }

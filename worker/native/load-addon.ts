@@ -12,31 +12,36 @@ import type { NativeAddon, NativeEngine } from './native.js';
 export const NATIVE_INTERFACE_VERSION = 1;
 
 // This file runs as dist/worker/native/load-addon.js.
-const ADDON_FOLDER = fileURLToPath(new URL('../../../build/native/', import.meta.url));
+const BUILD_FOLDER = fileURLToPath(new URL('../../../build/', import.meta.url));
+
+function isCuda(device: string): boolean {
+  return device.startsWith('cuda');
+}
 
 export function addonPath(device: string): string {
-  return `${ADDON_FOLDER}skein_${device.startsWith('cuda') ? 'cuda' : 'cpu'}.node`;
+  return `${BUILD_FOLDER}${isCuda(device) ? 'cuda/skein_cuda' : 'native/skein_cpu'}.node`;
 }
 
 /** The addon for a device; throws SETUP_INCOMPLETE when it is not built, or built from other sources. */
 export function loadAddon(device: string): NativeAddon {
   const path = addonPath(device);
+  const remedy = `run: npm run ${isCuda(device) ? 'build:cuda' : 'setup'}`;
   if (!existsSync(path)) {
-    throw new AppError('SETUP_INCOMPLETE', `${path} is not built; run: npm run setup`);
+    throw new AppError('SETUP_INCOMPLETE', `${path} is not built; ${remedy}`);
   }
   let addon: NativeAddon;
   try {
     addon = createRequire(import.meta.url)(path) as NativeAddon;
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
-    throw new AppError('SETUP_INCOMPLETE', `${path} cannot be loaded (${reason}); run: npm run setup`, {
+    throw new AppError('SETUP_INCOMPLETE', `${path} cannot be loaded (${reason}); ${remedy}`, {
       cause: error,
     });
   }
   if (addon.interfaceVersion !== NATIVE_INTERFACE_VERSION) {
     throw new AppError(
       'SETUP_INCOMPLETE',
-      `${path} has interface version ${addon.interfaceVersion}, this is ${NATIVE_INTERFACE_VERSION}; run: npm run setup`,
+      `${path} has interface version ${addon.interfaceVersion}, this is ${NATIVE_INTERFACE_VERSION}; ${remedy}`,
     );
   }
   return addon;

@@ -1,0 +1,398 @@
+// The CUDA back end: bfloat16 activations, float32 accumulation and residuals. Kernels are in
+// kernels/, products in cuda_linear and blas_lt; this file checks shapes and places the launches on
+// the one stream.
+#include "cuda/cuda_backend.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <map>
+
+#include "cuda/cuda_linear.h"
+#include "cuda/cuda_sampler.h"
+#include "cuda/cuda_storage.h"
+#include "cuda/device_memory.h"
+#include "cuda/graph_cache.h"
+#include "cuda/kernels/attention.h"
+#include "cuda/kernels/elementwise.h"
+#include "cuda/kernels/random.h"
+#include "cuda/step_metadata.h"
+
+namespace skein::cuda {
+namespace {
+
+const __nv_bfloat16* In(const Matrix& matrix) {
+  SKEIN_CHECK(matrix.type == DType::kBFloat16, "expected bfloat16, got %s", Name(matrix.type));
+  return matrix.As<const __nv_bfloat16>();
+}
+__nv_bfloat16* Out(const Matrix& matrix) { return const_cast<__nv_bfloat16*>(In(matrix)); }
+
+const float* InFloat(const Matrix& matrix) {
+  SKEIN_CHECK(matrix.type == DType::kFloat32, "expected float32, got %s", Name(matrix.type));
+  return matrix.As<const float>();
+}
+float* OutFloat(const Matrix& matrix) { return const_cast<float*>(InFloat(matrix)); }
+
+NormArguments Arguments(const NormWeights& norm) {
+  return {norm.kind == NormKind::kLayer, norm.weight, norm.bias, norm.eps};
+}
+
+int DeviceIndex(const std::string& device) {
+  int index = 0;
+  if (device == "cuda") return 0;
+  char rest = 0;
+  if (std::sscanf(device.c_str(), "cuda:%d%c", &index, &rest) != 1 || index < 0) {
+    throw Error("INVALID_REQUEST", Format("device %s: expected cuda or cuda:N", device.c_str()));
+  }
+  return index;
+}
+
+class CudaBackend final : public Backend {
+ public:
+  explicit CudaBackend(const BackendOptions& options) : device_(DeviceIndex(options.device)) {
+    int count = 0;
+    SKEIN_CUDA(cudaGetDeviceCount(&count));
+    if (device_ >= count) {
+      throw Error("INVALID_REQUEST",
+                  Format("device %s: this machine has %d", options.device.c_str(), count));
+    }
+    SKEIN_CUDA(cudaSetDevice(device_));
+    SKEIN_CUDA(cudaGetDeviceProperties(&properties_, device_));
+    SKEIN_CUDA(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking));
+    blas_ = std::make_unique<BlasLt>(stream_, !options.deterministic);
+    metadata_ = std::make_unique<DeviceMetadata>(stream_);
+    graphs_ = std::make_unique<GraphCache>(stream_);
+  }
+  ~CudaBackend() override {
+    graphs_.reset();
+    metadata_.reset();
+    blas_.reset();
+    cudaStreamDestroy(stream_);
+  }
+
+  std::string name() const override { return Format("cuda:%d", device_); }
+  std::string device_name() const override { return properties_.name; }
+  std::string instruction_class() const override {
+    return Format("sm_%d%d", properties_.major, properties_.minor);
+  }
+  int64_t memory_total_bytes() const override {
+    return static_cast<int64_t>(properties_.totalGlobalMem);
+  }
+  int64_t memory_free_bytes() const override {
+    size_t free_bytes = 0, total_bytes = 0;
+    SKEIN_CUDA(cudaMemGetInfo(&free_bytes, &total_bytes));
+    return static_cast<int64_t>(free_bytes);
+  }
+  void* stream() const override { return stream_; }
+  DType activation_type() const override { return DType::kBFloat16; }
+
+  std::unique_ptr<PreparedLinear> PrepareLinear(const RawLinear& raw, DType compute_type) override {
+    if (compute_type != DType::kBFloat16) {
+      throw Error("INVALID_REQUEST", "dtype float32: the CUDA back end computes in bfloat16");
+    }
+    if (!raw.is_awq()) return MakeDenseLinear(raw);
+    const size_t scratch = AwqScratchBytes(raw.in_features);
+    if (awq_scratch_.bytes() < scratch) {
+      awq_scratch_ = DeviceMemory(scratch);
+      ++generation_;
+    }
+    return MakeAwqLinear(raw, &awq_scratch_, stream_);
+  }
+
+  std::unique_ptr<DeviceTensor> Upload(const Matrix& host) override {
+    auto tensor = std::make_unique<CudaTensor>(host.type, host.rows, host.cols);
+    SKEIN_CUDA(cudaMemcpy2D(tensor->view().data, host.RowBytes(), host.data,
+                            static_cast<size_t>(host.stride) * SizeOf(host.type), host.RowBytes(),
+                            static_cast<size_t>(host.rows), cudaMemcpyDefault));
+    return tensor;
+  }
+
+  bool MakesRandomTensors() const override { return true; }
+  std::unique_ptr<DeviceTensor> MakeRandomTensor(DType type, int64_t rows, int64_t cols,
+                                                 std::span<const RandomBlock> blocks) override {
+    auto tensor = std::make_unique<CudaTensor>(type, rows, cols);
+    const Matrix view = tensor->view();
+    SKEIN_CUDA(cudaMemsetAsync(view.data, 0, static_cast<size_t>(rows) * view.RowBytes(), stream_));
+    for (const RandomBlock& block : blocks) FillRandomBlock(block, view, stream_);
+    SKEIN_CUDA(cudaStreamSynchronize(stream_));
+    return tensor;
+  }
+
+  std::unique_ptr<DeviceTensor> Allocate(DType type, int64_t rows, int64_t cols) override {
+    return std::make_unique<CudaTensor>(type, rows, cols);
+  }
+  std::unique_ptr<KvCache> AllocateKvCache(const KvCacheShape& shape, DType) override {
+    return std::make_unique<CudaKvCache>(shape);
+  }
+
+  void BeginStep(const StepMetadata& metadata) override { metadata_->Update(metadata); }
+  void RunCaptured(int32_t graph_bucket, const std::function<void()>& body) override {
+    if (graph_bucket == 0) {
+      body();
+    } else {
+      graphs_->Run({graph_bucket, metadata_->max_decode_splits()},
+                   metadata_->generation() + generation_, body);
+    }
+  }
+  void DropCaptured() override {
+    cudaStreamSynchronize(stream_);
+    graphs_->Clear();
+  }
+  void FinishStep() override { SKEIN_CUDA(cudaStreamSynchronize(stream_)); }
+
+  void EmbedTokens(const Matrix& table, int64_t vocab_start, int64_t valid_rows,
+                   const Matrix& out) override {
+    cuda::EmbedTokens(In(table), vocab_start, valid_rows, table.cols, metadata_->token_ids(),
+                      metadata_->slot_of_row(), nullptr, out.rows, OutFloat(out), stream_);
+  }
+
+  void ScatterRows(const Matrix& source, std::span<const int32_t> source_rows,
+                   std::span<const int32_t> rows, const Matrix& out) override {
+    const int32_t* from = UploadIndices(source_rows, 0);
+    const int32_t* to = UploadIndices(rows, 1);
+    CopyRows(InFloat(source), source.stride, from, to, static_cast<int64_t>(rows.size()),
+             source.cols, OutFloat(out), out.stride, stream_);
+  }
+  void GatherRows(const Matrix& source, std::span<const int32_t> rows, const Matrix& out) override {
+    const int32_t* from =
+        metadata_->AreSampleRows(rows) ? metadata_->sample_rows() : UploadIndices(rows, 0);
+    CopyRows(InFloat(source), source.stride, from, nullptr, static_cast<int64_t>(rows.size()),
+             source.cols, OutFloat(out), out.stride, stream_);
+  }
+
+  void Norm(const Matrix& x, const NormWeights& norm, const Matrix& out) override {
+    cuda::Norm(InFloat(x), x.stride, Arguments(norm), x.rows, x.cols, Out(out), out.stride,
+               stream_);
+  }
+
+  void Linear(const PreparedLinear& linear, const Matrix& x, Activation activation,
+              const Matrix& out) override {
+    static_cast<const CudaLinear&>(linear).Run(x, out, *blas_, stream_);
+    if (activation == Activation::kGeluErf) {
+      BiasGelu(Out(out), out.stride, nullptr, out.rows, out.cols, true, stream_);
+    }
+  }
+
+  void AllReduceResidualNorm(Communicator& communicator, const Matrix& partial, const float* bias,
+                             const float* scale, const Matrix& residual, const NormWeights* norm,
+                             const Matrix* normed) override {
+    SKEIN_CHECK(partial.stride == partial.cols, "a partial sum is contiguous");
+    communicator.AllReduce(partial.data, partial.rows * partial.cols, partial.type, ReduceOp::kSum,
+                           stream_);
+    const NormArguments arguments = norm == nullptr ? NormArguments{} : Arguments(*norm);
+    AddResidualNorm(InFloat(partial), partial.stride, bias, scale, OutFloat(residual),
+                    residual.stride, norm == nullptr ? nullptr : &arguments, partial.rows,
+                    partial.cols, normed == nullptr ? nullptr : Out(*normed),
+                    normed == nullptr ? 8 : normed->stride, stream_);
+  }
+
+  void RotaryStoreKv(const Matrix& qkv, KvCache& cache, int64_t layer, int64_t num_heads,
+                     double rope_theta) override {
+    const auto& paged = static_cast<const CudaKvCache&>(cache);
+    const KvCacheShape& shape = paged.shape();
+    RotaryArguments arguments{};
+    arguments.qkv = Out(qkv);
+    arguments.stride = qkv.stride;
+    arguments.num_heads = static_cast<int32_t>(num_heads);
+    arguments.num_kv_heads = static_cast<int32_t>(shape.num_kv_heads);
+    arguments.head_dim = static_cast<int32_t>(shape.head_dim);
+    arguments.block_size = static_cast<int32_t>(shape.block_size);
+    arguments.inverse_frequencies = InverseFrequencies(shape.head_dim, rope_theta);
+    arguments.positions = metadata_->positions();
+    arguments.slot_mapping = metadata_->slot_mapping();
+    arguments.keys = paged.Keys(layer);
+    arguments.values = paged.Values(layer);
+    cuda::RotaryStoreKv(arguments, qkv.rows, stream_);
+  }
+
+  void PagedAttention(const Matrix& q, const KvCache& cache, int64_t layer,
+                      std::span<const int32_t> q_to_kv, const Matrix& out) override {
+    const auto& paged = static_cast<const CudaKvCache&>(cache);
+    const KvCacheShape& shape = paged.shape();
+    const HeadMap& map = MapOf(q_to_kv, shape.num_kv_heads);
+    const AttentionArguments arguments =
+        Attention(In(q), q.stride, out, map.q_to_kv.As<int32_t>(),
+                  static_cast<int64_t>(q_to_kv.size()), shape.head_dim);
+    const PagedKeys keys{paged.Keys(layer),
+                         paged.Values(layer),
+                         metadata_->block_tables(),
+                         metadata_->max_blocks(),
+                         static_cast<int32_t>(shape.block_size),
+                         static_cast<int32_t>(shape.num_kv_heads)};
+    PagedPrefillAttention(arguments, keys, metadata_->prefill_tiles(),
+                          metadata_->num_prefill_tiles(), stream_);
+    const int tiles = metadata_->num_decode_tiles();
+    const int splits = metadata_->max_decode_splits();
+    const size_t bytes = static_cast<size_t>(tiles) * q_to_kv.size() * static_cast<size_t>(splits) *
+                         static_cast<size_t>(shape.head_dim + 2) * sizeof(float);
+    if (attention_partial_.bytes() < bytes) {
+      SKEIN_CUDA(cudaStreamSynchronize(stream_));
+      attention_partial_ = DeviceMemory(bytes * 2);
+      ++generation_;
+    }
+    PagedDecodeAttention(arguments, keys, map.kv_q_start.As<int32_t>(), metadata_->decode_tiles(),
+                         tiles, splits, attention_partial_.As<float>(), stream_);
+  }
+
+  void SwiGlu(const Matrix& gate_up, const Matrix& out) override {
+    cuda::SwiGlu(InFloat(gate_up), gate_up.stride, out.rows, out.cols, Out(out), out.stride,
+                 stream_);
+  }
+
+  void PixelsToPatches(const uint8_t* pixels, int64_t tiles, int64_t side, int64_t patch,
+                       const float mean[3], const float std[3], const Matrix& out) override {
+    const auto bytes = static_cast<size_t>(tiles * side * side * 3);
+    // Pageable memory: the copy has left the caller's buffer when the call returns.
+    if (pixels_.bytes() < bytes) {
+      SKEIN_CUDA(cudaStreamSynchronize(stream_));
+      pixels_ = DeviceMemory(bytes);
+    }
+    SKEIN_CUDA(cudaMemcpyAsync(pixels_.data(), pixels, bytes, cudaMemcpyHostToDevice, stream_));
+    cuda::PixelsToPatches(pixels_.As<uint8_t>(), tiles, side, patch, mean, std, Out(out),
+                          out.stride, stream_);
+  }
+  void AssembleVisionTokens(const Matrix& patches, const float* class_embedding,
+                            const float* position_embedding, int64_t tiles,
+                            const Matrix& out) override {
+    SKEIN_CHECK(patches.stride == patches.cols && out.stride == out.cols,
+                "vision tokens are contiguous");
+    cuda::AssembleVisionTokens(InFloat(patches), class_embedding, position_embedding, tiles,
+                               patches.rows / tiles, out.cols, OutFloat(out), stream_);
+  }
+  void QkSumSquares(const Matrix& qkv, int64_t num_heads, int64_t head_dim,
+                    const Matrix& sums) override {
+    SKEIN_CHECK(sums.stride == 2, "sums are contiguous");
+    cuda::QkSumSquares(In(qkv), qkv.stride, qkv.rows, num_heads * head_dim, sums.As<float>(),
+                       stream_);
+  }
+  void ApplyQkNorm(const Matrix& qkv, const Matrix& sums, const float* q_weight,
+                   const float* k_weight, int64_t num_heads, int64_t head_dim, int64_t full_width,
+                   float eps) override {
+    cuda::ApplyQkNorm(Out(qkv), qkv.stride, sums.As<const float>(), q_weight, k_weight, qkv.rows,
+                      num_heads * head_dim, full_width, eps, stream_);
+  }
+  void VisionAttention(const Matrix& qkv, int64_t tiles, int64_t tokens, int64_t num_heads,
+                       int64_t head_dim, const Matrix& out) override {
+    const QueryTile* list = VisionTiles(tiles, tokens);
+    const int64_t width = num_heads * head_dim;
+    const AttentionArguments arguments =
+        Attention(In(qkv), qkv.stride, out, nullptr, num_heads, head_dim);
+    const ContiguousKeys keys{In(qkv) + width, In(qkv) + 2 * width, qkv.stride};
+    const int64_t per_tile = (tokens + kQueryTileRows - 1) / kQueryTileRows;
+    ContiguousAttention(arguments, keys, list, static_cast<int>(tiles * per_tile), stream_);
+  }
+  void PixelShuffle(const Matrix& x, int64_t tiles, int64_t grid, int64_t factor,
+                    const Matrix& out) override {
+    SKEIN_CHECK(x.stride == x.cols && out.stride == out.cols, "vision tokens are contiguous");
+    cuda::PixelShuffle(InFloat(x), tiles, grid, factor, x.cols, OutFloat(out), stream_);
+  }
+
+  std::unique_ptr<Sampler> MakeSampler(const SamplerShape& shape) override {
+    return MakeCudaSampler(shape, stream_);
+  }
+
+ private:
+  struct HeadMap {
+    DeviceMemory q_to_kv, kv_q_start;
+  };
+
+  static AttentionArguments Attention(const __nv_bfloat16* q, int64_t q_stride, const Matrix& out,
+                                      const int32_t* q_to_kv, int64_t num_heads, int64_t head_dim) {
+    return {q,
+            q_stride,
+            Out(out),
+            out.stride,
+            q_to_kv,
+            static_cast<int32_t>(num_heads),
+            static_cast<int32_t>(head_dim),
+            1.0f / std::sqrt(static_cast<float>(head_dim))};
+  }
+
+  const float* InverseFrequencies(int64_t head_dim, double theta) {
+    DeviceMemory& table = frequencies_[{head_dim, theta}];
+    if (table.data() == nullptr) {
+      std::vector<float> values(static_cast<size_t>(head_dim / 2));
+      for (size_t i = 0; i < values.size(); ++i) {
+        values[i] = static_cast<float>(
+            std::pow(theta, -2.0 * static_cast<double>(i) / static_cast<double>(head_dim)));
+      }
+      table = Copy(values);
+    }
+    return table.As<float>();
+  }
+
+  const HeadMap& MapOf(std::span<const int32_t> q_to_kv, int64_t num_kv_heads) {
+    HeadMap& map = head_maps_[std::vector<int32_t>(q_to_kv.begin(), q_to_kv.end())];
+    if (map.q_to_kv.data() == nullptr) {
+      std::vector<int32_t> start(static_cast<size_t>(num_kv_heads) + 1,
+                                 static_cast<int32_t>(q_to_kv.size()));
+      for (size_t head = q_to_kv.size(); head-- > 0;) {
+        start[static_cast<size_t>(q_to_kv[head])] = static_cast<int32_t>(head);
+      }
+      map.q_to_kv = Copy(std::vector<int32_t>(q_to_kv.begin(), q_to_kv.end()));
+      map.kv_q_start = Copy(start);
+    }
+    return map;
+  }
+
+  // Query tiles of `tiles` pictures' worth of `tokens` rows; kept, since the shape seldom changes.
+  const QueryTile* VisionTiles(int64_t tiles, int64_t tokens) {
+    DeviceMemory& list = vision_tiles_[{tiles, tokens}];
+    if (list.data() == nullptr) {
+      std::vector<QueryTile> values;
+      for (int64_t tile = 0; tile < tiles; ++tile) {
+        for (int64_t row = 0; row < tokens; row += kQueryTileRows) {
+          values.push_back({static_cast<int32_t>(tile * tokens + row),
+                            static_cast<int32_t>(std::min<int64_t>(kQueryTileRows, tokens - row)),
+                            static_cast<int32_t>(row), static_cast<int32_t>(tokens),
+                            static_cast<int32_t>(tile * tokens)});
+        }
+      }
+      list = Copy(values);
+    }
+    return list.As<QueryTile>();
+  }
+
+  template <typename T>
+  static DeviceMemory Copy(const std::vector<T>& values) {
+    DeviceMemory memory(values.size() * sizeof(T));
+    SKEIN_CUDA(cudaMemcpy(memory.data(), values.data(), memory.bytes(), cudaMemcpyHostToDevice));
+    return memory;
+  }
+
+  // Host indices for one call; pageable memory, so the copy has been taken when this returns.
+  const int32_t* UploadIndices(std::span<const int32_t> indices, int which) {
+    DeviceMemory& memory = indices_[which];
+    if (memory.bytes() < indices.size_bytes()) {
+      SKEIN_CUDA(cudaStreamSynchronize(stream_));
+      memory = DeviceMemory(indices.size_bytes() * 2);
+    }
+    SKEIN_CUDA(cudaMemcpyAsync(memory.data(), indices.data(), indices.size_bytes(),
+                               cudaMemcpyHostToDevice, stream_));
+    return memory.As<int32_t>();
+  }
+
+  const int device_;
+  cudaDeviceProp properties_{};
+  cudaStream_t stream_ = nullptr;
+  std::unique_ptr<BlasLt> blas_;
+  std::unique_ptr<DeviceMetadata> metadata_;
+  std::unique_ptr<GraphCache> graphs_;
+  // Counts moves of the buffers below.
+  int generation_ = 0;
+  DeviceMemory awq_scratch_, attention_partial_, pixels_, indices_[2];
+  std::map<std::pair<int64_t, double>, DeviceMemory> frequencies_;
+  std::map<std::vector<int32_t>, HeadMap> head_maps_;
+  std::map<std::pair<int64_t, int64_t>, DeviceMemory> vision_tiles_;
+};
+
+}  // namespace
+}  // namespace skein::cuda
+
+namespace skein {
+
+std::unique_ptr<Backend> MakeCudaBackend(const BackendOptions& options) {
+  return std::make_unique<cuda::CudaBackend>(options);
+}
+
+}  // namespace skein

@@ -1,0 +1,29 @@
+// Linears in device memory: dense bfloat16 through cuBLASLt, AWQ int4 through our own product.
+#pragma once
+
+#include <memory>
+
+#include "cuda/blas_lt.h"
+#include "cuda/device_memory.h"
+#include "ops/backend.h"
+
+namespace skein::cuda {
+
+class CudaLinear : public PreparedLinear {
+ public:
+  // out = x W^T + bias, without activation.
+  virtual void Run(const Matrix& x, const Matrix& out, BlasLt& blas, cudaStream_t stream) const = 0;
+};
+
+// Copies through pageable memory and waits: loading, not serving.
+std::unique_ptr<CudaLinear> MakeDenseLinear(const RawLinear& raw);
+// `scratch` holds dequantised columns for products with many rows; shared by all linears of a back
+// end.
+std::unique_ptr<CudaLinear> MakeAwqLinear(const RawLinear& raw, const DeviceMemory* scratch,
+                                          cudaStream_t stream);
+
+// Bytes of scratch that MakeAwqLinear's products need for inputs of `in_features`: a run of columns
+// that keeps the tensor cores busy.
+size_t AwqScratchBytes(int64_t in_features);
+
+}  // namespace skein::cuda

@@ -1,0 +1,483 @@
+// Every CUDA op beside its CPU twin on random inputs over awkward shapes. Inputs are rounded to
+// bfloat16 first, so that both start from the same numbers; outputs are poisoned, so that an
+// element nobody wrote shows.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <random>
+
+#include "cuda/cuda_backend.h"
+#include "cuda/cuda_check.h"
+#include "ops/backend.h"
+
+namespace skein {
+namespace {
+
+// A matrix on both back ends with the same (bfloat16-representable) values.
+struct Twin {
+  std::unique_ptr<DeviceTensor> cpu, cuda;
+};
+
+class CudaOpsTest : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    int count = 0;
+    if (cudaGetDeviceCount(&count) != cudaSuccess || count == 0) return;
+    cpu_ = MakeCpuBackend({});
+    BackendOptions options;
+    options.device = "cuda:0";
+    cuda_ = MakeCudaBackend(options);
+  }
+  static void TearDownTestSuite() {
+    cpu_.reset();
+    cuda_.reset();
+  }
+  void SetUp() override {
+    if (cuda_ == nullptr) GTEST_SKIP() << "no CUDA device";
+    generator_.seed(7);
+  }
+
+  std::vector<float> Random(int64_t count, float scale = 1.0f, float offset = 0.0f) {
+    std::normal_distribution<float> normal(offset, scale);
+    std::vector<float> values(static_cast<size_t>(count));
+    for (float& value : values) value = static_cast<float>(BFloat16(normal(generator_)));
+    return values;
+  }
+
+  Twin MakeTwin(const std::vector<float>& values, int64_t rows, int64_t cols, DType cuda_type) {
+    Twin twin{cpu_->Allocate(cpu_->activation_type(), rows, cols),
+              cuda_->Allocate(cuda_type, rows, cols)};
+    std::memcpy(twin.cpu->view().data, values.data(), values.size() * sizeof(float));
+    if (cuda_type == DType::kFloat32) {
+      SKEIN_CUDA(cudaMemcpy(twin.cuda->view().data, values.data(), values.size() * sizeof(float),
+                            cudaMemcpyHostToDevice));
+      return twin;
+    }
+    std::vector<BFloat16> rounded(values.begin(), values.end());
+    SKEIN_CUDA(cudaMemcpy(twin.cuda->view().data, rounded.data(), rounded.size() * 2,
+                          cudaMemcpyHostToDevice));
+    return twin;
+  }
+  Twin RandomTwin(int64_t rows, int64_t cols, float scale = 1.0f,
+                  DType cuda_type = DType::kBFloat16) {
+    return MakeTwin(Random(rows * cols, scale), rows, cols, cuda_type);
+  }
+  Twin RandomResidual(int64_t rows, int64_t cols, float scale = 1.0f) {
+    return RandomTwin(rows, cols, scale, DType::kFloat32);
+  }
+  Twin PoisonedTwin(int64_t rows, int64_t cols, DType cuda_type = DType::kBFloat16) {
+    Twin twin{cpu_->Allocate(cpu_->activation_type(), rows, cols),
+              cuda_->Allocate(cuda_type, rows, cols)};
+    const auto count = static_cast<size_t>(rows * cols);
+    std::memset(twin.cpu->view().data, 0xff, count * sizeof(float));
+    SKEIN_CUDA(cudaMemset(twin.cuda->view().data, 0xff, count * SizeOf(cuda_type)));
+    return twin;
+  }
+  Twin PoisonedResidual(int64_t rows, int64_t cols) {
+    return PoisonedTwin(rows, cols, DType::kFloat32);
+  }
+  // float32 parameters on both.
+  Twin Parameters(int64_t rows, int64_t cols, float scale, float offset) {
+    std::vector<float> values = Random(rows * cols, scale, offset);
+    const Matrix host = MakeMatrix(values.data(), DType::kFloat32, rows, cols);
+    return {cpu_->Upload(host), cuda_->Upload(host)};
+  }
+
+  static std::vector<float> Read(const Matrix& matrix, bool on_device) {
+    std::vector<float> values(static_cast<size_t>(matrix.rows * matrix.cols));
+    std::vector<char> bytes(static_cast<size_t>(matrix.rows) * matrix.RowBytes());
+    const size_t pitch = static_cast<size_t>(matrix.stride) * SizeOf(matrix.type);
+    if (on_device) {
+      SKEIN_CUDA(cudaMemcpy2D(bytes.data(), matrix.RowBytes(), matrix.data, pitch,
+                              matrix.RowBytes(), static_cast<size_t>(matrix.rows),
+                              cudaMemcpyDeviceToHost));
+    } else {
+      for (int64_t row = 0; row < matrix.rows; ++row) {
+        std::memcpy(bytes.data() + static_cast<size_t>(row) * matrix.RowBytes(),
+                    static_cast<const char*>(matrix.data) + static_cast<size_t>(row) * pitch,
+                    matrix.RowBytes());
+      }
+    }
+    for (size_t i = 0; i < values.size(); ++i) {
+      if (matrix.type == DType::kFloat32) {
+        std::memcpy(&values[i], bytes.data() + i * 4, 4);
+      } else {
+        BFloat16 value;
+        std::memcpy(&value, bytes.data() + i * 2, 2);
+        values[i] = static_cast<float>(value);
+      }
+    }
+    return values;
+  }
+
+  // Relative Frobenius distance; NaN never passes.
+  void ExpectClose(const Matrix& cpu, const Matrix& cuda, double tolerance,
+                   const std::string& what) {
+    cuda_->FinishStep();
+    cpu_->FinishStep();
+    const std::vector<float> expected = Read(cpu, false);
+    const std::vector<float> actual = Read(cuda, true);
+    ASSERT_EQ(expected.size(), actual.size());
+    double difference = 0, norm = 0;
+    for (size_t i = 0; i < expected.size(); ++i) {
+      ASSERT_TRUE(std::isfinite(expected[i])) << what << ": CPU element " << i;
+      ASSERT_TRUE(std::isfinite(actual[i])) << what << ": CUDA element " << i;
+      difference += std::pow(static_cast<double>(expected[i]) - actual[i], 2);
+      norm += std::pow(static_cast<double>(expected[i]), 2);
+    }
+    EXPECT_LT(std::sqrt(difference), tolerance * std::sqrt(norm) + 1e-6) << what;
+  }
+  void ExpectClose(const Twin& twin, double tolerance, const std::string& what) {
+    ExpectClose(twin.cpu->view(), twin.cuda->view(), tolerance, what);
+  }
+
+  static std::unique_ptr<Backend> cpu_, cuda_;
+  std::mt19937 generator_;
+};
+
+std::unique_ptr<Backend> CudaOpsTest::cpu_;
+std::unique_ptr<Backend> CudaOpsTest::cuda_;
+
+// bfloat16 has eight bits: half a unit in the last place is 2^-9.
+constexpr double kRounding = 4e-3;
+
+TEST_F(CudaOpsTest, NormsOfBothKindsAgree) {
+  for (const int64_t cols : {1, 7, 60, 80, 96, 160, 256, 1000, 3200, 5120, 12800}) {
+    for (const int64_t rows : {1, 3, 17}) {
+      for (const NormKind kind : {NormKind::kRms, NormKind::kLayer}) {
+        const Twin x = RandomResidual(rows, cols, 3.0f), out = PoisonedTwin(rows, cols);
+        const Twin weight = Parameters(1, cols, 0.2f, 1.0f), bias = Parameters(1, cols, 0.2f, 0.0f);
+        const auto weights = [&](const std::unique_ptr<DeviceTensor>& w,
+                                 const std::unique_ptr<DeviceTensor>& b) {
+          return NormWeights{kind, w->view().As<const float>(),
+                             kind == NormKind::kLayer ? b->view().As<const float>() : nullptr,
+                             1e-6f};
+        };
+        cpu_->Norm(x.cpu->view(), weights(weight.cpu, bias.cpu), out.cpu->view());
+        cuda_->Norm(x.cuda->view(), weights(weight.cuda, bias.cuda), out.cuda->view());
+        ExpectClose(out, kRounding, Format("norm %lld x %lld", (long long)rows, (long long)cols));
+      }
+    }
+  }
+}
+
+TEST_F(CudaOpsTest, ResidualAndNormAgree) {
+  const auto single = MakeLocalGroup(1);
+  for (const int64_t cols : {7, 80, 256, 3200, 5120}) {
+    for (const int64_t rows : {1, 5, 33}) {
+      for (const bool scaled : {false, true}) {
+        const Twin partial = RandomResidual(rows, cols),
+                   residual = RandomResidual(rows, cols, 2.0f), normed = PoisonedTwin(rows, cols),
+                   weight = Parameters(1, cols, 0.2f, 1.0f), bias = Parameters(1, cols, 0.5f, 0.0f),
+                   scale = Parameters(1, cols, 0.3f, 0.0f);
+        const auto run = [&](Backend& backend, const std::unique_ptr<DeviceTensor> Twin::*side) {
+          const NormWeights norm{NormKind::kRms, (weight.*side)->view().As<const float>(), nullptr,
+                                 1e-5f};
+          const Matrix out = (normed.*side)->view();
+          backend.AllReduceResidualNorm(*single[0], (partial.*side)->view(),
+                                        scaled ? (bias.*side)->view().As<const float>() : nullptr,
+                                        scaled ? (scale.*side)->view().As<const float>() : nullptr,
+                                        (residual.*side)->view(), &norm, &out);
+        };
+        run(*cpu_, &Twin::cpu);
+        run(*cuda_, &Twin::cuda);
+        ExpectClose(residual, 1e-6, "residual");
+        ExpectClose(normed, 2 * kRounding, "normed");
+      }
+    }
+  }
+}
+
+// Tokens of the vocabulary's slice, of other ranks, and rows moved about.
+TEST_F(CudaOpsTest, EmbeddingAndRowCopiesAgree) {
+  for (const int64_t hidden : {5, 80, 256, 5120}) {
+    std::vector<float> values = Random(100 * hidden);
+    const Matrix host = MakeMatrix(values.data(), DType::kFloat32, 100, hidden);
+    std::vector<BFloat16> rounded(values.begin(), values.end());
+    const Matrix host16 = MakeMatrix(rounded.data(), DType::kBFloat16, 100, hidden);
+    const auto cpu_table = cpu_->Upload(host), cuda_table = cuda_->Upload(host16);
+    const std::vector<int32_t> ids = {0, 49, 50, 149, 150, 200, 77}, slots(7, 0), positions(7, 0),
+                               block_tables(1, 0);
+    const std::vector<int64_t> mapping(7, -1);
+    const std::vector<SequenceSpan> spans = {{0, 7, 7, 0}};
+    StepMetadata metadata;
+    metadata.token_ids = ids;
+    metadata.slot_of_row = slots;
+    metadata.positions = positions;
+    metadata.slot_mapping = mapping;
+    metadata.spans = spans;
+    metadata.block_tables = block_tables;
+    metadata.max_blocks_per_sequence = 1;
+    const Twin out = PoisonedResidual(7, hidden), moved = PoisonedResidual(4, hidden);
+    const std::vector<int32_t> from = {6, 0, 3, 3}, to = {2, 0, 3, 1};
+    const auto run = [&](Backend& backend, const Matrix& table,
+                         const std::unique_ptr<DeviceTensor> Twin::*side) {
+      backend.BeginStep(metadata);
+      backend.EmbedTokens(table, 50, 100, (out.*side)->view());
+      backend.ScatterRows((out.*side)->view(), from, to, (moved.*side)->view());
+    };
+    run(*cpu_, cpu_table->view(), &Twin::cpu);
+    run(*cuda_, cuda_table->view(), &Twin::cuda);
+    ExpectClose(out, 0, "embedding");
+    ExpectClose(moved, 0, "moved rows");
+  }
+}
+
+// Weights that the device makes are those that the host makes, bit for bit, whatever the cut.
+TEST_F(CudaOpsTest, RandomTensorsAreTheHosts) {
+  RandomBlock block;
+  block.key = 0x123456789abcdefull;
+  block.centre = 0.5f;
+  block.spread = 0.0346f;
+  block.first_row = 3;
+  block.first_col = 1000;
+  block.rows = 37;
+  block.cols = 2100;
+  block.dest_row = 2;
+  block.dest_col = 5;
+  const auto tensor = cuda_->MakeRandomTensor(DType::kFloat32, 40, 2110, {&block, 1});
+  const std::vector<float> values = Read(tensor->view(), true);
+  const auto rounded = cuda_->MakeRandomTensor(DType::kBFloat16, 40, 2110, {&block, 1});
+  const std::vector<float> rounded_values = Read(rounded->view(), true);
+  for (int64_t row = 0; row < 40; ++row) {
+    for (int64_t col = 0; col < 2110; ++col) {
+      const int64_t r = row - block.dest_row, c = col - block.dest_col;
+      float expected = 0;
+      if (r >= 0 && r < block.rows && c >= 0 && c < block.cols) {
+        const uint64_t key = RowKey(block.key, block.first_row + r);
+        const float part = block.spread * UnitOf(RandomBits(key, block.first_col + c));
+        expected = block.centre + part;
+      }
+      const auto at = static_cast<size_t>(row * 2110 + col);
+      ASSERT_EQ(values[at], expected) << row << ", " << col;
+      ASSERT_EQ(rounded_values[at], static_cast<float>(BFloat16(expected))) << row << ", " << col;
+    }
+  }
+}
+
+TEST_F(CudaOpsTest, DenseProductsAgree) {
+  const int64_t shapes[][2] = {{16, 16},   {60, 180},  {80, 240},    {96, 373},   {147, 80},
+                               {588, 160}, {352, 128}, {1024, 3072}, {5120, 7168}};
+  for (const auto& [in, out_features] : shapes) {
+    for (const int64_t rows : {1, 2, 7, 16, 64, 130}) {
+      for (const bool has_bias : {false, true}) {
+        std::vector<float> weight = Random(in * out_features, 0.05f),
+                           bias = Random(out_features, 0.5f);
+        RawLinear raw;
+        raw.in_features = in;
+        raw.out_features = out_features;
+        raw.weight = MakeMatrix(weight.data(), DType::kFloat32, out_features, in);
+        if (has_bias) raw.bias = MakeMatrix(bias.data(), DType::kFloat32, 1, out_features);
+        const auto cpu_linear = cpu_->PrepareLinear(raw, DType::kBFloat16);
+        const auto cuda_linear = cuda_->PrepareLinear(raw, DType::kBFloat16);
+        const Twin x = RandomTwin(rows, in), out = PoisonedTwin(rows, out_features);
+        for (const Activation activation : {Activation::kNone, Activation::kGeluErf}) {
+          cpu_->Linear(*cpu_linear, x.cpu->view(), activation, out.cpu->view());
+          cuda_->Linear(*cuda_linear, x.cuda->view(), activation, out.cuda->view());
+          ExpectClose(out, 2 * kRounding,
+                      Format("product %lld x %lld x %lld", (long long)rows, (long long)in,
+                             (long long)out_features));
+        }
+      }
+    }
+  }
+}
+
+TEST_F(CudaOpsTest, AwqProductsAgree) {
+  // Slices may begin inside a group: offset rows of the first group belong to other ranks.
+  const int64_t shapes[][3] = {{256, 96, 0},  {192, 64, 0},     {200, 40, 56},
+                               {768, 256, 0}, {3456, 1280, 24}, {5120, 1024, 0}};
+  for (const auto& [in, out_features, offset] : shapes) {
+    const int64_t groups = (in + offset + 127) / 128;
+    std::vector<int32_t> qweight(static_cast<size_t>(in * out_features / 8)),
+        qzeros(static_cast<size_t>(groups * out_features / 8));
+    for (int32_t& word : qweight) word = static_cast<int32_t>(generator_());
+    for (int32_t& word : qzeros) word = static_cast<int32_t>(generator_());
+    std::vector<float> scales = Random(groups * out_features, 0.002f, 0.01f);
+    RawLinear raw;
+    raw.in_features = in;
+    raw.out_features = out_features;
+    raw.qweight = MakeMatrix(qweight.data(), DType::kInt32, in, out_features / 8);
+    raw.qzeros = MakeMatrix(qzeros.data(), DType::kInt32, groups, out_features / 8);
+    raw.scales = MakeMatrix(scales.data(), DType::kFloat32, groups, out_features);
+    raw.group_size = 128;
+    raw.group_offset = offset;
+    const auto cpu_linear = cpu_->PrepareLinear(raw, DType::kBFloat16);
+    const auto cuda_linear = cuda_->PrepareLinear(raw, DType::kBFloat16);
+    for (const int64_t rows : {1, 3, 8, 9, 16, 31, 32, 33, 100}) {
+      const Twin x = RandomTwin(rows, in), out = PoisonedTwin(rows, out_features);
+      cpu_->Linear(*cpu_linear, x.cpu->view(), Activation::kNone, out.cpu->view());
+      cuda_->Linear(*cuda_linear, x.cuda->view(), Activation::kNone, out.cuda->view());
+      ExpectClose(out, 2 * kRounding,
+                  Format("AWQ %lld x %lld x %lld", (long long)rows, (long long)in,
+                         (long long)out_features));
+    }
+  }
+}
+
+TEST_F(CudaOpsTest, SwiGluAgrees) {
+  for (const int64_t width : {1, 12, 88, 352, 3456}) {
+    const Twin x = RandomResidual(9, 2 * width, 2.0f), out = PoisonedTwin(9, width);
+    cpu_->SwiGlu(x.cpu->view(), out.cpu->view());
+    cuda_->SwiGlu(x.cuda->view(), out.cuda->view());
+    ExpectClose(out, kRounding, "swiglu");
+  }
+}
+
+struct AttentionCase {
+  int64_t head_dim, num_heads, num_kv_heads;
+};
+
+// Mixed prefill chunks and decodes over a paged cache whose blocks lie in a shuffled order.
+TEST_F(CudaOpsTest, PagedAttentionAgrees) {
+  const AttentionCase cases[] = {{8, 12, 4}, {16, 8, 4},  {20, 3, 3},  {32, 8, 2},
+                                 {64, 7, 1}, {128, 5, 1}, {128, 10, 2}};
+  for (const AttentionCase& c : cases) {
+    constexpr int64_t kBlockSize = 16, kBlocks = 200;
+    const KvCacheShape shape{1, kBlocks, kBlockSize, c.num_kv_heads, c.head_dim};
+    const auto cpu_cache = cpu_->AllocateKvCache(shape, DType::kBFloat16);
+    const auto cuda_cache = cuda_->AllocateKvCache(shape, DType::kBFloat16);
+    std::vector<int32_t> q_to_kv;
+    for (int64_t head = 0; head < c.num_heads; ++head) {
+      q_to_kv.push_back(static_cast<int32_t>(head * c.num_kv_heads / c.num_heads));
+    }
+    std::vector<int32_t> blocks(kBlocks);
+    for (int64_t i = 0; i < kBlocks; ++i) blocks[static_cast<size_t>(i)] = static_cast<int32_t>(i);
+    std::shuffle(blocks.begin(), blocks.end(), generator_);
+    constexpr int64_t kTableWidth = 48;
+    // Steps: whole prompts of awkward lengths, then chunks beside decodes, then decodes alone.
+    std::vector<int32_t> lengths = {0, 0, 0, 0};
+    const std::vector<std::vector<int32_t>> steps = {
+        {1, 65, 130, 300}, {1, 1, 77, 1}, {1, 1, 1, 200}, {1, 1, 1, 1}};
+    for (const auto& step : steps) {
+      std::vector<int32_t> ids, slots, positions;
+      std::vector<int64_t> mapping;
+      std::vector<SequenceSpan> spans;
+      for (int32_t s = 0; s < 4; ++s) {
+        const int32_t count = step[static_cast<size_t>(s)];
+        spans.push_back(
+            {static_cast<int32_t>(ids.size()), count, lengths[static_cast<size_t>(s)] + count, s});
+        for (int32_t i = 0; i < count; ++i) {
+          const int32_t position = lengths[static_cast<size_t>(s)] + i;
+          ids.push_back(1);
+          slots.push_back(s);
+          positions.push_back(position);
+          mapping.push_back(
+              int64_t{blocks[static_cast<size_t>(s * kTableWidth + position / kBlockSize)]} *
+                  kBlockSize +
+              position % kBlockSize);
+        }
+        lengths[static_cast<size_t>(s)] += count;
+      }
+      StepMetadata metadata;
+      metadata.token_ids = ids;
+      metadata.slot_of_row = slots;
+      metadata.positions = positions;
+      metadata.slot_mapping = mapping;
+      metadata.spans = spans;
+      metadata.block_tables = std::span<const int32_t>(blocks).first(4 * kTableWidth);
+      metadata.max_blocks_per_sequence = kTableWidth;
+      const auto rows = static_cast<int64_t>(ids.size());
+      const int64_t width = (c.num_heads + 2 * c.num_kv_heads) * c.head_dim;
+      const Twin qkv = RandomTwin(rows, width), out = PoisonedTwin(rows, c.num_heads * c.head_dim);
+      const auto run = [&](Backend& backend, KvCache& cache,
+                           const std::unique_ptr<DeviceTensor> Twin::*side) {
+        backend.BeginStep(metadata);
+        const Matrix matrix = (qkv.*side)->view();
+        backend.RotaryStoreKv(matrix, cache, 0, c.num_heads, 1e6);
+        backend.PagedAttention(matrix.Cols(0, c.num_heads * c.head_dim), cache, 0, q_to_kv,
+                               (out.*side)->view());
+      };
+      run(*cpu_, *cpu_cache, &Twin::cpu);
+      run(*cuda_, *cuda_cache, &Twin::cuda);
+      ExpectClose(out, 3 * kRounding, Format("attention d %lld", (long long)c.head_dim));
+    }
+  }
+}
+
+TEST_F(CudaOpsTest, VisionOpsAgree) {
+  const int64_t cases[][4] = {
+      {5, 16, 8, 14}, {3, 20, 4, 14}, {4, 16, 6, 14}, {5, 32, 16, 14}, {7, 128, 32, 14}};
+  for (const auto& [heads, head_dim, grid, patch] : cases) {
+    const int64_t tiles = 2, side = grid * patch, patches = grid * grid, tokens = patches + 1,
+                  hidden = heads * head_dim;
+    std::vector<uint8_t> pixels(static_cast<size_t>(tiles * side * side * 3));
+    for (uint8_t& pixel : pixels) pixel = static_cast<uint8_t>(generator_());
+    const float mean[3] = {0.485f, 0.456f, 0.406f}, std[3] = {0.229f, 0.224f, 0.225f};
+    const Twin columns = PoisonedTwin(tiles * patches, 3 * patch * patch),
+               embedded = RandomResidual(tiles * patches, hidden),
+               assembled = PoisonedResidual(tiles * tokens, hidden),
+               qkv = RandomTwin(tiles * tokens, 3 * hidden),
+               attention = PoisonedTwin(tiles * tokens, hidden),
+               shuffled = PoisonedResidual(tiles * patches / 4, 4 * hidden),
+               class_row = Parameters(1, hidden, 1, 0),
+               position_rows = Parameters(tokens, hidden, 1, 0),
+               q_weight = Parameters(1, hidden, 0.2f, 1), k_weight = Parameters(1, hidden, 0.2f, 1);
+    const auto run = [&](Backend& backend, const std::unique_ptr<DeviceTensor> Twin::*at) {
+      backend.PixelsToPatches(pixels.data(), tiles, side, patch, mean, std, (columns.*at)->view());
+      backend.AssembleVisionTokens(
+          (embedded.*at)->view(), (class_row.*at)->view().As<const float>(),
+          (position_rows.*at)->view().As<const float>(), tiles, (assembled.*at)->view());
+      const auto sums = backend.Allocate(DType::kFloat32, tiles * tokens, 2);
+      backend.QkSumSquares((qkv.*at)->view(), heads, head_dim, sums->view());
+      backend.ApplyQkNorm((qkv.*at)->view(), sums->view(), (q_weight.*at)->view().As<const float>(),
+                          (k_weight.*at)->view().As<const float>(), heads, head_dim, hidden, 1e-6f);
+      backend.VisionAttention((qkv.*at)->view(), tiles, tokens, heads, head_dim,
+                              (attention.*at)->view());
+      backend.PixelShuffle((assembled.*at)->view(), tiles, grid, 2, (shuffled.*at)->view());
+      backend.FinishStep();
+    };
+    run(*cpu_, &Twin::cpu);
+    run(*cuda_, &Twin::cuda);
+    ExpectClose(columns, kRounding, "patches");
+    ExpectClose(assembled, 1e-6, "vision tokens");
+    ExpectClose(qkv, kRounding, "q/k norm");
+    ExpectClose(attention, 4 * kRounding, "vision attention");
+    ExpectClose(shuffled, 1e-6, "pixel shuffle");
+  }
+}
+
+// The device's choice is the CPU sampler's, greedy and under noise, whatever the cut of the
+// vocabulary.
+TEST_F(CudaOpsTest, SamplersChooseAlike) {
+  constexpr int64_t kVocab = 5003, kRows = 6;
+  const auto single = MakeLocalGroup(1);
+  for (const auto& [start, valid] :
+       {std::pair<int64_t, int64_t>{0, 5003}, {1, 4999}, {2502, 2501}}) {
+    const SamplerShape shape{8, kVocab, start, valid, 20};
+    const auto cpu_sampler = cpu_->MakeSampler(shape), cuda_sampler = cuda_->MakeSampler(shape);
+    std::vector<int32_t> slots, prompt = {1, 2, 3};
+    for (int32_t slot = 0; slot < kRows; ++slot) {
+      SamplingParams params;
+      params.temperature = slot % 2 == 0 ? 0.0f : 0.3f * static_cast<float>(slot);
+      params.seed = 77 + static_cast<uint64_t>(slot) * 0x9e3779b97f4a7c15ull;
+      params.choice_index = static_cast<uint32_t>(slot);
+      if (slot == 4) params.repetition_penalty = 1.3f;
+      if (slot == 5) params.top_p = 0.8f;
+      cpu_sampler->BeginSequence(slot, params, prompt, 2);
+      cuda_sampler->BeginSequence(slot, params, prompt, 2);
+      slots.push_back(slot);
+    }
+    for (int step = 0; step < 20; ++step) {
+      std::vector<float> values = Random(kRows * valid, 2.0f);
+      values[static_cast<size_t>(step)] = std::numeric_limits<float>::quiet_NaN();
+      Twin logits = {cpu_->Allocate(DType::kFloat32, kRows, valid),
+                     cuda_->Allocate(DType::kFloat32, kRows, valid)};
+      std::memcpy(logits.cpu->view().data, values.data(), values.size() * sizeof(float));
+      SKEIN_CUDA(cudaMemcpy(logits.cuda->view().data, values.data(), values.size() * sizeof(float),
+                            cudaMemcpyHostToDevice));
+      std::vector<SampledToken> expected, actual;
+      cpu_sampler->Sample(logits.cpu->view(), slots, *single[0], &expected);
+      cuda_sampler->Sample(logits.cuda->view(), slots, *single[0], &actual);
+      ASSERT_EQ(expected.size(), actual.size());
+      for (size_t i = 0; i < expected.size(); ++i) {
+        EXPECT_EQ(expected[i].token_id, actual[i].token_id) << "row " << i << ", step " << step;
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace skein

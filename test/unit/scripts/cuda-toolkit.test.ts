@@ -1,0 +1,47 @@
+// How the CUDA build chooses its toolkit: versions, folders, and NCCL beside it.
+import assert from 'node:assert/strict';
+import { loadScript } from '../../support/scripts.js';
+
+interface CudaToolkit {
+  parseNvccVersion(text: string): [number, number] | null;
+  isRecent(version: readonly [number, number]): boolean;
+  candidateRoots(env: Readonly<Record<string, string>>): string[];
+  findNccl(folders: readonly string[], exists: (file: string) => boolean): string | null;
+}
+
+describe('the CUDA toolkit', () => {
+  let toolkit: CudaToolkit;
+  before(async () => {
+    toolkit = await loadScript<CudaToolkit>('cuda-toolkit.mjs');
+  });
+
+  it("is known by nvcc's own version", () => {
+    const text = 'nvcc: NVIDIA (R) Cuda compiler driver\nCuda compilation tools, release 13.0, V13.0.88\n';
+    assert.deepEqual(toolkit.parseNvccVersion(text), [13, 0]);
+    assert.equal(toolkit.parseNvccVersion('gcc 12.2'), null);
+  });
+
+  it('must be 12.4 or newer', () => {
+    assert.ok(toolkit.isRecent([12, 4]));
+    assert.ok(toolkit.isRecent([13, 0]));
+    assert.ok(!toolkit.isRecent([12, 3]));
+    assert.ok(!toolkit.isRecent([11, 8]));
+  });
+
+  it('is looked for where the environment says first', () => {
+    assert.equal(toolkit.candidateRoots({ CUDA_HOME: '/a', CUDA_PATH: '' })[0], '/a');
+    assert.ok(toolkit.candidateRoots({}).includes('/usr/local/cuda'));
+  });
+
+  it('needs the header and the library of NCCL in one folder', () => {
+    const files = new Set(['/a/include/nccl.h', '/b/include/nccl.h', '/b/lib/libnccl.so.2']);
+    assert.equal(
+      toolkit.findNccl(['/a', '/b'], (file) => files.has(file)),
+      '/b',
+    );
+    assert.equal(
+      toolkit.findNccl(['/a'], (file) => files.has(file)),
+      null,
+    );
+  });
+});
