@@ -94,7 +94,10 @@ class Rank {
 }
 
 /** Ranks that share a GPU are real processes, each of which tells NCCL that it is a host of its own. */
-function createEngine({ device = 'cpu', deterministic = true, worldSize }: LocalGroupOptions, rank: number): GroupEngine {
+function createEngine(
+  { device = 'cpu', deterministic = true, worldSize }: LocalGroupOptions,
+  rank: number,
+): GroupEngine {
   const options = { device, numThreads: 1, deterministic };
   if (device === 'cpu' || worldSize === 1) return createNativeEngine(options);
   return new RemoteEngine(options, { NCCL_HOSTID: `skein-${process.pid}-${rank}`, NCCL_SOCKET_IFNAME: 'lo' });
@@ -166,7 +169,8 @@ export class LocalGroup {
 
   async join(groupEpoch: number): Promise<void> {
     const { worldSize, numKvBlocks = 128 } = this.#options;
-    const multiple = this.#options.device === undefined || this.#options.device === 'cpu' ? 'shared-memory' : 'nccl';
+    const multiple =
+      this.#options.device === undefined || this.#options.device === 'cpu' ? 'shared-memory' : 'nccl';
     const collective = this.#options.collective ?? (worldSize === 1 ? 'none' : multiple);
     const addresses = await Promise.all(
       this.ranks.map(({ engine }, rank) =>
