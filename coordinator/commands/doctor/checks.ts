@@ -153,7 +153,11 @@ function cudaChecks(machine: Machine): Check[] {
       'install the NVIDIA driver, only if this machine has such a GPU',
     ),
     optional('GPUs', gpuList === 'none' ? null : gpuList, null),
-    optional('CUDA toolkit', hasCuda ? 'nvcc' : null, 'npm run build:cuda brings what is missing, only to build for GPUs'),
+    optional(
+      'CUDA toolkit',
+      hasCuda ? 'nvcc' : null,
+      'npm run build:cuda brings what is missing, only to build for GPUs',
+    ),
     optional('NCCL', nccl, 'install libnccl2 and libnccl-dev, only to run on GPUs'),
   ];
 }
