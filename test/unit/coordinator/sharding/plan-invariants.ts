@@ -148,7 +148,9 @@ function checkShapesAgree({ ranks }: ShardPlan): void {
       const isRowParallel = ROW_PARALLEL.has(tensor.role) && tensor.part !== 'bias';
       if (tensor.part === 'weight' && isRowParallel) assert.equal(tensor.rows, other.rows);
       else if (isRowParallel) assert.equal(tensor.cols, other.cols);
-      else if (tensor.part === 'weight' && tensor.rows > 1) assert.equal(tensor.cols, other.cols);
+      // A matrix of which a rank may hold a single row; vectors have one row everywhere.
+      else if (tensor.part === 'weight' && Math.max(tensor.rows, other.rows) > 1)
+        assert.equal(tensor.cols, other.cols);
       else assert.equal(tensor.rows, other.rows);
     });
     assert.equal(rank.layout.vocabRows, first.layout.vocabRows);
