@@ -16,7 +16,7 @@ export const REQUIREMENTS = [
   { package: 'ninja-build', purpose: 'native build', tools: ['ninja'] },
   {
     package: 'libdnnl-dev',
-    purpose: 'oneDNN: matrix products',
+    purpose: 'oneDNN: the yardstick of our CPU kernels, in tests and benchmarks',
     headers: ['oneapi/dnnl/dnnl.hpp', 'dnnl.hpp'],
   },
   { package: 'libgloo-dev', purpose: 'Gloo: collectives over TCP', headers: ['gloo/context.h'] },

@@ -123,7 +123,7 @@ describe('system packages', () => {
     assert.equal(plan.kind, 'refuse');
     assert.match(
       plan.message ?? '',
-      /^Fedora Linux 42 has no apt-get; .*libdnnl-dev \(oneDNN: matrix products\)$/,
+      /^Fedora Linux 42 has no apt-get; .*libdnnl-dev \(oneDNN: the yardstick of our CPU kernels, in tests and benchmarks\)$/,
     );
   });
 });
