@@ -11,6 +11,7 @@
 #include "cuda/cuda_linear.h"
 #include "cuda/cuda_sampler.h"
 #include "cuda/cuda_storage.h"
+#include "cuda/device_arena.h"
 #include "cuda/device_memory.h"
 #include "cuda/graph_cache.h"
 #include "cuda/kernels/attention.h"
@@ -86,17 +87,19 @@ class CudaBackend final : public Backend {
   void* stream() const override { return stream_; }
   DType activation_type() const override { return DType::kBFloat16; }
 
+  void BeginLoad() override { weights_.Reset(); }
+
   std::unique_ptr<PreparedLinear> PrepareLinear(const RawLinear& raw, DType compute_type) override {
     if (compute_type != DType::kBFloat16) {
       throw Error("INVALID_REQUEST", "dtype float32: the CUDA back end computes in bfloat16");
     }
-    if (!raw.is_awq()) return MakeDenseLinear(raw);
+    if (!raw.is_awq()) return MakeDenseLinear(raw, weights_);
     const size_t scratch = AwqScratchBytes(raw.in_features);
     if (awq_scratch_.bytes() < scratch) {
       awq_scratch_ = DeviceMemory(scratch);
       ++generation_;
     }
-    return MakeAwqLinear(raw, &awq_scratch_, stream_);
+    return MakeAwqLinear(raw, weights_, &awq_scratch_, stream_);
   }
 
   std::unique_ptr<DeviceTensor> Upload(const Matrix& host) override {
@@ -375,6 +378,7 @@ class CudaBackend final : public Backend {
   const int device_;
   cudaDeviceProp properties_{};
   cudaStream_t stream_ = nullptr;
+  DeviceArena weights_;
   std::unique_ptr<BlasLt> blas_;
   std::unique_ptr<DeviceMetadata> metadata_;
   std::unique_ptr<GraphCache> graphs_;

@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "cuda/blas_lt.h"
+#include "cuda/device_arena.h"
 #include "cuda/device_memory.h"
 #include "ops/backend.h"
 
@@ -15,12 +16,12 @@ class CudaLinear : public PreparedLinear {
   virtual void Run(const Matrix& x, const Matrix& out, BlasLt& blas, cudaStream_t stream) const = 0;
 };
 
-// Copies through pageable memory and waits: loading, not serving.
-std::unique_ptr<CudaLinear> MakeDenseLinear(const RawLinear& raw);
+// Weights lie in `arena`, which must outlive the linear. Copies wait: loading, not serving.
+std::unique_ptr<CudaLinear> MakeDenseLinear(const RawLinear& raw, DeviceArena& arena);
 // `scratch` holds dequantised columns for products with many rows; shared by all linears of a back
 // end.
-std::unique_ptr<CudaLinear> MakeAwqLinear(const RawLinear& raw, const DeviceMemory* scratch,
-                                          cudaStream_t stream);
+std::unique_ptr<CudaLinear> MakeAwqLinear(const RawLinear& raw, DeviceArena& arena,
+                                          const DeviceMemory* scratch, cudaStream_t stream);
 
 // Bytes of scratch that MakeAwqLinear's products need for inputs of `in_features`: a run of columns
 // that keeps the tensor cores busy.

@@ -43,6 +43,7 @@ LoadResult Engine::Load(const LoadPlan& plan,
   impl_->EndEpoch();
   impl_->plan_hash.clear();
   impl_->model.reset();
+  impl_->backend->BeginLoad();
   impl_->load_cancelled = false;
   impl_->model =
       std::make_unique<LoadedModel>(*impl_->backend, plan, progress, impl_->load_cancelled);

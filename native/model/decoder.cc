@@ -54,8 +54,7 @@ void Decoder::Layer(int64_t index, int64_t rows, Communicator& communicator, KvC
   const NormWeights post = layer.post_attention_norm.View(NormKind::kRms, eps);
   backend_.AllReduceResidualNorm(communicator, partial, nullptr, nullptr, hidden, &post, &normed);
 
-  backend_.Linear(*layer.gate_up, normed, Activation::kNone, gate_up);
-  backend_.SwiGlu(gate_up, product);
+  backend_.GateUpSwiGlu(*layer.gate_up, normed, gate_up, product);
   backend_.Linear(*layer.down, product, Activation::kNone, partial);
   if (is_last) {
     backend_.AllReduceResidualNorm(communicator, partial, nullptr, nullptr, hidden, nullptr,

@@ -204,6 +204,9 @@ class Backend {
   virtual DType residual_type() const { return DType::kFloat32; }
 
   // ---- weights ----
+  // Before the first weight of a model: what an earlier one held is given back. None of its linears
+  // and tensors exists any more.
+  virtual void BeginLoad() {}
   // compute_type: float32 or bfloat16. Consumes `raw` (the caller frees its memory after the call).
   virtual std::unique_ptr<PreparedLinear> PrepareLinear(const RawLinear& raw,
                                                         DType compute_type) = 0;
@@ -265,6 +268,13 @@ class Backend {
                               std::span<const int32_t> q_to_kv, const Matrix& out) = 0;
   // out [n, m] = silu(gate_up[:, :m]) * gate_up[:, m:]; gate_up of residual_type().
   virtual void SwiGlu(const Matrix& gate_up, const Matrix& out) = 0;
+  // out [n, m] = SwiGlu(Linear(gate_up, x)); `scratch` [n, 2 m] of residual_type() may be used and
+  // is undefined afterwards. A back end may fuse the two.
+  virtual void GateUpSwiGlu(const PreparedLinear& gate_up, const Matrix& x, const Matrix& scratch,
+                            const Matrix& out) {
+    Linear(gate_up, x, Activation::kNone, scratch);
+    SwiGlu(scratch, out);
+  }
 
   // ---- ops of the vision tower; rows are tiles * tokens ----
   // pixels uint8 [tiles, side, side, 3] in host memory -> out [tiles * (side / patch)^2, 3 * patch
