@@ -37,6 +37,10 @@ class Communicator {
   virtual void AllGather(const void* send, void* receive, size_t bytes, void* stream) = 0;
   virtual void Broadcast(void* data, size_t bytes, int root, void* stream) = 0;
   virtual void Barrier() = 0;
+  // Memory that later calls reduce in place, for transports that are faster on what they know.
+  // Collective: every rank registers the same sizes in the same order. It outlives the
+  // communicator.
+  virtual void Register(void* /*data*/, size_t /*bytes*/) {}
 
   // Wakes this rank's waiting call within 50 ms, and lets every later call throw Error(ABORTED).
   // Any thread, any number of times.
@@ -71,7 +75,8 @@ struct CommunicatorOptions {
   uint64_t group_epoch = 0;
   // Gloo: address of the interface to listen on; empty: 127.0.0.1.
   std::string bind_host;
-  // NCCL: sums in rank order, at the price of a gather. The other kinds always do.
+  // NCCL: sums in rank order, at the price of a gather; otherwise in NCCL's own. The other kinds
+  // always sum in rank order.
   bool deterministic = true;
 };
 

@@ -9,12 +9,18 @@
 #include <cuda_runtime.h>
 #include <nccl.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstring>
+#include <deque>
+#include <functional>
 #include <mutex>
 #include <thread>
 
+#include "collective/builders.h"
+#include "collective/nccl_address.h"
+#include "collective/parts.h"
 #include "core/error.h"
 #include "cuda/cuda_check.h"
 #include "cuda/kernels/rank_sum.h"
@@ -57,10 +63,31 @@ constexpr auto kEnqueueLimit = std::chrono::seconds(30);
 // How long an abort waits for a call that is being enqueued.
 constexpr auto kAbortPatience = std::chrono::milliseconds(500);
 
+// Vectors up to this size are gathered whole by every rank before they are summed; longer ones are
+// summed in parts.
+constexpr size_t kDirectBytes = 256 * 1024;
+// Room for what other ranks send; longer vectors go in several rounds.
+constexpr size_t kGatheredBytes = size_t{16} << 20;
+
+struct NcclOptions {
+  int rank = 0;
+  int world_size = 1;
+  bool deterministic = true;
+  // All ranks can reach each other's memory, so that NCCL may use its kernels for it.
+  bool is_one_host = false;
+};
+
 class NcclCommunicator final : public Communicator {
  public:
-  NcclCommunicator(ncclComm_t comm, int rank, int world_size, bool deterministic)
-      : comm_(comm), rank_(rank), world_size_(world_size), deterministic_(deterministic) {}
+  NcclCommunicator(ncclComm_t comm, const NcclOptions& options)
+      : comm_(comm),
+        rank_(options.rank),
+        world_size_(options.world_size),
+        deterministic_(options.deterministic),
+        is_one_host_(options.is_one_host) {
+    SKEIN_CUDA(cudaMalloc(&barrier_word_, sizeof(float)));
+    if (deterministic_ && world_size_ > 1) SKEIN_CUDA(cudaMalloc(&gathered_, kGatheredBytes));
+  }
 
   ~NcclCommunicator() override {
     Abort();
@@ -102,8 +129,22 @@ class NcclCommunicator final : public Communicator {
     });
   }
 
+  // On one host as a symmetric window, which NCCL's low-latency kernels need; between hosts with
+  // the transport. Either is an offer: where NCCL cannot use it, calls take the ordinary way.
+  void Register(void* data, size_t bytes) override {
+    if (world_size_ == 1 || bytes == 0) return;
+    if (is_one_host_) {
+      ncclWindow_t& window = windows_.emplace_back(nullptr);
+      Call("ncclCommWindowRegister", [&] {
+        return ncclCommWindowRegister(comm_, data, bytes, &window, NCCL_WIN_COLL_SYMMETRIC);
+      });
+    } else {
+      void*& handle = handles_.emplace_back(nullptr);
+      Call("ncclCommRegister", [&] { return ncclCommRegister(comm_, data, bytes, &handle); });
+    }
+  }
+
   void Barrier() override {
-    if (barrier_word_ == nullptr) SKEIN_CUDA(cudaMalloc(&barrier_word_, sizeof(float)));
     AllReduce(barrier_word_, 1, DType::kFloat32, ReduceOp::kMax, nullptr);
     SKEIN_CUDA(cudaStreamSynchronize(nullptr));
   }
@@ -132,31 +173,84 @@ class NcclCommunicator final : public Communicator {
     Await(comm_, enqueue(), name, aborted_, Clock::now() + kEnqueueLimit);
   }
 
-  // Gathers every rank's vector and adds in rank order: NCCL's own order depends on its rings.
+  // In rank order, since NCCL's own order depends on its rings. Short vectors: every rank gathers
+  // all and adds. Long ones: each rank adds its part and hands the sum on, so that what travels
+  // does not grow with the world size.
   void AllReduceInRankOrder(void* data, int64_t count, DType type, cudaStream_t stream) {
-    const size_t bytes = static_cast<size_t>(count) * SizeOf(type);
-    const size_t needed = bytes * static_cast<size_t>(world_size_);
-    if (needed > gathered_bytes_) {
-      SKEIN_CUDA(cudaStreamSynchronize(stream));
-      if (gathered_ != nullptr) SKEIN_CUDA(cudaFree(gathered_));
-      SKEIN_CUDA(cudaMalloc(&gathered_, needed));
-      gathered_bytes_ = needed;
+    const auto element = static_cast<int64_t>(SizeOf(type));
+    const bool is_direct = world_size_ == 2 || static_cast<size_t>(count * element) <= kDirectBytes;
+    const auto room = static_cast<int64_t>(kGatheredBytes) / element;
+    const int64_t step = is_direct ? room / world_size_ : room - 64 * world_size_;
+    for (int64_t done = 0; done < count; done += step) {
+      char* part = static_cast<char*>(data) + done * element;
+      const int64_t length = std::min(step, count - done);
+      if (is_direct) {
+        AllGather(part, gathered_, static_cast<size_t>(length * element), stream);
+        cuda::SumInRankOrder(gathered_, world_size_, length, type == DType::kBFloat16, part,
+                             stream);
+      } else {
+        SumInParts(part, length, type, stream);
+      }
     }
-    AllGather(data, gathered_, bytes, stream);
-    cuda::SumInRankOrder(gathered_, world_size_, count, type == DType::kBFloat16, data, stream);
+  }
+
+  void SumInParts(char* data, int64_t count, DType type, cudaStream_t stream) {
+    const Parts parts(count, world_size_, SizeOf(type));
+    const size_t own_bytes = parts.Bytes(rank_);
+    char* own = data + parts.ByteBegin(rank_);
+    auto* gathered = static_cast<char*>(gathered_);
+    const auto block = [&](int rank) { return gathered + static_cast<size_t>(rank) * own_bytes; };
+    ExchangeParts([&](int peer) {
+      Enqueued(ncclSend(data + parts.ByteBegin(peer), parts.Bytes(peer), ncclUint8, peer, comm_,
+                        stream));
+      Enqueued(ncclRecv(block(peer), own_bytes, ncclUint8, peer, comm_, stream));
+    });
+    if (own_bytes > 0) {
+      SKEIN_CUDA(cudaMemcpyAsync(block(rank_), own, own_bytes, cudaMemcpyDeviceToDevice, stream));
+      cuda::SumInRankOrder(gathered_, world_size_, parts.Count(rank_), type == DType::kBFloat16,
+                           own, stream);
+    }
+    ExchangeParts([&](int peer) {
+      Enqueued(ncclSend(own, own_bytes, ncclUint8, peer, comm_, stream));
+      Enqueued(ncclRecv(data + parts.ByteBegin(peer), parts.Bytes(peer), ncclUint8, peer, comm_,
+                        stream));
+    });
+  }
+
+  // One group of sends and receives with every other rank.
+  void ExchangeParts(const std::function<void(int)>& with_peer) {
+    Call("ncclGroupEnd", [&] {
+      Enqueued(ncclGroupStart());
+      for (int peer = 0; peer < world_size_; ++peer) {
+        if (peer != rank_) with_peer(peer);
+      }
+      return ncclGroupEnd();
+    });
+  }
+
+  // Inside a group calls are only noted down.
+  void Enqueued(ncclResult_t result) const {
+    if (result != ncclSuccess && result != ncclInProgress) {
+      Fail(comm_, result, "a call inside an NCCL group");
+    }
   }
 
   ncclComm_t comm_;
   const int rank_;
   const int world_size_;
   const bool deterministic_;
+  const bool is_one_host_;
   std::atomic<bool> aborted_{false};
   // Held while a call is enqueued.
   std::timed_mutex calling_;
   std::thread abort_thread_;
+  // [kGatheredBytes], in deterministic mode.
   void* gathered_ = nullptr;
-  size_t gathered_bytes_ = 0;
   float* barrier_word_ = nullptr;
+  // What Register gave; NCCL may fill it in later, so it stays where it is. It ends with the
+  // communicator.
+  std::deque<ncclWindow_t> windows_;
+  std::deque<void*> handles_;
 };
 
 class NcclBuilder final : public CommunicatorBuilder {
@@ -169,19 +263,30 @@ class NcclBuilder final : public CommunicatorBuilder {
     }
   }
 
-  // Only rank 0 has something to hand out.
   std::string LocalAddress() const override {
-    return options_.rank == 0 ? std::string(id_.internal, sizeof(id_.internal)) : std::string();
+    NcclAddress address;
+    address.host = NcclHost();
+    int device = 0;
+    char bus_id[32] = "";
+    SKEIN_CUDA(cudaGetDevice(&device));
+    SKEIN_CUDA(cudaDeviceGetPCIBusId(bus_id, sizeof(bus_id), device));
+    address.pci_bus_id = bus_id;
+    if (options_.rank == 0) address.unique_id.assign(id_.internal, sizeof(id_.internal));
+    return SerializeNcclAddress(address);
   }
 
   std::unique_ptr<Communicator> Connect(const std::vector<std::string>& addresses,
                                         int timeout_ms) override {
-    if (addresses.size() != static_cast<size_t>(options_.world_size) ||
-        addresses[0].size() != sizeof(id_.internal)) {
-      throw Error("INVALID_REQUEST",
-                  "addresses: expected one per rank and NCCL's unique id from rank 0");
+    CheckAddressCount(addresses, options_.world_size);
+    std::vector<NcclAddress> ranks;
+    for (size_t rank = 0; rank < addresses.size(); ++rank) {
+      ranks.push_back(ParseNcclAddress(addresses[rank], static_cast<int>(rank)));
     }
-    std::memcpy(id_.internal, addresses[0].data(), sizeof(id_.internal));
+    CheckDistinctDevices(ranks);
+    if (ranks[0].unique_id.size() != sizeof(id_.internal)) {
+      throw Error("COLLECTIVE_ERROR", "the address of rank 0 holds no unique id of NCCL");
+    }
+    std::memcpy(id_.internal, ranks[0].unique_id.data(), sizeof(id_.internal));
     ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
     config.blocking = 0;
     ncclComm_t comm = nullptr;
@@ -194,8 +299,8 @@ class NcclBuilder final : public CommunicatorBuilder {
       if (comm != nullptr) ncclCommAbort(comm);
       throw;
     }
-    return std::make_unique<NcclCommunicator>(comm, options_.rank, options_.world_size,
-                                              deterministic_);
+    return std::make_unique<NcclCommunicator>(
+        comm, NcclOptions{options_.rank, options_.world_size, deterministic_, AreOnOneHost(ranks)});
   }
 
   void Abort() override { aborted_.store(true); }

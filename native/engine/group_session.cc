@@ -40,6 +40,10 @@ class GroupSession::Tracked final : public Communicator {
     Begin();
     inner_->Barrier();
   }
+  void Register(void* data, size_t bytes) override {
+    Begin();
+    inner_->Register(data, bytes);
+  }
   void Abort() override { inner_->Abort(); }
   int64_t TakeWaitNanoseconds() override { return inner_->TakeWaitNanoseconds(); }
 
