@@ -176,6 +176,12 @@ class CudaBackend final : public Backend {
     }
   }
 
+  void GateUpSwiGlu(const PreparedLinear& gate_up, const Matrix& x, const Matrix& scratch,
+                    const Matrix& out) override {
+    if (static_cast<const CudaLinear&>(gate_up).RunSwiGlu(x, out, stream_)) return;
+    Backend::GateUpSwiGlu(gate_up, x, scratch, out);
+  }
+
   void AllReduceResidualNorm(Communicator& communicator, const Matrix& partial, const float* bias,
                              const float* scale, const Matrix& residual, const NormWeights* norm,
                              const Matrix* normed) override {

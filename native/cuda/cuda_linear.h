@@ -14,6 +14,12 @@ class CudaLinear : public PreparedLinear {
  public:
   // out = x W^T + bias, without activation.
   virtual void Run(const Matrix& x, const Matrix& out, BlasLt& blas, cudaStream_t stream) const = 0;
+  // Outputs are gate | up: out [rows, out_features / 2] = silu(gate) * up in one kernel. False, with
+  // nothing done, where there is none for these rows and weights.
+  virtual bool RunSwiGlu([[maybe_unused]] const Matrix& x, [[maybe_unused]] const Matrix& out,
+                         [[maybe_unused]] cudaStream_t stream) const {
+    return false;
+  }
 };
 
 // Weights lie in `arena`, which must outlive the linear. Copies wait: loading, not serving.
