@@ -29,6 +29,7 @@ class CudaProductTest : public CudaOpsTest {
     if (has_bias) raw.bias = MakeMatrix(linears.bias.data(), DType::kFloat32, 1, out);
     linears.cpu = cpu_->PrepareLinear(raw, DType::kBFloat16);
     linears.cuda = cuda.PrepareLinear(raw, DType::kBFloat16);
+    Settle();
     return linears;
   }
 
@@ -48,7 +49,9 @@ class CudaProductTest : public CudaOpsTest {
   std::unique_ptr<DeviceTensor> OnDevice(const std::vector<float>& values, int64_t rows,
                                          int64_t cols) {
     std::vector<BFloat16> rounded(values.begin(), values.end());
-    return cuda_->Upload(MakeMatrix(rounded.data(), DType::kBFloat16, rows, cols));
+    auto tensor = cuda_->Upload(MakeMatrix(rounded.data(), DType::kBFloat16, rows, cols));
+    Settle();
+    return tensor;
   }
 
   static std::unique_ptr<Backend> MakeCuda(bool deterministic) {
@@ -222,6 +225,7 @@ TEST_F(CudaProductTest, DeterministicRowsDoNotDependOnTheirNumber) {
           for (const int64_t start : {int64_t{0}, int64_t{37}, kRows - rows}) {
             SKEIN_CUDA(cudaMemset(few->view().data, 0xff,
                                   static_cast<size_t>(kRows) * few->view().RowBytes()));
+            Settle();
             const Matrix out = few->view().Rows(start, rows);
             fixed->Linear(*linears.cuda, x.cuda->view().Rows(start, rows), Activation::kNone, out);
             fixed->FinishStep();

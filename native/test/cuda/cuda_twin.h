@@ -58,11 +58,13 @@ class CudaOpsTest : public ::testing::Test {
     if (cuda_type == DType::kFloat32) {
       SKEIN_CUDA(cudaMemcpy(twin.cuda->view().data, values.data(), values.size() * sizeof(float),
                             cudaMemcpyHostToDevice));
+      Settle();
       return twin;
     }
     std::vector<BFloat16> rounded(values.begin(), values.end());
     SKEIN_CUDA(cudaMemcpy(twin.cuda->view().data, rounded.data(), rounded.size() * 2,
                           cudaMemcpyHostToDevice));
+    Settle();
     return twin;
   }
   Twin RandomTwin(int64_t rows, int64_t cols, float scale = 1.0f,
@@ -78,6 +80,7 @@ class CudaOpsTest : public ::testing::Test {
     const auto count = static_cast<size_t>(rows * cols);
     std::memset(twin.cpu->view().data, 0xff, count * sizeof(float));
     SKEIN_CUDA(cudaMemset(twin.cuda->view().data, 0xff, count * SizeOf(cuda_type)));
+    Settle();
     return twin;
   }
   Twin PoisonedResidual(int64_t rows, int64_t cols) {
@@ -116,6 +119,10 @@ class CudaOpsTest : public ::testing::Test {
     }
     return values;
   }
+
+  // The back end's stream does not wait for the default stream, on which copies and fills may still
+  // be under way when their calls return.
+  static void Settle() { SKEIN_CUDA(cudaStreamSynchronize(nullptr)); }
 
   // Relative Frobenius distance; NaN never passes.
   void ExpectClose(const Matrix& cpu, const Matrix& cuda, double tolerance,
