@@ -10,11 +10,23 @@
 
 namespace skein::cuda {
 
+// How an algorithm is found for a product.
+enum class BlasChoice : uint8_t {
+  // What cuBLASLt's heuristic gives for the class of rows.
+  kHeuristic,
+  // The fastest of a few when the class is first met outside of a graph's capture: perhaps another
+  // one on the next start.
+  kTimed,
+  // One for a weight's shape, whatever the number of rows: a row's bits do not depend on how many
+  // rows there are.
+  kFixed,
+};
+
 class BlasLt {
  public:
-  // Takes its workspace once; no allocation afterwards. `tunes`: each shape's algorithm is the
-  // fastest of several when first met, which may be another one on the next start.
-  BlasLt(cudaStream_t stream, bool tunes);
+  // Takes its workspace once; no allocation on the device afterwards. Products of fewer than
+  // `timed_rows` rows are never timed.
+  BlasLt(cudaStream_t stream, BlasChoice choice, int64_t timed_rows);
   ~BlasLt();
   BlasLt(const BlasLt&) = delete;
   BlasLt& operator=(const BlasLt&) = delete;

@@ -50,7 +50,8 @@ int DeviceIndex(const std::string& device) {
 
 class CudaBackend final : public Backend {
  public:
-  explicit CudaBackend(const BackendOptions& options) : device_(DeviceIndex(options.device)) {
+  explicit CudaBackend(const BackendOptions& options)
+      : device_(DeviceIndex(options.device)), deterministic_(options.deterministic) {
     int count = 0;
     SKEIN_CUDA(cudaGetDeviceCount(&count));
     if (device_ >= count) {
@@ -60,7 +61,8 @@ class CudaBackend final : public Backend {
     SKEIN_CUDA(cudaSetDevice(device_));
     SKEIN_CUDA(cudaGetDeviceProperties(&properties_, device_));
     SKEIN_CUDA(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking));
-    blas_ = std::make_unique<BlasLt>(stream_, !options.deterministic);
+    blas_ = std::make_unique<BlasLt>(
+        stream_, deterministic_ ? BlasChoice::kFixed : BlasChoice::kTimed, kTimedProductRows);
     metadata_ = std::make_unique<DeviceMetadata>(stream_);
     graphs_ = std::make_unique<GraphCache>(stream_);
   }
@@ -93,7 +95,7 @@ class CudaBackend final : public Backend {
     if (compute_type != DType::kBFloat16) {
       throw Error("INVALID_REQUEST", "dtype float32: the CUDA back end computes in bfloat16");
     }
-    if (!raw.is_awq()) return MakeDenseLinear(raw, weights_);
+    if (!raw.is_awq()) return MakeDenseLinear(raw, weights_, deterministic_);
     const size_t scratch = AwqScratchBytes(raw.in_features);
     if (awq_scratch_.bytes() < scratch) {
       awq_scratch_ = DeviceMemory(scratch);
@@ -174,6 +176,12 @@ class CudaBackend final : public Backend {
     if (activation == Activation::kGeluErf) {
       BiasGelu(Out(out), out.stride, nullptr, out.rows, out.cols, true, stream_);
     }
+  }
+
+  void GateUpSwiGlu(const PreparedLinear& gate_up, const Matrix& x, const Matrix& scratch,
+                    const Matrix& out) override {
+    if (static_cast<const CudaLinear&>(gate_up).RunSwiGlu(x, out, stream_)) return;
+    Backend::GateUpSwiGlu(gate_up, x, scratch, out);
   }
 
   void AllReduceResidualNorm(Communicator& communicator, const Matrix& partial, const float* bias,
@@ -376,6 +384,7 @@ class CudaBackend final : public Backend {
   }
 
   const int device_;
+  const bool deterministic_;
   cudaDeviceProp properties_{};
   cudaStream_t stream_ = nullptr;
   DeviceArena weights_;

@@ -1,4 +1,5 @@
-// Linears in device memory: dense bfloat16 through cuBLASLt, AWQ int4 through our own product.
+// Linears in device memory: dense bfloat16 and AWQ int4. Products of few rows are our own, those of
+// many cuBLASLt's.
 #pragma once
 
 #include <memory>
@@ -10,14 +11,26 @@
 
 namespace skein::cuda {
 
+// Fewer rows than this, and cuBLASLt's choice is not worth timing: they are our own products', or
+// tiny.
+inline constexpr int64_t kTimedProductRows = 33;
+
 class CudaLinear : public PreparedLinear {
  public:
   // out = x W^T + bias, without activation.
   virtual void Run(const Matrix& x, const Matrix& out, BlasLt& blas, cudaStream_t stream) const = 0;
+  // Outputs are gate | up: out [rows, out_features / 2] = silu(gate) * up in one kernel. False,
+  // with nothing done, where there is none for these rows and weights.
+  virtual bool RunSwiGlu([[maybe_unused]] const Matrix& x, [[maybe_unused]] const Matrix& out,
+                         [[maybe_unused]] cudaStream_t stream) const {
+    return false;
+  }
 };
 
 // Weights lie in `arena`, which must outlive the linear. Copies wait: loading, not serving.
-std::unique_ptr<CudaLinear> MakeDenseLinear(const RawLinear& raw, DeviceArena& arena);
+// `deterministic`: the bits of a row do not depend on how many rows there are.
+std::unique_ptr<CudaLinear> MakeDenseLinear(const RawLinear& raw, DeviceArena& arena,
+                                            bool deterministic);
 // `scratch` holds dequantised columns for products with many rows; shared by all linears of a back
 // end.
 std::unique_ptr<CudaLinear> MakeAwqLinear(const RawLinear& raw, DeviceArena& arena,

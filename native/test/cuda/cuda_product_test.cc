@@ -1,0 +1,269 @@
+// Dense products on the GPU: our own kernels for few rows in every cut that they have, the choice
+// between them and cuBLASLt, gate and up with SwiGLU in one kernel, and the bits of deterministic
+// mode.
+#include "cuda/kernels/skinny_product.h"
+#include "cuda_twin.h"
+
+namespace skein {
+namespace {
+
+using cuda::SkinnyTuning;
+
+// float32 sums of the same bfloat16 products in another order.
+constexpr double kSumOrder = 1e-4;
+
+class CudaProductTest : public CudaOpsTest {
+ protected:
+  // A linear on both back ends, and the host's values of it.
+  struct Linears {
+    std::vector<float> weight, bias;
+    std::unique_ptr<PreparedLinear> cpu, cuda;
+  };
+
+  Linears MakeLinears(Backend& cuda, int64_t in, int64_t out, bool has_bias) {
+    Linears linears{Random(in * out, 0.05f), Random(out, 0.5f), nullptr, nullptr};
+    RawLinear raw;
+    raw.in_features = in;
+    raw.out_features = out;
+    raw.weight = MakeMatrix(linears.weight.data(), DType::kFloat32, out, in);
+    if (has_bias) raw.bias = MakeMatrix(linears.bias.data(), DType::kFloat32, 1, out);
+    linears.cpu = cpu_->PrepareLinear(raw, DType::kBFloat16);
+    linears.cuda = cuda.PrepareLinear(raw, DType::kBFloat16);
+    Settle();
+    return linears;
+  }
+
+  // All but `cols` columns from `first` on are still poison.
+  void ExpectPoisonAround(const Matrix& outer, int64_t first, int64_t cols, const char* what) {
+    const std::vector<float> values = Read(outer, true);
+    for (int64_t row = 0; row < outer.rows; ++row) {
+      for (int64_t col = 0; col < outer.cols; ++col) {
+        if (col >= first && col < first + cols) continue;
+        ASSERT_TRUE(std::isnan(values[static_cast<size_t>(row * outer.cols + col)]))
+            << what << ": row " << row << ", column " << col;
+      }
+    }
+  }
+
+  // The device's bfloat16 copy of float values.
+  std::unique_ptr<DeviceTensor> OnDevice(const std::vector<float>& values, int64_t rows,
+                                         int64_t cols) {
+    std::vector<BFloat16> rounded(values.begin(), values.end());
+    auto tensor = cuda_->Upload(MakeMatrix(rounded.data(), DType::kBFloat16, rows, cols));
+    Settle();
+    return tensor;
+  }
+
+  static std::unique_ptr<Backend> MakeCuda(bool deterministic) {
+    BackendOptions options;
+    options.device = "cuda:0";
+    options.deterministic = deterministic;
+    return MakeCudaBackend(options);
+  }
+
+  cudaStream_t stream() const { return static_cast<cudaStream_t>(cuda_->stream()); }
+};
+
+std::vector<SkinnyTuning> AllTunings() {
+  std::vector<SkinnyTuning> tunings;
+  for (const auto ring : {SkinnyTuning::Ring::kRegisters, SkinnyTuning::Ring::kShared,
+                          SkinnyTuning::Ring::kWideShared}) {
+    for (const int cluster : {1, 2, 4}) {
+      for (int tiles = 1; tiles <= 5; ++tiles) tunings.push_back({ring, cluster, tiles});
+    }
+  }
+  return tunings;
+}
+
+// Few and many columns, runs shorter and longer than a pass, widths that uneven tensor parallelism
+// gives, x and out as columns of wider matrices; bfloat16 with a bias, float32 without.
+TEST_F(CudaProductTest, EveryCutOfTheOwnProductAgrees) {
+  const int64_t shapes[][2] = {{8, 1},      {40, 373},   {352, 180},
+                               {520, 2048}, {640, 9000}, {6912, 640}};
+  for (const auto& [in, outputs] : shapes) {
+    for (const bool has_bias : {false, true}) {
+      const Linears linears = MakeLinears(*cuda_, in, outputs, has_bias);
+      const auto weight = OnDevice(linears.weight, outputs, in);
+      const auto device_bias = OnDevice(linears.bias, 1, outputs);
+      const DType type = has_bias ? DType::kBFloat16 : DType::kFloat32;
+      for (const int64_t rows : {1, 8, 16, 23, 64}) {
+        const Twin x = RandomTwin(rows, in + 16), expected = PoisonedTwin(rows, outputs, type);
+        cpu_->Linear(*linears.cpu, x.cpu->view().Cols(8, in), Activation::kNone,
+                     expected.cpu->view());
+        for (const SkinnyTuning& tuning : AllTunings()) {
+          const Twin out = PoisonedTwin(rows, outputs + 5, type);
+          cuda::SkinnyProduct(x.cuda->view().Cols(8, in), weight->view(),
+                              has_bias ? device_bias->view().data : nullptr,
+                              out.cuda->view().Cols(3, outputs), tuning, stream());
+          const std::string what = Format(
+              "%s, %lld rows, %lld x %lld, bias %d", cuda::Name(tuning).c_str(), (long long)rows,
+              (long long)in, (long long)outputs, static_cast<int>(has_bias));
+          ExpectClose(expected.cpu->view(), out.cuda->view().Cols(3, outputs),
+                      type == DType::kFloat32 ? kSumOrder : kRounding, what);
+          ExpectPoisonAround(out.cuda->view(), 3, outputs, what.c_str());
+          if (HasFailure()) return;
+        }
+      }
+    }
+  }
+}
+
+TEST_F(CudaProductTest, EveryCutOfTheOwnSwiGluAgrees) {
+  const int64_t shapes[][2] = {{16, 1}, {88, 45}, {512, 1280}, {640, 6912}};
+  for (const auto& [in, width] : shapes) {
+    const Linears linears = MakeLinears(*cuda_, in, 2 * width, false);
+    const auto weight = OnDevice(linears.weight, 2 * width, in);
+    for (const int64_t rows : {1, 7, 16, 30, 64}) {
+      const Twin x = RandomTwin(rows, in), scratch = PoisonedResidual(rows, 2 * width),
+                 expected = PoisonedTwin(rows, width);
+      cpu_->GateUpSwiGlu(*linears.cpu, x.cpu->view(), scratch.cpu->view(), expected.cpu->view());
+      for (const SkinnyTuning& tuning : AllTunings()) {
+        const Twin out = PoisonedTwin(rows, width + 3);
+        cuda::SkinnySwiGlu(x.cuda->view(), weight->view(), out.cuda->view().Cols(1, width), tuning,
+                           stream());
+        const std::string what = Format("%s, %lld rows, %lld x %lld", cuda::Name(tuning).c_str(),
+                                        (long long)rows, (long long)in, (long long)width);
+        ExpectClose(expected.cpu->view(), out.cuda->view().Cols(1, width), 2 * kRounding, what);
+        ExpectPoisonAround(out.cuda->view(), 1, width, what.c_str());
+        if (HasFailure()) return;
+      }
+    }
+  }
+}
+
+// Whatever takes the product, in both modes: rows on both sides of the limits, k that is no
+// multiple of 8 or 16, rows of x that begin between multiples of 16 bytes.
+TEST_F(CudaProductTest, LinearsAgreeForAllNumbersOfRows) {
+  const int64_t shapes[][2] = {{60, 180}, {96, 373}, {72, 16}, {147, 80}, {1280, 3584}};
+  for (const bool deterministic : {false, true}) {
+    const auto backend = MakeCuda(deterministic);
+    for (const auto& [in, outputs] : shapes) {
+      for (const bool has_bias : {false, true}) {
+        const Linears linears = MakeLinears(*backend, in, outputs, has_bias);
+        for (int64_t rows = 1; rows <= 68; rows += rows < 20 || rows > 60 ? 1 : 6) {
+          for (const int64_t offset : {0, 1, 8}) {
+            const Twin x = RandomTwin(rows, in + 24);
+            for (const DType type : {DType::kBFloat16, DType::kFloat32}) {
+              const Twin out = PoisonedTwin(rows, outputs, type);
+              cpu_->Linear(*linears.cpu, x.cpu->view().Cols(offset, in), Activation::kNone,
+                           out.cpu->view());
+              backend->Linear(*linears.cuda, x.cuda->view().Cols(offset, in), Activation::kNone,
+                              out.cuda->view());
+              backend->FinishStep();
+              ExpectClose(out, type == DType::kFloat32 ? kSumOrder : kRounding,
+                          Format("%lld rows, %lld x %lld, offset %lld, deterministic %d",
+                                 (long long)rows, (long long)in, (long long)outputs,
+                                 (long long)offset, static_cast<int>(deterministic)));
+              if (HasFailure()) return;
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_F(CudaProductTest, GateUpSwiGluAgreesForFewRowsAndMany) {
+  for (const bool deterministic : {false, true}) {
+    const auto backend = MakeCuda(deterministic);
+    for (const auto& [in, width] : {std::pair<int64_t, int64_t>{60, 90}, {80, 12}, {1280, 3456}}) {
+      const Linears linears = MakeLinears(*backend, in, 2 * width, false);
+      for (const int64_t rows : {1, 4, 16, 17, 32, 33, 64, 65, 200}) {
+        const Twin x = RandomTwin(rows, in), scratch = PoisonedResidual(rows, 2 * width),
+                   out = PoisonedTwin(rows, width);
+        cpu_->GateUpSwiGlu(*linears.cpu, x.cpu->view(), scratch.cpu->view(), out.cpu->view());
+        backend->GateUpSwiGlu(*linears.cuda, x.cuda->view(), scratch.cuda->view(),
+                              out.cuda->view());
+        backend->FinishStep();
+        ExpectClose(
+            out, 2 * kRounding,
+            Format("gate, up, SwiGLU: %lld rows, %lld x %lld, deterministic %d", (long long)rows,
+                   (long long)in, (long long)width, static_cast<int>(deterministic)));
+      }
+    }
+  }
+}
+
+// Sums have a fixed order: the same call gives the same bits.
+TEST_F(CudaProductTest, OwnProductsRepeatTheirBits) {
+  constexpr int64_t kIn = 5120, kOut = 2048, kRows = 16;
+  const auto weight = OnDevice(Random(kIn * kOut, 0.05f), kOut, kIn);
+  const Twin x = RandomTwin(kRows, kIn);
+  for (const SkinnyTuning& tuning : AllTunings()) {
+    std::vector<float> first;
+    for (int run = 0; run < 5; ++run) {
+      const Twin out = PoisonedResidual(kRows, kOut);
+      cuda::SkinnyProduct(x.cuda->view(), weight->view(), nullptr, out.cuda->view(), tuning,
+                          stream());
+      cuda_->FinishStep();
+      const std::vector<float> values = Read(out.cuda->view(), true);
+      if (run == 0) first = values;
+      ASSERT_EQ(std::memcmp(first.data(), values.data(), values.size() * sizeof(float)), 0)
+          << cuda::Name(tuning);
+    }
+  }
+}
+
+// Deterministic mode: a row's bits are the same alone, among up to 64 and among 300, wherever it
+// stands.
+TEST_F(CudaProductTest, DeterministicRowsDoNotDependOnTheirNumber) {
+  const auto fixed = MakeCuda(true);
+  constexpr int64_t kRows = 300;
+  const int64_t shapes[][2] = {{60, 180},    {80, 240},   {96, 373},    {147, 80},
+                               {1280, 5120}, {5120, 896}, {27648, 640}, {5120, 7168}};
+  for (const auto& [in, outputs] : shapes) {
+    for (const bool has_bias : {false, true}) {
+      const Linears linears = MakeLinears(*fixed, in, outputs, has_bias);
+      const Twin x = RandomTwin(kRows, in);
+      for (const DType type : {DType::kBFloat16, DType::kFloat32}) {
+        const auto many = fixed->Allocate(type, kRows, outputs);
+        const auto few = fixed->Allocate(type, kRows, outputs);
+        fixed->Linear(*linears.cuda, x.cuda->view(), Activation::kNone, many->view());
+        fixed->FinishStep();
+        const std::vector<float> expected = Read(many->view(), true);
+        for (int64_t rows = 1; rows <= 64; rows += rows < 20 ? 1 : 11) {
+          for (const int64_t start : {int64_t{0}, int64_t{37}, kRows - rows}) {
+            SKEIN_CUDA(cudaMemset(few->view().data, 0xff,
+                                  static_cast<size_t>(kRows) * few->view().RowBytes()));
+            Settle();
+            const Matrix out = few->view().Rows(start, rows);
+            fixed->Linear(*linears.cuda, x.cuda->view().Rows(start, rows), Activation::kNone, out);
+            fixed->FinishStep();
+            const std::vector<float> values = Read(out, true);
+            ASSERT_EQ(std::memcmp(values.data(), expected.data() + start * outputs,
+                                  values.size() * sizeof(float)),
+                      0)
+                << rows << " rows from " << start << ", " << in << " x " << outputs << ", bias "
+                << has_bias << ", " << Name(type);
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_F(CudaProductTest, DeterministicGateUpSwiGluDoesNotDependOnTheNumberOfRows) {
+  const auto fixed = MakeCuda(true);
+  constexpr int64_t kIn = 1280, kWidth = 3456, kRows = 300;
+  const Linears linears = MakeLinears(*fixed, kIn, 2 * kWidth, false);
+  const Twin x = RandomTwin(kRows, kIn);
+  const auto run = [&](int64_t start, int64_t rows) {
+    const auto scratch = fixed->Allocate(DType::kFloat32, rows, 2 * kWidth);
+    const auto out = fixed->Allocate(DType::kBFloat16, rows, kWidth);
+    fixed->GateUpSwiGlu(*linears.cuda, x.cuda->view().Rows(start, rows), scratch->view(),
+                        out->view());
+    fixed->FinishStep();
+    return Read(out->view(), true);
+  };
+  const std::vector<float> expected = run(0, kRows);
+  for (const int64_t rows : {1, 2, 16, 33, 64}) {
+    const std::vector<float> values = run(100, rows);
+    ASSERT_EQ(
+        std::memcmp(values.data(), expected.data() + 100 * kWidth, values.size() * sizeof(float)),
+        0)
+        << rows << " rows";
+  }
+}
+
+}  // namespace
+}  // namespace skein
