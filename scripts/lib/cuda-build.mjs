@@ -41,7 +41,7 @@ export async function buildCuda({ repoRoot, tests, reporter }) {
     command: 'ninja',
     args: [
       ...['-C', BUILD_FOLDER, '-j', String(numJobs(availableParallelism(), totalmem()))],
-      ...['skein_cuda_addon', ...(tests ? ['cuda_tests'] : [])],
+      ...['skein_cuda_addon', ...(tests ? ['cuda_tests', 'cuda_kernel_bench'] : [])],
     ],
     cwd: repoRoot,
     logFile,
