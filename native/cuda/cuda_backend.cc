@@ -11,6 +11,7 @@
 #include "cuda/cuda_linear.h"
 #include "cuda/cuda_sampler.h"
 #include "cuda/cuda_storage.h"
+#include "cuda/decode_workspace.h"
 #include "cuda/device_arena.h"
 #include "cuda/device_memory.h"
 #include "cuda/graph_cache.h"
@@ -63,12 +64,13 @@ class CudaBackend final : public Backend {
     SKEIN_CUDA(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking));
     blas_ = std::make_unique<BlasLt>(
         stream_, deterministic_ ? BlasChoice::kFixed : BlasChoice::kTimed, kTimedProductRows);
-    metadata_ = std::make_unique<DeviceMetadata>(stream_);
     graphs_ = std::make_unique<GraphCache>(stream_);
+    metadata_ =
+        std::make_unique<DeviceMetadata>(stream_, deterministic_, [this] { DropCaptured(); });
   }
   ~CudaBackend() override {
-    graphs_.reset();
     metadata_.reset();
+    graphs_.reset();
     blas_.reset();
     cudaStreamDestroy(stream_);
   }
@@ -98,8 +100,8 @@ class CudaBackend final : public Backend {
     if (!raw.is_awq()) return MakeDenseLinear(raw, weights_, deterministic_);
     const size_t scratch = AwqScratchBytes(raw.in_features);
     if (awq_scratch_.bytes() < scratch) {
+      DropCaptured();
       awq_scratch_ = DeviceMemory(scratch);
-      ++generation_;
     }
     return MakeAwqLinear(raw, weights_, &awq_scratch_, stream_);
   }
@@ -130,18 +132,33 @@ class CudaBackend final : public Backend {
     return std::make_unique<CudaKvCache>(shape);
   }
 
+  void ReserveSteps(const StepLimits& limits) override {
+    metadata_->Reserve(limits);
+    if (deterministic_ || limits.num_query_heads == 0) return;
+    int64_t sequences = std::min(limits.max_sequences, limits.max_rows);
+    for (const int32_t bucket : limits.graph_buckets) {
+      sequences = std::max<int64_t>(sequences, bucket);
+    }
+    const int64_t max_keys =
+        std::max(limits.max_model_length, limits.max_blocks_per_sequence * limits.block_size);
+    decode_workspace_.Get(sequences, MaxRuns(max_keys), limits.num_query_heads, limits.num_kv_heads,
+                          static_cast<int>(limits.num_query_heads),
+                          static_cast<int>(limits.head_dim), stream_, [this] { DropCaptured(); });
+  }
+  int64_t graph_bytes() const override { return graphs_->bytes(); }
+
   void BeginStep(const StepMetadata& metadata) override { metadata_->Update(metadata); }
   void RunCaptured(int32_t graph_bucket, const std::function<void()>& body) override {
     if (graph_bucket == 0) {
       body();
     } else {
-      graphs_->Run({graph_bucket, metadata_->max_decode_splits()},
-                   metadata_->generation() + generation_, body);
+      graphs_->Run(graph_bucket, body);
     }
   }
   void DropCaptured() override {
     cudaStreamSynchronize(stream_);
     graphs_->Clear();
+    metadata_->ForgetBuckets();
   }
   void FinishStep() override { SKEIN_CUDA(cudaStreamSynchronize(stream_)); }
 
@@ -231,18 +248,19 @@ class CudaBackend final : public Backend {
                          static_cast<int32_t>(shape.block_size),
                          static_cast<int32_t>(shape.num_kv_heads)};
     PagedPrefillAttention(arguments, keys, metadata_->prefill_tiles(),
-                          metadata_->num_prefill_tiles(), stream_);
+                          metadata_->num_prefill_tiles(), metadata_->prefill_tile_rows(), stream_);
     const int tiles = metadata_->num_decode_tiles();
-    const int splits = metadata_->max_decode_splits();
-    const size_t bytes = static_cast<size_t>(tiles) * q_to_kv.size() * static_cast<size_t>(splits) *
-                         static_cast<size_t>(shape.head_dim + 2) * sizeof(float);
-    if (attention_partial_.bytes() < bytes) {
-      SKEIN_CUDA(cudaStreamSynchronize(stream_));
-      attention_partial_ = DeviceMemory(bytes * 2);
-      ++generation_;
-    }
-    PagedDecodeAttention(arguments, keys, map.kv_q_start.As<int32_t>(), metadata_->decode_tiles(),
-                         tiles, splits, attention_partial_.As<float>(), stream_);
+    if (tiles == 0) return;
+    const int max_runs = MaxRuns(static_cast<int64_t>(metadata_->max_blocks()) * shape.block_size);
+    const DecodeWorkspace workspace = decode_workspace_.Get(
+        tiles, max_runs, static_cast<int64_t>(q_to_kv.size()), shape.num_kv_heads, map.max_group,
+        static_cast<int>(shape.head_dim), stream_, [this] { DropCaptured(); });
+    const int splits =
+        DecodeSplits(tiles, static_cast<int>(shape.num_kv_heads) * DecodePasses(map.max_group),
+                     properties_.multiProcessorCount, max_runs);
+    PagedDecodeAttention(arguments, keys, map.kv_q_start.As<int32_t>(), map.max_group,
+                         metadata_->decode_tiles(), tiles, splits, workspace, kDecodeVariant,
+                         stream_);
   }
 
   void SwiGlu(const Matrix& gate_up, const Matrix& out) override {
@@ -289,8 +307,9 @@ class CudaBackend final : public Backend {
     const AttentionArguments arguments =
         Attention(In(qkv), qkv.stride, out, nullptr, num_heads, head_dim);
     const ContiguousKeys keys{In(qkv) + width, In(qkv) + 2 * width, qkv.stride};
-    const int64_t per_tile = (tokens + kQueryTileRows - 1) / kQueryTileRows;
-    ContiguousAttention(arguments, keys, list, static_cast<int>(tiles * per_tile), stream_);
+    const int64_t per_tile = (tokens + kLargeTileRows - 1) / kLargeTileRows;
+    ContiguousAttention(arguments, keys, list, static_cast<int>(tiles * per_tile), kLargeTileRows,
+                        stream_);
   }
   void PixelShuffle(const Matrix& x, int64_t tiles, int64_t grid, int64_t factor,
                     const Matrix& out) override {
@@ -305,7 +324,13 @@ class CudaBackend final : public Backend {
  private:
   struct HeadMap {
     DeviceMemory q_to_kv, kv_q_start;
+    int max_group = 0;  // most query heads of a KV head
   };
+
+  static constexpr int kDecodeVariant = 0;
+  static int MaxRuns(int64_t keys) {
+    return std::max(1, RunsOf(static_cast<int>(keys), kDecodeVariants[kDecodeVariant].run_keys));
+  }
 
   static AttentionArguments Attention(const __nv_bfloat16* q, int64_t q_stride, const Matrix& out,
                                       const int32_t* q_to_kv, int64_t num_heads, int64_t head_dim) {
@@ -333,12 +358,17 @@ class CudaBackend final : public Backend {
   }
 
   const HeadMap& MapOf(std::span<const int32_t> q_to_kv, int64_t num_kv_heads) {
-    HeadMap& map = head_maps_[std::vector<int32_t>(q_to_kv.begin(), q_to_kv.end())];
+    HeadMap& map = head_maps_[{num_kv_heads, {q_to_kv.begin(), q_to_kv.end()}}];
     if (map.q_to_kv.data() == nullptr) {
       std::vector<int32_t> start(static_cast<size_t>(num_kv_heads) + 1,
                                  static_cast<int32_t>(q_to_kv.size()));
       for (size_t head = q_to_kv.size(); head-- > 0;) {
         start[static_cast<size_t>(q_to_kv[head])] = static_cast<int32_t>(head);
+      }
+      // A KV head that no query head uses has an empty range.
+      for (size_t kv = start.size() - 1; kv-- > 0;) {
+        start[kv] = std::min(start[kv], start[kv + 1]);
+        map.max_group = std::max(map.max_group, start[kv + 1] - start[kv]);
       }
       map.q_to_kv = Copy(std::vector<int32_t>(q_to_kv.begin(), q_to_kv.end()));
       map.kv_q_start = Copy(start);
@@ -352,9 +382,9 @@ class CudaBackend final : public Backend {
     if (list.data() == nullptr) {
       std::vector<QueryTile> values;
       for (int64_t tile = 0; tile < tiles; ++tile) {
-        for (int64_t row = 0; row < tokens; row += kQueryTileRows) {
+        for (int64_t row = 0; row < tokens; row += kLargeTileRows) {
           values.push_back({static_cast<int32_t>(tile * tokens + row),
-                            static_cast<int32_t>(std::min<int64_t>(kQueryTileRows, tokens - row)),
+                            static_cast<int32_t>(std::min<int64_t>(kLargeTileRows, tokens - row)),
                             static_cast<int32_t>(row), static_cast<int32_t>(tokens),
                             static_cast<int32_t>(tile * tokens)});
         }
@@ -391,11 +421,10 @@ class CudaBackend final : public Backend {
   std::unique_ptr<BlasLt> blas_;
   std::unique_ptr<DeviceMetadata> metadata_;
   std::unique_ptr<GraphCache> graphs_;
-  // Counts moves of the buffers below.
-  int generation_ = 0;
-  DeviceMemory awq_scratch_, attention_partial_, pixels_, indices_[2];
+  DecodeWorkspaceMemory decode_workspace_;
+  DeviceMemory awq_scratch_, pixels_, indices_[2];
   std::map<std::pair<int64_t, double>, DeviceMemory> frequencies_;
-  std::map<std::vector<int32_t>, HeadMap> head_maps_;
+  std::map<std::pair<int64_t, std::vector<int32_t>>, HeadMap> head_maps_;
   std::map<std::pair<int64_t, int64_t>, DeviceMemory> vision_tiles_;
 };
 

@@ -1,22 +1,28 @@
 #include "cuda/graph_cache.h"
 
+#include <algorithm>
+
 #include "cuda/cuda_check.h"
 
 namespace skein::cuda {
+namespace {
 
-void GraphCache::Run(const Shape& shape, int generation, const std::function<void()>& body) {
-  if (generation != generation_) {
-    Clear();
-    generation_ = generation;
-  }
-  const auto found = graphs_.find(shape);
-  if (found == graphs_.end()) {
-    body();
-    graphs_.emplace(shape, nullptr);
+int64_t FreeBytes() {
+  size_t free_bytes = 0, total_bytes = 0;
+  SKEIN_CUDA(cudaMemGetInfo(&free_bytes, &total_bytes));
+  return static_cast<int64_t>(free_bytes);
+}
+
+}  // namespace
+
+void GraphCache::Run(int32_t bucket, const std::function<void()>& body) {
+  const auto found = graphs_.find(bucket);
+  if (found != graphs_.end()) {
+    SKEIN_CUDA(cudaGraphLaunch(found->second, stream_));
     return;
   }
-  if (found->second == nullptr) found->second = Record(body);
-  SKEIN_CUDA(cudaGraphLaunch(found->second, stream_));
+  body();
+  graphs_.emplace(bucket, Record(body));
 }
 
 cudaGraphExec_t GraphCache::Record(const std::function<void()>& body) {
@@ -31,18 +37,23 @@ cudaGraphExec_t GraphCache::Record(const std::function<void()>& body) {
     throw;
   }
   SKEIN_CUDA(cudaStreamEndCapture(stream_, &graph));
+  const int64_t free_before = FreeBytes();
   cudaGraphExec_t exec = nullptr;
-  const cudaError_t status = cudaGraphInstantiate(&exec, graph, 0);
+  cudaError_t status = cudaGraphInstantiate(&exec, graph, 0);
   cudaGraphDestroy(graph);
   SKEIN_CUDA(status);
+  // Now rather than in the first replay, which would be slow.
+  status = cudaGraphUpload(exec, stream_);
+  if (status != cudaSuccess) cudaGraphExecDestroy(exec);
+  SKEIN_CUDA(status);
+  bytes_ += std::max<int64_t>(0, free_before - FreeBytes());
   return exec;
 }
 
 void GraphCache::Clear() {
-  for (const auto& [shape, exec] : graphs_) {
-    if (exec != nullptr) cudaGraphExecDestroy(exec);
-  }
+  for (const auto& [bucket, exec] : graphs_) cudaGraphExecDestroy(exec);
   graphs_.clear();
+  bytes_ = 0;
 }
 
 }  // namespace skein::cuda

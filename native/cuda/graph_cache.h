@@ -1,12 +1,12 @@
-// Recordings of steps as CUDA graphs, one per shape of step. Owns the graphs; what they refer to
+// Recordings of steps as CUDA graphs, one per bucket of rows. Owns the graphs; what they refer to
 // must outlive them.
 #pragma once
 
 #include <cuda_runtime.h>
 
+#include <cstdint>
 #include <functional>
 #include <map>
-#include <utility>
 
 namespace skein::cuda {
 
@@ -17,22 +17,19 @@ class GraphCache {
   GraphCache(const GraphCache&) = delete;
   GraphCache& operator=(const GraphCache&) = delete;
 
-  // (rows, splits of the context): the shape of a step.
-  using Shape = std::pair<int32_t, int>;
-
-  // The first time a shape runs eagerly, so that buffers grow and libraries set themselves up; the
-  // second time it is recorded and replayed; then replayed. `generation` of the buffers that ops
-  // use: a change drops all recordings.
-  void Run(const Shape& shape, int generation, const std::function<void()>& body);
+  // The first step of a bucket runs eagerly, so that libraries choose their algorithms and modules
+  // are loaded, and is recorded right after; later ones replay.
+  void Run(int32_t bucket, const std::function<void()>& body);
   void Clear();
+  // Device memory that the recordings took, as far as the driver's count of free memory shows it.
+  int64_t bytes() const { return bytes_; }
 
  private:
   cudaGraphExec_t Record(const std::function<void()>& body);
 
-  cudaStream_t stream_;
-  int generation_ = 0;
-  // Null: has run eagerly, is not recorded yet.
-  std::map<Shape, cudaGraphExec_t> graphs_;
+  const cudaStream_t stream_;
+  std::map<int32_t, cudaGraphExec_t> graphs_;
+  int64_t bytes_ = 0;
 };
 
 }  // namespace skein::cuda

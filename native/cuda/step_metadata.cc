@@ -1,7 +1,6 @@
 #include "cuda/step_metadata.h"
 
 #include <algorithm>
-#include <bit>
 #include <cstring>
 
 namespace skein::cuda {
@@ -9,6 +8,8 @@ namespace {
 
 constexpr size_t kAlignment = 16;
 constexpr size_t kInitialBytes = size_t{1} << 20;
+
+size_t Aligned(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
 }  // namespace
 
@@ -18,9 +19,36 @@ DeviceMetadata::~DeviceMetadata() {
   }
 }
 
+void DeviceMetadata::Reserve(const StepLimits& limits) {
+  int64_t rows = limits.max_rows, sequences = limits.max_sequences;
+  for (const int32_t bucket : limits.graph_buckets) {
+    rows = std::max<int64_t>(rows, bucket);
+    sequences = std::max<int64_t>(sequences, bucket);
+  }
+  // Every sequence may end in a tile that is not full.
+  const int64_t tiles = sequences + rows / prefill_tile_rows();
+  const auto row_count = static_cast<size_t>(rows), sequence_count = static_cast<size_t>(sequences);
+  GrowTo(3 * Aligned(row_count * sizeof(int32_t)) + Aligned(row_count * sizeof(int64_t)) +
+         Aligned(sequence_count * static_cast<size_t>(limits.max_blocks_per_sequence) *
+                 sizeof(int32_t)) +
+         Aligned(sequence_count * sizeof(int32_t)) +
+         2 * Aligned(static_cast<size_t>(tiles) * sizeof(QueryTile)));
+  decode_.reserve(sequence_count);
+  prefill_.reserve(static_cast<size_t>(tiles));
+}
+
+void DeviceMetadata::GrowTo(size_t bytes) {
+  if (device_.bytes() >= bytes) return;
+  before_move_();
+  SKEIN_CUDA(cudaStreamSynchronize(stream_));
+  device_ = DeviceMemory(bytes);
+  for (PinnedMemory& staging : staging_) staging = PinnedMemory(bytes);
+  host_.reserve(bytes);
+}
+
 template <typename T>
 size_t DeviceMetadata::Append(const T* values, size_t count) {
-  const size_t offset = (host_.size() + kAlignment - 1) / kAlignment * kAlignment;
+  const size_t offset = Aligned(host_.size());
   host_.resize(offset + count * sizeof(T));
   if (count > 0) std::memcpy(host_.data() + offset, values, count * sizeof(T));
   return offset;
@@ -37,50 +65,55 @@ void DeviceMetadata::Update(const StepMetadata& metadata) {
   block_tables_ = Append(metadata.block_tables.data(), metadata.block_tables.size());
   sample_rows_ = Append(metadata.sample_rows.data(), metadata.sample_rows.size());
   host_sample_rows_ = metadata.sample_rows;
+  FillTiles(metadata);
+  num_decode_tiles_ = static_cast<int>(decode_.size());
+  num_prefill_tiles_ = static_cast<int>(prefill_.size());
+  decode_tiles_ = Append(decode_.data(), decode_.size());
+  prefill_tiles_ = Append(prefill_.data(), prefill_.size());
+  if (metadata.graph_bucket != 0) {
+    const BucketLayout layout{host_.size(), max_blocks_};
+    const auto [found, is_new] = bucket_layouts_.emplace(metadata.graph_bucket, layout);
+    SKEIN_CHECK(is_new || found->second == layout,
+                "a step of bucket %d has %zu bytes and %d blocks a sequence, not %zu and %d",
+                metadata.graph_bucket, layout.bytes, layout.max_blocks, found->second.bytes,
+                found->second.max_blocks);
+  }
+  Send();
+}
 
-  std::vector<QueryTile> decode, prefill;
-  max_decode_splits_ = 1;
+void DeviceMetadata::FillTiles(const StepMetadata& metadata) {
+  const int32_t tile_rows = prefill_tile_rows();
+  decode_.clear();
+  prefill_.clear();
   for (const SequenceSpan& span : metadata.spans) {
     const int32_t first_position = span.context_length - span.num_queries;
-    if (span.num_queries == 1) {
-      decode.push_back({span.query_start, 1, first_position, span.context_length, span.table_row});
-      max_decode_splits_ =
-          std::max(max_decode_splits_, (span.context_length + kDecodeSplit - 1) / kDecodeSplit);
+    if (span.num_queries == 1 && !uniform_rows_) {
+      decode_.push_back({span.query_start, 1, first_position, span.context_length, span.table_row});
       continue;
     }
-    for (int32_t done = 0; done < span.num_queries; done += kQueryTileRows) {
-      prefill.push_back({span.query_start + done, std::min(kQueryTileRows, span.num_queries - done),
-                         first_position + done, span.context_length, span.table_row});
+    for (int32_t done = 0; done < span.num_queries; done += tile_rows) {
+      prefill_.push_back({span.query_start + done, std::min(tile_rows, span.num_queries - done),
+                          first_position + done, span.context_length, span.table_row});
     }
   }
-  if (metadata.graph_bucket != 0) {
-    for (auto row = static_cast<int32_t>(decode.size()); row < metadata.graph_bucket; ++row) {
-      decode.push_back({row, 0, 0, 0, 0});
-    }
-    // A grid of its own for every length would be a recording for every length.
-    max_decode_splits_ = static_cast<int>(std::bit_ceil(static_cast<unsigned>(max_decode_splits_)));
+  // One tile for every row of the bucket; those of padded rows are empty.
+  std::vector<QueryTile>& padded = uniform_rows_ ? prefill_ : decode_;
+  for (auto row = static_cast<int32_t>(padded.size()); row < metadata.graph_bucket; ++row) {
+    padded.push_back({row, 0, 0, 0, 0});
   }
-  num_decode_tiles_ = static_cast<int>(decode.size());
-  num_prefill_tiles_ = static_cast<int>(prefill.size());
-  decode_tiles_ = Append(decode.data(), decode.size());
-  prefill_tiles_ = Append(prefill.data(), prefill.size());
+}
 
+void DeviceMetadata::Send() {
+  if (device_.bytes() < host_.size()) GrowTo(std::max(host_.size() * 2, kInitialBytes));
   current_ ^= 1;
   if (copied_[current_] == nullptr) {
     SKEIN_CUDA(cudaEventCreateWithFlags(&copied_[current_], cudaEventDisableTiming));
   } else {
     SKEIN_CUDA(cudaEventSynchronize(copied_[current_]));
   }
-  PinnedMemory& staging = staging_[current_];
-  if (staging.bytes() < host_.size()) staging = PinnedMemory(host_.size() * 2);
-  if (device_.bytes() < host_.size()) {
-    SKEIN_CUDA(cudaStreamSynchronize(stream_));
-    device_ = DeviceMemory(std::max(host_.size() * 2, kInitialBytes));
-    ++generation_;
-  }
-  std::memcpy(staging.data(), host_.data(), host_.size());
-  SKEIN_CUDA(cudaMemcpyAsync(device_.data(), staging.data(), host_.size(), cudaMemcpyHostToDevice,
-                             stream_));
+  std::memcpy(staging_[current_].data(), host_.data(), host_.size());
+  SKEIN_CUDA(cudaMemcpyAsync(device_.data(), staging_[current_].data(), host_.size(),
+                             cudaMemcpyHostToDevice, stream_));
   SKEIN_CUDA(cudaEventRecord(copied_[current_], stream_));
 }
 

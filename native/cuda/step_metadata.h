@@ -3,7 +3,10 @@
 
 #include <cuda_runtime.h>
 
+#include <functional>
+#include <map>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "cuda/device_memory.h"
@@ -14,11 +17,20 @@ namespace skein::cuda {
 
 class DeviceMetadata {
  public:
-  explicit DeviceMetadata(cudaStream_t stream) : stream_(stream) {}
+  // `uniform_rows`: the prefill kernel takes decode rows too, so that a row's bits do not depend on
+  // how its sequence was cut into chunks. `before_move` runs before the arrays move, which recorded
+  // graphs would not survive; after Reserve they move only for a step beyond the limits.
+  DeviceMetadata(cudaStream_t stream, bool uniform_rows, std::function<void()> before_move)
+      : stream_(stream), uniform_rows_(uniform_rows), before_move_(std::move(before_move)) {}
   ~DeviceMetadata();
+  DeviceMetadata(const DeviceMetadata&) = delete;
+  DeviceMetadata& operator=(const DeviceMetadata&) = delete;
 
-  // Copies; grows its buffers when a step is larger than any before (outside graphs only).
+  void Reserve(const StepLimits& limits);
+  // Copies. Steps of one graph bucket have their arrays at the same places, which it checks.
   void Update(const StepMetadata& metadata);
+  // The next step of each bucket may have another layout: no recording refers to the last one.
+  void ForgetBuckets() { bucket_layouts_.clear(); }
 
   int64_t rows() const { return rows_; }
   const int32_t* token_ids() const { return Device<int32_t>(token_ids_); }
@@ -32,40 +44,49 @@ class DeviceMetadata {
   bool AreSampleRows(std::span<const int32_t> rows) const {
     return rows.data() == host_sample_rows_.data() && rows.size() == host_sample_rows_.size();
   }
-  // Changes when the arrays move; steps of one graph bucket and one number of splits have them at
-  // the same places otherwise.
-  int generation() const { return generation_; }
   // Sequences with one row go to the decode kernel, the others, cut in tiles, to the prefill
   // kernel.
   const QueryTile* decode_tiles() const { return Device<QueryTile>(decode_tiles_); }
   int num_decode_tiles() const { return num_decode_tiles_; }
-  int max_decode_splits() const { return max_decode_splits_; }
   const QueryTile* prefill_tiles() const { return Device<QueryTile>(prefill_tiles_); }
   int num_prefill_tiles() const { return num_prefill_tiles_; }
+  int prefill_tile_rows() const { return uniform_rows_ ? kSmallTileRows : kLargeTileRows; }
 
  private:
+  struct BucketLayout {
+    size_t bytes;
+    int32_t max_blocks;
+    bool operator==(const BucketLayout&) const = default;
+  };
+
   template <typename T>
   const T* Device(size_t offset) const {
     return reinterpret_cast<const T*>(static_cast<const char*>(device_.data()) + offset);
   }
-  // Reserves `count` elements in the staging buffer and copies them there; returns the offset.
+  // Adds `count` elements to what will be sent; returns their offset.
   template <typename T>
   size_t Append(const T* values, size_t count);
+  void FillTiles(const StepMetadata& metadata);
+  void GrowTo(size_t bytes);
+  void Send();
 
-  cudaStream_t stream_;
+  const cudaStream_t stream_;
+  const bool uniform_rows_;
+  const std::function<void()> before_move_;
   // Two staging buffers: one may still be on its way when the next step is prepared.
   PinnedMemory staging_[2];
   cudaEvent_t copied_[2] = {nullptr, nullptr};
   int current_ = 0;
   std::vector<char> host_;
+  std::vector<QueryTile> decode_, prefill_;
   DeviceMemory device_;
+  std::map<int32_t, BucketLayout> bucket_layouts_;
   int64_t rows_ = 0;
   int32_t max_blocks_ = 0;
-  int num_decode_tiles_ = 0, max_decode_splits_ = 0, num_prefill_tiles_ = 0;
+  int num_decode_tiles_ = 0, num_prefill_tiles_ = 0;
   size_t token_ids_ = 0, slot_of_row_ = 0, positions_ = 0, slot_mapping_ = 0, block_tables_ = 0,
          sample_rows_ = 0, decode_tiles_ = 0, prefill_tiles_ = 0;
   std::span<const int32_t> host_sample_rows_;
-  int generation_ = 0;
 };
 
 }  // namespace skein::cuda

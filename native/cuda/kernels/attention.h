@@ -4,24 +4,25 @@
 #include <cuda_bf16.h>
 #include <cuda_runtime.h>
 
+#include <algorithm>
 #include <cstdint>
 
 namespace skein::cuda {
 
 // One tile of queries of one sequence: rows query_row .. + num_rows - 1 of q stand at positions
-// first_position ...
+// first_position ... A tile of no rows is a padded row: its output becomes zero.
 struct QueryTile {
   int32_t query_row;
-  int32_t num_rows;        // at most kQueryTileRows
+  int32_t num_rows;        // at most the launch's tile_rows
   int32_t first_position;  // of the first row
   int32_t context_length;  // keys at positions below this exist
   int32_t table_row;       // paged: row of block_tables; contiguous: first key row
 };
 
-inline constexpr int kQueryTileRows = 64;
-// Keys that one decode block works through; splits lie at multiples of it, so that bits do not
-// depend on the batch.
-inline constexpr int kDecodeSplit = 128;
+// Rows of a prefill block may be 64 or 128; a row's bits are the same. The larger reads keys from
+// shared memory half as often, the smaller wastes less on steps of few rows.
+inline constexpr int kSmallTileRows = 64;
+inline constexpr int kLargeTileRows = 128;
 
 // Keys and values in blocks: [blocks, kv_heads, block_size, head_dim] each.
 struct PagedKeys {
@@ -54,18 +55,111 @@ struct AttentionArguments {
 
 // Causal, over the paged cache. tiles: [num_tiles] on the device.
 void PagedPrefillAttention(const AttentionArguments& arguments, const PagedKeys& keys,
-                           const QueryTile* tiles, int num_tiles, cudaStream_t stream);
+                           const QueryTile* tiles, int num_tiles, int tile_rows,
+                           cudaStream_t stream);
 
 // Bidirectional, keys beside the queries (vision tower).
 void ContiguousAttention(const AttentionArguments& arguments, const ContiguousKeys& keys,
-                         const QueryTile* tiles, int num_tiles, cudaStream_t stream);
+                         const QueryTile* tiles, int num_tiles, int tile_rows, cudaStream_t stream);
 
-// One query row a sequence; tiles[i].num_rows is 1, or 0 for a padded row, whose output becomes
-// zero. The context is split in parts of kDecodeSplit keys that run side by side. kv_q_start
-// [num_kv_heads + 1] on the device: first query head of each KV head. partial: float32 [num_tiles,
-// num_heads, max_splits, head_dim + 2] (maximum, sum, weighted values).
+// ---- decode: one query row a sequence ----
+// The context is cut in runs at absolute positions, whatever the batch: run_keys keys each below 16
+// run_keys, twice as many each up to four times that, and so on. Each run leaves one partial result
+// and they are combined in order, so bits depend on a row's own context only; and a context of
+// 32,768 keys leaves 88 partial results instead of 256, which bounds the buffer.
+struct KeyRun {
+  int32_t begin;
+  int32_t length;
+};
+
+inline constexpr int kRunsOfFirstLength = 16;
+inline constexpr int kRunLengths = 4;
+
+__host__ __device__ inline KeyRun RunAt(int index, int run_keys) {
+  int begin = 0, end = kRunsOfFirstLength * run_keys, length = run_keys;
+  for (int level = 1; level < kRunLengths; ++level) {
+    const int count = (end - begin) / length;
+    if (index < count) break;
+    index -= count;
+    begin = end;
+    end *= 4;
+    length *= 2;
+  }
+  return {begin + index * length, length};
+}
+
+__host__ __device__ inline int RunsOf(int num_keys, int run_keys) {
+  int runs = 0, begin = 0, end = kRunsOfFirstLength * run_keys, length = run_keys;
+  for (int level = 1; level < kRunLengths; ++level) {
+    if (num_keys <= end) break;
+    runs += (end - begin) / length;
+    begin = end;
+    end *= 4;
+    length *= 2;
+  }
+  return runs + (num_keys - begin + length - 1) / length;
+}
+
+// How the decode kernel cuts its work: `warps` of a block take keys_per_warp keys each at a time.
+// Other variants than the first exist for heads of 65 to 128 dimensions only, to be measured.
+struct DecodeVariant {
+  int warps;
+  int keys_per_warp;
+  int run_keys;
+};
+inline constexpr DecodeVariant kDecodeVariants[] = {
+    {4, 32, 128}, {4, 32, 256}, {8, 16, 128}, {4, 16, 128}};
+inline constexpr int kNumDecodeVariants = sizeof(kDecodeVariants) / sizeof(DecodeVariant);
+
+// Query heads of one KV head that one block serves, as the rows of tensor core products.
+inline constexpr int kDecodeHeads = 16;
+
+// Columns of a partial result: head_dim rounded up to what the kernel is compiled for.
+inline int DecodeColumns(int head_dim) {
+  return head_dim <= 16 ? 16 : head_dim <= 32 ? 32 : head_dim <= 64 ? 64 : 128;
+}
+
+struct DecodeWorkspace {
+  float* values;      // [tiles, max_runs, num_heads, DecodeColumns(head_dim)], unnormalised
+  float2* stats;      // [tiles, max_runs, num_heads]: maximum (in powers of two), sum
+  int32_t* counters;  // [tiles, num_kv_heads * passes]; zero, and left zero
+  int32_t max_runs;
+};
+
+struct DecodeSize {
+  size_t values_bytes, stats_bytes, counters_bytes;
+  size_t total() const { return values_bytes + stats_bytes + counters_bytes; }
+};
+
+// Blocks that share a KV head's query heads: max_group is the largest number of those.
+inline int DecodePasses(int max_group) {
+  return std::max(1, (max_group + kDecodeHeads - 1) / kDecodeHeads);
+}
+
+inline DecodeSize SizeOfDecodeWorkspace(int64_t tiles, int64_t max_runs, int64_t num_heads,
+                                        int64_t num_kv_heads, int max_group, int head_dim) {
+  const auto parts = static_cast<size_t>(tiles * max_runs * num_heads);
+  return {parts * static_cast<size_t>(DecodeColumns(head_dim)) * sizeof(float),
+          parts * sizeof(float2),
+          static_cast<size_t>(tiles * num_kv_heads * DecodePasses(max_group)) * sizeof(int32_t)};
+}
+
+// Blocks that share the runs of one sequence and KV head. Depends on the shape of the step only, so
+// that a recorded graph serves every context length; the bits do not depend on it.
+inline int DecodeSplits(int num_tiles, int blocks_per_tile, int num_processors, int max_runs) {
+  // Two blocks a multiprocessor where sequences are few; where they are many, still enough of them
+  // that a long context beside short ones is shared out.
+  const int fill = (2 * num_processors + num_tiles * blocks_per_tile - 1) /
+                   std::max(1, num_tiles * blocks_per_tile);
+  return std::clamp(fill, std::min(4, max_runs), max_runs);
+}
+
+// kv_q_start [num_kv_heads + 1] on the device: first query head of each KV head. Causality needs no
+// mask: the row stands at the end of its context. Reads keys and values before `first_position`
+// before the kernels in front of it have ended: those must be of earlier steps.
 void PagedDecodeAttention(const AttentionArguments& arguments, const PagedKeys& keys,
-                          const int32_t* kv_q_start, const QueryTile* tiles, int num_tiles,
-                          int max_splits, float* partial, cudaStream_t stream);
+                          const int32_t* kv_q_start, int max_group, const QueryTile* tiles,
+                          int num_tiles, int splits, const DecodeWorkspace& workspace, int variant,
+                          cudaStream_t stream);
 
 }  // namespace skein::cuda

@@ -1,288 +1,498 @@
-// Decode attention over the paged cache, split over the context (Flash-Decoding): a block takes one
-// KV head of one sequence and one run of kDecodeSplit keys, reads every key and value once for all
-// query heads that share it, and leaves an unnormalised partial result; a second kernel combines
-// the parts in order. Runs begin at absolute positions, so a row's bits depend on its own context
-// only.
+// Decode attention over the paged cache, split over the context (Flash-Decoding). Grid: (KV head,
+// sequence, split); a block works through runs of keys split, split + splits, ... (attention.h) and
+// leaves an unnormalised partial result for each; the last block of a sequence and KV head to
+// finish combines them in order.
+//
+// The query heads that share the KV head are the rows of m16n8k16 products, so every key and value
+// is read once. Warps share nothing within a run: each loads its own keys by cp.async and keeps its
+// own softmax; the next keys are on their way while the values are multiplied and the other way
+// round. They meet at the end of a run.
 
 #include "cuda/cuda_check.h"
 #include "cuda/kernels/attention.h"
+#include "cuda/kernels/launch.cuh"
+#include "cuda/kernels/mma.cuh"
 
 namespace skein::cuda {
 namespace {
 
-constexpr int kThreads = 128;
-// Query heads that one pass over the keys serves; larger groups take several passes.
-constexpr int kGroup = 8;
+constexpr unsigned kAllLanes = 0xffffffffu;
+// Padding of a row in shared memory: shifts consecutive rows by 16 bytes, so that ldmatrix is free
+// of bank conflicts.
+constexpr int kPad = 8;
+
+// Where a block stands in its list of keys: the chunk at `begin` of run `run`.
+struct Cursor {
+  int run;
+  int begin;
+  int end;  // of the run's keys that exist
+};
+
+// Row `row` of the slice for every row but `skip`; lane i holds in `place` where row i's key lies
+// in the cache, -1 for none: those rows become zero, since what lies in unused slots may be
+// anything.
+template <int kD, bool kAligned, int kSlice>
+__device__ __forceinline__ void LoadRows(__nv_bfloat16* shared, const __nv_bfloat16* source,
+                                         int head_dim, int place, int skip) {
+  const int lane = threadIdx.x % 32;
+  if constexpr (kAligned) {
+    constexpr int kPieces = kD / 8;
+#pragma unroll
+    for (int i = 0; i < kSlice * kPieces / 32; ++i) {
+      const int row = (i * 32 + lane) / kPieces;
+      const int col = (i * 32 + lane) % kPieces * 8;
+      const int from = __shfl_sync(kAllLanes, place, row);
+      const bool valid = from >= 0 && col < head_dim;
+      if (row != skip) {
+        CopyAsync16(shared + row * (kD + kPad) + col,
+                    source + (valid ? static_cast<int64_t>(from) * head_dim + col : 0), valid);
+      }
+    }
+  } else {
+    for (int i = lane; i < kSlice * kD; i += 32) {
+      const int row = i / kD;
+      const int col = i % kD;
+      const int from = __shfl_sync(kAllLanes, place, row);
+      const bool valid = from >= 0 && col < head_dim;
+      if (row != skip) {
+        shared[row * (kD + kPad) + col] =
+            valid ? source[static_cast<int64_t>(from) * head_dim + col] : __float2bfloat16(0.0f);
+      }
+    }
+  }
+}
+
+// Only row `row`.
+template <int kD, bool kAligned>
+__device__ __forceinline__ void LoadRow(__nv_bfloat16* shared, const __nv_bfloat16* source,
+                                        int head_dim, int place, int row) {
+  const int64_t from = static_cast<int64_t>(__shfl_sync(kAllLanes, place, row)) * head_dim;
+  __nv_bfloat16* to = shared + row * (kD + kPad);
+  const int lane = threadIdx.x % 32;
+  if constexpr (kAligned) {
+    const int col = lane * 8;
+    const bool valid = col < head_dim;
+    if (col < kD) CopyAsync16(to + col, source + (valid ? from + col : 0), valid);
+  } else {
+    for (int col = lane; col < kD; col += 32) {
+      to[col] = col < head_dim ? source[from + col] : __float2bfloat16(0.0f);
+    }
+  }
+}
+
+// The group's queries, one head a row; zero rows after them.
+template <int kD, bool kAligned, int kThreads>
+__device__ __forceinline__ void LoadQueries(__nv_bfloat16* shared, const __nv_bfloat16* source,
+                                            int head_dim, int group) {
+  constexpr int kWidth = kAligned ? 8 : 1;
+  for (int i = threadIdx.x; i < kDecodeHeads * kD / kWidth; i += kThreads) {
+    const int row = i / (kD / kWidth);
+    const int col = i % (kD / kWidth) * kWidth;
+    const bool valid = row < group && col < head_dim;
+    const __nv_bfloat16* from = source + (valid ? static_cast<int64_t>(row) * head_dim + col : 0);
+    if constexpr (kAligned) {
+      CopyAsync16(shared + row * (kD + kPad) + col, from, valid);
+    } else {
+      shared[row * (kD + kPad) + col] = valid ? *from : __float2bfloat16(0.0f);
+    }
+  }
+}
 
 template <bool kAligned>
-__device__ __forceinline__ void LoadEight(const __nv_bfloat16* source, int col, int head_dim,
-                                          float (&values)[8]) {
+__device__ __forceinline__ void StoreFour(__nv_bfloat16* out, int col, int head_dim, float4 v) {
   if constexpr (kAligned) {
     if (col < head_dim) {
-      const uint4 raw = *reinterpret_cast<const uint4*>(source + col);
-      const auto* pairs = reinterpret_cast<const __nv_bfloat162*>(&raw);
-#pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        const float2 pair = __bfloat1622float2(pairs[i]);
-        values[2 * i] = pair.x;
-        values[2 * i + 1] = pair.y;
-      }
-      return;
+      *reinterpret_cast<uint2*>(out + col) =
+          make_uint2(PackBFloat16(v.x, v.y), PackBFloat16(v.z, v.w));
     }
-#pragma unroll
-    for (float& value : values) value = 0.0f;
   } else {
+    const float values[4] = {v.x, v.y, v.z, v.w};
 #pragma unroll
-    for (int i = 0; i < 8; ++i) {
-      values[i] = col + i < head_dim ? __bfloat162float(source[col + i]) : 0.0f;
+    for (int i = 0; i < 4; ++i) {
+      if (col + i < head_dim) out[col + i] = __float2bfloat16(values[i]);
     }
   }
 }
 
-template <int kD, bool kAligned>
-__global__ void __launch_bounds__(kThreads)
+template <int kD, bool kAligned, int kWarps, int kSlice, int kRunKeys>
+__global__ void __launch_bounds__(kWarps * 32, kWarps == 8 ? 2 : 3)
     DecodeKernel(AttentionArguments a, PagedKeys keys, const int32_t* kv_q_start,
-                 const QueryTile* tiles, int max_splits, float* partial) {
-  constexpr int kLanes = kD / 8;  // lanes that share one key
-  constexpr int kKeysPerPass = kThreads / kLanes;
-  __shared__ float scores[kGroup][kDecodeSplit];
-  __shared__ float reduced[kThreads / 32][kGroup];
-  __shared__ int64_t offsets[kDecodeSplit];
-  extern __shared__ float accumulators[];  // [kKeysPerPass / 2][kGroup][kD]
+                 const QueryTile* tiles, DecodeWorkspace workspace) {
+  constexpr int kThreads = kWarps * 32;
+  constexpr int kChunk = kWarps * kSlice;
+  static_assert(kRunKeys % kChunk == 0, "a run is whole chunks");
+  static_assert(kSlice == 16 || kSlice == 32, "one lane holds one key's place");
+  constexpr int kStride = kD + kPad;
+  // The warps' weighted values meet eight rows at a time, in the memory of their values tile.
+  constexpr int kMergeStride = kD + 8;
+  static_assert(8 * kMergeStride * sizeof(float) <= kSlice * kStride * sizeof(__nv_bfloat16));
+  extern __shared__ __align__(16) unsigned char shared_bytes[];
+  __shared__ float2 warp_stats[kWarps][kDecodeHeads];
+  __shared__ bool is_last;
 
-  const QueryTile tile = tiles[blockIdx.x];
-  const int kv_head = blockIdx.y;
-  const int split = blockIdx.z;
-  const int begin = split * kDecodeSplit;
-  if (tile.num_rows == 0 || begin >= tile.context_length) return;
-  const int count = min(kDecodeSplit, tile.context_length - begin);
-  const int lane_in_key = threadIdx.x % kLanes;
-  const int key_in_pass = threadIdx.x / kLanes;
-  const int col = lane_in_key * 8;
-
-  for (int i = threadIdx.x; i < count; i += kThreads) {
-    const int position = begin + i;
-    const int32_t block = keys.block_tables[static_cast<int64_t>(tile.table_row) * keys.max_blocks +
-                                            position / keys.block_size];
-    offsets[i] = ((static_cast<int64_t>(block) * keys.num_kv_heads + kv_head) * keys.block_size +
-                  position % keys.block_size) *
-                 a.head_dim;
-  }
-  __syncthreads();
-
-  for (int group_start = kv_q_start[kv_head]; group_start < kv_q_start[kv_head + 1];
-       group_start += kGroup) {
-    const int group = min(kGroup, kv_q_start[kv_head + 1] - group_start);
-    float q[kGroup][8];
-#pragma unroll
-    for (int g = 0; g < kGroup; ++g) {
-      if (g >= group) break;
-      LoadEight<kAligned>(a.q + static_cast<int64_t>(tile.query_row) * a.q_stride +
-                              static_cast<int64_t>(group_start + g) * a.head_dim,
-                          col, a.head_dim, q[g]);
-    }
-#pragma unroll 4
-    for (int base = 0; base < count; base += kKeysPerPass) {
-      const int i = base + key_in_pass;
-      const bool valid = i < count;
-      float k[8];
-      LoadEight<kAligned>(keys.keys + offsets[valid ? i : 0], col, a.head_dim, k);
-#pragma unroll
-      for (int g = 0; g < kGroup; ++g) {
-        if (g >= group) break;
-        float dot = 0.0f;
-#pragma unroll
-        for (int e = 0; e < 8; ++e) dot = fmaf(q[g][e], k[e], dot);
-#pragma unroll
-        for (int offset = kLanes / 2; offset > 0; offset /= 2) {
-          dot += __shfl_xor_sync(0xffffffffu, dot, offset);
-        }
-        if (lane_in_key == 0 && valid) scores[g][i] = dot * a.scale;
+  LetNextStart();
+  const QueryTile tile = tiles[blockIdx.y];
+  const int passes = gridDim.x / keys.num_kv_heads;
+  const int kv_head = blockIdx.x / passes;
+  const int first_head = kv_q_start[kv_head] + blockIdx.x % passes * kDecodeHeads;
+  const int group = min(kDecodeHeads, kv_q_start[kv_head + 1] - first_head);
+  const int runs = RunsOf(tile.context_length, kRunKeys);
+  const int splits = gridDim.z;
+  if (group <= 0 || tile.num_rows == 0 || static_cast<int>(blockIdx.z) >= runs) {
+    WaitForPrevious();
+    if (tile.num_rows == 0 && blockIdx.z == 0) {
+      __nv_bfloat16* out = a.out + static_cast<int64_t>(tile.query_row) * a.out_stride +
+                           static_cast<int64_t>(first_head) * a.head_dim;
+      for (int i = threadIdx.x; i < group * a.head_dim; i += kThreads) {
+        out[i] = __float2bfloat16(0.0f);
       }
     }
-    __syncthreads();
-
-    // Maximum and sum per head; every thread ends with the block's values.
-    float head_max[kGroup];
-    float head_sum[kGroup];
-#pragma unroll
-    for (int g = 0; g < kGroup; ++g) {
-      if (g >= group) break;
-      float m = -INFINITY;
-      for (int i = threadIdx.x; i < count; i += kThreads) m = fmaxf(m, scores[g][i]);
-#pragma unroll
-      for (int offset = 16; offset > 0; offset /= 2) {
-        m = fmaxf(m, __shfl_xor_sync(0xffffffffu, m, offset));
-      }
-      if (threadIdx.x % 32 == 0) reduced[threadIdx.x / 32][g] = m;
-    }
-    __syncthreads();
-#pragma unroll
-    for (int g = 0; g < kGroup; ++g) {
-      if (g >= group) break;
-      head_max[g] = reduced[0][g];
-#pragma unroll
-      for (int w = 1; w < kThreads / 32; ++w) head_max[g] = fmaxf(head_max[g], reduced[w][g]);
-    }
-    __syncthreads();
-#pragma unroll
-    for (int g = 0; g < kGroup; ++g) {
-      if (g >= group) break;
-      float sum = 0.0f;
-      for (int i = threadIdx.x; i < count; i += kThreads) {
-        const float p = __expf(scores[g][i] - head_max[g]);
-        scores[g][i] = p;
-        sum += p;
-      }
-#pragma unroll
-      for (int offset = 16; offset > 0; offset /= 2) {
-        sum += __shfl_xor_sync(0xffffffffu, sum, offset);
-      }
-      if (threadIdx.x % 32 == 0) reduced[threadIdx.x / 32][g] = sum;
-    }
-    __syncthreads();
-#pragma unroll
-    for (int g = 0; g < kGroup; ++g) {
-      if (g >= group) break;
-      head_sum[g] = 0.0f;
-#pragma unroll
-      for (int w = 0; w < kThreads / 32; ++w) head_sum[g] += reduced[w][g];
-    }
-
-    float sums[kGroup][8];
-#pragma unroll
-    for (int g = 0; g < kGroup; ++g) {
-#pragma unroll
-      for (int e = 0; e < 8; ++e) sums[g][e] = 0.0f;
-    }
-#pragma unroll 4
-    for (int i = key_in_pass; i < count; i += kKeysPerPass) {
-      float v[8];
-      LoadEight<kAligned>(keys.values + offsets[i], col, a.head_dim, v);
-#pragma unroll
-      for (int g = 0; g < kGroup; ++g) {
-        if (g >= group) break;
-        const float p = scores[g][i];
-#pragma unroll
-        for (int e = 0; e < 8; ++e) sums[g][e] = fmaf(p, v[e], sums[g][e]);
-      }
-    }
-    // Halve the number of parts until one is left; the order is fixed.
-    for (int parts = kKeysPerPass; parts > 1; parts /= 2) {
-      const int half = parts / 2;
-      __syncthreads();
-      if (key_in_pass >= half && key_in_pass < parts) {
-#pragma unroll
-        for (int g = 0; g < kGroup; ++g) {
-          if (g >= group) break;
-#pragma unroll
-          for (int e = 0; e < 8; ++e) {
-            accumulators[((key_in_pass - half) * kGroup + g) * kD + col + e] = sums[g][e];
-          }
-        }
-      }
-      __syncthreads();
-      if (key_in_pass < half) {
-#pragma unroll
-        for (int g = 0; g < kGroup; ++g) {
-          if (g >= group) break;
-#pragma unroll
-          for (int e = 0; e < 8; ++e) {
-            sums[g][e] += accumulators[(key_in_pass * kGroup + g) * kD + col + e];
-          }
-        }
-      }
-    }
-    if (key_in_pass == 0) {
-#pragma unroll
-      for (int g = 0; g < kGroup; ++g) {
-        if (g >= group) break;
-        float* out = partial + ((static_cast<int64_t>(blockIdx.x) * a.num_heads + group_start + g) *
-                                    max_splits +
-                                split) *
-                                   (a.head_dim + 2);
-        if (lane_in_key == 0) {
-          out[0] = head_max[g];
-          out[1] = head_sum[g];
-        }
-#pragma unroll
-        for (int e = 0; e < 8; ++e) {
-          if (col + e < a.head_dim) out[2 + col + e] = sums[g][e];
-        }
-      }
-    }
-    __syncthreads();
-  }
-}
-
-// Block (tile, head), one thread a column.
-__global__ void CombineKernel(AttentionArguments a, const QueryTile* tiles, int max_splits,
-                              const float* partial) {
-  const QueryTile tile = tiles[blockIdx.x];
-  const int head = blockIdx.y;
-  const int col = threadIdx.x;
-  if (col >= a.head_dim) return;
-  __nv_bfloat16* out = a.out + static_cast<int64_t>(tile.query_row) * a.out_stride +
-                       static_cast<int64_t>(head) * a.head_dim + col;
-  if (tile.num_rows == 0) {
-    *out = __float2bfloat16(0.0f);
     return;
   }
-  const int splits = (tile.context_length + kDecodeSplit - 1) / kDecodeSplit;
-  const float* part = partial + (static_cast<int64_t>(blockIdx.x) * a.num_heads + head) *
-                                    max_splits * (a.head_dim + 2);
-  float maximum = -INFINITY;
-  float sum = 0.0f;
-  float value = 0.0f;
-#pragma unroll 4
-  for (int s = 0; s < splits; ++s, part += a.head_dim + 2) {
-    const float new_max = fmaxf(maximum, part[0]);
-    const float old_factor = __expf(maximum - new_max);
-    const float factor = __expf(part[0] - new_max);
-    sum = sum * old_factor + part[1] * factor;
-    value = value * old_factor + part[2 + col] * factor;
-    maximum = new_max;
+
+  const int warp = threadIdx.x / 32;
+  const int lane = threadIdx.x % 32;
+  auto* k_tile = reinterpret_cast<__nv_bfloat16*>(shared_bytes) + warp * kSlice * kStride;
+  auto* v_tile = k_tile + kWarps * kSlice * kStride;
+  auto* q_tile = reinterpret_cast<__nv_bfloat16*>(shared_bytes) + 2 * kWarps * kSlice * kStride;
+  // Warp w's part of what is merged.
+  const auto merge_part = [&](int w) {
+    return reinterpret_cast<float*>(reinterpret_cast<__nv_bfloat16*>(shared_bytes) +
+                                    (kWarps + w) * kSlice * kStride);
+  };
+
+  const auto at_run = [&](int run) {
+    const KeyRun keys_of_run = RunAt(run, kRunKeys);
+    return Cursor{run, keys_of_run.begin,
+                  min(keys_of_run.begin + keys_of_run.length, tile.context_length)};
+  };
+  const auto advance = [&](const Cursor& cursor) {
+    if (cursor.begin + kChunk < cursor.end) {
+      return Cursor{cursor.run, cursor.begin + kChunk, cursor.end};
+    }
+    return cursor.run + splits < runs ? at_run(cursor.run + splits)
+                                      : Cursor{cursor.run + splits, 0, 0};
+  };
+  const int32_t* table = keys.block_tables + static_cast<int64_t>(tile.table_row) * keys.max_blocks;
+  const auto place_of = [&](const Cursor& cursor) {
+    const int position = cursor.begin + warp * kSlice + lane;
+    if (lane >= kSlice || position >= cursor.end) return -1;
+    return (table[position / keys.block_size] * keys.num_kv_heads + kv_head) * keys.block_size +
+           position % keys.block_size;
+  };
+
+  // All keys but the step's own are of earlier steps: they come while the kernels in front finish.
+  Cursor cursor = at_run(blockIdx.z);
+  int place = place_of(cursor);
+  const int own_row = tile.first_position - (cursor.begin + warp * kSlice);
+  const bool has_own_row = own_row >= 0 && own_row < kSlice && tile.first_position < cursor.end;
+  const int skip = has_own_row ? own_row : -1;
+  LoadRows<kD, kAligned, kSlice>(k_tile, keys.keys, a.head_dim, place, skip);
+  LoadRows<kD, kAligned, kSlice>(v_tile, keys.values, a.head_dim, place, skip);
+  WaitForPrevious();
+  if (has_own_row) {
+    LoadRow<kD, kAligned>(k_tile, keys.keys, a.head_dim, place, own_row);
+    LoadRow<kD, kAligned>(v_tile, keys.values, a.head_dim, place, own_row);
   }
-  *out = __float2bfloat16(value / sum);
+  LoadQueries<kD, kAligned, kThreads>(q_tile,
+                                      a.q + static_cast<int64_t>(tile.query_row) * a.q_stride +
+                                          static_cast<int64_t>(first_head) * a.head_dim,
+                                      a.head_dim, group);
+  CommitAsync();
+
+  const float scale_log2 = a.scale * 1.4426950408889634f;
+  // Of rows (query heads) lane / 4 and lane / 4 + 8, over this warp's keys of the run.
+  float row_max[2] = {-INFINITY, -INFINITY};
+  float row_sum[2] = {0.0f, 0.0f};
+  float output[kD / 8][4];
+  const auto clear_output = [&] {
+#pragma unroll
+    for (auto& fragment : output) {
+#pragma unroll
+      for (float& value : fragment) value = 0.0f;
+    }
+  };
+  clear_output();
+  __nv_bfloat16* out_row = a.out + static_cast<int64_t>(tile.query_row) * a.out_stride;
+
+  bool is_first = true;
+  while (true) {
+    const Cursor next = advance(cursor);
+    const bool has_next = next.run < runs;
+    // Looked up early: its latency would stand before that of the keys themselves.
+    const int next_place = has_next ? place_of(next) : -1;
+    const bool is_active = cursor.begin + warp * kSlice < cursor.end;
+    // Pending: the keys, then the values of this chunk; of the first chunk both in one group.
+    if (is_first) {
+      WaitAsync<0>();
+      // The queries were loaded by all warps.
+      __syncthreads();
+      is_first = false;
+    } else {
+      WaitAsync<1>();
+      __syncwarp();
+    }
+
+    float scores[kSlice / 8][4];
+    if (is_active) {
+#pragma unroll
+      for (auto& fragment : scores) {
+#pragma unroll
+        for (float& value : fragment) value = 0.0f;
+      }
+#pragma unroll
+      for (int k = 0; k < kD / 16; ++k) {
+        uint32_t q[4];
+        LoadMatrix4(q, SharedAddress(q_tile + lane % 16 * kStride + k * 16 + lane / 16 * 8));
+#pragma unroll
+        for (int n = 0; n < kSlice / 16; ++n) {
+          uint32_t b[4];
+          LoadMatrix4(b, SharedAddress(k_tile + (n * 16 + lane / 16 * 8 + lane % 8) * kStride +
+                                       k * 16 + lane / 8 % 2 * 8));
+          MultiplyAccumulate(scores[2 * n], q, b[0], b[1]);
+          MultiplyAccumulate(scores[2 * n + 1], q, b[2], b[3]);
+        }
+      }
+    }
+    __syncwarp();
+    if (has_next) {
+      LoadRows<kD, kAligned, kSlice>(k_tile, keys.keys, a.head_dim, next_place, -1);
+    }
+    CommitAsync();
+
+    if (is_active) {
+      const int base = cursor.begin + warp * kSlice;
+      float new_max[2] = {row_max[0], row_max[1]};
+#pragma unroll
+      for (int n = 0; n < kSlice / 8; ++n) {
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+          const int position = base + n * 8 + lane % 4 * 2 + (i & 1);
+          scores[n][i] = position < cursor.end ? scores[n][i] * scale_log2 : -INFINITY;
+          new_max[i / 2] = fmaxf(new_max[i / 2], scores[n][i]);
+        }
+      }
+#pragma unroll
+      for (int r = 0; r < 2; ++r) {
+        // An active warp has at least one key, so that the maximum is finite.
+        new_max[r] = fmaxf(new_max[r], __shfl_xor_sync(kAllLanes, new_max[r], 1));
+        new_max[r] = fmaxf(new_max[r], __shfl_xor_sync(kAllLanes, new_max[r], 2));
+        const float correction = PowerOfTwo(row_max[r] - new_max[r]);
+        row_max[r] = new_max[r];
+        row_sum[r] *= correction;
+#pragma unroll
+        for (int d = 0; d < kD / 8; ++d) {
+          output[d][2 * r] *= correction;
+          output[d][2 * r + 1] *= correction;
+        }
+      }
+#pragma unroll
+      for (int n = 0; n < kSlice / 8; ++n) {
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+          scores[n][i] = PowerOfTwo(scores[n][i] - row_max[i / 2]);
+          row_sum[i / 2] += scores[n][i];
+        }
+      }
+    }
+
+    WaitAsync<1>();
+    __syncwarp();
+    if (is_active) {
+#pragma unroll
+      for (int k = 0; k < kSlice / 16; ++k) {
+        const uint32_t p[4] = {PackBFloat16(scores[2 * k][0], scores[2 * k][1]),
+                               PackBFloat16(scores[2 * k][2], scores[2 * k][3]),
+                               PackBFloat16(scores[2 * k + 1][0], scores[2 * k + 1][1]),
+                               PackBFloat16(scores[2 * k + 1][2], scores[2 * k + 1][3])};
+#pragma unroll
+        for (int d = 0; d < kD / 16; ++d) {
+          uint32_t b[4];
+          LoadMatrix4Transposed(
+              b, SharedAddress(v_tile + (k * 16 + lane % 16) * kStride + d * 16 + lane / 16 * 8));
+          MultiplyAccumulate(output[2 * d], p, b[0], b[1]);
+          MultiplyAccumulate(output[2 * d + 1], p, b[2], b[3]);
+        }
+      }
+    }
+    __syncwarp();
+
+    if (next.run != cursor.run) {
+      // The run's end: the warps' results become one, added in the order of the warps.
+      float factor[2];
+#pragma unroll
+      for (int r = 0; r < 2; ++r) {
+        row_sum[r] += __shfl_xor_sync(kAllLanes, row_sum[r], 1);
+        row_sum[r] += __shfl_xor_sync(kAllLanes, row_sum[r], 2);
+        if (lane % 4 == 0) warp_stats[warp][lane / 4 + 8 * r] = make_float2(row_max[r], row_sum[r]);
+      }
+      __syncthreads();
+      // Finite: the first warp has the run's first key.
+      const auto max_of = [&](int row) {
+        float maximum = warp_stats[0][row].x;
+#pragma unroll
+        for (int w = 1; w < kWarps; ++w) maximum = fmaxf(maximum, warp_stats[w][row].x);
+        return maximum;
+      };
+#pragma unroll
+      for (int r = 0; r < 2; ++r) {
+        factor[r] = PowerOfTwo(row_max[r] - max_of(lane / 4 + 8 * r));
+      }
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        if (8 * half >= group) break;
+        if (half == 1) __syncthreads();
+        if (lane / 4 + 8 * half < group) {
+          float* part = merge_part(warp) + lane / 4 * kMergeStride + lane % 4 * 2;
+#pragma unroll
+          for (int d = 0; d < kD / 8; ++d) {
+            *reinterpret_cast<float2*>(part + d * 8) = make_float2(
+                output[d][2 * half] * factor[half], output[d][2 * half + 1] * factor[half]);
+          }
+        }
+        __syncthreads();
+        const int rows = min(8, group - 8 * half);
+        for (int i = threadIdx.x; i < rows * (kD / 4); i += kThreads) {
+          const int row = i / (kD / 4);
+          const int col = i % (kD / 4) * 4;
+          const float maximum = max_of(row + 8 * half);
+          float sum = 0.0f;
+          float4 value = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+#pragma unroll
+          for (int w = 0; w < kWarps; ++w) {
+            const float2 stats = warp_stats[w][row + 8 * half];
+            sum = fmaf(stats.y, PowerOfTwo(stats.x - maximum), sum);
+            const float4 part =
+                *reinterpret_cast<const float4*>(merge_part(w) + row * kMergeStride + col);
+            value.x += part.x, value.y += part.y, value.z += part.z, value.w += part.w;
+          }
+          const int head = first_head + row + 8 * half;
+          if (runs == 1) {
+            const float inverse = 1.0f / sum;
+            value.x *= inverse, value.y *= inverse, value.z *= inverse, value.w *= inverse;
+            StoreFour<kAligned>(out_row + static_cast<int64_t>(head) * a.head_dim, col, a.head_dim,
+                                value);
+          } else {
+            const int64_t at =
+                (static_cast<int64_t>(blockIdx.y) * workspace.max_runs + cursor.run) * a.num_heads +
+                head;
+            __stcg(reinterpret_cast<float4*>(workspace.values + at * kD + col), value);
+            if (col == 0) __stcg(workspace.stats + at, make_float2(maximum, sum));
+          }
+        }
+      }
+      __syncthreads();
+      row_max[0] = row_max[1] = -INFINITY;
+      row_sum[0] = row_sum[1] = 0.0f;
+      clear_output();
+    }
+    if (!has_next) break;
+    LoadRows<kD, kAligned, kSlice>(v_tile, keys.values, a.head_dim, next_place, -1);
+    CommitAsync();
+    cursor = next;
+    place = next_place;
+  }
+  if (runs == 1) return;
+
+  // The partial results of every block are visible before its count is.
+  int32_t* counter = workspace.counters + blockIdx.y * gridDim.x + blockIdx.x;
+  __threadfence();
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    is_last = atomicAdd(counter, 1) == min(splits, runs) - 1;
+    // Nobody counts after the last; the next launch finds it as this one did.
+    if (is_last) *counter = 0;
+  }
+  __syncthreads();
+  if (!is_last) return;
+  __threadfence();
+  for (int i = threadIdx.x; i < group * (kD / 4); i += kThreads) {
+    const int head = first_head + i / (kD / 4);
+    const int col = i % (kD / 4) * 4;
+    float maximum = -INFINITY;
+    float sum = 0.0f;
+    float4 value = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+    // Eight at a time, so that their loads are under way together; added one after the other.
+    constexpr int kBatch = 8;
+    for (int base = 0; base < runs; base += kBatch) {
+      float2 stats[kBatch];
+      float4 parts[kBatch];
+#pragma unroll
+      for (int j = 0; j < kBatch; ++j) {
+        const bool exists = base + j < runs;
+        const int64_t at =
+            (static_cast<int64_t>(blockIdx.y) * workspace.max_runs + (exists ? base + j : 0)) *
+                a.num_heads +
+            head;
+        stats[j] = __ldcg(workspace.stats + at);
+        parts[j] = __ldcg(reinterpret_cast<const float4*>(workspace.values + at * kD + col));
+        if (!exists) stats[j].x = -INFINITY;
+      }
+#pragma unroll
+      for (int j = 0; j < kBatch; ++j) {
+        const float new_max = fmaxf(maximum, stats[j].x);
+        const float old_factor = PowerOfTwo(maximum - new_max);
+        const float factor = PowerOfTwo(stats[j].x - new_max);
+        sum = sum * old_factor + stats[j].y * factor;
+        value.x = value.x * old_factor + parts[j].x * factor;
+        value.y = value.y * old_factor + parts[j].y * factor;
+        value.z = value.z * old_factor + parts[j].z * factor;
+        value.w = value.w * old_factor + parts[j].w * factor;
+        maximum = new_max;
+      }
+    }
+    const float inverse = 1.0f / sum;
+    value.x *= inverse, value.y *= inverse, value.z *= inverse, value.w *= inverse;
+    StoreFour<kAligned>(out_row + static_cast<int64_t>(head) * a.head_dim, col, a.head_dim, value);
+  }
 }
 
-template <int kD, bool kAligned>
+template <int kD, bool kAligned, int kVariant>
 void Launch(const AttentionArguments& a, const PagedKeys& keys, const int32_t* kv_q_start,
-            const QueryTile* tiles, int num_tiles, int max_splits, float* partial,
-            cudaStream_t stream) {
-  constexpr int kBytes = kThreads / (kD / 8) / 2 * kGroup * kD * static_cast<int>(sizeof(float));
-  DecodeKernel<kD, kAligned>
-      <<<dim3(num_tiles, keys.num_kv_heads, max_splits), kThreads, kBytes, stream>>>(
-          a, keys, kv_q_start, tiles, max_splits, partial);
-  SKEIN_CUDA_LAUNCHED("DecodeKernel");
-  constexpr int kCombineThreads = kD < 32 ? 32 : kD;
-  CombineKernel<<<dim3(num_tiles, a.num_heads), kCombineThreads, 0, stream>>>(a, tiles, max_splits,
-                                                                              partial);
-  SKEIN_CUDA_LAUNCHED("CombineKernel");
+            int max_group, const QueryTile* tiles, int num_tiles, int splits,
+            const DecodeWorkspace& workspace, cudaStream_t stream) {
+  constexpr DecodeVariant kShape = kDecodeVariants[kVariant];
+  constexpr int kBytes = (2 * kShape.warps * kShape.keys_per_warp + kDecodeHeads) * (kD + kPad) *
+                         static_cast<int>(sizeof(__nv_bfloat16));
+  const auto kernel =
+      DecodeKernel<kD, kAligned, kShape.warps, kShape.keys_per_warp, kShape.run_keys>;
+  SKEIN_CUDA(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes));
+  const dim3 grid(keys.num_kv_heads * DecodePasses(max_group), num_tiles, splits);
+  LaunchOverlapped(kernel, grid, dim3(kShape.warps * 32), kBytes, stream, a, keys, kv_q_start,
+                   tiles, workspace);
 }
 
 }  // namespace
 
 void PagedDecodeAttention(const AttentionArguments& a, const PagedKeys& keys,
-                          const int32_t* kv_q_start, const QueryTile* tiles, int num_tiles,
-                          int max_splits, float* partial, cudaStream_t stream) {
+                          const int32_t* kv_q_start, int max_group, const QueryTile* tiles,
+                          int num_tiles, int splits, const DecodeWorkspace& workspace, int variant,
+                          cudaStream_t stream) {
   if (num_tiles == 0) return;
   SKEIN_CHECK(a.head_dim >= 1 && a.head_dim <= 128, "head_dim %d", a.head_dim);
-  const auto launch = [&]<int kD>() {
-    if (a.head_dim % 8 == 0) {
-      Launch<kD, true>(a, keys, kv_q_start, tiles, num_tiles, max_splits, partial, stream);
-    } else {
-      Launch<kD, false>(a, keys, kv_q_start, tiles, num_tiles, max_splits, partial, stream);
-    }
+  SKEIN_CHECK(splits >= 1 && splits <= workspace.max_runs, "splits %d", splits);
+  const bool is_aligned = a.head_dim % 8 == 0 && a.q_stride % 8 == 0 && a.out_stride % 8 == 0;
+  const auto launch = [&]<int kD, int kVariant>() {
+    const auto kernel = is_aligned ? Launch<kD, true, kVariant> : Launch<kD, false, 0>;
+    kernel(a, keys, kv_q_start, max_group, tiles, num_tiles, splits, workspace, stream);
   };
-  if (a.head_dim <= 16) {
-    launch.operator()<16>();
-  } else if (a.head_dim <= 32) {
-    launch.operator()<32>();
-  } else if (a.head_dim <= 64) {
-    launch.operator()<64>();
+  const int columns = DecodeColumns(a.head_dim);
+  SKEIN_CHECK(variant == 0 || (columns == 128 && is_aligned && variant < kNumDecodeVariants),
+              "no variant %d for head_dim %d", variant, a.head_dim);
+  if (columns == 16) {
+    launch.operator()<16, 0>();
+  } else if (columns == 32) {
+    launch.operator()<32, 0>();
+  } else if (columns == 64) {
+    launch.operator()<64, 0>();
+  } else if (variant == 0) {
+    launch.operator()<128, 0>();
+  } else if (variant == 1) {
+    launch.operator()<128, 1>();
+  } else if (variant == 2) {
+    launch.operator()<128, 2>();
   } else {
-    launch.operator()<128>();
+    launch.operator()<128, 3>();
   }
 }
 

@@ -1,123 +1,139 @@
 // Tiled attention with an online softmax (FlashAttention-2, Dao 2023: arXiv 2307.08691) on bf16
-// tensor cores. One block of four warps works on 64 query rows of one head; each warp owns 16 rows
-// and walks over tiles of 64 keys that lie at multiples of 64 absolute positions, so that a row's
-// bits do not depend on how its prompt was cut into chunks.
+// tensor cores. One block of four warps works on 64 or 128 query rows of one head; each warp owns
+// 16 or 32 of them and walks over tiles of 64 keys that lie at multiples of 64 absolute positions,
+// so that a row's bits depend neither on how its prompt was cut into chunks nor on the block's
+// rows.
 
 #include "cuda/cuda_check.h"
 #include "cuda/kernels/attention.h"
+#include "cuda/kernels/launch.cuh"
 #include "cuda/kernels/mma.cuh"
 
 namespace skein::cuda {
 namespace {
 
-constexpr int kRows = kQueryTileRows;
+constexpr unsigned kAllLanes = 0xffffffffu;
 constexpr int kKeys = 64;
-constexpr int kThreads = 128;
+constexpr int kWarps = 4;
+constexpr int kThreads = kWarps * 32;
 // Padding of a row in shared memory: shifts consecutive rows by 16 bytes, so that ldmatrix is free
 // of bank conflicts.
 constexpr int kPad = 8;
 
+// Where keys lie: key `position` of the tile's sequence at Keys() + Place() * Stride().
 struct PagedSource {
   PagedKeys k;
   int head_dim;
-  __device__ int64_t Offset(const QueryTile& tile, int kv_head, int position) const {
+  __device__ int Place(const QueryTile& tile, int kv_head, int position) const {
     const int32_t block = k.block_tables[static_cast<int64_t>(tile.table_row) * k.max_blocks +
                                          position / k.block_size];
-    return ((static_cast<int64_t>(block) * k.num_kv_heads + kv_head) * k.block_size +
-            position % k.block_size) *
-           head_dim;
+    return (block * k.num_kv_heads + kv_head) * k.block_size + position % k.block_size;
   }
-  __device__ const __nv_bfloat16* Keys() const { return k.keys; }
-  __device__ const __nv_bfloat16* Values() const { return k.values; }
+  __device__ int64_t Stride() const { return head_dim; }
+  __device__ const __nv_bfloat16* Keys(int /*kv_head*/) const { return k.keys; }
+  __device__ const __nv_bfloat16* Values(int /*kv_head*/) const { return k.values; }
 };
 
 struct ContiguousSource {
   ContiguousKeys k;
   int head_dim;
-  __device__ int64_t Offset(const QueryTile& tile, int kv_head, int position) const {
-    return (static_cast<int64_t>(tile.table_row) + position) * k.row_stride +
-           static_cast<int64_t>(kv_head) * head_dim;
+  __device__ int Place(const QueryTile& tile, int /*kv_head*/, int position) const {
+    return tile.table_row + position;
   }
-  __device__ const __nv_bfloat16* Keys() const { return k.keys; }
-  __device__ const __nv_bfloat16* Values() const { return k.values; }
+  __device__ int64_t Stride() const { return k.row_stride; }
+  __device__ const __nv_bfloat16* Keys(int kv_head) const {
+    return k.keys + static_cast<int64_t>(kv_head) * head_dim;
+  }
+  __device__ const __nv_bfloat16* Values(int kv_head) const {
+    return k.values + static_cast<int64_t>(kv_head) * head_dim;
+  }
 };
 
-// rows x head_dim elements into a padded tile of kD columns; columns beyond head_dim and invalid
-// rows become zero.
-template <int kD, typename RowPointer>
-__device__ __forceinline__ void LoadTile(__nv_bfloat16* shared, int head_dim, int rows,
-                                         RowPointer row_pointer) {
-  constexpr int kChunks = kD / 8;
-  if (head_dim % 8 == 0) {
-    for (int i = threadIdx.x; i < rows * kChunks; i += kThreads) {
-      const int row = i / kChunks;
-      const int col = (i % kChunks) * 8;
-      const __nv_bfloat16* source = row_pointer(row);
-      const bool valid = source != nullptr && col < head_dim;
-      CopyAsync16(shared + row * (kD + kPad) + col, valid ? source + col : nullptr, valid);
-    }
+// One row of 8 columns, or of one where rows are not aligned; zeros where `valid` is false.
+template <bool kAligned>
+__device__ __forceinline__ void LoadPiece(__nv_bfloat16* shared, const __nv_bfloat16* source,
+                                          bool valid) {
+  if constexpr (kAligned) {
+    CopyAsync16(shared, source, valid);
   } else {
-    for (int i = threadIdx.x; i < rows * kD; i += kThreads) {
-      const int row = i / kD;
-      const int col = i % kD;
-      const __nv_bfloat16* source = row_pointer(row);
-      shared[row * (kD + kPad) + col] =
-          source != nullptr && col < head_dim ? source[col] : __float2bfloat16(0.0f);
-    }
+    *shared = valid ? *source : __float2bfloat16(0.0f);
   }
 }
 
-template <int kD, bool kCausal, typename Source>
-__global__ void __launch_bounds__(kThreads)
+template <int kD, int kRowTiles, bool kCausal, bool kAligned, typename Source>
+__global__ void __launch_bounds__(kThreads, kRowTiles == 2 ? 2 : 1)
     TiledAttentionKernel(AttentionArguments a, Source source, const QueryTile* tiles) {
+  constexpr int kStride = kD + kPad;
+  constexpr int kWarpRows = 16 * kRowTiles;
+  constexpr int kRows = kWarps * kWarpRows;
+  constexpr int kWidth = kAligned ? 8 : 1;
+  constexpr int kPieces = kD / kWidth;
   extern __shared__ __align__(16) unsigned char shared_bytes[];
   auto* q_tile = reinterpret_cast<__nv_bfloat16*>(shared_bytes);
-  auto* k_tiles = q_tile + kRows * (kD + kPad);
-  auto* v_tiles = k_tiles + 2 * kKeys * (kD + kPad);
+  auto* k_tiles = q_tile + kRows * kStride;
+  auto* v_tiles = k_tiles + 2 * kKeys * kStride;
 
-  const QueryTile tile = tiles[blockIdx.x];
+  LetNextStart();
+  // The last rows of a prompt have the most keys: they begin first.
+  const QueryTile tile = tiles[kCausal ? gridDim.x - 1 - blockIdx.x : blockIdx.x];
   const int head = blockIdx.y;
   const int kv_head = a.q_to_kv == nullptr ? head : a.q_to_kv[head];
   const int warp = threadIdx.x / 32;
   const int lane = threadIdx.x % 32;
+  WaitForPrevious();
+  __nv_bfloat16* out = a.out + static_cast<int64_t>(tile.query_row) * a.out_stride +
+                       static_cast<int64_t>(head) * a.head_dim;
+  if (tile.num_rows == 0) {
+    for (int i = threadIdx.x; i < a.head_dim; i += kThreads) out[i] = __float2bfloat16(0.0f);
+    return;
+  }
   const int last_position = tile.first_position + tile.num_rows - 1;
   const int num_keys = kCausal ? min(last_position + 1, tile.context_length) : tile.context_length;
   const int num_key_tiles = (num_keys + kKeys - 1) / kKeys;
 
-  LoadTile<kD>(q_tile, a.head_dim, kRows, [&](int row) -> const __nv_bfloat16* {
-    if (row >= tile.num_rows) return nullptr;
-    return a.q + (static_cast<int64_t>(tile.query_row) + row) * a.q_stride +
-           static_cast<int64_t>(head) * a.head_dim;
-  });
+  {
+    const __nv_bfloat16* q = a.q + static_cast<int64_t>(tile.query_row) * a.q_stride +
+                             static_cast<int64_t>(head) * a.head_dim;
+    for (int i = threadIdx.x; i < kRows * kPieces; i += kThreads) {
+      const int row = i / kPieces;
+      const int col = i % kPieces * kWidth;
+      const bool valid = row < tile.num_rows && col < a.head_dim;
+      LoadPiece<kAligned>(q_tile + row * kStride + col, q + (valid ? row * a.q_stride + col : 0),
+                          valid);
+    }
+  }
+  const __nv_bfloat16* keys = source.Keys(kv_head);
+  const __nv_bfloat16* values = source.Values(kv_head);
+  // Each warp loads 16 rows; lane i finds where row i lies, once for keys and values.
   const auto load_keys = [&](int index) {
-    __nv_bfloat16* k_tile = k_tiles + (index & 1) * kKeys * (kD + kPad);
-    __nv_bfloat16* v_tile = v_tiles + (index & 1) * kKeys * (kD + kPad);
-    const int base = index * kKeys;
-    LoadTile<kD>(k_tile, a.head_dim, kKeys, [&](int row) -> const __nv_bfloat16* {
-      return base + row < num_keys ? source.Keys() + source.Offset(tile, kv_head, base + row)
-                                   : nullptr;
-    });
-    LoadTile<kD>(v_tile, a.head_dim, kKeys, [&](int row) -> const __nv_bfloat16* {
-      return base + row < num_keys ? source.Values() + source.Offset(tile, kv_head, base + row)
-                                   : nullptr;
-    });
+    constexpr int kLoadRows = kKeys / kWarps;
+    const int position = index * kKeys + warp * kLoadRows + lane;
+    const int place =
+        lane < kLoadRows && position < num_keys ? source.Place(tile, kv_head, position) : -1;
+    const int first = ((index & 1) * kKeys + warp * kLoadRows) * kStride;
+#pragma unroll 8
+    for (int i = 0; i < kLoadRows * kPieces / 32; ++i) {
+      const int row = (i * 32 + lane) / kPieces;
+      const int col = (i * 32 + lane) % kPieces * kWidth;
+      const int from = __shfl_sync(kAllLanes, place, row);
+      const bool valid = from >= 0 && col < a.head_dim;
+      const int64_t offset = valid ? from * source.Stride() + col : 0;
+      LoadPiece<kAligned>(k_tiles + first + row * kStride + col, keys + offset, valid);
+      LoadPiece<kAligned>(v_tiles + first + row * kStride + col, values + offset, valid);
+    }
     CommitAsync();
   };
   load_keys(0);
 
-  float output[kD / 8][4];
+  float output[kRowTiles][kD / 8][4] = {};
+  // Of rows lane / 4 and lane / 4 + 8 of each sixteen.
+  float row_max[kRowTiles][2];
+  float row_sum[kRowTiles][2] = {};
 #pragma unroll
-  for (auto& fragment : output) {
-#pragma unroll
-    for (float& value : fragment) value = 0.0f;
-  }
-  // Rows lane / 4 and lane / 4 + 8 of the warp's sixteen.
-  float row_max[2] = {-INFINITY, -INFINITY};
-  float row_sum[2] = {0.0f, 0.0f};
-  uint32_t q_fragments[kD / 16][4];
+  for (auto& maxima : row_max) maxima[0] = maxima[1] = -INFINITY;
   const float scale_log2 = a.scale * 1.4426950408889634f;
-  const int row_position[2] = {tile.first_position + warp * 16 + lane / 4,
-                               tile.first_position + warp * 16 + lane / 4 + 8};
+  const int first_row = warp * kWarpRows;
+  const int last_row_position = tile.first_position + first_row + kWarpRows - 1;
 
   for (int index = 0; index < num_key_tiles; ++index) {
     if (index + 1 < num_key_tiles) {
@@ -127,154 +143,187 @@ __global__ void __launch_bounds__(kThreads)
       WaitAsync<0>();
     }
     __syncthreads();
-    if (index == 0) {
+    const int base = index * kKeys;
+    // A warp whose rows do not exist, or stand before all keys of the tile, has nothing to add.
+    const bool is_active = first_row < tile.num_rows && (!kCausal || base <= last_row_position);
+    if (is_active) {
+      const __nv_bfloat16* k_tile = k_tiles + (index & 1) * kKeys * kStride;
+      const __nv_bfloat16* v_tile = v_tiles + (index & 1) * kKeys * kStride;
+      float scores[kRowTiles][kKeys / 8][4] = {};
 #pragma unroll
       for (int k = 0; k < kD / 16; ++k) {
-        LoadMatrix4(q_fragments[k], SharedAddress(q_tile + (warp * 16 + lane % 16) * (kD + kPad) +
-                                                  k * 16 + (lane / 16) * 8));
-      }
-    }
-    const __nv_bfloat16* k_tile = k_tiles + (index & 1) * kKeys * (kD + kPad);
-    const __nv_bfloat16* v_tile = v_tiles + (index & 1) * kKeys * (kD + kPad);
-
-    float scores[kKeys / 8][4];
+        uint32_t q[kRowTiles][4];
 #pragma unroll
-    for (auto& fragment : scores) {
+        for (int m = 0; m < kRowTiles; ++m) {
+          LoadMatrix4(q[m], SharedAddress(q_tile + (first_row + m * 16 + lane % 16) * kStride +
+                                          k * 16 + lane / 16 * 8));
+        }
 #pragma unroll
-      for (float& value : fragment) value = 0.0f;
-    }
+        for (int n = 0; n < kKeys / 16; ++n) {
+          uint32_t b[4];
+          LoadMatrix4(b, SharedAddress(k_tile + (n * 16 + lane / 16 * 8 + lane % 8) * kStride +
+                                       k * 16 + lane / 8 % 2 * 8));
 #pragma unroll
-    for (int k = 0; k < kD / 16; ++k) {
-#pragma unroll
-      for (int n = 0; n < kKeys / 16; ++n) {
-        uint32_t b[4];
-        LoadMatrix4(b, SharedAddress(k_tile + (n * 16 + (lane / 16) * 8 + lane % 8) * (kD + kPad) +
-                                     k * 16 + ((lane / 8) % 2) * 8));
-        MultiplyAccumulate(scores[2 * n], q_fragments[k], b[0], b[1]);
-        MultiplyAccumulate(scores[2 * n + 1], q_fragments[k], b[2], b[3]);
-      }
-    }
-
-    const int base = index * kKeys;
-    const bool needs_mask =
-        base + kKeys > num_keys || (kCausal && base + kKeys > tile.first_position + 1);
-    float new_max[2] = {row_max[0], row_max[1]};
-#pragma unroll
-    for (int n = 0; n < kKeys / 8; ++n) {
-#pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        scores[n][i] *= scale_log2;
-        if (needs_mask) {
-          const int position = base + n * 8 + (lane % 4) * 2 + (i & 1);
-          if (position >= num_keys || (kCausal && position > row_position[i / 2])) {
-            scores[n][i] = -INFINITY;
+          for (int m = 0; m < kRowTiles; ++m) {
+            MultiplyAccumulate(scores[m][2 * n], q[m], b[0], b[1]);
+            MultiplyAccumulate(scores[m][2 * n + 1], q[m], b[2], b[3]);
           }
         }
-        new_max[i / 2] = fmaxf(new_max[i / 2], scores[n][i]);
       }
-    }
-    float correction[2];
+
 #pragma unroll
-    for (int r = 0; r < 2; ++r) {
-      new_max[r] = fmaxf(new_max[r], __shfl_xor_sync(0xffffffffu, new_max[r], 1));
-      new_max[r] = fmaxf(new_max[r], __shfl_xor_sync(0xffffffffu, new_max[r], 2));
-      // A row beyond the tile may have no key at all: keep its exponents finite.
-      const float safe = new_max[r] == -INFINITY ? 0.0f : new_max[r];
-      correction[r] = exp2f(row_max[r] - safe);
-      row_max[r] = new_max[r];
-      new_max[r] = safe;
-      row_sum[r] *= correction[r];
-    }
+      for (int m = 0; m < kRowTiles; ++m) {
+        const int position_of_row = tile.first_position + first_row + m * 16 + lane / 4;
+        if (base + kKeys > num_keys ||
+            (kCausal && base + kKeys > tile.first_position + first_row + m * 16 + 1)) {
 #pragma unroll
-    for (int d = 0; d < kD / 8; ++d) {
-      output[d][0] *= correction[0];
-      output[d][1] *= correction[0];
-      output[d][2] *= correction[1];
-      output[d][3] *= correction[1];
-    }
+          for (int n = 0; n < kKeys / 8; ++n) {
 #pragma unroll
-    for (int n = 0; n < kKeys / 8; ++n) {
+            for (int i = 0; i < 4; ++i) {
+              const int position = base + n * 8 + lane % 4 * 2 + (i & 1);
+              if (position >= num_keys || (kCausal && position > position_of_row + i / 2 * 8)) {
+                scores[m][n][i] = -INFINITY;
+              }
+            }
+          }
+        }
 #pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        scores[n][i] = exp2f(scores[n][i] - new_max[i / 2]);
-        row_sum[i / 2] += scores[n][i];
+        for (int r = 0; r < 2; ++r) {
+          float maximum = row_max[m][r];
+#pragma unroll
+          for (int n = 0; n < kKeys / 8; ++n) {
+            maximum = fmaxf(maximum, fmaxf(scores[m][n][2 * r], scores[m][n][2 * r + 1]));
+          }
+          maximum = fmaxf(maximum, __shfl_xor_sync(kAllLanes, maximum, 1));
+          maximum = fmaxf(maximum, __shfl_xor_sync(kAllLanes, maximum, 2));
+          // A row beyond the tile may have no key at all: keep its exponents finite.
+          const float safe = maximum == -INFINITY ? 0.0f : maximum;
+          const float correction = PowerOfTwo((row_max[m][r] - safe) * scale_log2);
+          row_max[m][r] = maximum;
+          const float shift = -safe * scale_log2;
+          float sum = row_sum[m][r] * correction;
+#pragma unroll
+          for (int n = 0; n < kKeys / 8; ++n) {
+#pragma unroll
+            for (int i = 2 * r; i < 2 * r + 2; ++i) {
+              scores[m][n][i] = PowerOfTwo(fmaf(scores[m][n][i], scale_log2, shift));
+              sum += scores[m][n][i];
+            }
+          }
+          row_sum[m][r] = sum;
+#pragma unroll
+          for (int d = 0; d < kD / 8; ++d) {
+            output[m][d][2 * r] *= correction;
+            output[m][d][2 * r + 1] *= correction;
+          }
+        }
       }
-    }
+
 #pragma unroll
-    for (int k = 0; k < kKeys / 16; ++k) {
-      const uint32_t p[4] = {PackBFloat16(scores[2 * k][0], scores[2 * k][1]),
-                             PackBFloat16(scores[2 * k][2], scores[2 * k][3]),
-                             PackBFloat16(scores[2 * k + 1][0], scores[2 * k + 1][1]),
-                             PackBFloat16(scores[2 * k + 1][2], scores[2 * k + 1][3])};
+      for (int k = 0; k < kKeys / 16; ++k) {
+        uint32_t p[kRowTiles][4];
 #pragma unroll
-      for (int d = 0; d < kD / 16; ++d) {
-        uint32_t b[4];
-        LoadMatrix4Transposed(b, SharedAddress(v_tile + (k * 16 + lane % 16) * (kD + kPad) +
-                                               d * 16 + (lane / 16) * 8));
-        MultiplyAccumulate(output[2 * d], p, b[0], b[1]);
-        MultiplyAccumulate(output[2 * d + 1], p, b[2], b[3]);
+        for (int m = 0; m < kRowTiles; ++m) {
+          p[m][0] = PackBFloat16(scores[m][2 * k][0], scores[m][2 * k][1]);
+          p[m][1] = PackBFloat16(scores[m][2 * k][2], scores[m][2 * k][3]);
+          p[m][2] = PackBFloat16(scores[m][2 * k + 1][0], scores[m][2 * k + 1][1]);
+          p[m][3] = PackBFloat16(scores[m][2 * k + 1][2], scores[m][2 * k + 1][3]);
+        }
+#pragma unroll
+        for (int d = 0; d < kD / 16; ++d) {
+          uint32_t b[4];
+          LoadMatrix4Transposed(
+              b, SharedAddress(v_tile + (k * 16 + lane % 16) * kStride + d * 16 + lane / 16 * 8));
+#pragma unroll
+          for (int m = 0; m < kRowTiles; ++m) {
+            MultiplyAccumulate(output[m][2 * d], p[m], b[0], b[1]);
+            MultiplyAccumulate(output[m][2 * d + 1], p[m], b[2], b[3]);
+          }
+        }
       }
     }
     __syncthreads();
   }
 
 #pragma unroll
-  for (int r = 0; r < 2; ++r) {
-    row_sum[r] += __shfl_xor_sync(0xffffffffu, row_sum[r], 1);
-    row_sum[r] += __shfl_xor_sync(0xffffffffu, row_sum[r], 2);
-    const int row = warp * 16 + lane / 4 + r * 8;
-    if (row >= tile.num_rows) continue;
-    const float inverse = row_sum[r] > 0.0f ? 1.0f / row_sum[r] : 0.0f;
-    __nv_bfloat16* out = a.out + (static_cast<int64_t>(tile.query_row) + row) * a.out_stride +
-                         static_cast<int64_t>(head) * a.head_dim;
+  for (int m = 0; m < kRowTiles; ++m) {
 #pragma unroll
-    for (int d = 0; d < kD / 8; ++d) {
-      const int col = d * 8 + (lane % 4) * 2;
-      if (col < a.head_dim) out[col] = __float2bfloat16(output[d][2 * r] * inverse);
-      if (col + 1 < a.head_dim) out[col + 1] = __float2bfloat16(output[d][2 * r + 1] * inverse);
+    for (int r = 0; r < 2; ++r) {
+      float sum = row_sum[m][r];
+      sum += __shfl_xor_sync(kAllLanes, sum, 1);
+      sum += __shfl_xor_sync(kAllLanes, sum, 2);
+      const int row = first_row + m * 16 + lane / 4 + r * 8;
+      if (row >= tile.num_rows) continue;
+      const float inverse = sum > 0.0f ? 1.0f / sum : 0.0f;
+      __nv_bfloat16* out_row = out + row * a.out_stride;
+#pragma unroll
+      for (int d = 0; d < kD / 8; ++d) {
+        const int col = d * 8 + lane % 4 * 2;
+        const float low = output[m][d][2 * r] * inverse;
+        const float high = output[m][d][2 * r + 1] * inverse;
+        if constexpr (kAligned) {
+          if (col < a.head_dim) {
+            *reinterpret_cast<uint32_t*>(out_row + col) = PackBFloat16(low, high);
+          }
+        } else {
+          if (col < a.head_dim) out_row[col] = __float2bfloat16(low);
+          if (col + 1 < a.head_dim) out_row[col + 1] = __float2bfloat16(high);
+        }
+      }
     }
   }
 }
 
-template <int kD, bool kCausal, typename Source>
+template <int kD, int kRowTiles, bool kCausal, bool kAligned, typename Source>
 void Launch(const AttentionArguments& a, const Source& source, const QueryTile* tiles,
             int num_tiles, cudaStream_t stream) {
   constexpr int kBytes =
-      (kRows + 4 * kKeys) * (kD + kPad) * static_cast<int>(sizeof(__nv_bfloat16));
-  const auto kernel = TiledAttentionKernel<kD, kCausal, Source>;
+      (kWarps * 16 * kRowTiles + 4 * kKeys) * (kD + kPad) * static_cast<int>(sizeof(__nv_bfloat16));
+  const auto kernel = TiledAttentionKernel<kD, kRowTiles, kCausal, kAligned, Source>;
   SKEIN_CUDA(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes));
-  kernel<<<dim3(num_tiles, a.num_heads), kThreads, kBytes, stream>>>(a, source, tiles);
-  SKEIN_CUDA_LAUNCHED("TiledAttentionKernel");
+  LaunchOverlapped(kernel, dim3(num_tiles, a.num_heads), dim3(kThreads), kBytes, stream, a, source,
+                   tiles);
 }
 
 template <bool kCausal, typename Source>
 void LaunchForHeadDim(const AttentionArguments& a, const Source& source, const QueryTile* tiles,
-                      int num_tiles, cudaStream_t stream) {
+                      int num_tiles, int tile_rows, cudaStream_t stream) {
   if (num_tiles == 0) return;
   SKEIN_CHECK(a.head_dim >= 1 && a.head_dim <= 128, "head_dim %d", a.head_dim);
+  SKEIN_CHECK(tile_rows == 64 || tile_rows == 128, "tiles of %d rows", tile_rows);
+  const bool is_aligned = a.head_dim % 8 == 0 && a.q_stride % 8 == 0 && a.out_stride % 8 == 0;
+  const auto launch = [&]<int kD>() {
+    const auto kernel = tile_rows == 64 ? (is_aligned ? Launch<kD, 1, kCausal, true, Source>
+                                                      : Launch<kD, 1, kCausal, false, Source>)
+                                        : (is_aligned ? Launch<kD, 2, kCausal, true, Source>
+                                                      : Launch<kD, 2, kCausal, false, Source>);
+    kernel(a, source, tiles, num_tiles, stream);
+  };
   if (a.head_dim <= 16) {
-    Launch<16, kCausal>(a, source, tiles, num_tiles, stream);
+    launch.template operator()<16>();
   } else if (a.head_dim <= 32) {
-    Launch<32, kCausal>(a, source, tiles, num_tiles, stream);
+    launch.template operator()<32>();
   } else if (a.head_dim <= 64) {
-    Launch<64, kCausal>(a, source, tiles, num_tiles, stream);
+    launch.template operator()<64>();
   } else {
-    Launch<128, kCausal>(a, source, tiles, num_tiles, stream);
+    launch.template operator()<128>();
   }
 }
 
 }  // namespace
 
 void PagedPrefillAttention(const AttentionArguments& arguments, const PagedKeys& keys,
-                           const QueryTile* tiles, int num_tiles, cudaStream_t stream) {
+                           const QueryTile* tiles, int num_tiles, int tile_rows,
+                           cudaStream_t stream) {
   LaunchForHeadDim<true>(arguments, PagedSource{keys, arguments.head_dim}, tiles, num_tiles,
-                         stream);
+                         tile_rows, stream);
 }
 
 void ContiguousAttention(const AttentionArguments& arguments, const ContiguousKeys& keys,
-                         const QueryTile* tiles, int num_tiles, cudaStream_t stream) {
+                         const QueryTile* tiles, int num_tiles, int tile_rows,
+                         cudaStream_t stream) {
   LaunchForHeadDim<false>(arguments, ContiguousSource{keys, arguments.head_dim}, tiles, num_tiles,
-                          stream);
+                          tile_rows, stream);
 }
 
 }  // namespace skein::cuda
