@@ -188,6 +188,19 @@ struct SamplerShape {
   int64_t max_top_logprobs = 0;
 };
 
+// What the steps of a loaded model can grow to, so that a back end lays out its buffers once.
+struct StepLimits {
+  int64_t max_rows = 0;       // tokens of a step
+  int64_t max_sequences = 0;  // of a step
+  int64_t max_blocks_per_sequence = 0;
+  int64_t block_size = 0;
+  int64_t num_query_heads = 0;  // this rank's
+  int64_t num_kv_heads = 0;
+  int64_t head_dim = 0;
+  int64_t max_model_length = 0;
+  std::vector<int32_t> graph_buckets;  // rows, ascending
+};
+
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -227,6 +240,11 @@ class Backend {
                                                    DType compute_type) = 0;
 
   // ---- a step ----
+  // Once the weights are loaded, before the first step: nothing is allocated by later steps that
+  // keep to the limits.
+  virtual void ReserveSteps(const StepLimits& /*limits*/) {}
+  // Device memory that the recordings of RunCaptured hold.
+  virtual int64_t graph_bytes() const { return 0; }
   virtual void BeginStep(const StepMetadata& metadata) = 0;
   // Runs `body`, or replays what it recorded for this bucket: `body` then does not run, so it must
   // leave nothing behind but the work of its ops. The CPU just runs it.
