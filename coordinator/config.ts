@@ -1,6 +1,7 @@
 // The settings of a cluster, as flags of `run` and `serve`: declared once, parsed and checked once, frozen. Whether a number
 // suits the model is checked where the model is known.
 import { InvalidArgumentError, Option, type Command } from 'commander';
+import { AppError } from '../common/errors.js';
 import { checkAddress } from '../common/grpc-server.js';
 import { MAX_WORLD_SIZE } from '../common/limits.js';
 
@@ -22,6 +23,14 @@ export interface ClusterConfig {
   readonly maxStepTokens: number;
   /** Bytes a rank; null: what is useful and free. */
   readonly kvCacheBytes: number | null;
+  /** Of a GPU's memory, what its ranks may take together. */
+  readonly gpuMemoryUtilization: number;
+  /** GPUs only: the bits of an answer do not depend on what else runs. CPUs always compute so. */
+  readonly deterministic: boolean;
+  /** GPUs only: decode steps are recorded once and replayed. */
+  readonly cudaGraphs: boolean;
+  /** Local ranks that share a GPU. */
+  readonly ranksPerDevice: number;
   readonly stepTimeoutMs: number;
   /** Workers that run elsewhere, in rank order; null: started here, or registered at clusterAddress. */
   readonly workers: readonly string[] | null;
@@ -42,12 +51,17 @@ interface ClusterFlags {
   readonly maxNumSequences: number;
   readonly maxStepTokens: number;
   readonly kvCacheMemory?: number;
+  readonly gpuMemoryUtilization?: number;
+  readonly deterministic?: true;
+  readonly cudaGraphs?: boolean;
+  readonly ranksPerDevice?: number;
   readonly stepTimeout: number;
   readonly workers?: readonly string[];
   readonly clusterAddress?: string;
   readonly logLevel?: string;
 }
 
+const DEFAULT_GPU_MEMORY_UTILIZATION = 0.9;
 const UNITS: Readonly<Record<string, number>> = { '': 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30, T: 2 ** 40 };
 
 export function addClusterOptions(command: Command): Command {
@@ -86,6 +100,19 @@ export function addClusterOptions(command: Command): Command {
     .option('--max-step-tokens <n>', 'tokens computed in one step', integerOption(1, 65_536), 512)
     .option('--kv-cache-memory <bytes>', 'KV cache of a rank, e.g. 512M or 4G', parseBytes)
     .option(
+      '--gpu-memory-utilization <share>',
+      "of a GPU's memory, what may be taken, above 0 to 1",
+      parseShare,
+      DEFAULT_GPU_MEMORY_UTILIZATION,
+    )
+    .option('--deterministic', 'on GPUs: the same bits whatever else runs; slower (CPUs always compute so)')
+    .option('--no-cuda-graphs', 'on GPUs: run decode steps kernel by kernel; slower, for finding faults')
+    .option(
+      '--ranks-per-device <n>',
+      'ranks started here that share a GPU, for tests and small machines; slower (default: 1)',
+      integerOption(1, MAX_WORLD_SIZE),
+    )
+    .option(
       '--step-timeout <seconds>',
       'a step that takes longer ends the epoch',
       integerOption(1, 86_400),
@@ -96,6 +123,7 @@ export function addClusterOptions(command: Command): Command {
 
 export function toClusterConfig(flags: ClusterFlags): ClusterConfig {
   const workers = flags.workers?.map((address) => checkAddress(address, '--workers')) ?? null;
+  checkRanksPerDevice(flags);
   return Object.freeze({
     model: flags.model,
     tensorParallelSize: flags.tensorParallelSize ?? workers?.length ?? 1,
@@ -108,11 +136,29 @@ export function toClusterConfig(flags: ClusterFlags): ClusterConfig {
     maxNumSequences: flags.maxNumSequences,
     maxStepTokens: Math.max(flags.maxStepTokens, flags.maxNumSequences),
     kvCacheBytes: flags.kvCacheMemory ?? null,
+    gpuMemoryUtilization: flags.gpuMemoryUtilization ?? DEFAULT_GPU_MEMORY_UTILIZATION,
+    deterministic: flags.deterministic === true,
+    cudaGraphs: flags.cudaGraphs ?? true,
+    ranksPerDevice: flags.ranksPerDevice ?? 1,
     stepTimeoutMs: flags.stepTimeout * 1000,
     workers,
     clusterAddress:
       flags.clusterAddress === undefined ? null : checkAddress(flags.clusterAddress, '--cluster-address'),
     logLevel: flags.logLevel ?? null,
+  });
+}
+
+function checkRanksPerDevice({ ranksPerDevice, device, workers, clusterAddress }: ClusterFlags): void {
+  if (ranksPerDevice === undefined) return;
+  const reason =
+    workers !== undefined || clusterAddress !== undefined
+      ? 'workers that are started elsewhere are given their devices there (skein worker --device)'
+      : device === 'cpu'
+        ? 'the ranks of a CPU need no devices; it goes with --device cuda'
+        : null;
+  if (reason === null) return;
+  throw new AppError('INVALID_REQUEST', `--ranks-per-device: ${reason}`, {
+    details: { param: 'ranks-per-device' },
   });
 }
 
@@ -151,4 +197,11 @@ function parseBytes(value: string): number {
   if (!(bytes >= 1 && bytes <= Number.MAX_SAFE_INTEGER))
     throw new InvalidArgumentError('expected bytes, as 512M or 4G.');
   return bytes;
+}
+
+function parseShare(value: string): number {
+  const share = Number(value);
+  if (value.trim() === '' || !(share > 0 && share <= 1))
+    throw new InvalidArgumentError('expected a number above 0, up to 1.');
+  return share;
 }

@@ -54,6 +54,7 @@ export function toNativeLoadPlan(request: LoadRequest__Output): NativeLoadPlan {
     numTileSlots: request.numTileSlots,
     maxTilesPerStep: request.maxTilesPerStep,
     maxTopLogprobs: request.maxTopLogprobs,
+    graphBuckets: unpackUint32(request.graphBuckets, 'graph_buckets'),
   };
 }
 

@@ -6,6 +6,7 @@ import { availableParallelism, tmpdir } from 'node:os';
 import path from 'node:path';
 import { AppError, isErrorCode } from '../../common/errors.js';
 import type { Logger } from '../../common/logger.js';
+import type { LocalDevice } from './local-devices.js';
 
 /** Ends of a worker's stderr that are kept, to say why it ended. */
 const MAX_STDERR_CHARS = 8_192;
@@ -15,8 +16,8 @@ const MAX_FOLDER_BYTES = 90;
 const FATAL_LINE = /^skein: ([A-Z_]+): (.*)$/;
 
 export interface LocalWorkersOptions {
-  readonly count: number;
-  readonly device: string;
+  /** One a worker, in rank order. */
+  readonly devices: readonly LocalDevice[];
   /** Arguments of process.execPath up to the options of `skein worker`. */
   readonly entry: readonly string[];
   readonly environment: NodeJS.ProcessEnv;
@@ -82,7 +83,8 @@ export class LocalWorkers {
     onExit: (exit: WorkerExit) => void,
   ): LocalWorkers {
     const workers = new LocalWorkers(options, runFolder, onExit);
-    for (let index = 0; index < options.count; index += 1) workers.#spawn(index, coordinatorAddress);
+    for (const [index, device] of options.devices.entries())
+      workers.#spawn(index, device, coordinatorAddress);
     return workers;
   }
 
@@ -90,10 +92,10 @@ export class LocalWorkers {
     return this.#workers.map((worker) => worker.child.pid ?? 0);
   }
 
-  #spawn(index: number, coordinatorAddress: string): void {
-    const { count, device, entry, environment, logLevel } = this.#options;
+  #spawn(index: number, { device, environment }: LocalDevice, coordinatorAddress: string): void {
+    const { devices, entry, logLevel } = this.#options;
     const workerId = localWorkerId(index);
-    const threads = Math.max(Math.floor(availableParallelism() / count), 1);
+    const threads = Math.max(Math.floor(availableParallelism() / devices.length), 1);
     const args = [...entry];
     args.push(
       '--coordinator',
@@ -101,7 +103,7 @@ export class LocalWorkers {
       '--listen',
       `unix:${path.join(this.#runFolder, `w${index}.sock`)}`,
     );
-    args.push('--device', device === 'cuda' ? `cuda:${index}` : device, '--threads', String(threads));
+    args.push('--device', device, '--threads', String(threads));
     args.push(
       '--orphan-policy',
       'exit',
@@ -112,7 +114,10 @@ export class LocalWorkers {
       workerId,
     );
     if (logLevel !== null) args.push('--log-level', logLevel);
-    const child = spawn(process.execPath, args, { stdio: ['pipe', 'ignore', 'pipe'], env: environment });
+    const child = spawn(process.execPath, args, {
+      stdio: ['pipe', 'ignore', 'pipe'],
+      env: { ...this.#options.environment, ...environment },
+    });
     const exited = new Promise<void>((resolve) => {
       child.once('close', () => resolve());
       child.once('error', () => resolve());

@@ -11,9 +11,12 @@ export interface RunOutcome {
   readonly promptTokenIds: Uint32Array;
   readonly loadMs: number;
   readonly ranks: readonly RankInfo[];
+  /** The bits do not depend on what else runs. */
+  readonly deterministic: boolean;
 }
 
-export function runReportJson({ total, end, promptTokenIds, loadMs, ranks }: RunOutcome): object {
+export function runReportJson(outcome: RunOutcome): object {
+  const { total, end, promptTokenIds, loadMs, ranks } = outcome;
   const { timings, usage } = end;
   return {
     text: end.text,
@@ -29,6 +32,7 @@ export function runReportJson({ total, end, promptTokenIds, loadMs, ranks }: Run
     ),
     timings: { load_ms: loadMs, ttft_ms: timings.ttftMs, tpot_ms: timings.tpotMs, total_ms: timings.totalMs },
     world_size: ranks.length,
+    deterministic: outcome.deterministic,
     ranks: ranks.map((info) => ({
       rank: info.rank,
       pid: info.pid,
@@ -52,7 +56,7 @@ export function runSummary(outcome: RunOutcome, plan: ShardPlan, collective: str
   return [
     ...ranks.map((rank) => rankLine(rank, plan)),
     `${ranks.length} rank${ranks.length === 1 ? '' : 's'} over ${collective === 'none' ? 'nothing, being alone' : collective}; ` +
-      `loaded in ${(loadMs / 1000).toFixed(2)} s`,
+      `loaded in ${(loadMs / 1000).toFixed(2)} s${outcome.deterministic ? '' : '; not deterministic'}`,
     `${usage.promptTokens} prompt tokens${tiles}, ${usage.completionTokens} generated; ` +
       `first token after ${timings.ttftMs.toFixed(0)} ms${speed}; finished by ${end.finishReason}`,
     '',

@@ -149,8 +149,15 @@ async function answer(
   }
   if (total.end === null) throw new AppError('INTERNAL', 'the answer ended without an end');
   printer.end();
-  const { loadMs, group } = serving;
-  return { total, end: total.end, promptTokenIds: generation.promptTokenIds, loadMs, ranks: group.ranks };
+  const { loadMs, group, model } = serving;
+  return {
+    total,
+    end: total.end,
+    promptTokenIds: generation.promptTokenIds,
+    loadMs,
+    ranks: group.ranks,
+    deterministic: model.deterministic,
+  };
 }
 
 class SectionPrinter {

@@ -1,7 +1,7 @@
 // Brings workers together to a group: reach them, check that they belong together, load their shards, size the KV cache by the
 // poorest rank, connect them under an epoch that is higher than any of them has seen.
 import type { Clock } from '../../common/clock.js';
-import { AppError } from '../../common/errors.js';
+import { AppError, toAppError } from '../../common/errors.js';
 import { PROTOCOL_VERSION } from '../../common/limits.js';
 import type { Logger } from '../../common/logger.js';
 import { uint64ToNumber } from '../../common/proto.js';
@@ -17,10 +17,12 @@ export type CollectiveChoice = 'auto' | 'shared-memory' | 'gloo';
 export interface FormGroupOptions {
   /** In rank order. */
   readonly addresses: readonly string[];
-  readonly makeLoadRequest: (rank: number) => LoadRequest;
+  readonly makeLoadRequest: (rank: number, isOnGpu: boolean) => LoadRequest;
   readonly collective: CollectiveChoice;
   /** Bytes a rank; null: as much as is useful, within DEFAULT_KV_BYTES on a CPU. */
   readonly kvCacheBytes: number | null;
+  /** Of what is free on a GPU, what its ranks may take together. */
+  readonly gpuMemoryUtilization: number;
   /** Blocks beyond which more are of no use: every sequence at its full length. */
   readonly maxUsefulBlocks: number;
   readonly onProgress: (progress: LoadProgress) => void;
@@ -38,30 +40,45 @@ export interface LoadProgress {
 }
 
 const DEFAULT_KV_BYTES = 512 * 1024 * 1024;
-/** Of the free memory of a GPU. */
-const CUDA_KV_SHARE = 0.9;
-const JOIN_TIMEOUT_MS = 30_000;
+const CONNECT_TIMEOUT_MS = 30_000;
+/** GPUs warm up before they have joined; where ranks share one and take turns, that is a minute. */
+const GPU_WARM_UP_MS = 300_000;
 
 export async function formGroup(options: FormGroupOptions): Promise<RankGroup> {
   const clients = options.addresses.map((address, rank) => new RankClient(rank, address));
+  let groupEpoch = 0;
+  const onEpoch = (chosen: number): void => {
+    groupEpoch = chosen;
+  };
   try {
-    return await Promise.race([form(clients, options), options.lost]);
+    return await Promise.race([form(clients, options, onEpoch), options.lost]);
   } catch (error) {
+    // Ranks that warm up may wait in a collective for one that is lost.
+    if (groupEpoch > 0) {
+      const { code } = toAppError(error);
+      await Promise.allSettled(clients.map((client) => client.abort(groupEpoch, code)));
+    }
     for (const client of clients) client.close();
     throw error;
   }
 }
 
-async function form(clients: readonly RankClient[], options: FormGroupOptions): Promise<RankGroup> {
+async function form(
+  clients: readonly RankClient[],
+  options: FormGroupOptions,
+  onEpoch: (groupEpoch: number) => void,
+): Promise<RankGroup> {
   await Promise.all(clients.map((client) => client.connect()));
   const descriptions = await Promise.all(clients.map((client) => client.describe()));
   checkAlike(descriptions);
   const groupEpoch =
     Math.max(...descriptions.map((each) => uint64ToNumber(each.highestEpoch, 'highest_epoch'))) + 1;
-  const loads = await loadAll(clients, options);
+  const isOnGpu = descriptions.some((each) => each.device !== 'cpu');
+  const loads = await loadAll(clients, options, isOnGpu);
   const numKvBlocks = countKvBlocks(descriptions, loads, options);
   const collective = chooseCollective(options.collective, descriptions);
   options.logger.info({ groupEpoch, worldSize: clients.length, collective, numKvBlocks }, 'forming a group');
+  onEpoch(groupEpoch);
   const addresses = await Promise.all(
     clients.map((client) =>
       client.prepareGroup({
@@ -75,7 +92,10 @@ async function form(clients: readonly RankClient[], options: FormGroupOptions): 
   );
   const kvBytes = await Promise.all(
     clients.map((client) =>
-      client.joinGroup({ groupEpoch, addresses, numKvBlocks, timeoutMs: JOIN_TIMEOUT_MS }),
+      client.joinGroup(
+        { groupEpoch, addresses, numKvBlocks, timeoutMs: CONNECT_TIMEOUT_MS },
+        isOnGpu ? GPU_WARM_UP_MS : 0,
+      ),
     ),
   );
   const ranks = clients.map((client, rank) =>
@@ -122,6 +142,7 @@ function checkAlike(descriptions: readonly DescribeResponse__Output[]): void {
 async function loadAll(
   clients: readonly RankClient[],
   options: FormGroupOptions,
+  isOnGpu: boolean,
 ): Promise<LoadResult__Output[]> {
   const loaded = clients.map(() => 0);
   const totals = clients.map(() => 0);
@@ -130,7 +151,7 @@ async function loadAll(
     options.onProgress({ loadedBytes: sum(loaded), totalBytes: sum(totals), numRanksReady });
   return Promise.all(
     clients.map(async (client, rank) => {
-      const result = await client.load(options.makeLoadRequest(rank), (loadedBytes, totalBytes) => {
+      const result = await client.load(options.makeLoadRequest(rank, isOnGpu), (loadedBytes, totalBytes) => {
         loaded[rank] = loadedBytes;
         totals[rank] = totalBytes;
         report();
@@ -151,13 +172,14 @@ function countKvBlocks(
 ): number {
   const counts = loads.map((load, rank) => {
     const isCpu = descriptions[rank]!.device === 'cpu';
-    // CPU ranks of one host draw on the same memory.
-    const numSharing = isCpu
-      ? descriptions.filter((each) => each.host === descriptions[rank]!.host).length
-      : 1;
+    // CPU ranks of one host draw on the same memory, and so do ranks of one GPU.
+    const { host, device } = descriptions[rank]!;
+    const numSharing = descriptions.filter((each) => each.host === host && each.device === device).length;
     const available = Math.floor(uint64ToNumber(load.availableBytes, 'available_bytes') / numSharing);
     const perBlock = Math.max(uint64ToNumber(load.kvBytesPerBlock, 'kv_bytes_per_block'), 1);
-    const byDefault = isCpu ? Math.min(DEFAULT_KV_BYTES, available) : Math.floor(available * CUDA_KV_SHARE);
+    const byDefault = isCpu
+      ? Math.min(DEFAULT_KV_BYTES, available)
+      : Math.floor(available * options.gpuMemoryUtilization);
     const wanted = options.kvCacheBytes ?? byDefault;
     if (wanted > available || wanted < perBlock) {
       throw new AppError(

@@ -103,10 +103,13 @@ export class RankClient {
     return response.address;
   }
 
-  /** Bytes of the rank's KV cache. */
-  async joinGroup(request: JoinGroupRequest & { readonly timeoutMs: number }): Promise<number> {
+  /** Bytes of the rank's KV cache. `warmUpMs`: what it may take beyond connecting. */
+  async joinGroup(
+    request: JoinGroupRequest & { readonly timeoutMs: number },
+    warmUpMs: number,
+  ): Promise<number> {
     const response = await this.#unary<{ kvBytes: string }>((done) =>
-      this.#client.joinGroup(request, deadline(request.timeoutMs + JOIN_SLACK_MS), done),
+      this.#client.joinGroup(request, deadline(request.timeoutMs + warmUpMs + JOIN_SLACK_MS), done),
     );
     return uint64ToNumber(response.kvBytes, 'kv_bytes');
   }

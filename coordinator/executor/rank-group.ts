@@ -77,6 +77,10 @@ export class RankGroup {
     this.#nextStep = this.#clients.map(() => 1);
   }
 
+  get isOnGpu(): boolean {
+    return this.ranks.some((rank) => rank.device !== 'cpu');
+  }
+
   get failure(): AppError | null {
     return this.#failure;
   }

@@ -34,6 +34,7 @@ export function encodeStepPlan(plan: StepPlan, groupEpoch: number): Buffer {
       encodeItems: plan.encodeItems,
       scheduledSlots: pack(plan.scheduledSlots),
       scheduledTokens: pack(plan.scheduledTokens),
+      graphBucket: plan.graphBucket,
     },
   });
 }

@@ -19,6 +19,7 @@ export interface ModelFacts {
   readonly computeType: string;
   readonly quantization: string;
   readonly loadFormat: string;
+  readonly deterministic: boolean;
   readonly stopTokenIds: readonly number[];
 }
 
@@ -109,6 +110,7 @@ export function toGetModelResponse(model: ModelFacts): GetModelResponse {
     computeType: model.computeType,
     quantization: model.quantization,
     loadFormat: model.loadFormat,
+    deterministic: model.deterministic,
     defaultSampling: { ...DEFAULT_SAMPLING },
     stopTokenIds: [...model.stopTokenIds],
   };

@@ -7,11 +7,11 @@
 import { assert, assertDefined } from '../../common/assert.js';
 import { AppError } from '../../common/errors.js';
 import { BlockManager } from './block-manager.js';
+import { chooseGraphBucket } from './graph-buckets.js';
 import { PictureManager } from './picture-manager.js';
 import { checkRequest } from './request-checks.js';
 import { Sequence } from './sequence.js';
 import type {
-  FinishReason,
   PictureUpload,
   SchedulerConfig,
   SchedulerStats,
@@ -34,9 +34,11 @@ interface PlanInFlight {
   readonly releasedTileSlots: readonly number[];
 }
 
+type DraftPlan = Omit<StepPlan, 'graphBucket'>;
+
 /** The plan being made, and what is left of the step's budgets. */
 interface Draft {
-  readonly plan: StepPlan;
+  readonly plan: DraftPlan;
   readonly rows: ScheduledRow[];
   tokensLeft: number;
   tilesLeft: number;
@@ -153,7 +155,7 @@ export class Scheduler {
   }
 
   #newDraft(): Draft {
-    const plan: StepPlan = {
+    const plan: DraftPlan = {
       step: this.#lastStep + 1,
       releasedSlots: [],
       releasedPictures: [],
@@ -175,7 +177,7 @@ export class Scheduler {
     this.#inFlight.push({ step: draft.plan.step, rows: draft.rows, releasedTileSlots: releases.tileSlots });
     // Only now: a picture must not be released by the plan whose rows read it.
     for (const row of draft.rows) this.#pictures.releaseComputed(row.sequence);
-    return draft.plan;
+    return { ...draft.plan, graphBucket: chooseGraphBucket(this.config.graphBuckets, draft.plan) };
   }
 
   #scheduleDecodes(draft: Draft): void {
@@ -303,7 +305,7 @@ export class Scheduler {
     const token = result.tokenIds[tokenStart]!;
     sequence.numPendingTokens -= 1;
     sequence.producedIds.push(token);
-    const finishReason = finishReasonOf(sequence, token);
+    const finishReason = sequence.finishReasonAfter(token);
     if (finishReason !== null) this.#end(sequence);
     return { sequenceId: sequence.sequenceId, tokenStart, tokenEnd: tokenStart + 1, finishReason };
   }
@@ -391,10 +393,4 @@ function indexResult(plan: PlanInFlight, result: StepTokens): Map<number, number
     }
   }
   return indexOfSlot;
-}
-
-function finishReasonOf(sequence: Sequence, token: number): FinishReason | null {
-  const mayStop = sequence.numOutputTokens > sequence.request.sampling.minTokens;
-  if (mayStop && sequence.stopTokenIds.has(token)) return 'stop';
-  return sequence.numOutputTokens >= sequence.maxTokens ? 'length' : null;
 }

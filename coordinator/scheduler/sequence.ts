@@ -4,7 +4,7 @@
 //   waiting -> running -> ended
 //      ^         |
 //      +---------+  preempted: waits again, and is admitted once its steps in flight have come back
-import type { SequenceRequest } from './step-plan.js';
+import type { FinishReason, SequenceRequest } from './step-plan.js';
 
 export type SequenceState = 'waiting' | 'running' | 'ended';
 
@@ -83,6 +83,13 @@ export class Sequence {
 
   get holdsResources(): boolean {
     return this.slot >= 0;
+  }
+
+  /** Null: it goes on after this token, the last that it has produced. */
+  finishReasonAfter(token: number): FinishReason | null {
+    const mayStop = this.numOutputTokens > this.request.sampling.minTokens;
+    if (mayStop && this.stopTokenIds.has(token)) return 'stop';
+    return this.numOutputTokens >= this.maxTokens ? 'length' : null;
   }
 
   allTokenIds(): Uint32Array {

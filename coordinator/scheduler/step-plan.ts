@@ -68,6 +68,8 @@ export interface StepPlan {
   readonly encodeItems: EncodeItem[];
   readonly scheduledSlots: number[];
   readonly scheduledTokens: number[];
+  /** Rows of the recorded step that this one is padded to; 0: it runs eagerly. */
+  readonly graphBucket: number;
 }
 
 /** Pixels that every rank must hold before the sequence can be admitted. */
@@ -111,6 +113,8 @@ export interface SchedulerConfig {
   readonly maxTilesPerStep: number;
   /** 0 for text-only models. */
   readonly tokensPerTile: number;
+  /** Rows of the steps that the ranks hold recordings of, ascending; empty: every step runs eagerly. */
+  readonly graphBuckets: readonly number[];
 }
 
 export interface SchedulerStats {

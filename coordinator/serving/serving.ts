@@ -15,6 +15,7 @@ import type { RankGroup } from '../executor/rank-group.js';
 import { StepLoop } from '../executor/step-loop.js';
 import type { ClusterFacts, ModelFacts } from '../gateway/inference-messages.js';
 import { InferenceService } from '../gateway/inference.js';
+import { makeGraphBuckets } from '../scheduler/graph-buckets.js';
 import { Scheduler } from '../scheduler/scheduler.js';
 import type { SchedulerConfig } from '../scheduler/step-plan.js';
 import { makeLoadRequest } from '../sharding/load-request.js';
@@ -44,7 +45,22 @@ export interface ServingOptions {
   readonly signal: AbortSignal;
 }
 
-type SizeConfig = Omit<SchedulerConfig, 'numBlocks'>;
+type SizeConfig = Omit<SchedulerConfig, 'numBlocks' | 'graphBuckets'>;
+
+/** What the device of the ranks decides, wherever they were started. */
+export interface DeviceChoices {
+  readonly deterministic: boolean;
+  readonly graphBuckets: readonly number[];
+}
+
+export function deviceChoices(
+  config: Pick<ClusterConfig, 'deterministic' | 'cudaGraphs' | 'maxNumSequences'>,
+  isOnGpu: boolean,
+): DeviceChoices {
+  if (!isOnGpu) return { deterministic: true, graphBuckets: [] };
+  const graphBuckets = config.cudaGraphs ? makeGraphBuckets(config.maxNumSequences) : [];
+  return { deterministic: config.deterministic, graphBuckets };
+}
 
 export class Serving {
   readonly inference: InferenceService;
@@ -76,7 +92,8 @@ export class Serving {
     this.group = group;
     this.loadMs = parts.loadMs;
     this.#workers = parts.workers;
-    this.#scheduler = new Scheduler({ ...parts.sizes, numBlocks: group.numKvBlocks });
+    const { deterministic, graphBuckets } = deviceChoices(options.config, group.isOnGpu);
+    this.#scheduler = new Scheduler({ ...parts.sizes, numBlocks: group.numKvBlocks, graphBuckets });
     const failure = withResolver<AppError>();
     this.failed = failure.promise;
     this.#loop = new StepLoop({
@@ -98,7 +115,7 @@ export class Serving {
       clock,
       maxRequests: parts.sizes.maxWaiting + parts.sizes.maxNumSequences,
     });
-    this.model = modelFacts(plan, parts.sizes, options.config, text);
+    this.model = { ...modelFacts(plan, parts.sizes, options.config, text), deterministic };
     void parts.workers.lost.then((error) => group.fail(error));
     this.#loop.start();
   }
@@ -119,9 +136,10 @@ export class Serving {
     try {
       const group = await formGroup({
         addresses: workers.addresses,
-        makeLoadRequest: (rank) => loadRequest(plan, rank, sizes, config),
+        makeLoadRequest: (rank, isOnGpu) => loadRequest(plan, rank, sizes, config, isOnGpu),
         collective: config.collective,
         kvCacheBytes: config.kvCacheBytes,
+        gpuMemoryUtilization: config.gpuMemoryUtilization,
         maxUsefulBlocks: sizes.maxNumSequences * Math.ceil(sizes.maxModelLength / BLOCK_SIZE),
         onProgress: options.onProgress,
         lost: rejection(workers.lost, signal),
@@ -206,8 +224,15 @@ function maxTilesPerPicture(plan: ShardPlan): number {
   return tiling.maxTiles + (tiling.useThumbnail ? 1 : 0);
 }
 
-function loadRequest(plan: ShardPlan, rank: number, sizes: SizeConfig, config: ClusterConfig): LoadRequest {
+function loadRequest(
+  plan: ShardPlan,
+  rank: number,
+  sizes: SizeConfig,
+  config: ClusterConfig,
+  isOnGpu: boolean,
+): LoadRequest {
   return makeLoadRequest(plan, rank, {
+    ...deviceChoices(config, isOnGpu),
     computeType: computeType(plan, config),
     dummyWeights: config.loadFormat === 'dummy',
     dummySeed: DUMMY_SEED,
@@ -220,7 +245,6 @@ function loadRequest(plan: ShardPlan, rank: number, sizes: SizeConfig, config: C
     numTileSlots: sizes.numTileSlots,
     maxTilesPerStep: sizes.maxTilesPerStep,
     maxTopLogprobs: MAX_TOP_LOGPROBS,
-    deterministic: true,
   }) as LoadRequest;
 }
 
@@ -240,7 +264,7 @@ function modelFacts(
   sizes: SizeConfig,
   config: ClusterConfig,
   text: TextProcessor,
-): ModelFacts {
+): Omit<ModelFacts, 'deterministic'> {
   const { spec } = plan;
   return {
     name: spec.name === '' ? path.basename(config.model) : spec.name,

@@ -5,6 +5,7 @@ import { systemClock } from '../../common/clock.js';
 import { AppError } from '../../common/errors.js';
 import type { Logger } from '../../common/logger.js';
 import { ClusterServer } from '../cluster/cluster-service.js';
+import { checkNumGpus, localDevicePlan, mpsControl, probeGpus } from '../cluster/local-devices.js';
 import { createRunFolder, localWorkerId, LocalWorkers, type WorkerExit } from '../cluster/local-workers.js';
 import type { ClusterConfig } from '../config.js';
 
@@ -86,6 +87,7 @@ export class WorkerSet {
 
   async #startLocal({ config, logger, entry, signal }: WorkerSetOptions): Promise<void> {
     const count = config.tensorParallelSize;
+    if (config.device === 'cuda') checkGpus(config, logger);
     const ids = Array.from({ length: count }, (_, index) => localWorkerId(index));
     const runFolder = (this.#runFolder = createRunFolder());
     const exits: WorkerExit[] = [];
@@ -96,8 +98,7 @@ export class WorkerSet {
       expectedWorkerIds: ids,
     });
     const options = {
-      count,
-      device: config.device,
+      devices: localDevicePlan(config, `skein-${process.pid}`),
       entry,
       environment: process.env,
       logLevel: config.logLevel,
@@ -152,6 +153,16 @@ export class WorkerSet {
       );
     });
   }
+}
+
+function checkGpus(config: ClusterConfig, logger: Logger): void {
+  const { numGpus, hasMps } = probeGpus(process.env);
+  checkNumGpus(config, numGpus);
+  if (config.ranksPerDevice === 1 || hasMps) return;
+  logger.warn(
+    { ranksPerDevice: config.ranksPerDevice, control: mpsControl(process.env) },
+    'no MPS daemon runs: ranks that share a GPU take turns, milliseconds an all-reduce; start one: nvidia-cuda-mps-control -d',
+  );
 }
 
 /** To a request that was running, the cause is one thing and the loss another. */

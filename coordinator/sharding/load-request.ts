@@ -2,6 +2,7 @@
 // Pure: the hash covers everything that decides what the worker would hold, file sizes and times included.
 import { createHash } from 'node:crypto';
 import { AppError } from '../../common/errors.js';
+import { packUint32 } from '../../common/packed.js';
 import type { DataType, ModelSpec, VisionSpec } from '../checkpoint/model-spec.js';
 import type { RankLayout, RankPlan, ShardPlan, TensorPart, TensorRole } from './shard-plan.js';
 
@@ -19,7 +20,10 @@ export interface LoadOptions {
   readonly numTileSlots: number;
   readonly maxTilesPerStep: number;
   readonly maxTopLogprobs: number;
+  /** Same bits whatever the batch; the CPU always gives them. */
   readonly deterministic: boolean;
+  /** Ascending; empty: no step is recorded. */
+  readonly graphBuckets: readonly number[];
 }
 
 type ProtoTextSpec = Omit<ModelSpec['text'], 'tieWordEmbeddings'>;
@@ -62,7 +66,7 @@ interface ProtoSlice {
   readonly sourceName: string;
 }
 
-export interface LoadRequest extends Omit<LoadOptions, 'computeType'> {
+export interface LoadRequest extends Omit<LoadOptions, 'computeType' | 'graphBuckets'> {
   readonly planHash: string;
   readonly text: ProtoTextSpec;
   readonly vision: ProtoVisionSpec | null;
@@ -71,6 +75,7 @@ export interface LoadRequest extends Omit<LoadOptions, 'computeType'> {
   readonly tensors: ProtoRankTensor[];
   readonly slices: ProtoSlice[];
   readonly computeType: string;
+  readonly graphBuckets: Buffer;
 }
 
 const DATA_TYPE_NAMES: Readonly<Record<DataType, string>> = {
@@ -134,6 +139,7 @@ function makeContent(
       ? []
       : rankPlan.slices.map((slice) => ({ ...slice, dataType: DATA_TYPE_NAMES[slice.dataType] })),
     computeType: DATA_TYPE_NAMES[options.computeType],
+    graphBuckets: packUint32(options.graphBuckets),
   };
 }
 
@@ -154,11 +160,9 @@ function visionMessage(vision: VisionSpec): ProtoVisionSpec {
 }
 
 function layoutMessage(layout: RankLayout): ProtoRankLayout {
-  const qToKv = Buffer.alloc(layout.qToKv.length * 4);
-  layout.qToKv.forEach((kvHead, index) => qToKv.writeUInt32LE(kvHead, index * 4));
   return {
     ...layout,
-    qToKv,
+    qToKv: packUint32(layout.qToKv),
     visionParallel: layout.visionParallel === 'tensor' ? 'VISION_PARALLEL_TENSOR' : 'VISION_PARALLEL_DATA',
   };
 }

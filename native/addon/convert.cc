@@ -201,6 +201,7 @@ LoadPlan ToLoadPlan(const Napi::Value& value) {
   to.num_tile_slots = from.Count("numTileSlots");
   to.max_tiles_per_step = from.Count("maxTilesPerStep");
   to.max_top_logprobs = from.Count("maxTopLogprobs");
+  to.graph_buckets = from.Indices("graphBuckets");
   return to;
 }
 

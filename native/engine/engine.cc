@@ -18,6 +18,20 @@ struct Engine::Impl {
   GroupSession session;
   std::atomic<bool> load_cancelled{false};
 
+  // Steps of the joined epoch. A failure ends it, whoever caused it.
+  void Compute(uint64_t group_epoch, const std::function<void(Communicator&)>& steps) {
+    try {
+      steps(session.communicator());
+      // An abort lets a device's waiting kernels leave with whatever they had.
+      session.CheckEpoch(group_epoch);
+    } catch (...) {
+      session.CheckNotAborted(group_epoch);
+      // The sequences are between two steps: nothing may run on them any more.
+      session.Abort(group_epoch);
+      throw;
+    }
+  }
+
   // The epoch's state goes before the communicator that its ops may still refer to.
   void EndEpoch() {
     epoch.reset();
@@ -90,6 +104,8 @@ int64_t Engine::JoinGroup(uint64_t group_epoch, const std::vector<std::string>& 
   auto epoch = std::make_unique<Epoch>(*impl_->backend, *impl_->model, num_kv_blocks);
   impl_->session.Join(group_epoch, addresses, timeout_ms);
   impl_->epoch = std::move(epoch);
+  impl_->Compute(group_epoch,
+                 [this](Communicator& communicator) { impl_->epoch->WarmUp(communicator); });
   return impl_->epoch->kv_bytes();
 }
 
@@ -106,18 +122,10 @@ StepResult Engine::RunStep(const StepPlan& plan) {
   StepResult result;
   result.group_epoch = plan.group_epoch;
   result.step = plan.step;
-  Communicator& communicator = impl_->session.communicator();
-  try {
+  impl_->Compute(plan.group_epoch, [&](Communicator& communicator) {
     impl_->epoch->Run(plan, communicator, &result);
-    // An abort lets a device's waiting kernels leave with whatever they had.
-    impl_->session.CheckEpoch(plan.group_epoch);
-  } catch (...) {
-    impl_->session.CheckNotAborted(plan.group_epoch);
-    // The sequences are between two steps: nothing may run on them any more.
-    impl_->session.Abort(plan.group_epoch);
-    throw;
-  }
-  result.collective_ns = communicator.TakeWaitNanoseconds();
+    result.collective_ns = communicator.TakeWaitNanoseconds();
+  });
   result.step_ns =
       std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now() - start)
           .count();

@@ -92,7 +92,8 @@ class Engine {
 
   // Throws STALE_EPOCH for an epoch not above the highest seen.
   std::string PrepareGroup(const GroupOptions& options);
-  // Returns the bytes of the KV cache.
+  // Connects, allocates the KV cache, and warms up with every other rank (see engine/warm_up.h).
+  // Returns the bytes of the cache.
   int64_t JoinGroup(uint64_t group_epoch, const std::vector<std::string>& addresses,
                     int64_t num_kv_blocks, int timeout_ms);
   void PutPixels(uint64_t group_epoch, uint32_t picture_id, const std::vector<int32_t>& tile_slots,

@@ -1,6 +1,9 @@
 #include "engine/epoch.h"
 
+#include <numeric>
+
 #include "core/error.h"
+#include "engine/warm_up.h"
 #include "kv/kv_layout.h"
 #include "model/plan_limits.h"
 
@@ -62,6 +65,23 @@ Epoch::~Epoch() {
   for (int64_t slot = 0; slot < sequences_.size(); ++slot) {
     if (sequences_.at(slot).is_live) model_.sampler().EndSequence(static_cast<int32_t>(slot));
   }
+}
+
+void Epoch::WarmUp(Communicator& communicator) {
+  const LoadPlan& plan = model_.plan();
+  if (backend_.stream() == nullptr && plan.graph_buckets.empty()) return;
+  if (const int64_t tiles = WarmUpTiles(plan); tiles > 0) {
+    std::vector<int32_t> tile_slots(static_cast<size_t>(tiles));
+    std::iota(tile_slots.begin(), tile_slots.end(), 0);
+    PutPixels(0, tile_slots, std::vector<uint8_t>(static_cast<size_t>(tiles * TileBytes(plan))));
+  }
+  for (const StepPlan& step : MakeWarmUpPlans(plan, limits_.num_kv_blocks)) {
+    Check(step);
+    StepResult result;
+    Run(step, communicator, &result);
+  }
+  last_step_ = 0;
+  communicator.TakeWaitNanoseconds();
 }
 
 void Epoch::Check(const StepPlan& plan) const {

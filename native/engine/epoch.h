@@ -23,6 +23,9 @@ class Epoch {
                  std::vector<uint8_t> pixels) {
     pictures_.Put(picture_id, tile_slots, std::move(pixels));
   }
+  // Before the first step, on every rank of the group at once: leaves no sequence, picture or step
+  // behind. Nothing to do on a CPU that records no steps.
+  void WarmUp(Communicator& communicator);
   // Throws without a change when the plan may not run. After any other failure the epoch's state is
   // undefined.
   void Check(const StepPlan& plan) const;

@@ -5,6 +5,7 @@
 #include <fstream>
 
 #include "core/error.h"
+#include "engine/warm_up.h"
 #include "kv/kv_layout.h"
 #include "model/dummy_slices.h"
 #include "model/plan_limits.h"
@@ -62,6 +63,7 @@ LoadedModel::LoadedModel(Backend& backend, const LoadPlan& plan,
   sampler_ =
       backend.MakeSampler({plan.max_num_sequences, plan.text.vocab_size, plan.layout.vocab_start,
                            plan.layout.vocab_valid_rows, plan.max_top_logprobs});
+  backend.ReserveSteps(StepLimitsOf(plan_));
   result_.weight_bytes = weights_.weight_bytes;
   result_.activation_bytes = activations_.bytes();
   result_.kv_bytes_per_block = KvBytesPerBlock(kv_shape(1), plan.compute_type);

@@ -108,6 +108,8 @@ struct LoadPlan {
   uint64_t dummy_seed = 0;
   int64_t max_num_sequences = 0, max_step_tokens = 0, block_size = 16, max_model_length = 0,
           num_tile_slots = 0, max_tiles_per_step = 1, max_top_logprobs = 20;
+  // Rows of the steps that are recorded as CUDA graphs, ascending; empty: none is.
+  std::vector<int32_t> graph_buckets;
 };
 
 }  // namespace skein

@@ -199,6 +199,7 @@ LoadPlan MakeTinyPlan(const TinyModelOptions& options, int64_t world_size, int64
   plan.max_model_length = options.max_model_length;
   plan.num_tile_slots = options.num_tile_slots;
   plan.max_tiles_per_step = options.max_tiles_per_step;
+  plan.graph_buckets = options.graph_buckets;
   SetText(options, &plan);
   SetVision(options, &plan);
   SetLayout(options, world_size, rank, &plan);

@@ -21,6 +21,7 @@ struct TinyModelOptions {
   DType compute_type = DType::kFloat32;
   int64_t max_num_sequences = 6, max_step_tokens = 96, block_size = 4, max_model_length = 96;
   int64_t num_tile_slots = 8, max_tiles_per_step = 3;
+  std::vector<int32_t> graph_buckets;
 };
 
 // 6 query heads over 3 KV heads, so that some world sizes share a KV head between ranks; vocabulary

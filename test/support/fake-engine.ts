@@ -206,11 +206,21 @@ export class FakeEngine implements NativeEngine {
     for (const item of plan.encodeItems)
       check(this.#pictures.has(item.pictureId), `picture ${item.pictureId} is unknown`);
     const sampled: { slot: number; id: number; sampling: NativeSamplingParams }[] = [];
+    this.#checkGraphBucket(plan);
     plan.scheduledSlots.forEach((slot, index) => {
       const id = this.#compute(slot, plan.scheduledTokens[index]!);
       if (id !== null) sampled.push({ slot, id, sampling: this.#sequences.get(slot)!.sampling });
     });
     return toResult(plan, sampled, plan.step === this.#options.disagreeAtStep);
+  }
+
+  /** A step of one token a sequence, and no other, runs in the smallest of the announced buckets that it fits. */
+  #checkGraphBucket({ graphBucket, scheduledTokens, encodeItems }: NativeStepPlan): void {
+    const isDecode =
+      scheduledTokens.length > 0 && scheduledTokens.every((count) => count === 1) && encodeItems.length === 0;
+    const fitting = this.#plan!.graphBuckets.find((bucket) => bucket >= scheduledTokens.length);
+    const expected = isDecode ? (fitting ?? 0) : 0;
+    check(graphBucket === expected, `bucket ${graphBucket} instead of ${expected}`);
   }
 
   #admit(plan: NativeStepPlan): void {

@@ -54,10 +54,12 @@ export interface NativeLoadLimits {
   readonly maxTilesPerStep: number;
   /** Random weights with this seed instead of the files; null: the files. */
   readonly dummySeed: number | null;
+  /** Default: none. */
+  readonly graphBuckets?: readonly number[];
 }
 
 export function toNativeLoadPlan(plan: ShardPlan, rank: RankPlan, limits: NativeLoadLimits): NativeLoadPlan {
-  const { dummySeed, ...rest } = limits;
+  const { dummySeed, graphBuckets = [], ...rest } = limits;
   const { text, vision } = plan.spec;
   return {
     ...rest,
@@ -82,6 +84,7 @@ export function toNativeLoadPlan(plan: ShardPlan, rank: RankPlan, limits: Native
     dummyWeights: dummySeed !== null,
     dummySeed: dummySeed ?? 0,
     maxTopLogprobs: 20,
+    graphBuckets: Uint32Array.from(graphBuckets),
   };
 }
 

@@ -39,6 +39,7 @@ export const SMALL_CONFIG: SchedulerConfig = {
   numTileSlots: 8,
   maxTilesPerStep: 2,
   tokensPerTile: 4,
+  graphBuckets: [],
 };
 
 export const END_TOKEN = 999;
@@ -92,6 +93,7 @@ export class RankModel {
     }
     const numRows = plan.scheduledTokens.reduce((sum, count) => sum + count, 0);
     assert.ok(numRows <= this.#config.maxStepTokens, 'rows stay within the budget');
+    this.#checkGraphBucket(plan);
     const numTiles = plan.encodeItems.reduce((sum, item) => sum + item.tileEnd - item.tileStart, 0);
     assert.ok(numTiles <= this.#config.maxTilesPerStep, 'tiles stay within the budget');
     const slots: number[] = [];
@@ -103,6 +105,14 @@ export class RankModel {
       tokenIds.push(token);
     });
     return { slots, tokenIds, tokenOffsets: [0, ...tokenIds.map((_, index) => index + 1)] };
+  }
+
+  /** A step of one token a sequence, and no other, runs in the smallest bucket that it fits. */
+  #checkGraphBucket({ graphBucket, encodeItems, scheduledTokens }: StepPlan): void {
+    const isDecode =
+      scheduledTokens.length > 0 && scheduledTokens.every((count) => count === 1) && encodeItems.length === 0;
+    const fitting = this.#config.graphBuckets.filter((bucket) => bucket >= scheduledTokens.length);
+    assert.equal(graphBucket, isDecode && fitting.length > 0 ? Math.min(...fitting) : 0);
   }
 
   #addSequences(plan: StepPlan): void {

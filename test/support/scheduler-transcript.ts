@@ -14,7 +14,12 @@ export class SchedulerTranscript {
       case 'config': {
         const config = {
           ...SMALL_CONFIG,
-          ...Object.fromEntries([...options].map(([name, value]) => [name, Number(value)])),
+          ...Object.fromEntries(
+            [...options].map(([name, value]) => [
+              name,
+              name === 'graphBuckets' ? value.split(',').map(Number) : Number(value),
+            ]),
+          ),
         };
         this.#driver = new SchedulerDriver(config);
         return [];
@@ -68,8 +73,9 @@ export class SchedulerTranscript {
 }
 
 function describe(plan: StepPlan): string[] {
+  const bucket = plan.graphBucket === 0 ? '' : ` (bucket ${plan.graphBucket})`;
   const lines = [
-    `step ${plan.step}: ${plan.scheduledSlots.map((slot, index) => `slot ${slot} x ${plan.scheduledTokens[index]}`).join(', ') || 'no rows'}`,
+    `step ${plan.step}${bucket}: ${plan.scheduledSlots.map((slot, index) => `slot ${slot} x ${plan.scheduledTokens[index]}`).join(', ') || 'no rows'}`,
   ];
   for (const { sequenceId, slot, tokenIds, pictures } of plan.newSequences) {
     const placed = pictures

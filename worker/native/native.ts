@@ -106,6 +106,8 @@ export interface NativeLoadPlan {
   numTileSlots: number;
   maxTilesPerStep: number;
   maxTopLogprobs: number;
+  /** Ascending; recorded when a group is joined. */
+  graphBuckets: Uint32Array;
 }
 
 export interface NativeLoadResult {

@@ -217,6 +217,7 @@ describe('scheduler under random lives', () => {
     numTileSlots: fc.integer({ min: 1, max: 6 }),
     maxTilesPerStep: fc.integer({ min: 1, max: 3 }),
     tokensPerTile: fc.integer({ min: 1, max: 4 }),
+    graphBuckets: fc.constantFrom([], [1, 2, 4, 5], [2], [3, 4]),
   });
   const submissions = fc.record({
     kind: fc.constant('submit' as const),

@@ -21,6 +21,7 @@ const OPTIONS: LoadOptions = {
   maxTilesPerStep: 4,
   maxTopLogprobs: 20,
   deterministic: true,
+  graphBuckets: [1, 2, 4, 8],
 };
 
 async function goldenPlan(folder: string, worldSize = 3) {
@@ -51,6 +52,7 @@ describe('load request', () => {
     assert.deepEqual(received['layout'], request.layout);
     assert.deepEqual(received['text'], request.text);
     assert.deepEqual(received['files'], request.files);
+    assert.deepEqual(received['graphBuckets'], Buffer.from(Uint32Array.of(1, 2, 4, 8).buffer));
     assert.equal(received['planHash'], request.planHash);
     assert.equal(received['computeType'], 'DATA_TYPE_FLOAT32');
     assert.equal((received['vision'] as { normType: string }).normType, 'NORM_TYPE_RMS');

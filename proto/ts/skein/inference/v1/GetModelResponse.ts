@@ -21,6 +21,10 @@ export interface GetModelResponse {
    */
   'defaultSampling'?: (_skein_inference_v1_SamplingOptions | null);
   'stopTokenIds'?: (number)[];
+  /**
+   * The bits of an answer do not depend on what else runs: always on CPUs, on GPUs where asked for.
+   */
+  'deterministic'?: (boolean);
 }
 
 export interface GetModelResponse__Output {
@@ -42,4 +46,8 @@ export interface GetModelResponse__Output {
    */
   'defaultSampling': (_skein_inference_v1_SamplingOptions__Output | null);
   'stopTokenIds': (number)[];
+  /**
+   * The bits of an answer do not depend on what else runs: always on CPUs, on GPUs where asked for.
+   */
+  'deterministic': (boolean);
 }

@@ -44,6 +44,10 @@ export interface LoadRequest {
    * Same bits whatever the batch; always true on CPU, costs speed on CUDA.
    */
   'deterministic'?: (boolean);
+  /**
+   * u32, ascending: the buckets that StepPlan.graph_bucket will name. The engine records a step of each when the group is joined.
+   */
+  'graphBuckets'?: (Buffer | Uint8Array | string);
 }
 
 export interface LoadRequest__Output {
@@ -81,4 +85,8 @@ export interface LoadRequest__Output {
    * Same bits whatever the batch; always true on CPU, costs speed on CUDA.
    */
   'deterministic': (boolean);
+  /**
+   * u32, ascending: the buckets that StepPlan.graph_bucket will name. The engine records a step of each when the group is joined.
+   */
+  'graphBuckets': (Buffer);
 }

@@ -1,0 +1,53 @@
+// The flags of run and serve that concern GPUs: defaults, bounds, and what does not go together.
+import assert from 'node:assert/strict';
+import { Command } from 'commander';
+import { AppError } from '../../../common/errors.js';
+import {
+  addClusterOptions,
+  listOption,
+  toClusterConfig,
+  type ClusterConfig,
+} from '../../../coordinator/config.js';
+
+function parse(...args: string[]): ClusterConfig {
+  const command = addClusterOptions(new Command('serve'))
+    .option('--workers <addresses>', '', listOption)
+    .exitOverride()
+    .configureOutput({ writeErr: () => undefined });
+  command.parse(['--model', 'm', ...args], { from: 'user' });
+  return toClusterConfig(command.opts());
+}
+
+const code = (expected: string) => (error: unknown) => error instanceof AppError && error.code === expected;
+
+describe('flags for GPUs', () => {
+  it('have defaults: fast, recorded steps, a GPU a rank, nine tenths of its memory', () => {
+    const config = parse('--device', 'cuda');
+    assert.deepEqual(
+      [config.deterministic, config.cudaGraphs, config.ranksPerDevice, config.gpuMemoryUtilization],
+      [false, true, 1, 0.9],
+    );
+  });
+
+  it('are taken as given', () => {
+    const config = parse(
+      ...['--device', 'cuda', '--deterministic', '--no-cuda-graphs'],
+      ...['--ranks-per-device', '4', '--gpu-memory-utilization', '0.5'],
+    );
+    assert.deepEqual(
+      [config.deterministic, config.cudaGraphs, config.ranksPerDevice, config.gpuMemoryUtilization],
+      [true, false, 4, 0.5],
+    );
+  });
+
+  it('refuse a share of memory that is none, and devices for ranks that have none', () => {
+    for (const share of ['0', '-0.1', '1.01', 'x', ''])
+      assert.throws(() => parse('--gpu-memory-utilization', share), /expected a number above 0/);
+    assert.throws(() => parse('--ranks-per-device', '2'), code('INVALID_REQUEST'));
+    assert.throws(
+      () => parse('--device', 'cuda', '--ranks-per-device', '2', '--workers', 'a:1,b:1'),
+      code('INVALID_REQUEST'),
+    );
+    assert.throws(() => parse('--device', 'cuda', '--ranks-per-device', '0'), /expected an integer/);
+  });
+});
