@@ -105,6 +105,7 @@ class ProductBench {
     };
     measure("cuBLASLt heuristic", expected, true, blas(heuristic_));
     measure("cuBLASLt timed", out, false, blas(timed_));
+    if (rows > kSkinnyMaxRows) return;
     for (const SkinnyTuning& tuning : kTunings) {
       measure(Name(tuning), out, false, [&](int i, const Matrix& result) {
         if (shape.swiglu) {

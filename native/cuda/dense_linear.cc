@@ -11,11 +11,11 @@ namespace skein::cuda {
 namespace {
 
 // Rows up to which our own product is used, for weights of at least so many bytes; larger weights
-// first. Every block reads the rows of x for its own columns, once for each pass over some 64
-// outputs, so that what goes through the L2 cache is rows / 64 of the weight on top of it; beyond
-// 32 rows that bounds the product, and cuBLASLt's wide tiles are better. A small weight comes from
-// the L2 cache or is a matter of latency, and our kernel's few, long runs gain nothing by more
-// rows.
+// first. Every block reads the rows of x for its own columns, once a pass over some 60 weight rows,
+// so that the L2 cache gives rows / 60 of the weight on top of it; with more than 32 rows that
+// bounds the product, and cuBLASLt's wide tiles are better. A small weight is a matter of latency,
+// not of bandwidth: a block's few, long runs gain nothing there once there are more rows than two
+// tiles hold.
 struct RowLimit {
   size_t weight_bytes;
   int64_t rows;
@@ -42,15 +42,14 @@ class DenseLinear final : public CudaLinear {
   size_t weight_bytes() const override { return static_cast<size_t>(in_ * out_) * 2 + bias_.bytes; }
   void Run(const Matrix& x, const Matrix& out, BlasLt& blas, cudaStream_t stream) const override {
     if (IsOwn(x)) {
-      SkinnyProduct(x, Weight(), bias_.For(out.type), out, ChooseSkinnyTuning(x.rows, out_, in_),
-                    stream);
+      SkinnyProduct(x, Weight(), bias_.For(out.type), out, ChooseSkinnyTuning(x.rows, in_), stream);
     } else {
       blas.Product(x, Weight(), bias_.For(out.type), out);
     }
   }
   bool RunSwiGlu(const Matrix& x, const Matrix& out, cudaStream_t stream) const override {
     if (!IsOwn(x) || bias_.For(out.type) != nullptr) return false;
-    SkinnySwiGlu(x, Weight(), out, ChooseSkinnyTuning(x.rows, out_, in_), stream);
+    SkinnySwiGlu(x, Weight(), out, ChooseSkinnyTuning(x.rows, in_), stream);
     return true;
   }
 

@@ -9,8 +9,8 @@
 
 namespace skein::cuda {
 
-// Rows that the kernels take at most.
-inline constexpr int64_t kSkinnyMaxRows = 64;
+// Rows that the kernels take at most: with more, x weighs as much as the weights in the L2 cache.
+inline constexpr int64_t kSkinnyMaxRows = 32;
 
 // How a product is cut. `ring`: where weights wait for their turn.
 struct SkinnyTuning {
@@ -27,7 +27,7 @@ struct SkinnyTuning {
 };
 
 // The best known cut for a shape on the current device.
-SkinnyTuning ChooseSkinnyTuning(int64_t rows, int64_t outputs, int64_t k);
+SkinnyTuning ChooseSkinnyTuning(int64_t rows, int64_t k);
 std::string Name(const SkinnyTuning& tuning);
 
 // Whether the kernels take these operands: few rows, bfloat16, rows that begin at multiples of 16
