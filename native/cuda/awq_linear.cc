@@ -1,41 +1,50 @@
 // AWQ int4 linears: few rows are multiplied straight from the packed form, many through dequantised
-// columns.
+// columns; in deterministic mode always from the packed form.
 #include <algorithm>
 
+#include "cuda/awq_workspace.h"
 #include "cuda/cuda_linear.h"
-#include "cuda/kernels/awq.h"
 #include "cuda/linear_parts.h"
 
 namespace skein::cuda {
 namespace {
 
-// Columns that are dequantised at a time.
-constexpr int64_t kScratchColumns = 8192;
+// Up to here passes over the packed weights cost less than dequantising them once.
+constexpr int64_t kPackedRows = 192;
 
 int64_t RoundUp(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
 
+bool IsCapturing(cudaStream_t stream) {
+  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+  SKEIN_CUDA(cudaStreamIsCapturing(stream, &status));
+  return status != cudaStreamCaptureStatusNone;
+}
+
 class AwqLinear final : public CudaLinear {
  public:
-  AwqLinear(const RawLinear& raw, DeviceArena& arena, const DeviceMemory* scratch,
-            cudaStream_t stream)
-      : valid_out_(raw.out_features), scratch_(scratch), bias_(raw.bias, arena) {
-    if (raw.group_size % kAwqTileRows != 0) {
+  AwqLinear(const RawLinear& raw, DeviceArena& arena, AwqWorkspace& workspace, cudaStream_t stream)
+      : workspace_(workspace), bias_(raw.bias, arena) {
+    if (raw.group_size <= 0 || raw.group_size % kAwqGroupStep != 0) {
       throw Error("UNSUPPORTED_MODEL",
                   Format("AWQ group size %lld: the CUDA back end takes multiples of %d",
-                         static_cast<long long>(raw.group_size), kAwqTileRows));
+                         static_cast<long long>(raw.group_size), kAwqGroupStep));
     }
     weights_.in_features = raw.in_features;
-    weights_.out_features = RoundUp(raw.out_features, kAwqTileColumns);
-    weights_.padded_in = RoundUp(raw.in_features + raw.group_offset, kAwqTileRows);
+    weights_.out_features = raw.out_features;
+    weights_.padded_out = RoundUp(raw.out_features, 2 * kAwqTileColumns);
+    weights_.units = RoundUp(raw.in_features + raw.group_offset, kAwqUnitInputs) / kAwqUnitInputs;
     weights_.group_size = raw.group_size;
     weights_.group_offset = raw.group_offset;
-    const int64_t groups =
-        RoundUp(raw.in_features + raw.group_offset, raw.group_size) / raw.group_size;
-    const auto num_words = static_cast<size_t>(weights_.out_features * weights_.padded_in / 8);
-    const auto num_tables = static_cast<size_t>(groups * weights_.out_features);
+    weights_.tables_per_unit =
+        raw.group_size % kAwqUnitInputs == 0 ? 1 : kAwqUnitInputs / kAwqGroupStep;
+    const auto num_words =
+        static_cast<size_t>(weights_.padded_out * weights_.units * kAwqUnitInputs / 8);
+    const auto num_tables =
+        static_cast<size_t>(weights_.padded_out * weights_.units * weights_.tables_per_unit);
     weights_.words = arena.New<uint32_t>(num_words);
-    weights_.scale_zero = arena.New<__half2>(num_tables);
-    weight_bytes_ = num_words * sizeof(uint32_t) + num_tables * sizeof(__half2) + bias_.bytes;
+    weights_.tables = arena.New<uint32_t>(num_tables);
+    weights_.tickets = arena.New<uint32_t>(kAwqMaxTickets);
+    weight_bytes_ = (num_words + num_tables + kAwqMaxTickets) * sizeof(uint32_t) + bias_.bytes;
 
     const auto upload = [](const Matrix& host) {
       DeviceMemory memory(static_cast<size_t>(host.rows) * host.RowBytes());
@@ -48,37 +57,65 @@ class AwqLinear final : public CudaLinear {
     const DeviceMemory qzeros = upload(raw.qzeros);
     const DeviceMemory scales = upload(raw.scales);
     PackAwq(weights_, qweight.As<int32_t>(), qzeros.As<int32_t>(), scales.data(),
-            raw.scales.type == DType::kFloat16, valid_out_, stream);
+            raw.scales.type == DType::kFloat16, stream);
     SKEIN_CUDA(cudaStreamSynchronize(stream));
   }
 
   int64_t in_features() const override { return weights_.in_features; }
-  int64_t out_features() const override { return valid_out_; }
+  int64_t out_features() const override { return weights_.out_features; }
   size_t weight_bytes() const override { return weight_bytes_; }
 
   void Run(const Matrix& x, const Matrix& out, BlasLt& blas, cudaStream_t stream) const override {
-    if (x.rows <= kAwqMaxRows) {
-      AwqProduct(weights_, x.As<const __nv_bfloat16>(), x.stride, x.rows,
-                 static_cast<const float*>(bias_.For(DType::kFloat32)), valid_out_, out.data,
-                 out.type == DType::kFloat32, out.stride, stream);
-      return;
-    }
-    const int64_t columns_at_once = std::max<int64_t>(
-        kAwqTileColumns, static_cast<int64_t>(scratch_->bytes()) / 2 / weights_.in_features /
-                             kAwqTileColumns * kAwqTileColumns);
-    for (int64_t first = 0; first < valid_out_; first += columns_at_once) {
-      const int64_t columns = std::min(columns_at_once, valid_out_ - first);
-      AwqDequantize(weights_, first, columns, scratch_->As<__nv_bfloat16>(), stream);
-      const auto* bias = static_cast<const char*>(bias_.For(out.type));
-      blas.Product(x, MakeMatrix(scratch_->data(), DType::kBFloat16, columns, weights_.in_features),
-                   bias == nullptr ? nullptr : bias + static_cast<size_t>(first) * SizeOf(out.type),
-                   out.Cols(first, columns));
+    if (IsPacked(x.rows, stream)) {
+      RunPacked(x, out, false, stream);
+    } else {
+      workspace_.DenseProduct(weights_, x, bias_.For(out.type), out,
+                              workspace_.ColumnsAtOnce(weights_, x.rows), true, blas);
     }
   }
 
+  bool RunSwiGlu(const Matrix& x, const Matrix& out, cudaStream_t stream) const override {
+    if (!IsPacked(x.rows, stream) || !AwqTakes(weights_, kAwqWhole, 1, true)) return false;
+    RunPacked(x, out, true, stream);
+    return true;
+  }
+
  private:
-  const int64_t valid_out_;
-  const DeviceMemory* scratch_;
+  bool IsPacked(int64_t rows, cudaStream_t stream) const {
+    return rows <= kPackedRows || workspace_.deterministic() || IsCapturing(stream);
+  }
+
+  void RunPacked(const Matrix& x, const Matrix& out, bool swiglu, cudaStream_t stream) const {
+    const auto plan_for = [&](int64_t rows) {
+      return workspace_.deterministic()
+                 ? PlanAwqDeterministic(weights_, swiglu, workspace_.device())
+                 : PlanAwq(weights_, rows, swiglu, workspace_.device());
+    };
+    for (int64_t first = 0; first < x.rows;) {
+      int64_t rows = std::min<int64_t>(kAwqMaxRows, x.rows - first);
+      AwqPlan plan = plan_for(rows);
+      while (AwqPartialBytes(weights_, plan, rows) > workspace_.partial_bytes()) {
+        SKEIN_CHECK(rows > 1, "partial sums of a row take %zu bytes",
+                    AwqPartialBytes(weights_, plan, rows));
+        rows /= 2;
+        plan = plan_for(rows);
+      }
+      AwqOperands operands{};
+      operands.x = x.As<const __nv_bfloat16>() + first * x.stride;
+      operands.x_stride = x.stride;
+      operands.rows = rows;
+      operands.bias = bias_.as_float;
+      operands.out = out.Rows(first, rows).data;
+      operands.out_is_float = out.type == DType::kFloat32;
+      operands.out_stride = out.stride;
+      operands.swiglu = swiglu;
+      operands.partial = workspace_.partial();
+      AwqProduct(weights_, operands, plan, stream);
+      first += rows;
+    }
+  }
+
+  AwqWorkspace& workspace_;
   AwqWeights weights_{};
   size_t weight_bytes_ = 0;
   const LinearBias bias_;
@@ -87,12 +124,8 @@ class AwqLinear final : public CudaLinear {
 }  // namespace
 
 std::unique_ptr<CudaLinear> MakeAwqLinear(const RawLinear& raw, DeviceArena& arena,
-                                          const DeviceMemory* scratch, cudaStream_t stream) {
-  return std::make_unique<AwqLinear>(raw, arena, scratch, stream);
-}
-
-size_t AwqScratchBytes(int64_t in_features) {
-  return static_cast<size_t>(kScratchColumns * in_features) * 2;
+                                          AwqWorkspace& workspace, cudaStream_t stream) {
+  return std::make_unique<AwqLinear>(raw, arena, workspace, stream);
 }
 
 }  // namespace skein::cuda

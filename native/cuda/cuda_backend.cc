@@ -8,6 +8,7 @@
 #include <cstring>
 #include <map>
 
+#include "cuda/awq_workspace.h"
 #include "cuda/cuda_linear.h"
 #include "cuda/cuda_sampler.h"
 #include "cuda/cuda_storage.h"
@@ -71,6 +72,7 @@ class CudaBackend final : public Backend {
   ~CudaBackend() override {
     metadata_.reset();
     graphs_.reset();
+    awq_.reset();
     blas_.reset();
     cudaStreamDestroy(stream_);
   }
@@ -98,12 +100,9 @@ class CudaBackend final : public Backend {
       throw Error("INVALID_REQUEST", "dtype float32: the CUDA back end computes in bfloat16");
     }
     if (!raw.is_awq()) return MakeDenseLinear(raw, weights_, deterministic_);
-    const size_t scratch = AwqScratchBytes(raw.in_features);
-    if (awq_scratch_.bytes() < scratch) {
-      DropCaptured();
-      awq_scratch_ = DeviceMemory(scratch);
-    }
-    return MakeAwqLinear(raw, weights_, &awq_scratch_, stream_);
+    if (awq_ == nullptr) awq_ = std::make_unique<AwqWorkspace>(stream_, deterministic_);
+    if (awq_->Reserve(raw.in_features, raw.out_features)) DropCaptured();
+    return MakeAwqLinear(raw, weights_, *awq_, stream_);
   }
 
   std::unique_ptr<DeviceTensor> Upload(const Matrix& host) override {
@@ -422,7 +421,9 @@ class CudaBackend final : public Backend {
   std::unique_ptr<DeviceMetadata> metadata_;
   std::unique_ptr<GraphCache> graphs_;
   DecodeWorkspaceMemory decode_workspace_;
-  DeviceMemory awq_scratch_, pixels_, indices_[2];
+  // None before the first AWQ linear.
+  std::unique_ptr<AwqWorkspace> awq_;
+  DeviceMemory pixels_, indices_[2];
   std::map<std::pair<int64_t, double>, DeviceMemory> frequencies_;
   std::map<std::pair<int64_t, std::vector<int32_t>>, HeadMap> head_maps_;
   std::map<std::pair<int64_t, int64_t>, DeviceMemory> vision_tiles_;

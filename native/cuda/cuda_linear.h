@@ -11,6 +11,8 @@
 
 namespace skein::cuda {
 
+class AwqWorkspace;
+
 // Fewer rows than this, and cuBLASLt's choice is not worth timing: they are our own products', or
 // tiny.
 inline constexpr int64_t kTimedProductRows = 33;
@@ -31,13 +33,8 @@ class CudaLinear : public PreparedLinear {
 // `deterministic`: the bits of a row do not depend on how many rows there are.
 std::unique_ptr<CudaLinear> MakeDenseLinear(const RawLinear& raw, DeviceArena& arena,
                                             bool deterministic);
-// `scratch` holds dequantised columns for products with many rows; shared by all linears of a back
-// end.
+// `workspace` is shared by all AWQ linears of a back end and has room for this one.
 std::unique_ptr<CudaLinear> MakeAwqLinear(const RawLinear& raw, DeviceArena& arena,
-                                          const DeviceMemory* scratch, cudaStream_t stream);
-
-// Bytes of scratch that MakeAwqLinear's products need for inputs of `in_features`: a run of columns
-// that keeps the tensor cores busy.
-size_t AwqScratchBytes(int64_t in_features);
+                                          AwqWorkspace& workspace, cudaStream_t stream);
 
 }  // namespace skein::cuda

@@ -1,6 +1,6 @@
-// AWQ int4 products. Weights stay packed in a layout made for tensor core fragments; few rows are
-// multiplied straight from it, many rows through a dequantised bfloat16 copy of some columns at a
-// time.
+// AWQ int4 products. Weights stay packed in the order of tensor core fragments: few rows are
+// multiplied straight from it (awq.cu), many through a dequantised bfloat16 copy of some columns at
+// a time (awq_pack.cu).
 #pragma once
 
 #include <cuda_bf16.h>
@@ -12,41 +12,102 @@
 namespace skein::cuda {
 
 inline constexpr int kAwqTileColumns = 16;
-inline constexpr int kAwqTileRows = 64;
-// Rows of x that AwqProduct takes at once.
-inline constexpr int kAwqMaxRows = 32;
+// Inputs of a unit: what one warp multiplies a tile of columns by at a time.
+inline constexpr int kAwqUnitInputs = 128;
+// Group sizes are multiples of it.
+inline constexpr int kAwqGroupStep = 32;
+// Rows of x that one AwqProduct takes.
+inline constexpr int kAwqMaxRows = 64;
+// Blocks of one launch that wait for one another's partial sums, and so the tickets of a weight.
+inline constexpr int kAwqMaxTickets = 256;
 
-// The packed form. Input rows are shifted by group_offset, so that groups begin at multiples of
-// group_size; rows outside the slice hold the value whose product is nothing because x is taken as
+// The packed form. Inputs are shifted by group_offset, so that groups begin at multiples of
+// group_size; inputs outside the slice hold a value whose product is nothing because x is taken as
 // zero there.
 struct AwqWeights {
-  // [out / 16, padded_in / 64, 32 lanes, 4 words]: word j of lane l holds output rows l / 4 and l /
-  // 4 + 8 at inputs 16 (l % 4) + 4 j + {0, 1, 2, 3}; nibble p and nibble p + 4 are the two halves
-  // of fragment register p.
+  // [out / 16, units, 2 chunks of 64 inputs, 32 lanes, 4 words]: word j of lane l holds columns l /
+  // 4 and l / 4 + 8 at inputs 32 (j / 2) + 8 (l % 4) + 4 (j % 2) + {0, 1, 2, 3} of the chunk;
+  // nibbles p and p + 4 are the two halves of register p of an A fragment.
   uint32_t* words;
-  // [groups, out]: scale and 128 + zero, both exact in float16.
-  __half2* scale_zero;
+  // [out / 16, units, tables_per_unit, 16 columns]: the scale as float16 in the low half, 128 +
+  // zero as bfloat16 in the high half; both exact.
+  uint32_t* tables;
+  // [kAwqMaxTickets], zero between products.
+  uint32_t* tickets;
   int64_t in_features;
-  int64_t out_features;  // padded to a multiple of 16 with zero scales
-  int64_t padded_in;     // multiple of 64
-  int64_t group_size;    // multiple of 64
+  int64_t out_features;  // without padding
+  int64_t padded_out;    // multiple of 32, zero scales beyond out_features
+  int64_t units;
+  int64_t group_size;
   int64_t group_offset;
+  int32_t tables_per_unit;  // 1 where groups are multiples of a unit, else 4
 };
 
 // raw: qweight int32 [in, out / 8], qzeros int32 [groups, out / 8], scales float16 or float32
-// [groups, out], all on the device.
+// [groups, out], all on the device. Clears the tickets.
 void PackAwq(const AwqWeights& weights, const int32_t* qweight, const int32_t* qzeros,
-             const void* scales, bool scales_are_half, int64_t valid_out, cudaStream_t stream);
+             const void* scales, bool scales_are_half, cudaStream_t stream);
 
-// out [rows, valid_out] = x [rows, in] W + bias; rows at most kAwqMaxRows; bias float32 or null;
-// out bfloat16 or float32.
-void AwqProduct(const AwqWeights& weights, const __nv_bfloat16* x, int64_t x_stride, int64_t rows,
-                const float* bias, int64_t valid_out, void* out, bool out_is_float,
-                int64_t out_stride, cudaStream_t stream);
+// How a product is spread over the GPU.
+struct AwqTuning {
+  int warps, members, stages;
+  // Every tile's sums are made by one warp, input after input: their bits depend on `slices` only.
+  bool whole;
+};
+inline constexpr AwqTuning kAwqTunings[] = {{16, 1, 4, false}, {8, 1, 8, false}, {16, 2, 3, false},
+                                            {8, 2, 3, false},  {8, 2, 5, false}, {8, 2, 3, true}};
+inline constexpr int kAwqNumTunings = sizeof(kAwqTunings) / sizeof(kAwqTunings[0]);
+inline constexpr int kAwqWhole = kAwqNumTunings - 1;
 
-// dense [columns, in] bfloat16 = rows of W^T for output columns first .. first + columns - 1; first
-// is a multiple of 16.
+struct AwqPlan {
+  int tuning;
+  int units_per_slice;
+  int slices;  // of the inputs: grid y
+  int blocks;  // of the column groups: grid x
+};
+
+// What a plan depends on besides the shapes.
+struct AwqDevice {
+  int multiprocessors;
+  int shared_bytes;  // that a block may have
+};
+AwqDevice CurrentAwqDevice();
+
+// Whether tuning `tuning` exists for `rows` rows of these weights.
+bool AwqTakes(const AwqWeights& weights, int tuning, int64_t rows, bool swiglu);
+// The plan for at most kAwqMaxRows rows. tuning -1: the one that is thought fastest.
+AwqPlan PlanAwq(const AwqWeights& weights, int64_t rows, bool swiglu, const AwqDevice& device,
+                int tuning = -1);
+// The plan with which a row's bits are the same among any number of rows.
+AwqPlan PlanAwqDeterministic(const AwqWeights& weights, bool swiglu, const AwqDevice& device);
+// Bytes of partial sums; 0 with one slice.
+size_t AwqPartialBytes(const AwqWeights& weights, const AwqPlan& plan, int64_t rows);
+
+struct AwqOperands {
+  const __nv_bfloat16* x;
+  int64_t x_stride;
+  int64_t rows;
+  const float* bias;  // or null
+  void* out;          // bfloat16 or float32
+  bool out_is_float;
+  int64_t out_stride;
+  // Columns are gate | up, out [rows, out / 2] = silu(gate) * up.
+  bool swiglu;
+  float* partial;  // AwqPartialBytes
+};
+
+// out [rows, out] = x [rows, in] W + bias. Overlaps with the launch before it (launch.cuh).
+void AwqProduct(const AwqWeights& weights, const AwqOperands& operands, const AwqPlan& plan,
+                cudaStream_t stream);
+
+// dense [columns, in] bfloat16 = columns first .. first + columns - 1 of W, each one row; first is
+// a multiple of 16.
 void AwqDequantize(const AwqWeights& weights, int64_t first, int64_t columns, __nv_bfloat16* dense,
                    cudaStream_t stream);
+
+// The plain loop that tests and benches compare with: float32 weights, one thread an output, from
+// the packed form; out float32 [rows, out].
+void AwqReference(const AwqWeights& weights, const __nv_bfloat16* x, int64_t x_stride, int64_t rows,
+                  float* out, cudaStream_t stream);
 
 }  // namespace skein::cuda

@@ -155,38 +155,6 @@ TEST_F(CudaOpsTest, DenseProductsAgree) {
   }
 }
 
-TEST_F(CudaOpsTest, AwqProductsAgree) {
-  // Slices may begin inside a group: offset rows of the first group belong to other ranks.
-  const int64_t shapes[][3] = {{256, 96, 0},  {192, 64, 0},     {200, 40, 56},
-                               {768, 256, 0}, {3456, 1280, 24}, {5120, 1024, 0}};
-  for (const auto& [in, out_features, offset] : shapes) {
-    const int64_t groups = (in + offset + 127) / 128;
-    std::vector<int32_t> qweight(static_cast<size_t>(in * out_features / 8)),
-        qzeros(static_cast<size_t>(groups * out_features / 8));
-    for (int32_t& word : qweight) word = static_cast<int32_t>(generator_());
-    for (int32_t& word : qzeros) word = static_cast<int32_t>(generator_());
-    std::vector<float> scales = Random(groups * out_features, 0.002f, 0.01f);
-    RawLinear raw;
-    raw.in_features = in;
-    raw.out_features = out_features;
-    raw.qweight = MakeMatrix(qweight.data(), DType::kInt32, in, out_features / 8);
-    raw.qzeros = MakeMatrix(qzeros.data(), DType::kInt32, groups, out_features / 8);
-    raw.scales = MakeMatrix(scales.data(), DType::kFloat32, groups, out_features);
-    raw.group_size = 128;
-    raw.group_offset = offset;
-    const auto cpu_linear = cpu_->PrepareLinear(raw, DType::kBFloat16);
-    const auto cuda_linear = cuda_->PrepareLinear(raw, DType::kBFloat16);
-    for (const int64_t rows : {1, 3, 8, 9, 16, 31, 32, 33, 100}) {
-      const Twin x = RandomTwin(rows, in), out = PoisonedTwin(rows, out_features);
-      cpu_->Linear(*cpu_linear, x.cpu->view(), Activation::kNone, out.cpu->view());
-      cuda_->Linear(*cuda_linear, x.cuda->view(), Activation::kNone, out.cuda->view());
-      ExpectClose(out, 2 * kRounding,
-                  Format("AWQ %lld x %lld x %lld", (long long)rows, (long long)in,
-                         (long long)out_features));
-    }
-  }
-}
-
 TEST_F(CudaOpsTest, SwiGluAgrees) {
   for (const int64_t width : {1, 12, 88, 352, 3456}) {
     const Twin x = RandomResidual(9, 2 * width, 2.0f), out = PoisonedTwin(9, width);

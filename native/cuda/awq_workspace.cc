@@ -1,0 +1,118 @@
+#include "cuda/awq_workspace.h"
+
+#include <algorithm>
+
+namespace skein::cuda {
+namespace {
+
+constexpr size_t kMostPartialBytes = 64u << 20;
+// Columns of the widest weight that a buffer holds: half of the 38 B model's `down`, and more of
+// its other weights, which have fewer inputs.
+constexpr int64_t kBufferColumns = 2560;
+// cuBLASLt's tile on Hopper: rows of x by columns.
+constexpr int64_t kBlasRows = 128;
+constexpr int64_t kBlasColumns = 256;
+// Rates of one multiprocessor that ColumnsAtOnce weighs: bytes written while others multiply, and
+// operations of the product.
+constexpr double kWriteRate = 60e9;
+constexpr double kProductRate = 4.5e12;
+// And of the whole GPU, for the first columns, which nothing hides.
+constexpr double kGpuWriteRate = 3e12;
+
+int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+}  // namespace
+
+AwqWorkspace::AwqWorkspace(cudaStream_t stream, bool deterministic)
+    : stream_(stream), deterministic_(deterministic), device_(CurrentAwqDevice()) {
+  SKEIN_CUDA(cudaStreamCreateWithFlags(&side_, cudaStreamNonBlocking));
+  for (cudaEvent_t* event : {&started_, &ready_[0], &ready_[1], &free_[0], &free_[1]}) {
+    SKEIN_CUDA(cudaEventCreateWithFlags(event, cudaEventDisableTiming));
+  }
+}
+
+AwqWorkspace::~AwqWorkspace() {
+  for (cudaEvent_t event : {started_, ready_[0], ready_[1], free_[0], free_[1]}) {
+    if (event != nullptr) cudaEventDestroy(event);
+  }
+  if (side_ != nullptr) cudaStreamDestroy(side_);
+}
+
+bool AwqWorkspace::Reserve(int64_t in_features, int64_t out_features) {
+  bool moved = false;
+  const auto grow = [&](DeviceMemory& memory, size_t bytes) {
+    if (memory.bytes() >= bytes) return;
+    memory = DeviceMemory(bytes);
+    moved = true;
+  };
+  const int64_t slices = std::max<int64_t>(16, CeilDiv(in_features, 8 * kAwqUnitInputs));
+  grow(partial_,
+       std::min(kMostPartialBytes,
+                static_cast<size_t>(slices * kAwqMaxRows * (out_features + 2 * kAwqTileColumns)) *
+                    sizeof(float)));
+  if (deterministic_) return moved;
+  const int64_t columns =
+      std::min(kBufferColumns, CeilDiv(out_features, kAwqTileColumns) * kAwqTileColumns);
+  for (DeviceMemory& buffer : buffers_)
+    grow(buffer, static_cast<size_t>(columns * in_features) * 2);
+  return moved;
+}
+
+// A tile of the product keeps a multiprocessor to itself. Columns are chosen so that the tiles, and
+// what it takes to dequantise the next columns on multiprocessors without a tile, fill whole rounds
+// of the GPU.
+int64_t AwqWorkspace::ColumnsAtOnce(const AwqWeights& weights, int64_t rows) const {
+  const auto in = static_cast<double>(weights.in_features);
+  const int64_t row_tiles = CeilDiv(rows, kBlasRows);
+  const int64_t all = CeilDiv(weights.out_features, kBlasColumns);
+  const int64_t room = Room() / 2 / weights.in_features;
+  const double tile_seconds = 2.0 * kBlasRows * kBlasColumns * in / kProductRate;
+  const double write_tiles = kBlasColumns * in * 2 / kWriteRate / tile_seconds;
+  const double first_tiles = kBlasColumns * in * 2 / kGpuWriteRate / tile_seconds;
+  int64_t best = 0;
+  double best_cost = 0;
+  for (int64_t tiles = 1; tiles <= std::min(all, room / kBlasColumns); ++tiles) {
+    const int64_t runs = CeilDiv(all, tiles);
+    const double slots = static_cast<double>(tiles) *
+                         (static_cast<double>(row_tiles) + (runs > 1 ? write_tiles : 0.0));
+    const auto rounds =
+        static_cast<double>(CeilDiv(static_cast<int64_t>(slots + 0.999), device_.multiprocessors));
+    const double cost =
+        static_cast<double>(runs) * rounds + static_cast<double>(tiles) * first_tiles;
+    if (best != 0 && cost >= best_cost) continue;
+    best = tiles;
+    best_cost = cost;
+  }
+  return best != 0 ? best * kBlasColumns : room / kAwqTileColumns * kAwqTileColumns;
+}
+
+void AwqWorkspace::DenseProduct(const AwqWeights& weights, const Matrix& x, const void* bias,
+                                const Matrix& out, int64_t columns, bool overlaps, BlasLt& blas) {
+  SKEIN_CHECK(
+      columns > 0 && std::min(columns, weights.out_features) * weights.in_features * 2 <= Room(),
+      "%lld columns of %lld inputs", static_cast<long long>(columns),
+      static_cast<long long>(weights.in_features));
+  for (int64_t first = 0; first < weights.out_features; first += columns) {
+    const int64_t count = std::min(columns, weights.out_features - first);
+    auto* const dense = buffers_[turn_].As<__nv_bfloat16>();
+    if (overlaps) {
+      SKEIN_CUDA(cudaStreamWaitEvent(side_, free_[turn_], 0));
+      // The product before this one takes its multiprocessors first; dequantising has the rest.
+      if (first > 0) SKEIN_CUDA(cudaStreamWaitEvent(side_, started_, 0));
+      AwqDequantize(weights, first, count, dense, side_);
+      SKEIN_CUDA(cudaEventRecord(ready_[turn_], side_));
+      SKEIN_CUDA(cudaStreamWaitEvent(stream_, ready_[turn_], 0));
+      SKEIN_CUDA(cudaEventRecord(started_, stream_));
+    } else {
+      AwqDequantize(weights, first, count, dense, stream_);
+    }
+    const auto* part = static_cast<const char*>(bias);
+    blas.Product(x, MakeMatrix(dense, DType::kBFloat16, count, weights.in_features),
+                 part == nullptr ? nullptr : part + static_cast<size_t>(first) * SizeOf(out.type),
+                 out.Cols(first, count));
+    SKEIN_CUDA(cudaEventRecord(free_[turn_], stream_));
+    turn_ ^= 1;
+  }
+}
+
+}  // namespace skein::cuda

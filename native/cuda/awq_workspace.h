@@ -1,0 +1,49 @@
+// What the AWQ linears of a back end share: partial sums, two buffers of dequantised columns, and
+// the stream on which the next columns are dequantised while cuBLASLt multiplies by the last ones.
+#pragma once
+
+#include "cuda/blas_lt.h"
+#include "cuda/device_memory.h"
+#include "cuda/kernels/awq.h"
+
+namespace skein::cuda {
+
+class AwqWorkspace {
+ public:
+  // deterministic: the bits of a row depend on the row and the weights only, never on how many rows
+  // there are.
+  AwqWorkspace(cudaStream_t stream, bool deterministic);
+  ~AwqWorkspace();
+  AwqWorkspace(const AwqWorkspace&) = delete;
+  AwqWorkspace& operator=(const AwqWorkspace&) = delete;
+
+  // Room for products of that size; while nothing runs. True where memory moved: graphs that were
+  // recorded refer to it.
+  bool Reserve(int64_t in_features, int64_t out_features);
+
+  bool deterministic() const { return deterministic_; }
+  const AwqDevice& device() const { return device_; }
+  float* partial() const { return partial_.As<float>(); }
+  size_t partial_bytes() const { return partial_.bytes(); }
+
+  // Bytes of dequantised columns that DenseProduct may take at a time.
+  int64_t Room() const { return static_cast<int64_t>(buffers_[0].bytes()); }
+  // Columns that DenseProduct had best take at a time.
+  int64_t ColumnsAtOnce(const AwqWeights& weights, int64_t rows) const;
+  // out = x W + bias through columns rounded to bfloat16, `columns` (a multiple of 16) at a time.
+  // bias [out] in out's type, or null. overlaps: dequantises on the second stream; not while a
+  // graph is recorded.
+  void DenseProduct(const AwqWeights& weights, const Matrix& x, const void* bias, const Matrix& out,
+                    int64_t columns, bool overlaps, BlasLt& blas);
+
+ private:
+  const cudaStream_t stream_;
+  const bool deterministic_;
+  const AwqDevice device_;
+  DeviceMemory partial_, buffers_[2];
+  int turn_ = 0;  // the buffer that comes next
+  cudaStream_t side_ = nullptr;
+  cudaEvent_t started_ = nullptr, ready_[2] = {}, free_[2] = {};
+};
+
+}  // namespace skein::cuda
