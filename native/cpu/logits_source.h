@@ -1,37 +1,72 @@
-// Where a sampler's logits come from when they are not in host memory: rows that need nothing but
-// their best token are judged where they lie, the others are brought over whole.
+// Where a sampler's logits lie, and what it asks about them: each row is adjusted and judged in
+// place, the ranks' findings are gathered, and only where these do not decide a row do its logits
+// travel. What is found is defined by sampling_state.h and sampling_kernels.h to the last bit.
 #pragma once
 
+#include <cstddef>
 #include <span>
-#include <vector>
 
+#include "collective/communicator.h"
 #include "core/tensor.h"
 #include "cpu/sampling_kernels.h"
+#include "cpu/sampling_state.h"
 
 namespace skein {
 
-// A row of which only the highest token is wanted, under noise unless it is greedy.
-struct BestRequest {
-  int64_t row = 0;
-  bool is_greedy = true;
+// Which token of a row is wanted by itself: none (a filter decides among the candidates), the
+// highest logit's, or the highest's under noise.
+enum class BestKind : uint8_t { kNone, kHighest, kNoisy };
+
+// What is asked about one row; the same on every rank but for `state`.
+struct RowRequest {
+  const SequenceState* state = nullptr;
+  int32_t slot = 0;
+  BestKind best = BestKind::kNone;
+  bool needs_model_mass = false;
+  bool needs_scaled_mass = false;
   float inverse_temperature = 1;
-  NoiseKey key;
+  int64_t num_candidates = 0;    // per rank; a rank with fewer tokens sends them all
+  size_t candidates_offset = 0;  // in a rank's block
 };
 
-struct BestFinding {
+// What one rank found in a step is a block of bytes: RankHeader, a RowFinding for each row, then
+// the rows' candidates in order, room for num_candidates each.
+struct RankHeader {
+  int64_t vocab_start = 0;
+  int64_t valid_rows = 0;
+};
+
+struct RowFinding {
+  // As RowRequest::best asks.
   NoisyToken best;
   float max_logit = kBannedLogit;
+  int32_t padding = 0;
+  // Of this rank's tokens, relative to the highest logit of all ranks.
+  Mass model_mass = 0;   // at temperature 1
+  Mass scaled_mass = 0;  // at the row's temperature
 };
+
+constexpr size_t FindingOffset(size_t row) { return sizeof(RankHeader) + row * sizeof(RowFinding); }
 
 class LogitsSource {
  public:
   virtual ~LogitsSource() = default;
-  // findings [requests]: as of the first `count` logits of each row, clamped, token ids from
-  // first_id. fetched [whole]: host copies of these rows, which the caller may change, valid until
-  // the next call.
-  virtual void Read(const Matrix& logits, int64_t count, int32_t first_id,
-                    std::span<const BestRequest> requests, std::span<BestFinding> findings,
-                    std::span<const int64_t> whole, std::span<float*> fetched) = 0;
+
+  // Another sequence has begun in this slot; a token was appended to the slot's sequence.
+  virtual void BeginSequence(int32_t /*slot*/) {}
+  virtual void AppendToken(int32_t /*slot*/, int32_t /*token_id*/) {}
+
+  // Adjusts row i of `logits` by requests[i].state, in place, and judges it. Collective: returns
+  // the blocks of all ranks [world_size, block_bytes], valid until the next call.
+  virtual const std::byte* Examine(const Matrix& logits, std::span<const RowRequest> requests,
+                                   size_t block_bytes, Communicator& communicator) = 0;
+
+  // How many rows of up to `stride` logits a rank one call of Gather takes.
+  virtual int64_t MaxGatheredRows(int64_t stride, int world_size) const = 0;
+  // Collective: the logits of these rows of the last Examine, as it adjusted them, of all ranks:
+  // [world_size, rows, stride] on the host. The caller may change them; valid until the next call.
+  virtual float* Gather(std::span<const int64_t> rows, int64_t stride,
+                        Communicator& communicator) = 0;
 };
 
 }  // namespace skein

@@ -20,6 +20,11 @@ void ValidateSamplingParams(const SamplingParams& params, const SamplerShape& sh
 
 class SequenceState {
  public:
+  struct Occurrences {
+    bool in_prompt = false;
+    int32_t generated = 0;
+  };
+
   // token_ids: the prompt's num_prompt_tokens, then what was generated.
   void Begin(const SamplingParams& params, std::span<const int32_t> token_ids,
              int64_t num_prompt_tokens, const SamplerShape& shape);
@@ -32,8 +37,10 @@ class SequenceState {
 
   // Whether Adjust does more than clamp.
   bool adjusts_logits() const {
-    return has_penalties_ || !params_.logit_bias_ids.empty() ||
-           (num_generated_ < params_.min_tokens && !params_.stop_token_ids.empty());
+    return has_penalties_ || !params_.logit_bias_ids.empty() || bans_stop_tokens();
+  }
+  bool bans_stop_tokens() const {
+    return num_generated_ < params_.min_tokens && !params_.stop_token_ids.empty();
   }
 
   bool is_active() const { return is_active_; }
@@ -44,19 +51,17 @@ class SequenceState {
     return {params_.seed, params_.choice_index, static_cast<uint64_t>(num_tokens_)};
   }
 
- private:
-  struct Occurrences {
-    bool in_prompt = false;
-    int32_t generated = 0;
-  };
-
-  void Count(int32_t token_id, bool is_prompt);
-  void Penalize(float* logits) const;
   // Index in the rank's row, or -1 for a token of another rank.
   int64_t LocalIndex(int32_t token_id) const {
     const int64_t index = token_id - vocab_start_;
     return index >= 0 && index < valid_rows_ ? index : -1;
   }
+  // By index in the rank's row; empty where no penalty needs them.
+  const std::unordered_map<int32_t, Occurrences>& occurrences() const { return occurrences_; }
+
+ private:
+  void Count(int32_t token_id, bool is_prompt);
+  void Penalize(float* logits) const;
 
   bool is_active_ = false;
   SamplingParams params_;

@@ -60,9 +60,9 @@ LoadedModel::LoadedModel(Backend& backend, const LoadPlan& plan,
   decoder_.emplace(backend, DecoderShape{plan.text, plan.layout, plan.max_step_tokens, max_samples},
                    weights_.decoder, activations_);
   if (plan.has_vision) encoder_.emplace(backend, plan_, weights_, activations_);
-  sampler_ =
-      backend.MakeSampler({plan.max_num_sequences, plan.text.vocab_size, plan.layout.vocab_start,
-                           plan.layout.vocab_valid_rows, plan.max_top_logprobs});
+  sampler_ = backend.MakeSampler({plan.max_num_sequences, plan.text.vocab_size,
+                                  plan.layout.vocab_start, plan.layout.vocab_valid_rows,
+                                  plan.max_top_logprobs, plan.layout.world_size});
   backend.ReserveSteps(StepLimitsOf(plan_));
   result_.weight_bytes = weights_.weight_bytes;
   result_.activation_bytes = activations_.bytes();

@@ -186,6 +186,7 @@ struct SamplerShape {
   int64_t vocab_start = 0;       // this rank
   int64_t vocab_valid_rows = 0;  // rows beyond are padding: never sampled, not in any sum
   int64_t max_top_logprobs = 0;
+  int64_t world_size = 1;  // at most; for what is gathered
 };
 
 // What the steps of a loaded model can grow to, so that a back end lays out its buffers once.

@@ -43,7 +43,7 @@ const OUTSIDE_HEADERS: readonly OutsideRule[] = [
 function isException(file: string, target: string): boolean {
   return (
     (file.startsWith('native/collective/nccl') && target === 'cuda') ||
-    (file === 'native/cuda/cuda_sampler.cc' && target === 'cpu')
+    (/^native\/cuda\/(cuda_sampler\.cc|device_logits\.(h|cc))$/.test(file) && target === 'cpu')
   );
 }
 

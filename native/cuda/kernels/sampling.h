@@ -1,4 +1,5 @@
-// The best token of rows of logits, in parts; the same bits as cpu/sampling_kernels.h and
+// Rows of logits adjusted and judged where they lie: penalties, maxima, the best token, masses and
+// the best candidates in order; the same bits as cpu/sampling_state.h, cpu/sampling_kernels.h and
 // cpu/sampling_noise.h give.
 #pragma once
 
@@ -8,31 +9,107 @@
 
 namespace skein::cuda {
 
-// A row to judge: under noise of this key at this inverse temperature, or, greedy, as it is.
-struct BestRow {
+// Most candidates of a row.
+constexpr int kMaxRowCandidates = 1024;
+// Most biased tokens of a sequence.
+constexpr int kMaxTokenBiases = 1024;
+
+// What a sequence slot remembers of a token, in one word: how often it was generated, and
+constexpr uint32_t kInPrompt = 1u << 31;
+constexpr uint32_t kIsBiased = 1u << 30;
+constexpr uint32_t kIsStopToken = 1u << 29;
+constexpr uint32_t kGeneratedMask = kIsStopToken - 1;
+
+struct WordUpdate {
+  int64_t position;  // in the words of all slots
+  uint32_t word;
+  uint32_t padding;
+};
+
+// A slot's biases lie in order of their index; of equal indices in the order they are added.
+struct TokenBias {
+  int32_t index;
+  float value;
+};
+
+enum BestChoice : int32_t { kNoBest = 0, kHighestLogit = 1, kHighestNoisy = 2 };
+
+// What is asked about a row.
+struct SamplingRow {
   uint64_t seed;
   uint64_t position;
-  int64_t row;
+  int64_t row;                // of the logits
+  int64_t candidates_offset;  // bytes, in the rank's block
   uint32_t choice_index;
   float inverse_temperature;
-  bool is_greedy;
+  float repetition_penalty;
+  float presence_penalty;
+  float frequency_penalty;
+  int32_t slot;
+  int32_t num_biases;
+  // Of one token the slot's word has changed since the last step; -1: of none.
+  int32_t updated_index;
+  uint32_t updated_word;
+  BestChoice best;
+  int32_t num_candidates;
+  bool adjusts;
+  bool bans_stop_tokens;
+  bool needs_model_mass;
+  bool needs_scaled_mass;
 };
 
-// The best of one part of a row; id INT32_MAX where the part is empty.
-struct BestPart {
+// The rank's block, as cpu/logits_source.h lays it out.
+struct BlockHeader {
+  int64_t vocab_start;
+  int64_t valid_rows;
+};
+struct BestToken {
   double value;
   float logit;
-  int32_t id;
+  int32_t id;  // INT32_MAX: none
+};
+struct Finding {
+  BestToken best;
   float max_logit;
   int32_t padding;
+  unsigned long long model_mass;
+  unsigned long long scaled_mass;
+};
+struct TokenLogit {
+  float logit;
+  int32_t id;
 };
 
-// Parts that a row of `count` logits is cut in.
-int NumBestChunks(int64_t count, int32_t first_id);
+// A step's memory on the device. Sizes by `count`, the row's logits on this rank, and first_id, the
+// token of the first; both must be the same in all calls of a step.
+struct SamplingStep {
+  float* logits;
+  int64_t stride;
+  int32_t count;
+  int32_t first_id;
+  int32_t num_rows;
+  const SamplingRow* rows;  // [num_rows]
+  uint32_t* words;          // [slots, count]
+  const TokenBias* biases;  // [slots, kMaxTokenBiases]
+  // The rank's highest logit of each row as an ordered integer; 0 before ExamineRows.
+  uint32_t* max_keys;   // [num_rows]
+  BestToken* parts;     // [num_rows, NumChunks]
+  uint32_t* tile_keys;  // [num_rows, NumTiles]
+  char* block;          // BlockHeader, Finding [num_rows], candidates; findings hold no mass yet
+  bool needs_masses;    // of any row
+  // The max_keys of all ranks, for FinishRows.
+  const uint32_t* rank_max_keys;  // [world_size, num_rows]
+  int32_t world_size;
+};
 
-// parts [num_rows, NumBestChunks]. logits and rows are on the device; rows are clamped as they are
-// read.
-void FindBest(const float* logits, int64_t stride, int64_t count, int32_t first_id,
-              const BestRow* rows, int num_rows, BestPart* parts, cudaStream_t stream);
+// Parts and tiles of 32 tokens that a row is cut in.
+int NumChunks(int64_t count, int64_t first_id);
+int NumTiles(int64_t count, int64_t first_id);
+
+void UpdateWords(const WordUpdate* updates, int64_t count, uint32_t* words, cudaStream_t stream);
+// Adjusts and clamps the rows in place; fills max_keys, parts and tile_keys.
+void ExamineRows(const SamplingStep& step, cudaStream_t stream);
+// After it, and after the maxima of all ranks are known: fills the findings and the candidates.
+void FinishRows(const SamplingStep& step, cudaStream_t stream);
 
 }  // namespace skein::cuda

@@ -1,0 +1,16 @@
+// Logits in device memory: adjusted and judged there, their findings gathered there, so that a step
+// takes one copy in, one out and one synchronisation.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <memory>
+
+#include "cpu/logits_source.h"
+
+namespace skein::cuda {
+
+// All its memory is taken here. Throws DEVICE_OUT_OF_MEMORY.
+std::unique_ptr<LogitsSource> MakeDeviceLogits(const SamplerShape& shape, cudaStream_t stream);
+
+}  // namespace skein::cuda
