@@ -19,6 +19,7 @@ import { toLoadResult, toNativeLoadPlan } from './convert-load.js';
 import { toNativeStepPlan, toStepResult } from './convert-step.js';
 import type { EngineHolder } from './engine-holder.js';
 import type { NativeGroupOptions, NativeLoadPlan } from './native/native.js';
+import { chooseNcclInterface } from './nccl-interface.js';
 import { PixelAssembler } from './pixel-assembler.js';
 import type { StepRunner, StepSink } from './step-runner.js';
 
@@ -55,9 +56,11 @@ export class WorkerService {
     return {
       Describe: unary(() => Promise.resolve(this.describe())),
       Load: (call) => void this.#load(call),
-      PrepareGroup: unary(async (request: PrepareGroupRequest__Output) => ({
-        address: Buffer.from(await runner.prepareGroup(toGroupOptions(request))),
-      })),
+      PrepareGroup: unary(async (request: PrepareGroupRequest__Output) => {
+        const options = toGroupOptions(request);
+        if (options.collective === 'nccl') await chooseNcclInterface(options.bindHost);
+        return { address: Buffer.from(await runner.prepareGroup(options)) };
+      }),
       JoinGroup: unary(async (request) => ({
         kvBytes: await runner.joinGroup(
           uint64ToNumber(request.groupEpoch, 'group_epoch'),

@@ -150,8 +150,11 @@ export class LocalWorkers {
   #exited(worker: LocalWorker, what: string): void {
     if (this.#isStopping) return;
     const pid = worker.child.pid ?? 0;
-    this.#options.logger.warn({ workerId: worker.workerId, what, workerPid: pid }, 'a worker ended');
-    this.#onExit({ workerId: worker.workerId, pid, error: exitError(worker, pid, what) });
+    const error = exitError(worker, pid, what);
+    // What it said itself is told by whoever reports the error.
+    const level = error.code === 'WORKER_LOST' ? 'warn' : 'info';
+    this.#options.logger[level]({ workerId: worker.workerId, what, workerPid: pid }, 'a worker ended');
+    this.#onExit({ workerId: worker.workerId, pid, error });
   }
 
   /** SIGTERM, then SIGKILL; resolves when no process is left. The folder is its maker's to remove. */

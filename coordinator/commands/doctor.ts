@@ -2,7 +2,8 @@
 // the CPU here. It changes nothing.
 import type { Command } from 'commander';
 import { EXIT_FAILURE } from '../../common/command-line.js';
-import { runChecks, type Check } from './doctor/checks.js';
+import type { Check } from './doctor/check.js';
+import { runChecks } from './doctor/checks.js';
 import { thisMachine } from './doctor/machine.js';
 
 const MARKS: Readonly<Record<Check['status'], string>> = {
@@ -30,8 +31,16 @@ export function canRunOnCpu(checks: readonly Check[]): boolean {
   return checks.every((check) => check.status !== 'missing');
 }
 
+const NEEDED_ON_GPUS = ['NVIDIA driver', 'GPUs', 'CUDA engine'];
+
+export function canRunOnGpus(checks: readonly Check[]): boolean {
+  const needed = checks.filter(({ name }) => NEEDED_ON_GPUS.includes(name));
+  return canRunOnCpu(checks) && needed.every((check) => check.status === 'ok');
+}
+
 export function renderJson(checks: readonly Check[]): string {
-  return JSON.stringify({ can_run_on_cpu: canRunOnCpu(checks), checks }, null, 2);
+  const verdicts = { can_run_on_cpu: canRunOnCpu(checks), can_run_on_gpus: canRunOnGpus(checks) };
+  return JSON.stringify({ ...verdicts, checks }, null, 2);
 }
 
 export function renderTable(checks: readonly Check[]): string {
@@ -44,7 +53,7 @@ export function renderTable(checks: readonly Check[]): string {
   const missing = checks.filter((check) => check.status === 'missing').map((check) => check.name);
   const summary =
     missing.length === 0
-      ? 'Skein can run on the CPU of this machine.'
+      ? `Skein can run on the CPU of this machine${canRunOnGpus(checks) ? ' and on its GPUs' : ''}.`
       : `Skein cannot run here yet; missing: ${missing.join(', ')}.`;
   return [...lines, '', summary].join('\n');
 }

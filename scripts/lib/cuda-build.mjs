@@ -1,47 +1,112 @@
-// Builds build/cuda/skein_cuda.node (and the native CUDA tests), and says with which toolkit.
-import { existsSync } from 'node:fs';
+// Builds build/cuda/skein_cuda.node (and the native CUDA tests), and says with which toolkit. Does nothing when nothing changed since
+// the last build that finished.
+import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { availableParallelism, totalmem } from 'node:os';
 import path from 'node:path';
 import { SetupError } from './console.mjs';
 import { findInstalledToolkit, installPypiToolkit } from './cuda-toolkit.mjs';
-import { numJobs } from './native-build.mjs';
+import { decideStep, fingerprint, readStamp, removeStamp, writeStamp } from './fingerprint.mjs';
+import { withLock } from './lock.mjs';
+import { cacheBelongsTo, nativeSources, numJobs } from './native-build.mjs';
 import { runLogged } from './run-command.mjs';
 
 const BUILD_FOLDER = 'build/cuda';
+/** As in native/CMakeLists.txt: A100, L40S, H100 and H200. */
+export const DEFAULT_ARCHITECTURES = '80;89;90a';
+
+/** What is built for a purpose and the files that decide it. */
+export function cudaGoal(sources, tests) {
+  const isTest = (file) => file.startsWith('native/test/');
+  // Of the tests only those of the CUDA binary, and what they share with the others.
+  const isOtherTest = (file) =>
+    isTest(file) && file.endsWith('_test.cc') && !file.startsWith('native/test/cuda/');
+  return {
+    inputs: sources.filter((file) => (tests ? !isOtherTest(file) : !isTest(file))),
+    outputs: [`${BUILD_FOLDER}/skein_cuda.node`, ...(tests ? [`${BUILD_FOLDER}/cuda_tests`] : [])],
+    targets: ['skein_cuda_addon', ...(tests ? ['cuda_tests', 'cuda_kernel_bench'] : [])],
+  };
+}
 
 export async function buildCuda({ repoRoot, tests, reporter }) {
+  await withLock(path.join(repoRoot, 'build', '.cuda-lock'), reporter, () =>
+    build({ repoRoot, tests, reporter }),
+  );
+}
+
+async function build({ repoRoot, tests, reporter }) {
   const logFile = path.join(repoRoot, 'build', 'logs', 'cuda-build.log');
-  const installed = findInstalledToolkit();
-  if (installed.reason !== undefined) reporter.line(`skein: ${installed.reason}`);
-  const toolkit =
-    installed.reason === undefined
-      ? installed
-      : await installPypiToolkit({
-          repoRoot,
-          logFile: path.join(repoRoot, 'build', 'logs', 'cuda-toolkit.log'),
-          reporter,
-        });
+  const toolkit = await findToolkit({ repoRoot, reporter });
+  const architectures = process.env['SKEIN_CUDA_ARCHITECTURES'] ?? DEFAULT_ARCHITECTURES;
+  const goal = cudaGoal(nativeSources(repoRoot), tests);
+  const says = `${goal.outputs[0]} is ready, built with ${toolkit.says}, for sm_${architectures.replaceAll(';', ', sm_')}`;
+  const stampFile = path.join(repoRoot, BUILD_FOLDER, tests ? '.skein-stamp-tests' : '.skein-stamp-addon');
+  const flags = [process.env['CXX'] ?? '', process.env['CXXFLAGS'] ?? ''];
+  const inputs = () =>
+    fingerprint(repoRoot, goal.inputs, [repoRoot, toolkit.root, toolkit.ncclRoot, architectures, ...flags]);
+  const outputs = () => fingerprint(repoRoot, goal.outputs);
+  const before = inputs();
+  if (decideStep({ stamp: readStamp(stampFile), inputs: before, outputs: outputs() }) === 'nothing') {
+    reporter.line(`skein: ${says}`);
+    return;
+  }
+  removeStamp(stampFile);
   reporter.step(`building the CUDA engine with ${toolkit.says}`);
-  const architectures = process.env['SKEIN_CUDA_ARCHITECTURES'];
+  await configure({ repoRoot, tests, toolkit, architectures, logFile });
+  await compile({ repoRoot, goal, logFile, reporter });
+  for (const output of goal.outputs) {
+    if (!existsSync(path.join(repoRoot, output)))
+      throw new SetupError(`the CUDA build made no ${output}; see ${logFile}`);
+  }
+  // The inputs as they were before: a file edited meanwhile leads to another build, not to a stale one.
+  writeStamp(stampFile, { inputs: before, outputs: outputs() });
+  reporter.line(`skein: ${says}`);
+}
+
+async function findToolkit({ repoRoot, reporter }) {
+  const installed = findInstalledToolkit();
+  if (installed.reason === undefined) return installed;
+  reporter.line(`skein: ${installed.reason}`);
+  const logFile = path.join(repoRoot, 'build', 'logs', 'cuda-toolkit.log');
+  return installPypiToolkit({ repoRoot, logFile, reporter });
+}
+
+async function configure({ repoRoot, tests, toolkit, architectures, logFile }) {
+  const folder = path.join(repoRoot, BUILD_FOLDER);
+  const cache = path.join(folder, 'CMakeCache.txt');
+  if (existsSync(cache) && !isUsable(readFileSync(cache, 'utf8'), repoRoot, toolkit))
+    rmSync(folder, { recursive: true });
   await runLogged({
     what: 'cmake',
     command: 'cmake',
     args: [
       ...['-S', 'native', '-B', BUILD_FOLDER, '-G', 'Ninja', '-DSKEIN_CUDA=ON'],
-      `-DSKEIN_BUILD_TESTS=${tests ? 'ON' : 'OFF'}`,
+      // Once tests were built they stay configured, as in build/native.
+      ...(tests ? ['-DSKEIN_BUILD_TESTS=ON'] : existsSync(cache) ? [] : ['-DSKEIN_BUILD_TESTS=OFF']),
       `-DSKEIN_CUDA_ROOT=${toolkit.root}`,
       `-DSKEIN_NCCL_ROOT=${toolkit.ncclRoot}`,
-      ...(architectures === undefined ? [] : [`-DSKEIN_CUDA_ARCHITECTURES=${architectures}`]),
+      `-DSKEIN_CUDA_ARCHITECTURES=${architectures}`,
     ],
     cwd: repoRoot,
     logFile,
   });
+}
+
+/** A cache of another place, or with the libraries of another toolkit, which CMake would go on using. */
+function isUsable(cacheText, repoRoot, toolkit) {
+  return (
+    cacheBelongsTo(cacheText, path.join(repoRoot, 'native')) &&
+    cacheText.includes(`SKEIN_CUDA_ROOT:PATH=${toolkit.root}\n`) &&
+    cacheText.includes(`SKEIN_NCCL_ROOT:PATH=${toolkit.ncclRoot}\n`)
+  );
+}
+
+async function compile({ repoRoot, goal, logFile, reporter }) {
   await runLogged({
     what: 'the CUDA build',
     command: 'ninja',
     args: [
       ...['-C', BUILD_FOLDER, '-j', String(numJobs(availableParallelism(), totalmem()))],
-      ...['skein_cuda_addon', ...(tests ? ['cuda_tests', 'cuda_kernel_bench'] : [])],
+      ...goal.targets,
     ],
     cwd: repoRoot,
     logFile,
@@ -51,8 +116,4 @@ export async function buildCuda({ repoRoot, tests, reporter }) {
       if (match !== null) reporter.progress(`[${match[1]}] ${match[2].split('/').pop()}`);
     },
   });
-  const addon = path.join(BUILD_FOLDER, 'skein_cuda.node');
-  if (!existsSync(path.join(repoRoot, addon)))
-    throw new SetupError(`the CUDA build made no ${addon}; see ${logFile}`);
-  reporter.line(`skein: ${addon} is ready, built with ${toolkit.says}`);
 }

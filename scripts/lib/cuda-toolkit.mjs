@@ -5,6 +5,7 @@ import { existsSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:
 import path from 'node:path';
 import { SetupError } from './console.mjs';
 import { runLogged } from './run-command.mjs';
+import { ensureRequirements, PYPI_REQUIREMENTS } from './system-packages.mjs';
 
 const OLDEST = [12, 4];
 /** The compiler and what it needs, cuBLAS, NCCL. */
@@ -96,12 +97,20 @@ export async function installPypiToolkit({ repoRoot, logFile, reporter }) {
   const site = path.join(repoRoot, 'build', 'cuda-toolkit');
   const stamp = path.join(site, '.complete');
   if (!existsSync(stamp)) {
+    const packagesLog = path.join(path.dirname(logFile), 'system-packages.log');
+    await ensureRequirements({
+      requirements: PYPI_REQUIREMENTS,
+      repoRoot,
+      logFile: packagesLog,
+      reporter,
+    });
     reporter.step('fetching the CUDA compiler, cuBLAS and NCCL from PyPI (about 900 MB)');
     rmSync(site, { recursive: true, force: true });
     mkdirSync(site, { recursive: true });
     await runLogged({
       what: 'pip',
       command: 'python3',
+      // A folder of its own: also where the distribution's Python refuses packages (PEP 668).
       args: ['-m', 'pip', 'install', '--no-deps', '--only-binary=:all:', '--target', site, ...PYPI_PACKAGES],
       cwd: repoRoot,
       logFile,

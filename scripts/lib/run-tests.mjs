@@ -48,7 +48,13 @@ export function summaryLine({ passes, failures, pending }) {
   return `${passes} passed, ${failures} failed${pending > 0 ? `, ${pending} skipped` : ''}`;
 }
 
-export async function runTests({ args }) {
+/** Where nothing may be skipped, what was skipped has failed. */
+export function withoutSkips({ passes, failures, pending }) {
+  return { passes, failures: failures + pending, pending: 0 };
+}
+
+/** @param {{args: string[], failOnSkip?: boolean}} options `failOnSkip`: this machine has what every test needs */
+export async function runTests({ args, failOnSkip = false }) {
   const { filters, flags } = splitArguments(args);
   const all = listFiles(repoRoot, 'dist/test', (file) => file.endsWith('.test.js'));
   const selected = selectTests(all, filters);
@@ -58,10 +64,16 @@ export async function runTests({ args }) {
     const summaryFile = path.join(scratch, 'summary.json');
     const exitCode = await runMocha([...flags, ...selected], summaryFile);
     // Without a summary mocha itself broke off: a file that does not load, a crash.
-    const counts = existsSync(summaryFile)
+    let counts = existsSync(summaryFile)
       ? JSON.parse(readFileSync(summaryFile, 'utf8'))
       : { passes: 0, failures: 1, pending: 0 };
     if (exitCode !== 0 && counts.failures === 0) counts.failures = 1;
+    if (failOnSkip && counts.pending > 0) {
+      process.stdout.write(
+        `${counts.pending} tests were skipped and count as failed: none may be skipped here\n`,
+      );
+      counts = withoutSkips(counts);
+    }
     process.stdout.write(`${summaryLine(counts)}\n`);
     return counts.failures === 0 ? 0 : 1;
   } finally {

@@ -24,6 +24,11 @@ export const REQUIREMENTS = [
   { package: 'libgtest-dev', purpose: 'native unit tests', headers: ['gtest/gtest.h'], testsOnly: true },
 ];
 
+/** What fetches the CUDA toolkit where none is installed. */
+export const PYPI_REQUIREMENTS = [
+  { package: 'python3-pip', purpose: "PyPI's packages of CUDA", pythonModules: ['pip'] },
+];
+
 /** Requirements that apply to this source tree and purpose. */
 export function applicableRequirements({ tests, includedFolders }) {
   return REQUIREMENTS.filter((need) => {
@@ -32,10 +37,16 @@ export function applicableRequirements({ tests, includedFolders }) {
   });
 }
 
-/** @param probe {{hasTool: (name: string) => boolean, hasHeader: (name: string) => boolean}} */
+/**
+ * @param probe {{hasTool: (name: string) => boolean, hasHeader: (name: string) => boolean,
+ *   hasPythonModule: (name: string) => boolean}}
+ */
 export function missingRequirements(requirements, probe) {
   return requirements.filter(
-    (need) => !(need.tools ?? []).some(probe.hasTool) && !(need.headers ?? []).some(probe.hasHeader),
+    (need) =>
+      !(need.tools ?? []).some(probe.hasTool) &&
+      !(need.headers ?? []).some(probe.hasHeader) &&
+      !(need.pythonModules ?? []).some(probe.hasPythonModule),
   );
 }
 
@@ -92,6 +103,10 @@ function findHeader(name) {
   return folders.some((folder) => existsSync(path.join(folder, name)));
 }
 
+function hasPythonModule(name) {
+  return spawnSync('python3', ['-m', name, '--version'], { stdio: 'ignore' }).status === 0;
+}
+
 /** First folders of the angle-bracket includes of the native sources: {'hwy', 'gloo', …}. */
 export function includedFolders(repoRoot, nativeFiles) {
   const folders = new Set();
@@ -107,7 +122,12 @@ export async function ensureSystemPackages({ repoRoot, nativeFiles, tests, logFi
     tests,
     includedFolders: includedFolders(repoRoot, nativeFiles),
   });
-  const probe = { hasTool: (name) => findTool(name), hasHeader: findHeader };
+  await ensureRequirements({ requirements, repoRoot, logFile, reporter });
+}
+
+/** Installs those that are missing, or refuses with the command that does. */
+export async function ensureRequirements({ requirements, repoRoot, logFile, reporter }) {
+  const probe = { hasTool: (name) => findTool(name), hasHeader: findHeader, hasPythonModule };
   const missing = missingRequirements(requirements, probe);
   const plan = planInstallation(missing, missing.length === 0 ? null : machineFacts());
   if (plan.kind === 'none') return;

@@ -23,6 +23,7 @@ describe('r1v-nano on cuda', function () {
         worldSize,
         checkpoint,
         computeType: 'bfloat16',
+        graphBuckets: [1],
       });
       try {
         for (const { id, tokenIds, tiles, firstPosition, expectedIds } of cases) {

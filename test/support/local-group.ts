@@ -123,6 +123,7 @@ export class LocalGroup {
       numTileSlots,
       maxTilesPerStep,
       dummySeed,
+      graphBuckets = [],
     } = { ...DEFAULT_LIMITS, ...options };
     this.#limits = {
       computeType,
@@ -133,6 +134,7 @@ export class LocalGroup {
       numTileSlots,
       maxTilesPerStep,
       dummySeed,
+      graphBuckets,
     };
     this.#options = options;
     this.blockSize = blockSize;

@@ -1,19 +1,9 @@
 // What `skein doctor` looks at: each check turns facts of the machine into a verdict, with the command that mends it.
 // Pure over Machine, so that every verdict can be tested on any machine.
+import type { Check } from './check.js';
+import { cudaChecks } from './cuda-checks.js';
 import type { Machine } from './machine.js';
 import { allowedCores, allowedMemoryBytes, instructionClasses, libraryPath, parseLimits } from './facts.js';
-
-export interface Check {
-  readonly name: string;
-  /**
-   * ok; missing: Skein cannot run on the CPU without it; warning: it runs, but slower or less; absent: optional and not
-   * there.
-   */
-  readonly status: 'ok' | 'missing' | 'warning' | 'absent';
-  readonly found: string;
-  /** The command or change that mends it; null where there is nothing to mend. */
-  readonly mend: string | null;
-}
 
 const GIB = 1024 ** 3;
 const MIB = 1024 ** 2;
@@ -135,40 +125,8 @@ function modelCheck(machine: Machine): Check {
   return { name: 'bundled model', status: 'warning', found, mend: 'git checkout -- models' };
 }
 
-function cudaChecks(machine: Machine): Check[] {
-  const driver = /Kernel Module\s+(?:for \S+\s+)?(\d[\d.]*)/.exec(
-    machine.readFile('/proc/driver/nvidia/version') ?? '',
-  )?.[1];
-  const gpus =
-    driver === undefined
-      ? null
-      : machine.run('nvidia-smi', ['--query-gpu=name,memory.total', '--format=csv,noheader']);
-  const hasCuda = machine.hasTool('nvcc') || machine.exists('/usr/local/cuda/bin/nvcc');
-  const nccl = libraryPath(machine, 'libnccl.so');
-  const gpuList = gpus?.ok === true ? gpus.output.split('\n').join('; ') : 'none';
-  return [
-    optional(
-      'NVIDIA driver',
-      driver ?? null,
-      'install the NVIDIA driver, only if this machine has such a GPU',
-    ),
-    optional('GPUs', gpuList === 'none' ? null : gpuList, null),
-    optional(
-      'CUDA toolkit',
-      hasCuda ? 'nvcc' : null,
-      'npm run build:cuda brings what is missing, only to build for GPUs',
-    ),
-    optional('NCCL', nccl, 'install libnccl2 and libnccl-dev, only to run on GPUs'),
-  ];
-}
-
 function verdict(name: string, isGood: boolean, found: string, mend: string): Check {
   return { name, status: isGood ? 'ok' : 'missing', found, mend: isGood ? null : mend };
-}
-
-function optional(name: string, found: string | null, mend: string | null): Check {
-  if (found !== null) return { name, status: 'ok', found, mend: null };
-  return { name, status: 'absent', found: 'none', mend };
 }
 
 function gib(bytes: number): string {

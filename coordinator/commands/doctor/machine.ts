@@ -17,6 +17,8 @@ export interface Machine {
   readonly numCores: number;
   readonly totalMemoryBytes: number;
   readonly freeMemoryBytes: number;
+  /** An environment variable, or null. */
+  env(name: string): string | null;
   /** Text of a file, or null. */
   readFile(file: string): string | null;
   exists(file: string): boolean;
@@ -42,6 +44,7 @@ export const thisMachine: Machine = {
   numCores: availableParallelism(),
   totalMemoryBytes: totalmem(),
   freeMemoryBytes: freemem(),
+  env: (name) => process.env[name] ?? null,
   readFile: (file) => orNull(() => readFileSync(file, 'utf8')),
   exists: existsSync,
   list: (folder) => orNull(() => readdirSync(folder)) ?? [],

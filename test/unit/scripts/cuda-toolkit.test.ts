@@ -1,5 +1,7 @@
 // How the CUDA build chooses its toolkit: versions, folders, and NCCL beside it.
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { repoPath } from '../../support/paths.js';
 import { loadScript } from '../../support/scripts.js';
 
 interface CudaToolkit {
@@ -43,5 +45,38 @@ describe('the CUDA toolkit', () => {
       toolkit.findNccl(['/a'], (file) => files.has(file)),
       null,
     );
+  });
+});
+
+describe('the CUDA build', () => {
+  interface CudaBuild {
+    cudaGoal: (
+      sources: string[],
+      tests: boolean,
+    ) => { inputs: string[]; outputs: string[]; targets: string[] };
+  }
+  const sources = [
+    'native/cuda/cuda_backend.cc',
+    'native/test/cuda/cuda_ops_test.cc',
+    'native/test/engine_test.cc',
+    'native/test/tiny_model.h',
+  ];
+
+  it('depends on the tests only where it holds them, and never on those of the CPU', async () => {
+    const { cudaGoal } = await loadScript<CudaBuild>('cuda-build.mjs');
+    assert.deepEqual(cudaGoal(sources, false), {
+      inputs: [sources[0]],
+      outputs: ['build/cuda/skein_cuda.node'],
+      targets: ['skein_cuda_addon'],
+    });
+    const withTests = cudaGoal(sources, true);
+    assert.deepEqual(withTests.inputs, [sources[0], sources[1], sources[3]]);
+    assert.deepEqual(withTests.outputs, ['build/cuda/skein_cuda.node', 'build/cuda/cuda_tests']);
+  });
+
+  it("compiles for what the native build's default says", async () => {
+    const { DEFAULT_ARCHITECTURES } = await loadScript<{ DEFAULT_ARCHITECTURES: string }>('cuda-build.mjs');
+    const cmake = readFileSync(repoPath('native', 'CMakeLists.txt'), 'utf8');
+    assert.ok(cmake.includes(`SKEIN_CUDA_ARCHITECTURES "${DEFAULT_ARCHITECTURES}" CACHE`));
   });
 });

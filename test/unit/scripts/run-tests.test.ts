@@ -5,7 +5,13 @@ import { loadScript } from '../../support/scripts.js';
 interface RunTests {
   splitArguments: (args: string[]) => { filters: string[]; flags: string[] };
   selectTests: (files: string[], filters: string[]) => string[];
-  summaryLine: (counts: { passes: number; failures: number; pending: number }) => string;
+  summaryLine: (counts: Counts) => string;
+  withoutSkips: (counts: Counts) => Counts;
+}
+interface Counts {
+  passes: number;
+  failures: number;
+  pending: number;
 }
 interface Demo {
   firstExample: (text: string) => { picture: string; question: string; answer: string };
@@ -50,6 +56,25 @@ describe('npm test', () => {
       tests.summaryLine({ passes: 12, failures: 1, pending: 3 }),
       '12 passed, 1 failed, 3 skipped',
     );
+  });
+});
+
+describe('npm run test:gpu', () => {
+  it('counts what was skipped as failed where there is a GPU', async () => {
+    const { withoutSkips, summaryLine } = await loadScript<RunTests>('run-tests.mjs');
+    const counts = withoutSkips({ passes: 12, failures: 1, pending: 3 });
+    assert.equal(summaryLine(counts), '12 passed, 4 failed');
+  });
+
+  it('expects a GPU where there is one, or where it is told to', async () => {
+    const { expectsGpu } = await loadScript<{ expectsGpu: (env: object, machine: object) => boolean }>(
+      'expects-gpu.mjs',
+    );
+    const none = { exists: () => false, listsGpus: () => false };
+    assert.equal(expectsGpu({}, none), false);
+    assert.equal(expectsGpu({ SKEIN_REQUIRE_GPU: '1' }, none), true);
+    assert.equal(expectsGpu({}, { ...none, listsGpus: () => true }), true);
+    assert.equal(expectsGpu({}, { ...none, exists: (file: string) => file === '/dev/nvidiactl' }), true);
   });
 });
 

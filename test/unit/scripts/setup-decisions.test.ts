@@ -15,10 +15,11 @@ interface Facts {
 }
 interface SystemPackages {
   REQUIREMENTS: Requirement[];
+  PYPI_REQUIREMENTS: Requirement[];
   applicableRequirements: (options: { tests: boolean; includedFolders: Set<string> }) => Requirement[];
   missingRequirements: (
     requirements: Requirement[],
-    probe: { hasTool: (name: string) => boolean; hasHeader: (name: string) => boolean },
+    probe: Record<'hasTool' | 'hasHeader' | 'hasPythonModule', (name: string) => boolean>,
   ) => Requirement[];
   parseOsRelease: (text: string) => Record<string, string>;
   planInstallation: (
@@ -84,8 +85,25 @@ describe('system packages', () => {
     const missing = packages.missingRequirements(packages.REQUIREMENTS, {
       hasTool: (name) => ['clang++', 'cmake'].includes(name),
       hasHeader: (name) => ['dnnl.hpp', 'gtest/gtest.h', 'hwy/highway.h'].includes(name),
+      hasPythonModule: () => false,
     });
     assert.deepEqual(names(missing), ['ninja-build', 'libgloo-dev']);
+  });
+
+  it('are pip too where the CUDA toolkit comes from PyPI: a bare Debian has python3 at most', () => {
+    const probe = { hasTool: (name: string) => name === 'python3', hasHeader: () => false };
+    const missing = packages.missingRequirements(packages.PYPI_REQUIREMENTS, {
+      ...probe,
+      hasPythonModule: () => false,
+    });
+    assert.deepEqual(names(missing), ['python3-pip']);
+    assert.deepEqual(
+      packages.missingRequirements(packages.PYPI_REQUIREMENTS, {
+        ...probe,
+        hasPythonModule: (name) => name === 'pip',
+      }),
+      [],
+    );
   });
 
   it('are installed by root, or through sudo that asks nothing', () => {

@@ -8,7 +8,8 @@ import {
   renderJson,
   renderTable,
 } from '../../../../coordinator/commands/doctor.js';
-import { runChecks, type Check } from '../../../../coordinator/commands/doctor/checks.js';
+import type { Check } from '../../../../coordinator/commands/doctor/check.js';
+import { runChecks } from '../../../../coordinator/commands/doctor/checks.js';
 import {
   allowedCores,
   allowedMemoryBytes,
@@ -16,56 +17,10 @@ import {
   libraryPath,
   parseLimits,
 } from '../../../../coordinator/commands/doctor/facts.js';
-import { thisMachine, type Machine } from '../../../../coordinator/commands/doctor/machine.js';
+import { thisMachine } from '../../../../coordinator/commands/doctor/machine.js';
+import { AVX2, LIMITS, machine, type Facts } from '../../../support/fake-machine.js';
 
 const GIB = 1024 ** 3;
-const AVX2 = 'processor : 0\nflags\t\t: fpu sse2 avx avx2 fma f16c\nbugs\t: x\n';
-const LIMITS = [
-  'Limit                     Soft Limit           Hard Limit           Units     ',
-  'Max cpu time              unlimited            unlimited            seconds   ',
-  'Max open files            1048576              1048576              files     ',
-].join('\n');
-
-interface Facts extends Partial<Omit<Machine, 'readFile' | 'list' | 'exists' | 'hasTool'>> {
-  files?: Record<string, string>;
-  folders?: Record<string, string[]>;
-  tools?: string[];
-}
-
-/** A machine that lacks nothing, but for what a test takes away. */
-function machine(facts: Facts = {}): Machine {
-  const files: Record<string, string> = {
-    '/proc/cpuinfo': AVX2,
-    '/proc/self/limits': LIMITS,
-    '/skein/build/native/skein_cpu.node': '',
-    '/skein/models/r1v-nano/config.json': '',
-    '/skein/models/r1v-nano/tokenizer.json': '',
-    '/skein/models/r1v-nano/examples/examples.json': '',
-    ...facts.files,
-  };
-  const folders: Record<string, string[]> = {
-    '/usr/lib/x86_64-linux-gnu': ['libdnnl.so.2', 'libgloo.so'],
-    '/skein/models/r1v-nano': ['model.safetensors'],
-    ...facts.folders,
-  };
-  const tools = facts.tools ?? ['g++', 'cmake', 'ninja'];
-  return {
-    platform: 'linux',
-    architecture: 'x64',
-    nodeVersion: '20.19.0',
-    numCores: 8,
-    totalMemoryBytes: 32 * GIB,
-    freeMemoryBytes: 16 * GIB,
-    fileSystem: () => ({ totalBytes: GIB, freeBytes: GIB }),
-    run: () => ({ ok: true, output: '1' }),
-    inRepository: (...segments) => ['/skein', ...segments].join('/'),
-    ...facts,
-    readFile: (file) => files[file] ?? null,
-    exists: (file) => files[file] !== undefined,
-    list: (folder) => folders[folder] ?? [],
-    hasTool: (name) => tools.includes(name),
-  };
-}
 
 function check(facts: Facts, name: string): Check {
   const found = runChecks(machine(facts)).find((candidate) => candidate.name === name);
@@ -82,6 +37,7 @@ describe('skein doctor', () => {
       [
         ['NVIDIA driver', 'absent'],
         ['GPUs', 'absent'],
+        ['CUDA engine', 'absent'],
         ['CUDA toolkit', 'absent'],
         ['NCCL', 'absent'],
       ],
@@ -130,21 +86,6 @@ describe('skein doctor', () => {
     );
     const withoutAddon = { ...machine(), exists: () => false };
     assert.equal(runChecks(withoutAddon).find((item) => item.name === 'native engine')?.found, 'not built');
-  });
-
-  it('lists GPUs where there is a driver', () => {
-    const version = 'NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.15  Tue\n';
-    const facts: Facts = {
-      files: { '/proc/driver/nvidia/version': version },
-      run: () => ({ ok: true, output: 'NVIDIA H100, 81559 MiB\nNVIDIA H100, 81559 MiB' }),
-    };
-    assert.equal(check(facts, 'NVIDIA driver').found, '550.54.15');
-    assert.equal(check(facts, 'GPUs').found, 'NVIDIA H100, 81559 MiB; NVIDIA H100, 81559 MiB');
-    const open = version.replace('Kernel Module  ', 'Open Kernel Module for x86_64  ');
-    assert.equal(
-      check({ ...facts, files: { '/proc/driver/nvidia/version': open } }, 'NVIDIA driver').found,
-      '550.54.15',
-    );
   });
 
   it('prints a table with each mend under its line, and JSON with the same checks', () => {
