@@ -20,6 +20,7 @@ export interface ModelFacts {
   readonly quantization: string;
   readonly loadFormat: string;
   readonly stopTokenIds: readonly number[];
+  readonly pictureTokenId: number | null;
 }
 
 export interface ClusterFacts {
@@ -111,6 +112,7 @@ export function toGetModelResponse(model: ModelFacts): GetModelResponse {
     loadFormat: model.loadFormat,
     defaultSampling: { ...DEFAULT_SAMPLING },
     stopTokenIds: [...model.stopTokenIds],
+    ...(model.pictureTokenId === null ? {} : { pictureTokenId: model.pictureTokenId }),
   };
 }
 

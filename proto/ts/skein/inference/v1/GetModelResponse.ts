@@ -21,6 +21,11 @@ export interface GetModelResponse {
    */
   'defaultSampling'?: (_skein_inference_v1_SamplingOptions | null);
   'stopTokenIds'?: (number)[];
+  /**
+   * Stands for a picture in prompt_token_ids; absent where pictures are not supported.
+   */
+  'pictureTokenId'?: (number);
+  '_pictureTokenId'?: "pictureTokenId";
 }
 
 export interface GetModelResponse__Output {
@@ -42,4 +47,9 @@ export interface GetModelResponse__Output {
    */
   'defaultSampling': (_skein_inference_v1_SamplingOptions__Output | null);
   'stopTokenIds': (number)[];
+  /**
+   * Stands for a picture in prompt_token_ids; absent where pictures are not supported.
+   */
+  'pictureTokenId'?: (number);
+  '_pictureTokenId'?: "pictureTokenId";
 }
