@@ -67,7 +67,7 @@ export function ask(client: Client, request: GenerateRequest): Promise<Answer> {
     });
     call.on('error', reject);
     call.on('end', () => {
-      if (last?.usage == null || last.timings == null || arrivals.length === 0) {
+      if (!last?.usage || !last.timings || arrivals.length === 0) {
         reject(new Error('the answer ended without tokens, usage or timings'));
         return;
       }
