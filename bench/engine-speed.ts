@@ -7,6 +7,7 @@ import { parseArgs } from 'node:util';
 import { resolveModel } from '../coordinator/checkpoint/known-models.js';
 import { LocalGroup } from '../test/support/local-group.js';
 import { makeNewSequence } from '../test/support/native-plans.js';
+import { summary } from './statistics.js';
 
 const PICTURE_TILES = 5;
 const QUESTION_TOKENS = 64;
@@ -18,22 +19,6 @@ interface Sample {
   readonly batch: number;
   readonly firstMs: readonly number[];
   readonly stepMs: readonly number[];
-}
-
-function quantile(values: readonly number[], share: number): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? Number.NaN;
-}
-
-function summary(values: readonly number[]): Record<string, number> {
-  const round = (value: number): number => Math.round(value * 1000) / 1000;
-  return {
-    samples: values.length,
-    median: round(quantile(values, 0.5)),
-    p10: round(quantile(values, 0.1)),
-    p90: round(quantile(values, 0.9)),
-    max: round(Math.max(...values)),
-  };
 }
 
 /** Deterministic ids and pixels; their values do not matter to the time they take. */

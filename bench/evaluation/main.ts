@@ -1,10 +1,9 @@
 // npm run evaluate: the held-out questions at several world sizes and types, one result file. Answers at world size 1 are what the others
 // are compared with.
 import { writeFileSync } from 'node:fs';
-import { cpus } from 'node:os';
-import { execFileSync } from 'node:child_process';
 import { Command } from 'commander';
 import { integerOption, toClusterConfig } from '../../coordinator/config.js';
+import { currentCommit, describeMachine } from '../machine.js';
 import { evaluate, NANO_FOLDER, readQuestions, type EvaluatedAnswer } from './evaluate.js';
 
 interface Flags {
@@ -13,6 +12,7 @@ interface Flags {
   readonly visionParallel: 'auto' | 'tensor' | 'data';
   readonly device: 'cpu' | 'cuda';
   readonly concurrency: number;
+  readonly ranksPerDevice?: number;
   readonly limit?: number;
   readonly output?: string;
 }
@@ -23,6 +23,7 @@ const command = new Command('evaluate')
   .option('--vision-parallel <mode>', 'auto, tensor or data', 'auto')
   .option('--device <device>', 'cpu or cuda', 'cpu')
   .option('--concurrency <n>', 'questions at once', integerOption(1, 64), 16)
+  .option('--ranks-per-device <n>', 'ranks that share a GPU', integerOption(1, 64))
   .option('--limit <n>', 'ask only the first n questions', integerOption(1, 500))
   .option('--output <file>', 'write the results as JSON');
 const flags = command.parse().opts<Flags>();
@@ -32,7 +33,7 @@ const results = [];
 for (const dtype of flags.dtypes.split(',') as ('float32' | 'bfloat16')[]) {
   let reference: readonly EvaluatedAnswer[] | null = null;
   for (const worldSize of flags.worldSizes.split(',').map(Number)) {
-    const config = toClusterConfig({
+    const cluster = {
       model: NANO_FOLDER,
       tensorParallelSize: worldSize,
       device: flags.device,
@@ -44,7 +45,9 @@ for (const dtype of flags.dtypes.split(',') as ('float32' | 'bfloat16')[]) {
       maxNumSequences: flags.concurrency,
       maxStepTokens: 512,
       stepTimeout: 300,
-    });
+      ...(flags.ranksPerDevice === undefined ? {} : { ranksPerDevice: flags.ranksPerDevice }),
+    } as const;
+    const config = toClusterConfig(cluster);
     const { answers, numRight, generatedTokens, seconds } = await evaluate({
       config,
       questions,
@@ -74,15 +77,14 @@ for (const dtype of flags.dtypes.split(',') as ('float32' | 'bfloat16')[]) {
   }
 }
 if (flags.output !== undefined) {
-  const commit = execFileSync('git', ['rev-parse', 'HEAD'], { cwd: NANO_FOLDER, encoding: 'utf8' }).trim();
-  const machine = { cpu: cpus()[0]?.model ?? 'unknown', cores: cpus().length, node: process.version };
   const { concurrency, visionParallel, device } = flags;
   const report = {
     benchmark: 'evaluation',
     model: 'r1v-nano',
-    commit,
-    machine,
+    commit: currentCommit(),
+    machine: describeMachine(),
     device,
+    ...(flags.ranksPerDevice === undefined ? {} : { ranksPerDevice: flags.ranksPerDevice }),
     concurrency,
     visionParallel,
     results,

@@ -27,6 +27,8 @@ interface KnownModel {
   readonly tower: Tower | null;
   readonly awqGroupSize: number;
   readonly eosTokenIds: readonly number[];
+  /** Null for text-only models. */
+  readonly pictureTokenId: number | null;
 }
 
 const QWEN_32B = {
@@ -63,17 +65,21 @@ const INTERNVL_VOCAB = 151674;
 const QWEN_VOCAB = 152064;
 const IM_END = 151645;
 const END_OF_TEXT = 151643;
+/** <IMG_CONTEXT> as InternVL appends it to Qwen2.5's tokens, and to QwQ's, which have four more. */
+const IMG_CONTEXT = 151667;
+const QWQ_IMG_CONTEXT = 151671;
 
 /** R1V and R1V2 keep their parents' (R1-Distill, QwQ) context and epsilon; R1V3 has InternVL3's. */
 const REASONING_PARENT = { vocabSize: QWEN_VOCAB, rmsNormEps: 1e-5, maxPositionEmbeddings: 131072 } as const;
 
-function skywork(text: KnownText, eosTokenId: number): KnownModel {
+function skywork(text: KnownText, eosTokenId: number, pictureTokenId: number): KnownModel {
   return {
     architecture: 'SkyworkR1VChatModel',
     text,
     tower: '6b',
     awqGroupSize: 0,
     eosTokenIds: [eosTokenId],
+    pictureTokenId,
   };
 }
 
@@ -84,6 +90,7 @@ function internvl(text: Omit<KnownText, 'vocabSize'>, tower: Tower): KnownModel 
     tower,
     awqGroupSize: 0,
     eosTokenIds: [IM_END, END_OF_TEXT],
+    pictureTokenId: IMG_CONTEXT,
   };
 }
 
@@ -94,6 +101,7 @@ function qwen(text: KnownText): KnownModel {
     tower: null,
     awqGroupSize: 0,
     eosTokenIds: [IM_END, END_OF_TEXT],
+    pictureTokenId: null,
   };
 }
 
@@ -101,9 +109,9 @@ function quantised(model: KnownModel): KnownModel {
   return { ...model, architecture: 'InternVLChatModel', awqGroupSize: 128 };
 }
 
-const R1V = skywork({ ...QWEN_32B, ...REASONING_PARENT }, END_OF_TEXT);
-const R1V2 = skywork({ ...QWEN_32B, ...REASONING_PARENT }, IM_END);
-const R1V3 = skywork({ ...QWEN_32B, vocabSize: INTERNVL_VOCAB }, IM_END);
+const R1V = skywork({ ...QWEN_32B, ...REASONING_PARENT }, END_OF_TEXT, IMG_CONTEXT);
+const R1V2 = skywork({ ...QWEN_32B, ...REASONING_PARENT }, IM_END, QWQ_IMG_CONTEXT);
+const R1V3 = skywork({ ...QWEN_32B, vocabSize: INTERNVL_VOCAB }, IM_END, IMG_CONTEXT);
 
 const KNOWN_MODELS: Readonly<Record<string, KnownModel>> = {
   'skywork-r1v-38b': R1V,
@@ -142,6 +150,11 @@ export function knownCheckpoint(name: string): Checkpoint | null {
   if (model === undefined) return null;
   const spec = makeSpec(name, model);
   return { spec, files: [], tensors: syntheticTensors(spec), eosTokenIds: model.eosTokenIds, folder: null };
+}
+
+/** The token that stands for pictures in a client's ids; null for a text-only or unknown model. */
+export function knownPictureTokenId(name: string): number | null {
+  return Object.hasOwn(KNOWN_MODELS, name) ? (KNOWN_MODELS[name]?.pictureTokenId ?? null) : null;
 }
 
 /** The tensor table that files of this spec would have. */

@@ -19,7 +19,12 @@ export interface MessageInput {
 
 export type PromptInput =
   | { readonly kind: 'chat'; readonly messages: readonly MessageInput[] }
-  | { readonly kind: 'tokens'; readonly tokenIds: Uint32Array };
+  | {
+      readonly kind: 'tokens';
+      readonly tokenIds: Uint32Array;
+      /** Each stands where the picture token is, in order. */
+      readonly pictures: readonly PictureInput[];
+    };
 
 export interface GenerateInput {
   readonly requestId: string;

@@ -21,6 +21,7 @@ export interface ModelFacts {
   readonly loadFormat: string;
   readonly deterministic: boolean;
   readonly stopTokenIds: readonly number[];
+  readonly pictureTokenId: number | null;
 }
 
 export interface ClusterFacts {
@@ -113,6 +114,7 @@ export function toGetModelResponse(model: ModelFacts): GetModelResponse {
     deterministic: model.deterministic,
     defaultSampling: { ...DEFAULT_SAMPLING },
     stopTokenIds: [...model.stopTokenIds],
+    ...(model.pictureTokenId === null ? {} : { pictureTokenId: model.pictureTokenId }),
   };
 }
 

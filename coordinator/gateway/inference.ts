@@ -13,7 +13,7 @@ import type {
 } from '../executor/step-loop.js';
 import type { ChatMessage, OutputProcessor, TextProcessor } from '../tokenizer/text-processor.js';
 import type { PictureProcessor, ProcessedPicture } from '../vision/picture.js';
-import type { GenerateInput, MessageInput } from './generate-input.js';
+import type { GenerateInput, MessageInput, PictureInput, PromptInput } from './generate-input.js';
 import { resolveSampling, type ResolvedSampling } from './sampling-options.js';
 
 export interface GenerationUsage {
@@ -129,12 +129,14 @@ export class InferenceService {
 
   async #encode(input: GenerateInput): Promise<EncodedInput> {
     const { text } = this.#options;
-    if (input.prompt.kind === 'tokens') {
-      return { tokenIds: input.prompt.tokenIds, startsInReasoning: false, pictures: [], pixels: [] };
-    }
-    const { messages } = input.prompt;
-    const processed = await this.#processPictures(messages);
-    const prompt = text.encodeChat(toChatMessages(messages, processed));
+    const processed = await this.#processPictures(picturesOf(input.prompt));
+    const prompt =
+      input.prompt.kind === 'tokens'
+        ? text.encodeTokens(
+            input.prompt.tokenIds,
+            processed.map(({ numTiles }) => numTiles),
+          )
+        : text.encodeChat(toChatMessages(input.prompt.messages, processed));
     return {
       tokenIds: prompt.tokenIds,
       startsInReasoning: prompt.startsInReasoning,
@@ -146,10 +148,7 @@ export class InferenceService {
     };
   }
 
-  #processPictures(messages: readonly MessageInput[]): Promise<ProcessedPicture[]> {
-    const inputs = messages.flatMap((message) =>
-      message.parts.flatMap((part) => (part.type === 'picture' ? [part.picture] : [])),
-    );
+  #processPictures(inputs: readonly PictureInput[]): Promise<ProcessedPicture[]> {
     const { pictures } = this.#options;
     if (inputs.length === 0) return Promise.resolve([]);
     if (pictures === null) {
@@ -331,6 +330,13 @@ function mergeDeltas(older: GenerationDelta, newer: GenerationDelta): Generation
   older.logprobs.push(...newer.logprobs);
   older.end = newer.end;
   return older;
+}
+
+function picturesOf(prompt: PromptInput): readonly PictureInput[] {
+  if (prompt.kind === 'tokens') return prompt.pictures;
+  return prompt.messages.flatMap((message) =>
+    message.parts.flatMap((part) => (part.type === 'picture' ? [part.picture] : [])),
+  );
 }
 
 function toChatMessages(

@@ -47,35 +47,43 @@ export function parseGenerateRequest(request: GenerateRequest__Output, context: 
 }
 
 function parsePrompt(request: GenerateRequest__Output, context: ParseContext): PromptInput {
-  const hasText = request.text !== '' || request.pictures.length > 0;
+  const hasTokens = request.promptTokenIds.length > 0;
+  const hasText = request.text !== '' || (request.pictures.length > 0 && !hasTokens);
   const given = [
     request.messages.length > 0 ? 'messages' : null,
     hasText ? 'text' : null,
-    request.promptTokenIds.length > 0 ? 'prompt_token_ids' : null,
+    hasTokens ? 'prompt_token_ids' : null,
   ].filter((name) => name !== null);
   if (given.length === 0) throw invalid('messages', 'or text or prompt_token_ids must be given');
   if (given.length > 1) throw invalid(given[1]!, `cannot be given together with ${given[0]!}`);
-  if (request.promptTokenIds.length > 0) return parseTokenIds(request.promptTokenIds, context.vocabSize);
+  if (hasTokens) return parseTokenPrompt(request, context);
   const messages = hasText ? [textMessage(request)] : parseMessages(request.messages);
   checkTotals(messages, context);
   return { kind: 'chat', messages };
 }
 
-function parseTokenIds(ids: readonly number[], vocabSize: number): PromptInput {
-  for (const [index, id] of ids.entries()) {
+function parseTokenPrompt(request: GenerateRequest__Output, context: ParseContext): PromptInput {
+  const { vocabSize, supportsPictures } = context;
+  for (const [index, id] of request.promptTokenIds.entries()) {
     if (id >= vocabSize)
       throw invalid(`prompt_token_ids[${index}]`, `is ${id}; the vocabulary has ${vocabSize} tokens`);
   }
-  return { kind: 'tokens', tokenIds: Uint32Array.from(ids) };
+  checkPictureCount(request.pictures.length, supportsPictures);
+  return {
+    kind: 'tokens',
+    tokenIds: Uint32Array.from(request.promptTokenIds),
+    pictures: parsePictures(request.pictures),
+  };
+}
+
+function parsePictures(pictures: readonly Picture__Output[]): PictureInput[] {
+  return pictures.map((picture, index) => parsePicture(picture, `pictures[${index}]`));
 }
 
 /** Pictures first, then the text. */
 function textMessage(request: GenerateRequest__Output): MessageInput {
   if (request.text === '') throw invalid('text', 'is empty');
-  const parts: PartInput[] = request.pictures.map((picture, index) => ({
-    type: 'picture',
-    picture: parsePicture(picture, `pictures[${index}]`),
-  }));
+  const parts: PartInput[] = parsePictures(request.pictures).map((picture) => ({ type: 'picture', picture }));
   return { role: 'user', parts: [...parts, { type: 'text', text: request.text }] };
 }
 

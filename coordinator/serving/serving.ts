@@ -7,7 +7,7 @@ import { AppError } from '../../common/errors.js';
 import { MAX_PLANS_IN_FLIGHT, MAX_TOP_LOGPROBS } from '../../common/limits.js';
 import type { Logger } from '../../common/logger.js';
 import type { LoadRequest } from '../../proto/ts/skein/worker/v1/LoadRequest.js';
-import { resolveModel } from '../checkpoint/known-models.js';
+import { knownPictureTokenId, resolveModel } from '../checkpoint/known-models.js';
 import type { Checkpoint } from '../checkpoint/model-spec.js';
 import type { ClusterConfig } from '../config.js';
 import { formGroup, type LoadProgress } from '../executor/form-group.js';
@@ -255,8 +255,16 @@ function computeType(plan: ShardPlan, config: ClusterConfig): 'float32' | 'bfloa
 
 function loadText(checkpoint: Checkpoint): Promise<TextProcessor> {
   const { folder, spec, eosTokenIds } = checkpoint;
-  if (folder === null) return Promise.resolve(tokensOnlyProcessor(spec.text.vocabSize, eosTokenIds));
-  return loadTextProcessor({ folder, eosTokenIds, tokensPerTile: spec.tiling?.tokensPerTile ?? null });
+  const tokensPerTile = spec.tiling?.tokensPerTile ?? null;
+  if (folder !== null) return loadTextProcessor({ folder, eosTokenIds, tokensPerTile });
+  return Promise.resolve(
+    tokensOnlyProcessor({
+      vocabSize: spec.text.vocabSize,
+      stopTokenIds: eosTokenIds,
+      pictureTokenId: knownPictureTokenId(spec.name),
+      tokensPerTile,
+    }),
+  );
 }
 
 function modelFacts(
@@ -277,6 +285,7 @@ function modelFacts(
     quantization: spec.text.awqGroupSize === 0 ? '' : 'awq',
     loadFormat: config.loadFormat,
     stopTokenIds: text.stopTokenIds,
+    pictureTokenId: text.pictureTokenId,
   };
 }
 

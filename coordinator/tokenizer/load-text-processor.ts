@@ -4,6 +4,7 @@ import path from 'node:path';
 import { AppError } from '../../common/errors.js';
 import { MAX_PROMPT_CHARS, MAX_TOKENIZER_FILE_BYTES } from '../../common/limits.js';
 import { ChatTemplate, fallbackTemplate, type TemplateTokens } from './chat-template.js';
+import { placePictures } from './place-pictures.js';
 import { PromptEncoder, type ImageTokens } from './prompt-encoder.js';
 import { StreamingOutput } from './streaming-output.js';
 import type { LoadTextProcessorOptions, TextProcessor } from './text-processor.js';
@@ -150,13 +151,17 @@ export async function loadTextProcessor(options: LoadTextProcessorOptions): Prom
   const template = new ChatTemplate(await readTemplateSource(folder, config, vocabulary), tokens);
   const imageTokens = findImageTokens(vocabulary, options.tokensPerTile);
   const encoder = new PromptEncoder({ tokenizer, template, imageTokens });
+  const pictureTokenId = imageTokens?.context ?? null;
   return {
     vocabSize: vocabulary.size,
+    pictureTokenId,
     stopTokenIds: collectStopTokenIds(vocabulary, tokens, [
       ...options.eosTokenIds,
       ...eosIds(generationConfig),
     ]),
     encodeChat: (messages) => encoder.encode(messages),
+    encodeTokens: (tokenIds, numTiles) =>
+      placePictures(tokenIds, numTiles, { pictureTokenId, tokensPerTile: options.tokensPerTile }),
     encodeText: (text, { allowSpecial }) => {
       checkTextLength(text);
       const clean = toWellFormed(text);

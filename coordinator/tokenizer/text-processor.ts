@@ -40,6 +40,8 @@ export interface OutputProcessor {
 
 export interface TextProcessor {
   encodeChat(messages: readonly ChatMessage[]): EncodedPrompt;
+  /** Ids of a client, with one run of picture tokens for each picture; `numTiles` in their order. */
+  encodeTokens(tokenIds: Uint32Array, numTiles: readonly number[]): EncodedPrompt;
   /** Raw text without template; special tokens are recognised only where allowSpecial. */
   encodeText(text: string, options: { readonly allowSpecial: boolean }): Uint32Array;
   decode(tokenIds: readonly number[] | Uint32Array): string;
@@ -50,6 +52,8 @@ export interface TextProcessor {
   /** Ids that end a sequence: the union of model.md 4.5, found by string where a name is meant. */
   readonly stopTokenIds: readonly number[];
   readonly vocabSize: number;
+  /** Stands for a picture in a client's token ids; null for text-only models. */
+  readonly pictureTokenId: number | null;
 }
 
 /** Reads tokenizer.json, tokenizer_config.json, chat_template.jinja, generation_config.json of the checkpoint folder. */

@@ -1,10 +1,20 @@
 // A known model without a folder has no tokenizer: it takes token ids and gives token ids, and no text.
 import { AppError } from '../../common/errors.js';
+import { placePictures } from './place-pictures.js';
 import type { OutputDelta, TextProcessor } from './text-processor.js';
 
 const NOTHING: OutputDelta = { reasoning: '', answer: '', stopped: false };
 
-export function tokensOnlyProcessor(vocabSize: number, stopTokenIds: readonly number[]): TextProcessor {
+export interface TokensOnlyOptions {
+  readonly vocabSize: number;
+  readonly stopTokenIds: readonly number[];
+  /** Both null for text-only models. */
+  readonly pictureTokenId: number | null;
+  readonly tokensPerTile: number | null;
+}
+
+export function tokensOnlyProcessor(options: TokensOnlyOptions): TextProcessor {
+  const { vocabSize, stopTokenIds, pictureTokenId, tokensPerTile } = options;
   const refuse = (): never => {
     throw new AppError('INVALID_REQUEST', 'the model has no tokenizer at hand: send prompt_token_ids', {
       details: { param: 'prompt_token_ids' },
@@ -12,10 +22,13 @@ export function tokensOnlyProcessor(vocabSize: number, stopTokenIds: readonly nu
   };
   return {
     encodeChat: refuse,
+    encodeTokens: (tokenIds, numTiles) =>
+      placePictures(tokenIds, numTiles, { pictureTokenId, tokensPerTile }),
     encodeText: refuse,
     decode: () => '',
     createOutput: () => ({ push: () => NOTHING, finish: () => NOTHING, text: '' }),
     stopTokenIds,
     vocabSize,
+    pictureTokenId,
   };
 }

@@ -27,7 +27,8 @@ struct Failure {
 // Of the exception in flight; call inside a catch block.
 Failure CurrentFailure();
 
-using CompletionValue = std::variant<std::monostate, LoadResult, std::string, int64_t, StepResult>;
+using CompletionValue = std::variant<std::monostate, LoadResult, std::string, int64_t, StepResult,
+                                     std::vector<float>>;
 
 struct Completion {
   static constexpr uint64_t kStep = 0;

@@ -26,6 +26,11 @@ Napi::Value ToJsValue(Napi::Env env, const CompletionValue& value) {
     std::copy(address->begin(), address->end(), array.Data());
     return array;
   }
+  if (const auto* values = std::get_if<std::vector<float>>(&value)) {
+    Napi::Float32Array array = Napi::Float32Array::New(env, values->size());
+    std::copy(values->begin(), values->end(), array.Data());
+    return array;
+  }
   return env.Undefined();
 }
 
@@ -42,6 +47,7 @@ Napi::Function EngineWrap::Define(Napi::Env env) {
        InstanceMethod("prepareGroup", &EngineWrap::PrepareGroup),
        InstanceMethod("joinGroup", &EngineWrap::JoinGroup),
        InstanceMethod("putPixels", &EngineWrap::PutPixels),
+       InstanceMethod("inspect", &EngineWrap::Inspect),
        InstanceMethod("onStep", &EngineWrap::OnStep),
        InstanceMethod("submitStep", &EngineWrap::SubmitStep),
        InstanceMethod("abort", &EngineWrap::Abort),
@@ -189,6 +195,16 @@ Napi::Value EngineWrap::PutPixels(const Napi::CallbackInfo& info) {
       engine.PutPixels(epoch, id, slots, std::move(*pixels));
       return std::monostate();
     };
+  });
+}
+
+Napi::Value EngineWrap::Inspect(const Napi::CallbackInfo& info) {
+  return Start(info.Env(), [&](Pending&) -> EngineThread::Command {
+    const std::string what = ToText(info[0], "what");
+    if (what != "hidden" && what != "tiles") RefuseField("what", "hidden or tiles");
+    const auto target = what == "hidden" ? InspectTarget::kHidden : InspectTarget::kTiles;
+    const int64_t rows = ToInteger(info[1], "rows", 1, INT32_MAX);
+    return [=](Engine& engine) -> CompletionValue { return engine.Inspect(target, rows); };
   });
 }
 

@@ -1,5 +1,9 @@
 #include "core/dtype.h"
 
+#include <cstring>
+
+#include "core/error.h"
+
 namespace skein {
 
 const char* Name(DType type) {
@@ -31,6 +35,46 @@ float HalfToFloat(uint16_t half) {
     ++shift;
   }
   return std::bit_cast<float>(sign | ((113u - shift) << 23) | ((mantissa & 0x3ffu) << 13));
+}
+
+namespace {
+
+template <typename Load>
+void ConvertWith(const Load& load, void* to, DType to_type, int64_t count) {
+  if (to_type == DType::kFloat32) {
+    auto* out = static_cast<float*>(to);
+    for (int64_t i = 0; i < count; ++i) out[i] = load(i);
+  } else {
+    auto* out = static_cast<BFloat16*>(to);
+    for (int64_t i = 0; i < count; ++i) out[i] = BFloat16(load(i));
+  }
+}
+
+}  // namespace
+
+void ConvertElements(const void* from, DType from_type, void* to, DType to_type, int64_t count) {
+  if (from_type == to_type) {
+    std::memcpy(to, from, static_cast<size_t>(count) * SizeOf(from_type));
+    return;
+  }
+  SKEIN_CHECK(to_type == DType::kFloat32 || to_type == DType::kBFloat16, "to %s", Name(to_type));
+  switch (from_type) {
+    case DType::kFloat32: {
+      const auto* in = static_cast<const float*>(from);
+      return ConvertWith([in](int64_t i) { return in[i]; }, to, to_type, count);
+    }
+    case DType::kBFloat16: {
+      const auto* in = static_cast<const BFloat16*>(from);
+      return ConvertWith([in](int64_t i) { return static_cast<float>(in[i]); }, to, to_type, count);
+    }
+    case DType::kFloat16: {
+      const auto* in = static_cast<const uint16_t*>(from);
+      return ConvertWith([in](int64_t i) { return HalfToFloat(in[i]); }, to, to_type, count);
+    }
+    case DType::kInt32:
+      break;
+  }
+  SKEIN_CHECK(false, "from %s to %s", Name(from_type), Name(to_type));
 }
 
 }  // namespace skein

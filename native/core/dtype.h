@@ -36,5 +36,8 @@ static_assert(sizeof(BFloat16) == 2);
 
 // IEEE half to float, subnormals, infinities and NaN included.
 float HalfToFloat(uint16_t half);
+// `count` elements from one type to another: from any floating type to float32 or bfloat16, else
+// to the same type only.
+void ConvertElements(const void* from, DType from_type, void* to, DType to_type, int64_t count);
 
 }  // namespace skein

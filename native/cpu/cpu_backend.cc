@@ -97,6 +97,15 @@ void CpuBackend::RunCaptured(int32_t /*graph_bucket*/, const std::function<void(
   body();
 }
 
+std::vector<float> CpuBackend::Read(const Matrix& matrix) {
+  std::vector<float> values(static_cast<size_t>(matrix.rows * matrix.cols));
+  for (int64_t row = 0; row < matrix.rows; ++row) {
+    ConvertElements(matrix.Rows(row, 1).data, matrix.type, values.data() + row * matrix.cols,
+                    DType::kFloat32, matrix.cols);
+  }
+  return values;
+}
+
 std::unique_ptr<Sampler> CpuBackend::MakeSampler(const SamplerShape& shape) {
   return MakeCpuSampler(shape, pool_);
 }

@@ -38,6 +38,7 @@ class CpuBackend final : public Backend {
   void BeginStep(const StepMetadata& metadata) override;
   void RunCaptured(int32_t graph_bucket, const std::function<void()>& body) override;
   void FinishStep() override {}
+  std::vector<float> Read(const Matrix& matrix) override;
 
   void EmbedTokens(const Matrix& table, int64_t vocab_start, int64_t valid_rows,
                    const Matrix& out) override;

@@ -160,6 +160,19 @@ class CudaBackend final : public Backend {
     metadata_->ForgetBuckets();
   }
   void FinishStep() override { SKEIN_CUDA(cudaStreamSynchronize(stream_)); }
+  std::vector<float> Read(const Matrix& matrix) override {
+    const auto count = static_cast<size_t>(matrix.rows * matrix.cols);
+    std::vector<char> bytes(count * SizeOf(matrix.type));
+    SKEIN_CUDA(cudaStreamSynchronize(stream_));
+    SKEIN_CUDA(cudaMemcpy2D(bytes.data(), matrix.RowBytes(), matrix.data,
+                            static_cast<size_t>(matrix.stride) * SizeOf(matrix.type),
+                            matrix.RowBytes(), static_cast<size_t>(matrix.rows),
+                            cudaMemcpyDeviceToHost));
+    std::vector<float> values(count);
+    ConvertElements(bytes.data(), matrix.type, values.data(), DType::kFloat32,
+                    matrix.rows * matrix.cols);
+    return values;
+  }
 
   void EmbedTokens(const Matrix& table, int64_t vocab_start, int64_t valid_rows,
                    const Matrix& out) override {

@@ -133,6 +133,23 @@ StepResult Engine::RunStep(const StepPlan& plan) {
   return result;
 }
 
+std::vector<float> Engine::Inspect(InspectTarget target, int64_t rows) {
+  if (impl_->model == nullptr) throw Error("NOT_READY", "no weights are loaded");
+  PictureEncoder* const encoder = impl_->model->encoder();
+  const bool is_hidden = target == InspectTarget::kHidden;
+  const Decoder& decoder = impl_->model->decoder();
+  const int64_t available = is_hidden            ? decoder.max_rows()
+                            : encoder == nullptr ? 0
+                                                 : encoder->tile_cache().rows;
+  if (rows < 1 || rows > available) {
+    throw Error("INVALID_REQUEST",
+                Format("rows: %lld, there are %lld", static_cast<long long>(rows),
+                       static_cast<long long>(available)));
+  }
+  return impl_->backend->Read(is_hidden ? decoder.hidden(rows)
+                                        : encoder->tile_cache().Rows(0, rows));
+}
+
 void Engine::EndEpoch() { impl_->EndEpoch(); }
 
 void Engine::Abort(uint64_t group_epoch) {

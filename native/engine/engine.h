@@ -1,8 +1,9 @@
 // One rank's engine: weights, KV cache, sequences, and the execution of step plans. Knows nothing
 // of Node.
 //
-// Threads: Load, PrepareGroup, JoinGroup, RunStep, PutPixels and EndEpoch are called one at a time
-// (by the engine thread). Abort and progress() may be called at any time, from any thread.
+// Threads: Load, PrepareGroup, JoinGroup, RunStep, PutPixels, Inspect and EndEpoch are called one
+// at a time (by the engine thread). Abort and progress() may be called at any time, from any
+// thread.
 #pragma once
 
 #include <atomic>
@@ -69,6 +70,10 @@ struct GroupOptions {
   bool deterministic = true;  // the engine fills in its back end's
 };
 
+// What Inspect shows: the decoder's rows of the last step (the residual behind the last layer,
+// before the final norm), or the first rows of the cache of pictures' outputs.
+enum class InspectTarget : uint8_t { kHidden, kTiles };
+
 struct Progress {
   uint64_t group_epoch = 0;
   uint64_t last_step = 0;        // last completed
@@ -100,6 +105,8 @@ class Engine {
                  std::vector<uint8_t> pixels);
   // Validates the whole plan before touching any state: a bad plan throws and changes nothing.
   StepResult RunStep(const StepPlan& plan);
+  // [rows, hidden size], for tests. Throws INVALID_REQUEST for rows that there are not.
+  std::vector<float> Inspect(InspectTarget target, int64_t rows);
   // Drops the communicator, the KV cache, all sequences and pictures; weights stay.
   void EndEpoch();
 

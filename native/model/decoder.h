@@ -30,6 +30,9 @@ class Decoder {
   // Logits [sample rows, local vocabulary] in float32; only these rows pass the final norm and the
   // head.
   void SampleLogits(std::span<const int32_t> sample_rows);
+  // What the last Forward left behind all layers, before the final norm: the first `rows` of it.
+  Matrix hidden(int64_t rows) const { return hidden_.Rows(0, rows); }
+  int64_t max_rows() const { return shape_.max_rows; }
   // What SampleLogits left, the first `rows` of it.
   Matrix logits(int64_t rows) const { return logits_.Rows(0, rows); }
 

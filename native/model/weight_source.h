@@ -47,9 +47,6 @@ std::unique_ptr<WeightSource> MakeFileWeightSource(const WeightSourceOptions& op
 // same model at every world size.
 std::unique_ptr<WeightSource> MakeDummyWeightSource(const WeightSourceOptions& options);
 
-// One row of elements from one type to another. int32 converts to int32 only.
-void ConvertElements(const void* from, DType from_type, void* to, DType to_type, int64_t count);
-
 // Counts bytes, reports progress at most every 50 ms, and notices cancellation.
 class LoadProgressMeter {
  public:

@@ -254,6 +254,9 @@ class Backend {
   virtual void DropCaptured() {}
   // Waits for everything of the step.
   virtual void FinishStep() = 0;
+  // The elements, row by row, as float32 in host memory, once all that was started has finished:
+  // for tests, not for a step.
+  virtual std::vector<float> Read(const Matrix& matrix) = 0;
 
   // ---- ops of the decoder ----
   // out [n, h] = rows of table [vocab_rows, h] for this step's token ids; zero rows for ids outside

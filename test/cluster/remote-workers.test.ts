@@ -42,7 +42,7 @@ describe('workers on other hosts', function () {
   }
 
   async function answer(used: Serving): Promise<number> {
-    const prompt = { kind: 'tokens' as const, tokenIds: Uint32Array.of(5, 6) };
+    const prompt = { kind: 'tokens' as const, tokenIds: Uint32Array.of(5, 6), pictures: [] };
     const generation = await used.inference.generate(
       { requestId: '', prompt, sampling: { maxTokens: 5 } },
       new AbortController().signal,

@@ -144,6 +144,10 @@ export class FakeEngine implements NativeEngine {
     return Promise.resolve();
   }
 
+  inspect(): Promise<Float32Array> {
+    return Promise.reject(new AppError('INVALID_REQUEST', 'the fake engine has no hidden states'));
+  }
+
   onStep(listener: (error: Error | null, result: NativeStepResult | null) => void): void {
     this.#listener = listener;
   }

@@ -38,6 +38,8 @@ async function execute(request: RemoteRequest): Promise<unknown> {
       return engine.joinGroup(...(args as Parameters<EngineLike['joinGroup']>));
     case 'putPixels':
       return engine.putPixels(...(args as Parameters<EngineLike['putPixels']>));
+    case 'inspect':
+      return engine.inspect(...(args as Parameters<EngineLike['inspect']>));
     case 'abort':
       engine.abort(...(args as Parameters<EngineLike['abort']>));
       return null;

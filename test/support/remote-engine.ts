@@ -15,6 +15,7 @@ export type GroupEngine = Pick<
   | 'prepareGroup'
   | 'joinGroup'
   | 'putPixels'
+  | 'inspect'
   | 'onStep'
   | 'submitStep'
   | 'abort'
@@ -130,6 +131,7 @@ export class RemoteEngine implements GroupEngine {
   prepareGroup: GroupEngine['prepareGroup'] = (options) => this.#call('prepareGroup', options);
   joinGroup: GroupEngine['joinGroup'] = (...args) => this.#call('joinGroup', ...args);
   putPixels: GroupEngine['putPixels'] = (...args) => this.#call('putPixels', ...args);
+  inspect: GroupEngine['inspect'] = (...args) => this.#call('inspect', ...args);
   endEpoch: GroupEngine['endEpoch'] = () => this.#call('endEpoch');
   onStep: GroupEngine['onStep'] = (listener) => {
     this.#listener = listener;

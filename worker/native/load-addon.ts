@@ -85,6 +85,7 @@ function wrapEngine(engine: NativeEngine): EngineLike {
       ),
     submitStep: (plan) => converted(() => engine.submitStep(plan)),
     abort: (groupEpoch) => converted(() => engine.abort(groupEpoch)),
+    inspect: (what, rows) => convertedAsync(() => engine.inspect(what, rows)),
     endEpoch: () => convertedAsync(() => engine.endEpoch()),
     progress: () => converted(() => engine.progress()),
     close: () => convertedAsync(() => engine.close()),

@@ -224,6 +224,11 @@ export interface NativeEngine {
   ): Promise<number>;
   /** pixels: [tiles, side, side, 3] RGB; copied before the call returns. */
   putPixels(groupEpoch: number, pictureId: number, tileSlots: Uint32Array, pixels: Uint8Array): Promise<void>;
+  /**
+   * For tests. hidden: the decoder's rows of the last step, [rows, hidden size], behind the last layer and before the final
+   * norm. tiles: the first rows of the cache of pictures' outputs.
+   */
+  inspect(what: 'hidden' | 'tiles', rows: number): Promise<Float32Array>;
   /** One listener; error is set when the step failed (the epoch is then over for this rank). */
   onStep(listener: (error: Error | null, result: NativeStepResult | null) => void): void;
   /** False when the bounded queue is full; nothing was queued then. */

@@ -5,7 +5,7 @@
 
 #include "cuda/awq_workspace.h"
 #include "cuda/cuda_linear.h"
-#include "cuda/cuda_twin.h"
+#include "cuda_twin.h"
 
 namespace skein {
 namespace {

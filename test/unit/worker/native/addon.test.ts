@@ -335,6 +335,7 @@ describe('native addon', () => {
         closed,
       );
       await assert.rejects(engine.endEpoch(), closed);
+      await assert.rejects(engine.inspect('hidden', 1), closed);
       await assert.rejects(engine.joinGroup(1, [], 1, 1), closed);
       await assert.rejects(engine.putPixels(1, 1, Uint32Array.of(0), new Uint8Array()), closed);
     });

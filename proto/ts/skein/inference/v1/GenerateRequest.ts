@@ -15,7 +15,8 @@ export interface GenerateRequest {
   'model'?: (string);
   /**
    * Either messages, or text with optional pictures (one user message: pictures first, then the text),
-   * or prompt_token_ids as they are.
+   * or prompt_token_ids as they are. Pictures that come with prompt_token_ids stand, in order, where the picture token is
+   * (GetModelResponse.picture_token_id): a single one, or a run of as many as the picture has tokens.
    */
   'messages'?: (_skein_inference_v1_Message)[];
   'text'?: (string);
@@ -35,7 +36,8 @@ export interface GenerateRequest__Output {
   'model': (string);
   /**
    * Either messages, or text with optional pictures (one user message: pictures first, then the text),
-   * or prompt_token_ids as they are.
+   * or prompt_token_ids as they are. Pictures that come with prompt_token_ids stand, in order, where the picture token is
+   * (GetModelResponse.picture_token_id): a single one, or a run of as many as the picture has tokens.
    */
   'messages': (_skein_inference_v1_Message__Output)[];
   'text': (string);

@@ -25,6 +25,11 @@ export interface GetModelResponse {
    * The bits of an answer do not depend on what else runs: always on CPUs, on GPUs where asked for.
    */
   'deterministic'?: (boolean);
+  /**
+   * Stands for a picture in prompt_token_ids; absent where pictures are not supported.
+   */
+  'pictureTokenId'?: (number);
+  '_pictureTokenId'?: "pictureTokenId";
 }
 
 export interface GetModelResponse__Output {
@@ -50,4 +55,9 @@ export interface GetModelResponse__Output {
    * The bits of an answer do not depend on what else runs: always on CPUs, on GPUs where asked for.
    */
   'deterministic': (boolean);
+  /**
+   * Stands for a picture in prompt_token_ids; absent where pictures are not supported.
+   */
+  'pictureTokenId'?: (number);
+  '_pictureTokenId'?: "pictureTokenId";
 }

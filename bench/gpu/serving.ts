@@ -1,0 +1,223 @@
+// How fast a running `skein serve` answers an ordinary gRPC client: a picture and a question, alone and 16 at once, greedy and with the
+// recommended sampling, and a long text. Starts the service, asks it, writes one JSON file. Runs on any device; weights may be random.
+//
+//   node dist/bench/gpu/serving.js --model skywork-r1v3-38b --device cuda --output FILE -- --max-step-tokens 2048
+//
+// What follows -- goes to `skein serve` as it is.
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { parseArgs } from 'node:util';
+
+import type { GenerateRequest } from '../../proto/ts/skein/inference/v1/GenerateRequest.js';
+import type { SamplingOptions } from '../../proto/ts/skein/inference/v1/SamplingOptions.js';
+import { resolveModel } from '../../coordinator/checkpoint/known-models.js';
+import { priceShardPlan } from '../../coordinator/sharding/cost-model.js';
+import { makeShardPlan } from '../../coordinator/sharding/make-shard-plan.js';
+import { SkeinProcess } from '../../test/support/skein-process.js';
+import { currentCommit, describeMachine } from '../machine.js';
+import { median, rounded } from '../statistics.js';
+import {
+  ask,
+  connect,
+  getCluster,
+  getModel,
+  makeIds,
+  makePicture,
+  reportBatch,
+  type BatchReport,
+  type Client,
+  type RequestMaker,
+} from './serving-client.js';
+
+const START_TIMEOUT_MS = 300_000;
+const STOP_TIMEOUT_MS = 20_000;
+const WARM_UP_TOKENS = 16;
+
+/** What the model's authors recommend. */
+const RECOMMENDED: SamplingOptions = { temperature: 0.6, topP: 0.95, repetitionPenalty: 1.05, seed: 1 };
+
+const { values, positionals: serveFlags } = parseArgs({
+  allowPositionals: true,
+  options: {
+    model: { type: 'string', default: 'skywork-r1v3-38b' },
+    device: { type: 'string', default: 'cuda' },
+    'load-format': { type: 'string', default: 'dummy' },
+    'tensor-parallel-size': { type: 'string', default: '1' },
+    batches: { type: 'string', default: '1,16' },
+    repetitions: { type: 'string', default: '3' },
+    'new-tokens': { type: 'string', default: '128' },
+    'question-tokens': { type: 'string', default: '64' },
+    'text-tokens': { type: 'string', default: '1024' },
+    'picture-side': { type: 'string', default: '896' },
+    'picture-format': { type: 'string', default: 'jpeg' },
+    'greedy-only': { type: 'boolean', default: false },
+    'memory-bandwidth': { type: 'string' },
+    output: { type: 'string' },
+  },
+});
+
+interface Case {
+  readonly prompt: 'picture' | 'text';
+  readonly promptTokens: number;
+  readonly batch: number;
+  readonly sampling: 'greedy' | 'recommended';
+}
+
+const worldSize = Number(values['tensor-parallel-size']);
+const repetitions = Number(values.repetitions);
+const newTokens = Number(values['new-tokens']);
+
+/** Every request has a salt of its own: no prompt and no picture comes twice. */
+let nextSalt = 1;
+
+async function makeRequest(maker: RequestMaker, test: Case, maxTokens: number): Promise<GenerateRequest> {
+  const salt = nextSalt++;
+  const text = makeIds(test.promptTokens, salt, maker);
+  const sampling = {
+    ...(test.sampling === 'recommended' ? RECOMMENDED : { temperature: 0 }),
+    maxTokens,
+    ignoreEos: true,
+  };
+  if (test.prompt === 'text' || maker.pictureTokenId === null) return { promptTokenIds: text, sampling };
+  return {
+    promptTokenIds: [...text.slice(0, 4), maker.pictureTokenId, ...text.slice(4)],
+    pictures: [{ data: await makePicture(salt, maker) }],
+    sampling,
+  };
+}
+
+async function runCase(
+  client: Client,
+  maker: RequestMaker,
+  test: Case,
+  maxTokens: number,
+): Promise<BatchReport & { readonly steps: number }> {
+  const requests: GenerateRequest[] = [];
+  for (let index = 0; index < test.batch; index++) requests.push(await makeRequest(maker, test, maxTokens));
+  const stepsBefore = Number((await getCluster(client)).steps);
+  const answers = await Promise.all(requests.map((request) => ask(client, request)));
+  const steps = Number((await getCluster(client)).steps) - stepsBefore;
+  return { ...reportBatch(answers), steps };
+}
+
+function summarise(test: Case, runs: readonly BatchReport[]): Record<string, unknown> {
+  const all = (read: (run: BatchReport) => readonly number[]): number => rounded(median(runs.flatMap(read)));
+  return {
+    ...test,
+    newTokens,
+    medians: {
+      firstTokenMs: all(({ firstTokenMs }) => firstTokenMs),
+      tokenMs: all(({ tokenMs }) => tokenMs),
+      stepMs: all(({ stepMs }) => [stepMs.median]),
+      decodeTokensPerSecond: all(({ decodeTokensPerSecond }) => [decodeTokensPerSecond]),
+      totalTokensPerSecond: all(({ totalTokensPerSecond }) => [totalTokensPerSecond]),
+      serverFirstTokenMs: all(({ server }) => server.firstTokenMs),
+      serverTokenMs: all(({ server }) => server.tokenMs),
+    },
+    runs,
+  };
+}
+
+function cases(): Case[] {
+  const batches = values.batches.split(',').map(Number);
+  const samplings = values['greedy-only'] ? (['greedy'] as const) : (['greedy', 'recommended'] as const);
+  const question = Number(values['question-tokens']);
+  const pictures = samplings.flatMap((sampling) =>
+    batches.map((batch) => ({ prompt: 'picture' as const, promptTokens: question, batch, sampling })),
+  );
+  const text = { prompt: 'text' as const, promptTokens: Number(values['text-tokens']), batch: 1 };
+  return [...pictures, { ...text, sampling: 'greedy' }];
+}
+
+/** Batch 1 reads every weight of the decoder once; the measured bandwidth says how long that takes at least. */
+async function floor(): Promise<Record<string, number> | null> {
+  if (values['memory-bandwidth'] === undefined) return null;
+  const checkpoint = await resolveModel(values.model);
+  const plan = makeShardPlan(checkpoint, { worldSize, visionParallel: 'auto' });
+  const memoryBandwidth = Number(values['memory-bandwidth']) * 1e12;
+  const { roofline, ranks } = priceShardPlan(checkpoint, plan, { memoryBandwidth, computeType: null });
+  const decodeBytes = Math.max(...ranks.map((rank) => rank.decodeBytes));
+  return { memoryBandwidth, decodeBytes, decodeMs: rounded(roofline.decodeMs) };
+}
+
+function deviceMemoryUsedMib(): number[] {
+  if (values.device === 'cpu') return [];
+  const output = execFileSync('nvidia-smi', ['--query-gpu=memory.used', '--format=csv,noheader,nounits'], {
+    encoding: 'utf8',
+  });
+  return output.trim().split('\n').map(Number);
+}
+
+async function measure(address: string): Promise<Record<string, unknown>> {
+  const client = connect(address);
+  try {
+    const model = await getModel(client);
+    const maker: RequestMaker = {
+      vocabSize: model.vocabSize,
+      pictureTokenId: model.supportsPictures ? (model.pictureTokenId ?? null) : null,
+      pictureSide: Number(values['picture-side']),
+      pictureFormat: values['picture-format'] === 'png' ? 'png' : 'jpeg',
+    };
+    const results = [];
+    for (const test of cases()) {
+      await runCase(client, maker, test, Math.min(newTokens, WARM_UP_TOKENS + 2 * test.batch));
+      const runs = [];
+      for (let run = 0; run < repetitions; run++) runs.push(await runCase(client, maker, test, newTokens));
+      const result = summarise(test, runs);
+      results.push(result);
+      process.stderr.write(
+        `${values.model}: ${test.prompt}, batch ${test.batch}, ${test.sampling}: ${JSON.stringify(result['medians'])}\n`,
+      );
+    }
+    return {
+      served: model,
+      results,
+      cluster: await getCluster(client),
+      deviceMemoryUsedMib: deviceMemoryUsedMib(),
+    };
+  } finally {
+    client.close();
+  }
+}
+
+const startMs = performance.now();
+const skein = SkeinProcess.real([
+  'serve',
+  ...['--model', values.model, '--device', values.device, '--load-format', values['load-format']],
+  ...['--tensor-parallel-size', String(worldSize), '--grpc-address', '127.0.0.1:0'],
+  ...serveFlags,
+]);
+skein.child.stderr?.pipe(process.stderr);
+let report: Record<string, unknown>;
+try {
+  const [, address = ''] = await skein.outputMatches(/^serving .* on (\S+)$/m, START_TIMEOUT_MS);
+  const readyMs = Math.round(performance.now() - startMs);
+  report = {
+    benchmark: 'serving',
+    commit: currentCommit(),
+    date: new Date().toISOString(),
+    machine: describeMachine(),
+    model: values.model,
+    loadFormat: values['load-format'],
+    device: values.device,
+    worldSize,
+    serveFlags,
+    repetitions,
+    picture: { side: Number(values['picture-side']), format: values['picture-format'] },
+    readyMs,
+    floor: await floor(),
+    ...(await measure(address)),
+  };
+} finally {
+  skein.child.kill('SIGTERM');
+  const timer = setTimeout(() => skein.child.kill('SIGKILL'), STOP_TIMEOUT_MS);
+  await skein.exited;
+  clearTimeout(timer);
+}
+const text = `${JSON.stringify(report, null, 1)}\n`;
+if (values.output === undefined) process.stdout.write(text);
+else {
+  mkdirSync(path.dirname(path.resolve(values.output)), { recursive: true });
+  writeFileSync(values.output, text);
+}

@@ -1,0 +1,72 @@
+// Layers of the 38 B model's dimensions against Hugging Face transformers on the same weights in the same run: two of the vision tower,
+// two of the decoder. A small shape on the CPU, in float32, shows that both mean the same model.
+import assert from 'node:assert/strict';
+
+import { requireGpu } from '../support/gpu.js';
+import {
+  makeFullLayers,
+  measureFullLayers,
+  type Distances,
+  type FullLayers,
+  type FullLayersGroup,
+} from '../support/full-layers.js';
+
+const TIMEOUT_MS = 300_000;
+const FLOAT32_LIMIT = 1e-5;
+const BFLOAT16_LIMIT = 1e-2;
+
+/** For `before`: skips, or fails where a GPU run is required, with the reason. */
+async function layersOrSkip(
+  context: Mocha.Context,
+  shape: 'full' | 'small',
+  device: 'cuda' | 'cpu',
+): Promise<FullLayers> {
+  const layers = await makeFullLayers(shape, device);
+  if (typeof layers !== 'string') return layers;
+  if (process.env['SKEIN_REQUIRE_GPU'] === '1') throw new Error(layers);
+  process.stderr.write(`    skipped: ${layers}\n`);
+  return context.skip();
+}
+
+async function check(layers: FullLayers, options: FullLayersGroup, limit: number): Promise<void> {
+  const distances = await measureFullLayers(layers, options);
+  const text = (Object.keys(distances) as (keyof Distances)[])
+    .map((name) => `${name} ${distances[name].toExponential(2)}`)
+    .join(', ');
+  process.stderr.write(`      ${text}\n`);
+  for (const distance of Object.values(distances) as number[]) assert.ok(distance < limit, text);
+}
+
+describe('small layers against transformers, on the CPU', function () {
+  this.timeout(TIMEOUT_MS);
+  let layers: FullLayers;
+  before(async function () {
+    layers = await layersOrSkip(this, 'small', 'cpu');
+  });
+  after(() => layers?.remove());
+
+  for (const worldSize of [1, 2]) {
+    it(`world size ${worldSize}`, () => check(layers, { worldSize, computeType: 'float32' }, FLOAT32_LIMIT));
+  }
+});
+
+describe("layers of the 38 B model's dimensions against transformers, on cuda", function () {
+  this.timeout(TIMEOUT_MS);
+  let layers: FullLayers;
+  before(async function () {
+    await requireGpu(this);
+    layers = await layersOrSkip(this, 'full', 'cuda');
+  });
+  after(() => layers?.remove());
+
+  for (const worldSize of [1, 2]) {
+    for (const deterministic of [false, true]) {
+      it(`world size ${worldSize}, ${deterministic ? '' : 'not '}deterministic`, () =>
+        check(
+          layers,
+          { device: 'cuda:0', worldSize, deterministic, computeType: 'bfloat16' },
+          BFLOAT16_LIMIT,
+        ));
+    }
+  }
+});
