@@ -132,6 +132,9 @@ class CudaBackend final : public Backend {
   }
 
   void ReserveSteps(const StepLimits& limits) override {
+    // The model is loaded: its copies ran on other streams than steps do, and kernels may read
+    // weights before they wait for anything.
+    SKEIN_CUDA(cudaDeviceSynchronize());
     metadata_->Reserve(limits);
     if (deterministic_ || limits.num_query_heads == 0) return;
     int64_t sequences = std::min(limits.max_sequences, limits.max_rows);
