@@ -116,9 +116,10 @@ class Bench {
       Measurement measurement;
       measurement.what = swiglu ? "awq gate_up + swiglu" : "awq product";
       measurement.shape = weight.name;
-      measurement.variant = Format("%d warps %d tiles %d stages %s, grid %d x %d%s", tuned.warps,
-                                   tuned.members, tuned.stages, tuned.whole ? "whole" : "split",
-                                   plan.blocks, plan.slices, chosen ? ", chosen" : "");
+      measurement.variant =
+          Format("%d warps %d tiles %d stages, %d ahead, %s, grid %d x %d%s", tuned.warps,
+                 tuned.members, tuned.stages, tuned.ahead, tuned.whole ? "whole" : "split",
+                 plan.blocks, plan.slices, chosen ? ", chosen" : "");
       measurement.rows = rows;
       measurement.bytes = weight.bytes;
       const auto launch = [&](int copy) {

@@ -4,18 +4,22 @@
 // inputs), so one pass serves 8 rows of x for the price of one.
 //
 // A block takes a run of column groups (one or two tiles of 16 columns) times a slice of the
-// inputs. Its part of x lies in shared memory in the order of B fragments; the units (tiles times
-// 128 inputs) are dealt out to the warps as one row of units, each warp's share in one piece, which
-// it streams through a ring of its own: no barrier in the loop. Instructions of a warp for a unit
-// and 8 rows: 2 + 1 asynchronous copies, 2 loads of words, 2 of tables, 4 of x, 8 words times (3
-// shifts, 4 logic, 4 subtractions), 8 mma, 4 + 4 to scale, about 12 for the loop: some 130, where
-// 1088 bytes at 4.4 TB/s over 132 multiprocessors of 1.9 GHz leave 250 issue slots.
+// inputs. Its part of x lies in shared memory; the units (tiles times 128 inputs) are dealt out to
+// the warps as one row of units, each warp's share in one piece, which it streams through a ring of
+// its own: no barrier in the loop.
+//
+// The budget: 1088 bytes of a unit at 4.4 TB/s over 132 multiprocessors take 62 clocks of 1.9 GHz,
+// or 248 issue slots. A unit takes a warp 96 instructions to make A fragments (8 words times 3
+// shifts, 4 logic operations, 4 subtractions, and their tables), 8 mma and 4 loads of x for each 8
+// rows, and the loop. Disassembled, with two tiles a group: 145 for 8 rows, 163 for 16, 250 for 64;
+// with one tile 174 for 8. Shared memory: 16 + 16 / (tiles a group) clocks for 8 rows.
 
 #include <algorithm>
 #include <cstddef>
 
 #include "cuda/cuda_check.h"
 #include "cuda/kernels/awq.h"
+#include "cuda/kernels/awq_parts.cuh"
 #include "cuda/kernels/awq_words.cuh"
 #include "cuda/kernels/launch.cuh"
 #include "cuda/kernels/mma.cuh"
@@ -23,163 +27,34 @@
 namespace skein::cuda {
 namespace {
 
-constexpr int kWordBytes = 1024;  // of a unit
-constexpr int kTableBytes = 64;   // of a table
-constexpr int kXBytes = 256;      // of a row and a unit
+constexpr int kWordBytes = kAwqWordBytes;
+constexpr int kTableBytes = kAwqTableBytes;
+constexpr int kXBytes = kAwqXBytes;
 // From one row of a tile's partial sums to the next: no bank conflicts where fragments are stored.
 constexpr int kSumStride = 20;
 // What a block asks the L2 cache for ahead of its ring while the kernel before it runs.
 constexpr int kPrefetchUnits = 128;
 
-__device__ __forceinline__ void PrefetchToL2([[maybe_unused]] const void* address) {
-#ifdef __CUDA_ARCH__
-  asm volatile("prefetch.global.L2 [%0];" ::"l"(address));
-#endif
-}
-
-// How the column tiles make groups, and the groups and units a grid.
-struct Spread {
-  int groups;
-  int group_tiles, member_tiles;  // tiles from one group, and one member of it, to the next
-  int units_per_slice, slices;
-  // The last block of a column of the grid adds the slices up; otherwise SumKernel does.
-  bool uses_tickets;
-};
-
-__device__ __forceinline__ float Silu(float x) { return x / (1.0f + __expf(-x)); }
-
-__device__ __forceinline__ void Store(const AwqOperands& p, int64_t row, int64_t column,
-                                      float value) {
-  if (p.out_is_float) {
-    static_cast<float*>(p.out)[row * p.out_stride + column] = value;
-  } else {
-    static_cast<__nv_bfloat16*>(p.out)[row * p.out_stride + column] = __float2bfloat16(value);
-  }
-}
-
-// Complete sums of a row at column `column` of each member of a group become outputs.
-template <int kMembers>
-__device__ __forceinline__ void Finish(const AwqWeights& w, const AwqOperands& p, const Spread& s,
-                                       int64_t row, int64_t group, int column,
-                                       const float (&values)[kMembers]) {
-  const int64_t first = group * s.group_tiles * kAwqTileColumns + column;
-  const int64_t step = static_cast<int64_t>(s.member_tiles) * kAwqTileColumns;
-  if constexpr (kMembers == 2) {
-    if (p.swiglu) {
-      float gate = values[0], up = values[1];
-      if (p.bias != nullptr) {
-        gate += p.bias[first];
-        up += p.bias[first + step];
-      }
-      Store(p, row, first, Silu(gate) * up);
-      return;
-    }
-  }
-#pragma unroll
-  for (int m = 0; m < kMembers; ++m) {
-    const int64_t place = first + m * step;
-    if (place >= w.out_features) continue;
-    Store(p, row, place, p.bias == nullptr ? values[m] : values[m] + p.bias[place]);
-  }
-}
-
-// Sums of one slice: [slices, rows, padded_out].
-__device__ __forceinline__ float* Partial(const AwqWeights& w, const AwqOperands& p,
-                                          const Spread& s, int64_t slice, int64_t row,
-                                          int64_t group, int member, int column) {
-  const int64_t tile = group * s.group_tiles + static_cast<int64_t>(member) * s.member_tiles;
-  return p.partial + (slice * p.rows + row) * w.padded_out + tile * kAwqTileColumns + column;
-}
-
-// Four columns of a row of a group, slice after slice. item: (group, row, quarter of a tile).
-template <int kMembers>
-__device__ __forceinline__ void SumSlices(const AwqWeights& w, const AwqOperands& p,
-                                          const Spread& s, int64_t first_group, int item) {
-  const int rows = static_cast<int>(p.rows);
-  const int column = item % 4 * 4;
-  const int row = item / 4 % rows;
-  const int64_t group = first_group + item / 4 / rows;
-  float sums[kMembers][4];
-#pragma unroll
-  for (auto& quad : sums) {
-#pragma unroll
-    for (float& value : quad) value = 0.0f;
-  }
-  const int64_t slice_step = p.rows * w.padded_out;
-  const float* from[kMembers];
-#pragma unroll
-  for (int m = 0; m < kMembers; ++m) from[m] = Partial(w, p, s, 0, row, group, m, column);
-#pragma unroll 4
-  for (int slice = 0; slice < s.slices; ++slice) {
-#pragma unroll
-    for (int m = 0; m < kMembers; ++m) {
-      // Past the first-level cache: other blocks wrote it.
-      const float4 quad = __ldcg(
-          reinterpret_cast<const float4*>(from[m] + static_cast<int64_t>(slice) * slice_step));
-      sums[m][0] += quad.x;
-      sums[m][1] += quad.y;
-      sums[m][2] += quad.z;
-      sums[m][3] += quad.w;
-    }
-  }
-#pragma unroll
-  for (int i = 0; i < 4; ++i) {
-    float values[kMembers];
-#pragma unroll
-    for (int m = 0; m < kMembers; ++m) values[m] = sums[m][i];
-    Finish<kMembers>(w, p, s, row, group, column + i, values);
-  }
-}
+// Up to so many rows the last block of a column of the grid adds the slices up; it has no time to
+// do so for more, and SumKernel does.
+constexpr int kTicketRows = 16;
 
 template <int kMembers>
 __global__ void __launch_bounds__(256)
-    SumKernel(const AwqWeights w, const AwqOperands p, const Spread s) {
+    SumKernel(const AwqWeights w, const AwqOperands p, const AwqPlan s) {
   LetNextStart();
   WaitForPrevious();
   const int item = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
   if (item < s.groups * static_cast<int>(p.rows) * 4) SumSlices<kMembers>(w, p, s, 0, item);
 }
 
-// Units c0 .. c0 + num_units - 1 of x to shared memory: [units, rows, 16 pieces] of 8 inputs. A
-// warp reads four pieces of eight rows at a time; odd rows have them in the other half of a line of
-// the banks. The copies may still be under way.
-__device__ __forceinline__ int PlaceOfPiece(int row, int piece) { return piece ^ (row & 1) << 2; }
-
-template <int kWarps>
-__device__ __forceinline__ void StageX(const AwqWeights& w, const AwqOperands& p, int c0,
-                                       int num_units, uint4* staged) {
-  const int rows = static_cast<int>(p.rows);
-  const int lane = threadIdx.x % 32;
-  // Warps that share a row.
-  int sharing = kWarps;
-  while (sharing > 1 && kWarps / sharing < rows) sharing /= 2;
-  const int warp = threadIdx.x / 32;
-  const bool aligned = p.x_stride % 8 == 0 && w.group_offset % 8 == 0 &&
-                       (reinterpret_cast<uint64_t>(p.x) & 15u) == 0;
-  for (int row = warp / sharing; row < rows; row += kWarps / sharing) {
-    const __nv_bfloat16* source = p.x + row * p.x_stride;
-    for (int piece = warp % sharing * 32 + lane; piece < num_units * 16; piece += sharing * 32) {
-      const int64_t in = (static_cast<int64_t>(c0) * 16 + piece) * 8 - w.group_offset;
-      uint4* place = staged + (piece / 16 * rows + row) * 16 + PlaceOfPiece(row, piece % 16);
-      if (aligned && in >= 0 && in + 8 <= w.in_features) {
-        CopyAsync16(place, source + in, true);
-        continue;
-      }
-      uint32_t words[4] = {0, 0, 0, 0};
-#pragma unroll
-      for (int i = 0; i < 8; ++i) {
-        if (in + i < 0 || in + i >= w.in_features) continue;
-        const uint32_t bits = __bfloat16_as_ushort(source[in + i]);
-        words[i / 2] |= bits << (16 * (i % 2));
-      }
-      *place = make_uint4(words[0], words[1], words[2], words[3]);
-    }
-  }
-}
-
-// kTiles * 8 rows; groups of kMembers tiles; kSubs tables a unit. Grid (blocks, slices).
-template <int kTiles, int kMembers, int kWarps, int kStages, int kSubs, bool kWhole>
+// kTiles * 8 rows; kSubs tables a unit. Grid (blocks, slices).
+template <int kTiles, AwqTuning kTuned, int kSubs>
 struct Product {
+  static constexpr int kMembers = kTuned.members;
+  static constexpr int kWarps = kTuned.warps;
+  static constexpr int kStages = kTuned.stages;
+  static constexpr bool kWhole = kTuned.whole;
   static constexpr int kThreads = kWarps * 32;
   static constexpr int kUnitBytes = kWordBytes + kSubs * kTableBytes;
   static constexpr int kStageBytes = kMembers * kUnitBytes;
@@ -269,7 +144,7 @@ struct Product {
 
   // Complete sums of this block's slice of the inputs.
   __device__ static __forceinline__ void Deliver(const AwqWeights& w, const AwqOperands& p,
-                                                 const Spread& s, int row, int group, int column,
+                                                 const AwqPlan& s, int row, int group, int column,
                                                  const float (&values)[kMembers]) {
     if (s.slices == 1) {
       Finish<kMembers>(w, p, s, row, group, column, values);
@@ -283,7 +158,7 @@ struct Product {
 
   // The same for all sums of a warp.
   __device__ static __forceinline__ void DeliverAll(const AwqWeights& w, const AwqOperands& p,
-                                                    const Spread& s, int group, const Sums& sums) {
+                                                    const AwqPlan& s, int group, const Sums& sums) {
     const int lane = threadIdx.x % 32;
     const int rows = static_cast<int>(p.rows);
     float* const partial = Partial(w, p, s, blockIdx.y, lane % 4 * 2, group, 0, lane / 4);
@@ -327,8 +202,9 @@ struct Product {
 
   // Groups of which several warps have shares, in the order of the warps.
   __device__ static __forceinline__ void AddShares(const AwqWeights& w, const AwqOperands& p,
-                                                   const Spread& s, int first_group, int num_groups,
-                                                   int num_units, const float* shares) {
+                                                   const AwqPlan& s, int first_group,
+                                                   int num_groups, int num_units,
+                                                   const float* shares) {
     const int count = num_groups * num_units;
     const auto begin = [&](int warp) { return count * warp / kWarps; };
     const auto owner = [&](int unit) { return ((unit + 1) * kWarps - 1) / count; };
@@ -357,7 +233,7 @@ struct Product {
   }
 
   __device__ static __forceinline__ void Run(const AwqWeights& w, const AwqOperands& p,
-                                             const Spread& s, char* shared) {
+                                             const AwqPlan& s, char* shared) {
     LetNextStart();
     const int warp = threadIdx.x / 32;
     const int lane = threadIdx.x % 32;
@@ -402,6 +278,15 @@ struct Product {
           CopyAsync16(to + 512, words + 512, true);
           if (lane < 4 * kSubs) {
             CopyAsync16(to + kWordBytes, next_tables + m * member_step * kTablesBytes, true);
+          }
+        }
+        if (kTuned.ahead > 0 && ahead > kTuned.ahead && lane < kWordBytes / 128) {
+          // That unit may be one of the next group.
+          const int64_t step = ahead_unit + kTuned.ahead < num_units ? 0 : group_step;
+#pragma unroll
+          for (int m = 0; m < kMembers; ++m) {
+            PrefetchToL2(next_words + (m * member_step + step + kTuned.ahead) * kWordBytes +
+                         lane * (128 - 16));
           }
         }
         --ahead;
@@ -497,7 +382,7 @@ struct Product {
       __syncthreads();
       AddShares(w, p, s, first_group, num_groups, num_units, shares);
     }
-    if (!s.uses_tickets) return;
+    if (s.slices == 1 || rows > kTicketRows) return;
     // The slices of these columns are complete when all blocks of this column of the grid have been
     // here; the order of the sums does not depend on who is last.
     __threadfence();
@@ -517,36 +402,13 @@ struct Product {
 
 template <typename P>
 __global__ void __launch_bounds__(P::kThreads, 1)
-    ProductKernel(const AwqWeights w, const AwqOperands p, const Spread s) {
+    ProductKernel(const AwqWeights w, const AwqOperands p, const AwqPlan s) {
   extern __shared__ __align__(128) char shared[];
   P::Run(w, p, s, shared);
 }
 
-int CeilDiv(int64_t a, int64_t b) { return static_cast<int>((a + b - 1) / b); }
-
-Spread MakeSpread(const AwqWeights& w, bool swiglu, int members) {
-  Spread spread{};
-  if (swiglu) {
-    const int half = static_cast<int>(w.out_features / 2 / kAwqTileColumns);
-    spread.groups = half;
-    spread.group_tiles = 1;
-    spread.member_tiles = half;
-  } else {
-    spread.groups = CeilDiv(w.out_features, kAwqTileColumns * members);
-    spread.group_tiles = members;
-    spread.member_tiles = 1;
-  }
-  return spread;
-}
-
-int RingBytes(const AwqWeights& w, const AwqTuning& tuning) {
-  return tuning.warps * tuning.stages * tuning.members *
-         (kWordBytes + w.tables_per_unit * kTableBytes);
-}
-
 template <typename P>
-void Launch(const AwqWeights& w, const AwqOperands& p, const Spread& s, int blocks,
-            cudaStream_t stream) {
+void Launch(const AwqWeights& w, const AwqOperands& p, const AwqPlan& s, cudaStream_t stream) {
   const int x_bytes = static_cast<int>(p.rows) * kXBytes * s.units_per_slice;
   const int bytes = std::max(P::kRingBytes + x_bytes, P::kSumBytes);
   const auto kernel = ProductKernel<P>;
@@ -557,156 +419,48 @@ void Launch(const AwqWeights& w, const AwqOperands& p, const Spread& s, int bloc
     return true;
   }();
   static_cast<void>(raised);
-  LaunchOverlapped(kernel, dim3(static_cast<unsigned>(blocks), static_cast<unsigned>(s.slices)),
+  LaunchOverlapped(kernel, dim3(static_cast<unsigned>(s.blocks), static_cast<unsigned>(s.slices)),
                    dim3(P::kThreads), static_cast<size_t>(bytes), stream, w, p, s);
 }
 
 // The kernel of a tuning that takes at most 16 rows.
 template <int kTuning>
-void LaunchFew(const AwqWeights& w, const AwqOperands& p, const Spread& s, int blocks,
-               cudaStream_t stream) {
+void LaunchFew(const AwqWeights& w, const AwqOperands& p, const AwqPlan& s, cudaStream_t stream) {
   constexpr AwqTuning kTuned = kAwqTunings[kTuning];
-  if (p.rows <= 8) {
-    Launch<Product<1, kTuned.members, kTuned.warps, kTuned.stages, 1, kTuned.whole>>(
-        w, p, s, blocks, stream);
-  } else {
-    Launch<Product<2, kTuned.members, kTuned.warps, kTuned.stages, 1, kTuned.whole>>(
-        w, p, s, blocks, stream);
-  }
+  const auto launch = p.rows <= 8 ? Launch<Product<1, kTuned, 1>> : Launch<Product<2, kTuned, 1>>;
+  launch(w, p, s, stream);
 }
 
 template <int kSubs>
-void LaunchWhole(const AwqWeights& w, const AwqOperands& p, const Spread& s, int blocks,
-                 cudaStream_t stream) {
+void LaunchWhole(const AwqWeights& w, const AwqOperands& p, const AwqPlan& s, cudaStream_t stream) {
   constexpr AwqTuning kTuned = kAwqTunings[kAwqWhole];
-  const auto launch =
-      p.rows <= 8    ? Launch<Product<1, kTuned.members, kTuned.warps, kTuned.stages, kSubs, true>>
-      : p.rows <= 16 ? Launch<Product<2, kTuned.members, kTuned.warps, kTuned.stages, kSubs, true>>
-      : p.rows <= 32 ? Launch<Product<4, kTuned.members, kTuned.warps, kTuned.stages, kSubs, true>>
-                     : Launch<Product<8, kTuned.members, kTuned.warps, kTuned.stages, kSubs, true>>;
-  launch(w, p, s, blocks, stream);
-}
-
-// Bytes that the busiest multiprocessor moves, scaled to what they cost beside weights.
-double Cost(const AwqWeights& w, const AwqTuning& tuning, const Spread& s, const AwqPlan& plan,
-            int64_t rows) {
-  // About the time that 40 kB of weights take: a fence, a ticket and a first read.
-  constexpr double kSecondPass = 40e3;
-  const double groups = CeilDiv(s.groups, plan.blocks);
-  const double unit = tuning.members * (kWordBytes + w.tables_per_unit * kTableBytes);
-  const double x = static_cast<double>(rows) * kXBytes * plan.units_per_slice / 3;
-  const double sums =
-      groups * tuning.members * kAwqTileColumns * static_cast<double>(rows) * sizeof(float) * 2;
-  return groups * plan.units_per_slice * unit + x + (plan.slices > 1 ? kSecondPass + sums : 0);
-}
-
-AwqPlan Slice(const AwqWeights& w, const Spread& s, int tuning, int slices, int multiprocessors) {
-  AwqPlan plan{};
-  plan.tuning = tuning;
-  plan.units_per_slice = CeilDiv(w.units, slices);
-  plan.slices = CeilDiv(w.units, plan.units_per_slice);
-  plan.blocks = std::clamp(multiprocessors / plan.slices, 1, std::min(s.groups, kAwqMaxTickets));
-  return plan;
+  const auto launch = p.rows <= 8    ? Launch<Product<1, kTuned, kSubs>>
+                      : p.rows <= 16 ? Launch<Product<2, kTuned, kSubs>>
+                      : p.rows <= 32 ? Launch<Product<4, kTuned, kSubs>>
+                                     : Launch<Product<8, kTuned, kSubs>>;
+  launch(w, p, s, stream);
 }
 
 }  // namespace
-
-AwqDevice CurrentAwqDevice() {
-  AwqDevice device{};
-  int index = 0;
-  SKEIN_CUDA(cudaGetDevice(&index));
-  SKEIN_CUDA(
-      cudaDeviceGetAttribute(&device.multiprocessors, cudaDevAttrMultiProcessorCount, index));
-  SKEIN_CUDA(
-      cudaDeviceGetAttribute(&device.shared_bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, index));
-  return device;
-}
-
-bool AwqTakes(const AwqWeights& weights, int tuning, int64_t rows, bool swiglu) {
-  const AwqTuning& tuned = kAwqTunings[tuning];
-  if (swiglu && (tuned.members != 2 || weights.out_features % (2 * kAwqTileColumns) != 0)) {
-    return false;
-  }
-  if (rows < 1 || rows > kAwqMaxRows) return false;
-  return tuning == kAwqWhole || (rows <= 16 && weights.tables_per_unit == 1);
-}
-
-AwqPlan PlanAwq(const AwqWeights& weights, int64_t rows, bool swiglu, const AwqDevice& device,
-                int tuning) {
-  if (tuning < 0) {
-    tuning = rows > 16 || weights.tables_per_unit != 1 ? kAwqWhole : rows > 8 ? 3 : swiglu ? 2 : 0;
-    // A block of a smaller GPU has no room for the larger rings.
-    while (tuning != kAwqWhole &&
-           RingBytes(weights, kAwqTunings[tuning]) + static_cast<int>(rows) * kXBytes * 8 >
-               device.shared_bytes) {
-      tuning = kAwqWhole;
-    }
-  }
-  const AwqTuning& tuned = kAwqTunings[tuning];
-  const Spread spread = MakeSpread(weights, swiglu, tuned.members);
-  const int room =
-      (device.shared_bytes - RingBytes(weights, tuned)) / (static_cast<int>(rows) * kXBytes);
-  SKEIN_CHECK(room > 0, "tuning %d needs %d bytes of shared memory", tuning,
-              RingBytes(weights, tuned));
-  const int fewest = CeilDiv(weights.units, room);
-  AwqPlan best = Slice(weights, spread, tuning, fewest, device.multiprocessors);
-  for (int slices = fewest + 1; slices <= std::max(fewest, 16); ++slices) {
-    const AwqPlan plan = Slice(weights, spread, tuning, slices, device.multiprocessors);
-    if (Cost(weights, tuned, spread, plan, rows) < Cost(weights, tuned, spread, best, rows)) {
-      best = plan;
-    }
-  }
-  return best;
-}
-
-AwqPlan PlanAwqDeterministic(const AwqWeights& weights, bool swiglu, const AwqDevice& device) {
-  const AwqTuning& tuned = kAwqTunings[kAwqWhole];
-  const int room = (device.shared_bytes - RingBytes(weights, tuned)) / (kAwqMaxRows * kXBytes);
-  return Slice(weights, MakeSpread(weights, swiglu, tuned.members), kAwqWhole,
-               CeilDiv(weights.units, room), device.multiprocessors);
-}
-
-size_t AwqPartialBytes(const AwqWeights& weights, const AwqPlan& plan, int64_t rows) {
-  if (plan.slices == 1) return 0;
-  return static_cast<size_t>(plan.slices * rows * weights.padded_out) * sizeof(float);
-}
 
 void AwqProduct(const AwqWeights& weights, const AwqOperands& operands, const AwqPlan& plan,
                 cudaStream_t stream) {
   if (operands.rows == 0) return;
   SKEIN_CHECK(AwqTakes(weights, plan.tuning, operands.rows, operands.swiglu),
               "tuning %d for %lld rows", plan.tuning, static_cast<long long>(operands.rows));
-  const int members = kAwqTunings[plan.tuning].members;
-  Spread spread = MakeSpread(weights, operands.swiglu, members);
-  spread.units_per_slice = plan.units_per_slice;
-  spread.slices = plan.slices;
-  // One block has time to add up the slices of few rows only.
-  spread.uses_tickets = plan.slices > 1 && operands.rows <= 16;
-  switch (plan.tuning) {
-    case 0:
-      LaunchFew<0>(weights, operands, spread, plan.blocks, stream);
-      break;
-    case 1:
-      LaunchFew<1>(weights, operands, spread, plan.blocks, stream);
-      break;
-    case 2:
-      LaunchFew<2>(weights, operands, spread, plan.blocks, stream);
-      break;
-    case 3:
-      LaunchFew<3>(weights, operands, spread, plan.blocks, stream);
-      break;
-    case 4:
-      LaunchFew<4>(weights, operands, spread, plan.blocks, stream);
-      break;
-    default:
-      weights.tables_per_unit == 1 ? LaunchWhole<1>(weights, operands, spread, plan.blocks, stream)
-                                   : LaunchWhole<4>(weights, operands, spread, plan.blocks, stream);
-  }
-  if (plan.slices == 1 || spread.uses_tickets) return;
-  const int items = spread.groups * static_cast<int>(operands.rows) * 4;
-  LaunchOverlapped(members == 2 ? SumKernel<2> : SumKernel<1>,
-                   dim3(static_cast<unsigned>(CeilDiv(items, 256))), dim3(256), 0, stream, weights,
-                   operands, spread);
+  using Launcher = void (*)(const AwqWeights&, const AwqOperands&, const AwqPlan&, cudaStream_t);
+  constexpr Launcher kFew[] = {LaunchFew<0>, LaunchFew<1>, LaunchFew<2>, LaunchFew<3>,
+                               LaunchFew<4>, LaunchFew<5>, LaunchFew<6>};
+  static_assert(sizeof(kFew) / sizeof(kFew[0]) == kAwqWhole);
+  const Launcher launch = plan.tuning != kAwqWhole       ? kFew[plan.tuning]
+                          : weights.tables_per_unit == 1 ? LaunchWhole<1>
+                                                         : LaunchWhole<4>;
+  launch(weights, operands, plan, stream);
+  if (plan.slices == 1 || operands.rows <= kTicketRows) return;
+  const int items = plan.groups * static_cast<int>(operands.rows) * 4;
+  LaunchOverlapped(kAwqTunings[plan.tuning].members == 2 ? SumKernel<2> : SumKernel<1>,
+                   dim3(static_cast<unsigned>((items + 255) / 256)), dim3(256), 0, stream, weights,
+                   operands, plan);
 }
 
 }  // namespace skein::cuda

@@ -48,23 +48,35 @@ struct AwqWeights {
 void PackAwq(const AwqWeights& weights, const int32_t* qweight, const int32_t* qzeros,
              const void* scales, bool scales_are_half, cudaStream_t stream);
 
-// How a product is spread over the GPU.
+// How a product is cut: warps of a block, tiles of columns in a group, units in a warp's ring.
 struct AwqTuning {
   int warps, members, stages;
+  // Units that the L2 cache is asked for before the ring reads them; 0: none.
+  int ahead;
   // Every tile's sums are made by one warp, input after input: their bits depend on `slices` only.
   bool whole;
 };
-inline constexpr AwqTuning kAwqTunings[] = {{16, 1, 4, false}, {8, 1, 8, false}, {16, 2, 3, false},
-                                            {8, 2, 3, false},  {8, 2, 5, false}, {8, 2, 3, true}};
+// The last one takes up to kAwqMaxRows rows and any group size; the others up to 16 rows.
+inline constexpr AwqTuning kAwqTunings[] = {
+    {16, 1, 4, 0, false}, {8, 1, 7, 0, false}, {16, 2, 3, 0, false}, {8, 2, 3, 0, false},
+    {8, 2, 5, 0, false},  {8, 2, 3, 8, false}, {16, 1, 4, 8, false}, {8, 2, 3, 0, true}};
 inline constexpr int kAwqNumTunings = sizeof(kAwqTunings) / sizeof(kAwqTunings[0]);
 inline constexpr int kAwqWhole = kAwqNumTunings - 1;
 
+// How a product is spread over the GPU: tiles make groups, and a block of the grid (x, y) has a run
+// of groups times a slice of the inputs.
 struct AwqPlan {
   int tuning;
-  int units_per_slice;
-  int slices;  // of the inputs: grid y
-  int blocks;  // of the column groups: grid x
+  int groups;
+  int group_tiles, member_tiles;  // tiles from one group, and one member of it, to the next
+  int units_per_slice, slices;    // grid y
+  int blocks;                     // grid x
 };
+
+// Bytes of a unit's words of one tile, of a table, and of a row of x.
+inline constexpr int kAwqWordBytes = kAwqTileColumns * kAwqUnitInputs / 2;
+inline constexpr int kAwqTableBytes = kAwqTileColumns * 4;
+inline constexpr int kAwqXBytes = kAwqUnitInputs * 2;
 
 // What a plan depends on besides the shapes.
 struct AwqDevice {

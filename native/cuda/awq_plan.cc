@@ -1,0 +1,125 @@
+// How a product with AWQ weights is spread over the GPU.
+#include <algorithm>
+
+#include "cuda/cuda_check.h"
+#include "cuda/kernels/awq.h"
+
+namespace skein::cuda {
+namespace {
+
+constexpr int kWholeTuning = kAwqWhole;
+// Tunings for few rows: up to 8, those with gate and up in one kernel, and up to 16.
+constexpr int kFewTuning = 0, kFewSwiGluTuning = 2, kMoreTuning = 3;
+constexpr int64_t kMostFewRows = 16;
+// More slices than this only to make x fit.
+constexpr int kMostSlices = 16;
+
+int CeilDiv(int64_t a, int64_t b) { return static_cast<int>((a + b - 1) / b); }
+
+int UnitBytes(const AwqWeights& weights) {
+  return kAwqWordBytes + weights.tables_per_unit * kAwqTableBytes;
+}
+
+int RingBytes(const AwqWeights& weights, int tuning) {
+  const AwqTuning& tuned = kAwqTunings[tuning];
+  return tuned.warps * tuned.stages * tuned.members * UnitBytes(weights);
+}
+
+// Units whose part of x fits beside the ring.
+int RoomForUnits(const AwqWeights& weights, int tuning, int64_t rows, const AwqDevice& device) {
+  return std::max(0, device.shared_bytes - RingBytes(weights, tuning)) /
+         (static_cast<int>(rows) * kAwqXBytes);
+}
+
+AwqPlan Slice(const AwqWeights& weights, int tuning, bool swiglu, int slices,
+              const AwqDevice& device) {
+  AwqPlan plan{};
+  plan.tuning = tuning;
+  if (swiglu) {  // a tile of gate and the one of up
+    plan.groups = static_cast<int>(weights.out_features / 2 / kAwqTileColumns);
+    plan.group_tiles = 1;
+    plan.member_tiles = plan.groups;
+  } else {
+    const int members = kAwqTunings[tuning].members;
+    plan.groups = CeilDiv(weights.out_features, kAwqTileColumns * members);
+    plan.group_tiles = members;
+    plan.member_tiles = 1;
+  }
+  plan.units_per_slice = CeilDiv(weights.units, slices);
+  plan.slices = CeilDiv(weights.units, plan.units_per_slice);
+  plan.blocks =
+      std::clamp(device.multiprocessors / plan.slices, 1, std::min(plan.groups, kAwqMaxTickets));
+  return plan;
+}
+
+// Bytes that the busiest multiprocessor moves, scaled to what they cost beside weights.
+double Cost(const AwqWeights& weights, const AwqPlan& plan, int64_t rows) {
+  // About the time that 40 kB of weights take: a fence, a ticket and a first read.
+  constexpr double kSecondPass = 40e3;
+  const double members = kAwqTunings[plan.tuning].members;
+  const double groups = CeilDiv(plan.groups, plan.blocks);
+  const double words = groups * plan.units_per_slice * members * UnitBytes(weights);
+  // x and partial sums come from the L2 cache, some three times faster.
+  const double x = static_cast<double>(rows) * kAwqXBytes * plan.units_per_slice / 3;
+  const double sums =
+      groups * members * kAwqTileColumns * static_cast<double>(rows) * sizeof(float) * 2;
+  return words + x + (plan.slices > 1 ? kSecondPass + sums : 0);
+}
+
+int BestTuning(const AwqWeights& weights, int64_t rows, bool swiglu, const AwqDevice& device) {
+  if (rows > kMostFewRows || weights.tables_per_unit != 1) return kWholeTuning;
+  const int tuning = rows > 8 ? kMoreTuning : swiglu ? kFewSwiGluTuning : kFewTuning;
+  // A smaller GPU has no room for the larger rings.
+  constexpr int kFewestUnits = 8;
+  return RoomForUnits(weights, tuning, rows, device) < kFewestUnits ? kWholeTuning : tuning;
+}
+
+}  // namespace
+
+AwqDevice CurrentAwqDevice() {
+  AwqDevice device{};
+  int index = 0;
+  SKEIN_CUDA(cudaGetDevice(&index));
+  SKEIN_CUDA(
+      cudaDeviceGetAttribute(&device.multiprocessors, cudaDevAttrMultiProcessorCount, index));
+  SKEIN_CUDA(
+      cudaDeviceGetAttribute(&device.shared_bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, index));
+  return device;
+}
+
+bool AwqTakes(const AwqWeights& weights, int tuning, int64_t rows, bool swiglu) {
+  if (rows < 1 || rows > kAwqMaxRows) return false;
+  if (swiglu &&
+      (kAwqTunings[tuning].members != 2 || weights.out_features % (2 * kAwqTileColumns) != 0)) {
+    return false;
+  }
+  return tuning == kWholeTuning || (rows <= kMostFewRows && weights.tables_per_unit == 1);
+}
+
+AwqPlan PlanAwq(const AwqWeights& weights, int64_t rows, bool swiglu, const AwqDevice& device,
+                int tuning) {
+  if (tuning < 0) tuning = BestTuning(weights, rows, swiglu, device);
+  const int room = RoomForUnits(weights, tuning, rows, device);
+  SKEIN_CHECK(room > 0, "tuning %d needs %d bytes of shared memory", tuning,
+              RingBytes(weights, tuning));
+  const int fewest = CeilDiv(weights.units, room);
+  AwqPlan best = Slice(weights, tuning, swiglu, fewest, device);
+  for (int slices = fewest + 1; slices <= kMostSlices; ++slices) {
+    const AwqPlan plan = Slice(weights, tuning, swiglu, slices, device);
+    if (Cost(weights, plan, rows) < Cost(weights, best, rows)) best = plan;
+  }
+  return best;
+}
+
+AwqPlan PlanAwqDeterministic(const AwqWeights& weights, bool swiglu, const AwqDevice& device) {
+  const int room = RoomForUnits(weights, kWholeTuning, kAwqMaxRows, device);
+  SKEIN_CHECK(room > 0, "%d bytes of shared memory", device.shared_bytes);
+  return Slice(weights, kWholeTuning, swiglu, CeilDiv(weights.units, room), device);
+}
+
+size_t AwqPartialBytes(const AwqWeights& weights, const AwqPlan& plan, int64_t rows) {
+  if (plan.slices == 1) return 0;
+  return static_cast<size_t>(plan.slices * rows * weights.padded_out) * sizeof(float);
+}
+
+}  // namespace skein::cuda
