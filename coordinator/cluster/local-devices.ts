@@ -10,16 +10,12 @@ export interface LocalDevice {
   readonly device: string;
   /** Added to the worker's environment. */
   readonly environment: Readonly<Record<string, string>>;
-  /** Of the device's memory, what the rank may take; 1 on a CPU, whose memory is not divided so. */
-  readonly memoryShare: number;
 }
 
 export interface DeviceSettings {
   readonly device: 'cpu' | 'cuda';
   readonly tensorParallelSize: number;
   readonly ranksPerDevice: number;
-  /** Of a GPU's memory, what its ranks may take together. */
-  readonly gpuMemoryUtilization: number;
 }
 
 /**
@@ -27,14 +23,12 @@ export interface DeviceSettings {
  * own it connects over sockets. `groupName` keeps the claims of two groups apart.
  */
 export function localDevicePlan(settings: DeviceSettings, groupName: string): LocalDevice[] {
-  const { device, tensorParallelSize, ranksPerDevice, gpuMemoryUtilization } = settings;
+  const { device, tensorParallelSize, ranksPerDevice } = settings;
   return Array.from({ length: tensorParallelSize }, (_, rank) => {
-    if (device === 'cpu') return { device, environment: {}, memoryShare: 1 };
-    const gpu = Math.floor(rank / ranksPerDevice);
-    const numSharing = Math.min(ranksPerDevice, tensorParallelSize - gpu * ranksPerDevice);
+    if (device === 'cpu') return { device, environment: {} };
     const environment =
       ranksPerDevice === 1 ? {} : { NCCL_HOSTID: `${groupName}-${rank}`, NCCL_SOCKET_IFNAME: 'lo' };
-    return { device: `cuda:${gpu}`, environment, memoryShare: gpuMemoryUtilization / numSharing };
+    return { device: `cuda:${Math.floor(rank / ranksPerDevice)}`, environment };
   });
 }
 

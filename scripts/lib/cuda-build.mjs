@@ -1,11 +1,11 @@
-// Builds build/cuda/skein_cuda.node (and the native CUDA tests), and says with which toolkit. Does nothing when nothing changed since
+// Builds build/cuda/skein_cuda.node (and the native CUDA tests and benchmarks), and says with which toolkit. Does nothing when nothing changed since
 // the last build that finished.
 import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { availableParallelism, totalmem } from 'node:os';
 import path from 'node:path';
 import { SetupError } from './console.mjs';
 import { findInstalledToolkit, installPypiToolkit } from './cuda-toolkit.mjs';
-import { decideStep, fingerprint, readStamp, removeStamp, writeStamp } from './fingerprint.mjs';
+import { decideStep, fingerprint, listFiles, readStamp, removeStamp, writeStamp } from './fingerprint.mjs';
 import { withLock } from './lock.mjs';
 import { cacheBelongsTo, nativeSources, numJobs } from './native-build.mjs';
 import { runLogged } from './run-command.mjs';
@@ -14,16 +14,27 @@ const BUILD_FOLDER = 'build/cuda';
 /** As in native/CMakeLists.txt: A100, L40S, H100 and H200. */
 export const DEFAULT_ARCHITECTURES = '80;89;90a';
 
+/** Built with the tests, so that the benchmark cannot rot. */
+const TEST_TARGETS = ['cuda_tests', 'cuda_kernel_bench'];
+
+/** Of native/ and bench/kernels. */
+export function cudaSources(repoRoot) {
+  const isBench = (file) => /\/cuda_[^/]*\.(cc|cu|h|cuh)$/.test(file);
+  return [...nativeSources(repoRoot), ...listFiles(repoRoot, 'bench/kernels', isBench)];
+}
+
 /** What is built for a purpose and the files that decide it. */
 export function cudaGoal(sources, tests) {
-  const isTest = (file) => file.startsWith('native/test/');
+  const isProduct = (file) => file.startsWith('native/') && !file.startsWith('native/test/');
   // Of the tests only those of the CUDA binary, and what they share with the others.
-  const isOtherTest = (file) =>
-    isTest(file) && file.endsWith('_test.cc') && !file.startsWith('native/test/cuda/');
+  const isCpuTest = (file) => /^native\/test\/[^/]*_test\.cc$/.test(file);
   return {
-    inputs: sources.filter((file) => (tests ? !isOtherTest(file) : !isTest(file))),
-    outputs: [`${BUILD_FOLDER}/skein_cuda.node`, ...(tests ? [`${BUILD_FOLDER}/cuda_tests`] : [])],
-    targets: ['skein_cuda_addon', ...(tests ? ['cuda_tests', 'cuda_kernel_bench'] : [])],
+    inputs: sources.filter((file) => (tests ? !isCpuTest(file) : isProduct(file))),
+    outputs: [
+      `${BUILD_FOLDER}/skein_cuda.node`,
+      ...(tests ? TEST_TARGETS : []).map((name) => `${BUILD_FOLDER}/${name}`),
+    ],
+    targets: ['skein_cuda_addon', ...(tests ? TEST_TARGETS : [])],
   };
 }
 
@@ -37,7 +48,7 @@ async function build({ repoRoot, tests, reporter }) {
   const logFile = path.join(repoRoot, 'build', 'logs', 'cuda-build.log');
   const toolkit = await findToolkit({ repoRoot, reporter });
   const architectures = process.env['SKEIN_CUDA_ARCHITECTURES'] ?? DEFAULT_ARCHITECTURES;
-  const goal = cudaGoal(nativeSources(repoRoot), tests);
+  const goal = cudaGoal(cudaSources(repoRoot), tests);
   const says = `${goal.outputs[0]} is ready, built with ${toolkit.says}, for sm_${architectures.replaceAll(';', ', sm_')}`;
   const stampFile = path.join(repoRoot, BUILD_FOLDER, tests ? '.skein-stamp-tests' : '.skein-stamp-addon');
   const flags = [process.env['CXX'] ?? '', process.env['CXXFLAGS'] ?? ''];

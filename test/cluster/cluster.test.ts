@@ -15,7 +15,11 @@ import {
 const code = (expected: string) => (error: unknown) => error instanceof AppError && error.code === expected;
 
 function tokensInput(tokenIds: readonly number[], sampling: GenerateInput['sampling'] = {}): GenerateInput {
-  return { requestId: 'test', prompt: { kind: 'tokens', tokenIds: Uint32Array.from(tokenIds), pictures: [] }, sampling };
+  return {
+    requestId: 'test',
+    prompt: { kind: 'tokens', tokenIds: Uint32Array.from(tokenIds), pictures: [] },
+    sampling,
+  };
 }
 
 /** What the fake model answers to these ids. */

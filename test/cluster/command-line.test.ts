@@ -62,6 +62,7 @@ describe('the command line', function () {
       'top_logprobs',
       'timings',
       'world_size',
+      'deterministic',
       'ranks',
     ]);
     assert.deepEqual(Object.keys(report.timings), ['load_ms', 'ttft_ms', 'tpot_ms', 'total_ms']);

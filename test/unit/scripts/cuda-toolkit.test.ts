@@ -60,6 +60,7 @@ describe('the CUDA build', () => {
     'native/test/cuda/cuda_ops_test.cc',
     'native/test/engine_test.cc',
     'native/test/tiny_model.h',
+    'bench/kernels/cuda_bench.h',
   ];
 
   it('depends on the tests only where it holds them, and never on those of the CPU', async () => {
@@ -70,8 +71,9 @@ describe('the CUDA build', () => {
       targets: ['skein_cuda_addon'],
     });
     const withTests = cudaGoal(sources, true);
-    assert.deepEqual(withTests.inputs, [sources[0], sources[1], sources[3]]);
-    assert.deepEqual(withTests.outputs, ['build/cuda/skein_cuda.node', 'build/cuda/cuda_tests']);
+    assert.deepEqual(withTests.inputs, [sources[0], sources[1], sources[3], sources[4]]);
+    assert.deepEqual(withTests.targets, ['skein_cuda_addon', 'cuda_tests', 'cuda_kernel_bench']);
+    assert.ok(withTests.outputs.includes('build/cuda/cuda_kernel_bench'));
   });
 
   it("compiles for what the native build's default says", async () => {

@@ -13,7 +13,6 @@ const SETTINGS: DeviceSettings = {
   device: 'cuda',
   tensorParallelSize: 4,
   ranksPerDevice: 1,
-  gpuMemoryUtilization: 0.9,
 };
 
 function refusal(settings: Partial<DeviceSettings>, numGpus: number | null): string | null {
@@ -30,19 +29,15 @@ describe('devices of local ranks', () => {
   it('are a GPU each, with nothing told to NCCL', () => {
     assert.deepEqual(
       localDevicePlan(SETTINGS, 'g'),
-      [0, 1, 2, 3].map((gpu) => ({ device: `cuda:${gpu}`, environment: {}, memoryShare: 0.9 })),
+      [0, 1, 2, 3].map((gpu) => ({ device: `cuda:${gpu}`, environment: {} })),
     );
   });
 
-  it('are shared in order, each rank a host of its own to NCCL, memory divided by those that share', () => {
+  it('are shared in order, each rank a host of its own to NCCL', () => {
     const plan = localDevicePlan({ ...SETTINGS, tensorParallelSize: 3, ranksPerDevice: 2 }, 'g');
     assert.deepEqual(
-      plan.map(({ device, memoryShare }) => [device, memoryShare]),
-      [
-        ['cuda:0', 0.45],
-        ['cuda:0', 0.45],
-        ['cuda:1', 0.9],
-      ],
+      plan.map(({ device }) => device),
+      ['cuda:0', 'cuda:0', 'cuda:1'],
     );
     assert.deepEqual(
       plan.map(({ environment }) => environment['NCCL_HOSTID']),
@@ -57,7 +52,7 @@ describe('devices of local ranks', () => {
 
   it('are the one CPU without --device cuda', () => {
     assert.deepEqual(localDevicePlan({ ...SETTINGS, device: 'cpu', tensorParallelSize: 1 }, 'g'), [
-      { device: 'cpu', environment: {}, memoryShare: 1 },
+      { device: 'cpu', environment: {} },
     ]);
     assert.equal(refusal({ device: 'cpu' }, 0), null);
   });
