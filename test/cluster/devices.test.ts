@@ -7,7 +7,7 @@ import { startProcesses, type FakeCluster } from '../support/fake-cluster.js';
 const NUM_TOKENS = 5;
 
 async function generate(cluster: FakeCluster): Promise<number> {
-  const prompt: GenerateInput['prompt'] = { kind: 'tokens', tokenIds: Uint32Array.of(7, 8, 9) };
+  const prompt: GenerateInput['prompt'] = { kind: 'tokens', tokenIds: Uint32Array.of(7, 8, 9), pictures: [] };
   const input: GenerateInput = { requestId: 'test', prompt, sampling: { maxTokens: NUM_TOKENS } };
   const generation = await cluster.serving.inference.generate(input, new AbortController().signal);
   let count = 0;
