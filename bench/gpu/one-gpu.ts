@@ -4,16 +4,7 @@
 //   node dist/bench/gpu/one-gpu.js [PART...] [--results DIR] [--logs DIR] [--option PART=ARGUMENT...]
 //
 // The results are merged into RESULTS/one-gpu-<gpu>.json: parts that are not named keep what they had.
-import { spawn } from 'node:child_process';
-import {
-  createWriteStream,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
@@ -21,179 +12,8 @@ import { parseArgs } from 'node:util';
 import { repoPath, repoRoot } from '../../test/support/paths.js';
 import { currentCommit, describeMachine } from '../machine.js';
 import { Mps } from './mps.js';
-
-interface PartRun {
-  readonly command: readonly string[];
-  readonly environment?: Readonly<Record<string, string>>;
-  /** Of the environment of this process, what the command must not see. */
-  readonly without?: readonly string[];
-  readonly limitS: number;
-  /** Ranks that share the GPU need MPS to be more than a trial. */
-  readonly needsMps?: boolean;
-  /** Reads what the command left: its result file, or what it printed. Throws when that shows a failure. */
-  readonly readResult: (output: string) => unknown;
-}
-
-interface Context {
-  /** A file of the part's own. */
-  readonly file: string;
-  /** TB/s as measured by the part `transformers`; null until then. */
-  readonly memoryBandwidth: number | null;
-  readonly extra: readonly string[];
-}
-
-type Part = (context: Context) => PartRun;
-
-const MODEL = 'skywork-r1v3-38b';
-const WORLD_SIZES = '1,2,4';
-
-function readJson(file: string): unknown {
-  return JSON.parse(readFileSync(file, 'utf8'));
-}
-
-interface MochaReport {
-  readonly stats: {
-    readonly passes: number;
-    readonly failures: number;
-    readonly pending: number;
-    readonly duration: number;
-  };
-  readonly failures: readonly { readonly fullTitle: string; readonly err: { readonly message?: string } }[];
-  readonly pending: readonly { readonly fullTitle: string }[];
-}
-
-function readMocha(file: string): unknown {
-  const { stats, failures, pending } = readJson(file) as MochaReport;
-  const result = {
-    passed: stats.passes,
-    failed: stats.failures,
-    skipped: stats.pending,
-    seconds: stats.duration / 1000,
-    failures: failures.map(({ fullTitle, err }) => ({
-      title: fullTitle,
-      message: err.message?.slice(0, 2000),
-    })),
-    skippedTitles: pending.map(({ fullTitle }) => fullTitle),
-  };
-  if (stats.failures > 0 || stats.pending > 0 || stats.passes === 0) throw new PartFailure(result);
-  return result;
-}
-
-class PartFailure extends Error {
-  constructor(readonly result: unknown) {
-    super('the part ran and shows failures');
-  }
-}
-
-/** Kernels under test and how many; the tool's own last line says what it found. */
-function sanitizer(tool: 'memcheck' | 'racecheck', filter: string, limitS: number): Part {
-  return ({ extra }) => ({
-    command: [
-      'compute-sanitizer',
-      ...['--tool', tool, '--error-exitcode', '9', '--launch-timeout', '60'],
-      ...extra,
-      repoPath('build', 'cuda', 'cuda_tests'),
-      `--gtest_filter=${filter}`,
-    ],
-    limitS,
-    readResult: (output) => ({
-      filter,
-      summary: /=+ (?:ERROR|RACECHECK) SUMMARY: .*/.exec(output)?.[0] ?? null,
-      passed: /\[ {2}PASSED {2}\] (\d+) tests?/.exec(output)?.[1] ?? null,
-    }),
-  });
-}
-
-function serving(
-  model: string,
-  flags: readonly string[],
-  serveFlags: readonly string[],
-  limitS: number,
-): Part {
-  return ({ file, memoryBandwidth, extra }) => ({
-    command: [
-      process.execPath,
-      repoPath('dist', 'bench', 'gpu', 'serving.js'),
-      ...['--model', model, '--device', 'cuda', '--output', file],
-      ...(memoryBandwidth === null ? [] : ['--memory-bandwidth', String(memoryBandwidth)]),
-      ...flags,
-      '--',
-      ...['--max-step-tokens', '2048'],
-      ...serveFlags,
-      ...extra,
-    ],
-    limitS,
-    needsMps: flags.includes('--tensor-parallel-size'),
-    readResult: () => readJson(file),
-  });
-}
-
-const MOCHA = repoPath('node_modules', 'mocha', 'bin', 'mocha.js');
-const SHARED = ['--ranks-per-device', '2'];
-
-/** In the order in which they run. */
-const PARTS: Readonly<Record<string, Part>> = {
-  transformers: ({ extra }) => ({
-    command: ['python3', repoPath('bench', 'gpu', 'transformers_baseline.py'), ...extra],
-    without: ['LD_LIBRARY_PATH'],
-    limitS: 180,
-    readResult: (output) => JSON.parse(output.trim().split('\n').at(-1) ?? '') as unknown,
-  }),
-  tests: ({ file, extra }) => ({
-    command: [
-      process.execPath,
-      MOCHA,
-      ...['--reporter', 'json', '--reporter-option', `output=${file}`],
-      ...(extra.length > 0 ? extra : [repoPath('dist', 'test', 'gpu', '*.test.js')]),
-    ],
-    environment: { SKEIN_REQUIRE_GPU: '1' },
-    limitS: 480,
-    readResult: () => readMocha(file),
-  }),
-  memcheck: sanitizer('memcheck', '*', 120),
-  racecheck: sanitizer('racecheck', '*', 150),
-  kernels: ({ extra }) => ({
-    command: [repoPath('build', 'cuda', 'cuda_kernel_bench'), ...extra],
-    limitS: 150,
-    readResult: (output) => output.split('\n').filter((line) => line.trim() !== ''),
-  }),
-  'serving-bf16': serving(MODEL, [], [], 240),
-  'serving-awq': serving(`${MODEL}-awq`, [], [], 240),
-  'serving-bf16-ranks2': serving(
-    MODEL,
-    ['--tensor-parallel-size', '2', '--greedy-only', '--repetitions', '1'],
-    SHARED,
-    300,
-  ),
-  'serving-awq-ranks2': serving(
-    `${MODEL}-awq`,
-    ['--tensor-parallel-size', '2', '--greedy-only', '--repetitions', '1'],
-    SHARED,
-    300,
-  ),
-  evaluation: ({ file, extra }) => ({
-    command: [
-      process.execPath,
-      repoPath('dist', 'bench', 'evaluation', 'main.js'),
-      ...[
-        '--device',
-        'cuda',
-        '--dtypes',
-        'bfloat16',
-        '--world-sizes',
-        WORLD_SIZES,
-        '--concurrency',
-        '32',
-        '--ranks-per-device',
-        '4',
-      ],
-      ...['--output', file, ...extra],
-    ],
-    limitS: 240,
-    needsMps: true,
-    readResult: () => readJson(file),
-  }),
-};
+import { PartFailure, PARTS, readJson, type PartContext } from './parts.js';
+import { runCommand, type Ended } from './run-command.js';
 
 interface PartRecord {
   readonly state: 'passed' | 'failed' | 'timed out';
@@ -207,73 +27,15 @@ interface PartRecord {
   readonly result?: unknown;
 }
 
-interface Ended {
-  readonly code: number | null;
-  readonly signal: string | null;
-  readonly isTimeout: boolean;
-  readonly output: string;
-}
-
-const KILL_AFTER_MS = 10_000;
 const TAIL_LINES = 15;
 
-function execute(
-  run: PartRun,
-  log: string,
-  mpsEnvironment: Readonly<Record<string, string>>,
-): Promise<Ended> {
-  return new Promise((resolve) => {
-    const environment: NodeJS.ProcessEnv = { ...process.env, ...run.environment, ...mpsEnvironment };
-    for (const name of run.without ?? []) delete environment[name];
-    const [command = '', ...args] = run.command;
-    const sink = createWriteStream(log);
-    // A group of its own, so that a part that is out of time takes its children along.
-    const child = spawn(command, args, {
-      cwd: repoRoot,
-      env: environment,
-      stdio: ['ignore', 'pipe', 'pipe'],
-      detached: true,
-    });
-    let output = '';
-    let isTimeout = false;
-    const signalGroup = (signal: NodeJS.Signals): void => {
-      try {
-        if (child.pid !== undefined) process.kill(-child.pid, signal);
-      } catch {
-        // It has ended by itself.
-      }
-    };
-    const timers = [
-      setTimeout(() => {
-        isTimeout = true;
-        signalGroup('SIGTERM');
-      }, run.limitS * 1000),
-      setTimeout(() => signalGroup('SIGKILL'), run.limitS * 1000 + KILL_AFTER_MS),
-    ];
-    child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
-      output += chunk;
-      sink.write(chunk);
-    });
-    child.stderr.on('data', (chunk: Buffer) => sink.write(chunk));
-    const finish = (code: number | null, signal: string | null): void => {
-      for (const timer of timers) clearTimeout(timer);
-      sink.end(() => resolve({ code, signal, isTimeout, output }));
-    };
-    child.on('error', (error) => {
-      sink.write(`${error.message}\n`);
-      finish(null, error.message);
-    });
-    child.on('close', finish);
-  });
-}
-
-async function runPart(name: string, context: Context, log: string): Promise<PartRecord> {
+async function runPart(name: string, context: PartContext, log: string): Promise<PartRecord> {
   const run = PARTS[name]!(context);
   const startMs = performance.now();
   const mps = run.needsMps === true ? await Mps.start() : null;
   let ended: Ended;
   try {
-    ended = await execute(run, log, mps?.environment ?? {});
+    ended = await runCommand(run, log, mps?.environment ?? {});
   } finally {
     await mps?.stop();
   }
@@ -362,7 +124,7 @@ async function main(): Promise<number> {
 }
 
 /** What no one wants to watch go by. */
-const BULKY = new Set(['runs', 'wrong']);
+const BULKY = new Set(['runs', 'wrong', 'served']);
 
 /** A few lines for whoever watches. */
 function brief(record: PartRecord): string {
@@ -375,7 +137,9 @@ function brief(record: PartRecord): string {
     return `${list.join('')}  ${record.reason.replaceAll('\n', '\n  ')}\n`;
   }
   const result = record.result as { results?: { medians?: unknown }[] } & Record<string, unknown>;
-  const lines = Array.isArray(result) ? result.slice(-40) : (result.results ?? [result]);
+  const lines = Array.isArray(result)
+    ? result.slice(-40)
+    : [...(result.results ?? [result]), ...(result['ceilings'] === undefined ? [] : [result['ceilings']])];
   return lines
     .map(
       (line: unknown) =>

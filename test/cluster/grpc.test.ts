@@ -11,6 +11,7 @@ import { InferenceServiceClient, inferenceServiceDefinition } from '../../common
 import { GrpcGateway } from '../../coordinator/gateway/grpc-gateway.js';
 import type { GenerateRequest } from '../../proto/ts/skein/inference/v1/GenerateRequest.js';
 import type { GenerateResponse__Output } from '../../proto/ts/skein/inference/v1/GenerateResponse.js';
+import type { GetModelResponse__Output } from '../../proto/ts/skein/inference/v1/GetModelResponse.js';
 import type { GenerateOnceResponse__Output } from '../../proto/ts/skein/inference/v1/GenerateOnceResponse.js';
 import { silentLogger, startInProcess, type FakeCluster } from '../support/fake-cluster.js';
 import { goldenPath } from '../support/paths.js';
@@ -95,6 +96,27 @@ describe('the gRPC service', function () {
     assert.deepEqual(messages.at(-1)?.usage, whole.usage);
     assert.equal(whole.usage?.completionTokens, 12);
     assert.ok(whole.timings!.totalMs >= whole.timings!.ttftMs && whole.timings!.ttftMs > 0);
+  });
+
+  it('takes pictures with token ids, which hold a picture token for each', async () => {
+    const data = readFileSync(goldenPath('tiny-6b-vit', 'img0.png'));
+    const model = await new Promise<GetModelResponse__Output>((resolve, reject) => {
+      client.getModel({}, (error, value) => (error === null ? resolve(value!) : reject(error)));
+    });
+    const picture = model.pictureTokenId;
+    assert.ok(picture !== undefined);
+    const sampling = { maxTokens: 4 };
+    const short = await once({ promptTokenIds: [1, picture, 2], pictures: [{ data }], sampling });
+    const numTokens = short.usage!.pictureTiles * model.tokensPerTile;
+    const whole = [1, ...new Array<number>(numTokens).fill(picture), 2];
+    assert.deepEqual(short.promptTokenIds, whole);
+    const long = await once({ promptTokenIds: whole, pictures: [{ data }], sampling });
+    assert.deepEqual(long.tokenIds, short.tokenIds);
+    await assert.rejects(once({ promptTokenIds: [1, 2], pictures: [{ data }], sampling }), {
+      code: grpc.status.INVALID_ARGUMENT,
+      details: /0 runs of the picture token/,
+    });
+    await idle();
   });
 
   it('answers about pictures, and other pixels give another answer', async () => {

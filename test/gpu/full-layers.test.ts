@@ -6,10 +6,10 @@ import { requireGpu } from '../support/gpu.js';
 import {
   makeFullLayers,
   measureFullLayers,
-  type Distances,
   type FullLayers,
   type FullLayersGroup,
 } from '../support/full-layers.js';
+import { recordMeasured } from '../support/measured.js';
 
 const TIMEOUT_MS = 300_000;
 const FLOAT32_LIMIT = 1e-5;
@@ -28,13 +28,16 @@ async function layersOrSkip(
   return context.skip();
 }
 
-async function check(layers: FullLayers, options: FullLayersGroup, limit: number): Promise<void> {
+async function check(
+  layers: FullLayers,
+  what: string,
+  options: FullLayersGroup,
+  limit: number,
+): Promise<void> {
   const distances = await measureFullLayers(layers, options);
-  const text = (Object.keys(distances) as (keyof Distances)[])
-    .map((name) => `${name} ${distances[name].toExponential(2)}`)
-    .join(', ');
-  process.stderr.write(`      ${text}\n`);
-  for (const distance of Object.values(distances) as number[]) assert.ok(distance < limit, text);
+  recordMeasured(`full-layers: ${what}`, { ...distances });
+  for (const [name, distance] of Object.entries(distances) as [string, number][])
+    assert.ok(distance < limit, `${name} is off by ${distance}; the limit is ${limit}`);
 }
 
 describe('small layers against transformers, on the CPU', function () {
@@ -46,7 +49,13 @@ describe('small layers against transformers, on the CPU', function () {
   after(() => layers?.remove());
 
   for (const worldSize of [1, 2]) {
-    it(`world size ${worldSize}`, () => check(layers, { worldSize, computeType: 'float32' }, FLOAT32_LIMIT));
+    it(`world size ${worldSize}`, () =>
+      check(
+        layers,
+        `small, cpu, float32, world size ${worldSize}`,
+        { worldSize, computeType: 'float32' },
+        FLOAT32_LIMIT,
+      ));
   }
 });
 
@@ -61,12 +70,15 @@ describe("layers of the 38 B model's dimensions against transformers, on cuda", 
 
   for (const worldSize of [1, 2]) {
     for (const deterministic of [false, true]) {
-      it(`world size ${worldSize}, ${deterministic ? '' : 'not '}deterministic`, () =>
+      const title = `world size ${worldSize}, ${deterministic ? '' : 'not '}deterministic`;
+      it(title, () =>
         check(
           layers,
+          `full, cuda, bfloat16, ${title}`,
           { device: 'cuda:0', worldSize, deterministic, computeType: 'bfloat16' },
           BFLOAT16_LIMIT,
-        ));
+        ),
+      );
     }
   }
 });

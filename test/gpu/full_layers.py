@@ -84,10 +84,10 @@ def make_weights(shape: dict, weights: Weights) -> None:
         base = f"language_model.model.layers.{layer}"
         for norm in ("input_layernorm", "post_attention_layernorm"):
             weights.add(f"{base}.{norm}.weight", (hidden,), 0.1, 1.0)
-        weights.linear(f"{base}.self_attn.q_proj", shape["heads"] * head_dim, hidden, unit(hidden, 1.4))
-        for projection in ("k_proj", "v_proj"):
-            weights.linear(f"{base}.self_attn.{projection}", shape["kv_heads"] * head_dim, hidden, unit(hidden, 1.4))
-        weights.linear(f"{base}.self_attn.o_proj", hidden, shape["heads"] * head_dim, unit(hidden, 2.5), has_bias=False)
+        weights.linear(f"{base}.self_attn.q_proj", shape["heads"] * head_dim, hidden, unit(hidden))
+        for projection, gain in (("k_proj", 1.0), ("v_proj", 1.4)):
+            weights.linear(f"{base}.self_attn.{projection}", shape["kv_heads"] * head_dim, hidden, unit(hidden, gain))
+        weights.linear(f"{base}.self_attn.o_proj", hidden, shape["heads"] * head_dim, unit(hidden, 4.0), has_bias=False)
         for projection in ("gate_proj", "up_proj"):
             weights.linear(f"{base}.mlp.{projection}", shape["mlp"], hidden, unit(hidden, 1.4), has_bias=False)
         weights.linear(f"{base}.mlp.down_proj", hidden, shape["mlp"], unit(shape["mlp"]), has_bias=False)

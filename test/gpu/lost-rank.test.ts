@@ -6,6 +6,7 @@ import { readCheckpoint } from '../../coordinator/checkpoint/checkpoint.js';
 import type { NativeStepResult } from '../../worker/native/native.js';
 import { requireGpu } from '../support/gpu.js';
 import { makeNewSequence, makeStepPlan, toNativeLoadPlan } from '../support/native-plans.js';
+import { recordMeasured } from '../support/measured.js';
 import { repoPath } from '../support/paths.js';
 import { RemoteEngine } from '../support/remote-engine.js';
 
@@ -92,7 +93,7 @@ describe('a lost rank on cuda', function () {
       assert.equal(await outcome, 'ABORTED');
       const tookMs = performance.now() - lostAtMs;
       assert.ok(tookMs < LIMIT_MS, `the survivor took ${tookMs.toFixed(0)} ms`);
-      process.stderr.write(`      reported ${tookMs.toFixed(0)} ms after the kill\n`);
+      recordMeasured('lost-rank: the survivor reported it', { ms: tookMs });
       await survivor.endEpoch();
 
       const [spare, other] = await startRanks();
