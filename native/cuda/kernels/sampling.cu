@@ -12,11 +12,11 @@
 #include "cuda/cuda_check.h"
 #include "cuda/kernels/launch.cuh"
 #include "cuda/kernels/sampling.h"
+#include "cuda/kernels/sampling_math.cuh"
+#include "cuda/kernels/sampling_select.cuh"
 
 namespace skein::cuda {
 namespace {
-
-constexpr unsigned kAllLanes = 0xffffffffu;
 
 // ---- the first kernel's cut: a thread takes four ids, which share one call of the generator ----
 constexpr int kExamineThreads = 256;
@@ -26,114 +26,8 @@ constexpr int kTileTokens = 32;
 constexpr int kGroupsPerTile = kTileTokens / 4;
 
 // ---- the second's ----
-constexpr int kFinishThreads = 512;
 constexpr int kLogitsPerThread = 8;
 constexpr int kLogitsPerMassBlock = kFinishThreads * kLogitsPerThread;
-// Tokens that are sorted at once; rarely more come near the best K.
-constexpr int kSortCapacity = 2048;
-static_assert(kSortCapacity >= kMaxRowCandidates);
-constexpr int kDigitBits = 8;
-constexpr int kNumDigits = 1 << kDigitBits;
-// Lanes of a warp count the same digit most of the time: copies keep them apart.
-constexpr int kHistogramCopies = 8;
-// Values that a thread loads before it uses the first.
-constexpr int kUnroll = 4;
-
-// Philox4x32-10, as in cpu/sampling_noise.h.
-__device__ __forceinline__ void Philox(uint64_t seed, uint32_t (&c)[4]) {
-  uint32_t k0 = static_cast<uint32_t>(seed);
-  uint32_t k1 = static_cast<uint32_t>(seed >> 32);
-#pragma unroll
-  for (int round = 0; round < 10; ++round) {
-    const uint64_t a = uint64_t{0xD2511F53u} * c[0];
-    const uint64_t b = uint64_t{0xCD9E8D57u} * c[2];
-    c[0] = static_cast<uint32_t>(b >> 32) ^ c[1] ^ k0;
-    c[2] = static_cast<uint32_t>(a >> 32) ^ c[3] ^ k1;
-    c[1] = static_cast<uint32_t>(b);
-    c[3] = static_cast<uint32_t>(a);
-    k0 += 0x9E3779B9u;
-    k1 += 0xBB67AE85u;
-  }
-}
-
-// The series of cpu/sampling_noise.cc.
-__device__ __forceinline__ double NaturalLog(double x) {
-  const auto bits = static_cast<uint64_t>(__double_as_longlong(x));
-  const uint64_t sqrt_half = 0x3FE6A09E667F3BCD;
-  const uint64_t biased = (bits - sqrt_half + (uint64_t{1024} << 52)) >> 52;
-  const double e = static_cast<double>(biased) - 1024.0;
-  const double f =
-      __longlong_as_double(static_cast<long long>(bits - ((biased - 1024) << 52))) - 1.0;
-  const double s = f / (2.0 + f);
-  const double z = s * s;
-  double r = 1.479819860511658591e-01;
-  r = r * z + 1.531383769920937332e-01;
-  r = r * z + 1.818357216161805012e-01;
-  r = r * z + 2.222219843214978396e-01;
-  r = r * z + 2.857142874366239149e-01;
-  r = r * z + 3.999999999940941908e-01;
-  r = r * z + 6.666666666666735130e-01;
-  return e * 0.693147180559945309417 + (2.0 * s + s * (z * r));
-}
-
-__device__ __forceinline__ double Gumbel(uint32_t word) {
-  const double u = (static_cast<double>(word) + 0.5) * 0x1p-32;
-  return -NaturalLog(-NaturalLog(u));
-}
-
-// exp(d) for d <= 0: the series of cpu/sampling_kernels.cc.
-__device__ __forceinline__ float ExpNonPositive(float d) {
-  const float magic = 12582912.0f;
-  const float shifted = d * 1.44269504088896341f + magic;
-  const float n = shifted - magic;
-  const float r = (d - n * 0.693359375f) - n * -2.12194440e-4f;
-  float p = 1.9875691500e-4f;
-  p = p * r + 1.3981999507e-3f;
-  p = p * r + 8.3334519073e-3f;
-  p = p * r + 4.1665795894e-2f;
-  p = p * r + 1.6666665459e-1f;
-  p = p * r + 5.0000001201e-1f;
-  p = p * (r * r) + r + 1.0f;
-  const uint32_t exponent = __float_as_uint(shifted) - __float_as_uint(magic) + 127u;
-  const float result = p * __uint_as_float(exponent << 23);
-  return d >= -87.0f ? result : 0.0f;
-}
-
-// exp(d) in units of 2^-42, rounded as cpu/sampling_kernels.cc rounds it. Below -31 (2^-43 is
-// exp(-29.8)) that is nothing.
-__device__ __forceinline__ unsigned long long MassOf(float d) {
-  if (!(d >= -31.0f)) return 0;
-  const double magic = 0x1.8p52;
-  return static_cast<unsigned long long>(
-      __double_as_longlong(static_cast<double>(ExpNonPositive(d)) * 0x1p42 + magic) -
-      __double_as_longlong(magic));
-}
-
-__device__ __forceinline__ float Clamped(float x) {
-  x = x > -FLT_MAX ? x : -FLT_MAX;
-  return x < FLT_MAX ? x : FLT_MAX;
-}
-
-// An integer that grows with the number; above 0 for every finite one, and lower for -0 than for 0.
-__device__ __forceinline__ uint32_t OrderedBits(float x) {
-  const uint32_t bits = __float_as_uint(x);
-  return (bits & 0x80000000u) != 0 ? ~bits : bits | 0x80000000u;
-}
-__device__ __forceinline__ float FromOrderedBits(uint32_t key) {
-  return __uint_as_float((key & 0x80000000u) != 0 ? key & 0x7fffffffu : ~key);
-}
-// The same, but equal for both zeros, as the order of tokens wants it.
-__device__ __forceinline__ uint32_t OrderKey(float x) { return OrderedBits(x + 0.0f); }
-
-// An integer that is higher for what comes first: the higher key, of equals the lower index (below
-// 2^24).
-constexpr int kPlaceBits = 24;
-__device__ __forceinline__ uint64_t PlaceOf(uint32_t key, int32_t index) {
-  return (static_cast<uint64_t>(key) << kPlaceBits) | (0xFFFFFFu - static_cast<uint32_t>(index));
-}
-__device__ __forceinline__ int32_t IndexOf(uint64_t place) {
-  return static_cast<int32_t>(0xFFFFFFu - (static_cast<uint32_t>(place) & 0xFFFFFFu));
-}
 
 __device__ __forceinline__ void TakeHigher(BestToken& best, const BestToken& b) {
   if (b.id == INT_MAX) return;
@@ -293,116 +187,6 @@ __global__ void __launch_bounds__(kExamineThreads) ExamineKernel(const SamplingS
   atomicMax(step.max_keys + row_index, max_key);
   if (row.best != kNoBest) {
     step.parts[static_cast<int64_t>(row_index) * gridDim.x + blockIdx.x] = best;
-  }
-}
-
-// What a block that looks for candidates shares.
-struct SelectionMemory {
-  alignas(16) uint32_t histogram[kNumDigits * kHistogramCopies];
-  uint32_t totals[kNumDigits];
-  uint64_t places[kSortCapacity];
-  int32_t tiles[kMaxRowCandidates];
-  int32_t count;
-  int32_t digit;
-  int32_t remaining;
-  bool is_exact;
-};
-
-// A bound that exactly the `wanted` highest of get(0), ..., get(count - 1) reach: digit by digit
-// from the top, until a digit's tokens are wanted all. Numbers above 0 are distinct, and there are
-// at least `wanted` of them. All threads of the block; the result in all.
-template <typename Get>
-__device__ uint64_t LowestWanted(int32_t count, int32_t wanted, const Get& get,
-                                 SelectionMemory& memory) {
-  const auto thread = static_cast<int32_t>(threadIdx.x);
-  uint64_t prefix = 0, mask = 0;
-  int32_t remaining = wanted;
-  for (int shift = 32 + kPlaceBits - kDigitBits; shift >= 0; shift -= kDigitBits) {
-    for (int i = thread; i < kNumDigits * kHistogramCopies; i += kFinishThreads) {
-      memory.histogram[i] = 0;
-    }
-    __syncthreads();
-    for (int32_t base = thread; base < count; base += kUnroll * kFinishThreads) {
-      uint64_t place[kUnroll];
-#pragma unroll
-      for (int u = 0; u < kUnroll; ++u) {
-        const int32_t i = base + u * kFinishThreads;
-        place[u] = i < count ? get(i) : 0;
-      }
-#pragma unroll
-      for (int u = 0; u < kUnroll; ++u) {
-        if (base + u * kFinishThreads >= count || (place[u] & mask) != prefix) continue;
-        const auto digit = static_cast<int32_t>((place[u] >> shift) & (kNumDigits - 1));
-        atomicAdd(&memory.histogram[digit * kHistogramCopies + thread % kHistogramCopies], 1u);
-      }
-    }
-    __syncthreads();
-    if (thread < kNumDigits) {
-      uint32_t total = 0;
-      for (int copy = 0; copy < kHistogramCopies; ++copy) {
-        total += memory.histogram[thread * kHistogramCopies + copy];
-      }
-      memory.totals[thread] = total;
-    }
-    __syncthreads();
-    if (thread < 32) {
-      // A lane looks at eight digits, the highest lane 0.
-      constexpr int kPerLane = kNumDigits / 32;
-      int32_t own[kPerLane], sum = 0;
-#pragma unroll
-      for (int i = 0; i < kPerLane; ++i) {
-        own[i] = static_cast<int32_t>(memory.totals[kNumDigits - 1 - (thread * kPerLane + i)]);
-        sum += own[i];
-      }
-      int32_t inclusive = sum;
-#pragma unroll
-      for (int offset = 1; offset < 32; offset *= 2) {
-        const int32_t other = __shfl_up_sync(kAllLanes, inclusive, offset);
-        if (thread >= offset) inclusive += other;
-      }
-      int32_t above = inclusive - sum;
-      // True of one digit of one lane.
-#pragma unroll
-      for (int i = 0; i < kPerLane; ++i) {
-        if (above < remaining && remaining <= above + own[i]) {
-          memory.digit = kNumDigits - 1 - (thread * kPerLane + i);
-          memory.remaining = remaining - above;
-          memory.is_exact = own[i] == remaining - above;
-        }
-        above += own[i];
-      }
-    }
-    __syncthreads();
-    prefix |= static_cast<uint64_t>(memory.digit) << shift;
-    mask |= static_cast<uint64_t>(kNumDigits - 1) << shift;
-    remaining = memory.remaining;
-    if (memory.is_exact) break;
-  }
-  return prefix;
-}
-
-// Puts places[0, count) in descending order; count up to kSortCapacity. All threads of the block.
-__device__ void SortDescending(uint64_t* places, int32_t count) {
-  int32_t size = 1;
-  while (size < count) size *= 2;
-  for (int32_t i = count + static_cast<int32_t>(threadIdx.x); i < size; i += kFinishThreads) {
-    places[i] = 0;
-  }
-  __syncthreads();
-  for (int32_t run = 2; run <= size; run *= 2) {
-    for (int32_t distance = run / 2; distance > 0; distance /= 2) {
-      for (int32_t pair = static_cast<int32_t>(threadIdx.x); pair < size / 2;
-           pair += kFinishThreads) {
-        const int32_t low = pair / distance * 2 * distance + pair % distance;
-        const int32_t high = low + distance;
-        const uint64_t a = places[low], b = places[high];
-        if ((a < b) == ((low & run) == 0)) {
-          places[low] = b;
-          places[high] = a;
-        }
-      }
-      __syncthreads();
-    }
   }
 }
 

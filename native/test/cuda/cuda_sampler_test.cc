@@ -14,6 +14,8 @@
 #include "core/error.h"
 #include "core/thread_pool.h"
 #include "cpu/cpu_sampler.h"
+#include "cpu/host_logits.h"
+#include "cuda/device_logits.h"
 #include "cuda/device_memory.h"
 #include "test/rank_group.h"
 #include "test/sampler_harness.h"
@@ -354,6 +356,69 @@ TEST_F(CudaSamplerTest, TheModelsVocabulary) {
     }
   }
   for (const int world_size : {1, 2, 4}) ExpectTheHostsBits(steps, world_size, "151,674 tokens");
+}
+
+// What a source answers, not only what is chosen by it: masses are integers, the same in every
+// unit.
+TEST_F(CudaSamplerTest, FindingsAreTheHosts) {
+  std::mt19937_64 random(16);
+  const Stream stream;
+  const auto alone = MakeLocalGroup(1);
+  ThreadPool pool(1);
+  constexpr size_t kRows = 4;
+  constexpr int64_t kCount = 9001, kCandidates = 300;
+  const SamplerShape shape{kRows, 20000, 777, kCount, 20, 1};
+  const auto host_source = MakeHostLogits(shape, pool);
+  const auto device_source = cuda::MakeDeviceLogits(shape, stream.get());
+  constexpr size_t kBlockBytes = FindingOffset(kRows) + kRows * kCandidates * sizeof(Candidate);
+  int compared = 0;
+  for (int round = 0; round < 25; ++round) {
+    std::vector<SequenceState> states(kRows);
+    std::vector<RowRequest> requests(kRows);
+    std::vector<float> host;
+    for (size_t i = 0; i < kRows; ++i) {
+      const Sequence s = RandomSequence(shape.vocab_size, random);
+      states[i].Begin(s.params, s.token_ids, s.num_prompt_tokens, shape);
+      device_source->BeginSequence(static_cast<int32_t>(i));
+      RowRequest& request = requests[i];
+      request.state = &states[i];
+      request.slot = static_cast<int32_t>(i);
+      request.best = static_cast<BestKind>(random() % 3);
+      request.needs_model_mass = random() % 4 != 0;
+      request.needs_scaled_mass = random() % 4 != 0;
+      request.inverse_temperature = 0.5f + static_cast<float>(random() % 20) / 10;
+      request.num_candidates = static_cast<int64_t>(random() % (kCandidates + 1));
+      request.candidates_offset = FindingOffset(kRows) + i * kCandidates * sizeof(Candidate);
+      const auto row = MakeLogits(RandomKind(random), kCount, random);
+      host.insert(host.end(), row.begin(), row.end());
+    }
+    const DeviceMemory memory(host.size() * sizeof(float));
+    SKEIN_CUDA(cudaMemcpy(memory.data(), host.data(), memory.bytes(), cudaMemcpyHostToDevice));
+    const std::byte* expected = host_source->Examine(
+        MakeMatrix(host.data(), DType::kFloat32, kRows, kCount), requests, kBlockBytes, *alone[0]);
+    const std::byte* actual =
+        device_source->Examine(MakeMatrix(memory.data(), DType::kFloat32, kRows, kCount), requests,
+                               kBlockBytes, *alone[0]);
+    for (size_t i = 0; i < kRows; ++i) {
+      SCOPED_TRACE(Format("round %d, row %zu", round, i));
+      RowFinding a, b;
+      std::memcpy(&a, expected + FindingOffset(i), sizeof(a));
+      std::memcpy(&b, actual + FindingOffset(i), sizeof(b));
+      EXPECT_EQ(a.max_logit, b.max_logit);
+      EXPECT_EQ(a.best.id, b.best.id);
+      EXPECT_EQ(a.best.value, b.best.value);
+      EXPECT_EQ(a.model_mass, b.model_mass);
+      EXPECT_EQ(a.scaled_mass, b.scaled_mass);
+      EXPECT_EQ(std::memcmp(expected + requests[i].candidates_offset,
+                            actual + requests[i].candidates_offset,
+                            static_cast<size_t>(requests[i].num_candidates) * sizeof(Candidate)),
+                0);
+      compared += a.scaled_mass > (Mass{1} << 43) ? 1 : 0;
+    }
+    if (HasFailure()) return;
+  }
+  // Rows of which more than one token counts.
+  EXPECT_GT(compared, 20);
 }
 
 // Where the ranks need no common maximum first, one all-gather a step; none at world size 1.
