@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <map>
 
 #include "cuda/awq_workspace.h"
 #include "cuda/cuda_linear.h"
@@ -15,6 +14,7 @@
 #include "cuda/decode_workspace.h"
 #include "cuda/device_arena.h"
 #include "cuda/device_memory.h"
+#include "cuda/device_tables.h"
 #include "cuda/graph_cache.h"
 #include "cuda/kernels/attention.h"
 #include "cuda/kernels/elementwise.h"
@@ -240,7 +240,7 @@ class CudaBackend final : public Backend {
     arguments.num_kv_heads = static_cast<int32_t>(shape.num_kv_heads);
     arguments.head_dim = static_cast<int32_t>(shape.head_dim);
     arguments.block_size = static_cast<int32_t>(shape.block_size);
-    arguments.inverse_frequencies = InverseFrequencies(shape.head_dim, rope_theta);
+    arguments.inverse_frequencies = tables_.InverseFrequencies(shape.head_dim, rope_theta);
     arguments.positions = metadata_->positions();
     arguments.slot_mapping = metadata_->slot_mapping();
     arguments.keys = paged.Keys(layer);
@@ -252,7 +252,7 @@ class CudaBackend final : public Backend {
                       std::span<const int32_t> q_to_kv, const Matrix& out) override {
     const auto& paged = static_cast<const CudaKvCache&>(cache);
     const KvCacheShape& shape = paged.shape();
-    const HeadMap& map = MapOf(q_to_kv, shape.num_kv_heads);
+    const DeviceTables::HeadMap& map = tables_.MapOf(q_to_kv, shape.num_kv_heads);
     const AttentionArguments arguments =
         Attention(In(q), q.stride, out, map.q_to_kv.As<int32_t>(),
                   static_cast<int64_t>(q_to_kv.size()), shape.head_dim);
@@ -317,13 +317,12 @@ class CudaBackend final : public Backend {
   }
   void VisionAttention(const Matrix& qkv, int64_t tiles, int64_t tokens, int64_t num_heads,
                        int64_t head_dim, const Matrix& out) override {
-    const QueryTile* list = VisionTiles(tiles, tokens);
+    const DeviceTables::TileList& list = tables_.VisionTiles(tiles, tokens, kLargeTileRows);
     const int64_t width = num_heads * head_dim;
     const AttentionArguments arguments =
         Attention(In(qkv), qkv.stride, out, nullptr, num_heads, head_dim);
     const ContiguousKeys keys{In(qkv) + width, In(qkv) + 2 * width, qkv.stride};
-    const int64_t per_tile = (tokens + kLargeTileRows - 1) / kLargeTileRows;
-    ContiguousAttention(arguments, keys, list, static_cast<int>(tiles * per_tile), kLargeTileRows,
+    ContiguousAttention(arguments, keys, list.tiles.As<QueryTile>(), list.count, kLargeTileRows,
                         stream_);
   }
   void PixelShuffle(const Matrix& x, int64_t tiles, int64_t grid, int64_t factor,
@@ -337,11 +336,6 @@ class CudaBackend final : public Backend {
   }
 
  private:
-  struct HeadMap {
-    DeviceMemory q_to_kv, kv_q_start;
-    int max_group = 0;  // most query heads of a KV head
-  };
-
   static constexpr int kDecodeVariant = 0;
   static int MaxRuns(int64_t keys) {
     return std::max(1, RunsOf(static_cast<int>(keys), kDecodeVariants[kDecodeVariant].run_keys));
@@ -357,63 +351,6 @@ class CudaBackend final : public Backend {
             static_cast<int32_t>(num_heads),
             static_cast<int32_t>(head_dim),
             1.0f / std::sqrt(static_cast<float>(head_dim))};
-  }
-
-  const float* InverseFrequencies(int64_t head_dim, double theta) {
-    DeviceMemory& table = frequencies_[{head_dim, theta}];
-    if (table.data() == nullptr) {
-      std::vector<float> values(static_cast<size_t>(head_dim / 2));
-      for (size_t i = 0; i < values.size(); ++i) {
-        values[i] = static_cast<float>(
-            std::pow(theta, -2.0 * static_cast<double>(i) / static_cast<double>(head_dim)));
-      }
-      table = Copy(values);
-    }
-    return table.As<float>();
-  }
-
-  const HeadMap& MapOf(std::span<const int32_t> q_to_kv, int64_t num_kv_heads) {
-    HeadMap& map = head_maps_[{num_kv_heads, {q_to_kv.begin(), q_to_kv.end()}}];
-    if (map.q_to_kv.data() == nullptr) {
-      std::vector<int32_t> start(static_cast<size_t>(num_kv_heads) + 1,
-                                 static_cast<int32_t>(q_to_kv.size()));
-      for (size_t head = q_to_kv.size(); head-- > 0;) {
-        start[static_cast<size_t>(q_to_kv[head])] = static_cast<int32_t>(head);
-      }
-      // A KV head that no query head uses has an empty range.
-      for (size_t kv = start.size() - 1; kv-- > 0;) {
-        start[kv] = std::min(start[kv], start[kv + 1]);
-        map.max_group = std::max(map.max_group, start[kv + 1] - start[kv]);
-      }
-      map.q_to_kv = Copy(std::vector<int32_t>(q_to_kv.begin(), q_to_kv.end()));
-      map.kv_q_start = Copy(start);
-    }
-    return map;
-  }
-
-  // Query tiles of `tiles` pictures' worth of `tokens` rows; kept, since the shape seldom changes.
-  const QueryTile* VisionTiles(int64_t tiles, int64_t tokens) {
-    DeviceMemory& list = vision_tiles_[{tiles, tokens}];
-    if (list.data() == nullptr) {
-      std::vector<QueryTile> values;
-      for (int64_t tile = 0; tile < tiles; ++tile) {
-        for (int64_t row = 0; row < tokens; row += kLargeTileRows) {
-          values.push_back({static_cast<int32_t>(tile * tokens + row),
-                            static_cast<int32_t>(std::min<int64_t>(kLargeTileRows, tokens - row)),
-                            static_cast<int32_t>(row), static_cast<int32_t>(tokens),
-                            static_cast<int32_t>(tile * tokens)});
-        }
-      }
-      list = Copy(values);
-    }
-    return list.As<QueryTile>();
-  }
-
-  template <typename T>
-  static DeviceMemory Copy(const std::vector<T>& values) {
-    DeviceMemory memory(values.size() * sizeof(T));
-    SKEIN_CUDA(cudaMemcpy(memory.data(), values.data(), memory.bytes(), cudaMemcpyHostToDevice));
-    return memory;
   }
 
   // Host indices for one call; pageable memory, so the copy has been taken when this returns.
@@ -440,9 +377,7 @@ class CudaBackend final : public Backend {
   // None before the first AWQ linear.
   std::unique_ptr<AwqWorkspace> awq_;
   DeviceMemory pixels_, indices_[2];
-  std::map<std::pair<int64_t, double>, DeviceMemory> frequencies_;
-  std::map<std::pair<int64_t, std::vector<int32_t>>, HeadMap> head_maps_;
-  std::map<std::pair<int64_t, int64_t>, DeviceMemory> vision_tiles_;
+  DeviceTables tables_;
 };
 
 }  // namespace

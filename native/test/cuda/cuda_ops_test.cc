@@ -60,6 +60,36 @@ TEST_F(CudaOpsTest, ResidualAndNormAgree) {
   }
 }
 
+// The bits of a row do not depend on how many there are, whichever kernel the width calls for.
+TEST_F(CudaOpsTest, NormAndSwiGluRowsAreIndependent) {
+  const auto single = MakeLocalGroup(1);
+  for (const int64_t cols : {60, 80, 5120, 12800, 8200}) {
+    constexpr int64_t kRows = 64;
+    const Twin x = RandomResidual(kRows, cols), weight = Parameters(1, cols, 0.2f, 1.0f);
+    const NormWeights norm{NormKind::kRms, weight.cuda->view().As<const float>(), nullptr, 1e-5f};
+    const auto run = [&](int64_t rows) {
+      const Twin residual = MakeTwin(std::vector<float>(static_cast<size_t>(kRows * cols), 0.25f),
+                                     kRows, cols, DType::kFloat32);
+      const Twin normed = PoisonedTwin(kRows, cols), product = PoisonedTwin(kRows, cols / 2);
+      SKEIN_CUDA(cudaDeviceSynchronize());
+      const Matrix out = normed.cuda->view().Rows(0, rows);
+      cuda_->AllReduceResidualNorm(*single[0], x.cuda->view().Rows(0, rows), nullptr, nullptr,
+                                   residual.cuda->view().Rows(0, rows), &norm, &out);
+      cuda_->SwiGlu(x.cuda->view().Rows(0, rows), product.cuda->view().Rows(0, rows));
+      cuda_->FinishStep();
+      std::vector<float> first = Read(out.Rows(0, 1), true);
+      for (const Matrix& more :
+           {residual.cuda->view().Rows(0, 1), product.cuda->view().Rows(0, 1)}) {
+        const std::vector<float> values = Read(more, true);
+        first.insert(first.end(), values.begin(), values.end());
+      }
+      return first;
+    };
+    const std::vector<float> alone = run(1);
+    for (const int64_t rows : {2, 17, 64}) EXPECT_EQ(run(rows), alone) << cols << " columns";
+  }
+}
+
 // Tokens of the vocabulary's slice, of other ranks, and rows moved about.
 TEST_F(CudaOpsTest, EmbeddingAndRowCopiesAgree) {
   for (const int64_t hidden : {5, 80, 256, 5120}) {
@@ -161,77 +191,6 @@ TEST_F(CudaOpsTest, SwiGluAgrees) {
     cpu_->SwiGlu(x.cpu->view(), out.cpu->view());
     cuda_->SwiGlu(x.cuda->view(), out.cuda->view());
     ExpectClose(out, kRounding, "swiglu");
-  }
-}
-
-struct AttentionCase {
-  int64_t head_dim, num_heads, num_kv_heads;
-};
-
-// Mixed prefill chunks and decodes over a paged cache whose blocks lie in a shuffled order.
-TEST_F(CudaOpsTest, PagedAttentionAgrees) {
-  const AttentionCase cases[] = {{8, 12, 4}, {16, 8, 4},  {20, 3, 3},  {32, 8, 2},
-                                 {64, 7, 1}, {128, 5, 1}, {128, 10, 2}};
-  for (const AttentionCase& c : cases) {
-    constexpr int64_t kBlockSize = 16, kBlocks = 200;
-    const KvCacheShape shape{1, kBlocks, kBlockSize, c.num_kv_heads, c.head_dim};
-    const auto cpu_cache = cpu_->AllocateKvCache(shape, DType::kBFloat16);
-    const auto cuda_cache = cuda_->AllocateKvCache(shape, DType::kBFloat16);
-    std::vector<int32_t> q_to_kv;
-    for (int64_t head = 0; head < c.num_heads; ++head) {
-      q_to_kv.push_back(static_cast<int32_t>(head * c.num_kv_heads / c.num_heads));
-    }
-    std::vector<int32_t> blocks(kBlocks);
-    for (int64_t i = 0; i < kBlocks; ++i) blocks[static_cast<size_t>(i)] = static_cast<int32_t>(i);
-    std::shuffle(blocks.begin(), blocks.end(), generator_);
-    constexpr int64_t kTableWidth = 48;
-    // Steps: whole prompts of awkward lengths, then chunks beside decodes, then decodes alone.
-    std::vector<int32_t> lengths = {0, 0, 0, 0};
-    const std::vector<std::vector<int32_t>> steps = {
-        {1, 65, 130, 300}, {1, 1, 77, 1}, {1, 1, 1, 200}, {1, 1, 1, 1}};
-    for (const auto& step : steps) {
-      std::vector<int32_t> ids, slots, positions;
-      std::vector<int64_t> mapping;
-      std::vector<SequenceSpan> spans;
-      for (int32_t s = 0; s < 4; ++s) {
-        const int32_t count = step[static_cast<size_t>(s)];
-        spans.push_back(
-            {static_cast<int32_t>(ids.size()), count, lengths[static_cast<size_t>(s)] + count, s});
-        for (int32_t i = 0; i < count; ++i) {
-          const int32_t position = lengths[static_cast<size_t>(s)] + i;
-          ids.push_back(1);
-          slots.push_back(s);
-          positions.push_back(position);
-          mapping.push_back(
-              int64_t{blocks[static_cast<size_t>(s * kTableWidth + position / kBlockSize)]} *
-                  kBlockSize +
-              position % kBlockSize);
-        }
-        lengths[static_cast<size_t>(s)] += count;
-      }
-      StepMetadata metadata;
-      metadata.token_ids = ids;
-      metadata.slot_of_row = slots;
-      metadata.positions = positions;
-      metadata.slot_mapping = mapping;
-      metadata.spans = spans;
-      metadata.block_tables = std::span<const int32_t>(blocks).first(4 * kTableWidth);
-      metadata.max_blocks_per_sequence = kTableWidth;
-      const auto rows = static_cast<int64_t>(ids.size());
-      const int64_t width = (c.num_heads + 2 * c.num_kv_heads) * c.head_dim;
-      const Twin qkv = RandomTwin(rows, width), out = PoisonedTwin(rows, c.num_heads * c.head_dim);
-      const auto run = [&](Backend& backend, KvCache& cache,
-                           const std::unique_ptr<DeviceTensor> Twin::*side) {
-        backend.BeginStep(metadata);
-        const Matrix matrix = (qkv.*side)->view();
-        backend.RotaryStoreKv(matrix, cache, 0, c.num_heads, 1e6);
-        backend.PagedAttention(matrix.Cols(0, c.num_heads * c.head_dim), cache, 0, q_to_kv,
-                               (out.*side)->view());
-      };
-      run(*cpu_, *cpu_cache, &Twin::cpu);
-      run(*cuda_, *cuda_cache, &Twin::cuda);
-      ExpectClose(out, 3 * kRounding, Format("attention d %lld", (long long)c.head_dim));
-    }
   }
 }
 

@@ -1,0 +1,452 @@
+// Attention over the paged cache: CUDA beside its CPU twin over awkward head groups, dimensions,
+// contexts and batches, and the bits of a row whatever surrounds it. Caches are filled with NaN
+// first, so that a key which nobody wrote shows.
+#include <algorithm>
+#include <numeric>
+
+#include "cuda/cuda_storage.h"
+#include "cuda/kernels/attention.h"
+#include "cuda_twin.h"
+
+namespace skein {
+namespace {
+
+struct AttentionCase {
+  int64_t head_dim;
+  std::vector<int32_t> q_to_kv;
+  int64_t num_heads() const { return static_cast<int64_t>(q_to_kv.size()); }
+  int64_t num_kv_heads() const { return q_to_kv.back() + 1; }
+  int64_t width() const { return (num_heads() + 2 * num_kv_heads()) * head_dim; }
+};
+
+AttentionCase Grouped(int64_t head_dim, int64_t kv_heads, int64_t group) {
+  AttentionCase c{head_dim, {}};
+  for (int64_t head = 0; head < kv_heads * group; ++head) {
+    c.q_to_kv.push_back(static_cast<int32_t>(head / group));
+  }
+  return c;
+}
+
+constexpr int64_t kBlockSize = 16;
+
+// Sequences over one cache whose blocks lie in a shuffled order; makes the metadata of steps.
+class Sequences {
+ public:
+  Sequences(int64_t count, int64_t max_length, uint32_t seed)
+      : table_width_((max_length + kBlockSize - 1) / kBlockSize + 1),
+        blocks_(static_cast<size_t>(count * table_width_ + 3)) {
+    std::iota(blocks_.begin(), blocks_.end(), 0);
+    std::shuffle(blocks_.begin(), blocks_.end(), std::mt19937(seed));
+  }
+  int64_t num_blocks() const { return static_cast<int64_t>(blocks_.size()); }
+  int64_t table_width() const { return table_width_; }
+
+  // One part of a step: rows of `sequence` up to `context` positions.
+  struct Part {
+    int32_t sequence, context, rows;
+  };
+  // The metadata refers to this object and stands until the next call.
+  const StepMetadata& Step(const std::vector<Part>& parts, int32_t bucket = 0) {
+    ids_.clear(), slots_.clear(), positions_.clear(), mapping_.clear(), spans_.clear(),
+        tables_.clear();
+    for (const Part& part : parts) {
+      const int32_t* table = blocks_.data() + part.sequence * table_width_;
+      spans_.push_back({static_cast<int32_t>(ids_.size()), part.rows, part.context,
+                        static_cast<int32_t>(spans_.size())});
+      tables_.insert(tables_.end(), table, table + table_width_);
+      for (int32_t position = part.context - part.rows; position < part.context; ++position) {
+        ids_.push_back(1), slots_.push_back(part.sequence), positions_.push_back(position);
+        mapping_.push_back(int64_t{table[position / kBlockSize]} * kBlockSize +
+                           position % kBlockSize);
+      }
+    }
+    if (bucket != 0) {
+      const auto rows = static_cast<size_t>(bucket);
+      ids_.resize(rows, 0), slots_.resize(rows, 0), positions_.resize(rows, 0);
+      mapping_.resize(rows, -1), tables_.resize(rows * static_cast<size_t>(table_width_), 0);
+    }
+    metadata_ = {};
+    metadata_.token_ids = ids_, metadata_.slot_of_row = slots_, metadata_.positions = positions_;
+    metadata_.slot_mapping = mapping_, metadata_.spans = spans_, metadata_.block_tables = tables_;
+    metadata_.max_blocks_per_sequence = table_width_;
+    metadata_.graph_bucket = bucket;
+    return metadata_;
+  }
+
+ private:
+  int64_t table_width_;
+  std::vector<int32_t> blocks_, ids_, slots_, positions_, tables_;
+  std::vector<int64_t> mapping_;
+  std::vector<SequenceSpan> spans_;
+  StepMetadata metadata_;
+};
+
+class CudaAttentionTest : public CudaOpsTest {
+ protected:
+  static void SetUpTestSuite() {
+    CudaOpsTest::SetUpTestSuite();
+    if (cuda_ == nullptr) return;
+    BackendOptions options;
+    options.device = "cuda:0";
+    options.deterministic = false;
+    fast_ = MakeCudaBackend(options);
+  }
+  static void TearDownTestSuite() {
+    fast_.reset();
+    CudaOpsTest::TearDownTestSuite();
+  }
+
+  static std::unique_ptr<KvCache> PoisonedCache(const AttentionCase& c, int64_t num_blocks) {
+    auto cache = fast_->AllocateKvCache({1, num_blocks, kBlockSize, c.num_kv_heads(), c.head_dim},
+                                        DType::kBFloat16);
+    SKEIN_CUDA(
+        cudaMemset(static_cast<const cuda::CudaKvCache&>(*cache).Keys(0), 0xff, cache->bytes()));
+    return cache;
+  }
+
+  // Copies and fills of the default stream end: back ends' streams do not wait for it.
+  static void Settle() { SKEIN_CUDA(cudaDeviceSynchronize()); }
+  // Rotates, stores and attends; `qkv` is overwritten.
+  static void Attend(Backend& backend, const AttentionCase& c, const StepMetadata& metadata,
+                     const Matrix& qkv, KvCache& cache, const Matrix& out) {
+    Settle();
+    backend.BeginStep(metadata);
+    backend.RotaryStoreKv(qkv, cache, 0, c.num_heads(), 1e6);
+    backend.PagedAttention(qkv.Cols(0, c.num_heads() * c.head_dim), cache, 0, c.q_to_kv, out);
+  }
+  // Only writes keys and values.
+  static void Store(Backend& backend, const AttentionCase& c, const StepMetadata& metadata,
+                    const Matrix& qkv, KvCache& cache) {
+    Settle();
+    backend.BeginStep(metadata);
+    backend.RotaryStoreKv(qkv, cache, 0, c.num_heads(), 1e6);
+  }
+
+  // qkv of one step on `backend`, the same values for the same positions of a sequence.
+  std::unique_ptr<DeviceTensor> QkvOf(Backend& backend, const AttentionCase& c,
+                                      const std::vector<Sequences::Part>& parts,
+                                      int64_t padded_rows = 0) {
+    std::vector<BFloat16> values;
+    for (const Sequences::Part& part : parts) {
+      for (int32_t position = part.context - part.rows; position < part.context; ++position) {
+        std::mt19937 generator(static_cast<uint32_t>(part.sequence * 100003 + position));
+        std::normal_distribution<float> normal;
+        for (int64_t i = 0; i < c.width(); ++i) values.emplace_back(normal(generator));
+      }
+    }
+    auto rows = static_cast<int64_t>(values.size()) / c.width();
+    if (padded_rows > rows) {
+      rows = padded_rows;
+      // What a padded row holds must reach nobody.
+      values.resize(static_cast<size_t>(rows * c.width()),
+                    BFloat16(std::numeric_limits<float>::quiet_NaN()));
+    }
+    auto tensor = backend.Allocate(DType::kBFloat16, rows, c.width());
+    SKEIN_CUDA(
+        cudaMemcpy(tensor->view().data, values.data(), values.size() * 2, cudaMemcpyHostToDevice));
+    return tensor;
+  }
+  static std::unique_ptr<DeviceTensor> PoisonedOut(Backend& backend, const AttentionCase& c,
+                                                   int64_t rows) {
+    auto tensor = backend.Allocate(DType::kBFloat16, rows, c.num_heads() * c.head_dim);
+    SKEIN_CUDA(cudaMemset(tensor->view().data, 0xff,
+                          static_cast<size_t>(rows * c.num_heads() * c.head_dim) * 2));
+    return tensor;
+  }
+  static std::vector<float> RowOf(const std::vector<float>& values, const AttentionCase& c,
+                                  int64_t row) {
+    const auto width = static_cast<int64_t>(c.num_heads() * c.head_dim);
+    return {values.begin() + row * width, values.begin() + (row + 1) * width};
+  }
+
+  static std::unique_ptr<Backend> fast_;
+};
+
+std::unique_ptr<Backend> CudaAttentionTest::fast_;
+
+// Needs no device: the kernels and the size of their buffers rest on it.
+TEST(DecodeRuns, CoverEveryKeyOnceInOrder) {
+  for (const int run_keys : {128, 256}) {
+    for (const int context :
+         {1, 127, 128, 129, 2047, 2048, 2049, 8192, 8193, 32768, 40000, 131072}) {
+      const int runs = cuda::RunsOf(context, run_keys);
+      int next = 0;
+      for (int run = 0; run < runs; ++run) {
+        const cuda::KeyRun keys = cuda::RunAt(run, run_keys);
+        ASSERT_EQ(keys.begin, next) << "run " << run;
+        ASSERT_EQ(keys.length % run_keys, 0);
+        ASSERT_LT(keys.begin, context);
+        next = keys.begin + keys.length;
+      }
+      EXPECT_GE(next, context);
+    }
+  }
+  EXPECT_EQ(cuda::RunsOf(0, 128), 0);
+  EXPECT_EQ(cuda::RunsOf(32768, 128), 88);
+}
+
+// Mixed prefill chunks and decodes over a paged cache whose blocks lie in a shuffled order.
+TEST_F(CudaAttentionTest, ChunksAndDecodesAgreeWithTheCpu) {
+  for (const AttentionCase& c :
+       {Grouped(8, 4, 3), Grouped(16, 4, 2), Grouped(20, 3, 1), Grouped(32, 2, 4),
+        Grouped(64, 1, 7), Grouped(80, 2, 3), Grouped(128, 1, 5), Grouped(128, 2, 5)}) {
+    for (Backend* backend : {cuda_.get(), fast_.get()}) {
+      Sequences sequences(4, 700, 3);
+      const KvCacheShape shape{1, sequences.num_blocks(), kBlockSize, c.num_kv_heads(), c.head_dim};
+      const auto cpu_cache = cpu_->AllocateKvCache(shape, DType::kBFloat16);
+      const auto cache = PoisonedCache(c, sequences.num_blocks());
+      // Whole prompts of awkward lengths, then chunks beside decodes, then decodes alone.
+      std::vector<int32_t> lengths = {0, 0, 0, 0};
+      for (const std::vector<int32_t>& step :
+           {std::vector<int32_t>{1, 65, 130, 300}, {1, 1, 77, 1}, {1, 1, 1, 200}, {1, 1, 1, 1}}) {
+        std::vector<Sequences::Part> parts;
+        for (int32_t s = 0; s < 4; ++s) {
+          const int32_t rows = step[static_cast<size_t>(s)];
+          lengths[static_cast<size_t>(s)] += rows;
+          parts.push_back({s, lengths[static_cast<size_t>(s)], rows});
+        }
+        const StepMetadata& metadata = sequences.Step(parts);
+        const auto rows = static_cast<int64_t>(metadata.token_ids.size());
+        const Twin qkv = RandomTwin(rows, c.width());
+        const Twin out = PoisonedTwin(rows, c.num_heads() * c.head_dim);
+        Attend(*cpu_, c, metadata, qkv.cpu->view(), *cpu_cache, out.cpu->view());
+        Attend(*backend, c, metadata, qkv.cuda->view(), *cache, out.cuda->view());
+        backend->FinishStep();
+        ExpectClose(out, 3 * kRounding, Format("head_dim %lld", (long long)c.head_dim));
+      }
+    }
+  }
+}
+
+// A padded batch of decodes: each context with each group of heads that tensor parallelism yields.
+TEST_F(CudaAttentionTest, DecodeAgreesWithTheCpu) {
+  std::vector<AttentionCase> cases;
+  for (const int64_t group : {1, 2, 3, 5, 7, 8, 12, 16, 20})
+    cases.push_back(Grouped(128, 1, group));
+  for (const int64_t head_dim : {16, 20, 64, 80}) cases.push_back(Grouped(head_dim, 2, 5));
+  cases.push_back({128, {0, 0, 0, 0, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2}});
+  const std::vector<int32_t> contexts = {1, 15, 16, 127, 128, 129, 255, 256, 257, 1000, 5000};
+  Sequences sequences(static_cast<int64_t>(contexts.size()), 5000, 11);
+  for (const AttentionCase& c : cases) {
+    const KvCacheShape shape{1, sequences.num_blocks(), kBlockSize, c.num_kv_heads(), c.head_dim};
+    const auto cpu_cache = cpu_->AllocateKvCache(shape, DType::kBFloat16);
+    const auto cache = PoisonedCache(c, sequences.num_blocks());
+    std::vector<Sequences::Part> parts;
+    for (int32_t s = 0; s < static_cast<int32_t>(contexts.size()); ++s) {
+      const int32_t context = contexts[static_cast<size_t>(s)];
+      parts.push_back({s, context, 1});
+      if (context == 1) continue;
+      const StepMetadata& before = sequences.Step({{s, context - 1, context - 1}});
+      const Twin qkv = RandomTwin(context - 1, c.width());
+      Store(*cpu_, c, before, qkv.cpu->view(), *cpu_cache);
+      Store(*fast_, c, before, qkv.cuda->view(), *cache);
+      fast_->FinishStep();
+    }
+    constexpr int32_t kBucket = 16;
+    const auto rows = static_cast<int64_t>(parts.size());
+    const Twin qkv = RandomTwin(kBucket, c.width());
+    const Twin out = PoisonedTwin(kBucket, c.num_heads() * c.head_dim);
+    Attend(*cpu_, c, sequences.Step(parts), qkv.cpu->view().Rows(0, rows), *cpu_cache,
+           out.cpu->view().Rows(0, rows));
+    Attend(*fast_, c, sequences.Step(parts, kBucket), qkv.cuda->view(), *cache, out.cuda->view());
+    fast_->FinishStep();
+    fast_->DropCaptured();
+    for (int64_t row = 0; row < rows; ++row) {
+      ExpectClose(out.cpu->view().Rows(row, 1), out.cuda->view().Rows(row, 1), 3 * kRounding,
+                  Format("head_dim %lld, %lld heads, context %d", (long long)c.head_dim,
+                         (long long)c.num_heads(), contexts[static_cast<size_t>(row)]));
+    }
+    for (const float value : Read(out.cuda->view().Rows(rows, kBucket - rows), true)) {
+      ASSERT_EQ(value, 0.0f) << "a padded row";
+    }
+  }
+}
+
+TEST_F(CudaAttentionTest, DecodeBitsDoNotDependOnTheBatch) {
+  const AttentionCase c = Grouped(128, 2, 5);
+  constexpr int32_t kSequences = 17;
+  Sequences sequences(kSequences, 2400, 5);
+  const auto cache = PoisonedCache(c, sequences.num_blocks());
+  std::vector<Sequences::Part> parts;
+  for (int32_t s = 0; s < kSequences; ++s) {
+    const int32_t context = 1 + s * 149;
+    parts.push_back({s, context, 1});
+    if (s == 0) continue;
+    const std::vector<Sequences::Part> before = {{s, context - 1, context - 1}};
+    const auto qkv = QkvOf(*fast_, c, before);
+    Store(*fast_, c, sequences.Step(before), qkv->view(), *cache);
+    fast_->FinishStep();
+  }
+  const auto run = [&](const std::vector<Sequences::Part>& batch, int32_t bucket) {
+    const auto rows = std::max<int64_t>(bucket, static_cast<int64_t>(batch.size()));
+    const auto qkv = QkvOf(*fast_, c, batch, rows);
+    const auto out = PoisonedOut(*fast_, c, rows);
+    Attend(*fast_, c, sequences.Step(batch, bucket), qkv->view(), *cache, out->view());
+    fast_->FinishStep();
+    fast_->DropCaptured();
+    return Read(out->view(), true);
+  };
+  std::vector<std::vector<float>> alone;
+  for (const Sequences::Part& part : parts) alone.push_back(RowOf(run({part}, 0), c, 0));
+  for (size_t count = 1; count <= parts.size(); ++count) {
+    std::vector<Sequences::Part> batch = parts;
+    std::shuffle(batch.begin(), batch.end(), generator_);
+    batch.resize(count);
+    for (const int32_t bucket : {0, 20}) {
+      const std::vector<float> together = run(batch, bucket);
+      for (size_t row = 0; row < count; ++row) {
+        EXPECT_EQ(RowOf(together, c, static_cast<int64_t>(row)),
+                  alone[static_cast<size_t>(batch[row].sequence)])
+            << "sequence " << batch[row].sequence << " among " << count;
+      }
+    }
+  }
+}
+
+// Every way to share the runs out gives the same bits, and every variant the right values.
+TEST_F(CudaAttentionTest, DecodeBitsDoNotDependOnTheSplits) {
+  const AttentionCase c = Grouped(128, 1, 12);
+  Sequences sequences(1, 3000, 9);
+  const auto cache = PoisonedCache(c, sequences.num_blocks());
+  const std::vector<Sequences::Part> whole = {{0, 2900, 2900}};
+  const auto qkv = QkvOf(*cuda_, c, whole);
+  const auto expected_out = PoisonedOut(*cuda_, c, 2900);
+  // The last row by the prefill kernel is the reference.
+  Attend(*cuda_, c, sequences.Step(whole), qkv->view(), *cache, expected_out->view());
+  cuda_->FinishStep();
+  const std::vector<float> expected = Read(expected_out->view().Rows(2899, 1), true);
+
+  const auto upload = [](const auto& values) {
+    cuda::DeviceMemory memory(values.size() * sizeof(values[0]));
+    SKEIN_CUDA(cudaMemcpy(memory.data(), values.data(), memory.bytes(), cudaMemcpyHostToDevice));
+    return memory;
+  };
+  const StepMetadata& metadata = sequences.Step({{0, 2900, 1}});
+  const std::vector<int32_t> tables(metadata.block_tables.begin(), metadata.block_tables.end());
+  const auto table = upload(tables);
+  const auto tiles = upload(std::vector<cuda::QueryTile>{{0, 1, 2899, 2900, 0}});
+  const auto kv_q_start = upload(std::vector<int32_t>{0, 12});
+  const auto& paged = static_cast<const cuda::CudaKvCache&>(*cache);
+  const Matrix q = qkv->view().Rows(2899, 1);
+  const auto out = PoisonedOut(*cuda_, c, 1);
+  for (int variant = 0; variant < cuda::kNumDecodeVariants; ++variant) {
+    const int max_runs = cuda::RunsOf(3000, cuda::kDecodeVariants[variant].run_keys);
+    const cuda::DecodeSize size = cuda::SizeOfDecodeWorkspace(1, max_runs, 12, 1, 12, 128);
+    const cuda::DeviceMemory values(size.values_bytes), stats(size.stats_bytes),
+        counters(size.counters_bytes);
+    SKEIN_CUDA(cudaMemset(counters.data(), 0, counters.bytes()));
+    std::vector<float> first;
+    for (int splits = 1; splits <= max_runs; ++splits) {
+      for (const cuda::DeviceMemory* memory : {&values, &stats}) {
+        SKEIN_CUDA(cudaMemset(memory->data(), 0xff, memory->bytes()));
+      }
+      SKEIN_CUDA(cudaMemset(out->view().data, 0xff, 12 * 128 * 2));
+      Settle();
+      cuda::PagedDecodeAttention(
+          {q.As<const __nv_bfloat16>(), q.stride, out->view().As<__nv_bfloat16>(), 12 * 128,
+           nullptr, 12, 128, 0.08838834764f},
+          {paged.Keys(0), paged.Values(0), table.As<int32_t>(),
+           static_cast<int32_t>(sequences.table_width()), kBlockSize, 1},
+          kv_q_start.As<int32_t>(), 12, tiles.As<cuda::QueryTile>(), 1, splits,
+          {values.As<float>(), stats.As<float2>(), counters.As<int32_t>(), max_runs}, variant,
+          static_cast<cudaStream_t>(cuda_->stream()));
+      cuda_->FinishStep();
+      const std::vector<float> actual = Read(out->view(), true);
+      if (splits == 1) {
+        first = actual;
+        double difference = 0, norm = 0;
+        for (size_t i = 0; i < actual.size(); ++i) {
+          difference += std::pow(static_cast<double>(actual[i]) - expected[i], 2);
+          norm += std::pow(static_cast<double>(expected[i]), 2);
+        }
+        EXPECT_LT(std::sqrt(difference), 3 * kRounding * std::sqrt(norm)) << "variant " << variant;
+      }
+      EXPECT_EQ(actual, first) << "variant " << variant << ", " << splits << " splits";
+    }
+  }
+}
+
+// Deterministic mode: a row alone, as a decode, in chunks of any cut, among others: the same bits.
+TEST_F(CudaAttentionTest, DeterministicBitsDoNotDependOnChunks) {
+  for (const AttentionCase& c : {Grouped(128, 2, 5), Grouped(20, 3, 1), Grouped(64, 1, 3)}) {
+    constexpr int32_t kLength = 330;
+    std::vector<float> whole;
+    for (const std::vector<int32_t>& cut :
+         {std::vector<int32_t>{kLength}, {1, 63, 64, 65, 1, 136}, {200, 1, 1, 1, 127}, {329, 1}}) {
+      Sequences sequences(2, 400, 1);
+      const auto cache = PoisonedCache(c, sequences.num_blocks());
+      std::vector<float> rows;
+      int32_t done = 0;
+      for (const int32_t count : cut) {
+        done += count;
+        // Another sequence comes along in front.
+        const std::vector<Sequences::Part> parts = {{1, done, count}, {0, done, count}};
+        const auto qkv = QkvOf(*cuda_, c, parts);
+        const auto out = PoisonedOut(*cuda_, c, 2 * count);
+        Attend(*cuda_, c, sequences.Step(parts), qkv->view(), *cache, out->view());
+        cuda_->FinishStep();
+        const std::vector<float> chunk = Read(out->view().Rows(count, count), true);
+        rows.insert(rows.end(), chunk.begin(), chunk.end());
+      }
+      if (whole.empty()) whole = rows;
+      EXPECT_EQ(rows, whole) << "head_dim " << c.head_dim << ", " << cut.size() << " chunks";
+    }
+  }
+}
+
+// A recording serves every context length of its bucket, and gives what eager steps give.
+TEST_F(CudaAttentionTest, RecordingsServeEveryContext) {
+  const AttentionCase c = Grouped(128, 2, 5);
+  for (Backend* backend : {cuda_.get(), fast_.get()}) {
+    Sequences sequences(3, 700, 4);
+    StepLimits limits;
+    limits.max_rows = 512, limits.max_sequences = 4;
+    limits.max_blocks_per_sequence = sequences.table_width(), limits.block_size = kBlockSize;
+    limits.num_query_heads = c.num_heads(), limits.num_kv_heads = c.num_kv_heads();
+    limits.head_dim = c.head_dim, limits.max_model_length = 700;
+    limits.graph_buckets = {4};
+    backend->ReserveSteps(limits);
+    const auto eager_cache = PoisonedCache(c, sequences.num_blocks());
+    const auto cache = PoisonedCache(c, sequences.num_blocks());
+    std::vector<Sequences::Part> parts = {{0, 120, 120}, {1, 5, 5}, {2, 250, 250}};
+    for (KvCache* each : {eager_cache.get(), cache.get()}) {
+      const auto qkv = QkvOf(*backend, c, parts);
+      Store(*backend, c, sequences.Step(parts), qkv->view(), *each);
+      backend->FinishStep();
+    }
+    const auto out = PoisonedOut(*backend, c, 4), eager_out = PoisonedOut(*backend, c, 4);
+    const auto recorded_qkv = backend->Allocate(DType::kBFloat16, 4, c.width());
+    int recordings = 0;
+    for (int step = 0; step < 20; ++step) {
+      for (Sequences::Part& part : parts) part = {part.sequence, part.context + 1, 1};
+      const auto qkv = QkvOf(*backend, c, parts, 4);
+      SKEIN_CUDA(cudaMemcpy(recorded_qkv->view().data, qkv->view().data,
+                            static_cast<size_t>(4 * c.width()) * 2, cudaMemcpyDeviceToDevice));
+      SKEIN_CUDA(
+          cudaMemset(out->view().data, 0xff,
+                     static_cast<size_t>(4 * c.num_heads()) * static_cast<size_t>(c.head_dim) * 2));
+      const StepMetadata& metadata = sequences.Step(parts, 4);
+      Attend(*backend, c, metadata, qkv->view(), *eager_cache, eager_out->view());
+      backend->FinishStep();
+      Settle();
+      backend->BeginStep(metadata);
+      backend->RunCaptured(4, [&] {
+        ++recordings;
+        const Matrix matrix = recorded_qkv->view();
+        backend->RotaryStoreKv(matrix, *cache, 0, c.num_heads(), 1e6);
+        backend->PagedAttention(matrix.Cols(0, c.num_heads() * c.head_dim), *cache, 0, c.q_to_kv,
+                                out->view());
+      });
+      backend->FinishStep();
+      // The first step runs eagerly and is recorded: its rotation runs once, not twice.
+      EXPECT_EQ(recordings, 2);
+      EXPECT_EQ(Read(out->view(), true), Read(eager_out->view(), true)) << "step " << step;
+    }
+    EXPECT_GE(backend->graph_bytes(), 0);
+    backend->DropCaptured();
+    EXPECT_EQ(backend->graph_bytes(), 0);
+  }
+}
+
+}  // namespace
+}  // namespace skein
