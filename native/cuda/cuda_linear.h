@@ -15,7 +15,7 @@ class AwqWorkspace;
 
 // Fewer rows than this, and cuBLASLt's choice is not worth timing: they are our own products', or
 // tiny.
-inline constexpr int64_t kTimedProductRows = 33;
+inline constexpr int64_t kTimedProductRows = 9;
 
 class CudaLinear : public PreparedLinear {
  public:

@@ -20,7 +20,7 @@ struct RowLimit {
   size_t weight_bytes;
   int64_t rows;
 };
-constexpr RowLimit kOwnProduct[] = {{size_t{8} << 20, 32}, {0, 16}};
+constexpr RowLimit kOwnProduct[] = {{size_t{8} << 20, 8}, {0, 8}};
 
 int64_t OwnRows(size_t weight_bytes) {
   return std::find_if(std::begin(kOwnProduct), std::end(kOwnProduct),

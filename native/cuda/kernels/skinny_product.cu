@@ -164,7 +164,8 @@ bool IsSkinny(const Matrix& x, const Matrix& weight) {
 }
 
 SkinnyTuning ChooseSkinnyTuning(int64_t rows, int64_t k) {
-  const int cluster = rows <= 8 ? 1 : 2;
+  if (rows <= 8) return {SkinnyTuning::Ring::kWideShared, 1, 4};
+  const int cluster = 2;
   // Passes over the same columns find a block's part of x in the L1 cache where it fits, so that
   // small tiles, with more of them under way, are best; where it does not, a pass of many outputs
   // reads less of x.
