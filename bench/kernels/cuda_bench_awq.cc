@@ -80,7 +80,7 @@ class Bench {
       : report_(report),
         stream_(report.stream()),
         workspace_(stream_, false),
-        blas_(stream_, BlasChoice::kTimed, 0),
+        blas_(stream_, BlasChoice::kTimed),
         x_(kMostRows * 27648 * 2),
         out_(kMostRows * 55296 * 4),
         reference_(kCheckedRows * 55296 * 4),

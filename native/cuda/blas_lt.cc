@@ -4,10 +4,13 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
+#include <limits>
 #include <map>
 #include <vector>
 
 #include "cuda/cuda_check.h"
+#include "cuda/device_memory.h"
 
 namespace skein::cuda {
 namespace {
@@ -17,11 +20,15 @@ constexpr size_t kWorkspaceBytes = 32u << 20;
 // Algorithms that are timed, and how often each runs.
 constexpr int kTimedCandidates = 4;
 constexpr int kTimedRuns = 3;
+// Written between timed runs, so that none finds a weight of tens of megabytes in the L2 cache, as
+// no step of a model does.
+constexpr size_t kFlushBytes = 128u << 20;
+// Beyond so many rows the weight's way from memory is not what a product takes.
+constexpr int64_t kFlushedRows = 256;
 // Algorithms among which a fixed one is looked for.
 constexpr int kFixedCandidates = 16;
-// The number of rows for which a fixed algorithm is chosen. Few: tiles of many rows leave most
-// multiprocessors without work when a step has a handful, and decoding is most of the time.
-constexpr int64_t kFixedRows = 64;
+// The number of rows of every product of a fixed algorithm: a tile of Hopper's.
+constexpr int64_t kFixedRows = 128;
 // Plans that are kept; the one unused for longest goes first. A model has some ten shapes.
 constexpr size_t kMaxPlans = 512;
 
@@ -37,11 +44,9 @@ uint32_t Alignment(uint64_t bytes) {
   const uint64_t bits = bytes | 16u;
   return static_cast<uint32_t>(bits & (~bits + 1));
 }
-uint32_t StrideAlignment(const Matrix& matrix) {
-  return Alignment(static_cast<uint64_t>(matrix.stride) * SizeOf(matrix.type));
-}
 uint32_t AlignmentOf(const Matrix& matrix) {
-  return std::min(Alignment(reinterpret_cast<uint64_t>(matrix.data)), StrideAlignment(matrix));
+  return std::min(Alignment(reinterpret_cast<uint64_t>(matrix.data)),
+                  Alignment(static_cast<uint64_t>(matrix.stride) * SizeOf(matrix.type)));
 }
 
 cudaDataType_t DataType(DType type) {
@@ -50,11 +55,14 @@ cudaDataType_t DataType(DType type) {
 }
 
 // Prompts have any number of rows, and each would be timed by itself: numbers that cut into the
-// same count of tiles share an algorithm. Each class is its largest member.
+// same count of tiles share an algorithm, and so do batches up to a power of two. Each class is its
+// largest member.
 int64_t RowClass(int64_t rows) {
-  const int64_t step = rows <= 64 ? 1 : rows <= 512 ? 64 : rows <= 2048 ? 128 : 512;
+  if (rows <= 64) return static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(rows)));
+  const int64_t step = rows <= 512 ? 64 : rows <= 2048 ? 128 : 512;
   return (rows + step - 1) / step * step;
 }
+int64_t RoundUp(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
 
 // Everything that the choice of an algorithm depends on. Alignments of weight, x and out.
 struct Key {
@@ -69,6 +77,7 @@ struct Key {
 struct Plan {
   cublasLtMatmulDescOpaque_t operation{};
   cublasLtMatmulAlgo_t algorithm{};
+  size_t workspace_bytes = kWorkspaceBytes;
   bool is_timed = false;
   // The last number of rows with which the algorithm was checked.
   int64_t checked_rows = 0;
@@ -106,9 +115,10 @@ T ConfigOf(const cublasLtMatmulAlgo_t& algorithm, cublasLtMatmulAlgoConfigAttrib
 struct BlasLt::Impl {
   cublasLtHandle_t handle = nullptr;
   cudaStream_t stream = nullptr;
-  void* workspace = nullptr;
+  DeviceMemory workspace{kWorkspaceBytes};
   BlasChoice choice = BlasChoice::kHeuristic;
-  int64_t timed_rows = 0;
+  // kFixedRows rows of x, and of out, for what a fixed algorithm does not take as it is.
+  DeviceMemory x_tile, out_tile;
   cudaEvent_t start = nullptr, end = nullptr;
   std::map<Key, std::unique_ptr<Plan>> plans;
   uint64_t uses = 0;
@@ -116,13 +126,8 @@ struct BlasLt::Impl {
   ~Impl() {
     if (start != nullptr) cudaEventDestroy(start);
     if (end != nullptr) cudaEventDestroy(end);
-    if (workspace != nullptr) cudaFree(workspace);
     if (handle != nullptr) cublasLtDestroy(handle);
   }
-
-  // Sums that are split over blocks, by k or by runs of tiles, go through the workspace. How they
-  // are split depends on the number of rows, so a fixed algorithm gets none.
-  size_t WorkspaceBytes() const { return choice == BlasChoice::kFixed ? 0 : kWorkspaceBytes; }
 
   static void InitOperation(cublasLtMatmulDescOpaque_t& operation, const Key& key) {
     const cudaDataType_t out_type = DataType(key.out_type);
@@ -136,20 +141,17 @@ struct BlasLt::Impl {
     set(CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, out_type);
   }
 
-  // The heuristic's algorithms, best first, for these layouts.
-  std::vector<cublasLtMatmulHeuristicResult_t> Candidates(cublasLtMatmulDescOpaque_t& operation,
-                                                          Layouts& layouts, const Key& key,
-                                                          int count) {
+  // The heuristic's algorithms, best first, for these layouts. Perhaps none.
+  std::vector<cublasLtMatmulHeuristicResult_t> Candidates(Plan& plan, Layouts& layouts,
+                                                          const Key& key, int count) {
     cublasLtMatmulPreferenceOpaque_t preference;
     SKEIN_BLAS(cublasLtMatmulPreferenceInit(&preference));
     const auto set = [&](cublasLtMatmulPreferenceAttributes_t attribute, const auto& value) {
       SKEIN_BLAS(
           cublasLtMatmulPreferenceSetAttribute(&preference, attribute, &value, sizeof(value)));
     };
-    const bool fixed = choice == BlasChoice::kFixed;
-    const size_t workspace_bytes = WorkspaceBytes();
-    set(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, workspace_bytes);
-    if (fixed) {
+    set(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, plan.workspace_bytes);
+    if (choice == BlasChoice::kFixed) {
       const uint32_t no_reduction = CUBLASLT_REDUCTION_SCHEME_NONE;
       set(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, no_reduction);
     }
@@ -160,18 +162,12 @@ struct BlasLt::Impl {
     std::vector<cublasLtMatmulHeuristicResult_t> results(static_cast<size_t>(count));
     int found = 0;
     const cublasStatus_t status =
-        cublasLtMatmulAlgoGetHeuristic(handle, &operation, &layouts.a, &layouts.b, &layouts.d,
+        cublasLtMatmulAlgoGetHeuristic(handle, &plan.operation, &layouts.a, &layouts.b, &layouts.d,
                                        &layouts.d, &preference, count, results.data(), &found);
     if (status != CUBLAS_STATUS_NOT_SUPPORTED) SKEIN_BLAS(status);
     results.resize(static_cast<size_t>(found));
     std::erase_if(results,
                   [](const auto& result) { return result.state != CUBLAS_STATUS_SUCCESS; });
-    if (results.empty()) {
-      throw Error("DEVICE_ERROR",
-                  Format("cuBLASLt has no algorithm for a product of %lld x %lld by %lld",
-                         static_cast<long long>(key.rows), static_cast<long long>(key.k),
-                         static_cast<long long>(key.m)));
-    }
     return results;
   }
 
@@ -179,33 +175,35 @@ struct BlasLt::Impl {
     cublasLtMatmulHeuristicResult_t result{};
     return cublasLtMatmulAlgoCheck(handle, &plan.operation, &layouts.a, &layouts.b, &layouts.d,
                                    &layouts.d, &algorithm, &result) == CUBLAS_STATUS_SUCCESS &&
-           result.workspaceSize <= WorkspaceBytes();
+           result.workspaceSize <= plan.workspace_bytes;
   }
 
-  // The first algorithm that sums every output in one block, in an order that the number of rows
-  // does not change, and that takes few rows and many.
-  void ChooseFixed(Plan& plan, const Key& key, const Matrix& x, const Matrix& weight,
-                   const Matrix& out) {
-    Layouts canonical(x, weight, out, kFixedRows);
-    for (const auto& result : Candidates(plan.operation, canonical, key, kFixedCandidates)) {
-      if (ConfigOf<int32_t>(result.algo, CUBLASLT_ALGO_CONFIG_SPLITK_NUM) > 1 ||
-          ConfigOf<uint32_t>(result.algo, CUBLASLT_ALGO_CONFIG_REDUCTION_SCHEME) !=
-              CUBLASLT_REDUCTION_SCHEME_NONE) {
-        continue;
+  // The first algorithm that sums every output in one block, so that a row's place in the tile does
+  // not change its bits. Sums that are split, by k or by runs of tiles, go through the workspace,
+  // so the first choice is one that gets none.
+  void ChooseFixed(Plan& plan, const Key& key, Layouts& layouts) {
+    for (const size_t bytes : {size_t{0}, kWorkspaceBytes}) {
+      plan.workspace_bytes = bytes;
+      for (const auto& result : Candidates(plan, layouts, key, kFixedCandidates)) {
+        if (ConfigOf<int32_t>(result.algo, CUBLASLT_ALGO_CONFIG_SPLITK_NUM) > 1 ||
+            ConfigOf<uint32_t>(result.algo, CUBLASLT_ALGO_CONFIG_REDUCTION_SCHEME) !=
+                CUBLASLT_REDUCTION_SCHEME_NONE) {
+          continue;
+        }
+        plan.algorithm = result.algo;
+        return;
       }
-      bool takes_all = true;
-      for (const int64_t rows : {1, 2, 7, 8, 64, 300, 4096, 8201}) {
-        Layouts layouts(x, weight, out, rows);
-        takes_all = takes_all && Takes(plan, result.algo, layouts);
-      }
-      if (!takes_all) continue;
-      plan.algorithm = result.algo;
-      return;
     }
-    throw Error("DEVICE_ERROR",
-                Format("deterministic: cuBLASLt has no algorithm for %lld by %lld that fits every "
-                       "number of rows",
-                       static_cast<long long>(key.k), static_cast<long long>(key.m)));
+    throw NoAlgorithm(key, "deterministic");
+  }
+
+  static Error NoAlgorithm(const Key& key, const char* choice) {
+    return Error("DEVICE_ERROR",
+                 Format("%s: cuBLASLt has no algorithm for a product of %lld x %lld by %lld in %s, "
+                        "rows at multiples of %u, %u, %u bytes",
+                        choice, static_cast<long long>(key.rows), static_cast<long long>(key.k),
+                        static_cast<long long>(key.m), Name(key.out_type), key.alignments[0],
+                        key.alignments[1], key.alignments[2]));
   }
 
   bool IsCapturing() const {
@@ -224,36 +222,50 @@ struct BlasLt::Impl {
     const float zero = 0.0f;
     SKEIN_BLAS(cublasLtMatmul(handle, &plan.operation, &one, weight.data, &layouts.a, x.data,
                               &layouts.b, &zero, out.data, &layouts.d, out.data, &layouts.d,
-                              &algorithm, workspace, WorkspaceBytes(), stream));
+                              &algorithm, workspace.data(), plan.workspace_bytes, stream));
   }
 
-  // The one that takes the least time on these operands, of those that take them.
-  void ChooseFastest(Plan& plan, const std::vector<cublasLtMatmulHeuristicResult_t>& candidates,
-                     Layouts& layouts, const Matrix& x, const Matrix& weight, const void* bias,
-                     const Matrix& out) {
-    float best_ms = 0;
-    for (const auto& candidate : candidates) {
-      if (!Takes(plan, candidate.algo, layouts)) continue;
-      Run(plan, candidate.algo, layouts, x, weight, bias, out);
-      SKEIN_CUDA(cudaEventRecord(start, stream));
-      for (int run = 0; run < kTimedRuns; ++run) {
-        Run(plan, candidate.algo, layouts, x, weight, bias, out);
-      }
-      SKEIN_CUDA(cudaEventRecord(end, stream));
-      SKEIN_CUDA(cudaEventSynchronize(end));
-      float ms = 0;
-      SKEIN_CUDA(cudaEventElapsedTime(&ms, start, end));
-      if (best_ms == 0 || ms < best_ms) {
-        plan.algorithm = candidate.algo;
-        best_ms = ms;
+  // The one that takes the least time on these operands, of those that take them: the best of a few
+  // runs each, in turn.
+  void ChooseFastest(Plan& plan, const Key& key, const Matrix& x, const Matrix& weight,
+                     const void* bias, const Matrix& out) {
+    Layouts largest(x, weight, out, key.rows), layouts(x, weight, out, x.rows);
+    auto candidates = Candidates(plan, largest, key, kTimedCandidates);
+    std::erase_if(candidates,
+                  [&](const auto& result) { return !Takes(plan, result.algo, layouts); });
+    plan.is_timed = true;
+    if (candidates.empty()) return;
+    DeviceMemory flush;
+    if (x.rows <= kFlushedRows) {
+      try {
+        flush = DeviceMemory(kFlushBytes);
+      } catch (const Error&) {
+        // A device that is full: the workspace is the next best.
+        static_cast<void>(cudaGetLastError());
       }
     }
-    plan.is_timed = true;
+    const DeviceMemory& written = flush.data() != nullptr ? flush : workspace;
+    std::vector<float> best(candidates.size(), std::numeric_limits<float>::max());
+    for (int run = 0; run < kTimedRuns; ++run) {
+      for (size_t i = 0; i < candidates.size(); ++i) {
+        // Its time also lets the host place both events and the product before they run.
+        SKEIN_CUDA(cudaMemsetAsync(written.data(), 0, written.bytes(), stream));
+        SKEIN_CUDA(cudaEventRecord(start, stream));
+        Run(plan, candidates[i].algo, layouts, x, weight, bias, out);
+        SKEIN_CUDA(cudaEventRecord(end, stream));
+        SKEIN_CUDA(cudaEventSynchronize(end));
+        float ms = 0;
+        SKEIN_CUDA(cudaEventElapsedTime(&ms, start, end));
+        best[i] = std::min(best[i], ms);
+      }
+    }
+    plan.algorithm =
+        candidates[static_cast<size_t>(std::min_element(best.begin(), best.end()) - best.begin())]
+            .algo;
   }
 
   Plan& Find(const Key& key, const Matrix& x, const Matrix& weight, const void* bias,
              const Matrix& out) {
-    const bool timed = choice == BlasChoice::kTimed && x.rows >= timed_rows;
     auto found = plans.find(key);
     if (found == plans.end()) {
       if (plans.size() >= kMaxPlans) {
@@ -263,37 +275,110 @@ struct BlasLt::Impl {
       }
       auto plan = std::make_unique<Plan>();
       InitOperation(plan->operation, key);
+      Layouts layouts(x, weight, out, key.rows);
       if (choice == BlasChoice::kFixed) {
-        ChooseFixed(*plan, key, x, weight, out);
+        ChooseFixed(*plan, key, layouts);
       } else {
-        Layouts largest(x, weight, out, key.rows);
-        plan->algorithm = Candidates(plan->operation, largest, key, 1)[0].algo;
+        const auto candidates = Candidates(*plan, layouts, key, 1);
+        if (candidates.empty()) throw NoAlgorithm(key, "fastest");
+        plan->algorithm = candidates[0].algo;
       }
       found = plans.emplace(key, std::move(plan)).first;
     }
     Plan& plan = *found->second;
     plan.last_use = ++uses;
-    if (timed && !plan.is_timed && !IsCapturing()) {
-      Layouts largest(x, weight, out, key.rows), layouts(x, weight, out, x.rows);
-      ChooseFastest(plan, Candidates(plan.operation, largest, key, kTimedCandidates), layouts, x,
-                    weight, bias, out);
+    if (choice == BlasChoice::kTimed && !plan.is_timed && !IsCapturing()) {
+      ChooseFastest(plan, key, x, weight, bias, out);
     }
     return plan;
   }
+
+  // Any number of rows, one algorithm for each class of them.
+  void Product(const Matrix& x, const Matrix& weight, const void* bias, const Matrix& out) {
+    Key key{RowClass(x.rows), x.cols,
+            weight.rows,      out.type,
+            bias != nullptr,  {AlignmentOf(weight), AlignmentOf(x), AlignmentOf(out)}};
+    Layouts layouts(x, weight, out, x.rows);
+    Plan* plan = &Find(key, x, weight, bias, out);
+    if (plan->checked_rows != x.rows) {
+      if (!Takes(*plan, plan->algorithm, layouts)) {
+        // A class of its own.
+        key.rows = x.rows;
+        plan = &Find(key, x, weight, bias, out);
+      }
+      plan->checked_rows = x.rows;
+    }
+    Run(*plan, plan->algorithm, layouts, x, weight, bias, out);
+  }
+
+  bool Reserve(int64_t k, int64_t m) {
+    if (choice != BlasChoice::kFixed) return false;
+    bool moved = false;
+    const auto grow = [&](DeviceMemory& tile, int64_t cols, size_t size) {
+      const size_t bytes = static_cast<size_t>(kFixedRows * RoundUp(cols, 8)) * size;
+      if (tile.bytes() >= bytes) return;
+      SKEIN_CUDA(cudaStreamSynchronize(stream));
+      tile = DeviceMemory(bytes);
+      // Rows without a value are multiplied too.
+      SKEIN_CUDA(cudaMemsetAsync(tile.data(), 0, bytes, stream));
+      moved = true;
+    };
+    grow(x_tile, k, 2);
+    grow(out_tile, m, sizeof(float));
+    return moved;
+  }
+
+  // Products of kFixedRows rows, whatever their number: one shape, so one algorithm. Rows that fill
+  // no tile, or that are not aligned for every row alike, are multiplied in a tile of our own.
+  void FixedProduct(const Matrix& x, const Matrix& weight, const void* bias, const Matrix& out) {
+    const auto tile_of = [](const DeviceMemory& memory, const Matrix& like) {
+      const int64_t stride = RoundUp(like.cols, 8);
+      SKEIN_CHECK(memory.bytes() >= static_cast<size_t>(kFixedRows * stride) * SizeOf(like.type),
+                  "deterministic: no room for tiles of %lld columns",
+                  static_cast<long long>(like.cols));
+      Matrix tile = MakeMatrix(memory.data(), like.type, kFixedRows, like.cols);
+      tile.stride = stride;
+      return tile;
+    };
+    const Matrix own_x = tile_of(x_tile, x), own_out = tile_of(out_tile, out);
+    const Key key{kFixedRows, x.cols,          weight.rows,
+                  out.type,   bias != nullptr, {AlignmentOf(weight), 16, 16}};
+    Plan& plan = Find(key, own_x, weight, bias, own_out);
+    const auto copy = [&](const Matrix& from, const Matrix& to) {
+      SKEIN_CUDA(cudaMemcpy2DAsync(to.data, static_cast<size_t>(to.stride) * SizeOf(to.type),
+                                   from.data, static_cast<size_t>(from.stride) * SizeOf(from.type),
+                                   from.RowBytes(), static_cast<size_t>(from.rows),
+                                   cudaMemcpyDeviceToDevice, stream));
+    };
+    for (int64_t first = 0; first < x.rows; first += kFixedRows) {
+      const int64_t rows = std::min(kFixedRows, x.rows - first);
+      const Matrix x_rows = x.Rows(first, rows), out_rows = out.Rows(first, rows);
+      const bool is_full = rows == kFixedRows;
+      Matrix from = is_full && AlignmentOf(x) == 16 ? x_rows : own_x,
+             to = is_full && AlignmentOf(out) == 16 ? out_rows : own_out;
+      Layouts layouts(from, weight, to, kFixedRows);
+      if (!Takes(plan, plan.algorithm, layouts)) {
+        from = own_x, to = own_out;
+        layouts = Layouts(from, weight, to, kFixedRows);
+      }
+      if (from.data == own_x.data) copy(x_rows, own_x.Rows(0, rows));
+      Run(plan, plan.algorithm, layouts, from, weight, bias, to);
+      if (to.data == own_out.data) copy(own_out.Rows(0, rows), out_rows);
+    }
+  }
 };
 
-BlasLt::BlasLt(cudaStream_t stream, BlasChoice choice, int64_t timed_rows)
-    : impl_(std::make_unique<Impl>()) {
+BlasLt::BlasLt(cudaStream_t stream, BlasChoice choice) : impl_(std::make_unique<Impl>()) {
   impl_->choice = choice;
-  impl_->timed_rows = timed_rows;
   impl_->stream = stream;
   SKEIN_BLAS(cublasLtCreate(&impl_->handle));
-  SKEIN_CUDA(cudaMalloc(&impl_->workspace, kWorkspaceBytes));
   SKEIN_CUDA(cudaEventCreate(&impl_->start));
   SKEIN_CUDA(cudaEventCreate(&impl_->end));
 }
 
 BlasLt::~BlasLt() = default;
+
+bool BlasLt::Reserve(int64_t k, int64_t m) { return impl_->Reserve(k, m); }
 
 void BlasLt::Product(const Matrix& x, const Matrix& weight, const void* bias, const Matrix& out) {
   if (x.rows == 0) return;
@@ -302,34 +387,11 @@ void BlasLt::Product(const Matrix& x, const Matrix& weight, const void* bias, co
               static_cast<long long>(x.rows), static_cast<long long>(x.cols),
               static_cast<long long>(weight.rows), static_cast<long long>(weight.cols),
               static_cast<long long>(out.rows), static_cast<long long>(out.cols));
-  Impl& impl = *impl_;
-  const bool fixed = impl.choice == BlasChoice::kFixed;
-  Key key{fixed ? 0 : RowClass(x.rows),
-          x.cols,
-          weight.rows,
-          out.type,
-          bias != nullptr,
-          {AlignmentOf(weight), AlignmentOf(x), AlignmentOf(out)}};
-  // The alignment of a matrix whose rows are no multiples of 16 bytes depends on its first row, and
-  // so on the batch: the second choice then, which asks for no more than the elements' own.
-  if (fixed && key.alignments[1] < 16) key.alignments[1] = 2;
-  if (fixed && key.alignments[2] < 16) {
-    key.alignments[2] = static_cast<uint32_t>(SizeOf(out.type));
+  if (impl_->choice == BlasChoice::kFixed) {
+    impl_->FixedProduct(x, weight, bias, out);
+  } else {
+    impl_->Product(x, weight, bias, out);
   }
-  Layouts layouts(x, weight, out, x.rows);
-  Plan* plan = &impl.Find(key, x, weight, bias, out);
-  if (plan->checked_rows != x.rows) {
-    if (!impl.Takes(*plan, plan->algorithm, layouts)) {
-      SKEIN_CHECK(!fixed, "deterministic: the algorithm for %lld by %lld takes no %lld rows",
-                  static_cast<long long>(key.k), static_cast<long long>(key.m),
-                  static_cast<long long>(x.rows));
-      // A class of its own.
-      key.rows = x.rows;
-      plan = &impl.Find(key, x, weight, bias, out);
-    }
-    plan->checked_rows = x.rows;
-  }
-  impl.Run(*plan, plan->algorithm, layouts, x, weight, bias, out);
 }
 
 }  // namespace skein::cuda

@@ -17,19 +17,22 @@ enum class BlasChoice : uint8_t {
   // The fastest of a few when the class is first met outside of a graph's capture: perhaps another
   // one on the next start.
   kTimed,
-  // One for a weight's shape, whatever the number of rows: a row's bits do not depend on how many
-  // rows there are.
+  // One for a weight's shape, which takes rows a tile at a time: a row's bits do not depend on how
+  // many rows there are.
   kFixed,
 };
 
 class BlasLt {
  public:
-  // Takes its workspace once; no allocation on the device afterwards. Products of fewer than
-  // `timed_rows` rows are never timed.
-  BlasLt(cudaStream_t stream, BlasChoice choice, int64_t timed_rows);
+  // Takes its workspace once. Afterwards Reserve() allocates, and timing, which gives it back.
+  BlasLt(cudaStream_t stream, BlasChoice choice);
   ~BlasLt();
   BlasLt(const BlasLt&) = delete;
   BlasLt& operator=(const BlasLt&) = delete;
+
+  // Room for a fixed algorithm's tiles of products with weights [m, k]; before the first of them.
+  // True when memory moved: what was recorded with it is void.
+  bool Reserve(int64_t k, int64_t m);
 
   // out [n, m] = x [n, k] weight^T + bias; weight [m, k] bfloat16, x bfloat16, out bfloat16 or
   // float32. bias [m] in out's type, or null. float32 accumulation.

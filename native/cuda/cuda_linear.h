@@ -13,10 +13,6 @@ namespace skein::cuda {
 
 class AwqWorkspace;
 
-// Fewer rows than this, and cuBLASLt's choice is not worth timing: they are our own products', or
-// tiny.
-inline constexpr int64_t kTimedProductRows = 9;
-
 class CudaLinear : public PreparedLinear {
  public:
   // out = x W^T + bias, without activation.
@@ -30,7 +26,8 @@ class CudaLinear : public PreparedLinear {
 };
 
 // Weights lie in `arena`, which must outlive the linear. Copies wait: loading, not serving.
-// `deterministic`: the bits of a row do not depend on how many rows there are.
+// `deterministic`: the bits of a row do not depend on how many rows there are; the BlasLt that runs
+// it has reserved room.
 std::unique_ptr<CudaLinear> MakeDenseLinear(const RawLinear& raw, DeviceArena& arena,
                                             bool deterministic);
 // `workspace` is shared by all AWQ linears of a back end and has room for this one.

@@ -1,8 +1,5 @@
 // Dense bfloat16 linears: few rows through our own product, which reads the weight at the memory's
 // speed; many through cuBLASLt. Both read the same copy of the weight.
-#include <algorithm>
-#include <iterator>
-
 #include "cuda/cuda_linear.h"
 #include "cuda/kernels/skinny_product.h"
 #include "cuda/linear_parts.h"
@@ -10,22 +7,26 @@
 namespace skein::cuda {
 namespace {
 
-// Rows up to which our own product is used, for weights of at least so many bytes; larger weights
-// first. Every block reads the rows of x for its own columns, once a pass over some 60 weight rows,
-// so that the L2 cache gives rows / 60 of the weight on top of it; with more than 32 rows that
-// bounds the product, and cuBLASLt's wide tiles are better. A small weight is a matter of latency,
-// not of bandwidth: a block's few, long runs gain nothing there once there are more rows than two
-// tiles hold.
-struct RowLimit {
-  size_t weight_bytes;
-  int64_t rows;
-};
-constexpr RowLimit kOwnProduct[] = {{size_t{8} << 20, 8}, {0, 8}};
+// Our own product is used up to kSkinnyMaxRows rows, but never for weights beyond these sizes, the
+// head. Measured on an H200 (4.44 TB/s) with the 38 B model's weights, microseconds of our
+// own product and of the fastest that cuBLASLt has, for gate_up with SwiGLU, which is in our
+// kernel:
+//
+//             [7168 x 5120]  [5120 x 5120]  gate_up       [5120 x 27648]  [151680 x 5120]
+//    1 row    19.2, 22.4     14.1, 15.4     139.1, 136.1  68.6, 72.2      374, 355
+//    8 rows   20.5, 23.2     15.4, 15.6     143.8, 137.8  71.1, 73.7      391, 360
+//   16 rows   22.8, 20.6     17.6, 15.8     150.0, 139.7  77.3, 73.3      406, 362
+//
+// gate_up stays ours, since it saves a launch, and its blocks fetch weights while the kernel before
+// them ends. At a quarter of the widths ours is faster by more, up to 8 rows. With
+// 16 rows it had fallen behind everywhere, and the head is long enough for cuBLASLt to reach the
+// memory's rate at any number.
+constexpr int64_t kMostOwnOutputs = 100'000;
+constexpr int64_t kMostOwnBytes = int64_t{1} << 30;
 
-int64_t OwnRows(size_t weight_bytes) {
-  return std::find_if(std::begin(kOwnProduct), std::end(kOwnProduct),
-                      [&](const RowLimit& limit) { return weight_bytes >= limit.weight_bytes; })
-      ->rows;
+int64_t OwnRows(int64_t in, int64_t out) {
+  const bool is_ours = out <= kMostOwnOutputs && in * out * 2 <= kMostOwnBytes;
+  return is_ours && HasSkinnyProduct() ? kSkinnyMaxRows : 0;
 }
 
 class DenseLinear final : public CudaLinear {
@@ -35,21 +36,21 @@ class DenseLinear final : public CudaLinear {
         out_(raw.out_features),
         weight_(UploadBFloat16(raw.weight, arena)),
         bias_(raw.bias, arena),
-        own_rows_(deterministic ? 0 : OwnRows(static_cast<size_t>(in_ * out_) * 2)) {}
+        own_rows_(deterministic ? 0 : OwnRows(in_, out_)) {}
 
   int64_t in_features() const override { return in_; }
   int64_t out_features() const override { return out_; }
   size_t weight_bytes() const override { return static_cast<size_t>(in_ * out_) * 2 + bias_.bytes; }
   void Run(const Matrix& x, const Matrix& out, BlasLt& blas, cudaStream_t stream) const override {
     if (IsOwn(x)) {
-      SkinnyProduct(x, Weight(), bias_.For(out.type), out, ChooseSkinnyTuning(x.rows, in_), stream);
+      SkinnyProduct(x, Weight(), bias_.For(out.type), out, stream);
     } else {
       blas.Product(x, Weight(), bias_.For(out.type), out);
     }
   }
   bool RunSwiGlu(const Matrix& x, const Matrix& out, cudaStream_t stream) const override {
     if (!IsOwn(x) || bias_.For(out.type) != nullptr) return false;
-    SkinnySwiGlu(x, Weight(), out, ChooseSkinnyTuning(x.rows, in_), stream);
+    SkinnySwiGlu(x, Weight(), out, stream);
     return true;
   }
 

@@ -274,26 +274,34 @@ __global__ void __launch_bounds__(kRotaryThreads) RotaryStoreKvKernel(RotaryArgu
 
 __device__ __forceinline__ float Silu(float x) { return x / (1.0f + __expf(-x)); }
 
-template <bool kVector>
-__global__ void SwiGluKernel(const float* gate_up, int64_t stride, int64_t width,
+__device__ __forceinline__ void LoadEightOf(const float* from, float (&values)[8]) {
+  LoadEightFloats(from, values);
+}
+__device__ __forceinline__ void LoadEightOf(const __nv_bfloat16* from, float (&values)[8]) {
+  Unpack(LoadEight(from), values);
+}
+
+template <typename Input, bool kVector>
+__global__ void SwiGluKernel(const Input* gate_up, int64_t stride, int64_t width,
                              __nv_bfloat16* out, int64_t out_stride) {
   LetNextStart();
   WaitForPrevious();
   const int64_t row = blockIdx.y;
-  const float* gate = gate_up + row * stride;
+  const Input* gate = gate_up + row * stride;
   if constexpr (kVector) {
     const int64_t col = (static_cast<int64_t>(blockIdx.x) * kSwiGluThreads + threadIdx.x) * 8;
     if (col >= width) return;
     float g[8], u[8];
-    LoadEightFloats(gate + col, g);
-    LoadEightFloats(gate + width + col, u);
+    LoadEightOf(gate + col, g);
+    LoadEightOf(gate + width + col, u);
 #pragma unroll
     for (int i = 0; i < 8; ++i) g[i] = Silu(g[i]) * u[i];
     StoreEight(out + row * out_stride + col, Pack(g));
   } else {
     const int64_t col = static_cast<int64_t>(blockIdx.x) * kSwiGluThreads + threadIdx.x;
     if (col >= width) return;
-    out[row * out_stride + col] = __float2bfloat16(Silu(gate[col]) * gate[width + col]);
+    const float value = Silu(static_cast<float>(gate[col])) * static_cast<float>(gate[width + col]);
+    out[row * out_stride + col] = __float2bfloat16(value);
   }
 }
 
@@ -412,15 +420,20 @@ void RotaryStoreKv(const RotaryArguments& arguments, int64_t rows, cudaStream_t 
                    static_cast<size_t>(arguments.head_dim / 2) * sizeof(float2), stream, arguments);
 }
 
-void SwiGlu(const float* gate_up, int64_t stride, int64_t rows, int64_t width, __nv_bfloat16* out,
+template <typename Input>
+void SwiGlu(const Input* gate_up, int64_t stride, int64_t rows, int64_t width, __nv_bfloat16* out,
             int64_t out_stride, cudaStream_t stream) {
   if (rows == 0) return;
   const bool vector = IsVector(width, {stride, out_stride});
-  const auto kernel = vector ? SwiGluKernel<true> : SwiGluKernel<false>;
+  const auto kernel = vector ? SwiGluKernel<Input, true> : SwiGluKernel<Input, false>;
   const dim3 blocks(BlocksFor(width, kSwiGluThreads * (vector ? 8 : 1)), Blocks(rows));
   LaunchOverlapped(kernel, blocks, dim3(kSwiGluThreads), 0, stream, gate_up, stride, width, out,
                    out_stride);
 }
+template void SwiGlu(const float*, int64_t, int64_t, int64_t, __nv_bfloat16*, int64_t,
+                     cudaStream_t);
+template void SwiGlu(const __nv_bfloat16*, int64_t, int64_t, int64_t, __nv_bfloat16*, int64_t,
+                     cudaStream_t);
 
 void BiasGelu(__nv_bfloat16* x, int64_t stride, const float* bias, int64_t rows, int64_t cols,
               bool gelu, cudaStream_t stream) {

@@ -55,8 +55,10 @@ struct RotaryArguments {
 // Rotates q in place and k on its way to the cache, copies v to the cache.
 void RotaryStoreKv(const RotaryArguments& arguments, int64_t rows, cudaStream_t stream);
 
-// out [rows, width] = silu(gate_up[:, :width]) * gate_up[:, width:].
-void SwiGlu(const float* gate_up, int64_t stride, int64_t rows, int64_t width, __nv_bfloat16* out,
+// out [rows, width] = silu(gate_up[:, :width]) * gate_up[:, width:]; Input is float or
+// __nv_bfloat16.
+template <typename Input>
+void SwiGlu(const Input* gate_up, int64_t stride, int64_t rows, int64_t width, __nv_bfloat16* out,
             int64_t out_stride, cudaStream_t stream);
 
 // x [rows, cols] = gelu(x + bias), exact (erf) form; bias may be null.

@@ -39,33 +39,21 @@ inline bool OverlapsLaunches() {
   return major >= 9;
 }
 
-// `cluster`: blocks of the grid that run together and see each other's shared memory; 1 where
-// OverlapsLaunches() is false.
 template <typename... Parameters, typename... Arguments>
-void LaunchOverlappedInClusters(void (*kernel)(Parameters...), unsigned cluster, dim3 grid,
-                                dim3 block, size_t shared_bytes, cudaStream_t stream,
-                                Arguments&&... arguments) {
-  cudaLaunchAttribute attributes[2] = {};
-  attributes[0].id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  attributes[0].val.programmaticStreamSerializationAllowed = 1;
-  attributes[1].id = cudaLaunchAttributeClusterDimension;
-  attributes[1].val.clusterDim = {cluster, 1, 1};
+void LaunchOverlapped(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes,
+                      cudaStream_t stream, Arguments&&... arguments) {
+  cudaLaunchAttribute attribute{};
+  attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  attribute.val.programmaticStreamSerializationAllowed = 1;
   cudaLaunchConfig_t config{};
   config.gridDim = grid;
   config.blockDim = block;
   config.dynamicSmemBytes = shared_bytes;
   config.stream = stream;
-  config.attrs = attributes;
-  config.numAttrs = !OverlapsLaunches() ? 0 : cluster == 1 ? 1 : 2;
+  config.attrs = &attribute;
+  config.numAttrs = OverlapsLaunches() ? 1 : 0;
   SKEIN_CUDA(cudaLaunchKernelEx(&config, kernel,
                                 static_cast<Parameters>(std::forward<Arguments>(arguments))...));
-}
-
-template <typename... Parameters, typename... Arguments>
-void LaunchOverlapped(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes,
-                      cudaStream_t stream, Arguments&&... arguments) {
-  LaunchOverlappedInClusters(kernel, 1, grid, block, shared_bytes, stream,
-                             std::forward<Arguments>(arguments)...);
 }
 
 }  // namespace skein::cuda
