@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 
 #include "cuda/awq_workspace.h"
 #include "cuda/cuda_linear.h"
@@ -216,13 +215,11 @@ class CudaBackend final : public Backend {
   void GateUpSwiGlu(const PreparedLinear& gate_up, const Matrix& x, const Matrix& scratch,
                     const Matrix& out) override {
     if (static_cast<const CudaLinear&>(gate_up).RunSwiGlu(x, out, stream_)) return;
-    if (deterministic_ || x.rows <= kFloatGateUpRows) {
-      Backend::GateUpSwiGlu(gate_up, x, scratch, out);
-      return;
-    }
+    // Gate and up of many rows pass through memory in bfloat16: of 1,024 rows of the 38 B model
+    // they are 226 MB in float32, written and read again, which no cache holds.
+    const bool in_float = deterministic_ || x.rows <= 8;
     const Matrix half = MakeMatrix(scratch.data, DType::kBFloat16, scratch.rows, scratch.cols);
-    Linear(gate_up, x, Activation::kNone, half);
-    cuda::SwiGlu(In(half), half.stride, out.rows, out.cols, Out(out), out.stride, stream_);
+    Backend::GateUpSwiGlu(gate_up, x, in_float ? scratch : half, out);
   }
 
   void AllReduceResidualNorm(Communicator& communicator, const Matrix& partial, const float* bias,
@@ -288,8 +285,10 @@ class CudaBackend final : public Backend {
   }
 
   void SwiGlu(const Matrix& gate_up, const Matrix& out) override {
-    cuda::SwiGlu(InFloat(gate_up), gate_up.stride, out.rows, out.cols, Out(out), out.stride,
-                 stream_);
+    const auto run = [&](const auto* values) {
+      cuda::SwiGlu(values, gate_up.stride, out.rows, out.cols, Out(out), out.stride, stream_);
+    };
+    gate_up.type == DType::kFloat32 ? run(InFloat(gate_up)) : run(In(gate_up));
   }
 
   void PixelsToPatches(const uint8_t* pixels, int64_t tiles, int64_t side, int64_t patch,
@@ -345,9 +344,6 @@ class CudaBackend final : public Backend {
   }
 
  private:
-  // With more rows, gate and up pass through memory in bfloat16: of 1,024 rows of the 38 B model
-  // they are 226 MB in float32, written and read again, which no cache holds.
-  static constexpr int64_t kFloatGateUpRows = 8;
   static constexpr int kDecodeVariant = 0;
   static int MaxRuns(int64_t keys) {
     return std::max(1, RunsOf(static_cast<int>(keys), kDecodeVariants[kDecodeVariant].run_keys));

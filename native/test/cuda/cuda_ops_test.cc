@@ -186,11 +186,13 @@ TEST_F(CudaOpsTest, DenseProductsAgree) {
 }
 
 TEST_F(CudaOpsTest, SwiGluAgrees) {
-  for (const int64_t width : {1, 12, 88, 352, 3456}) {
-    const Twin x = RandomResidual(9, 2 * width, 2.0f), out = PoisonedTwin(9, width);
-    cpu_->SwiGlu(x.cpu->view(), out.cpu->view());
-    cuda_->SwiGlu(x.cuda->view(), out.cuda->view());
-    ExpectClose(out, kRounding, "swiglu");
+  for (const DType type : {DType::kFloat32, DType::kBFloat16}) {
+    for (const int64_t width : {1, 12, 88, 352, 3456}) {
+      const Twin x = RandomTwin(9, 2 * width, 2.0f, type), out = PoisonedTwin(9, width);
+      cpu_->SwiGlu(x.cpu->view(), out.cpu->view());
+      cuda_->SwiGlu(x.cuda->view(), out.cuda->view());
+      ExpectClose(out, kRounding, Format("swiglu of %s", Name(type)));
+    }
   }
 }
 

@@ -247,5 +247,47 @@ TEST_F(CudaProductTest, DeterministicGateUpSwiGluDoesNotDependOnTheNumberOfRows)
   }
 }
 
+// The first run of a bucket is eager and then recorded, the others play the record: the same values
+// from rows that fill a tile and rows that do not, few and many, and in deterministic mode the same
+// bits.
+TEST_F(CudaProductTest, RecordedProductsRepeat) {
+  for (const bool deterministic : {false, true}) {
+    const auto backend = MakeCuda(deterministic);
+    constexpr int64_t kIn = 1280, kOut = 3584;
+    const Linears linears = MakeLinears(*backend, kIn, kOut, deterministic);
+    for (const int32_t rows : {1, 3, 8, 16, 64, 128, 160}) {
+      const Twin x = RandomTwin(rows, kIn), scratch = PoisonedResidual(rows, kOut),
+                 product = PoisonedTwin(rows, kOut), gated = PoisonedTwin(rows, kOut / 2);
+      std::vector<float> eager;
+      for (int run = 0; run < 3; ++run) {
+        for (const Matrix& out : {product.cuda->view(), gated.cuda->view()}) {
+          SKEIN_CUDA(cudaMemset(out.data, 0xff, static_cast<size_t>(rows) * out.RowBytes()));
+        }
+        Settle();
+        backend->RunCaptured(rows, [&] {
+          backend->Linear(*linears.cuda, x.cuda->view(), Activation::kNone, product.cuda->view());
+          backend->GateUpSwiGlu(*linears.cuda, x.cuda->view(), scratch.cuda->view(),
+                                gated.cuda->view());
+        });
+        backend->FinishStep();
+        std::vector<float> values = Read(product.cuda->view(), true);
+        const std::vector<float> others = Read(gated.cuda->view(), true);
+        values.insert(values.end(), others.begin(), others.end());
+        if (run == 0) eager = values;
+        double difference = 0, norm = 0;
+        for (size_t i = 0; i < values.size(); ++i) {
+          difference += std::pow(static_cast<double>(values[i]) - eager[i], 2);
+          norm += std::pow(static_cast<double>(eager[i]), 2);
+        }
+        // NaN never passes.
+        ASSERT_TRUE(std::sqrt(difference) <= (deterministic ? 0 : kRounding) * std::sqrt(norm))
+            << "run " << run << ", " << rows << " rows, deterministic " << deterministic;
+        ASSERT_GT(norm, 0);
+      }
+      backend->DropCaptured();
+    }
+  }
+}
+
 }  // namespace
 }  // namespace skein
