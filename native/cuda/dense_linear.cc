@@ -8,19 +8,18 @@ namespace skein::cuda {
 namespace {
 
 // Our own product is used up to kSkinnyMaxRows rows, but never for weights beyond these sizes, the
-// head. Measured on an H200 (4.44 TB/s) with the 38 B model's weights, microseconds of our
-// own product and of the fastest that cuBLASLt has, for gate_up with SwiGLU, which is in our
-// kernel:
+// head. Measured on an H200 (4.44 TB/s) with the 38 B model's weights, microseconds of our own
+// product and of the fastest that cuBLASLt has; gate_up with SwiGLU, which our kernel includes:
 //
 //             [7168 x 5120]  [5120 x 5120]  gate_up       [5120 x 27648]  [151680 x 5120]
-//    1 row    19.2, 22.4     14.1, 15.4     139.1, 136.1  68.6, 72.2      374, 355
-//    8 rows   20.5, 23.2     15.4, 15.6     143.8, 137.8  71.1, 73.7      391, 360
+//    1 row    19.2, 22.4     14.1, 15.4     139.1, 136.1  68.6, 72.0      374, 355
+//    8 rows   20.5, 23.0     15.4, 15.6     143.8, 137.8  71.1, 73.7      391, 360
 //   16 rows   22.8, 20.6     17.6, 15.8     150.0, 139.7  77.3, 73.3      406, 362
 //
 // gate_up stays ours, since it saves a launch, and its blocks fetch weights while the kernel before
-// them ends. At a quarter of the widths ours is faster by more, up to 8 rows. With
-// 16 rows it had fallen behind everywhere, and the head is long enough for cuBLASLt to reach the
-// memory's rate at any number.
+// them ends. At a quarter of the widths ours is ahead there too (35.6, 38.6). With 16 rows it has
+// fallen behind everywhere, and the head is long enough for cuBLASLt to reach the memory's rate at
+// any number.
 constexpr int64_t kMostOwnOutputs = 100'000;
 constexpr int64_t kMostOwnBytes = int64_t{1} << 30;
 
