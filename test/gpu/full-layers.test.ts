@@ -40,6 +40,18 @@ async function check(
     assert.ok(distance < limit, `${name} is off by ${distance}; the limit is ${limit}`);
 }
 
+/** Each way to hold the tower. */
+const SETTINGS = [
+  { worldSize: 1, visionParallel: 'tensor' },
+  { worldSize: 2, visionParallel: 'tensor' },
+  { worldSize: 2, visionParallel: 'data' },
+] as const;
+
+function titleOf({ worldSize, visionParallel }: (typeof SETTINGS)[number]): string {
+  const tower = worldSize === 1 ? '' : `, tower ${visionParallel === 'tensor' ? 'cut' : 'whole'}`;
+  return `world size ${worldSize}${tower}`;
+}
+
 describe('small layers against transformers, on the CPU', function () {
   this.timeout(TIMEOUT_MS);
   let layers: FullLayers;
@@ -48,14 +60,11 @@ describe('small layers against transformers, on the CPU', function () {
   });
   after(() => layers?.remove());
 
-  for (const worldSize of [1, 2]) {
-    it(`world size ${worldSize}`, () =>
-      check(
-        layers,
-        `small, cpu, float32, world size ${worldSize}`,
-        { worldSize, computeType: 'float32' },
-        FLOAT32_LIMIT,
-      ));
+  for (const setting of SETTINGS) {
+    const title = titleOf(setting);
+    it(title, () =>
+      check(layers, `small, cpu, float32, ${title}`, { ...setting, computeType: 'float32' }, FLOAT32_LIMIT),
+    );
   }
 });
 
@@ -68,14 +77,14 @@ describe("layers of the 38 B model's dimensions against transformers, on cuda", 
   });
   after(() => layers?.remove());
 
-  for (const worldSize of [1, 2]) {
+  for (const setting of SETTINGS) {
     for (const deterministic of [false, true]) {
-      const title = `world size ${worldSize}, ${deterministic ? '' : 'not '}deterministic`;
+      const title = `${titleOf(setting)}, ${deterministic ? '' : 'not '}deterministic`;
       it(title, () =>
         check(
           layers,
           `full, cuda, bfloat16, ${title}`,
-          { device: 'cuda:0', worldSize, deterministic, computeType: 'bfloat16' },
+          { ...setting, device: 'cuda:0', deterministic, computeType: 'bfloat16' },
           BFLOAT16_LIMIT,
         ),
       );
