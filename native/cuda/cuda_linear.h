@@ -29,7 +29,8 @@ class CudaLinear : public PreparedLinear {
   }
 };
 
-// Weights lie in `arena`, which must outlive the linear. Copies wait: loading, not serving.
+// Weights lie in `arena`, which must outlive the linear; a weight that lies there already is
+// adopted. Copies wait: loading, not serving.
 // `deterministic`: the bits of a row do not depend on how many rows there are.
 std::unique_ptr<CudaLinear> MakeDenseLinear(const RawLinear& raw, DeviceArena& arena,
                                             bool deterministic);
