@@ -23,7 +23,7 @@ export interface ClusterConfig {
   readonly maxStepTokens: number;
   /** Bytes a rank; null: what is useful and free. */
   readonly kvCacheBytes: number | null;
-  /** Of a GPU's memory, what its ranks may take together. */
+  /** Of a GPU's whole memory, what its ranks may take together. */
   readonly gpuMemoryUtilization: number;
   /** GPUs only: the bits of an answer do not depend on what else runs. CPUs always compute so. */
   readonly deterministic: boolean;
@@ -61,6 +61,9 @@ interface ClusterFlags {
   readonly logLevel?: string;
 }
 
+export const DEFAULT_MAX_NUM_SEQUENCES = 16;
+export const DEFAULT_MAX_STEP_TOKENS = 512;
+const MIN_GPU_MEMORY_UTILIZATION = 0.1;
 const DEFAULT_GPU_MEMORY_UTILIZATION = 0.9;
 const UNITS: Readonly<Record<string, number>> = { '': 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30, T: 2 ** 40 };
 
@@ -96,12 +99,22 @@ export function addClusterOptions(command: Command): Command {
         .default('auto'),
     )
     .option('--max-model-length <tokens>', 'prompt and answer together', integerOption(1, 2 ** 24))
-    .option('--max-num-sequences <n>', 'sequences that run at once', integerOption(1, 4096), 16)
-    .option('--max-step-tokens <n>', 'tokens computed in one step', integerOption(1, 65_536), 512)
+    .option(
+      '--max-num-sequences <n>',
+      'sequences that run at once',
+      integerOption(1, 4096),
+      DEFAULT_MAX_NUM_SEQUENCES,
+    )
+    .option(
+      '--max-step-tokens <n>',
+      'tokens computed in one step',
+      integerOption(1, 65_536),
+      DEFAULT_MAX_STEP_TOKENS,
+    )
     .option('--kv-cache-memory <bytes>', 'KV cache of a rank, e.g. 512M or 4G', parseBytes)
     .option(
       '--gpu-memory-utilization <share>',
-      "of a GPU's memory, what may be taken, above 0 to 1",
+      "of a GPU's memory, what its ranks may take together, 0.1 to 1",
       parseShare,
       DEFAULT_GPU_MEMORY_UTILIZATION,
     )
@@ -201,7 +214,7 @@ function parseBytes(value: string): number {
 
 function parseShare(value: string): number {
   const share = Number(value);
-  if (value.trim() === '' || !(share > 0 && share <= 1))
-    throw new InvalidArgumentError('expected a number above 0, up to 1.');
+  if (value.trim() === '' || !(share >= MIN_GPU_MEMORY_UTILIZATION && share <= 1))
+    throw new InvalidArgumentError(`expected a number of ${MIN_GPU_MEMORY_UTILIZATION} to 1.`);
   return share;
 }

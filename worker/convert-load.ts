@@ -55,6 +55,7 @@ export function toNativeLoadPlan(request: LoadRequest__Output): NativeLoadPlan {
     maxTilesPerStep: request.maxTilesPerStep,
     maxTopLogprobs: request.maxTopLogprobs,
     graphBuckets: unpackUint32(request.graphBuckets, 'graph_buckets'),
+    memoryShare: request.memoryShare,
   };
 }
 
@@ -113,6 +114,8 @@ export function toLoadResult(result: NativeLoadResult): LoadResult {
     activationBytes: result.activationBytes,
     kvBytesPerBlock: result.kvBytesPerBlock,
     availableBytes: result.availableBytes,
+    workspaceBytes: result.workspaceBytes,
+    reserveBytes: result.reserveBytes,
     loadMs: result.loadMs,
   };
 }

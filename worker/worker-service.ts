@@ -52,7 +52,7 @@ export class WorkerService {
   }
 
   handlers(): WorkerServiceHandlers {
-    const { runner, onShutDown } = this.#options;
+    const { engines, runner, onShutDown } = this.#options;
     return {
       Describe: unary(() => Promise.resolve(this.describe())),
       Load: (call) => void this.#load(call),
@@ -61,14 +61,15 @@ export class WorkerService {
         if (options.collective === 'nccl') await chooseNcclInterface(options.bindHost);
         return { address: Buffer.from(await runner.prepareGroup(options)) };
       }),
-      JoinGroup: unary(async (request) => ({
-        kvBytes: await runner.joinGroup(
+      JoinGroup: unary(async (request) => {
+        const kvBytes = await runner.joinGroup(
           uint64ToNumber(request.groupEpoch, 'group_epoch'),
           request.addresses.map((address) => Uint8Array.from(address)),
           request.numKvBlocks,
           request.timeoutMs,
-        ),
-      })),
+        );
+        return { ...(await engines.engine.memoryUse()), kvBytes };
+      }),
       Execute: (call) => this.#execute(call),
       PutPixels: (call, callback) => this.#putPixels(call, callback),
       Abort: unary(async (request) => ({

@@ -1,5 +1,6 @@
 // A priced shard plan as text for people and as JSON for programs. Formats only: every number comes from the plan or its price.
 import { COMPONENTS, type CollectivePrice, type Price } from '../sharding/cost-model.js';
+import type { RankMemory } from '../sharding/memory-plan.js';
 import type { RankPlan, ShardPlan } from '../sharding/shard-plan.js';
 
 export interface PlanReport {
@@ -7,10 +8,15 @@ export interface PlanReport {
   readonly price: Price;
   /** Why the tower is held as it is. */
   readonly visionReason: string;
+  /** By rank, at the default limits of a step. */
+  readonly gpuMemory: readonly RankMemory[];
 }
 
 /** Keys in snake_case, as in every JSON that Skein prints. */
-export function planReportJson({ plan, price, visionReason }: PlanReport, withSlices: boolean): object {
+export function planReportJson(
+  { plan, price, visionReason, gpuMemory }: PlanReport,
+  withSlices: boolean,
+): object {
   const { spec } = plan;
   const { ranks: rankPrices, ...totals } = price;
   return snakeCaseKeys({
@@ -28,6 +34,7 @@ export function planReportJson({ plan, price, visionReason }: PlanReport, withSl
     ranks: plan.ranks.map(({ layout, tensors, slices }, index) => ({
       layout,
       ...rankPrices[index],
+      gpuMemory: gpuMemory[index],
       ...(withSlices ? { tensors, slices } : {}),
     })),
     ...totals,
@@ -57,6 +64,9 @@ export function planReportText(report: PlanReport): string {
     '',
     'Bytes of each rank, as stored, and the predicted peak while loading on a CPU',
     ...table(byteRows(price)),
+    '',
+    'Bytes of each rank on a GPU, at the default limits, beside the KV cache',
+    ...table(gpuRows(report.gpuMemory)),
     '',
     ...priceLines(price),
   ];
@@ -103,6 +113,17 @@ function byteRows(price: Price): string[][] {
     readableBytes(rank.weightBytes),
     readableBytes(rank.kvBytesPerToken),
     readableBytes(rank.load.peakBytes),
+  ]);
+  return [header, ...rows];
+}
+
+function gpuRows(memory: readonly RankMemory[]): string[][] {
+  const header = ['rank', 'weights', 'activations', 'workspaces', 'reserve', 'together'];
+  const rows = memory.map(({ weights, activations, workspaces, reserve }, rank) => [
+    `${rank}`,
+    ...[weights, activations, workspaces, reserve, weights + activations + workspaces + reserve].map(
+      readableBytes,
+    ),
   ]);
   return [header, ...rows];
 }

@@ -1,7 +1,10 @@
 // `skein plan`: makes the shard plan of a folder or a known model, prices it, prints both. Touches no worker and reads no weights.
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import { resolveModel } from '../checkpoint/known-models.js';
+import { DEFAULT_MAX_NUM_SEQUENCES, DEFAULT_MAX_STEP_TOKENS } from '../config.js';
+import { chooseSizes } from '../serving/serving.js';
 import { DEFAULT_MEMORY_BANDWIDTH, priceShardPlan, type ComputeType } from '../sharding/cost-model.js';
+import { predictMemory, type MemoryLimits } from '../sharding/memory-plan.js';
 import { makeShardPlan, visionChoice } from '../sharding/make-shard-plan.js';
 import type { ShardPlanOptions } from '../sharding/shard-plan.js';
 import { planReportJson, planReportText, type PlanReport } from './plan-report.js';
@@ -61,7 +64,16 @@ async function makePlanReport(flags: PlanFlags): Promise<PlanReport> {
     memoryBandwidth: flags.memoryBandwidth * 1e12,
     computeType: flags.dtype === 'auto' ? null : flags.dtype,
   });
-  return { plan, price, visionReason: visionChoice(checkpoint, options).reason };
+  const limits: MemoryLimits = {
+    ...chooseSizes(plan, {
+      maxModelLength: null,
+      maxNumSequences: DEFAULT_MAX_NUM_SEQUENCES,
+      maxStepTokens: DEFAULT_MAX_STEP_TOKENS,
+    }),
+    computeType: price.computeType,
+  };
+  const gpuMemory = plan.ranks.map((rank) => predictMemory(plan.spec, rank, limits, 'cuda'));
+  return { plan, price, visionReason: visionChoice(checkpoint, options).reason, gpuMemory };
 }
 
 function parseInteger(text: string): number {

@@ -2,8 +2,7 @@
 import type { GenerationDelta, GenerationEnd } from '../gateway/inference.js';
 import type { RankInfo } from '../executor/rank-group.js';
 import type { ShardPlan } from '../sharding/shard-plan.js';
-
-const MIB = 1024 * 1024;
+import { memoryTable } from './memory-table.js';
 
 export interface RunOutcome {
   readonly total: GenerationDelta;
@@ -41,11 +40,27 @@ export function runReportJson(outcome: RunOutcome): object {
       weight_bytes: info.weightBytes,
       read_bytes: info.readBytes,
       peak_resident_bytes: info.peakResidentBytes,
+      load_ms: info.loadMs,
+      memory: {
+        weights: info.weightBytes,
+        activations: info.activationBytes,
+        kv_cache: info.kvBytes,
+        graphs: info.graphBytes,
+        workspaces: info.workspaceBytes,
+        other: info.otherBytes,
+        free: info.freeBytes,
+        total: info.totalBytes,
+      },
     })),
   };
 }
 
-export function runSummary(outcome: RunOutcome, plan: ShardPlan, collective: string): string {
+export function runSummary(
+  outcome: RunOutcome,
+  plan: ShardPlan,
+  collective: string,
+  cacheTokens: number,
+): string {
   const { end, ranks, loadMs } = outcome;
   const { timings, usage } = end;
   const decodeMs = timings.totalMs - timings.ttftMs;
@@ -55,6 +70,7 @@ export function runSummary(outcome: RunOutcome, plan: ShardPlan, collective: str
   const tiles = usage.pictureTiles === 0 ? '' : ` (${usage.pictureTiles} picture tiles)`;
   return [
     ...ranks.map((rank) => rankLine(rank, plan)),
+    memoryTable(ranks, cacheTokens).trimEnd(),
     `${ranks.length} rank${ranks.length === 1 ? '' : 's'} over ${collective === 'none' ? 'nothing, being alone' : collective}; ` +
       `loaded in ${(loadMs / 1000).toFixed(2)} s${outcome.deterministic ? '' : '; not deterministic'}`,
     `${usage.promptTokens} prompt tokens${tiles}, ${usage.completionTokens} generated; ` +
@@ -76,15 +92,10 @@ function rankLine(info: RankInfo, plan: ShardPlan): string {
         : `vision heads ${range(layout.visionHeadStart, layout.visionNumHeads)}`,
     );
   }
-  parts.push(`weights ${mib(info.weightBytes)}`, `KV cache ${mib(info.kvBytes)}`);
   return `rank ${info.rank} (process ${info.pid}, ${info.device}): ${parts.join(', ')}`;
 }
 
 function range(start: number, count: number): string {
   if (count === 0) return 'none';
   return count === 1 ? String(start) : `${start}-${start + count - 1}`;
-}
-
-function mib(bytes: number): string {
-  return `${(bytes / MIB).toFixed(1)} MiB`;
 }

@@ -80,7 +80,11 @@ async function run(flags: RunFlags & ClusterFlags, workerEntry: readonly string[
     checkPictureCount(pictures.length, serving.model.maxTilesPerPicture > 0);
     const outcome = await answer(serving, input, flags.json === true ? null : process.stdout, signal);
     if (flags.json === true) process.stdout.write(`${JSON.stringify(runReportJson(outcome))}\n`);
-    else process.stdout.write(`\n${runSummary(outcome, serving.plan, serving.group.collective)}`);
+    else {
+      const { collective, numKvBlocks } = serving.group;
+      const cacheTokens = numKvBlocks * serving.cluster().blockSize;
+      process.stdout.write(`\n${runSummary(outcome, serving.plan, collective, cacheTokens)}`);
+    }
   } finally {
     await serving.stop();
   }

@@ -9,6 +9,7 @@ import { GrpcGateway } from '../gateway/grpc-gateway.js';
 import { Serving } from '../serving/serving.js';
 import { abortOnSignals } from './command-line.js';
 import { createProgressDisplay } from './load-progress.js';
+import { memoryTable } from './memory-table.js';
 
 interface ServeFlags {
   readonly grpcAddress: string;
@@ -74,6 +75,8 @@ export async function serveUntilEnd(serving: Serving, options: ServeUntilEndOpti
       { address: gateway.address, model: serving.model.name, ranks: serving.group.ranks.length },
       'serving',
     );
+    const { ranks, numKvBlocks } = serving.group;
+    process.stdout.write(memoryTable(ranks, numKvBlocks * serving.cluster().blockSize));
     process.stdout.write(`serving ${serving.model.name} on ${gateway.address}\n`);
     const failure = await Promise.race([serving.failed, aborted(signal)]);
     if (failure !== null) throw failure;

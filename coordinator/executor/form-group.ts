@@ -7,8 +7,10 @@ import type { Logger } from '../../common/logger.js';
 import { uint64ToNumber } from '../../common/proto.js';
 import { VERSION } from '../../common/version.js';
 import type { DescribeResponse__Output } from '../../proto/ts/skein/worker/v1/DescribeResponse.js';
+import type { JoinGroupResponse__Output } from '../../proto/ts/skein/worker/v1/JoinGroupResponse.js';
 import type { LoadRequest } from '../../proto/ts/skein/worker/v1/LoadRequest.js';
 import type { LoadResult__Output } from '../../proto/ts/skein/worker/v1/LoadResult.js';
+import { memoryShareOf, type RankDevice } from '../sharding/memory-plan.js';
 import { RankClient } from './rank-client.js';
 import { RankGroup, type RankInfo } from './rank-group.js';
 
@@ -21,8 +23,10 @@ export interface FormGroupOptions {
   readonly collective: CollectiveChoice;
   /** Bytes a rank; null: as much as is useful, within DEFAULT_KV_BYTES on a CPU. */
   readonly kvCacheBytes: number | null;
-  /** Of what is free on a GPU, what its ranks may take together. */
+  /** Of a GPU's whole memory, what its ranks may take together. */
   readonly gpuMemoryUtilization: number;
+  /** Throws when the ranks' devices, in rank order, cannot hold what they would load. */
+  readonly checkMemory: (devices: readonly RankDevice[]) => void;
   /** Blocks beyond which more are of no use: every sequence at its full length. */
   readonly maxUsefulBlocks: number;
   readonly onProgress: (progress: LoadProgress) => void;
@@ -74,7 +78,9 @@ async function form(
   const groupEpoch =
     Math.max(...descriptions.map((each) => uint64ToNumber(each.highestEpoch, 'highest_epoch'))) + 1;
   const isOnGpu = descriptions.some((each) => each.device !== 'cpu');
-  const loads = await loadAll(clients, options, isOnGpu);
+  const devices = descriptions.map(toRankDevice);
+  options.checkMemory(devices);
+  const loads = await loadAll(clients, devices, options, isOnGpu);
   const numKvBlocks = countKvBlocks(descriptions, loads, options);
   const collective = chooseCollective(options.collective, descriptions);
   options.logger.info({ groupEpoch, worldSize: clients.length, collective, numKvBlocks }, 'forming a group');
@@ -90,7 +96,7 @@ async function form(
       }),
     ),
   );
-  const kvBytes = await Promise.all(
+  const joins = await Promise.all(
     clients.map((client) =>
       client.joinGroup(
         { groupEpoch, addresses, numKvBlocks, timeoutMs: CONNECT_TIMEOUT_MS },
@@ -99,7 +105,7 @@ async function form(
     ),
   );
   const ranks = clients.map((client, rank) =>
-    toRankInfo(client, descriptions[rank]!, loads[rank]!, kvBytes[rank]!),
+    toRankInfo(client, descriptions[rank]!, loads[rank]!, joins[rank]!),
   );
   return new RankGroup({
     groupEpoch,
@@ -139,8 +145,13 @@ function checkAlike(descriptions: readonly DescribeResponse__Output[]): void {
   }
 }
 
+function toRankDevice({ host, device, memoryTotalBytes }: DescribeResponse__Output): RankDevice {
+  return { host, device, totalBytes: uint64ToNumber(memoryTotalBytes, 'memory_total_bytes') };
+}
+
 async function loadAll(
   clients: readonly RankClient[],
+  devices: readonly RankDevice[],
   options: FormGroupOptions,
   isOnGpu: boolean,
 ): Promise<LoadResult__Output[]> {
@@ -151,7 +162,10 @@ async function loadAll(
     options.onProgress({ loadedBytes: sum(loaded), totalBytes: sum(totals), numRanksReady });
   return Promise.all(
     clients.map(async (client, rank) => {
-      const result = await client.load(options.makeLoadRequest(rank, isOnGpu), (loadedBytes, totalBytes) => {
+      // Not of the plan's hash: another share loads nothing anew.
+      const memoryShare = memoryShareOf(devices, rank, options.gpuMemoryUtilization);
+      const request = { ...options.makeLoadRequest(rank, isOnGpu), memoryShare };
+      const result = await client.load(request, (loadedBytes, totalBytes) => {
         loaded[rank] = loadedBytes;
         totals[rank] = totalBytes;
         report();
@@ -172,14 +186,13 @@ function countKvBlocks(
 ): number {
   const counts = loads.map((load, rank) => {
     const isCpu = descriptions[rank]!.device === 'cpu';
-    // CPU ranks of one host draw on the same memory, and so do ranks of one GPU.
-    const { host, device } = descriptions[rank]!;
-    const numSharing = descriptions.filter((each) => each.host === host && each.device === device).length;
+    // CPU ranks of one host draw on the same memory; a GPU's have their shares already.
+    const numSharing = isCpu
+      ? descriptions.filter((each) => each.host === descriptions[rank]!.host).length
+      : 1;
     const available = Math.floor(uint64ToNumber(load.availableBytes, 'available_bytes') / numSharing);
     const perBlock = Math.max(uint64ToNumber(load.kvBytesPerBlock, 'kv_bytes_per_block'), 1);
-    const byDefault = isCpu
-      ? Math.min(DEFAULT_KV_BYTES, available)
-      : Math.floor(available * options.gpuMemoryUtilization);
+    const byDefault = isCpu ? Math.min(DEFAULT_KV_BYTES, available) : available;
     const wanted = options.kvCacheBytes ?? byDefault;
     if (wanted > available || wanted < perBlock) {
       throw new AppError(
@@ -224,7 +237,7 @@ function toRankInfo(
   client: RankClient,
   description: DescribeResponse__Output,
   load: LoadResult__Output,
-  kvBytes: number,
+  join: JoinGroupResponse__Output,
 ): RankInfo {
   const { workerId, host, pid, device, deviceName } = description;
   return {
@@ -238,8 +251,14 @@ function toRankInfo(
     weightBytes: uint64ToNumber(load.weightBytes, 'weight_bytes'),
     readBytes: uint64ToNumber(load.readBytes, 'read_bytes'),
     peakResidentBytes: uint64ToNumber(load.peakResidentBytes, 'peak_resident_bytes'),
-    kvBytes,
+    kvBytes: uint64ToNumber(join.kvBytes, 'kv_bytes'),
     loadMs: load.loadMs,
+    activationBytes: uint64ToNumber(join.activationBytes, 'activation_bytes'),
+    graphBytes: uint64ToNumber(join.graphBytes, 'graph_bytes'),
+    workspaceBytes: uint64ToNumber(join.workspaceBytes, 'workspace_bytes'),
+    otherBytes: uint64ToNumber(join.otherBytes, 'other_bytes'),
+    freeBytes: uint64ToNumber(join.freeBytes, 'free_bytes'),
+    totalBytes: uint64ToNumber(join.totalBytes, 'total_bytes'),
   };
 }
 

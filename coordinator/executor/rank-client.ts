@@ -8,6 +8,7 @@ import { uint64ToNumber, workerServiceDefinition, WorkerServiceClient } from '..
 import type { DescribeResponse__Output } from '../../proto/ts/skein/worker/v1/DescribeResponse.js';
 import type { ExecuteResponse__Output } from '../../proto/ts/skein/worker/v1/ExecuteResponse.js';
 import type { JoinGroupRequest } from '../../proto/ts/skein/worker/v1/JoinGroupRequest.js';
+import type { JoinGroupResponse__Output } from '../../proto/ts/skein/worker/v1/JoinGroupResponse.js';
 import type { LoadRequest } from '../../proto/ts/skein/worker/v1/LoadRequest.js';
 import type { LoadResponse__Output } from '../../proto/ts/skein/worker/v1/LoadResponse.js';
 import type { LoadResult__Output } from '../../proto/ts/skein/worker/v1/LoadResult.js';
@@ -103,15 +104,14 @@ export class RankClient {
     return response.address;
   }
 
-  /** Bytes of the rank's KV cache. `warmUpMs`: what it may take beyond connecting. */
-  async joinGroup(
+  /** Resolves with what then holds the device's memory. `warmUpMs`: what joining may take beyond connecting. */
+  joinGroup(
     request: JoinGroupRequest & { readonly timeoutMs: number },
     warmUpMs: number,
-  ): Promise<number> {
-    const response = await this.#unary<{ kvBytes: string }>((done) =>
+  ): Promise<JoinGroupResponse__Output> {
+    return this.#unary<JoinGroupResponse__Output>((done) =>
       this.#client.joinGroup(request, deadline(request.timeoutMs + warmUpMs + JOIN_SLACK_MS), done),
     );
-    return uint64ToNumber(response.kvBytes, 'kv_bytes');
   }
 
   openSteps(listener: StepStreamListener): StepStream {

@@ -24,6 +24,14 @@ export interface RankInfo {
   readonly peakResidentBytes: number;
   readonly kvBytes: number;
   readonly loadMs: number;
+  /** The rest of the device's memory when the group was formed; 0 where it is not counted. */
+  readonly activationBytes: number;
+  readonly graphBytes: number;
+  readonly workspaceBytes: number;
+  /** In use beyond these: the driver's own, the communicator's, and that of other processes. */
+  readonly otherBytes: number;
+  readonly freeBytes: number;
+  readonly totalBytes: number;
 }
 
 export interface RankGroupListener {

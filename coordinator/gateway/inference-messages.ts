@@ -36,6 +36,12 @@ export interface ClusterFacts {
     readonly weightBytes: number;
     readonly kvBytes: number;
     readonly address: string;
+    readonly activationBytes: number;
+    readonly graphBytes: number;
+    readonly workspaceBytes: number;
+    readonly otherBytes: number;
+    readonly freeBytes: number;
+    readonly totalBytes: number;
   }[];
   readonly collective: string;
   readonly numKvBlocks: number;

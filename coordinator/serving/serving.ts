@@ -4,7 +4,7 @@ import { setMaxListeners } from 'node:events';
 import path from 'node:path';
 import { systemClock } from '../../common/clock.js';
 import { AppError } from '../../common/errors.js';
-import { MAX_PLANS_IN_FLIGHT, MAX_TOP_LOGPROBS } from '../../common/limits.js';
+import { MAX_PLANS_IN_FLIGHT, MAX_TOP_LOGPROBS, MAX_WORLD_SIZE } from '../../common/limits.js';
 import type { Logger } from '../../common/logger.js';
 import type { LoadRequest } from '../../proto/ts/skein/worker/v1/LoadRequest.js';
 import { knownPictureTokenId, resolveModel } from '../checkpoint/known-models.js';
@@ -19,6 +19,7 @@ import { makeGraphBuckets } from '../scheduler/graph-buckets.js';
 import { Scheduler } from '../scheduler/scheduler.js';
 import type { SchedulerConfig } from '../scheduler/step-plan.js';
 import { makeLoadRequest } from '../sharding/load-request.js';
+import { checkMemory, type RankDevice } from '../sharding/memory-plan.js';
 import { makeShardPlan } from '../sharding/make-shard-plan.js';
 import type { ShardPlan } from '../sharding/shard-plan.js';
 import { loadTextProcessor } from '../tokenizer/load-text-processor.js';
@@ -140,6 +141,7 @@ export class Serving {
         collective: config.collective,
         kvCacheBytes: config.kvCacheBytes,
         gpuMemoryUtilization: config.gpuMemoryUtilization,
+        checkMemory: (devices) => checkDeviceMemory(devices, checkpoint, plan, config),
         maxUsefulBlocks: sizes.maxNumSequences * Math.ceil(sizes.maxModelLength / BLOCK_SIZE),
         onProgress: options.onProgress,
         lost: rejection(workers.lost, signal),
@@ -184,7 +186,9 @@ export class Serving {
   }
 }
 
-function chooseSizes(plan: ShardPlan, config: ClusterConfig): SizeConfig {
+type SizeSettings = Pick<ClusterConfig, 'maxModelLength' | 'maxNumSequences' | 'maxStepTokens'>;
+
+export function chooseSizes(plan: ShardPlan, config: SizeSettings): SizeConfig {
   const { text, tiling } = plan.spec;
   const maxModelLength =
     config.maxModelLength ?? Math.min(text.maxPositionEmbeddings, DEFAULT_MAX_MODEL_LENGTH);
@@ -246,6 +250,32 @@ function loadRequest(
     maxTilesPerStep: sizes.maxTilesPerStep,
     maxTopLogprobs: MAX_TOP_LOGPROBS,
   }) as LoadRequest;
+}
+
+function checkDeviceMemory(
+  devices: readonly RankDevice[],
+  checkpoint: Checkpoint,
+  plan: ShardPlan,
+  config: ClusterConfig,
+): void {
+  checkMemory({
+    devices,
+    utilization: config.gpuMemoryUtilization,
+    kvCacheBytes: config.kvCacheBytes,
+    plan,
+    planFor: (worldSize) => {
+      try {
+        return makeShardPlan(checkpoint, { worldSize, visionParallel: config.visionParallel });
+      } catch {
+        return null;
+      }
+    },
+    limitsOf: (anyPlan, changes) => ({
+      ...chooseSizes(anyPlan, { ...config, ...changes }),
+      computeType: computeType(anyPlan, config),
+    }),
+    maxWorldSize: MAX_WORLD_SIZE,
+  });
 }
 
 function computeType(plan: ShardPlan, config: ClusterConfig): 'float32' | 'bfloat16' {

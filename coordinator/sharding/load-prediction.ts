@@ -19,7 +19,7 @@ export const PROCESS_BASE_BYTES = 96 * 1024 * 1024;
 /** Read buffers of the loader and pages that the allocator has not yet given back. */
 export const LOADER_BUFFER_BYTES = 32 * 1024 * 1024;
 
-const MATRIX_ROLES: ReadonlySet<TensorRole> = new Set([
+export const MATRIX_ROLES: ReadonlySet<TensorRole> = new Set([
   'token-embedding',
   'lm-head',
   'qkv',

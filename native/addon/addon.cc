@@ -7,7 +7,7 @@
 namespace {
 
 // Raised whenever worker/native/native.ts changes.
-constexpr int kInterfaceVersion = 2;
+constexpr int kInterfaceVersion = 3;
 
 struct AddonData {
   Napi::FunctionReference engine_constructor;

@@ -202,6 +202,7 @@ LoadPlan ToLoadPlan(const Napi::Value& value) {
   to.max_tiles_per_step = from.Count("maxTilesPerStep");
   to.max_top_logprobs = from.Count("maxTopLogprobs");
   to.graph_buckets = from.Indices("graphBuckets");
+  to.memory_share = from.Number("memoryShare");
   return to;
 }
 
@@ -242,7 +243,22 @@ Napi::Object ToJs(Napi::Env env, const LoadResult& result) {
   to.Set("activationBytes", JsNumber(env, result.activation_bytes));
   to.Set("kvBytesPerBlock", JsNumber(env, result.kv_bytes_per_block));
   to.Set("availableBytes", JsNumber(env, result.available_bytes));
+  to.Set("workspaceBytes", JsNumber(env, result.workspace_bytes));
+  to.Set("reserveBytes", JsNumber(env, result.reserve_bytes));
   to.Set("loadMs", Napi::Number::New(env, result.load_ms));
+  return to;
+}
+
+Napi::Object ToJs(Napi::Env env, const MemoryUse& use) {
+  Napi::Object to = Napi::Object::New(env);
+  to.Set("weightBytes", JsNumber(env, use.weights));
+  to.Set("activationBytes", JsNumber(env, use.activations));
+  to.Set("kvBytes", JsNumber(env, use.kv_cache));
+  to.Set("graphBytes", JsNumber(env, use.graphs));
+  to.Set("workspaceBytes", JsNumber(env, use.workspaces));
+  to.Set("otherBytes", JsNumber(env, use.other));
+  to.Set("freeBytes", JsNumber(env, use.free));
+  to.Set("totalBytes", JsNumber(env, use.total));
   return to;
 }
 

@@ -14,6 +14,7 @@ GroupOptions ToGroupOptions(const Napi::Value& value);
 StepPlan ToStepPlan(const Napi::Value& value);
 
 Napi::Object ToJs(Napi::Env env, const LoadResult& result);
+Napi::Object ToJs(Napi::Env env, const MemoryUse& use);
 Napi::Object ToJs(Napi::Env env, const StepResult& result);
 Napi::Object ToJs(Napi::Env env, const Progress& progress);
 Napi::Object DescribeBackend(Napi::Env env, const Backend& backend);

@@ -28,7 +28,7 @@ struct Failure {
 Failure CurrentFailure();
 
 using CompletionValue = std::variant<std::monostate, LoadResult, std::string, int64_t, StepResult,
-                                     std::vector<float>>;
+                                     std::vector<float>, MemoryUse>;
 
 struct Completion {
   static constexpr uint64_t kStep = 0;

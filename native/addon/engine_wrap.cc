@@ -18,6 +18,7 @@ constexpr auto kHiddenProperty =
 
 Napi::Value ToJsValue(Napi::Env env, const CompletionValue& value) {
   if (const auto* result = std::get_if<LoadResult>(&value)) return ToJs(env, *result);
+  if (const auto* use = std::get_if<MemoryUse>(&value)) return ToJs(env, *use);
   if (const auto* bytes = std::get_if<int64_t>(&value)) {
     return Napi::Number::New(env, static_cast<double>(*bytes));
   }
@@ -47,6 +48,7 @@ Napi::Function EngineWrap::Define(Napi::Env env) {
        InstanceMethod("prepareGroup", &EngineWrap::PrepareGroup),
        InstanceMethod("joinGroup", &EngineWrap::JoinGroup),
        InstanceMethod("putPixels", &EngineWrap::PutPixels),
+       InstanceMethod("memoryUse", &EngineWrap::GetMemoryUse),
        InstanceMethod("inspect", &EngineWrap::Inspect),
        InstanceMethod("onStep", &EngineWrap::OnStep),
        InstanceMethod("submitStep", &EngineWrap::SubmitStep),
@@ -195,6 +197,12 @@ Napi::Value EngineWrap::PutPixels(const Napi::CallbackInfo& info) {
       engine.PutPixels(epoch, id, slots, std::move(*pixels));
       return std::monostate();
     };
+  });
+}
+
+Napi::Value EngineWrap::GetMemoryUse(const Napi::CallbackInfo& info) {
+  return Start(info.Env(), [&](Pending&) -> EngineThread::Command {
+    return [](Engine& engine) -> CompletionValue { return engine.memory_use(); };
   });
 }
 

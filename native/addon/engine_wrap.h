@@ -39,6 +39,7 @@ class EngineWrap : public Napi::ObjectWrap<EngineWrap> {
   Napi::Value PrepareGroup(const Napi::CallbackInfo& info);
   Napi::Value JoinGroup(const Napi::CallbackInfo& info);
   Napi::Value PutPixels(const Napi::CallbackInfo& info);
+  Napi::Value GetMemoryUse(const Napi::CallbackInfo& info);
   Napi::Value Inspect(const Napi::CallbackInfo& info);
   void OnStep(const Napi::CallbackInfo& info);
   Napi::Value SubmitStep(const Napi::CallbackInfo& info);

@@ -44,6 +44,11 @@ std::unique_ptr<PreparedLinear> CpuBackend::PrepareLinear(const RawLinear& raw,
   return linear;
 }
 
+std::unique_ptr<DeviceTensor> CpuBackend::NewWeight(DType type, int64_t rows, int64_t cols,
+                                                    TensorUse /*use*/) {
+  return std::make_unique<HostTensor>(type, rows, cols);
+}
+
 std::unique_ptr<DeviceTensor> CpuBackend::Upload(const Matrix& host) {
   auto tensor = std::make_unique<HostTensor>(host.type, host.rows, host.cols);
   const Matrix view = tensor->view();

@@ -27,6 +27,8 @@ class CpuBackend final : public Backend {
   void* stream() const override { return nullptr; }
   DType activation_type() const override { return DType::kFloat32; }
 
+  std::unique_ptr<DeviceTensor> NewWeight(DType type, int64_t rows, int64_t cols,
+                                          TensorUse use) override;
   std::unique_ptr<PreparedLinear> PrepareLinear(const RawLinear& raw, DType compute_type) override;
   std::unique_ptr<DeviceTensor> Upload(const Matrix& host) override;
   std::unique_ptr<DeviceTensor> Allocate(DType type, int64_t rows, int64_t cols) override;

@@ -46,17 +46,8 @@ class AwqLinear final : public CudaLinear {
     weights_.tickets = arena.New<uint32_t>(kAwqMaxTickets);
     weight_bytes_ = (num_words + num_tables + kAwqMaxTickets) * sizeof(uint32_t) + bias_.bytes;
 
-    const auto upload = [](const Matrix& host) {
-      DeviceMemory memory(static_cast<size_t>(host.rows) * host.RowBytes());
-      SKEIN_CUDA(cudaMemcpy2D(memory.data(), host.RowBytes(), host.data,
-                              static_cast<size_t>(host.stride) * SizeOf(host.type), host.RowBytes(),
-                              static_cast<size_t>(host.rows), cudaMemcpyDefault));
-      return memory;
-    };
-    const DeviceMemory qweight = upload(raw.qweight);
-    const DeviceMemory qzeros = upload(raw.qzeros);
-    const DeviceMemory scales = upload(raw.scales);
-    PackAwq(weights_, qweight.As<int32_t>(), qzeros.As<int32_t>(), scales.data(),
+    const DeviceView qweight(raw.qweight), qzeros(raw.qzeros), scales(raw.scales);
+    PackAwq(weights_, qweight.As<int32_t>(), qzeros.As<int32_t>(), scales.As<void>(),
             raw.scales.type == DType::kFloat16, stream);
     SKEIN_CUDA(cudaStreamSynchronize(stream));
   }

@@ -8,16 +8,14 @@
 
 #include "cuda/awq_workspace.h"
 #include "cuda/cuda_linear.h"
+#include "cuda/cuda_memory.h"
 #include "cuda/cuda_sampler.h"
-#include "cuda/cuda_storage.h"
 #include "cuda/decode_workspace.h"
-#include "cuda/device_arena.h"
 #include "cuda/device_memory.h"
 #include "cuda/device_tables.h"
 #include "cuda/graph_cache.h"
 #include "cuda/kernels/attention.h"
 #include "cuda/kernels/elementwise.h"
-#include "cuda/kernels/random.h"
 #include "cuda/step_metadata.h"
 
 namespace skein::cuda {
@@ -62,6 +60,7 @@ class CudaBackend final : public Backend {
     SKEIN_CUDA(cudaSetDevice(device_));
     SKEIN_CUDA(cudaGetDeviceProperties(&properties_, device_));
     SKEIN_CUDA(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking));
+    memory_ = std::make_unique<CudaMemory>(stream_);
     blas_ =
         std::make_unique<BlasLt>(stream_, deterministic_ ? BlasChoice::kFixed : BlasChoice::kTimed);
     graphs_ = std::make_unique<GraphCache>(stream_);
@@ -73,6 +72,7 @@ class CudaBackend final : public Backend {
     graphs_.reset();
     awq_.reset();
     blas_.reset();
+    memory_.reset();
     cudaStreamDestroy(stream_);
   }
 
@@ -89,48 +89,53 @@ class CudaBackend final : public Backend {
     SKEIN_CUDA(cudaMemGetInfo(&free_bytes, &total_bytes));
     return static_cast<int64_t>(free_bytes);
   }
+  MemoryUse memory_use() const override {
+    MemoryUse use = memory_->use();
+    use.graphs = graph_bytes();
+    use.other = std::max<int64_t>(0, use.other - use.graphs);
+    return use;
+  }
   void* stream() const override { return stream_; }
   DType activation_type() const override { return DType::kBFloat16; }
 
-  void BeginLoad() override { weights_.Reset(); }
+  void BeginLoad() override { memory_->BeginLoad(); }
+  void EndLoad() override { memory_->EndLoad(); }
+  std::unique_ptr<DeviceTensor> NewWeight(DType type, int64_t rows, int64_t cols,
+                                          TensorUse use) override {
+    return memory_->NewWeight(type, rows, cols, use);
+  }
+  WeightStream* weight_stream() override { return memory_->weight_stream(); }
+  std::unique_ptr<DeviceTensor> Upload(const Matrix& host) override {
+    return memory_->Upload(host);
+  }
+  bool MakesRandomTensors() const override { return true; }
+  std::unique_ptr<DeviceTensor> MakeRandomTensor(DType type, int64_t rows, int64_t cols,
+                                                 std::span<const RandomBlock> blocks,
+                                                 TensorUse use) override {
+    return memory_->MakeRandomTensor(type, rows, cols, blocks, use);
+  }
+  std::unique_ptr<DeviceTensor> Allocate(DType type, int64_t rows, int64_t cols) override {
+    return memory_->Allocate(type, rows, cols);
+  }
+  std::unique_ptr<KvCache> AllocateKvCache(const KvCacheShape& shape, DType) override {
+    return memory_->AllocateKvCache(shape);
+  }
 
   std::unique_ptr<PreparedLinear> PrepareLinear(const RawLinear& raw, DType compute_type) override {
     if (compute_type != DType::kBFloat16) {
       throw Error("INVALID_REQUEST", "dtype float32: the CUDA back end computes in bfloat16");
     }
+    memory_->AwaitWeightsOf(raw);
     if (!raw.is_awq()) {
       if (blas_->Reserve(raw.in_features, raw.out_features)) DropCaptured();
-      return MakeDenseLinear(raw, weights_, deterministic_);
+      return MakeDenseLinear(raw, memory_->weights(), deterministic_);
     }
     if (awq_ == nullptr) awq_ = std::make_unique<AwqWorkspace>(stream_, deterministic_);
     if (awq_->Reserve(raw.in_features, raw.out_features)) DropCaptured();
-    return MakeAwqLinear(raw, weights_, *awq_, stream_);
-  }
-
-  std::unique_ptr<DeviceTensor> Upload(const Matrix& host) override {
-    auto tensor = std::make_unique<CudaTensor>(host.type, host.rows, host.cols);
-    SKEIN_CUDA(cudaMemcpy2D(tensor->view().data, host.RowBytes(), host.data,
-                            static_cast<size_t>(host.stride) * SizeOf(host.type), host.RowBytes(),
-                            static_cast<size_t>(host.rows), cudaMemcpyDefault));
-    return tensor;
-  }
-
-  bool MakesRandomTensors() const override { return true; }
-  std::unique_ptr<DeviceTensor> MakeRandomTensor(DType type, int64_t rows, int64_t cols,
-                                                 std::span<const RandomBlock> blocks) override {
-    auto tensor = std::make_unique<CudaTensor>(type, rows, cols);
-    const Matrix view = tensor->view();
-    SKEIN_CUDA(cudaMemsetAsync(view.data, 0, static_cast<size_t>(rows) * view.RowBytes(), stream_));
-    for (const RandomBlock& block : blocks) FillRandomBlock(block, view, stream_);
+    auto linear = MakeAwqLinear(raw, memory_->weights(), *awq_, stream_);
+    // The staged words' memory is used again at once.
     SKEIN_CUDA(cudaStreamSynchronize(stream_));
-    return tensor;
-  }
-
-  std::unique_ptr<DeviceTensor> Allocate(DType type, int64_t rows, int64_t cols) override {
-    return std::make_unique<CudaTensor>(type, rows, cols);
-  }
-  std::unique_ptr<KvCache> AllocateKvCache(const KvCacheShape& shape, DType) override {
-    return std::make_unique<CudaKvCache>(shape);
+    return linear;
   }
 
   void ReserveSteps(const StepLimits& limits) override {
@@ -138,16 +143,8 @@ class CudaBackend final : public Backend {
     // weights before they wait for anything.
     SKEIN_CUDA(cudaDeviceSynchronize());
     metadata_->Reserve(limits);
-    if (deterministic_ || limits.num_query_heads == 0) return;
-    int64_t sequences = std::min(limits.max_sequences, limits.max_rows);
-    for (const int32_t bucket : limits.graph_buckets) {
-      sequences = std::max<int64_t>(sequences, bucket);
-    }
-    const int64_t max_keys =
-        std::max(limits.max_model_length, limits.max_blocks_per_sequence * limits.block_size);
-    decode_workspace_.Get(sequences, MaxRuns(max_keys), limits.num_query_heads, limits.num_kv_heads,
-                          static_cast<int>(limits.num_query_heads),
-                          static_cast<int>(limits.head_dim), stream_, [this] { DropCaptured(); });
+    ReserveInputs(limits);
+    if (!deterministic_ && limits.num_query_heads > 0) ReserveDecodeAttention(limits);
   }
   int64_t graph_bytes() const override { return graphs_->bytes(); }
 
@@ -165,19 +162,7 @@ class CudaBackend final : public Backend {
     metadata_->ForgetBuckets();
   }
   void FinishStep() override { SKEIN_CUDA(cudaStreamSynchronize(stream_)); }
-  std::vector<float> Read(const Matrix& matrix) override {
-    const auto count = static_cast<size_t>(matrix.rows * matrix.cols);
-    std::vector<char> bytes(count * SizeOf(matrix.type));
-    SKEIN_CUDA(cudaStreamSynchronize(stream_));
-    SKEIN_CUDA(cudaMemcpy2D(bytes.data(), matrix.RowBytes(), matrix.data,
-                            static_cast<size_t>(matrix.stride) * SizeOf(matrix.type),
-                            matrix.RowBytes(), static_cast<size_t>(matrix.rows),
-                            cudaMemcpyDeviceToHost));
-    std::vector<float> values(count);
-    ConvertElements(bytes.data(), matrix.type, values.data(), DType::kFloat32,
-                    matrix.rows * matrix.cols);
-    return values;
-  }
+  std::vector<float> Read(const Matrix& matrix) override { return memory_->Read(matrix); }
 
   void EmbedTokens(const Matrix& table, int64_t vocab_start, int64_t valid_rows,
                    const Matrix& out) override {
@@ -361,6 +346,32 @@ class CudaBackend final : public Backend {
             1.0f / std::sqrt(static_cast<float>(head_dim))};
   }
 
+  void ReserveDecodeAttention(const StepLimits& limits) {
+    int64_t sequences = std::min(limits.max_sequences, limits.max_rows);
+    for (const int32_t bucket : limits.graph_buckets) {
+      sequences = std::max<int64_t>(sequences, bucket);
+    }
+    const int64_t max_keys =
+        std::max(limits.max_model_length, limits.max_blocks_per_sequence * limits.block_size);
+    decode_workspace_.Get(sequences, MaxRuns(max_keys), limits.num_query_heads, limits.num_kv_heads,
+                          static_cast<int>(limits.num_query_heads),
+                          static_cast<int>(limits.head_dim), stream_, [this] { DropCaptured(); });
+  }
+
+  // What steps bring along beside their metadata, and tables that stay.
+  void ReserveInputs(const StepLimits& limits) {
+    const int64_t indices = std::max(limits.max_picture_rows, limits.max_sequences);
+    for (DeviceMemory& memory : indices_) {
+      memory = DeviceMemory(static_cast<size_t>(indices) * sizeof(int32_t));
+    }
+    pixels_ = DeviceMemory(static_cast<size_t>(limits.max_tiles * limits.tile_bytes));
+    if (!limits.q_to_kv.empty()) tables_.MapOf(limits.q_to_kv, limits.num_kv_heads);
+    if (limits.rope_theta > 0) tables_.InverseFrequencies(limits.head_dim, limits.rope_theta);
+    for (int64_t tiles = 1; tiles <= limits.max_tiles; ++tiles) {
+      tables_.VisionTiles(tiles, limits.vision_tokens, kLargeTileRows);
+    }
+  }
+
   // Host indices for one call; pageable memory, so the copy has been taken when this returns.
   const int32_t* UploadIndices(std::span<const int32_t> indices, int which) {
     DeviceMemory& memory = indices_[which];
@@ -377,7 +388,7 @@ class CudaBackend final : public Backend {
   const bool deterministic_;
   cudaDeviceProp properties_{};
   cudaStream_t stream_ = nullptr;
-  DeviceArena weights_;
+  std::unique_ptr<CudaMemory> memory_;
   std::unique_ptr<BlasLt> blas_;
   std::unique_ptr<DeviceMetadata> metadata_;
   std::unique_ptr<GraphCache> graphs_;

@@ -25,9 +25,9 @@ class CudaLinear : public PreparedLinear {
   }
 };
 
-// Weights lie in `arena`, which must outlive the linear. Copies wait: loading, not serving.
-// `deterministic`: the bits of a row do not depend on how many rows there are; the BlasLt that runs
-// it has reserved room.
+// Weights lie in `arena`, which must outlive the linear; a weight that lies there already is
+// adopted. Copies wait: loading, not serving. `deterministic`: the bits of a row do not depend on
+// how many rows there are; the BlasLt that runs it has reserved room.
 std::unique_ptr<CudaLinear> MakeDenseLinear(const RawLinear& raw, DeviceArena& arena,
                                             bool deterministic);
 // `workspace` is shared by all AWQ linears of a back end and has room for this one.

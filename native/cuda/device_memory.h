@@ -4,6 +4,7 @@
 
 #include <cuda_runtime.h>
 
+#include <atomic>
 #include <cstddef>
 #include <utility>
 
@@ -16,9 +17,11 @@ class DeviceMemory {
   DeviceMemory() = default;
   explicit DeviceMemory(size_t bytes) : bytes_(bytes) {
     if (bytes > 0) SKEIN_CUDA(cudaMalloc(&data_, bytes));
+    held_bytes_ += static_cast<int64_t>(bytes_);
   }
   ~DeviceMemory() {
     if (data_ != nullptr) cudaFree(data_);
+    held_bytes_ -= static_cast<int64_t>(bytes_);
   }
   DeviceMemory(DeviceMemory&& other) noexcept { *this = std::move(other); }
   DeviceMemory& operator=(DeviceMemory&& other) noexcept {
@@ -32,8 +35,11 @@ class DeviceMemory {
     return static_cast<T*>(data_);
   }
   size_t bytes() const { return bytes_; }
+  // Of all objects in this process: the workspaces of its one back end.
+  static int64_t held_bytes() { return held_bytes_; }
 
  private:
+  static inline std::atomic<int64_t> held_bytes_{0};
   void* data_ = nullptr;
   size_t bytes_ = 0;
 };

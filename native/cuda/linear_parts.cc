@@ -9,6 +9,11 @@ void CopyToDevice(void* device, const void* host, size_t bytes) {
 }
 
 void* UploadBFloat16(const Matrix& source, DeviceArena& arena) {
+  // Loaded where it is to stay.
+  if (source.type == DType::kBFloat16 && source.stride == source.cols &&
+      arena.Contains(source.data)) {
+    return source.data;
+  }
   const auto count = static_cast<size_t>(source.rows * source.cols);
   void* memory = arena.Allocate(count * 2);
   if (source.type == DType::kBFloat16) {
@@ -27,6 +32,17 @@ void* UploadBFloat16(const Matrix& source, DeviceArena& arena) {
   }
   CopyToDevice(memory, rounded.data(), count * 2);
   return memory;
+}
+
+DeviceView::DeviceView(const Matrix& source) : data_(source.data) {
+  cudaPointerAttributes attributes{};
+  SKEIN_CUDA(cudaPointerGetAttributes(&attributes, source.data));
+  if (attributes.type == cudaMemoryTypeDevice && source.stride == source.cols) return;
+  copy_ = DeviceMemory(static_cast<size_t>(source.rows) * source.RowBytes());
+  data_ = copy_.data();
+  SKEIN_CUDA(cudaMemcpy2D(data_, source.RowBytes(), source.data,
+                          static_cast<size_t>(source.stride) * SizeOf(source.type),
+                          source.RowBytes(), static_cast<size_t>(source.rows), cudaMemcpyDefault));
 }
 
 LinearBias::LinearBias(const Matrix& host, DeviceArena& arena) {

@@ -3,14 +3,30 @@
 #pragma once
 
 #include "cuda/device_arena.h"
+#include "cuda/device_memory.h"
 #include "ops/backend.h"
 
 namespace skein::cuda {
 
 void CopyToDevice(void* device, const void* host, size_t bytes);
 
-// A matrix (host or device memory) as contiguous bfloat16 in the arena.
+// A matrix (host or device memory) as contiguous bfloat16 in the arena; itself, where it lies there
+// already.
 void* UploadBFloat16(const Matrix& source, DeviceArena& arena);
+
+// A matrix as contiguous device memory: itself, where it is that, or a copy that goes with this.
+class DeviceView {
+ public:
+  explicit DeviceView(const Matrix& source);
+  template <typename T>
+  T* As() const {
+    return static_cast<T*>(data_);
+  }
+
+ private:
+  void* data_;
+  DeviceMemory copy_;
+};
 
 // A bias in both types that an output may have; null where there is none.
 struct LinearBias {

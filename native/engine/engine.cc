@@ -51,6 +51,7 @@ Backend& Engine::backend() { return *impl_->backend; }
 LoadResult Engine::Load(const LoadPlan& plan,
                         const std::function<void(int64_t, int64_t)>& progress) {
   if (impl_->model != nullptr && !plan.plan_hash.empty() && plan.plan_hash == impl_->plan_hash) {
+    impl_->model->CountAvailable(*impl_->backend, plan.memory_share);
     return impl_->model->result();
   }
   // The old weights go first: both together need not fit.
@@ -59,10 +60,25 @@ LoadResult Engine::Load(const LoadPlan& plan,
   impl_->model.reset();
   impl_->backend->BeginLoad();
   impl_->load_cancelled = false;
-  impl_->model =
-      std::make_unique<LoadedModel>(*impl_->backend, plan, progress, impl_->load_cancelled);
+  try {
+    impl_->model =
+        std::make_unique<LoadedModel>(*impl_->backend, plan, progress, impl_->load_cancelled);
+  } catch (...) {
+    // Half a model is of no use: others may want the memory.
+    impl_->backend->BeginLoad();
+    throw;
+  }
   impl_->plan_hash = plan.plan_hash;
   return impl_->model->result();
+}
+
+MemoryUse Engine::memory_use() const {
+  MemoryUse use = impl_->backend->memory_use();
+  if (impl_->backend->stream() != nullptr || impl_->model == nullptr) return use;
+  use.weights = impl_->model->result().weight_bytes;
+  use.activations = impl_->model->result().activation_bytes;
+  use.kv_cache = impl_->epoch == nullptr ? 0 : impl_->epoch->kv_bytes();
+  return use;
 }
 
 const std::string& Engine::loaded_plan_hash() const { return impl_->plan_hash; }

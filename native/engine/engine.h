@@ -1,9 +1,9 @@
 // One rank's engine: weights, KV cache, sequences, and the execution of step plans. Knows nothing
 // of Node.
 //
-// Threads: Load, PrepareGroup, JoinGroup, RunStep, PutPixels, Inspect and EndEpoch are called one
-// at a time (by the engine thread). Abort and progress() may be called at any time, from any
-// thread.
+// Threads: Load, PrepareGroup, JoinGroup, RunStep, PutPixels, memory_use, Inspect and EndEpoch are
+// called one at a time (by the engine thread). Abort and progress() may be called at any time, from
+// any thread.
 #pragma once
 
 #include <atomic>
@@ -22,7 +22,7 @@ namespace skein {
 // Mirrors of worker.proto; see there for meanings. The load plan itself is in model/model_spec.h.
 struct LoadResult {
   int64_t weight_bytes = 0, read_bytes = 0, peak_resident_bytes = 0, activation_bytes = 0,
-          kv_bytes_per_block = 0, available_bytes = 0;
+          kv_bytes_per_block = 0, available_bytes = 0, workspace_bytes = 0, reserve_bytes = 0;
   double load_ms = 0;
 };
 
@@ -90,10 +90,13 @@ class Engine {
 
   Backend& backend();
 
-  // Executes the slice list. The same plan_hash again returns the earlier result and reads nothing.
+  // Executes the slice list. The same plan_hash again returns the earlier result, but for what is
+  // available, and reads nothing.
   // Progress: (loaded, total) bytes.
   LoadResult Load(const LoadPlan& plan, const std::function<void(int64_t, int64_t)>& progress);
   const std::string& loaded_plan_hash() const;
+  // With what the engine itself knows where the back end does not count.
+  MemoryUse memory_use() const;
 
   // Throws STALE_EPOCH for an epoch not above the highest seen.
   std::string PrepareGroup(const GroupOptions& options);

@@ -5,7 +5,6 @@
 #include <fstream>
 
 #include "core/error.h"
-#include "engine/warm_up.h"
 #include "kv/kv_layout.h"
 #include "model/dummy_slices.h"
 #include "model/plan_limits.h"
@@ -25,6 +24,12 @@ int64_t PeakResidentBytes() {
   }
   return 0;
 }
+
+// What is kept free of blocks for what cannot be counted once a model is loaded: the driver's
+// context with the kernels, cuBLASLt's own, the graphs of decode steps; and NCCL's buffers, which
+// grow with the number of its channels. Room, not a measure: memory_use() tells what it came to.
+constexpr int64_t kDeviceReserveBytes = int64_t{1} << 30;
+constexpr int64_t kCommunicatorReserveBytes = int64_t{512} << 20;
 
 void ResetPeakResident() { std::ofstream("/proc/self/clear_refs") << "5"; }
 
@@ -50,6 +55,7 @@ LoadedModel::LoadedModel(Backend& backend, const LoadPlan& plan,
     weights_ = SliceLoader(backend, plan_, catalogue, *source).Load();
     result_.read_bytes = source->read_bytes();
   }
+  backend.EndLoad();
   result_.peak_resident_bytes = PeakResidentBytes();
   plan_.files.clear();
   plan_.tensors.clear();
@@ -71,8 +77,22 @@ LoadedModel::LoadedModel(Backend& backend, const LoadPlan& plan,
   // activations yet.
   result_.available_bytes = std::max<int64_t>(
       0, std::min(backend.memory_free_bytes(), free_before - activations_.bytes()));
+  CountAvailable(backend, plan.memory_share);
   result_.load_ms =
       std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+}
+
+void LoadedModel::CountAvailable(const Backend& backend, double memory_share) {
+  if (memory_share == 0) return;
+  const MemoryUse use = backend.memory_use();
+  result_.workspace_bytes = use.workspaces;
+  result_.reserve_bytes =
+      kDeviceReserveBytes + (plan_.layout.world_size > 1 ? kCommunicatorReserveBytes : 0);
+  // The cache and the graphs of an epoch that is ending make room.
+  const int64_t shared = static_cast<int64_t>(memory_share * static_cast<double>(use.total)) -
+                         use.weights - use.activations - use.workspaces;
+  const int64_t free = use.free + use.kv_cache + use.graphs;
+  result_.available_bytes = std::max<int64_t>(0, std::min(shared, free) - result_.reserve_bytes);
 }
 
 KvCacheShape LoadedModel::kv_shape(int64_t num_blocks) const {

@@ -21,6 +21,8 @@ class LoadedModel {
   // The plan without its lists of files, tensors and slices.
   const LoadPlan& plan() const { return plan_; }
   const LoadResult& result() const { return result_; }
+  // Anew, for a device that is limited to a share (0: what was counted when it was loaded stays).
+  void CountAvailable(const Backend& backend, double memory_share);
   Decoder& decoder() { return *decoder_; }
   // Null for a text-only model.
   PictureEncoder* encoder() { return encoder_ ? &*encoder_ : nullptr; }

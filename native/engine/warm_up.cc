@@ -97,20 +97,6 @@ class PlanMaker {
 
 }  // namespace
 
-StepLimits StepLimitsOf(const LoadPlan& plan) {
-  StepLimits limits;
-  limits.max_rows = plan.max_step_tokens;
-  limits.max_sequences = std::min(plan.max_num_sequences, plan.max_step_tokens);
-  limits.max_blocks_per_sequence = BlocksFor(plan.max_model_length, plan.block_size);
-  limits.block_size = plan.block_size;
-  limits.num_query_heads = plan.layout.num_q_heads;
-  limits.num_kv_heads = plan.layout.num_kv_heads;
-  limits.head_dim = plan.text.head_dim;
-  limits.max_model_length = plan.max_model_length;
-  limits.graph_buckets = plan.graph_buckets;
-  return limits;
-}
-
 int64_t WarmUpTiles(const LoadPlan& plan) {
   return plan.has_vision ? std::min(plan.max_tiles_per_step, plan.num_tile_slots) : 0;
 }

@@ -9,9 +9,6 @@
 
 namespace skein {
 
-// What no step of this plan exceeds.
-StepLimits StepLimitsOf(const LoadPlan& plan);
-
 // Picture 0, resident before the first of the plans, has so many tiles, in tile slots from 0 on; 0:
 // the model takes none.
 int64_t WarmUpTiles(const LoadPlan& plan);

@@ -1,5 +1,6 @@
 // Seeded random weights of realistic size, for benchmarks without a checkpoint. Values are keyed by
 // place in the source tensor, so every world size sees one and the same model.
+#include <algorithm>
 #include <cstring>
 #include <vector>
 
@@ -58,6 +59,25 @@ class DummyWeightSource final : public WeightSource {
       for (int64_t row = 0; row < block.rows; ++row) {
         FillRow(block, row, dest.Rows(block.dest_row + row, 1).Cols(block.dest_col, block.cols));
         meter_.Add(block.cols * static_cast<int64_t>(SizeOf(stored)));
+      }
+    }
+  }
+
+  // Row by row, as far as a buffer goes.
+  void Stream(int64_t tensor_index, const Matrix& dest, WeightStream& stream) override {
+    const DType stored = plan_.tensors[static_cast<size_t>(tensor_index)].stored_type;
+    for (const RandomBlock& block : BlocksOf(tensor_index)) {
+      const Matrix part = dest.Rows(block.dest_row, block.rows).Cols(block.dest_col, block.cols);
+      if (part.cols == 0) continue;
+      const auto step = static_cast<int64_t>(stream.buffer_bytes() / part.RowBytes());
+      for (int64_t start = 0; start < part.rows; start += step) {
+        const int64_t rows = std::min(step, part.rows - start);
+        const Matrix buffer = MakeMatrix(stream.NextBuffer(), dest.type, rows, part.cols);
+        for (int64_t row = 0; row < rows; ++row) {
+          FillRow(block, start + row, buffer.Rows(row, 1));
+        }
+        stream.Send(buffer, part.Rows(start, rows));
+        meter_.Add(rows * part.cols * static_cast<int64_t>(SizeOf(stored)));
       }
     }
   }

@@ -1,5 +1,6 @@
 // Reads slices with pread: whole runs where a slice is as wide as its source, row by row where it
-// is a range of columns. Never reads a byte that belongs to no slice.
+// is a range of columns. Never reads a byte that belongs to no slice. What goes to a device is read
+// by several threads at once: one would not keep the device's bus busy.
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -10,6 +11,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "core/thread_pool.h"
 #include "model/weight_source.h"
 
 namespace skein {
@@ -17,6 +19,10 @@ namespace {
 
 // Bytes read at once; bounds the window that converts types, and the time to notice a cancellation.
 constexpr int64_t kWindowBytes = int64_t{8} << 20;
+// What one of several threads reads at a time.
+constexpr int64_t kPieceBytes = int64_t{1} << 20;
+// More only wait for each other on one disk.
+constexpr int kMaxReaders = 16;
 
 class FileDescriptor {
  public:
@@ -53,6 +59,25 @@ class FileWeightSource final : public WeightSource {
         ReadRows(slice, part);
       } else {
         ReadColumns(slice, part);
+      }
+    }
+  }
+
+  void Stream(int64_t tensor_index, const Matrix& dest, WeightStream& stream) override {
+    for (const int64_t index : catalogue_.slices_of(tensor_index)) {
+      const Slice& slice = plan_.slices[static_cast<size_t>(index)];
+      const int64_t rows = slice.row_end - slice.row_start, cols = slice.col_end - slice.col_start;
+      if (rows == 0 || cols == 0) continue;
+      const Matrix part = dest.Rows(slice.dest_row, rows).Cols(slice.dest_col, cols);
+      const auto run_bytes = cols * static_cast<int64_t>(SizeOf(slice.type));
+      const auto step = static_cast<int64_t>(stream.buffer_bytes()) / run_bytes;
+      SKEIN_CHECK(step > 0, "a row of %lld bytes", static_cast<long long>(run_bytes));
+      for (int64_t row = 0; row < rows; row += step) {
+        const int64_t count = std::min(step, rows - row);
+        char* const buffer = stream.NextBuffer();
+        ReadTogether(slice, slice.row_start + row, count, run_bytes, buffer);
+        stream.Send(MakeMatrix(buffer, slice.type, count, cols), part.Rows(row, count));
+        Count(count * run_bytes);
       }
     }
   }
@@ -117,12 +142,48 @@ class FileWeightSource final : public WeightSource {
     }
   }
 
+  // Rows of a slice, packed, by all readers.
+  void ReadTogether(const Slice& slice, int64_t first_row, int64_t rows, int64_t run_bytes,
+                    char* to) {
+    if (readers_ == nullptr) {
+      readers_ = std::make_unique<ThreadPool>(std::clamp(NumUsableCpus(), 1, kMaxReaders));
+    }
+    const int64_t offset = OffsetOf(slice, first_row, slice.col_start);
+    const int64_t bytes = rows * run_bytes;
+    const auto source_row_bytes = slice.source_cols * static_cast<int64_t>(SizeOf(slice.type));
+    if (run_bytes == source_row_bytes) {
+      readers_->ParallelFor((bytes + kPieceBytes - 1) / kPieceBytes, [&](int64_t piece) {
+        const int64_t start = piece * kPieceBytes;
+        ReadBytes(slice, offset + start, to + start, std::min(kPieceBytes, bytes - start));
+      });
+      return;
+    }
+    const int64_t step = std::max<int64_t>(1, kPieceBytes / run_bytes);
+    readers_->ParallelFor((rows + step - 1) / step, [&](int64_t piece) {
+      const int64_t end = std::min(rows, (piece + 1) * step);
+      for (int64_t row = piece * step; row < end; ++row) {
+        ReadBytes(slice, offset + row * source_row_bytes, to + row * run_bytes, run_bytes);
+      }
+    });
+  }
+
   char* Window(int64_t bytes) {
     if (static_cast<int64_t>(window_.size()) < bytes) window_.resize(static_cast<size_t>(bytes));
     return window_.data();
   }
 
   void Read(const Slice& slice, int64_t offset, void* to, int64_t bytes) {
+    ReadBytes(slice, offset, to, bytes);
+    Count(bytes);
+  }
+
+  void Count(int64_t bytes) {
+    read_bytes_ += bytes;
+    meter_.Add(bytes);
+  }
+
+  // Any thread.
+  void ReadBytes(const Slice& slice, int64_t offset, void* to, int64_t bytes) const {
     const WeightFile& file = plan_.files[static_cast<size_t>(slice.file_index)];
     const int fd = files_[static_cast<size_t>(slice.file_index)].get();
     int64_t done = 0;
@@ -139,8 +200,6 @@ class FileWeightSource final : public WeightSource {
       }
       done += got;
     }
-    read_bytes_ += bytes;
-    meter_.Add(bytes);
   }
 
   const LoadPlan& plan_;
@@ -148,6 +207,7 @@ class FileWeightSource final : public WeightSource {
   LoadProgressMeter meter_;
   std::vector<FileDescriptor> files_;
   std::vector<char> window_;
+  std::unique_ptr<ThreadPool> readers_;
   int64_t read_bytes_ = 0;
 };
 

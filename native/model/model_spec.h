@@ -110,6 +110,8 @@ struct LoadPlan {
           num_tile_slots = 0, max_tiles_per_step = 1, max_top_logprobs = 20;
   // Rows of the steps that are recorded as CUDA graphs, ascending; empty: none is.
   std::vector<int32_t> graph_buckets;
+  // Of the device's memory, what this rank may take; 0: not limited.
+  double memory_share = 0;
 };
 
 }  // namespace skein

@@ -1,8 +1,10 @@
 #include "model/plan_limits.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "core/error.h"
+#include "kv/kv_layout.h"
 
 namespace skein {
 namespace {
@@ -104,6 +106,31 @@ void CheckPlanLimits(const LoadPlan& plan) {
   InRange("maxTopLogprobs", plan.max_top_logprobs, 0, 1024);
   IsTrue(plan.compute_type == DType::kFloat32 || plan.compute_type == DType::kBFloat16,
          "computeType: float32 or bfloat16");
+  IsTrue(plan.memory_share >= 0 && plan.memory_share <= 1, "memoryShare: from 0 to 1");
+}
+
+StepLimits StepLimitsOf(const LoadPlan& plan) {
+  StepLimits limits;
+  limits.max_rows = plan.max_step_tokens;
+  limits.max_sequences = std::min(plan.max_num_sequences, plan.max_step_tokens);
+  limits.max_blocks_per_sequence = BlocksFor(plan.max_model_length, plan.block_size);
+  limits.block_size = plan.block_size;
+  limits.num_query_heads = plan.layout.num_q_heads;
+  limits.num_kv_heads = plan.layout.num_kv_heads;
+  limits.head_dim = plan.text.head_dim;
+  limits.max_model_length = plan.max_model_length;
+  limits.graph_buckets = plan.graph_buckets;
+  limits.rope_theta = plan.text.rope_theta;
+  limits.q_to_kv = plan.layout.q_to_kv;
+  if (!plan.has_vision) return limits;
+  const VisionSpec& vision = plan.vision;
+  const int64_t grid = vision.image_size / vision.patch_size;
+  limits.max_tiles = TilesPerRank(plan.layout, plan.max_tiles_per_step);
+  limits.tile_bytes = vision.image_size * vision.image_size * vision.num_channels;
+  limits.vision_tokens = grid * grid + 1;
+  limits.max_picture_rows =
+      std::max(plan.max_step_tokens, plan.max_tiles_per_step * TokensPerTile(vision));
+  return limits;
 }
 
 }  // namespace skein

@@ -22,4 +22,7 @@ inline int64_t TilesPerRank(const RankLayout& layout, int64_t tiles) {
   return (tiles + layout.world_size - 1) / layout.world_size;
 }
 
+// What no step of this plan exceeds.
+StepLimits StepLimitsOf(const LoadPlan& plan);
+
 }  // namespace skein

@@ -21,20 +21,35 @@ ModelWeights SliceLoader::Load() {
   return std::move(weights_);
 }
 
-SliceLoader::Staged SliceLoader::Stage(TensorRole role, TensorPart part, int64_t layer,
-                                       DType type) {
+SliceLoader::Staged SliceLoader::Stage(TensorRole role, TensorPart part, int64_t layer, DType type,
+                                       TensorUse use) {
   Staged staged;
   const int64_t index = catalogue_.Find(role, part, layer);
   if (index < 0) return staged;
   const RankTensor& tensor = plan_.tensors[static_cast<size_t>(index)];
-  if (plan_.dummy_weights && part != TensorPart::kBias && backend_.MakesRandomTensors()) {
-    staged.random =
-        backend_.MakeRandomTensor(type, tensor.rows, tensor.cols, source_.TakeBlocks(index));
-    staged.matrix = staged.random->view();
-    return staged;
+  if (plan_.dummy_weights && backend_.MakesRandomTensors()) {
+    staged.tensor =
+        backend_.MakeRandomTensor(type, tensor.rows, tensor.cols, source_.TakeBlocks(index), use);
+  } else {
+    staged.tensor = backend_.NewWeight(type, tensor.rows, tensor.cols, use);
+    WeightStream* const stream = backend_.weight_stream();
+    if (stream != nullptr) {
+      source_.Stream(index, staged.tensor->view(), *stream);
+    } else {
+      source_.Fill(index, staged.tensor->view());
+    }
   }
-  staged.buffer = AlignedBuffer(static_cast<size_t>(tensor.rows * tensor.cols) * SizeOf(type));
-  staged.matrix = MakeMatrix(staged.buffer.As<char>(), type, tensor.rows, tensor.cols);
+  staged.matrix = staged.tensor->view();
+  return staged;
+}
+
+SliceLoader::Staged SliceLoader::StageOnHost(TensorRole role, TensorPart part, int64_t layer) {
+  Staged staged;
+  const int64_t index = catalogue_.Find(role, part, layer);
+  if (index < 0) return staged;
+  const RankTensor& tensor = plan_.tensors[static_cast<size_t>(index)];
+  staged.buffer = AlignedBuffer(static_cast<size_t>(tensor.rows * tensor.cols) * sizeof(float));
+  staged.matrix = MakeMatrix(staged.buffer.As<char>(), DType::kFloat32, tensor.rows, tensor.cols);
   source_.Fill(index, staged.matrix);
   return staged;
 }
@@ -45,16 +60,17 @@ LinearPtr SliceLoader::Prepare(const RawLinear& raw) {
   return linear;
 }
 
-// Every linear has at most one of: a plain weight, an AWQ triple.
+// Every linear has at most one of: a plain weight, an AWQ triple. A back end with memory of its own
+// adopts a plain weight; the host's back end packs it anew.
 LinearPtr SliceLoader::Linear(LinearRole linear_role, TensorRole role, int64_t layer,
                               Bias bias_use) {
   RawLinear raw;
   raw.role = linear_role;
   Staged weight, qweight, qzeros, scales, bias;
   if (catalogue_.IsAwq(role, layer)) {
-    qweight = Stage(role, TensorPart::kAwqQweight, layer, DType::kInt32);
-    qzeros = Stage(role, TensorPart::kAwqQzeros, layer, DType::kInt32);
-    scales = Stage(role, TensorPart::kAwqScales, layer, DType::kFloat32);
+    qweight = Stage(role, TensorPart::kAwqQweight, layer, DType::kInt32, TensorUse::kConsumed);
+    qzeros = Stage(role, TensorPart::kAwqQzeros, layer, DType::kInt32, TensorUse::kConsumed);
+    scales = Stage(role, TensorPart::kAwqScales, layer, DType::kFloat32, TensorUse::kConsumed);
     raw.qweight = qweight.matrix;
     raw.qzeros = qzeros.matrix;
     raw.scales = scales.matrix;
@@ -64,51 +80,52 @@ LinearPtr SliceLoader::Linear(LinearRole linear_role, TensorRole role, int64_t l
     const int64_t index = catalogue_.Find(role, TensorPart::kAwqQweight, layer);
     raw.group_offset = plan_.tensors[static_cast<size_t>(index)].awq_group_offset;
   } else {
-    weight = Stage(role, TensorPart::kWeight, layer, plan_.compute_type);
+    const TensorUse use =
+        backend_.weight_stream() == nullptr ? TensorUse::kConsumed : TensorUse::kKept;
+    weight = Stage(role, TensorPart::kWeight, layer, plan_.compute_type, use);
     raw.weight = weight.matrix;
     raw.in_features = raw.weight.cols;
     raw.out_features = raw.weight.rows;
   }
-  if (bias_use != Bias::kNone) bias = Stage(role, TensorPart::kBias, layer, DType::kFloat32);
+  if (bias_use != Bias::kNone) bias = StageOnHost(role, TensorPart::kBias, layer);
   if (bias_use == Bias::kAttached) raw.bias = bias.matrix;
   return Prepare(raw);
 }
 
-TensorPtr SliceLoader::Upload(const Matrix& matrix) {
-  weights_.weight_bytes += matrix.rows * static_cast<int64_t>(matrix.RowBytes());
-  return backend_.Upload(matrix);
+TensorPtr SliceLoader::Keep(Staged staged) {
+  if (staged.tensor != nullptr) {
+    weights_.weight_bytes += staged.matrix.rows * static_cast<int64_t>(staged.matrix.RowBytes());
+  }
+  return std::move(staged.tensor);
 }
 
 TensorPtr SliceLoader::Float32(TensorRole role, TensorPart part, int64_t layer) {
-  const Staged staged = Stage(role, part, layer, DType::kFloat32);
-  return staged.matrix.data == nullptr ? nullptr : Upload(staged.matrix);
+  return Keep(Stage(role, part, layer, DType::kFloat32, TensorUse::kKept));
 }
 
 NormTensors SliceLoader::Norm(TensorRole role, int64_t layer) {
   return {Float32(role, TensorPart::kWeight, layer), Float32(role, TensorPart::kBias, layer)};
 }
 
-// A tied head is prepared from the embedding's rows while they are staged, so that they are read
-// once.
+// A tied head is prepared from the embedding's rows, so that they are read once.
 void SliceLoader::LoadVocabulary() {
+  DecoderWeights& decoder = weights_.decoder;
+  decoder.embedding = Keep(Stage(TensorRole::kTokenEmbedding, TensorPart::kWeight, 0,
+                                 plan_.compute_type, TensorUse::kKept));
   const int64_t head = catalogue_.Find(TensorRole::kLmHead, TensorPart::kWeight, 0);
-  const bool is_tied = plan_.tensors[static_cast<size_t>(head)].tied_to_embedding;
-  {
-    const Staged rows =
-        Stage(TensorRole::kTokenEmbedding, TensorPart::kWeight, 0, plan_.compute_type);
-    weights_.decoder.embedding = Upload(rows.matrix);
-    if (is_tied) {
-      RawLinear raw;
-      raw.role = LinearRole::kLmHead;
-      raw.in_features = rows.matrix.cols;
-      raw.out_features = rows.matrix.rows;
-      raw.weight = rows.matrix;
-      weights_.decoder.lm_head = Prepare(raw);
-    }
+  if (!plan_.tensors[static_cast<size_t>(head)].tied_to_embedding) {
+    decoder.lm_head = Linear(LinearRole::kLmHead, TensorRole::kLmHead, 0, Bias::kNone);
+    return;
   }
-  if (!is_tied) {
-    weights_.decoder.lm_head = Linear(LinearRole::kLmHead, TensorRole::kLmHead, 0, Bias::kNone);
-  }
+  RawLinear raw;
+  raw.role = LinearRole::kLmHead;
+  raw.weight = decoder.embedding->view();
+  raw.in_features = raw.weight.cols;
+  raw.out_features = raw.weight.rows;
+  const int64_t counted = weights_.weight_bytes;
+  decoder.lm_head = Prepare(raw);
+  // Adopted: the same bytes as the embedding's.
+  if (backend_.weight_stream() != nullptr) weights_.weight_bytes = counted;
 }
 
 void SliceLoader::LoadDecoder() {

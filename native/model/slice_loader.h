@@ -1,6 +1,6 @@
-// Turns a load plan into weights: stages one tensor at a time in host memory, hands it to the back
-// end, and frees it at once, so that at most the slices plus one staged linear are resident. Knows
-// roles, not checkpoint names.
+// Turns a load plan into weights, one tensor at a time: made in the back end's memory, filled, and,
+// where it is a linear's, prepared. What is not kept is freed at once, so that at most the slices
+// plus one staged linear are resident. Knows roles, not checkpoint names.
 #pragma once
 
 #include <memory>
@@ -19,21 +19,22 @@ class SliceLoader {
   ModelWeights Load();
 
  private:
-  // A tensor of the plan in host memory, or, random, in the back end's.
+  // A tensor of the plan, filled. Empty: not part of the plan.
   struct Staged {
-    AlignedBuffer buffer;
-    TensorPtr random;  // instead of the buffer: made by the back end
-    Matrix matrix;     // data == nullptr: not part of the plan
+    TensorPtr tensor;      // in the back end's memory
+    AlignedBuffer buffer;  // or, a linear's bias, in the host's
+    Matrix matrix;
   };
 
   // kDropped: read, since it is in the plan, but another rank adds it.
   enum class Bias { kNone, kAttached, kDropped };
 
-  Staged Stage(TensorRole role, TensorPart part, int64_t layer, DType type);
+  Staged Stage(TensorRole role, TensorPart part, int64_t layer, DType type, TensorUse use);
+  Staged StageOnHost(TensorRole role, TensorPart part, int64_t layer);
   LinearPtr Linear(LinearRole linear_role, TensorRole role, int64_t layer, Bias bias_use);
   LinearPtr Prepare(const RawLinear& raw);
   TensorPtr Float32(TensorRole role, TensorPart part, int64_t layer);
-  TensorPtr Upload(const Matrix& matrix);
+  TensorPtr Keep(Staged staged);
   NormTensors Norm(TensorRole role, int64_t layer);
 
   void LoadVocabulary();

@@ -1,6 +1,6 @@
 // Where the elements of a rank tensor come from: files (each byte of a slice is read exactly once,
-// and nothing else), or seeded random values. Fills host memory in the type that the caller wants;
-// knows no tensor names and no model.
+// and nothing else), or seeded random values. Fills host memory in the type that the caller wants,
+// or sends raw rows to where a back end converts them; knows no tensor names and no model.
 #pragma once
 
 #include <atomic>
@@ -24,6 +24,9 @@ class WeightSource {
   // Fills `dest` (the shape of the tensor, already zero) from the slices of
   // plan.tensors[tensor_index], converted to dest.type.
   virtual void Fill(int64_t tensor_index, const Matrix& dest) = 0;
+  // The same by way of a back end's stream, which converts. What is random the back end makes
+  // itself (TakeBlocks).
+  virtual void Stream(int64_t tensor_index, const Matrix& dest, WeightStream& stream) = 0;
   // What Fill would write, for a back end that makes random values itself; counts as loaded. Empty
   // where the values come from files.
   virtual std::vector<RandomBlock> TakeBlocks(int64_t) { return {}; }

@@ -44,8 +44,8 @@ enum class LinearRole : uint8_t {
   kProjectorFc2,
 };
 
-// Weights as loaded, in host memory (all but the bias also in that of MakeRandomTensor). Either
-// `weight` [out, in] in float32 or bfloat16, or the AWQ triple:
+// Weights as loaded, in the back end's memory (NewWeight) or the host's; the bias always in the
+// host's. Either `weight` [out, in] in float32 or bfloat16, or the AWQ triple:
 //   qweight int32 [in, out / 8], qzeros int32 [groups, out / 8], scales float16 or float32 [groups,
 //   out].
 // Row i of an AWQ slice belongs to group (i + group_offset) / group_size of the triple.
@@ -72,11 +72,37 @@ class PreparedLinear {
   virtual size_t weight_bytes() const = 0;
 };
 
-// A plain tensor (norm weights, embeddings, layer scales) in the back end's memory; frees itself.
+// A plain tensor (norm weights, embeddings, layer scales) in the back end's memory; goes with this
+// object, or, where the back end gives memory back as a whole, at the next BeginLoad.
 class DeviceTensor {
  public:
   virtual ~DeviceTensor() = default;
   virtual Matrix view() const = 0;
+};
+
+// Whether a tensor of weights stays, or is consumed by PrepareLinear. A back end may adopt the
+// memory of one that stays: it must then outlive the linear.
+enum class TensorUse : uint8_t { kKept, kConsumed };
+
+// Rows of weights on their way to a back end whose memory is not the host's: they are read into a
+// buffer, and travel while the next are read.
+class WeightStream {
+ public:
+  virtual ~WeightStream() = default;
+  virtual size_t buffer_bytes() const = 0;
+  // The buffer to fill next; waits until what it held before has left.
+  virtual char* NextBuffer() = 0;
+  // `rows` lie contiguously at the start of the buffer; they go to `dest`, of the same shape, and
+  // are converted to its type. Returns before they have arrived.
+  virtual void Send(const Matrix& rows, const Matrix& dest) = 0;
+};
+
+// Bytes of the device, by what holds them. What a back end does not count is 0.
+struct MemoryUse {
+  int64_t weights = 0, activations = 0, kv_cache = 0, graphs = 0, workspaces = 0;
+  // In use beyond these: the driver's own, the communicator's, and that of other processes.
+  int64_t other = 0;
+  int64_t free = 0, total = 0;
 };
 
 enum class Activation : uint8_t { kNone, kGeluErf };
@@ -200,6 +226,13 @@ struct StepLimits {
   int64_t head_dim = 0;
   int64_t max_model_length = 0;
   std::vector<int32_t> graph_buckets;  // rows, ascending
+  double rope_theta = 0;
+  std::vector<int32_t> q_to_kv;  // [num_query_heads]
+  // Pictures; all 0 for a model without.
+  int64_t max_tiles = 0;         // of one run of the tower, on this rank
+  int64_t tile_bytes = 0;        // of pixels
+  int64_t vision_tokens = 0;     // of a tile, in the tower
+  int64_t max_picture_rows = 0;  // kept of one pass, or placed in one step
 };
 
 class Backend {
@@ -212,6 +245,12 @@ class Backend {
   virtual std::string instruction_class() const = 0;  // see worker.proto
   virtual int64_t memory_total_bytes() const = 0;
   virtual int64_t memory_free_bytes() const = 0;
+  virtual MemoryUse memory_use() const {
+    MemoryUse use;
+    use.free = memory_free_bytes();
+    use.total = memory_total_bytes();
+    return use;
+  }
   virtual void* stream() const = 0;
   // float32 on the CPU, bfloat16 on CUDA.
   virtual DType activation_type() const = 0;
@@ -221,21 +260,30 @@ class Backend {
   // Before the first weight of a model: what an earlier one held is given back. None of its linears
   // and tensors exists any more.
   virtual void BeginLoad() {}
+  // After the last one: what only loading needs is given back.
+  virtual void EndLoad() {}
+  // Zeroed.
+  virtual std::unique_ptr<DeviceTensor> NewWeight(DType type, int64_t rows, int64_t cols,
+                                                  TensorUse use) = 0;
+  // How to fill what NewWeight made; null: it is host memory. Until EndLoad.
+  virtual WeightStream* weight_stream() { return nullptr; }
   // compute_type: float32 or bfloat16. Consumes `raw` (the caller frees its memory after the call).
   virtual std::unique_ptr<PreparedLinear> PrepareLinear(const RawLinear& raw,
                                                         DType compute_type) = 0;
-  // Copies a matrix (float32 or bfloat16) in memory as of RawLinear as it is.
+  // A kept copy of a matrix (float32 or bfloat16) in memory as of RawLinear.
   virtual std::unique_ptr<DeviceTensor> Upload(const Matrix& host) = 0;
   // Dummy weights made where they are used: the blocks' values, zero elsewhere. Where a back end
   // makes none, the host does.
   virtual bool MakesRandomTensors() const { return false; }
   virtual std::unique_ptr<DeviceTensor> MakeRandomTensor(DType, int64_t /*rows*/, int64_t /*cols*/,
-                                                         std::span<const RandomBlock>) {
+                                                         std::span<const RandomBlock>,
+                                                         TensorUse /*use*/ = TensorUse::kKept) {
     return nullptr;
   }
 
   // ---- activations ----
-  // Scratch from one arena that is laid out before the first step; no allocation afterwards.
+  // Scratch from one arena that is laid out before the first step; no allocation afterwards. Where
+  // the back end gives memory back as a whole, it stays until the next BeginLoad.
   virtual std::unique_ptr<DeviceTensor> Allocate(DType type, int64_t rows, int64_t cols) = 0;
   virtual std::unique_ptr<KvCache> AllocateKvCache(const KvCacheShape& shape,
                                                    DType compute_type) = 0;

@@ -122,6 +122,37 @@ float ElementOf(const Matrix& matrix, int64_t row, int64_t col) {
                                         : static_cast<float>(matrix.As<BFloat16>()[index]);
 }
 
+// A back end's stream over host memory. So small that tensors go in several windows.
+class HostStream final : public WeightStream {
+ public:
+  size_t buffer_bytes() const override { return sizeof(buffer_); }
+  char* NextBuffer() override { return buffer_; }
+  void Send(const Matrix& rows, const Matrix& dest) override {
+    ASSERT_TRUE(rows.rows == dest.rows && rows.cols == dest.cols && rows.stride == rows.cols);
+    for (int64_t row = 0; row < rows.rows; ++row) {
+      ConvertElements(rows.Rows(row, 1).data, rows.type, dest.Rows(row, 1).data, dest.type,
+                      rows.cols);
+    }
+    ++num_sent;
+  }
+  int64_t num_sent = 0;
+
+ private:
+  alignas(64) char buffer_[3000];
+};
+
+// What Stream sends is what Fill writes.
+void ExpectStreamed(WeightSource& source, const LoadPlan& plan, size_t tensor_index, DType type,
+                    HostStream& stream) {
+  const RankTensor& tensor = plan.tensors[tensor_index];
+  const auto bytes = static_cast<size_t>(tensor.rows * tensor.cols) * SizeOf(type);
+  const AlignedBuffer filled(bytes), streamed(bytes);
+  const auto index = static_cast<int64_t>(tensor_index);
+  source.Fill(index, MakeMatrix(filled.data(), type, tensor.rows, tensor.cols));
+  source.Stream(index, MakeMatrix(streamed.data(), type, tensor.rows, tensor.cols), stream);
+  ASSERT_EQ(std::memcmp(filled.data(), streamed.data(), bytes), 0) << Describe(tensor);
+}
+
 TinyModelOptions WithVision() {
   TinyModelOptions options;
   options.has_vision = true;
@@ -169,6 +200,26 @@ TEST(WeightSource, EveryElementIsReadOnceToItsPlace) {
         }
       }
     }
+  }
+}
+
+TEST(WeightSource, StreamsWhatItWouldFill) {
+  for (const DType stored : {DType::kFloat32, DType::kFloat16}) {
+    StoredModel model(WithVision(), 3, stored);
+    const LoadPlan& plan = model.plan(1);
+    const TensorCatalogue catalogue(plan);
+    WeightSourceOptions options;
+    options.plan = &plan;
+    options.catalogue = &catalogue;
+    const auto source = MakeFileWeightSource(options), random = MakeDummyWeightSource(options);
+    HostStream stream;
+    for (size_t t = 0; t < plan.tensors.size(); ++t) {
+      ExpectStreamed(*source, plan, t, DType::kBFloat16, stream);
+      ExpectStreamed(*random, plan, t, DType::kFloat32, stream);
+    }
+    EXPECT_GT(stream.num_sent, static_cast<int64_t>(2 * plan.tensors.size()));
+    // Once filled, once streamed.
+    EXPECT_EQ(source->read_bytes(), 2 * catalogue.total_slice_bytes());
   }
 }
 

@@ -192,8 +192,17 @@ for (const [kind, start] of [
 
     it('refuses a KV cache beyond the free memory, with the numbers', async () => {
       await assert.rejects(
-        use({ worldSize: 1, config: { kvCacheBytes: 2 ** 40 } }),
+        use({ worldSize: 1, config: { kvCacheBytes: 2 ** 28 } }),
         (error: unknown) => code('DEVICE_OUT_OF_MEMORY')(error) && /67108864/.test(String(error)),
+      );
+    });
+
+    it('refuses to load what the devices cannot hold, with the numbers', async () => {
+      await assert.rejects(
+        use({ worldSize: 2, engine: { memoryTotalBytes: 2 ** 20, failLoad: true } }),
+        (error: unknown) =>
+          code('DEVICE_OUT_OF_MEMORY')(error) &&
+          /rank 0 needs .* for weights, .* has 0\.5 MiB/.test(String(error)),
       );
     });
 

@@ -92,8 +92,12 @@ describe('the command line', function () {
     for (const rank of [0, 1, 2]) {
       assert.match(
         stdout,
+        new RegExp(`^rank ${rank} \\(process \\d+, cpu\\): heads .*MLP columns .*vision .*$`, 'm'),
+      );
+      assert.match(
+        stdout,
         new RegExp(
-          `^rank ${rank} \\(process \\d+, cpu\\): heads .*MLP columns .*vision .*weights .*KV cache .* MiB$`,
+          `^rank ${rank} cpu weights .* MiB, .*KV cache .* tokens\\), free 64\\.0 of 1024\\.0$`,
           'm',
         ),
       );

@@ -8,6 +8,7 @@ import type {
   NativeGroupOptions,
   NativeLoadPlan,
   NativeLoadResult,
+  NativeMemoryUse,
   NativeProgress,
   NativeSamplingParams,
   NativeStepPlan,
@@ -27,6 +28,7 @@ export interface FakeEngineOptions {
   readonly instructionClass: string;
   readonly kvBytesPerBlock: number;
   readonly availableBytes: number;
+  readonly memoryTotalBytes: number;
 }
 
 export const FAKE_DEFAULTS: FakeEngineOptions = {
@@ -39,6 +41,7 @@ export const FAKE_DEFAULTS: FakeEngineOptions = {
   instructionClass: 'fake',
   kvBytesPerBlock: 4096,
   availableBytes: 64 * 1024 * 1024,
+  memoryTotalBytes: 2 ** 30,
 };
 
 /** Ends sequences of the fake model. */
@@ -90,7 +93,7 @@ export class FakeEngine implements NativeEngine {
       device: this.#device,
       deviceName: 'fake',
       instructionClass: this.#options.instructionClass,
-      memoryTotalBytes: 2 ** 30,
+      memoryTotalBytes: this.#options.memoryTotalBytes,
       memoryFreeBytes: 2 ** 29,
       backends: ['cpu'],
       collectives: ['none', 'shared-memory', 'gloo'],
@@ -117,6 +120,8 @@ export class FakeEngine implements NativeEngine {
       activationBytes: 0,
       kvBytesPerBlock: this.#options.kvBytesPerBlock,
       availableBytes: this.#options.availableBytes,
+      workspaceBytes: 0,
+      reserveBytes: 0,
       loadMs: this.#options.loadMs,
     };
   }
@@ -142,6 +147,19 @@ export class FakeEngine implements NativeEngine {
     for (const byte of pixels) sum = (sum * 31 + byte) >>> 0;
     this.#pictures.set(pictureId, sum);
     return Promise.resolve();
+  }
+
+  memoryUse(): Promise<NativeMemoryUse> {
+    return Promise.resolve({
+      weightBytes: 1000,
+      activationBytes: 0,
+      kvBytes: this.#numKvBlocks * this.#options.kvBytesPerBlock,
+      graphBytes: 0,
+      workspaceBytes: 0,
+      otherBytes: 0,
+      freeBytes: this.#options.availableBytes,
+      totalBytes: this.#options.memoryTotalBytes,
+    });
   }
 
   inspect(): Promise<Float32Array> {

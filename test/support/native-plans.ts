@@ -85,6 +85,7 @@ export function toNativeLoadPlan(plan: ShardPlan, rank: RankPlan, limits: Native
     dummySeed: dummySeed ?? 0,
     maxTopLogprobs: 20,
     graphBuckets: Uint32Array.from(graphBuckets),
+    memoryShare: 0,
   };
 }
 

@@ -9,7 +9,7 @@ import { fromNativeError } from './native-errors.js';
 import type { NativeAddon, NativeEngine } from './native.js';
 
 /** Of worker/native/native.ts; raised with kInterfaceVersion in native/addon/addon.cc. */
-export const NATIVE_INTERFACE_VERSION = 2;
+export const NATIVE_INTERFACE_VERSION = 3;
 
 // This file runs as dist/worker/native/load-addon.js.
 const BUILD_FOLDER = fileURLToPath(new URL('../../../build/', import.meta.url));
@@ -85,6 +85,7 @@ function wrapEngine(engine: NativeEngine): EngineLike {
       ),
     submitStep: (plan) => converted(() => engine.submitStep(plan)),
     abort: (groupEpoch) => converted(() => engine.abort(groupEpoch)),
+    memoryUse: () => convertedAsync(() => engine.memoryUse()),
     inspect: (what, rows) => convertedAsync(() => engine.inspect(what, rows)),
     endEpoch: () => convertedAsync(() => engine.endEpoch()),
     progress: () => converted(() => engine.progress()),

@@ -108,6 +108,8 @@ export interface NativeLoadPlan {
   maxTopLogprobs: number;
   /** Ascending; recorded when a group is joined. */
   graphBuckets: Uint32Array;
+  /** Of the device's memory, what this rank may take; 0: not limited. */
+  memoryShare: number;
 }
 
 export interface NativeLoadResult {
@@ -117,6 +119,8 @@ export interface NativeLoadResult {
   activationBytes: number;
   kvBytesPerBlock: number;
   availableBytes: number;
+  workspaceBytes: number;
+  reserveBytes: number;
   loadMs: number;
 }
 
@@ -196,6 +200,19 @@ export interface NativeDescription {
   collectives: string[];
 }
 
+/** Bytes of the device by what holds them; 0 where the back end does not count it. */
+export interface NativeMemoryUse {
+  weightBytes: number;
+  activationBytes: number;
+  kvBytes: number;
+  graphBytes: number;
+  workspaceBytes: number;
+  /** In use beyond these: the driver's own, the communicator's, and that of other processes. */
+  otherBytes: number;
+  freeBytes: number;
+  totalBytes: number;
+}
+
 export interface NativeProgress {
   groupEpoch: number;
   lastStep: number;
@@ -224,6 +241,7 @@ export interface NativeEngine {
   ): Promise<number>;
   /** pixels: [tiles, side, side, 3] RGB; copied before the call returns. */
   putPixels(groupEpoch: number, pictureId: number, tileSlots: Uint32Array, pixels: Uint8Array): Promise<void>;
+  memoryUse(): Promise<NativeMemoryUse>;
   /**
    * For tests. hidden: the decoder's rows of the last step, [rows, hidden size], behind the last layer and before the final
    * norm. tiles: the first rows of the cache of pictures' outputs.

@@ -42,7 +42,7 @@ describe('flags for GPUs', () => {
 
   it('refuse a share of memory that is none, and devices for ranks that have none', () => {
     for (const share of ['0', '-0.1', '1.01', 'x', ''])
-      assert.throws(() => parse('--gpu-memory-utilization', share), /expected a number above 0/);
+      assert.throws(() => parse('--gpu-memory-utilization', share), /expected a number of 0\.1 to 1/);
     assert.throws(() => parse('--ranks-per-device', '2'), code('INVALID_REQUEST'));
     assert.throws(
       () => parse('--device', 'cuda', '--ranks-per-device', '2', '--workers', 'a:1,b:1'),

@@ -11,6 +11,18 @@ export interface Rank {
   'weightBytes'?: (number | string | Long);
   'kvBytes'?: (number | string | Long);
   'address'?: (string);
+  /**
+   * The rest of the device's memory when the group was formed; 0 where it is not counted.
+   */
+  'activationBytes'?: (number | string | Long);
+  'graphBytes'?: (number | string | Long);
+  'workspaceBytes'?: (number | string | Long);
+  /**
+   * In use beyond these: the driver's own, the communicator's, and that of other processes.
+   */
+  'otherBytes'?: (number | string | Long);
+  'freeBytes'?: (number | string | Long);
+  'totalBytes'?: (number | string | Long);
 }
 
 export interface Rank__Output {
@@ -22,4 +34,16 @@ export interface Rank__Output {
   'weightBytes': (string);
   'kvBytes': (string);
   'address': (string);
+  /**
+   * The rest of the device's memory when the group was formed; 0 where it is not counted.
+   */
+  'activationBytes': (string);
+  'graphBytes': (string);
+  'workspaceBytes': (string);
+  /**
+   * In use beyond these: the driver's own, the communicator's, and that of other processes.
+   */
+  'otherBytes': (string);
+  'freeBytes': (string);
+  'totalBytes': (string);
 }

@@ -45,6 +45,10 @@ export interface LoadRequest {
    */
   'deterministic'?: (boolean);
   /**
+   * Of the device's whole memory, what this rank may take: above 0 to 1. 0: not limited (CPU).
+   */
+  'memoryShare'?: (number | string);
+  /**
    * u32, ascending: the buckets that StepPlan.graph_bucket will name. The engine records a step of each when the group is joined.
    */
   'graphBuckets'?: (Buffer | Uint8Array | string);
@@ -85,6 +89,10 @@ export interface LoadRequest__Output {
    * Same bits whatever the batch; always true on CPU, costs speed on CUDA.
    */
   'deterministic': (boolean);
+  /**
+   * Of the device's whole memory, what this rank may take: above 0 to 1. 0: not limited (CPU).
+   */
+  'memoryShare': (number);
   /**
    * u32, ascending: the buckets that StepPlan.graph_bucket will name. The engine records a step of each when the group is joined.
    */

@@ -18,10 +18,18 @@ export interface LoadResult {
   'activationBytes'?: (number | string | Long);
   'kvBytesPerBlock'?: (number | string | Long);
   /**
-   * Memory free for KV blocks after weights and activations.
+   * Memory for KV blocks, within the share, after everything else that is counted here.
    */
   'availableBytes'?: (number | string | Long);
   'loadMs'?: (number | string);
+  /**
+   * Buffers beside the activations; 0 where none are counted (CPU).
+   */
+  'workspaceBytes'?: (number | string | Long);
+  /**
+   * Kept free for what cannot be counted beforehand: the driver's own, graphs, the communicator.
+   */
+  'reserveBytes'?: (number | string | Long);
 }
 
 export interface LoadResult__Output {
@@ -40,8 +48,16 @@ export interface LoadResult__Output {
   'activationBytes': (string);
   'kvBytesPerBlock': (string);
   /**
-   * Memory free for KV blocks after weights and activations.
+   * Memory for KV blocks, within the share, after everything else that is counted here.
    */
   'availableBytes': (string);
   'loadMs': (number);
+  /**
+   * Buffers beside the activations; 0 where none are counted (CPU).
+   */
+  'workspaceBytes': (string);
+  /**
+   * Kept free for what cannot be counted beforehand: the driver's own, graphs, the communicator.
+   */
+  'reserveBytes': (string);
 }

@@ -1,0 +1,237 @@
+// The memory plan: its formulas against what the native engine reports, and its refusals with their numbers.
+import assert from 'node:assert/strict';
+import { readCheckpoint } from '../../../../coordinator/checkpoint/checkpoint.js';
+import { knownCheckpoint } from '../../../../coordinator/checkpoint/known-models.js';
+import type { Checkpoint } from '../../../../coordinator/checkpoint/model-spec.js';
+import { makeShardPlan } from '../../../../coordinator/sharding/make-shard-plan.js';
+import {
+  checkMemory,
+  memoryShareOf,
+  predictMemory,
+  type MemoryCheck,
+  type MemoryLimits,
+  type RankDevice,
+} from '../../../../coordinator/sharding/memory-plan.js';
+import type { ShardPlan } from '../../../../coordinator/sharding/shard-plan.js';
+import { createNativeEngine } from '../../../../worker/native/load-addon.js';
+import { toNativeLoadPlan } from '../../../support/native-plans.js';
+import { goldenPath } from '../../../support/paths.js';
+
+const GIB = 2 ** 30;
+
+const LIMITS: MemoryLimits = {
+  computeType: 'bfloat16',
+  maxNumSequences: 16,
+  maxStepTokens: 512,
+  blockSize: 16,
+  maxModelLength: 8192,
+  numTileSlots: 32,
+  maxTilesPerStep: 2,
+};
+
+function known(name: string): Checkpoint {
+  const checkpoint = knownCheckpoint(name);
+  assert.ok(checkpoint !== null);
+  return checkpoint;
+}
+
+function planOf(checkpoint: Checkpoint, worldSize: number, visionParallel: 'tensor' | 'data' = 'tensor') {
+  return makeShardPlan(checkpoint, { worldSize, visionParallel });
+}
+
+function cudaMemory(name: string, worldSize: number, rank = 0, visionParallel: 'tensor' | 'data' = 'tensor') {
+  const plan = planOf(known(name), worldSize, visionParallel);
+  return predictMemory(plan.spec, plan.ranks[rank]!, LIMITS, 'cuda');
+}
+
+describe('memory plan', () => {
+  describe('prediction', () => {
+    const cases: [name: string, worldSize: number, visionParallel: 'tensor' | 'data', MemoryLimits][] = [
+      ['tiny-text', 1, 'tensor', { ...LIMITS, computeType: 'float32' }],
+      ['tiny-text', 3, 'tensor', { ...LIMITS, maxStepTokens: 8, maxNumSequences: 16 }],
+      ['tiny-6b-vit', 2, 'tensor', LIMITS],
+      ['tiny-6b-vit', 2, 'data', { ...LIMITS, maxTilesPerStep: 5 }],
+      ['tiny-300m-vit', 1, 'tensor', { ...LIMITS, numTileSlots: 7, maxTilesPerStep: 3 }],
+      ['tiny-300m-vit', 3, 'data', LIMITS],
+      ['tiny-awq', 2, 'tensor', LIMITS],
+    ];
+    for (const [name, worldSize, visionParallel, limits] of cases) {
+      it(`is what the engine takes: ${name}, ${worldSize} ranks, ${visionParallel}`, async () => {
+        const plan = planOf(await readCheckpoint(goldenPath(name)), worldSize, visionParallel);
+        for (const rank of plan.ranks) {
+          const engine = createNativeEngine({ device: 'cpu', numThreads: 1, deterministic: true });
+          const native = toNativeLoadPlan(plan, rank, { ...limits, maxModelLength: 128, dummySeed: 1 });
+          const { activationBytes, kvBytesPerBlock } = await engine.load(native, () => {});
+          await engine.close();
+          const predicted = predictMemory(plan.spec, rank, limits, 'cpu');
+          assert.equal(predicted.activations, activationBytes);
+          assert.equal(predicted.kvPerBlock, kvBytesPerBlock);
+        }
+      });
+    }
+
+    it('counts what a GPU holds of the 38 B', () => {
+      const whole = cudaMemory('skywork-r1v3-38b', 1);
+      // As stored in bfloat16: 76.78 GB; float32 vectors and second biases add little.
+      assert.ok(Math.abs(whole.weights / 1e9 - 76.78) < 0.02, `${whole.weights}`);
+      assert.equal(whole.kvPerBlock, 16 * 2 * 64 * 8 * 128 * 2);
+      // The decoder's 64 layers in 4 bits, with 4 bytes a group of 128; the rest in bfloat16.
+      const decoder = 64 * (7168 * 5120 + 5120 * 5120 + 55_296 * 5120 + 5120 * 27_648);
+      const awq = cudaMemory('skywork-r1v3-38b-awq', 1);
+      const saved = decoder * (2 - (0.5 + 4 / 128));
+      assert.ok(
+        Math.abs(whole.weights - awq.weights - saved) < 1e6,
+        `${whole.weights - awq.weights - saved}`,
+      );
+      // Partial sums, and twice 2560 columns of the widest input, dequantised for products of many rows.
+      assert.equal(awq.workspaces - whole.workspaces, 64 * 2 ** 20 + 2 * 2560 * 27_648 * 2);
+    });
+
+    it('rounds AWQ slices up to tiles, groups included that begin with another rank', () => {
+      const plan = planOf(known('skywork-r1v3-38b-awq'), 4);
+      const downs = plan.ranks.map(({ tensors }) =>
+        tensors.find((each) => each.role === 'down' && each.part === 'awq-qweight' && each.layer === 0),
+      );
+      assert.ok(downs.some((down) => (down?.awqGroupOffset ?? 0) > 0 || (down?.rows ?? 0) % 64 === 0));
+      const sum = plan.ranks.reduce(
+        (total, rank) => total + predictMemory(plan.spec, rank, LIMITS, 'cuda').weights,
+        0,
+      );
+      assert.ok(sum > cudaMemory('skywork-r1v3-38b-awq', 1).weights);
+    });
+
+    it('holds a tied embedding once on a GPU', () => {
+      const plan = planOf(known('qwen2.5-0.5b'), 1);
+      const cuda = predictMemory(plan.spec, plan.ranks[0]!, LIMITS, 'cuda').weights;
+      const cpu = predictMemory(plan.spec, plan.ranks[0]!, LIMITS, 'cpu').weights;
+      const { vocabSize, hiddenSize } = plan.spec.text;
+      assert.ok(cpu - cuda > 0.9 * vocabSize * hiddenSize * 2);
+    });
+  });
+
+  describe('shares', () => {
+    const gpu = (device: string, host = 'a'): RankDevice => ({ host, device, totalBytes: 80 * GIB });
+
+    it('divide a GPU among its ranks, and leave a CPU alone', () => {
+      assert.equal(memoryShareOf([gpu('cuda:0'), gpu('cuda:1')], 1, 0.9), 0.9);
+      assert.equal(memoryShareOf([gpu('cuda:0'), gpu('cuda:0', 'b')], 0, 0.9), 0.9);
+      assert.equal(memoryShareOf([gpu('cuda:0'), gpu('cuda:0'), gpu('cuda:1')], 1, 0.9), 0.45);
+      assert.equal(memoryShareOf([gpu('cpu')], 0, 0.9), 0);
+    });
+  });
+
+  describe('check', () => {
+    function check(
+      name: string,
+      devices: readonly RankDevice[],
+      changes: Partial<MemoryCheck & { limits: MemoryLimits }> = {},
+    ): MemoryCheck {
+      const checkpoint = known(name);
+      const planFor = (worldSize: number): ShardPlan | null => {
+        try {
+          return planOf(checkpoint, worldSize);
+        } catch {
+          return null;
+        }
+      };
+      return {
+        devices,
+        utilization: 0.9,
+        kvCacheBytes: null,
+        plan: planOf(checkpoint, devices.length),
+        planFor,
+        limitsOf: (_, limitChanges) => ({ ...(changes.limits ?? LIMITS), ...limitChanges }),
+        maxWorldSize: 64,
+        ...changes,
+      };
+    }
+    const gpus = (count: number, gib: number, device = (rank: number) => `cuda:${rank}`): RankDevice[] =>
+      Array.from({ length: count }, (_, rank) => ({
+        host: 'alpha',
+        device: device(rank),
+        totalBytes: gib * GIB,
+      }));
+    const refusal = (options: MemoryCheck): { message: string; details: Record<string, unknown> } => {
+      try {
+        checkMemory(options);
+      } catch (error) {
+        assert.equal((error as { code: string }).code, 'DEVICE_OUT_OF_MEMORY');
+        return error as { message: string; details: Record<string, unknown> };
+      }
+      return assert.fail('it fits');
+    };
+
+    it('lets pass what fits', () => {
+      checkMemory(check('skywork-r1v3-38b', gpus(1, 139.8)));
+      checkMemory(check('skywork-r1v3-38b-awq', gpus(1, 79.6)));
+      checkMemory(check('skywork-r1v3-38b', gpus(2, 79.6)));
+      checkMemory(
+        check(
+          'skywork-r1v3-38b',
+          gpus(2, 139.8, () => 'cuda:0'),
+        ),
+      );
+    });
+
+    it('names the rank, what it needs for what, what there is, and how many ranks would do', () => {
+      const { message, details } = refusal(check('skywork-r1v3-38b', gpus(1, 79.6)));
+      assert.match(
+        message,
+        /^rank 0 needs 7\d\.\d GiB: 71\.5 GiB for weights, \d+\.\d (?:MiB|GiB) for activations, .* in reserve, 2\.0 GiB for the keys and values of one sequence of 8192 tokens; cuda:0 of alpha has 71\.6 GiB for it \(79\.6 GiB in all\)\./,
+      );
+      assert.match(message, /It would fit with --tensor-parallel-size 2, each rank on a device like this$/);
+      assert.ok(Number(details['needed']) > Number(details['available']));
+      assert.equal(details['rank'], 0);
+    });
+
+    it('offers the longest length and the largest step that fit', () => {
+      const long = { ...LIMITS, maxModelLength: 131_072 };
+      const options = check('skywork-r1v3-38b', gpus(1, 100), { limits: long });
+      const length = Number(/--max-model-length (\d+)/.exec(refusal(options).message)?.[1]);
+      assert.ok(length >= 1024 && length < 131_072 && length % 16 === 0, `${length}`);
+      const at = (maxModelLength: number): MemoryCheck =>
+        check('skywork-r1v3-38b', gpus(1, 100), { limits: { ...long, maxModelLength } });
+      checkMemory(at(length));
+      refusal(at(length + 16));
+
+      const wide = { ...LIMITS, maxStepTokens: 65_536 };
+      const tokens = Number(
+        /--max-step-tokens (\d+)/.exec(
+          refusal(check('skywork-r1v3-38b', gpus(1, 100), { limits: wide })).message,
+        )?.[1],
+      );
+      const atStep = (maxStepTokens: number): MemoryCheck =>
+        check('skywork-r1v3-38b', gpus(1, 100), { limits: { ...wide, maxStepTokens } });
+      checkMemory(atStep(tokens));
+      refusal(atStep(tokens + 1));
+    });
+
+    it('divides a GPU among its ranks', () => {
+      const { message } = refusal(
+        check(
+          'skywork-r1v3-38b',
+          gpus(2, 79.6, () => 'cuda:0'),
+        ),
+      );
+      assert.match(message, /cuda:0 of alpha has 35\.8 GiB for it \(79\.6 GiB in all\)/);
+    });
+
+    it('counts a KV cache that is asked for', () => {
+      const { message } = refusal(check('skywork-r1v3-38b', gpus(1, 139.8), { kvCacheBytes: 60 * GIB }));
+      assert.match(message, /60\.0 GiB for the KV cache/);
+    });
+
+    it('says so when nothing smaller fits', () => {
+      const { message } = refusal(check('skywork-r1v3-38b', gpus(1, 1), { maxWorldSize: 2 }));
+      assert.match(message, /No smaller setting fits$/);
+    });
+
+    it('holds the ranks of a host to its memory on CPUs', () => {
+      const cpus = (gib: number): RankDevice[] => gpus(2, gib, () => 'cpu');
+      checkMemory(check('skywork-r1v3-38b', cpus(90)));
+      const { message } = refusal(check('skywork-r1v3-38b', cpus(60)));
+      assert.match(message, /cpu of alpha has 30\.0 GiB for it \(60\.0 GiB in all\)/);
+      assert.doesNotMatch(message, /tensor-parallel-size/);
+    });
+  });
+});
