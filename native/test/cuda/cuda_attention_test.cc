@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "cuda/cuda_storage.h"
+#include "cuda/device_memory.h"
 #include "cuda/kernels/attention.h"
 #include "cuda_twin.h"
 
