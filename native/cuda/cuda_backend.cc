@@ -257,7 +257,10 @@ class CudaBackend final : public Backend {
                           metadata_->num_prefill_tiles(), metadata_->prefill_tile_rows(), stream_);
     const int tiles = metadata_->num_decode_tiles();
     if (tiles == 0) return;
-    const int max_runs = MaxRuns(static_cast<int64_t>(metadata_->max_blocks()) * shape.block_size);
+    const int variant =
+        ChooseDecodeVariant(tiles, static_cast<int>(shape.num_kv_heads), arguments.head_dim);
+    const int max_runs = RunsOf(metadata_->max_blocks() * static_cast<int>(shape.block_size),
+                                kDecodeVariants[variant].run_keys);
     const DecodeWorkspace workspace = decode_workspace_.Get(
         tiles, max_runs, static_cast<int64_t>(q_to_kv.size()), shape.num_kv_heads, map.max_group,
         static_cast<int>(shape.head_dim), stream_, [this] { DropCaptured(); });
@@ -265,8 +268,7 @@ class CudaBackend final : public Backend {
         DecodeSplits(tiles, static_cast<int>(shape.num_kv_heads) * DecodePasses(map.max_group),
                      properties_.multiProcessorCount, max_runs);
     PagedDecodeAttention(arguments, keys, map.kv_q_start.As<int32_t>(), map.max_group,
-                         metadata_->decode_tiles(), tiles, splits, workspace, kDecodeVariant,
-                         stream_);
+                         metadata_->decode_tiles(), tiles, splits, workspace, variant, stream_);
   }
 
   void SwiGlu(const Matrix& gate_up, const Matrix& out) override {
@@ -329,11 +331,6 @@ class CudaBackend final : public Backend {
   }
 
  private:
-  static constexpr int kDecodeVariant = 0;
-  static int MaxRuns(int64_t keys) {
-    return std::max(1, RunsOf(static_cast<int>(keys), kDecodeVariants[kDecodeVariant].run_keys));
-  }
-
   static AttentionArguments Attention(const __nv_bfloat16* q, int64_t q_stride, const Matrix& out,
                                       const int32_t* q_to_kv, int64_t num_heads, int64_t head_dim) {
     return {q,
@@ -353,7 +350,9 @@ class CudaBackend final : public Backend {
     }
     const int64_t max_keys =
         std::max(limits.max_model_length, limits.max_blocks_per_sequence * limits.block_size);
-    decode_workspace_.Get(sequences, MaxRuns(max_keys), limits.num_query_heads, limits.num_kv_heads,
+    // The first variant has the shortest runs, and so the most.
+    const int max_runs = RunsOf(static_cast<int>(max_keys), kDecodeVariants[0].run_keys);
+    decode_workspace_.Get(sequences, max_runs, limits.num_query_heads, limits.num_kv_heads,
                           static_cast<int>(limits.num_query_heads),
                           static_cast<int>(limits.head_dim), stream_, [this] { DropCaptured(); });
   }
