@@ -132,7 +132,7 @@ class NcclCommunicator final : public Communicator {
   // On one host as a symmetric window, which NCCL's low-latency kernels need; between hosts with
   // the transport. Either is an offer: where NCCL cannot use it, calls take the ordinary way.
   void Register(void* data, size_t bytes) override {
-    if (world_size_ == 1 || bytes == 0) return;
+    if (bytes == 0) return;
     if (is_one_host_) {
       ncclWindow_t& window = windows_.emplace_back(nullptr);
       Call("ncclCommWindowRegister", [&] {

@@ -97,6 +97,12 @@ class CudaBackend final : public Backend {
   }
   void* stream() const override { return stream_; }
   DType activation_type() const override { return DType::kBFloat16; }
+  // A prompt's partial sums are megabytes, two for each layer, and bound by the link between ranks.
+  DType PartialType(int64_t rows, int world_size) const override {
+    constexpr int64_t kManyRows = 128;
+    return deterministic_ || world_size == 1 || rows < kManyRows ? residual_type()
+                                                                 : DType::kBFloat16;
+  }
 
   void BeginLoad() override { memory_->BeginLoad(); }
   void EndLoad() override { memory_->EndLoad(); }
@@ -214,10 +220,17 @@ class CudaBackend final : public Backend {
     communicator.AllReduce(partial.data, partial.rows * partial.cols, partial.type, ReduceOp::kSum,
                            stream_);
     const NormArguments arguments = norm == nullptr ? NormArguments{} : Arguments(*norm);
-    AddResidualNorm(InFloat(partial), partial.stride, bias, scale, OutFloat(residual),
-                    residual.stride, norm == nullptr ? nullptr : &arguments, partial.rows,
-                    partial.cols, normed == nullptr ? nullptr : Out(*normed),
-                    normed == nullptr ? 8 : normed->stride, stream_);
+    const auto add = [&](const auto* values) {
+      AddResidualNorm(values, partial.stride, bias, scale, OutFloat(residual), residual.stride,
+                      norm == nullptr ? nullptr : &arguments, partial.rows, partial.cols,
+                      normed == nullptr ? nullptr : Out(*normed),
+                      normed == nullptr ? 8 : normed->stride, stream_);
+    };
+    if (partial.type == DType::kBFloat16) {
+      add(In(partial));
+    } else {
+      add(InFloat(partial));
+    }
   }
 
   void RotaryStoreKv(const Matrix& qkv, KvCache& cache, int64_t layer, int64_t num_heads,

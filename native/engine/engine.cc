@@ -120,8 +120,12 @@ int64_t Engine::JoinGroup(uint64_t group_epoch, const std::vector<std::string>& 
   auto epoch = std::make_unique<Epoch>(*impl_->backend, *impl_->model, num_kv_blocks);
   impl_->session.Join(group_epoch, addresses, timeout_ms);
   impl_->epoch = std::move(epoch);
-  impl_->Compute(group_epoch,
-                 [this](Communicator& communicator) { impl_->epoch->WarmUp(communicator); });
+  impl_->Compute(group_epoch, [this](Communicator& communicator) {
+    for (const Matrix& rows : impl_->model->decoder().reduced()) {
+      communicator.Register(rows.data, static_cast<size_t>(rows.rows) * rows.RowBytes());
+    }
+    impl_->epoch->WarmUp(communicator);
+  });
   return impl_->epoch->kv_bytes();
 }
 

@@ -32,4 +32,11 @@ class Activations {
   int64_t bytes_ = 0;
 };
 
+// The first `rows` rows of memory made by NewResidual, as partial sums that are to be reduced.
+inline Matrix PartialRows(const Backend& backend, const Matrix& memory, int64_t rows,
+                          const Communicator& communicator) {
+  const DType type = backend.PartialType(rows, communicator.world_size());
+  return MakeMatrix(memory.data, type, rows, memory.cols);
+}
+
 }  // namespace skein

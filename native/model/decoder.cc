@@ -41,9 +41,9 @@ void Decoder::Layer(int64_t index, int64_t rows, Communicator& communicator, KvC
   const DecoderLayerWeights& layer = weights_.layers[static_cast<size_t>(index)];
   const bool is_last = index + 1 == shape_.text.num_layers;
   const Matrix hidden = hidden_.Rows(0, rows), normed = normed_.Rows(0, rows),
-               partial = partial_.Rows(0, rows), qkv = qkv_.Rows(0, rows),
-               attention = attention_.Rows(0, rows), gate_up = gate_up_.Rows(0, rows),
-               product = product_.Rows(0, rows);
+               partial = PartialRows(backend_, partial_, rows, communicator),
+               qkv = qkv_.Rows(0, rows), attention = attention_.Rows(0, rows),
+               gate_up = gate_up_.Rows(0, rows), product = product_.Rows(0, rows);
   const double eps = shape_.text.rms_norm_eps;
 
   backend_.Linear(*layer.qkv, normed, Activation::kNone, qkv);

@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <span>
+#include <vector>
 
 #include "model/activations.h"
 #include "model/model_spec.h"
@@ -33,6 +34,8 @@ class Decoder {
   // What the last Forward left behind all layers, before the final norm: the first `rows` of it.
   Matrix hidden(int64_t rows) const { return hidden_.Rows(0, rows); }
   int64_t max_rows() const { return shape_.max_rows; }
+  // What every step sums over the ranks, in place.
+  std::vector<Matrix> reduced() const { return {hidden_, partial_}; }
   // What SampleLogits left, the first `rows` of it.
   Matrix logits(int64_t rows) const { return logits_.Rows(0, rows); }
 

@@ -51,8 +51,9 @@ void VisionTower::Layer(int64_t index, int64_t tiles, Communicator& communicator
   const VisionLayerWeights& layer = weights_.layers[static_cast<size_t>(index)];
   const int64_t rows = tiles * tokens_per_tile_;
   const Matrix tokens = tokens_.Rows(0, rows), normed = normed_.Rows(0, rows),
-               partial = partial_.Rows(0, rows), qkv = qkv_.Rows(0, rows),
-               attention = attention_.Rows(0, rows), inner = inner_.Rows(0, rows);
+               partial = PartialRows(backend_, partial_, rows, communicator),
+               qkv = qkv_.Rows(0, rows), attention = attention_.Rows(0, rows),
+               inner = inner_.Rows(0, rows);
 
   backend_.Linear(*layer.qkv, normed, Activation::kNone, qkv);
   if (spec_.qk_normalization) NormalizeQk(layer, qkv, communicator);

@@ -255,6 +255,9 @@ class Backend {
   // float32 on the CPU, bfloat16 on CUDA.
   virtual DType activation_type() const = 0;
   virtual DType residual_type() const { return DType::kFloat32; }
+  // Type of the partial sums of `rows` rows that AllReduceResidualNorm takes: residual_type(), or
+  // a narrower one where what travels between `world_size` ranks costs more than its rounding.
+  virtual DType PartialType(int64_t /*rows*/, int /*world_size*/) const { return residual_type(); }
 
   // ---- weights ----
   // Before the first weight of a model: what an earlier one held is given back. None of its linears
@@ -322,7 +325,7 @@ class Backend {
   // out [n, out] = act(x [n, in] W^T + bias). `out` is float32 or activation_type().
   virtual void Linear(const PreparedLinear& linear, const Matrix& x, Activation activation,
                       const Matrix& out) = 0;
-  // The end of every row-parallel product: sums `partial` over the ranks, then
+  // The end of every row-parallel product: sums `partial` (of PartialType) over the ranks, then
   //   residual += scale * (sum + bias)   (scale [h] and bias [h] float32, each may be null)
   //   normed = Norm(residual)            (when norm and normed are given)
   virtual void AllReduceResidualNorm(Communicator& communicator, const Matrix& partial,

@@ -58,15 +58,15 @@ __global__ void CopyRowsKernel(const float* source, int64_t source_stride,
 // One block a row; thread t has columns 8 (v threads + t) .. + 7 for v < kVectors, in registers
 // from the first read to the last write. The number of threads follows from the columns alone, and
 // so do the bits.
-template <bool kResidual, int kVectors>
+template <typename Input, bool kResidual, int kVectors>
 __global__ void __launch_bounds__(1024)
-    NormKernel(const float* x, int64_t x_stride, const float* bias, const float* scale,
+    NormKernel(const Input* x, int64_t x_stride, const float* bias, const float* scale,
                float* residual, int64_t residual_stride, NormArguments norm, bool has_norm,
                int64_t cols, __nv_bfloat16* normed, int64_t normed_stride) {
   __shared__ float parts[2][32];
   LetNextStart();
   const int64_t row = blockIdx.x;
-  const float* in = x + row * x_stride;
+  const Input* in = x + row * x_stride;
   const auto col_of = [](int v) {
     return (static_cast<int64_t>(v) * blockDim.x + threadIdx.x) * 8;
   };
@@ -85,7 +85,7 @@ __global__ void __launch_bounds__(1024)
   for (int v = 0; v < kVectors; ++v) {
     const int64_t col = col_of(v);
     if (col >= cols) break;
-    LoadEightFloats(in + col, values[v]);
+    LoadValues(in + col, values[v]);
     if constexpr (kResidual) {
       float* place = residual + row * residual_stride + col;
       float old[8];
@@ -150,9 +150,9 @@ __global__ void __launch_bounds__(1024)
 }
 
 // The same for any width, one value at a time; the row's values stay in shared memory: [cols].
-template <bool kResidual>
+template <typename Input, bool kResidual>
 __global__ void __launch_bounds__(kThreads)
-    AnyWidthNormKernel(const float* x, int64_t x_stride, const float* bias, const float* scale,
+    AnyWidthNormKernel(const Input* x, int64_t x_stride, const float* bias, const float* scale,
                        float* residual, int64_t residual_stride, NormArguments norm, bool has_norm,
                        int64_t cols, __nv_bfloat16* normed, int64_t normed_stride) {
   extern __shared__ float row_values[];
@@ -163,7 +163,7 @@ __global__ void __launch_bounds__(kThreads)
   float sum = 0.0f;
   float squares = 0.0f;
   for (int64_t col = threadIdx.x; col < cols; col += kThreads) {
-    float value = x[row * x_stride + col];
+    float value = static_cast<float>(x[row * x_stride + col]);
     if constexpr (kResidual) {
       float* place = residual + row * residual_stride + col;
       if (bias != nullptr) value += bias[col];
@@ -332,8 +332,8 @@ __global__ void BiasGeluKernel(__nv_bfloat16* x, int64_t stride, const float* bi
   }
 }
 
-template <bool kResidual>
-void LaunchNorm(const float* x, int64_t x_stride, const float* bias, const float* scale,
+template <bool kResidual, typename Input>
+void LaunchNorm(const Input* x, int64_t x_stride, const float* bias, const float* scale,
                 float* residual, int64_t residual_stride, const NormArguments* norm, int64_t rows,
                 int64_t cols, __nv_bfloat16* normed, int64_t normed_stride, cudaStream_t stream) {
   const NormArguments arguments = norm == nullptr ? NormArguments{} : *norm;
@@ -347,11 +347,11 @@ void LaunchNorm(const float* x, int64_t x_stride, const float* bias, const float
       cols > kMostVectors * 1024 * 8) {
     const size_t bytes = static_cast<size_t>(cols) * sizeof(float);
     if (bytes > 40 * 1024) {
-      SKEIN_CUDA(cudaFuncSetAttribute(AnyWidthNormKernel<kResidual>,
+      SKEIN_CUDA(cudaFuncSetAttribute(AnyWidthNormKernel<Input, kResidual>,
                                       cudaFuncAttributeMaxDynamicSharedMemorySize,
                                       static_cast<int>(bytes)));
     }
-    launch(AnyWidthNormKernel<kResidual>, kThreads, bytes);
+    launch(AnyWidthNormKernel<Input, kResidual>, kThreads, bytes);
     return;
   }
   const auto threads = [&](int64_t vectors) {
@@ -359,11 +359,11 @@ void LaunchNorm(const float* x, int64_t x_stride, const float* bias, const float
     return (wanted + 31) / 32 * 32;
   };
   if (threads(1) <= 1024) {
-    launch(NormKernel<kResidual, 1>, threads(1), 0);
+    launch(NormKernel<Input, kResidual, 1>, threads(1), 0);
   } else if (threads(2) <= 1024) {
-    launch(NormKernel<kResidual, 2>, threads(2), 0);
+    launch(NormKernel<Input, kResidual, 2>, threads(2), 0);
   } else {
-    launch(NormKernel<kResidual, kMostVectors>, threads(kMostVectors), 0);
+    launch(NormKernel<Input, kResidual, kMostVectors>, threads(kMostVectors), 0);
   }
 }
 
@@ -397,7 +397,8 @@ void Norm(const float* x, int64_t x_stride, const NormArguments& norm, int64_t r
                     normed_stride, stream);
 }
 
-void AddResidualNorm(const float* x, int64_t x_stride, const float* bias, const float* scale,
+template <typename Input>
+void AddResidualNorm(const Input* x, int64_t x_stride, const float* bias, const float* scale,
                      float* residual, int64_t residual_stride, const NormArguments* norm,
                      int64_t rows, int64_t cols, __nv_bfloat16* normed, int64_t normed_stride,
                      cudaStream_t stream) {
@@ -405,6 +406,12 @@ void AddResidualNorm(const float* x, int64_t x_stride, const float* bias, const 
   LaunchNorm<true>(x, x_stride, bias, scale, residual, residual_stride, norm, rows, cols, normed,
                    normed_stride, stream);
 }
+template void AddResidualNorm(const float*, int64_t, const float*, const float*, float*, int64_t,
+                              const NormArguments*, int64_t, int64_t, __nv_bfloat16*, int64_t,
+                              cudaStream_t);
+template void AddResidualNorm(const __nv_bfloat16*, int64_t, const float*, const float*, float*,
+                              int64_t, const NormArguments*, int64_t, int64_t, __nv_bfloat16*,
+                              int64_t, cudaStream_t);
 
 void RotaryStoreKv(const RotaryArguments& arguments, int64_t rows, cudaStream_t stream) {
   if (rows == 0) return;

@@ -33,8 +33,9 @@ void Norm(const float* x, int64_t x_stride, const NormArguments& norm, int64_t r
           __nv_bfloat16* normed, int64_t normed_stride, cudaStream_t stream);
 
 // residual += scale * (x + bias); normed = Norm(residual) where normed is given. bias and scale
-// [cols] may be null.
-void AddResidualNorm(const float* x, int64_t x_stride, const float* bias, const float* scale,
+// [cols] may be null. Input: float or bfloat16.
+template <typename Input>
+void AddResidualNorm(const Input* x, int64_t x_stride, const float* bias, const float* scale,
                      float* residual, int64_t residual_stride, const NormArguments* norm,
                      int64_t rows, int64_t cols, __nv_bfloat16* normed, int64_t normed_stride,
                      cudaStream_t stream);

@@ -44,6 +44,13 @@ __device__ __forceinline__ void LoadEightFloats(const float* from, float (&value
   values[4] = high.x, values[5] = high.y, values[6] = high.z, values[7] = high.w;
 }
 
+__device__ __forceinline__ void LoadValues(const float* from, float (&values)[8]) {
+  LoadEightFloats(from, values);
+}
+__device__ __forceinline__ void LoadValues(const __nv_bfloat16* from, float (&values)[8]) {
+  Unpack(LoadEight(from), values);
+}
+
 __device__ __forceinline__ void StoreEightFloats(float* to, const float (&values)[8]) {
   reinterpret_cast<float4*>(to)[0] = make_float4(values[0], values[1], values[2], values[3]);
   reinterpret_cast<float4*>(to)[1] = make_float4(values[4], values[5], values[6], values[7]);
