@@ -84,11 +84,7 @@ class CudaBackend final : public Backend {
   int64_t memory_total_bytes() const override {
     return static_cast<int64_t>(properties_.totalGlobalMem);
   }
-  int64_t memory_free_bytes() const override {
-    size_t free_bytes = 0, total_bytes = 0;
-    SKEIN_CUDA(cudaMemGetInfo(&free_bytes, &total_bytes));
-    return static_cast<int64_t>(free_bytes);
-  }
+  int64_t memory_free_bytes() const override { return memory_->use().free; }
   MemoryUse memory_use() const override {
     MemoryUse use = memory_->use();
     use.graphs = graph_bytes();

@@ -97,7 +97,7 @@ describe('the command line', function () {
       assert.match(
         stdout,
         new RegExp(
-          `^rank ${rank} cpu weights .* MiB, .*KV cache .* tokens\\), free 64\\.0 of 1024\\.0$`,
+          `^rank ${rank} cpu weights .* MiB, .*KV cache .* tokens\\), free 64\\.0 of 16384\\.0$`,
           'm',
         ),
       );

@@ -41,7 +41,7 @@ export const FAKE_DEFAULTS: FakeEngineOptions = {
   instructionClass: 'fake',
   kvBytesPerBlock: 4096,
   availableBytes: 64 * 1024 * 1024,
-  memoryTotalBytes: 2 ** 30,
+  memoryTotalBytes: 2 ** 34,
 };
 
 /** Ends sequences of the fake model. */
