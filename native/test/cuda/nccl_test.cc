@@ -1,6 +1,7 @@
 // NCCL in one process: what does not take a second GPU or process. A group of one rank goes the
 // whole way through joining, registration, recording and abort; sums over ranks are for
 // test/gpu.
+#include <cuda_runtime.h>
 #include <gtest/gtest.h>
 
 #include <chrono>
@@ -8,6 +9,7 @@
 
 #include "collective/communicator.h"
 #include "core/error.h"
+#include "cuda/cuda_check.h"
 #include "cuda/device_arena.h"
 
 namespace skein {
