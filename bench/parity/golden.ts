@@ -6,9 +6,15 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 
-import { readGoldenModel, type GoldenCase, type GoldenModel } from '../../test/support/golden-cases.js';
-import { GOLDEN_MODELS, runCase } from '../../test/support/golden-run.js';
-import { LocalGroup, type GeneratedToken } from '../../test/support/local-group.js';
+import { readGoldenModel, type GoldenModel } from '../../test/support/golden-cases.js';
+import {
+  distanceOf,
+  GOLDEN_MODELS,
+  runCase,
+  worstOf,
+  type CaseDistance,
+} from '../../test/support/golden-run.js';
+import { LocalGroup } from '../../test/support/local-group.js';
 import { currentCommit, describeMachine } from '../machine.js';
 
 const { values } = parseArgs({
@@ -23,45 +29,8 @@ const { values } = parseArgs({
   },
 });
 
-interface Distance {
-  /** Of the eight best log-probabilities after the prompt, over all cases. */
-  readonly greatest: number;
-  /** The greatest mean of a case. */
-  readonly greatest_mean: number;
-  /** Greedy tokens before the first step whose two best are closer than 0.1, and how many of these are as expected. */
-  readonly greedy_compared: number;
-  readonly greedy_equal: number;
-}
-
-function distanceOf(cases: readonly GoldenCase[], answers: readonly (readonly GeneratedToken[])[]): Distance {
-  let greatest = 0;
-  let greatestMean = 0;
-  let compared = 0;
-  let equal = 0;
-  for (const [index, { expected }] of cases.entries()) {
-    const tokens = answers[index] ?? [];
-    const top = new Map(tokens[0]?.top.map(({ tokenId, logprob }) => [tokenId, logprob]));
-    const differences = expected.top_ids.map((id, at) =>
-      Math.abs((top.get(id) ?? Number.NaN) - (expected.top_logprobs[at] ?? Number.NaN)),
-    );
-    greatest = Math.max(greatest, ...differences);
-    greatestMean = Math.max(
-      greatestMean,
-      differences.reduce((sum, difference) => sum + difference, 0) / differences.length,
-    );
-    const near = expected.greedy_gap.findIndex((gap) => gap < 0.1);
-    const length = near < 0 ? expected.greedy_ids.length : near;
-    compared += length;
-    for (let at = 0; at < length; at++) if (tokens[at]?.tokenId === expected.greedy_ids[at]) equal++;
-  }
-  const round = (value: number): number => Number(value.toPrecision(4));
-  return {
-    greatest: round(greatest),
-    greatest_mean: round(greatestMean),
-    greedy_compared: compared,
-    greedy_equal: equal,
-  };
-}
+/** Steps whose two best log-probabilities are closer may choose either. */
+const GREEDY_GAP = 0.1;
 
 function dump(folder: string, name: string, { checkpoint, cases }: GoldenModel): void {
   mkdirSync(folder, { recursive: true });
@@ -98,9 +67,19 @@ for (const name of values.models.split(',')) {
         deterministic: !values['not-deterministic'],
       });
       try {
-        const answers: GeneratedToken[][] = [];
-        for (const goldenCase of model.cases) answers.push(await runCase(group, goldenCase));
-        const result = { model: name, dtype, world_size: worldSize, ...distanceOf(model.cases, answers) };
+        const distances: CaseDistance[] = [];
+        for (const goldenCase of model.cases)
+          distances.push(distanceOf(goldenCase, await runCase(group, goldenCase), GREEDY_GAP));
+        const worst = worstOf(distances);
+        const result = {
+          model: name,
+          dtype,
+          world_size: worldSize,
+          greatest: Number(worst.greatest.toPrecision(4)),
+          greatest_mean: Number(worst.mean.toPrecision(4)),
+          greedy_compared: worst.numCompared,
+          greedy_equal: worst.numEqual,
+        };
         results.push(result);
         process.stdout.write(`${JSON.stringify(result)}\n`);
       } finally {

@@ -38,27 +38,68 @@ export async function runCase(
   return tokens;
 }
 
-export function checkCase(
+/** How far an answer is from what transformers computed. */
+export interface CaseDistance {
+  /** Of the eight best log-probabilities after the prompt. */
+  readonly greatest: number;
+  readonly mean: number;
+  readonly differences: readonly number[];
+  /** Greedy tokens before the first step whose two best are closer than the gap, and how many of these are as expected. */
+  readonly numCompared: number;
+  readonly numEqual: number;
+}
+
+export function distanceOf(
   { expected }: GoldenCase,
   tokens: readonly GeneratedToken[],
-  tolerance: Tolerance,
-): void {
+  greedyGap: number,
+): CaseDistance {
   const top = new Map(tokens[0]?.top.map(({ tokenId, logprob }) => [tokenId, logprob]));
   const differences = expected.top_ids.map((id, index) =>
     Math.abs((top.get(id) ?? Number.NaN) - (expected.top_logprobs[index] ?? Number.NaN)),
   );
-  const mean = differences.reduce((sum, difference) => sum + difference, 0) / differences.length;
-  const isClose =
-    differences.every((difference) => difference <= tolerance.logprob) && mean <= tolerance.meanLogprob;
+  const near = expected.greedy_gap.findIndex((gap) => gap < greedyGap);
+  const numCompared = near < 0 ? expected.greedy_ids.length : near;
+  const numEqual = expected.greedy_ids
+    .slice(0, numCompared)
+    .filter((id, index) => tokens[index]?.tokenId === id).length;
+  return {
+    greatest: Math.max(...differences),
+    mean: differences.reduce((sum, difference) => sum + difference, 0) / differences.length,
+    differences,
+    numCompared,
+    numEqual,
+  };
+}
+
+/** Of the cases of a model: the greatest of each, and the tokens of all. */
+export function worstOf(
+  distances: readonly CaseDistance[],
+): Pick<CaseDistance, 'greatest' | 'mean' | 'numCompared' | 'numEqual'> {
+  return {
+    greatest: Math.max(...distances.map(({ greatest }) => greatest)),
+    mean: Math.max(...distances.map(({ mean }) => mean)),
+    numCompared: distances.reduce((sum, { numCompared }) => sum + numCompared, 0),
+    numEqual: distances.reduce((sum, { numEqual }) => sum + numEqual, 0),
+  };
+}
+
+/** NaN, where a token is missing among the best, never passes. */
+export function checkCase(
+  goldenCase: GoldenCase,
+  tokens: readonly GeneratedToken[],
+  tolerance: Tolerance,
+): CaseDistance {
+  const { expected } = goldenCase;
+  const distance = distanceOf(goldenCase, tokens, tolerance.greedyGap);
   assert.ok(
-    isClose,
-    `"${expected.question}": log-probabilities of ${expected.top_ids.join()} are off by ${differences.join()}`,
+    distance.greatest <= tolerance.logprob && distance.mean <= tolerance.meanLogprob,
+    `"${expected.question}": log-probabilities of ${expected.top_ids.join()} are off by ${distance.differences.join()}`,
   );
-  const near = expected.greedy_gap.findIndex((gap) => gap < tolerance.greedyGap);
-  const length = near < 0 ? expected.greedy_ids.length : near;
   assert.deepEqual(
-    tokens.slice(0, length).map(({ tokenId }) => tokenId),
-    expected.greedy_ids.slice(0, length),
+    tokens.slice(0, distance.numCompared).map(({ tokenId }) => tokenId),
+    expected.greedy_ids.slice(0, distance.numCompared),
     `greedy tokens of "${expected.question}"`,
   );
+  return distance;
 }
