@@ -52,7 +52,12 @@ class CudaBackend final : public Backend {
   explicit CudaBackend(const BackendOptions& options)
       : device_(DeviceIndex(options.device)), deterministic_(options.deterministic) {
     int count = 0;
-    SKEIN_CUDA(cudaGetDeviceCount(&count));
+    // No driver or no GPU is no fault of a device.
+    if (const cudaError_t status = cudaGetDeviceCount(&count); status != cudaSuccess) {
+      throw Error("SETUP_INCOMPLETE",
+                  Format("no CUDA device: %s; skein doctor says what is missing",
+                         cudaGetErrorString(status)));
+    }
     if (device_ >= count) {
       throw Error("INVALID_REQUEST",
                   Format("device %s: this machine has %d", options.device.c_str(), count));

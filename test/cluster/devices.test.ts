@@ -5,6 +5,8 @@ import type { GenerateInput } from '../../coordinator/gateway/generate-input.js'
 import { startProcesses, type FakeCluster } from '../support/fake-cluster.js';
 
 const NUM_TOKENS = 5;
+/** Room for what is kept in reserve on a GPU. */
+const GPU = { memoryTotalBytes: 64 * 1024 ** 3 };
 
 async function generate(cluster: FakeCluster): Promise<number> {
   const prompt: GenerateInput['prompt'] = { kind: 'tokens', tokenIds: Uint32Array.of(7, 8, 9), pictures: [] };
@@ -24,7 +26,11 @@ describe('a cluster of GPU workers', () => {
 
   it('shares a GPU, decodes in graph buckets, and is not deterministic unless asked', async () => {
     // All on one GPU, so that a machine that has one does not refuse.
-    cluster = await startProcesses({ worldSize: 3, config: { device: 'cuda', ranksPerDevice: 3 } });
+    cluster = await startProcesses({
+      worldSize: 3,
+      engine: GPU,
+      config: { device: 'cuda', ranksPerDevice: 3 },
+    });
     const { serving } = cluster;
     assert.deepEqual(
       serving.group.ranks.map(({ device }) => device),
@@ -40,6 +46,7 @@ describe('a cluster of GPU workers', () => {
   it('runs eagerly and deterministically where that is asked for', async () => {
     cluster = await startProcesses({
       worldSize: 1,
+      engine: GPU,
       config: { device: 'cuda', cudaGraphs: false, deterministic: true },
     });
     assert.equal(cluster.serving.model.deterministic, true);
