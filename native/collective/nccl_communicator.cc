@@ -133,14 +133,20 @@ class NcclCommunicator final : public Communicator {
   // the transport. Either is an offer: where NCCL cannot use it, calls take the ordinary way.
   void Register(void* data, size_t bytes) override {
     if (bytes == 0) return;
+    // Either may go on after it has answered "success", and no call may come in between.
+    const auto started = [](ncclResult_t result) {
+      return result == ncclSuccess ? ncclInProgress : result;
+    };
     if (is_one_host_) {
       ncclWindow_t& window = windows_.emplace_back(nullptr);
       Call("ncclCommWindowRegister", [&] {
-        return ncclCommWindowRegister(comm_, data, bytes, &window, NCCL_WIN_COLL_SYMMETRIC);
+        return started(
+            ncclCommWindowRegister(comm_, data, bytes, &window, NCCL_WIN_COLL_SYMMETRIC));
       });
     } else {
       void*& handle = handles_.emplace_back(nullptr);
-      Call("ncclCommRegister", [&] { return ncclCommRegister(comm_, data, bytes, &handle); });
+      Call("ncclCommRegister",
+           [&] { return started(ncclCommRegister(comm_, data, bytes, &handle)); });
     }
   }
 

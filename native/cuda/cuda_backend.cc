@@ -98,11 +98,12 @@ class CudaBackend final : public Backend {
   }
   void* stream() const override { return stream_; }
   DType activation_type() const override { return DType::kBFloat16; }
-  // A prompt's partial sums are megabytes, two for each layer, and bound by the link between ranks.
-  DType PartialType(int64_t rows, int world_size) const override {
-    constexpr int64_t kManyRows = 128;
-    return deterministic_ || world_size == 1 || rows < kManyRows ? residual_type()
-                                                                 : DType::kBFloat16;
+  // A prompt's partial sums are bound by the link between the ranks, two of them for each layer;
+  // shorter ones by latency, whatever their size.
+  DType PartialType(int64_t rows, int64_t cols, int world_size) const override {
+    constexpr int64_t kManyValues = 1 << 20;
+    const bool is_long = world_size > 1 && rows * cols >= kManyValues;
+    return is_long && !deterministic_ ? DType::kBFloat16 : residual_type();
   }
 
   void BeginLoad() override { memory_->BeginLoad(); }

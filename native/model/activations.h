@@ -35,7 +35,7 @@ class Activations {
 // The first `rows` rows of memory made by NewResidual, as partial sums that are to be reduced.
 inline Matrix PartialRows(const Backend& backend, const Matrix& memory, int64_t rows,
                           const Communicator& communicator) {
-  const DType type = backend.PartialType(rows, communicator.world_size());
+  const DType type = backend.PartialType(rows, memory.cols, communicator.world_size());
   return MakeMatrix(memory.data, type, rows, memory.cols);
 }
 

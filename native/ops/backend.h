@@ -255,9 +255,11 @@ class Backend {
   // float32 on the CPU, bfloat16 on CUDA.
   virtual DType activation_type() const = 0;
   virtual DType residual_type() const { return DType::kFloat32; }
-  // Type of the partial sums of `rows` rows that AllReduceResidualNorm takes: residual_type(), or
-  // a narrower one where what travels between `world_size` ranks costs more than its rounding.
-  virtual DType PartialType(int64_t /*rows*/, int /*world_size*/) const { return residual_type(); }
+  // Type of the partial sums [rows, cols] that AllReduceResidualNorm takes: residual_type(), or a
+  // narrower one where what travels between `world_size` ranks costs more than its rounding.
+  virtual DType PartialType(int64_t /*rows*/, int64_t /*cols*/, int /*world_size*/) const {
+    return residual_type();
+  }
 
   // ---- weights ----
   // Before the first weight of a model: what an earlier one held is given back. None of its linears

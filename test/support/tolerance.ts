@@ -19,6 +19,12 @@ const BFLOAT16: Tolerance = { logprob: 5e-2, meanLogprob: 5e-2, greedyGap: 0.1 }
  */
 const BFLOAT16_ROUNDED_WEIGHTS: Tolerance = { logprob: 0.15, meanLogprob: 6e-2, greedyGap: 0.1 };
 
+/**
+ * AWQ on a GPU: prompts of many rows are multiplied by weights that are dequantised to bfloat16, as transformers does, which is off by
+ * 0.196 and 0.087 there (bench/results/golden-transformers-bfloat16.json).
+ */
+export const BFLOAT16_DEQUANTISED: Tolerance = { logprob: 0.2, meanLogprob: 9e-2, greedyGap: 0.1 };
+
 export function goldenTolerance(computeType: 'float32' | 'bfloat16', storedType: DataType): Tolerance {
   if (computeType === 'float32') return FLOAT32;
   return storedType === 'bfloat16' ? BFLOAT16 : BFLOAT16_ROUNDED_WEIGHTS;
