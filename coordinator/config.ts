@@ -48,8 +48,8 @@ interface ClusterFlags {
   readonly collective: CollectiveChoice;
   readonly loadFormat: 'auto' | 'dummy';
   readonly maxModelLength?: number;
-  readonly maxNumSequences: number;
-  readonly maxStepTokens: number;
+  readonly maxNumSequences?: number;
+  readonly maxStepTokens?: number;
   readonly kvCacheMemory?: number;
   readonly gpuMemoryUtilization?: number;
   readonly deterministic?: true;
@@ -61,8 +61,11 @@ interface ClusterFlags {
   readonly logLevel?: string;
 }
 
-export const DEFAULT_MAX_NUM_SEQUENCES = 16;
-export const DEFAULT_MAX_STEP_TOKENS = 512;
+/** A GPU takes a whole picture's prompt in one step, and hardly more time for many sequences than for one. */
+export const DEFAULT_SIZES = {
+  cpu: { maxNumSequences: 16, maxStepTokens: 512 },
+  cuda: { maxNumSequences: 64, maxStepTokens: 2048 },
+} as const;
 const MIN_GPU_MEMORY_UTILIZATION = 0.1;
 const DEFAULT_GPU_MEMORY_UTILIZATION = 0.9;
 const UNITS: Readonly<Record<string, number>> = { '': 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30, T: 2 ** 40 };
@@ -101,15 +104,13 @@ export function addClusterOptions(command: Command): Command {
     .option('--max-model-length <tokens>', 'prompt and answer together', integerOption(1, 2 ** 24))
     .option(
       '--max-num-sequences <n>',
-      'sequences that run at once',
+      `sequences that run at once (default: ${DEFAULT_SIZES.cpu.maxNumSequences}, on GPUs ${DEFAULT_SIZES.cuda.maxNumSequences})`,
       integerOption(1, 4096),
-      DEFAULT_MAX_NUM_SEQUENCES,
     )
     .option(
       '--max-step-tokens <n>',
-      'tokens computed in one step',
+      `tokens computed in one step (default: ${DEFAULT_SIZES.cpu.maxStepTokens}, on GPUs ${DEFAULT_SIZES.cuda.maxStepTokens})`,
       integerOption(1, 65_536),
-      DEFAULT_MAX_STEP_TOKENS,
     )
     .option('--kv-cache-memory <bytes>', 'KV cache of a rank, e.g. 512M or 4G', parseBytes)
     .option(
@@ -137,6 +138,8 @@ export function addClusterOptions(command: Command): Command {
 export function toClusterConfig(flags: ClusterFlags): ClusterConfig {
   const workers = flags.workers?.map((address) => checkAddress(address, '--workers')) ?? null;
   checkRanksPerDevice(flags);
+  const sizes = DEFAULT_SIZES[flags.device];
+  const maxNumSequences = flags.maxNumSequences ?? sizes.maxNumSequences;
   return Object.freeze({
     model: flags.model,
     tensorParallelSize: flags.tensorParallelSize ?? workers?.length ?? 1,
@@ -146,8 +149,8 @@ export function toClusterConfig(flags: ClusterFlags): ClusterConfig {
     collective: flags.collective,
     loadFormat: flags.loadFormat,
     maxModelLength: flags.maxModelLength ?? null,
-    maxNumSequences: flags.maxNumSequences,
-    maxStepTokens: Math.max(flags.maxStepTokens, flags.maxNumSequences),
+    maxNumSequences,
+    maxStepTokens: Math.max(flags.maxStepTokens ?? sizes.maxStepTokens, maxNumSequences),
     kvCacheBytes: flags.kvCacheMemory ?? null,
     gpuMemoryUtilization: flags.gpuMemoryUtilization ?? DEFAULT_GPU_MEMORY_UTILIZATION,
     deterministic: flags.deterministic === true,

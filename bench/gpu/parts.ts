@@ -120,7 +120,6 @@ function serving(
       ...(memoryBandwidth === null ? [] : ['--memory-bandwidth', String(memoryBandwidth)]),
       ...flags,
       '--',
-      ...['--max-step-tokens', '2048'],
       ...serveFlags,
       ...extra,
     ],

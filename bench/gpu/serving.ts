@@ -1,7 +1,7 @@
 // How fast a running `skein serve` answers an ordinary gRPC client: a picture and a question, alone and 16 at once, greedy and with the
 // recommended sampling, and a long text. Starts the service, asks it, writes one JSON file. Runs on any device; weights may be random.
 //
-//   node dist/bench/gpu/serving.js --model skywork-r1v3-38b --device cuda --output FILE -- --max-step-tokens 2048
+//   node dist/bench/gpu/serving.js --model skywork-r1v3-38b --device cuda --output FILE
 //
 // What follows -- goes to `skein serve` as it is.
 import { execFileSync } from 'node:child_process';

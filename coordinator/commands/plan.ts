@@ -1,7 +1,7 @@
 // `skein plan`: makes the shard plan of a folder or a known model, prices it, prints both. Touches no worker and reads no weights.
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import { resolveModel } from '../checkpoint/known-models.js';
-import { DEFAULT_MAX_NUM_SEQUENCES, DEFAULT_MAX_STEP_TOKENS } from '../config.js';
+import { DEFAULT_SIZES } from '../config.js';
 import { chooseSizes } from '../serving/serving.js';
 import { DEFAULT_MEMORY_BANDWIDTH, priceShardPlan, type ComputeType } from '../sharding/cost-model.js';
 import { predictMemory, type MemoryLimits } from '../sharding/memory-plan.js';
@@ -65,11 +65,7 @@ async function makePlanReport(flags: PlanFlags): Promise<PlanReport> {
     computeType: flags.dtype === 'auto' ? null : flags.dtype,
   });
   const limits: MemoryLimits = {
-    ...chooseSizes(plan, {
-      maxModelLength: null,
-      maxNumSequences: DEFAULT_MAX_NUM_SEQUENCES,
-      maxStepTokens: DEFAULT_MAX_STEP_TOKENS,
-    }),
+    ...chooseSizes(plan, { maxModelLength: null, ...DEFAULT_SIZES.cuda }),
     computeType: price.computeType,
   };
   const gpuMemory = plan.ranks.map((rank) => predictMemory(plan.spec, rank, limits, 'cuda'));

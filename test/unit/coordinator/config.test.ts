@@ -29,6 +29,21 @@ describe('flags for GPUs', () => {
     );
   });
 
+  it('give a step more sequences and tokens than a CPU takes, unless told', () => {
+    const sizes = ({ maxNumSequences, maxStepTokens }: ClusterConfig): number[] => [
+      maxNumSequences,
+      maxStepTokens,
+    ];
+    assert.deepEqual(sizes(parse()), [16, 512]);
+    assert.deepEqual(sizes(parse('--device', 'cuda')), [64, 2048]);
+    assert.deepEqual(sizes(parse('--device', 'cuda', '--max-num-sequences', '5')), [5, 2048]);
+    // A step takes at least one token of every sequence.
+    assert.deepEqual(
+      sizes(parse('--device', 'cuda', '--max-num-sequences', '256', '--max-step-tokens', '8')),
+      [256, 256],
+    );
+  });
+
   it('are taken as given', () => {
     const config = parse(
       ...['--device', 'cuda', '--deterministic', '--no-cuda-graphs'],
