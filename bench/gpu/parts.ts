@@ -169,13 +169,13 @@ export const PARTS: Readonly<Record<string, Part>> = {
   'serving-awq': serving(`${MODEL}-awq`, [], [], 240),
   'serving-bf16-ranks2': serving(
     MODEL,
-    ['--tensor-parallel-size', '2', '--greedy-only', '--repetitions', '1'],
+    ['--tensor-parallel-size', '2', '--greedy-only', '--repetitions', '1', '--batches', '1'],
     SHARED,
     300,
   ),
   'serving-awq-ranks2': serving(
     `${MODEL}-awq`,
-    ['--tensor-parallel-size', '2', '--greedy-only', '--repetitions', '1'],
+    ['--tensor-parallel-size', '2', '--greedy-only', '--repetitions', '1', '--batches', '1'],
     SHARED,
     300,
   ),
