@@ -163,9 +163,23 @@ NoisyToken HighestNoisy(const float* logits, int64_t count, int32_t first_id, co
 NoisyToken HighestNoisy(std::span<const Candidate> candidates, const NoiseKey& key,
                         double inverse_temperature) {
   NoisyToken best;
+  // The highest word so far bounds the noise of lower ones, so that few logarithms are taken.
+  uint32_t top_word = 0;
+  double top_noise = GumbelOfWord(0);
   for (const Candidate& c : candidates) {
-    if (best.id != INT32_MAX && c.logit * inverse_temperature + kMaxGumbel < best.value) continue;
-    TakeHigher(best, {c.logit * inverse_temperature + GumbelNoise(key, c.id), c.logit, c.id});
+    const double scaled = c.logit * inverse_temperature;
+    if (best.id != INT32_MAX && scaled + kMaxGumbel < best.value) continue;
+    const uint32_t word = RandomWord(key, c.id);
+    if (word <= top_word && best.id != INT32_MAX &&
+        scaled + (top_noise + kGumbelRounding) < best.value) {
+      continue;
+    }
+    const double noise = GumbelOfWord(word);
+    if (word > top_word) {
+      top_word = word;
+      top_noise = noise;
+    }
+    TakeHigher(best, {scaled + noise, c.logit, c.id});
   }
   return best;
 }

@@ -93,12 +93,16 @@ double GumbelOfWord(uint32_t word) {
   return -NaturalLog(-NaturalLog(u));
 }
 
-double GumbelNoise(const NoiseKey& key, int64_t token) {
+uint32_t RandomWord(const NoiseKey& key, int64_t token) {
   uint32_t counter[4] = {static_cast<uint32_t>(token / 4), key.choice_index,
                          static_cast<uint32_t>(key.position),
                          static_cast<uint32_t>(key.position >> 32)};
   Philox4x32(key.seed, counter);
-  return GumbelOfWord(counter[token % 4]);
+  return counter[token % 4];
+}
+
+double GumbelNoise(const NoiseKey& key, int64_t token) {
+  return GumbelOfWord(RandomWord(key, token));
 }
 
 }  // namespace skein

@@ -29,6 +29,7 @@ constexpr int64_t kNoiseBlock = 256;
 void RandomWordBlock(const NoiseKey& key, int64_t first_token, uint32_t* words);
 // The noise that a word stands for. Grows with the word (but for rounding: to 1e-12).
 double GumbelOfWord(uint32_t word);
+uint32_t RandomWord(const NoiseKey& key, int64_t token);
 double GumbelNoise(const NoiseKey& key, int64_t token);
 
 // The generator itself: counter [4] becomes the result.

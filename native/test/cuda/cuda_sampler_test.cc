@@ -285,7 +285,7 @@ TEST_F(CudaSamplerTest, SmallVocabularies) {
 }
 
 // A top-k of every size about the tiles' 32 tokens, the sort's powers of two and the most that is
-// not gathered, with and without ties.
+// listed, with and without ties.
 TEST_F(CudaSamplerTest, EveryNumberOfCandidates) {
   std::mt19937_64 random(12);
   for (const int32_t top_k : {1, 2, 31, 32, 33, 127, 128, 129, 255, 511, 513, 1023, 1024, 1025}) {
@@ -358,6 +358,90 @@ TEST_F(CudaSamplerTest, TheModelsVocabulary) {
   for (const int world_size : {1, 2, 4}) ExpectTheHostsBits(steps, world_size, "151,674 tokens");
 }
 
+// Filters that keep more tokens than any list of candidates holds, and rows whose cut lies among
+// equal logits or in none; beside them rows that need no second look.
+Steps MakeWideSteps(int64_t vocab_size, std::mt19937_64& random) {
+  struct Filter {
+    float temperature;
+    int32_t top_k;
+    float top_p;
+    float min_p;
+  };
+  const Filter filters[] = {
+      {1, 0, 0.99f, 0},
+      {2, 0, 0.9999f, 0},
+      {1, 0, 1, 0.02f},
+      {1, 0, 0.99f, 0.2f},
+      {1, 1500, 1, 0},
+      {0.9f, 2500, 0.9f, 0},
+      {1.5f, 4000, 0.5f, 1e-3f},
+      {1, 1100, 1, 0.9f},
+      {1e30f, 0, 0.7f, 0},
+      {0.6f, 0, 0.95f, 0},
+      {0, 0, 1, 0},
+      {1, 0, 0.999f, 1},
+      {0.01f, 3000, 0.99f, 0},
+      {3e38f, 4999, 0.37f, 0},
+      {1, 0, 0, 0},
+  };
+  Steps steps;
+  steps.vocab_size = vocab_size;
+  steps.logits.emplace_back();
+  steps.begun_anew.emplace_back();
+  const bool is_large = vocab_size > 10000;
+  for (const Filter& filter : filters) {
+    // Every filter over a kind of logits where they are many, over each where they are few.
+    for (int kind = 0; kind < 6; ++kind) {
+      if (is_large && kind != static_cast<int>(steps.sequences.size() % 5)) continue;
+      Sequence s;
+      s.params.temperature = filter.temperature;
+      s.params.top_k = filter.top_k;
+      s.params.top_p = filter.top_p;
+      s.params.min_p = filter.min_p;
+      s.params.seed = random();
+      s.params.choice_index = static_cast<int32_t>(random() % 3);
+      s.params.num_top_logprobs = random() % 4 == 0 ? 20 : 0;
+      steps.sequences.push_back(s);
+      auto row = RandomLogits(vocab_size, random, kind == 0 ? 0.2f : 1.5f);
+      if (kind == 1) std::fill(row.begin(), row.end(), -2.5f);
+      if (kind == 2) {
+        for (float& x : row) x = std::round(x);
+      }
+      if (kind == 3) {
+        for (float& x : row) x = x < 0 ? -std::numeric_limits<float>::infinity() : x;
+      }
+      if (kind == 4) {
+        for (float& x : row) x = random() % 2 == 0 ? 0.0f : -0.0f;
+      }
+      if (kind == 5) row = MakeLogits(Kind::kSpecial, vocab_size, random);
+      steps.logits[0].push_back(std::move(row));
+    }
+  }
+  return steps;
+}
+
+TEST_F(CudaSamplerTest, WideRows) {
+  std::mt19937_64 random(17);
+  for (const int64_t vocab_size : {330, 5000}) {
+    for (int round = 0; round < 3; ++round) {
+      const Steps steps = MakeWideSteps(vocab_size, random);
+      for (const int world_size : {1, 2, 3, 4}) {
+        ExpectTheHostsBits(steps, world_size, Format("%d tokens", static_cast<int>(vocab_size)));
+        if (HasFailure()) return;
+      }
+    }
+  }
+}
+
+TEST_F(CudaSamplerTest, WideRowsOfTheModelsVocabulary) {
+  std::mt19937_64 random(18);
+  const Steps steps = MakeWideSteps(151674, random);
+  for (const int world_size : {1, 2, 3, 4}) {
+    ExpectTheHostsBits(steps, world_size, "151,674 tokens");
+    if (HasFailure()) return;
+  }
+}
+
 // What a source answers, not only what is chosen by it: masses are integers, the same in every
 // unit.
 TEST_F(CudaSamplerTest, FindingsAreTheHosts) {
@@ -421,8 +505,9 @@ TEST_F(CudaSamplerTest, FindingsAreTheHosts) {
   EXPECT_GT(compared, 20);
 }
 
-// Where the ranks need no common maximum first, one all-gather a step; none at world size 1.
-TEST_F(CudaSamplerTest, StepsTakeOneOrTwoGathers) {
+// Where the ranks need no common maximum first, one all-gather a step; none at world size 1. Rows
+// that are wide take one for each digit of the cut and one for the choice.
+TEST_F(CudaSamplerTest, StepsTakeFewGathers) {
   std::mt19937_64 random(15);
   const auto gathers = [&](const SamplingParams& params, int world_size, float scale) {
     return ExpectTheHostsBits(
@@ -438,8 +523,10 @@ TEST_F(CudaSamplerTest, StepsTakeOneOrTwoGathers) {
   params.top_k = 0;
   params.top_p = 0.9f;
   EXPECT_EQ(gathers(params, 2, 6), 2) << "top-p within the candidates";
-  EXPECT_EQ(gathers(params, 2, 0.1f), 3) << "top-p beyond the candidates";
+  EXPECT_EQ(gathers(params, 2, 0.1f), 8) << "top-p beyond the candidates";
   EXPECT_EQ(gathers(params, 1, 0.1f), 0) << "top-p beyond the candidates, alone";
+  params.top_k = 2000;
+  EXPECT_EQ(gathers(params, 2, 3), 12) << "a large top-k, then top-p";
 }
 
 }  // namespace
