@@ -1,233 +1,23 @@
 // The sampler on the device beside the CPU's over the same logits: the same tokens, the same
-// log-probabilities and the same adjusted logits, to the bit. Ranks are threads of one process that
-// share the device.
+// log-probabilities and the same adjusted logits, to the bit.
 #include "cuda/cuda_sampler.h"
 
 #include <gtest/gtest.h>
 
-#include <cmath>
 #include <cstring>
-#include <functional>
-#include <limits>
 #include <random>
 
-#include "core/error.h"
 #include "core/thread_pool.h"
-#include "cpu/cpu_sampler.h"
 #include "cpu/host_logits.h"
 #include "cuda/device_logits.h"
 #include "cuda/device_memory.h"
+#include "test/cuda/device_sampler_harness.h"
 #include "test/rank_group.h"
-#include "test/sampler_harness.h"
 
 namespace skein::test {
 namespace {
 
 using cuda::DeviceMemory;
-
-// Gathers device buffers between the ranks of a local group by plain copies; counts the calls.
-class DeviceCommunicator final : public Communicator {
- public:
-  explicit DeviceCommunicator(Communicator& host) : host_(host) {}
-  int rank() const override { return host_.rank(); }
-  int world_size() const override { return host_.world_size(); }
-  const char* kind() const override { return "device copies"; }
-  void AllReduce(void*, int64_t, DType, ReduceOp, void*) override {
-    SKEIN_CHECK(false, "not a gather");
-  }
-  void Broadcast(void*, size_t, int, void*) override { SKEIN_CHECK(false, "not a gather"); }
-  void AllGather(const void* send, void* receive, size_t bytes, void* stream) override {
-    ++calls;
-    const auto on_device = static_cast<cudaStream_t>(stream);
-    SKEIN_CUDA(cudaStreamSynchronize(on_device));
-    std::vector<const void*> sent(static_cast<size_t>(world_size()));
-    host_.AllGather(&send, sent.data(), sizeof(send), nullptr);
-    for (size_t r = 0; r < sent.size(); ++r) {
-      SKEIN_CUDA(cudaMemcpyAsync(static_cast<char*>(receive) + r * bytes, sent[r], bytes,
-                                 cudaMemcpyDeviceToDevice, on_device));
-    }
-    SKEIN_CUDA(cudaStreamSynchronize(on_device));
-    host_.Barrier();
-  }
-  void Barrier() override { host_.Barrier(); }
-  void Abort() override { host_.Abort(); }
-  int64_t TakeWaitNanoseconds() override { return 0; }
-
-  int calls = 0;
-
- private:
-  Communicator& host_;
-};
-
-class Stream {
- public:
-  Stream() { SKEIN_CUDA(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking)); }
-  ~Stream() { cudaStreamDestroy(stream_); }
-  Stream(const Stream&) = delete;
-  Stream& operator=(const Stream&) = delete;
-  cudaStream_t get() const { return stream_; }
-
- private:
-  cudaStream_t stream_ = nullptr;
-};
-
-// Steps of the same sequences in the same slots; some begin anew before some steps.
-struct Steps {
-  int64_t vocab_size = 0;
-  std::vector<Sequence> sequences;
-  // By step and row.
-  std::vector<std::vector<std::vector<float>>> logits;
-  std::vector<std::vector<size_t>> begun_anew;
-};
-
-struct Outcome {
-  std::vector<std::vector<SampledToken>> tokens;  // by step
-  std::vector<std::vector<float>> adjusted;       // by step, of the rank's rows
-  int gathers = 0;
-};
-
-// Padding columns of a row; they would win if they counted.
-constexpr int64_t kPadding = 5;
-
-SamplerShape ShapeOf(const Steps& steps, const Part& part, int world_size) {
-  return {static_cast<int64_t>(steps.sequences.size()) + 3,
-          steps.vocab_size,
-          part.start,
-          part.count,
-          20,
-          world_size};
-}
-
-// sample(rows, stride, slots, out): samples from and adjusts the rank's rows in place.
-Outcome RunSteps(const Steps& steps, const Part& part, Sampler& sampler,
-                 const std::function<void(std::vector<float>&, int64_t, std::span<const int32_t>,
-                                          std::vector<SampledToken>*)>& sample) {
-  Outcome outcome;
-  std::vector<Sequence> sequences = steps.sequences;
-  std::vector<int32_t> slots;
-  // Not from slot 0 on, and in descending order.
-  for (size_t i = 0; i < sequences.size(); ++i) {
-    slots.push_back(static_cast<int32_t>(sequences.size() + 1 - i));
-  }
-  const auto begin = [&](size_t i) {
-    const Sequence& s = sequences[i];
-    sampler.BeginSequence(slots[i], s.params, s.token_ids, s.num_prompt_tokens);
-  };
-  for (size_t i = 0; i < sequences.size(); ++i) begin(i);
-  const int64_t stride = part.count + kPadding;
-  for (size_t n = 0; n < steps.logits.size(); ++n) {
-    for (const size_t i : steps.begun_anew[n]) {
-      sampler.EndSequence(slots[i]);
-      begin(i);
-    }
-    std::vector<float> rows;
-    for (const auto& row : steps.logits[n]) {
-      rows.insert(rows.end(), row.begin() + part.start, row.begin() + part.start + part.count);
-      rows.insert(rows.end(), kPadding, 1e30f);
-    }
-    std::vector<SampledToken> tokens;
-    sample(rows, stride, slots, &tokens);
-    for (size_t i = 0; i < sequences.size(); ++i) {
-      sequences[i].token_ids.push_back(tokens[i].token_id);
-    }
-    outcome.tokens.push_back(tokens);
-    outcome.adjusted.push_back(rows);
-  }
-  return outcome;
-}
-
-Outcome RunOnHost(const Steps& steps, const Part& part, Communicator& communicator) {
-  ThreadPool pool(1);
-  const auto sampler = MakeCpuSampler(ShapeOf(steps, part, communicator.world_size()), pool);
-  return RunSteps(steps, part, *sampler,
-                  [&](std::vector<float>& rows, int64_t stride, std::span<const int32_t> slots,
-                      std::vector<SampledToken>* out) {
-                    sampler->Sample(MakeMatrix(rows.data(), DType::kFloat32,
-                                               static_cast<int64_t>(slots.size()), stride),
-                                    slots, communicator, out);
-                  });
-}
-
-// `shift`: floats between the beginning of the memory and the first row, so that rows begin at
-// every alignment.
-Outcome RunOnDevice(const Steps& steps, const Part& part, Communicator& host, int64_t shift) {
-  const Stream stream;
-  DeviceCommunicator communicator(host);
-  const auto sampler =
-      cuda::MakeCudaSampler(ShapeOf(steps, part, communicator.world_size()), stream.get());
-  Outcome outcome = RunSteps(
-      steps, part, *sampler,
-      [&](std::vector<float>& rows, int64_t stride, std::span<const int32_t> slots,
-          std::vector<SampledToken>* out) {
-        const DeviceMemory memory((rows.size() + static_cast<size_t>(shift)) * sizeof(float));
-        float* device = memory.As<float>() + shift;
-        const size_t bytes = rows.size() * sizeof(float);
-        SKEIN_CUDA(
-            cudaMemcpyAsync(device, rows.data(), bytes, cudaMemcpyHostToDevice, stream.get()));
-        sampler->Sample(
-            MakeMatrix(device, DType::kFloat32, static_cast<int64_t>(slots.size()), stride), slots,
-            communicator, out);
-        SKEIN_CUDA(
-            cudaMemcpyAsync(rows.data(), device, bytes, cudaMemcpyDeviceToHost, stream.get()));
-        SKEIN_CUDA(cudaStreamSynchronize(stream.get()));
-      });
-  outcome.gathers = communicator.calls;
-  return outcome;
-}
-
-// Returns the number of all-gathers of rank 0.
-int ExpectTheHostsBits(const Steps& steps, int world_size, const std::string& what) {
-  const auto parts = CutVocabulary(steps.vocab_size, world_size);
-  std::vector<Outcome> host(parts.size()), device(parts.size());
-  const auto errors = RunThreads(world_size, [&](Communicator& communicator) {
-    const auto rank = static_cast<size_t>(communicator.rank());
-    host[rank] = RunOnHost(steps, parts[rank], communicator);
-    device[rank] = RunOnDevice(steps, parts[rank], communicator, communicator.rank());
-  });
-  for (const std::string& error : errors) EXPECT_EQ(error, "") << what;
-  for (size_t rank = 0; rank < parts.size(); ++rank) {
-    EXPECT_EQ(host[rank].tokens.size(), steps.logits.size()) << what;
-    EXPECT_EQ(device[rank].tokens.size(), steps.logits.size()) << what;
-    for (size_t n = 0; n < device[rank].tokens.size(); ++n) {
-      SCOPED_TRACE(Format("%s, rank %zu of %d, step %zu", what.c_str(), rank, world_size, n));
-      for (size_t i = 0; i < steps.sequences.size(); ++i) {
-        ExpectSame(device[rank].tokens[n][i], host[0].tokens[n][i]);
-      }
-      EXPECT_TRUE(SameBits(device[rank].adjusted[n], host[rank].adjusted[n]));
-      if (::testing::Test::HasFailure()) return 0;
-    }
-  }
-  return device[0].gathers;
-}
-
-enum class Kind { kNormal, kFewValues, kEqual, kSpecial, kHuge };
-
-std::vector<float> MakeLogits(Kind kind, int64_t count, std::mt19937_64& random) {
-  std::vector<float> logits =
-      RandomLogits(count, random, 0.1f + static_cast<float>(random() % 60) / 10);
-  constexpr float kInfinity = std::numeric_limits<float>::infinity();
-  const float specials[] = {std::nanf(""), kInfinity, -kInfinity, 0.0f,
-                            -0.0f,         3e38f,     -3e38f,     1e-42f};
-  for (float& x : logits) {
-    switch (kind) {
-      case Kind::kNormal:
-        break;
-      case Kind::kFewValues:
-        x = std::round(x);
-        break;
-      case Kind::kEqual:
-        x = -2.5f;
-        break;
-      case Kind::kSpecial:
-        if (random() % 3 == 0) x = specials[random() % 8];
-        break;
-      case Kind::kHuge:
-        x *= 1e37f;
-        break;
-    }
-  }
-  return logits;
-}
 
 Kind RandomKind(std::mt19937_64& random) {
   const Kind kinds[] = {Kind::kNormal, Kind::kNormal,  Kind::kFewValues,
@@ -252,24 +42,6 @@ Steps MakeSteps(int64_t vocab_size, size_t num_sequences, size_t num_steps,
   }
   return steps;
 }
-
-Steps OneStep(const SamplingParams& params, std::vector<std::vector<float>> rows) {
-  Steps steps;
-  steps.vocab_size = static_cast<int64_t>(rows[0].size());
-  steps.sequences.resize(rows.size());
-  for (Sequence& s : steps.sequences) s.params = params;
-  steps.logits.push_back(std::move(rows));
-  steps.begun_anew.emplace_back();
-  return steps;
-}
-
-class CudaSamplerTest : public ::testing::Test {
- protected:
-  void SetUp() override {
-    int count = 0;
-    if (cudaGetDeviceCount(&count) != cudaSuccess || count == 0) GTEST_SKIP() << "no CUDA device";
-  }
-};
 
 // All parameters, ties, banned and infinite logits, empty ranks, sequences that begin anew.
 TEST_F(CudaSamplerTest, SmallVocabularies) {
@@ -356,90 +128,6 @@ TEST_F(CudaSamplerTest, TheModelsVocabulary) {
     }
   }
   for (const int world_size : {1, 2, 4}) ExpectTheHostsBits(steps, world_size, "151,674 tokens");
-}
-
-// Filters that keep more tokens than any list of candidates holds, and rows whose cut lies among
-// equal logits or in none; beside them rows that need no second look.
-Steps MakeWideSteps(int64_t vocab_size, std::mt19937_64& random) {
-  struct Filter {
-    float temperature;
-    int32_t top_k;
-    float top_p;
-    float min_p;
-  };
-  const Filter filters[] = {
-      {1, 0, 0.99f, 0},
-      {2, 0, 0.9999f, 0},
-      {1, 0, 1, 0.02f},
-      {1, 0, 0.99f, 0.2f},
-      {1, 1500, 1, 0},
-      {0.9f, 2500, 0.9f, 0},
-      {1.5f, 4000, 0.5f, 1e-3f},
-      {1, 1100, 1, 0.9f},
-      {1e30f, 0, 0.7f, 0},
-      {0.6f, 0, 0.95f, 0},
-      {0, 0, 1, 0},
-      {1, 0, 0.999f, 1},
-      {0.01f, 3000, 0.99f, 0},
-      {3e38f, 4999, 0.37f, 0},
-      {1, 0, 0, 0},
-  };
-  Steps steps;
-  steps.vocab_size = vocab_size;
-  steps.logits.emplace_back();
-  steps.begun_anew.emplace_back();
-  const bool is_large = vocab_size > 10000;
-  for (const Filter& filter : filters) {
-    // Every filter over a kind of logits where they are many, over each where they are few.
-    for (int kind = 0; kind < 6; ++kind) {
-      if (is_large && kind != static_cast<int>(steps.sequences.size() % 5)) continue;
-      Sequence s;
-      s.params.temperature = filter.temperature;
-      s.params.top_k = filter.top_k;
-      s.params.top_p = filter.top_p;
-      s.params.min_p = filter.min_p;
-      s.params.seed = random();
-      s.params.choice_index = static_cast<int32_t>(random() % 3);
-      s.params.num_top_logprobs = random() % 4 == 0 ? 20 : 0;
-      steps.sequences.push_back(s);
-      auto row = RandomLogits(vocab_size, random, kind == 0 ? 0.2f : 1.5f);
-      if (kind == 1) std::fill(row.begin(), row.end(), -2.5f);
-      if (kind == 2) {
-        for (float& x : row) x = std::round(x);
-      }
-      if (kind == 3) {
-        for (float& x : row) x = x < 0 ? -std::numeric_limits<float>::infinity() : x;
-      }
-      if (kind == 4) {
-        for (float& x : row) x = random() % 2 == 0 ? 0.0f : -0.0f;
-      }
-      if (kind == 5) row = MakeLogits(Kind::kSpecial, vocab_size, random);
-      steps.logits[0].push_back(std::move(row));
-    }
-  }
-  return steps;
-}
-
-TEST_F(CudaSamplerTest, WideRows) {
-  std::mt19937_64 random(17);
-  for (const int64_t vocab_size : {330, 5000}) {
-    for (int round = 0; round < 3; ++round) {
-      const Steps steps = MakeWideSteps(vocab_size, random);
-      for (const int world_size : {1, 2, 3, 4}) {
-        ExpectTheHostsBits(steps, world_size, Format("%d tokens", static_cast<int>(vocab_size)));
-        if (HasFailure()) return;
-      }
-    }
-  }
-}
-
-TEST_F(CudaSamplerTest, WideRowsOfTheModelsVocabulary) {
-  std::mt19937_64 random(18);
-  const Steps steps = MakeWideSteps(151674, random);
-  for (const int world_size : {1, 2, 3, 4}) {
-    ExpectTheHostsBits(steps, world_size, "151,674 tokens");
-    if (HasFailure()) return;
-  }
 }
 
 // What a source answers, not only what is chosen by it: masses are integers, the same in every
