@@ -24,12 +24,13 @@ constexpr int kWarmUpSteps = 5, kSteps = 100;
 struct Setting {
   const char* name;
   SamplingParams params;
-  // Standard deviation of the logits: 4 leaves a nucleus of some tens, 0.5 one of most tokens.
+  // Standard deviation of the logits: 4 leaves a nucleus of some tens, 0.5 one of most tokens, 0
+  // makes all equal.
   float scale;
 };
 
 std::vector<Setting> Settings() {
-  std::vector<Setting> settings(7);
+  std::vector<Setting> settings(9);
   settings[0] = {"greedy", {}, 4};
   settings[1] = {"noise, no filter", {}, 4};
   settings[1].params.temperature = 1;
@@ -48,6 +49,13 @@ std::vector<Setting> Settings() {
   settings[6] = settings[2];
   settings[6].name = "recommended, nucleus beyond the candidates";
   settings[6].scale = 0.5f;
+  settings[7] = {"temperature 2, top-p 0.99, equal logits", {}, 0};
+  settings[7].params.temperature = 2;
+  settings[7].params.top_p = 0.99f;
+  settings[8] = {"top-k 2000, then top-p", {}, 4};
+  settings[8].params.temperature = 1;
+  settings[8].params.top_k = 2000;
+  settings[8].params.top_p = 0.95f;
   return settings;
 }
 
@@ -65,9 +73,9 @@ class SamplerBench {
         logits_(original_.bytes()) {}
 
   void Run(const Setting& setting, int64_t rows) {
-    std::normal_distribution<float> normal(0, setting.scale);
+    std::normal_distribution<float> normal(0, 1);
     const auto used = static_cast<size_t>(rows * kStride);
-    for (size_t i = 0; i < used; ++i) values_[i] = normal(random_);
+    for (size_t i = 0; i < used; ++i) values_[i] = setting.scale * normal(random_);
     SKEIN_CUDA(
         cudaMemcpy(original_.data(), values_.data(), used * sizeof(float), cudaMemcpyHostToDevice));
     std::vector<int32_t> slots;

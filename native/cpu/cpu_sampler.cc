@@ -1,6 +1,6 @@
-// What is asked about each row, and what the ranks' findings decide. Where the candidates do not
-// hold a row's nucleus, that row's logits are gathered whole. Looking at logits and exchanging
-// findings is the logits source's.
+// What is asked about each row, and what the ranks' findings decide. Looking at logits and
+// exchanging findings is the logits source's, also where the candidates do not hold what a row's
+// filter keeps.
 #include "cpu/cpu_sampler.h"
 
 #include <algorithm>
@@ -28,7 +28,8 @@ struct Row {
   SequenceState* state = nullptr;
   TokenFilter filter;
   bool is_filtered = false;
-  bool gathers_all = false;
+  // Its candidates do not hold what the filter keeps.
+  bool is_wide = false;
   // After the exchange:
   NoisyToken chosen;
   float max_logit = kBannedLogit;
@@ -41,7 +42,7 @@ struct Row {
 
 class CpuSampler final : public Sampler {
  public:
-  CpuSampler(const SamplerShape& shape, ThreadPool& pool, std::unique_ptr<LogitsSource> source);
+  CpuSampler(const SamplerShape& shape, std::unique_ptr<LogitsSource> source);
   void BeginSequence(int32_t slot, const SamplingParams& params, std::span<const int32_t> token_ids,
                      int64_t num_prompt_tokens) override;
   void EndSequence(int32_t slot) override { StateOf(slot).End(); }
@@ -55,26 +56,21 @@ class CpuSampler final : public Sampler {
   void Merge(const std::byte* blocks, size_t world_size);
   void MergeRow(Row& row, size_t index, const std::byte* blocks) const;
   void FilterRow(Row& row) const;
-  void FilterWholeRows(Communicator& communicator);
-  void FilterWholeRow(Row& row, float* floats, size_t block_floats) const;
+  void FilterWideRows(Communicator& communicator);
   void Report(const Row& row, int32_t slot, SampledToken* token) const;
 
   SamplerShape shape_;
-  ThreadPool& pool_;
   const std::unique_ptr<LogitsSource> source_;
   std::vector<SequenceState> states_;
   std::vector<Row> rows_;
   std::vector<RowRequest> requests_;
   size_t block_bytes_ = 0;
   std::vector<RankHeader> ranks_;
+  std::vector<WideRow> wide_rows_;
 };
 
-CpuSampler::CpuSampler(const SamplerShape& shape, ThreadPool& pool,
-                       std::unique_ptr<LogitsSource> source)
-    : shape_(shape),
-      pool_(pool),
-      source_(std::move(source)),
-      states_(static_cast<size_t>(shape.max_sequences)) {
+CpuSampler::CpuSampler(const SamplerShape& shape, std::unique_ptr<LogitsSource> source)
+    : shape_(shape), source_(std::move(source)), states_(static_cast<size_t>(shape.max_sequences)) {
   SKEIN_CHECK(shape.vocab_size > 0 && shape.vocab_size <= kMaxVocabSize, "vocab_size %lld",
               static_cast<long long>(shape.vocab_size));
   SKEIN_CHECK(shape.vocab_start >= 0 && shape.vocab_valid_rows >= 0 &&
@@ -115,8 +111,8 @@ void CpuSampler::PlanRow(Row& row, RowRequest& request) const {
   row.is_filtered = filter.top_k > 0 || filter.top_p < 1 || filter.min_p > 0;
   if (!row.is_filtered) return;
   request.best = BestKind::kNone;
-  row.gathers_all = filter.top_k > kMaxTopKCandidates;
-  if (row.gathers_all) return;
+  row.is_wide = filter.top_k > kMaxTopKCandidates;
+  if (row.is_wide) return;
   request.needs_scaled_mass = filter.top_k == 0 && filter.top_p < 1;
   request.num_candidates =
       std::max(request.num_candidates, filter.top_k > 0 ? filter.top_k : kNucleusCandidates);
@@ -192,61 +188,34 @@ void CpuSampler::MergeRow(Row& row, size_t index, const std::byte* blocks) const
 }
 
 void CpuSampler::FilterRow(Row& row) const {
-  if (!row.is_filtered || row.gathers_all) return;
+  if (!row.is_filtered || row.is_wide) return;
   const std::span<const Candidate> covered(row.candidates.data(),
                                            static_cast<size_t>(row.num_covered));
   const auto kept = CountKept(covered, row.is_complete, row.filter);
   if (!kept) {
-    row.gathers_all = true;
+    row.is_wide = true;
     return;
   }
   row.chosen = HighestNoisy(covered.first(static_cast<size_t>(*kept)), row.state->noise_key(),
                             row.filter.inverse_temperature);
 }
 
-void CpuSampler::FilterWholeRows(Communicator& communicator) {
-  std::vector<int64_t> wanted;
+void CpuSampler::FilterWideRows(Communicator& communicator) {
+  std::vector<size_t> indices;
+  wide_rows_.clear();
+  int64_t num_tokens = 0;
+  for (const RankHeader& rank : ranks_) num_tokens += rank.valid_rows;
   for (size_t i = 0; i < rows_.size(); ++i) {
-    if (rows_[i].gathers_all) wanted.push_back(static_cast<int64_t>(i));
+    if (!rows_[i].is_wide) continue;
+    indices.push_back(i);
+    wide_rows_.push_back({static_cast<int64_t>(i), rows_[i].filter, rows_[i].state->noise_key()});
+    int64_t& top_k = wide_rows_.back().filter.top_k;
+    top_k = std::min(top_k, num_tokens);
   }
-  if (wanted.empty()) return;
-  int64_t stride = 0;
-  for (const RankHeader& rank : ranks_) stride = std::max(stride, rank.valid_rows);
-  const auto at_once =
-      static_cast<size_t>(source_->MaxGatheredRows(stride, communicator.world_size()));
-  SKEIN_CHECK(at_once > 0, "no room for a row");
-  for (size_t first = 0; first < wanted.size(); first += at_once) {
-    const auto part = std::span(wanted).subspan(first, std::min(at_once, wanted.size() - first));
-    float* floats = source_->Gather(part, stride, communicator);
-    const size_t block_floats = part.size() * static_cast<size_t>(stride);
-    pool_.ParallelFor(static_cast<int64_t>(part.size()), [&](int64_t i) {
-      FilterWholeRow(rows_[static_cast<size_t>(part[static_cast<size_t>(i)])], floats + i * stride,
-                     block_floats);
-    });
-  }
-}
-
-// floats: the row's logits of rank 0; those of the next rank begin block_floats later.
-void CpuSampler::FilterWholeRow(Row& row, float* floats, size_t block_floats) const {
-  std::vector<Candidate> all;
-  all.reserve(static_cast<size_t>(shape_.vocab_size));
-  for (size_t r = 0; r < ranks_.size(); ++r) {
-    for (int64_t v = 0; v < ranks_[r].valid_rows; ++v) {
-      all.push_back({floats[r * block_floats + static_cast<size_t>(v)],
-                     static_cast<int32_t>(ranks_[r].vocab_start + v)});
-    }
-  }
-  const int64_t kept = PartitionKept(all, row.filter);
-  const Candidate last = *std::max_element(all.begin(), all.begin() + kept, Precedes);
-  for (size_t r = 0; r < ranks_.size(); ++r) {
-    float* logits = floats + r * block_floats;
-    const auto first_id = static_cast<int32_t>(ranks_[r].vocab_start);
-    for (int64_t v = 0; v < ranks_[r].valid_rows; ++v) {
-      if (Precedes(last, {logits[v], static_cast<int32_t>(first_id + v)})) logits[v] = kBannedLogit;
-    }
-    TakeHigher(row.chosen, HighestNoisy(logits, ranks_[r].valid_rows, first_id,
-                                        row.state->noise_key(), row.filter.inverse_temperature));
-  }
+  if (indices.empty()) return;
+  std::vector<NoisyToken> chosen(indices.size());
+  source_->ChooseKept(wide_rows_, communicator, chosen);
+  for (size_t i = 0; i < indices.size(); ++i) rows_[indices[i]].chosen = chosen[i];
 }
 
 void CpuSampler::Report(const Row& row, int32_t slot, SampledToken* token) const {
@@ -279,7 +248,7 @@ void CpuSampler::Sample(const Matrix& logits, std::span<const int32_t> slots,
   Merge(source_->Examine(logits, requests_, block_bytes_, communicator),
         static_cast<size_t>(communicator.world_size()));
   for (Row& row : rows_) FilterRow(row);
-  FilterWholeRows(communicator);
+  FilterWideRows(communicator);
   for (size_t i = 0; i < rows_.size(); ++i) {
     const Row& row = rows_[i];
     SKEIN_CHECK(row.chosen.id >= 0 && row.chosen.id < shape_.vocab_size, "no token to choose");
@@ -292,12 +261,12 @@ void CpuSampler::Sample(const Matrix& logits, std::span<const int32_t> slots,
 }  // namespace
 
 std::unique_ptr<Sampler> MakeCpuSampler(const SamplerShape& shape, ThreadPool& pool) {
-  return MakeSamplerOver(shape, pool, MakeHostLogits(shape, pool));
+  return MakeSamplerOver(shape, MakeHostLogits(shape, pool));
 }
 
-std::unique_ptr<Sampler> MakeSamplerOver(const SamplerShape& shape, ThreadPool& pool,
+std::unique_ptr<Sampler> MakeSamplerOver(const SamplerShape& shape,
                                          std::unique_ptr<LogitsSource> source) {
-  return std::make_unique<CpuSampler>(shape, pool, std::move(source));
+  return std::make_unique<CpuSampler>(shape, std::move(source));
 }
 
 }  // namespace skein

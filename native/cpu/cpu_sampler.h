@@ -13,14 +13,14 @@
 namespace skein {
 
 // No source is asked for more candidates of a rank than these, or than the top log-probabilities
-// wanted: a larger top-k gathers the row whole.
+// wanted: a larger top-k takes the row whole.
 constexpr int64_t kMaxTopKCandidates = 1024;
 
 // Overwrites the logits that it samples from. `pool` shares the rows among its threads and outlives
 // the sampler.
 std::unique_ptr<Sampler> MakeCpuSampler(const SamplerShape& shape, ThreadPool& pool);
 // The same over logits that lie elsewhere.
-std::unique_ptr<Sampler> MakeSamplerOver(const SamplerShape& shape, ThreadPool& pool,
+std::unique_ptr<Sampler> MakeSamplerOver(const SamplerShape& shape,
                                          std::unique_ptr<LogitsSource> source);
 
 }  // namespace skein

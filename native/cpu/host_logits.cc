@@ -1,6 +1,6 @@
 // Two exchanges at most: the findings without masses, which also give the highest logit of all
 // ranks; then, where masses are asked for, these. So a step of greedy, unfiltered and top-k rows
-// takes one.
+// takes one. Wide rows are gathered whole.
 #include "cpu/host_logits.h"
 
 #include <algorithm>
@@ -35,19 +35,26 @@ class HostLogits final : public LogitsSource {
     return blocks_.data();
   }
 
-  int64_t MaxGatheredRows(int64_t, int) const override { return shape_.max_sequences; }
-
-  float* Gather(std::span<const int64_t> rows, int64_t stride,
-                Communicator& communicator) override {
-    const size_t row_floats = static_cast<size_t>(stride);
+  void ChooseKept(std::span<const WideRow> rows, Communicator& communicator,
+                  std::span<NoisyToken> chosen) override {
+    ranks_.resize(static_cast<size_t>(communicator.world_size()));
+    size_t row_floats = 0;
+    for (size_t r = 0; r < ranks_.size(); ++r) {
+      std::memcpy(&ranks_[r], blocks_.data() + r * (blocks_.size() / ranks_.size()),
+                  sizeof(RankHeader));
+      row_floats = std::max(row_floats, static_cast<size_t>(ranks_[r].valid_rows));
+    }
     sent_.assign(rows.size() * row_floats, 0.0f);
     for (size_t i = 0; i < rows.size(); ++i) {
-      std::memcpy(sent_.data() + i * row_floats, RowOf(rows[i]),
+      std::memcpy(sent_.data() + i * row_floats, RowOf(rows[i].row),
                   static_cast<size_t>(shape_.vocab_valid_rows) * sizeof(float));
     }
-    gathered_.resize(sent_.size() * static_cast<size_t>(communicator.world_size()));
+    gathered_.resize(sent_.size() * ranks_.size());
     communicator.AllGather(sent_.data(), gathered_.data(), sent_.size() * sizeof(float), nullptr);
-    return gathered_.data();
+    pool_.ParallelFor(static_cast<int64_t>(rows.size()), [&](int64_t row) {
+      const auto i = static_cast<size_t>(row);
+      chosen[i] = ChooseOfWholeRow(rows[i], gathered_.data() + i * row_floats);
+    });
   }
 
  private:
@@ -84,6 +91,20 @@ class HostLogits final : public LogitsSource {
       std::memcpy(own_.data() + request.candidates_offset, candidates.data(),
                   candidates.size() * sizeof(Candidate));
     }
+  }
+
+  // floats: the row's logits of rank 0; those of the next rank lie as far on as all that is sent.
+  NoisyToken ChooseOfWholeRow(const WideRow& row, const float* floats) const {
+    std::vector<Candidate> all;
+    all.reserve(static_cast<size_t>(shape_.vocab_size));
+    for (size_t r = 0; r < ranks_.size(); ++r) {
+      for (int64_t v = 0; v < ranks_[r].valid_rows; ++v) {
+        all.push_back({floats[r * sent_.size() + static_cast<size_t>(v)],
+                       static_cast<int32_t>(ranks_[r].vocab_start + v)});
+      }
+    }
+    const auto kept = static_cast<size_t>(PartitionKept(all, row.filter));
+    return HighestNoisy({all.data(), kept}, row.noise, row.filter.inverse_temperature);
   }
 
   void ExchangeMasses(std::span<const RowRequest> requests, Communicator& communicator) {
@@ -133,6 +154,7 @@ class HostLogits final : public LogitsSource {
   ThreadPool& pool_;
   Matrix logits_;
   std::vector<std::byte> own_, blocks_;
+  std::vector<RankHeader> ranks_;
   std::vector<float> sent_, gathered_;
 };
 

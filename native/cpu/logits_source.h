@@ -1,6 +1,6 @@
 // Where a sampler's logits lie, and what it asks about them: each row is adjusted and judged in
-// place, the ranks' findings are gathered, and only where these do not decide a row do its logits
-// travel. What is found is defined by sampling_state.h and sampling_kernels.h to the last bit.
+// place, the ranks' findings are gathered, and only where these do not decide a row is it looked at
+// once more. What is found is defined by sampling_state.h and sampling_kernels.h to the last bit.
 #pragma once
 
 #include <cstddef>
@@ -8,6 +8,7 @@
 
 #include "collective/communicator.h"
 #include "core/tensor.h"
+#include "cpu/sampling_filter.h"
 #include "cpu/sampling_kernels.h"
 #include "cpu/sampling_state.h"
 
@@ -48,6 +49,13 @@ struct RowFinding {
 
 constexpr size_t FindingOffset(size_t row) { return sizeof(RankHeader) + row * sizeof(RowFinding); }
 
+// A row whose candidates do not hold what its filter keeps; the same on every rank.
+struct WideRow {
+  int64_t row = 0;
+  TokenFilter filter;
+  NoiseKey noise;
+};
+
 class LogitsSource {
  public:
   virtual ~LogitsSource() = default;
@@ -61,12 +69,10 @@ class LogitsSource {
   virtual const std::byte* Examine(const Matrix& logits, std::span<const RowRequest> requests,
                                    size_t block_bytes, Communicator& communicator) = 0;
 
-  // How many rows of up to `stride` logits a rank one call of Gather takes.
-  virtual int64_t MaxGatheredRows(int64_t stride, int world_size) const = 0;
-  // Collective: the logits of these rows of the last Examine, as it adjusted them, of all ranks:
-  // [world_size, rows, stride] on the host. The caller may change them; valid until the next call.
-  virtual float* Gather(std::span<const int64_t> rows, int64_t stride,
-                        Communicator& communicator) = 0;
+  // Collective: of all ranks' tokens in these rows of the last Examine, as it adjusted them, the
+  // highest under noise among those that the filter keeps.
+  virtual void ChooseKept(std::span<const WideRow> rows, Communicator& communicator,
+                          std::span<NoisyToken> chosen) = 0;
 };
 
 }  // namespace skein

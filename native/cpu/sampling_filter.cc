@@ -6,13 +6,21 @@
 namespace skein {
 namespace {
 
-Mass MassOf(const Candidate& c, const TokenFilter& filter) {
-  return RelativeMass(c.logit, filter.max_logit, filter.inverse_temperature);
+// Tokens whose masses are computed at once.
+constexpr size_t kMassBlock = 64;
+
+void FillMasses(std::span<const Candidate> tokens, const TokenFilter& filter, Mass* masses) {
+  RelativeMasses(tokens, filter.max_logit, filter.inverse_temperature, masses);
 }
 
 Mass MassOf(std::span<const Candidate> tokens, const TokenFilter& filter) {
   Mass sum = 0;
-  for (const Candidate& c : tokens) sum += MassOf(c, filter);
+  Mass masses[kMassBlock];
+  for (size_t start = 0; start < tokens.size(); start += kMassBlock) {
+    const auto block = tokens.subspan(start, std::min(kMassBlock, tokens.size() - start));
+    FillMasses(block, filter, masses);
+    for (size_t i = 0; i < block.size(); ++i) sum += masses[i];
+  }
   return sum;
 }
 
@@ -22,7 +30,8 @@ double NucleusMass(Mass total, const TokenFilter& filter) {
 }
 
 bool FailsMinP(const Candidate& c, const TokenFilter& filter) {
-  return RelativeProbability(c.logit, filter.max_logit, filter.inverse_temperature) < filter.min_p;
+  return filter.min_p > 0 &&
+         RelativeProbability(c.logit, filter.max_logit, filter.inverse_temperature) < filter.min_p;
 }
 
 // Length of the nucleus of tokens[0, count), which get partly ordered: halves the range that holds
@@ -63,11 +72,16 @@ std::optional<int64_t> CountKept(std::span<const Candidate> best, bool is_comple
   const bool has_top_p = filter.top_p < 1;
   const double wanted = NucleusMass(total, filter);
   Mass mass = 0;
+  Mass masses[kMassBlock];
   for (int64_t i = 0; i < limit; ++i) {
-    const Candidate& c = best[static_cast<size_t>(i)];
+    const auto index = static_cast<size_t>(i);
     if (i > 0 && has_top_p && static_cast<double>(mass) >= wanted) return i;
-    if (i > 0 && FailsMinP(c, filter)) return i;
-    if (has_top_p) mass += MassOf(c, filter);
+    if (i > 0 && FailsMinP(best[index], filter)) return i;
+    if (!has_top_p) continue;
+    if (index % kMassBlock == 0) {
+      FillMasses(best.subspan(index, std::min(kMassBlock, best.size() - index)), filter, masses);
+    }
+    mass += masses[index % kMassBlock];
   }
   if (is_complete || (has_top_p && static_cast<double>(mass) >= wanted)) return limit;
   return std::nullopt;

@@ -77,6 +77,14 @@ SKEIN_VECTOR_CLONES uint64_t SumMass(const float* logits, int64_t count, float m
   return sum;
 }
 
+SKEIN_VECTOR_CLONES void FillMasses(const Candidate* __restrict candidates, int64_t count,
+                                    float max, float inverse_temperature, Mass* __restrict masses) {
+#pragma omp simd
+  for (int64_t i = 0; i < count; ++i) {
+    masses[i] = ToMass(ExpNonPositive((candidates[i].logit - max) * inverse_temperature));
+  }
+}
+
 }  // namespace
 
 void ClampLogits(float* logits, int64_t count) { Clamp(logits, count); }
@@ -123,6 +131,12 @@ Mass RelativeMass(float logit, float max, float inverse_temperature) {
   return ToMass(RelativeProbability(logit, max, inverse_temperature));
 }
 
+void RelativeMasses(std::span<const Candidate> candidates, float max, float inverse_temperature,
+                    Mass* masses) {
+  FillMasses(candidates.data(), static_cast<int64_t>(candidates.size()), max, inverse_temperature,
+             masses);
+}
+
 Mass SumRelativeMass(const float* logits, int64_t count, float max, float inverse_temperature) {
   return SumMass(logits, count, max, inverse_temperature);
 }
@@ -163,9 +177,28 @@ NoisyToken HighestNoisy(const float* logits, int64_t count, int32_t first_id, co
 NoisyToken HighestNoisy(std::span<const Candidate> candidates, const NoiseKey& key,
                         double inverse_temperature) {
   NoisyToken best;
-  for (const Candidate& c : candidates) {
-    if (best.id != INT32_MAX && c.logit * inverse_temperature + kMaxGumbel < best.value) continue;
-    TakeHigher(best, {c.logit * inverse_temperature + GumbelNoise(key, c.id), c.logit, c.id});
+  // The highest word so far bounds the noise of lower ones, so that few logarithms are taken.
+  uint32_t top_word = 0;
+  double top_noise = GumbelOfWord(0);
+  uint32_t ids[kNoiseBlock], words[kNoiseBlock];
+  for (size_t start = 0; start < candidates.size(); start += kNoiseBlock) {
+    const auto block =
+        candidates.subspan(start, std::min<size_t>(kNoiseBlock, candidates.size() - start));
+    for (size_t i = 0; i < block.size(); ++i) ids[i] = static_cast<uint32_t>(block[i].id);
+    RandomWords(key, {ids, block.size()}, words);
+    for (size_t i = 0; i < block.size(); ++i) {
+      const double scaled = block[i].logit * inverse_temperature;
+      if (words[i] <= top_word && best.id != INT32_MAX &&
+          scaled + (top_noise + kGumbelRounding) < best.value) {
+        continue;
+      }
+      const double noise = GumbelOfWord(words[i]);
+      if (words[i] > top_word) {
+        top_word = words[i];
+        top_noise = noise;
+      }
+      TakeHigher(best, {scaled + noise, block[i].logit, block[i].id});
+    }
   }
   return best;
 }

@@ -47,6 +47,9 @@ std::vector<Candidate> BestCandidates(const float* logits, int64_t count, int32_
 // exp((logit - max) * inverse_temperature) as the filters see it: within [0, 1], 1 for the maximum.
 float RelativeProbability(float logit, float max, float inverse_temperature);
 Mass RelativeMass(float logit, float max, float inverse_temperature);
+// masses [candidates.size()].
+void RelativeMasses(std::span<const Candidate> candidates, float max, float inverse_temperature,
+                    Mass* masses);
 Mass SumRelativeMass(const float* logits, int64_t count, float max, float inverse_temperature);
 
 // A token under noise.

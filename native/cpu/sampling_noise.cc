@@ -59,9 +59,9 @@ double NaturalLog(double x) {
   return e * 0.693147180559945309417 + (2.0 * s + s * (z * r));
 }
 
-SKEIN_VECTOR_CLONES void RandomWords(uint64_t seed, uint32_t first_counter, uint32_t choice_index,
-                                     uint32_t position_low, uint32_t position_high,
-                                     uint32_t* __restrict words) {
+SKEIN_VECTOR_CLONES void RandomWordsFrom(uint64_t seed, uint32_t first_counter,
+                                         uint32_t choice_index, uint32_t position_low,
+                                         uint32_t position_high, uint32_t* __restrict words) {
 #pragma omp simd
   for (uint32_t i = 0; i < kNoiseBlock / 4; ++i) {
     uint32_t c0 = first_counter + i;
@@ -76,6 +76,23 @@ SKEIN_VECTOR_CLONES void RandomWords(uint64_t seed, uint32_t first_counter, uint
   }
 }
 
+SKEIN_VECTOR_CLONES void RandomWordsOfTokens(uint64_t seed, const uint32_t* __restrict tokens,
+                                             int64_t count, uint32_t choice_index,
+                                             uint32_t position_low, uint32_t position_high,
+                                             uint32_t* __restrict words) {
+#pragma omp simd
+  for (int64_t i = 0; i < count; ++i) {
+    uint32_t c0 = tokens[i] / 4;
+    uint32_t c1 = choice_index;
+    uint32_t c2 = position_low;
+    uint32_t c3 = position_high;
+    PhiloxRounds(seed, c0, c1, c2, c3);
+    const uint32_t low = (tokens[i] & 1) == 0 ? c0 : c1;
+    const uint32_t high = (tokens[i] & 1) == 0 ? c2 : c3;
+    words[i] = (tokens[i] & 2) == 0 ? low : high;
+  }
+}
+
 }  // namespace
 
 void Philox4x32(uint64_t seed, uint32_t counter[4]) {
@@ -83,14 +100,20 @@ void Philox4x32(uint64_t seed, uint32_t counter[4]) {
 }
 
 void RandomWordBlock(const NoiseKey& key, int64_t first_token, uint32_t* words) {
-  RandomWords(key.seed, static_cast<uint32_t>(first_token / 4), key.choice_index,
-              static_cast<uint32_t>(key.position), static_cast<uint32_t>(key.position >> 32),
-              words);
+  RandomWordsFrom(key.seed, static_cast<uint32_t>(first_token / 4), key.choice_index,
+                  static_cast<uint32_t>(key.position), static_cast<uint32_t>(key.position >> 32),
+                  words);
 }
 
 double GumbelOfWord(uint32_t word) {
   const double u = (ToDouble(word) + 0.5) * 0x1p-32;
   return -NaturalLog(-NaturalLog(u));
+}
+
+void RandomWords(const NoiseKey& key, std::span<const uint32_t> tokens, uint32_t* words) {
+  RandomWordsOfTokens(key.seed, tokens.data(), static_cast<int64_t>(tokens.size()),
+                      key.choice_index, static_cast<uint32_t>(key.position),
+                      static_cast<uint32_t>(key.position >> 32), words);
 }
 
 double GumbelNoise(const NoiseKey& key, int64_t token) {

@@ -10,6 +10,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 namespace skein {
 
@@ -29,6 +30,8 @@ constexpr int64_t kNoiseBlock = 256;
 void RandomWordBlock(const NoiseKey& key, int64_t first_token, uint32_t* words);
 // The noise that a word stands for. Grows with the word (but for rounding: to 1e-12).
 double GumbelOfWord(uint32_t word);
+// Of any tokens: words [tokens.size()].
+void RandomWords(const NoiseKey& key, std::span<const uint32_t> tokens, uint32_t* words);
 double GumbelNoise(const NoiseKey& key, int64_t token);
 
 // The generator itself: counter [4] becomes the result.

@@ -7,46 +7,20 @@
 // tiles whose best tokens are best: each of these precedes every token of the other tiles. So of a
 // row only K tiles are looked at again.
 #include <cfloat>
-#include <climits>
 
 #include "cuda/cuda_check.h"
 #include "cuda/kernels/launch.cuh"
 #include "cuda/kernels/sampling.h"
 #include "cuda/kernels/sampling_math.cuh"
+#include "cuda/kernels/sampling_rows.cuh"
 #include "cuda/kernels/sampling_select.cuh"
 
 namespace skein::cuda {
 namespace {
 
-// ---- the first kernel's cut: a thread takes four ids, which share one call of the generator ----
-constexpr int kExamineThreads = 256;
-constexpr int kGroupsPerThread = 2;
-constexpr int kGroupsPerChunk = kExamineThreads * kGroupsPerThread;
-constexpr int kTileTokens = 32;
-constexpr int kGroupsPerTile = kTileTokens / 4;
-
-// ---- the second's ----
+// Of the second kernel.
 constexpr int kLogitsPerThread = 8;
 constexpr int kLogitsPerMassBlock = kFinishThreads * kLogitsPerThread;
-
-__device__ __forceinline__ void TakeHigher(BestToken& best, const BestToken& b) {
-  if (b.id == INT_MAX) return;
-  if (best.id == INT_MAX || b.value > best.value || (b.value == best.value && b.id < best.id)) {
-    best = b;
-  }
-}
-
-// The best of the warp, in all lanes.
-__device__ __forceinline__ void TakeHighestOfWarp(BestToken& best) {
-#pragma unroll
-  for (int offset = 16; offset > 0; offset /= 2) {
-    BestToken other;
-    other.value = __shfl_xor_sync(kAllLanes, best.value, offset);
-    other.logit = __shfl_xor_sync(kAllLanes, best.logit, offset);
-    other.id = __shfl_xor_sync(kAllLanes, best.id, offset);
-    TakeHigher(best, other);
-  }
-}
 
 // Adds the biases of one token, in their order.
 __device__ float AddBiases(float logit, const TokenBias* biases, int32_t count, int32_t index) {
@@ -87,26 +61,6 @@ __global__ void __launch_bounds__(256)
   if (i < count) words[updates[i].position] = updates[i].word;
 }
 
-// values[first, first + 4), 0 where that is not within [0, count).
-template <typename T>
-__device__ __forceinline__ void LoadFour(const T* values, int32_t first, int32_t count,
-                                         T (&out)[4]) {
-  struct alignas(16) Four {
-    T at[4];
-  };
-  const T* from = values + first;
-  if (first >= 0 && first + 4 <= count && reinterpret_cast<uintptr_t>(from) % sizeof(Four) == 0) {
-    const Four four = *reinterpret_cast<const Four*>(from);
-#pragma unroll
-    for (int i = 0; i < 4; ++i) out[i] = four.at[i];
-    return;
-  }
-#pragma unroll
-  for (int i = 0; i < 4; ++i) {
-    out[i] = first + i >= 0 && first + i < count ? from[i] : T{0};
-  }
-}
-
 // Block (part of the vocabulary, row). Parts begin at multiples of 32 token ids, so that a tile
 // lies in eight neighbouring lanes.
 __global__ void __launch_bounds__(kExamineThreads) ExamineKernel(const SamplingStep step) {
@@ -124,7 +78,7 @@ __global__ void __launch_bounds__(kExamineThreads) ExamineKernel(const SamplingS
   uint32_t* tile_keys = step.tile_keys + static_cast<int64_t>(row_index) * (end_tile - first_tile);
   const int32_t first_group =
       first_tile * kGroupsPerTile + static_cast<int32_t>(blockIdx.x) * kGroupsPerChunk;
-  BestToken best{0.0, -FLT_MAX, INT_MAX};
+  BestToken best = NoToken();
   uint32_t max_key = 0;
 #pragma unroll
   for (int pass = 0; pass < kGroupsPerThread; ++pass) {
@@ -289,29 +243,26 @@ __device__ void AddMasses(const SamplingStep& step, const SamplingRow& row, int3
   if (scaled != 0) atomicAdd(&finding.scaled_mass, scaled);
 }
 
-// Block (0: candidates and best token; others: masses of a part of the vocabulary, row).
+// Block (row, 0: candidates and best token; others: masses of a part of the vocabulary). The blocks
+// that take long begin first.
 __global__ void __launch_bounds__(kFinishThreads, 2)
     FinishKernel(const SamplingStep step, int32_t num_chunks, int32_t num_tiles) {
   __shared__ SelectionMemory memory;
   LetNextStart();
   WaitForPrevious();
-  const auto row_index = static_cast<int32_t>(blockIdx.y);
+  const auto row_index = static_cast<int32_t>(blockIdx.x);
   const SamplingRow row = step.rows[row_index];
   Finding& finding = reinterpret_cast<Finding*>(step.block + sizeof(BlockHeader))[row_index];
-  if (blockIdx.x != 0) {
+  if (blockIdx.y != 0) {
     if (row.needs_model_mass || row.needs_scaled_mass) {
-      AddMasses(step, row, row_index, static_cast<int32_t>(blockIdx.x) - 1, finding);
+      AddMasses(step, row, row_index, static_cast<int32_t>(blockIdx.y) - 1, finding);
     }
     return;
   }
   if (threadIdx.x < 32) {
-    BestToken best{0.0, -FLT_MAX, INT_MAX};
+    BestToken best = NoToken();
     if (row.best != kNoBest) {
-      const BestToken* parts = step.parts + static_cast<int64_t>(row_index) * num_chunks;
-      for (int32_t i = static_cast<int32_t>(threadIdx.x); i < num_chunks; i += 32) {
-        TakeHigher(best, parts[i]);
-      }
-      TakeHighestOfWarp(best);
+      best = HighestOfParts(step.parts + static_cast<int64_t>(row_index) * num_chunks, num_chunks);
     }
     if (threadIdx.x == 0) {
       finding.best = best;
@@ -355,7 +306,7 @@ void FinishRows(const SamplingStep& step, cudaStream_t stream) {
       step.needs_masses ? (step.count + kLogitsPerMassBlock - 1) / kLogitsPerMassBlock : 0;
   LaunchOverlapped(
       FinishKernel,
-      dim3(static_cast<unsigned>(1 + mass_parts), static_cast<unsigned>(step.num_rows)),
+      dim3(static_cast<unsigned>(step.num_rows), static_cast<unsigned>(1 + mass_parts)),
       dim3(kFinishThreads), 0, stream, step, NumChunks(step.count, step.first_id),
       NumTiles(step.count, step.first_id));
 }

@@ -6,10 +6,10 @@
 
 #include "cuda/kernels/sampling.h"
 #include "cuda/kernels/sampling_math.cuh"
+#include "cuda/kernels/sampling_rows.cuh"
 
 namespace skein::cuda {
 
-constexpr unsigned kAllLanes = 0xffffffffu;
 // Of the block.
 constexpr int kFinishThreads = 512;
 // Tokens that are sorted at once; rarely more come near the best K.

@@ -1,233 +1,23 @@
 // The sampler on the device beside the CPU's over the same logits: the same tokens, the same
-// log-probabilities and the same adjusted logits, to the bit. Ranks are threads of one process that
-// share the device.
+// log-probabilities and the same adjusted logits, to the bit.
 #include "cuda/cuda_sampler.h"
 
 #include <gtest/gtest.h>
 
-#include <cmath>
 #include <cstring>
-#include <functional>
-#include <limits>
 #include <random>
 
-#include "core/error.h"
 #include "core/thread_pool.h"
-#include "cpu/cpu_sampler.h"
 #include "cpu/host_logits.h"
 #include "cuda/device_logits.h"
 #include "cuda/device_memory.h"
+#include "test/cuda/device_sampler_harness.h"
 #include "test/rank_group.h"
-#include "test/sampler_harness.h"
 
 namespace skein::test {
 namespace {
 
 using cuda::DeviceMemory;
-
-// Gathers device buffers between the ranks of a local group by plain copies; counts the calls.
-class DeviceCommunicator final : public Communicator {
- public:
-  explicit DeviceCommunicator(Communicator& host) : host_(host) {}
-  int rank() const override { return host_.rank(); }
-  int world_size() const override { return host_.world_size(); }
-  const char* kind() const override { return "device copies"; }
-  void AllReduce(void*, int64_t, DType, ReduceOp, void*) override {
-    SKEIN_CHECK(false, "not a gather");
-  }
-  void Broadcast(void*, size_t, int, void*) override { SKEIN_CHECK(false, "not a gather"); }
-  void AllGather(const void* send, void* receive, size_t bytes, void* stream) override {
-    ++calls;
-    const auto on_device = static_cast<cudaStream_t>(stream);
-    SKEIN_CUDA(cudaStreamSynchronize(on_device));
-    std::vector<const void*> sent(static_cast<size_t>(world_size()));
-    host_.AllGather(&send, sent.data(), sizeof(send), nullptr);
-    for (size_t r = 0; r < sent.size(); ++r) {
-      SKEIN_CUDA(cudaMemcpyAsync(static_cast<char*>(receive) + r * bytes, sent[r], bytes,
-                                 cudaMemcpyDeviceToDevice, on_device));
-    }
-    SKEIN_CUDA(cudaStreamSynchronize(on_device));
-    host_.Barrier();
-  }
-  void Barrier() override { host_.Barrier(); }
-  void Abort() override { host_.Abort(); }
-  int64_t TakeWaitNanoseconds() override { return 0; }
-
-  int calls = 0;
-
- private:
-  Communicator& host_;
-};
-
-class Stream {
- public:
-  Stream() { SKEIN_CUDA(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking)); }
-  ~Stream() { cudaStreamDestroy(stream_); }
-  Stream(const Stream&) = delete;
-  Stream& operator=(const Stream&) = delete;
-  cudaStream_t get() const { return stream_; }
-
- private:
-  cudaStream_t stream_ = nullptr;
-};
-
-// Steps of the same sequences in the same slots; some begin anew before some steps.
-struct Steps {
-  int64_t vocab_size = 0;
-  std::vector<Sequence> sequences;
-  // By step and row.
-  std::vector<std::vector<std::vector<float>>> logits;
-  std::vector<std::vector<size_t>> begun_anew;
-};
-
-struct Outcome {
-  std::vector<std::vector<SampledToken>> tokens;  // by step
-  std::vector<std::vector<float>> adjusted;       // by step, of the rank's rows
-  int gathers = 0;
-};
-
-// Padding columns of a row; they would win if they counted.
-constexpr int64_t kPadding = 5;
-
-SamplerShape ShapeOf(const Steps& steps, const Part& part, int world_size) {
-  return {static_cast<int64_t>(steps.sequences.size()) + 3,
-          steps.vocab_size,
-          part.start,
-          part.count,
-          20,
-          world_size};
-}
-
-// sample(rows, stride, slots, out): samples from and adjusts the rank's rows in place.
-Outcome RunSteps(const Steps& steps, const Part& part, Sampler& sampler,
-                 const std::function<void(std::vector<float>&, int64_t, std::span<const int32_t>,
-                                          std::vector<SampledToken>*)>& sample) {
-  Outcome outcome;
-  std::vector<Sequence> sequences = steps.sequences;
-  std::vector<int32_t> slots;
-  // Not from slot 0 on, and in descending order.
-  for (size_t i = 0; i < sequences.size(); ++i) {
-    slots.push_back(static_cast<int32_t>(sequences.size() + 1 - i));
-  }
-  const auto begin = [&](size_t i) {
-    const Sequence& s = sequences[i];
-    sampler.BeginSequence(slots[i], s.params, s.token_ids, s.num_prompt_tokens);
-  };
-  for (size_t i = 0; i < sequences.size(); ++i) begin(i);
-  const int64_t stride = part.count + kPadding;
-  for (size_t n = 0; n < steps.logits.size(); ++n) {
-    for (const size_t i : steps.begun_anew[n]) {
-      sampler.EndSequence(slots[i]);
-      begin(i);
-    }
-    std::vector<float> rows;
-    for (const auto& row : steps.logits[n]) {
-      rows.insert(rows.end(), row.begin() + part.start, row.begin() + part.start + part.count);
-      rows.insert(rows.end(), kPadding, 1e30f);
-    }
-    std::vector<SampledToken> tokens;
-    sample(rows, stride, slots, &tokens);
-    for (size_t i = 0; i < sequences.size(); ++i) {
-      sequences[i].token_ids.push_back(tokens[i].token_id);
-    }
-    outcome.tokens.push_back(tokens);
-    outcome.adjusted.push_back(rows);
-  }
-  return outcome;
-}
-
-Outcome RunOnHost(const Steps& steps, const Part& part, Communicator& communicator) {
-  ThreadPool pool(1);
-  const auto sampler = MakeCpuSampler(ShapeOf(steps, part, communicator.world_size()), pool);
-  return RunSteps(steps, part, *sampler,
-                  [&](std::vector<float>& rows, int64_t stride, std::span<const int32_t> slots,
-                      std::vector<SampledToken>* out) {
-                    sampler->Sample(MakeMatrix(rows.data(), DType::kFloat32,
-                                               static_cast<int64_t>(slots.size()), stride),
-                                    slots, communicator, out);
-                  });
-}
-
-// `shift`: floats between the beginning of the memory and the first row, so that rows begin at
-// every alignment.
-Outcome RunOnDevice(const Steps& steps, const Part& part, Communicator& host, int64_t shift) {
-  const Stream stream;
-  DeviceCommunicator communicator(host);
-  const auto sampler =
-      cuda::MakeCudaSampler(ShapeOf(steps, part, communicator.world_size()), stream.get());
-  Outcome outcome = RunSteps(
-      steps, part, *sampler,
-      [&](std::vector<float>& rows, int64_t stride, std::span<const int32_t> slots,
-          std::vector<SampledToken>* out) {
-        const DeviceMemory memory((rows.size() + static_cast<size_t>(shift)) * sizeof(float));
-        float* device = memory.As<float>() + shift;
-        const size_t bytes = rows.size() * sizeof(float);
-        SKEIN_CUDA(
-            cudaMemcpyAsync(device, rows.data(), bytes, cudaMemcpyHostToDevice, stream.get()));
-        sampler->Sample(
-            MakeMatrix(device, DType::kFloat32, static_cast<int64_t>(slots.size()), stride), slots,
-            communicator, out);
-        SKEIN_CUDA(
-            cudaMemcpyAsync(rows.data(), device, bytes, cudaMemcpyDeviceToHost, stream.get()));
-        SKEIN_CUDA(cudaStreamSynchronize(stream.get()));
-      });
-  outcome.gathers = communicator.calls;
-  return outcome;
-}
-
-// Returns the number of all-gathers of rank 0.
-int ExpectTheHostsBits(const Steps& steps, int world_size, const std::string& what) {
-  const auto parts = CutVocabulary(steps.vocab_size, world_size);
-  std::vector<Outcome> host(parts.size()), device(parts.size());
-  const auto errors = RunThreads(world_size, [&](Communicator& communicator) {
-    const auto rank = static_cast<size_t>(communicator.rank());
-    host[rank] = RunOnHost(steps, parts[rank], communicator);
-    device[rank] = RunOnDevice(steps, parts[rank], communicator, communicator.rank());
-  });
-  for (const std::string& error : errors) EXPECT_EQ(error, "") << what;
-  for (size_t rank = 0; rank < parts.size(); ++rank) {
-    EXPECT_EQ(host[rank].tokens.size(), steps.logits.size()) << what;
-    EXPECT_EQ(device[rank].tokens.size(), steps.logits.size()) << what;
-    for (size_t n = 0; n < device[rank].tokens.size(); ++n) {
-      SCOPED_TRACE(Format("%s, rank %zu of %d, step %zu", what.c_str(), rank, world_size, n));
-      for (size_t i = 0; i < steps.sequences.size(); ++i) {
-        ExpectSame(device[rank].tokens[n][i], host[0].tokens[n][i]);
-      }
-      EXPECT_TRUE(SameBits(device[rank].adjusted[n], host[rank].adjusted[n]));
-      if (::testing::Test::HasFailure()) return 0;
-    }
-  }
-  return device[0].gathers;
-}
-
-enum class Kind { kNormal, kFewValues, kEqual, kSpecial, kHuge };
-
-std::vector<float> MakeLogits(Kind kind, int64_t count, std::mt19937_64& random) {
-  std::vector<float> logits =
-      RandomLogits(count, random, 0.1f + static_cast<float>(random() % 60) / 10);
-  constexpr float kInfinity = std::numeric_limits<float>::infinity();
-  const float specials[] = {std::nanf(""), kInfinity, -kInfinity, 0.0f,
-                            -0.0f,         3e38f,     -3e38f,     1e-42f};
-  for (float& x : logits) {
-    switch (kind) {
-      case Kind::kNormal:
-        break;
-      case Kind::kFewValues:
-        x = std::round(x);
-        break;
-      case Kind::kEqual:
-        x = -2.5f;
-        break;
-      case Kind::kSpecial:
-        if (random() % 3 == 0) x = specials[random() % 8];
-        break;
-      case Kind::kHuge:
-        x *= 1e37f;
-        break;
-    }
-  }
-  return logits;
-}
 
 Kind RandomKind(std::mt19937_64& random) {
   const Kind kinds[] = {Kind::kNormal, Kind::kNormal,  Kind::kFewValues,
@@ -253,24 +43,6 @@ Steps MakeSteps(int64_t vocab_size, size_t num_sequences, size_t num_steps,
   return steps;
 }
 
-Steps OneStep(const SamplingParams& params, std::vector<std::vector<float>> rows) {
-  Steps steps;
-  steps.vocab_size = static_cast<int64_t>(rows[0].size());
-  steps.sequences.resize(rows.size());
-  for (Sequence& s : steps.sequences) s.params = params;
-  steps.logits.push_back(std::move(rows));
-  steps.begun_anew.emplace_back();
-  return steps;
-}
-
-class CudaSamplerTest : public ::testing::Test {
- protected:
-  void SetUp() override {
-    int count = 0;
-    if (cudaGetDeviceCount(&count) != cudaSuccess || count == 0) GTEST_SKIP() << "no CUDA device";
-  }
-};
-
 // All parameters, ties, banned and infinite logits, empty ranks, sequences that begin anew.
 TEST_F(CudaSamplerTest, SmallVocabularies) {
   std::mt19937_64 random(11);
@@ -285,7 +57,7 @@ TEST_F(CudaSamplerTest, SmallVocabularies) {
 }
 
 // A top-k of every size about the tiles' 32 tokens, the sort's powers of two and the most that is
-// not gathered, with and without ties.
+// listed, with and without ties.
 TEST_F(CudaSamplerTest, EveryNumberOfCandidates) {
   std::mt19937_64 random(12);
   for (const int32_t top_k : {1, 2, 31, 32, 33, 127, 128, 129, 255, 511, 513, 1023, 1024, 1025}) {
@@ -421,8 +193,9 @@ TEST_F(CudaSamplerTest, FindingsAreTheHosts) {
   EXPECT_GT(compared, 20);
 }
 
-// Where the ranks need no common maximum first, one all-gather a step; none at world size 1.
-TEST_F(CudaSamplerTest, StepsTakeOneOrTwoGathers) {
+// Where the ranks need no common maximum first, one all-gather a step; none at world size 1. Rows
+// that are wide take one for each digit of the cut and one for the choice.
+TEST_F(CudaSamplerTest, StepsTakeFewGathers) {
   std::mt19937_64 random(15);
   const auto gathers = [&](const SamplingParams& params, int world_size, float scale) {
     return ExpectTheHostsBits(
@@ -438,8 +211,10 @@ TEST_F(CudaSamplerTest, StepsTakeOneOrTwoGathers) {
   params.top_k = 0;
   params.top_p = 0.9f;
   EXPECT_EQ(gathers(params, 2, 6), 2) << "top-p within the candidates";
-  EXPECT_EQ(gathers(params, 2, 0.1f), 3) << "top-p beyond the candidates";
+  EXPECT_EQ(gathers(params, 2, 0.1f), 8) << "top-p beyond the candidates";
   EXPECT_EQ(gathers(params, 1, 0.1f), 0) << "top-p beyond the candidates, alone";
+  params.top_k = 2000;
+  EXPECT_EQ(gathers(params, 2, 3), 12) << "a large top-k, then top-p";
 }
 
 }  // namespace

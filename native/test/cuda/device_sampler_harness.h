@@ -1,0 +1,65 @@
+// Steps of a sampler on the device beside the CPU's over the same logits. Ranks are threads of one
+// process that share the device.
+#pragma once
+
+#include <cuda_runtime.h>
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "collective/communicator.h"
+#include "cuda/device_memory.h"
+#include "test/sampler_harness.h"
+
+namespace skein::test {
+
+class Stream {
+ public:
+  Stream() { SKEIN_CUDA(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking)); }
+  ~Stream() { cudaStreamDestroy(stream_); }
+  Stream(const Stream&) = delete;
+  Stream& operator=(const Stream&) = delete;
+  cudaStream_t get() const { return stream_; }
+
+ private:
+  cudaStream_t stream_ = nullptr;
+};
+
+// Steps of the same sequences in the same slots; some begin anew before some steps.
+struct Steps {
+  int64_t vocab_size = 0;
+  std::vector<Sequence> sequences;
+  // By step and row.
+  std::vector<std::vector<std::vector<float>>> logits;
+  std::vector<std::vector<size_t>> begun_anew;
+};
+
+struct Outcome {
+  std::vector<std::vector<SampledToken>> tokens;  // by step
+  std::vector<std::vector<float>> adjusted;       // by step, of the rank's rows
+  int gathers = 0;
+};
+
+Outcome RunOnHost(const Steps& steps, const Part& part, Communicator& communicator);
+// Expects the same tokens, log-probabilities and adjusted logits of every rank, to the bit. Returns
+// the number of all-gathers of rank 0.
+int ExpectTheHostsBits(const Steps& steps, int world_size, const std::string& what);
+
+enum class Kind { kNormal, kFewValues, kEqual, kSpecial, kHuge };
+
+std::vector<float> MakeLogits(Kind kind, int64_t count, std::mt19937_64& random);
+Steps OneStep(const SamplingParams& params, std::vector<std::vector<float>> rows);
+
+// Skips where there is no device.
+class CudaSamplerTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    int count = 0;
+    if (cudaGetDeviceCount(&count) != cudaSuccess || count == 0) GTEST_SKIP() << "no CUDA device";
+  }
+};
+
+}  // namespace skein::test
