@@ -159,7 +159,8 @@ export const PARTS: Readonly<Record<string, Part>> = {
   }),
   // Without MPS: what a killed client leaves its others is undefined.
   'tests-lost-rank': mocha(['lost-rank'], 60, false),
-  tests: mocha(['full-layers', 'golden', 'native-cuda', 'r1v-nano'], 400, true),
+  tests: mocha(['full-layers', 'native-cuda', 'r1v-nano'], 240, true),
+  'tests-golden': mocha(['golden'], 300, true),
   kernels: ({ extra }) => ({
     command: [repoPath('build', 'cuda', 'cuda_kernel_bench'), ...extra],
     limitS: 150,
@@ -191,7 +192,7 @@ export const PARTS: Readonly<Record<string, Part>> = {
     needsMps: true,
     readResult: () => readJson(file),
   }),
-  memcheck: sanitizer('memcheck', [], 120),
+  memcheck: sanitizer('memcheck', [], 180),
   // Of our kernels only: in the libraries' it takes minutes, and the machine has been seen to stop.
-  racecheck: sanitizer('racecheck', ['--kernel-name', 'kns=skein'], 150),
+  racecheck: sanitizer('racecheck', ['--kernel-name', 'kns=skein'], 180),
 };

@@ -14,8 +14,8 @@ namespace skein::cuda {
 enum class BlasChoice : uint8_t {
   // What cuBLASLt's heuristic gives for the class of rows.
   kHeuristic,
-  // The fastest of a few when the class is first met outside of a graph's capture: perhaps another
-  // one on the next start.
+  // For up to 256 rows the fastest of a few when the class is first met outside of a graph's
+  // capture: perhaps another one on the next start. For more, as kHeuristic.
   kTimed,
   // One for a weight's shape, which takes rows a tile at a time: a row's bits do not depend on how
   // many rows there are.

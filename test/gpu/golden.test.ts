@@ -2,7 +2,7 @@
 // graphs, the fast way and the deterministic one.
 import { readFileSync } from 'node:fs';
 
-import { BFLOAT16_DEQUANTISED, goldenTolerance } from '../support/tolerance.js';
+import { gpuGoldenTolerance } from '../support/tolerance.js';
 import { readGoldenModel, type GoldenModel } from '../support/golden-cases.js';
 import { checkCase, GOLDEN_MODELS, runCase, worstOf, type CaseDistance } from '../support/golden-run.js';
 import { requireGpu } from '../support/gpu.js';
@@ -47,10 +47,8 @@ for (const name of GOLDEN_MODELS) {
       const title = `world size ${worldSize}${tower}${deterministic ? ', deterministic' : ''}`;
       it(title, async () => {
         const { checkpoint, cases } = model;
-        const isAwq = checkpoint.spec.text.awqGroupSize > 0;
-        const tolerance = isAwq
-          ? BFLOAT16_DEQUANTISED
-          : goldenTolerance('bfloat16', checkpoint.spec.storedType);
+        const { storedType, text } = checkpoint.spec;
+        const tolerance = gpuGoldenTolerance(storedType, text.awqGroupSize > 0, deterministic);
         const group = await LocalGroup.start({
           device: 'cuda:0',
           worldSize,

@@ -20,12 +20,23 @@ const BFLOAT16: Tolerance = { logprob: 5e-2, meanLogprob: 5e-2, greedyGap: 0.1 }
 const BFLOAT16_ROUNDED_WEIGHTS: Tolerance = { logprob: 0.15, meanLogprob: 6e-2, greedyGap: 0.1 };
 
 /**
- * AWQ on a GPU: prompts of many rows are multiplied by weights that are dequantised to bfloat16, as transformers does, which is off by
- * 0.196 and 0.087 there (bench/results/golden-transformers-bfloat16.json).
+ * A GPU, as far from float32 as transformers itself is in bfloat16 (bench/results/golden-transformers-bfloat16.json: 0.072 for weights
+ * that are stored in bfloat16): cuBLASLt adds in an order of its own at every width, and so do partial sums of ranks.
  */
-export const BFLOAT16_DEQUANTISED: Tolerance = { logprob: 0.2, meanLogprob: 9e-2, greedyGap: 0.1 };
+const GPU_BFLOAT16: Tolerance = { logprob: 7.2e-2, meanLogprob: 5e-2, greedyGap: 0.1 };
+/** The same of AWQ (0.196 and 0.087 there): prompts are multiplied by weights that are dequantised to bfloat16. */
+const GPU_AWQ: Tolerance = { logprob: 0.2, meanLogprob: 9e-2, greedyGap: 0.1 };
+/** Partial sums of ranks are rounded in another order too: 0.222 was seen at world size 2. */
+const GPU_AWQ_FAST: Tolerance = { logprob: 0.25, meanLogprob: 9e-2, greedyGap: 0.1 };
 
 export function goldenTolerance(computeType: 'float32' | 'bfloat16', storedType: DataType): Tolerance {
   if (computeType === 'float32') return FLOAT32;
   return storedType === 'bfloat16' ? BFLOAT16 : BFLOAT16_ROUNDED_WEIGHTS;
+}
+
+/** `deterministic`: the mode in which sums have one order. */
+export function gpuGoldenTolerance(storedType: DataType, isAwq: boolean, deterministic: boolean): Tolerance {
+  if (isAwq) return deterministic ? GPU_AWQ : GPU_AWQ_FAST;
+  if (deterministic || storedType !== 'bfloat16') return goldenTolerance('bfloat16', storedType);
+  return GPU_BFLOAT16;
 }

@@ -46,20 +46,26 @@ struct Arguments {
   bool out_float, swiglu;
 };
 
-// Shared memory: barriers, the warps' sums, the ring. `kSharedBytes` is what sm_80 gives a block,
-// and over half of what any device has: two blocks never fit on one multiprocessor. Where they do
-// (a ring of 96 KB did), the next product's blocks start on the multiprocessors on which this one
-// ends first, two on some and none on others, and its equal runs then take twice as long: a step of
-// the 38 B model had 16.2 ms of kernels and took 23.0.
-constexpr int kSharedBytes = 163 << 10;
-static_assert(kSharedBytes > (228 << 10) / 2);
+// Shared memory: barriers, the warps' sums, the ring. The most is what sm_80 gives a block; the
+// least, over half of what any device has: two blocks never fit on one multiprocessor. Where they
+// do (a ring of 96 KB did), the next product's blocks start on the multiprocessors on which this
+// one ends first, two on some and none on others, and its equal runs then take twice as long: a
+// step of the 38 B model had 16.2 ms of kernels and took 23.0.
+constexpr int kMostSharedBytes = 163 << 10;
+constexpr int kLeastSharedBytes = 120 << 10;
+static_assert(kLeastSharedBytes > (228 << 10) / 2);
 
 template <int kTiles>
 struct Shapes {
   static constexpr int kSums = kTiles * 32;             // float4 of a warp
   static constexpr int kSlot = (kTiles * 2 + 1) * 512;  // bytes of a unit: weights, then x
-  static constexpr int kRing = 16 + kWarps * kSums * 16;
-  static constexpr int kDepth = (kSharedBytes - kRing) / (kWarps * kSlot);
+  // The ring begins at a whole line: copies of two neighbouring lanes make one of 32 bytes. (It
+  // began 16 bytes after one for a while, and gate and up took 151 us instead of 138.)
+  static constexpr int kRing = 128 + kWarps * kSums * 16;
+  static constexpr int kDepth = (kMostSharedBytes - kRing) / (kWarps * kSlot);
+  static constexpr int kBytes = kRing + kWarps * kDepth * kSlot > kLeastSharedBytes
+                                    ? kRing + kWarps* kDepth* kSlot
+                                    : kLeastSharedBytes;
 };
 
 // Walks over the units of all passes, ahead of the sums.
@@ -125,7 +131,7 @@ struct Sums {
   float4* warps;  // [kWarps][kSums]
 
   __device__ explicit Sums(float4* shared)
-      : full(SharedAddress(shared)), free(full + 8), warps(shared + 1) {
+      : full(SharedAddress(shared)), free(full + 8), warps(shared + 8) {
     if (threadIdx.x == 0) {
       InitBarrier(full, kWarps);
       InitBarrier(free, 1);

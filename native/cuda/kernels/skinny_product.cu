@@ -9,7 +9,7 @@ namespace skein::cuda {
 namespace {
 
 using skinny::Arguments;
-using skinny::kSharedBytes;
+using skinny::kMostSharedBytes;
 using skinny::kThreads;
 using skinny::kUnitColumns;
 using skinny::kWarps;
@@ -39,14 +39,19 @@ void Start(Arguments& p, cudaStream_t stream) {
   p.pair_shift = units % (2 * kWarps) == 0 || units > 32 * kWarps ? 1 : 0;
   p.warp_units = CeilDivide(units, kWarps << p.pair_shift) << p.pair_shift;
 
-  constexpr void (*kKernels[kMaxTiles])(Arguments) = {
-      skinny::SkinnyKernel<1>, skinny::SkinnyKernel<2>, skinny::SkinnyKernel<3>,
-      skinny::SkinnyKernel<4>};
-  const auto kernel = kKernels[tiles - 1];
+  struct Instance {
+    void (*kernel)(Arguments);
+    int shared_bytes;
+  };
+  constexpr Instance kInstances[kMaxTiles] = {{skinny::SkinnyKernel<1>, skinny::Shapes<1>::kBytes},
+                                              {skinny::SkinnyKernel<2>, skinny::Shapes<2>::kBytes},
+                                              {skinny::SkinnyKernel<3>, skinny::Shapes<3>::kBytes},
+                                              {skinny::SkinnyKernel<4>, skinny::Shapes<4>::kBytes}};
+  const auto [kernel, shared_bytes] = kInstances[tiles - 1];
   SKEIN_CUDA(
-      cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kSharedBytes));
+      cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes));
   LaunchOverlapped(kernel, dim3(static_cast<unsigned>(CeilDivide(p.outputs, p.run))),
-                   dim3(kThreads), kSharedBytes, stream, p);
+                   dim3(kThreads), static_cast<size_t>(shared_bytes), stream, p);
 }
 
 bool IsAligned(const Matrix& matrix) {
@@ -74,7 +79,7 @@ Arguments MakeArguments(const Matrix& x, const Matrix& weight, const Matrix& out
 }  // namespace
 
 bool HasSkinnyProduct() {
-  return DeviceValue(cudaDevAttrMaxSharedMemoryPerBlockOptin) >= kSharedBytes;
+  return DeviceValue(cudaDevAttrMaxSharedMemoryPerBlockOptin) >= kMostSharedBytes;
 }
 
 bool IsSkinny(const Matrix& x, const Matrix& weight) {
