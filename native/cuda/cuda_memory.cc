@@ -1,5 +1,6 @@
 #include "cuda/cuda_memory.h"
 
+#include "cuda/device_copy.h"
 #include "cuda/kernels/random.h"
 
 namespace skein::cuda {
@@ -36,9 +37,7 @@ std::unique_ptr<DeviceTensor> CudaMemory::NewWeight(DType type, int64_t rows, in
 
 std::unique_ptr<DeviceTensor> CudaMemory::Upload(const Matrix& host) {
   auto tensor = std::make_unique<ArenaTensor>(weights_, host.type, host.rows, host.cols);
-  SKEIN_CUDA(cudaMemcpy2D(tensor->view().data, host.RowBytes(), host.data,
-                          static_cast<size_t>(host.stride) * SizeOf(host.type), host.RowBytes(),
-                          static_cast<size_t>(host.rows), cudaMemcpyDefault));
+  CopyRowsAndWait(tensor->view().data, host);
   return tensor;
 }
 

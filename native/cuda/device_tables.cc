@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "cuda/cuda_check.h"
+#include "cuda/device_copy.h"
 
 namespace skein::cuda {
 namespace {
@@ -11,9 +11,7 @@ namespace {
 template <typename T>
 DeviceMemory Copy(const std::vector<T>& values) {
   DeviceMemory memory(values.size() * sizeof(T));
-  SKEIN_CUDA(cudaMemcpy(memory.data(), values.data(), memory.bytes(), cudaMemcpyHostToDevice));
-  // The copy may still be on its way from a staging buffer, and other streams do not wait for it.
-  SKEIN_CUDA(cudaStreamSynchronize(nullptr));
+  CopyAndWait(memory.data(), values.data(), memory.bytes());
   return memory;
 }
 

@@ -2,11 +2,9 @@
 
 #include <vector>
 
-namespace skein::cuda {
+#include "cuda/device_copy.h"
 
-void CopyToDevice(void* device, const void* host, size_t bytes) {
-  if (bytes > 0) SKEIN_CUDA(cudaMemcpy(device, host, bytes, cudaMemcpyHostToDevice));
-}
+namespace skein::cuda {
 
 void* UploadBFloat16(const Matrix& source, DeviceArena& arena) {
   // Loaded where it is to stay.
@@ -17,9 +15,7 @@ void* UploadBFloat16(const Matrix& source, DeviceArena& arena) {
   const auto count = static_cast<size_t>(source.rows * source.cols);
   void* memory = arena.Allocate(count * 2);
   if (source.type == DType::kBFloat16) {
-    SKEIN_CUDA(cudaMemcpy2D(memory, source.RowBytes(), source.data,
-                            static_cast<size_t>(source.stride) * 2, source.RowBytes(),
-                            static_cast<size_t>(source.rows), cudaMemcpyDefault));
+    CopyRowsAndWait(memory, source);
     return memory;
   }
   SKEIN_CHECK(source.type == DType::kFloat32, "a weight of %s", Name(source.type));
@@ -30,7 +26,7 @@ void* UploadBFloat16(const Matrix& source, DeviceArena& arena) {
       rounded[static_cast<size_t>(row * source.cols + col)] = BFloat16(values[col]);
     }
   }
-  CopyToDevice(memory, rounded.data(), count * 2);
+  CopyAndWait(memory, rounded.data(), count * 2);
   return memory;
 }
 
@@ -40,16 +36,14 @@ DeviceView::DeviceView(const Matrix& source) : data_(source.data) {
   if (attributes.type == cudaMemoryTypeDevice && source.stride == source.cols) return;
   copy_ = DeviceMemory(static_cast<size_t>(source.rows) * source.RowBytes());
   data_ = copy_.data();
-  SKEIN_CUDA(cudaMemcpy2D(data_, source.RowBytes(), source.data,
-                          static_cast<size_t>(source.stride) * SizeOf(source.type),
-                          source.RowBytes(), static_cast<size_t>(source.rows), cudaMemcpyDefault));
+  CopyRowsAndWait(copy_.data(), source);
 }
 
 LinearBias::LinearBias(const Matrix& host, DeviceArena& arena) {
   if (host.data == nullptr) return;
   const auto count = static_cast<size_t>(host.cols);
   as_float = arena.New<float>(count);
-  CopyToDevice(as_float, host.data, count * sizeof(float));
+  CopyAndWait(as_float, host.data, count * sizeof(float));
   as_bfloat16 = UploadBFloat16(host, arena);
   bytes = count * (sizeof(float) + 2);
 }

@@ -1,5 +1,4 @@
-// What dense and AWQ linears share: weights and biases on their way to the device. Copies wait:
-// loading, not serving.
+// What dense and AWQ linears share: weights and biases on their way to the device.
 #pragma once
 
 #include "cuda/device_arena.h"
@@ -7,8 +6,6 @@
 #include "ops/backend.h"
 
 namespace skein::cuda {
-
-void CopyToDevice(void* device, const void* host, size_t bytes);
 
 // A matrix (host or device memory) as contiguous bfloat16 in the arena; itself, where it lies there
 // already.

@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "cuda/cuda_storage.h"
+#include "cuda/device_copy.h"
 #include "cuda/device_memory.h"
 #include "cuda/kernels/attention.h"
 #include "cuda_twin.h"
@@ -144,8 +145,7 @@ class CudaAttentionTest : public CudaOpsTest {
                     BFloat16(std::numeric_limits<float>::quiet_NaN()));
     }
     auto tensor = backend.Allocate(DType::kBFloat16, rows, c.width());
-    SKEIN_CUDA(
-        cudaMemcpy(tensor->view().data, values.data(), values.size() * 2, cudaMemcpyHostToDevice));
+    cuda::CopyAndWait(tensor->view().data, values.data(), values.size() * 2);
     return tensor;
   }
   static std::unique_ptr<DeviceTensor> PoisonedOut(Backend& backend, const AttentionCase& c,
@@ -153,6 +153,7 @@ class CudaAttentionTest : public CudaOpsTest {
     auto tensor = backend.Allocate(DType::kBFloat16, rows, c.num_heads() * c.head_dim);
     SKEIN_CUDA(cudaMemset(tensor->view().data, 0xff,
                           static_cast<size_t>(rows * c.num_heads() * c.head_dim) * 2));
+    Settle();
     return tensor;
   }
   static std::vector<float> RowOf(const std::vector<float>& values, const AttentionCase& c,
@@ -331,7 +332,7 @@ TEST_F(CudaAttentionTest, DecodeBitsDoNotDependOnTheSplits) {
 
   const auto upload = [](const auto& values) {
     cuda::DeviceMemory memory(values.size() * sizeof(values[0]));
-    SKEIN_CUDA(cudaMemcpy(memory.data(), values.data(), memory.bytes(), cudaMemcpyHostToDevice));
+    cuda::CopyAndWait(memory.data(), values.data(), memory.bytes());
     return memory;
   };
   const StepMetadata& metadata = sequences.Step({{0, 2900, 1}});
@@ -433,8 +434,8 @@ TEST_F(CudaAttentionTest, RecordingsServeEveryContext) {
     for (int step = 0; step < 20; ++step) {
       for (Sequences::Part& part : parts) part = {part.sequence, part.context + 1, 1};
       const auto qkv = QkvOf(*backend, c, parts, 4);
-      SKEIN_CUDA(cudaMemcpy(recorded_qkv->view().data, qkv->view().data,
-                            static_cast<size_t>(4 * c.width()) * 2, cudaMemcpyDeviceToDevice));
+      cuda::CopyAndWait(recorded_qkv->view().data, qkv->view().data,
+                        static_cast<size_t>(4 * c.width()) * 2);
       SKEIN_CUDA(
           cudaMemset(out->view().data, 0xff,
                      static_cast<size_t>(4 * c.num_heads()) * static_cast<size_t>(c.head_dim) * 2));

@@ -139,6 +139,7 @@ TEST_F(CudaAwqTest, StridesAreRespected) {
       for (Backend* backend : {cuda_.get(), fast_.get()}) {
         SKEIN_CUDA(cudaMemset(out.cuda->view().data, 0xff,
                               static_cast<size_t>(rows * (shape.out + padding)) * 2));
+        Settle();
         backend->Linear(backend == fast_.get() ? *linears.fast : *linears.exact,
                         part(x.cuda, shape.in), Activation::kNone, part(out.cuda, shape.out));
         backend->FinishStep();
@@ -231,7 +232,7 @@ TEST_F(CudaAwqTest, EveryTuningAgreesWithThePlainLoop) {
   }
   const auto upload = [](const std::vector<uint32_t>& values) {
     cuda::DeviceMemory memory(values.size() * 4);
-    SKEIN_CUDA(cudaMemcpy(memory.data(), values.data(), memory.bytes(), cudaMemcpyHostToDevice));
+    cuda::CopyAndWait(memory.data(), values.data(), memory.bytes());
     return memory;
   };
   const cuda::DeviceMemory device_words = upload(words), device_tables = upload(tables),
@@ -268,6 +269,7 @@ TEST_F(CudaAwqTest, EveryTuningAgreesWithThePlainLoop) {
           const cuda::DeviceMemory partial(AwqPartialBytes(weights, plan, rows) + 16);
           const auto out = cuda_->Allocate(DType::kFloat32, rows, shape.out);
           SKEIN_CUDA(cudaMemset(out->view().data, 0xff, static_cast<size_t>(rows * shape.out) * 4));
+          Settle();
           cuda::AwqOperands operands{};
           operands.x = x.cuda->view().As<__nv_bfloat16>();
           operands.x_stride = shape.in;

@@ -265,8 +265,7 @@ TEST_F(CudaOpsTest, SamplersChooseAlike) {
       Twin logits = {cpu_->Allocate(DType::kFloat32, kRows, valid),
                      cuda_->Allocate(DType::kFloat32, kRows, valid)};
       std::memcpy(logits.cpu->view().data, values.data(), values.size() * sizeof(float));
-      SKEIN_CUDA(cudaMemcpy(logits.cuda->view().data, values.data(), values.size() * sizeof(float),
-                            cudaMemcpyHostToDevice));
+      cuda::CopyAndWait(logits.cuda->view().data, values.data(), values.size() * sizeof(float));
       std::vector<SampledToken> expected, actual;
       cpu_sampler->Sample(logits.cpu->view(), slots, *single[0], &expected);
       cuda_sampler->Sample(logits.cuda->view(), slots, *single[0], &actual);

@@ -9,6 +9,7 @@
 
 #include "core/thread_pool.h"
 #include "cpu/host_logits.h"
+#include "cuda/device_copy.h"
 #include "cuda/device_logits.h"
 #include "cuda/device_memory.h"
 #include "test/cuda/device_sampler_harness.h"
@@ -17,6 +18,7 @@
 namespace skein::test {
 namespace {
 
+using cuda::CopyAndWait;
 using cuda::DeviceMemory;
 
 Kind RandomKind(std::mt19937_64& random) {
@@ -165,7 +167,7 @@ TEST_F(CudaSamplerTest, FindingsAreTheHosts) {
       host.insert(host.end(), row.begin(), row.end());
     }
     const DeviceMemory memory(host.size() * sizeof(float));
-    SKEIN_CUDA(cudaMemcpy(memory.data(), host.data(), memory.bytes(), cudaMemcpyHostToDevice));
+    CopyAndWait(memory.data(), host.data(), memory.bytes());
     const std::byte* expected = host_source->Examine(
         MakeMatrix(host.data(), DType::kFloat32, kRows, kCount), requests, kBlockBytes, *alone[0]);
     const std::byte* actual =

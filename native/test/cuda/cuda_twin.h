@@ -13,6 +13,7 @@
 
 #include "cuda/cuda_backend.h"
 #include "cuda/cuda_check.h"
+#include "cuda/device_copy.h"
 #include "ops/backend.h"
 
 namespace skein {
@@ -56,15 +57,11 @@ class CudaOpsTest : public ::testing::Test {
               cuda_->Allocate(cuda_type, rows, cols)};
     std::memcpy(twin.cpu->view().data, values.data(), values.size() * sizeof(float));
     if (cuda_type == DType::kFloat32) {
-      SKEIN_CUDA(cudaMemcpy(twin.cuda->view().data, values.data(), values.size() * sizeof(float),
-                            cudaMemcpyHostToDevice));
-      Settle();
+      cuda::CopyAndWait(twin.cuda->view().data, values.data(), values.size() * sizeof(float));
       return twin;
     }
     std::vector<BFloat16> rounded(values.begin(), values.end());
-    SKEIN_CUDA(cudaMemcpy(twin.cuda->view().data, rounded.data(), rounded.size() * 2,
-                          cudaMemcpyHostToDevice));
-    Settle();
+    cuda::CopyAndWait(twin.cuda->view().data, rounded.data(), rounded.size() * 2);
     return twin;
   }
   Twin RandomTwin(int64_t rows, int64_t cols, float scale = 1.0f,
