@@ -60,7 +60,7 @@ struct Shapes {
   static constexpr int kSums = kTiles * 32;             // float4 of a warp
   static constexpr int kSlot = (kTiles * 2 + 1) * 512;  // bytes of a unit: weights, then x
   // The ring begins at a whole line: copies of two neighbouring lanes make one of 32 bytes. (It
-  // began 16 bytes after one for a while, and gate and up took 151 us instead of 138.)
+  // began 16 bytes after one for a while, and gate and up took 151 us instead of 131.)
   static constexpr int kRing = 128 + kWarps * kSums * 16;
   static constexpr int kDepth = (kMostSharedBytes - kRing) / (kWarps * kSlot);
   static constexpr int kBytes = kRing + kWarps * kDepth * kSlot > kLeastSharedBytes
