@@ -37,6 +37,9 @@ class Report {
   // given i, so that it can rotate over copies of its operands. Memory read must exceed the L2
   // cache: take RotatingCopies of it. Throws what `launch` throws.
   double Microseconds(const std::function<void(int)>& launch, int count) const;
+  // Microseconds of what `work` places on the stream: the best of `runs` after a first one, which
+  // uploads graphs and chooses algorithms.
+  double BestMicroseconds(const std::function<void()>& work, int runs) const;
   void Print(const Measurement& measurement);
   // A measurement that could not be made.
   void PrintSkipped(const Measurement& measurement, const std::string& reason);

@@ -240,23 +240,10 @@ class Bench {
 
   template <typename Launch>
   double Time(const Launch& launch, int count) const {
-    cudaEvent_t start = nullptr, end = nullptr;
-    SKEIN_CUDA(cudaEventCreate(&start));
-    SKEIN_CUDA(cudaEventCreate(&end));
-    float best = 0;
-    for (int run = 0; run < 3; ++run) {
-      SKEIN_CUDA(cudaEventRecord(start, stream_));
+    const auto work = [&] {
       for (int i = 0; i < count; ++i) launch(i);
-      SKEIN_CUDA(cudaEventRecord(end, stream_));
-      SKEIN_CUDA(cudaEventSynchronize(end));
-      float ms = 0;
-      SKEIN_CUDA(cudaEventElapsedTime(&ms, start, end));
-      // The first one chooses algorithms.
-      if (run == 1 || (run > 1 && ms < best)) best = ms;
-    }
-    SKEIN_CUDA(cudaEventDestroy(start));
-    SKEIN_CUDA(cudaEventDestroy(end));
-    return static_cast<double>(best) * 1e3 / count;
+    };
+    return report_.BestMicroseconds(work, 2) / count;
   }
 
   Report& report_;

@@ -1,11 +1,9 @@
 // A rank that fails while the group forms: the others, which may wait for it in their warm-up, are woken before the start-up fails.
 import assert from 'node:assert/strict';
-import { systemClock } from '../../common/clock.js';
 import { AppError } from '../../common/errors.js';
 import { Serving } from '../../coordinator/serving/serving.js';
-import { startWorker, type RunningWorker } from '../../worker/run-worker.js';
 import { FakeEngine } from '../support/fake-engine.js';
-import { fakeConfig, silentLogger } from '../support/fake-cluster.js';
+import { fakeConfig, silentLogger, startInProcessWorker } from '../support/fake-cluster.js';
 
 /** Joins never, until it is aborted. */
 class WaitingEngine extends FakeEngine {
@@ -33,38 +31,12 @@ class FailingEngine extends FakeEngine {
   }
 }
 
-function startWith(workerId: string, engine: FakeEngine): Promise<RunningWorker> {
-  return startWorker({
-    config: {
-      workerId,
-      coordinatorAddress: null,
-      listenAddress: '127.0.0.1:0',
-      advertisedAddress: null,
-      device: 'cpu',
-      numThreads: 1,
-      orphanPolicy: { waitMs: 0 },
-      hasLifeline: false,
-      runFolder: null,
-      logLevel: 'silent',
-    },
-    createEngine: () => engine,
-    logger: silentLogger,
-    clock: systemClock,
-    events: {
-      onShutDown: () => undefined,
-      onCoordinatorLost: () => undefined,
-      onCoordinatorHeld: () => undefined,
-      onRefused: () => undefined,
-    },
-  });
-}
-
 describe('a group that fails to form', () => {
   it('wakes the ranks that wait for the one that failed, and says why', async () => {
     const waiting = new WaitingEngine('cpu');
     const workers = [
-      await startWith('waiting', waiting),
-      await startWith('failing', new FailingEngine('cpu')),
+      await startInProcessWorker('waiting', () => waiting),
+      await startInProcessWorker('failing', () => new FailingEngine('cpu')),
     ];
     try {
       const config = fakeConfig({

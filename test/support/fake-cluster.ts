@@ -4,6 +4,7 @@ import { pino } from 'pino';
 import { systemClock } from '../../common/clock.js';
 import type { ClusterConfig } from '../../coordinator/config.js';
 import { Serving } from '../../coordinator/serving/serving.js';
+import type { CreateEngine } from '../../worker/native/engine-like.js';
 import { startWorker, type RunningWorker } from '../../worker/run-worker.js';
 import { FakeEngine, type FakeEngineOptions } from './fake-engine.js';
 import { goldenPath, repoPath } from './paths.js';
@@ -79,13 +80,10 @@ export const startProcesses: StartFakeCluster = async (options) => {
 };
 
 /** Without a coordinator to register at: it dials them. */
-export function startInProcessWorker(
-  rank: number,
-  engine: Partial<FakeEngineOptions>,
-): Promise<RunningWorker> {
+export function startInProcessWorker(workerId: string, createEngine: CreateEngine): Promise<RunningWorker> {
   return startWorker({
     config: {
-      workerId: `in-process-${rank}`,
+      workerId,
       coordinatorAddress: null,
       listenAddress: '127.0.0.1:0',
       advertisedAddress: null,
@@ -96,7 +94,7 @@ export function startInProcessWorker(
       runFolder: null,
       logLevel: 'silent',
     },
-    createEngine: ({ device }) => new FakeEngine(device, engine),
+    createEngine,
     logger: silentLogger,
     clock: systemClock,
     events: {
@@ -111,7 +109,12 @@ export function startInProcessWorker(
 export const startInProcess: StartFakeCluster = async (options) => {
   const ranks = Array.from({ length: options.worldSize }, (_, rank) => rank);
   const workers = await Promise.all(
-    ranks.map((rank) => startInProcessWorker(rank, { ...options.engine, ...options.engines?.[rank] })),
+    ranks.map((rank) =>
+      startInProcessWorker(
+        `in-process-${rank}`,
+        ({ device }) => new FakeEngine(device, { ...options.engine, ...options.engines?.[rank] }),
+      ),
+    ),
   );
   const stopWorkers = () => Promise.all(workers.map((worker) => worker.stop('test ends')));
   try {

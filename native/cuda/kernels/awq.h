@@ -1,6 +1,6 @@
 // AWQ int4 products. Weights stay packed in the order of tensor core fragments: few rows are
-// multiplied straight from it (awq.cu), many through a dequantised bfloat16 copy of some columns at
-// a time (awq_pack.cu).
+// multiplied straight from it (awq_kernel.cuh), many through a dequantised bfloat16 copy of some
+// columns at a time (awq_pack.cu).
 #pragma once
 
 #include <cuda_bf16.h>

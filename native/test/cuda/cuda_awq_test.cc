@@ -15,24 +15,11 @@ struct AwqShape {
   bool has_bias;
 };
 
-class CudaAwqTest : public CudaOpsTest {
+class CudaAwqTest : public CudaFastTest {
  protected:
   struct Linears {
     std::unique_ptr<PreparedLinear> cpu, exact, fast;
   };
-
-  static void SetUpTestSuite() {
-    CudaOpsTest::SetUpTestSuite();
-    if (cuda_ == nullptr) return;
-    BackendOptions options;
-    options.device = "cuda:0";
-    options.deterministic = false;
-    fast_ = MakeCudaBackend(options);
-  }
-  static void TearDownTestSuite() {
-    fast_.reset();
-    CudaOpsTest::TearDownTestSuite();
-  }
 
   Linears MakeLinears(const AwqShape& shape) {
     const int64_t groups = (shape.in + shape.offset + shape.group_size - 1) / shape.group_size;
@@ -71,8 +58,6 @@ class CudaAwqTest : public CudaOpsTest {
     fast_->FinishStep();
     ExpectClose(out.cpu->view(), other.cuda->view(), 2 * kRounding, what + ", fast");
   }
-
-  inline static std::unique_ptr<Backend> fast_;
 };
 
 // Tiles of rows change at 8, 16 and 32; row blocks at 64; above 192 the fast way dequantises.

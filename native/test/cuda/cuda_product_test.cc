@@ -51,13 +51,6 @@ class CudaProductTest : public CudaOpsTest {
     return tensor;
   }
 
-  static std::unique_ptr<Backend> MakeCuda(bool deterministic) {
-    BackendOptions options;
-    options.device = "cuda:0";
-    options.deterministic = deterministic;
-    return MakeCudaBackend(options);
-  }
-
   cudaStream_t stream() const { return static_cast<cudaStream_t>(cuda_->stream()); }
 };
 

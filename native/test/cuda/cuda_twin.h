@@ -32,9 +32,7 @@ class CudaOpsTest : public ::testing::Test {
     int count = 0;
     if (cudaGetDeviceCount(&count) != cudaSuccess || count == 0) return;
     cpu_ = MakeCpuBackend({});
-    BackendOptions options;
-    options.device = "cuda:0";
-    cuda_ = MakeCudaBackend(options);
+    cuda_ = MakeCuda(true);
   }
   static void TearDownTestSuite() {
     cpu_.reset();
@@ -43,6 +41,13 @@ class CudaOpsTest : public ::testing::Test {
   void SetUp() override {
     if (cuda_ == nullptr) GTEST_SKIP() << "no CUDA device";
     generator_.seed(7);
+  }
+
+  static std::unique_ptr<Backend> MakeCuda(bool deterministic) {
+    BackendOptions options;
+    options.device = "cuda:0";
+    options.deterministic = deterministic;
+    return MakeCudaBackend(options);
   }
 
   std::vector<float> Random(int64_t count, float scale = 1.0f, float offset = 0.0f) {
@@ -144,6 +149,21 @@ class CudaOpsTest : public ::testing::Test {
 
   inline static std::unique_ptr<Backend> cpu_, cuda_;
   std::mt19937 generator_;
+};
+
+// With a second back end that computes in the fastest way.
+class CudaFastTest : public CudaOpsTest {
+ protected:
+  static void SetUpTestSuite() {
+    CudaOpsTest::SetUpTestSuite();
+    if (cuda_ != nullptr) fast_ = MakeCuda(false);
+  }
+  static void TearDownTestSuite() {
+    fast_.reset();
+    CudaOpsTest::TearDownTestSuite();
+  }
+
+  inline static std::unique_ptr<Backend> fast_;
 };
 
 }  // namespace skein

@@ -10,7 +10,7 @@ import type { LoadRequest } from '../../../proto/ts/skein/worker/v1/LoadRequest.
 import type { PutPixelsRequest } from '../../../proto/ts/skein/worker/v1/PutPixelsRequest.js';
 import type { StepPlan } from '../../../proto/ts/skein/worker/v1/StepPlan.js';
 import type { RunningWorker } from '../../../worker/run-worker.js';
-import type { FakeEngineOptions } from '../../support/fake-engine.js';
+import { FakeEngine, type FakeEngineOptions } from '../../support/fake-engine.js';
 import { startInProcessWorker } from '../../support/fake-cluster.js';
 
 const SIDE = 28;
@@ -46,7 +46,7 @@ describe('WorkerService', function () {
   let client: InstanceType<typeof WorkerServiceClient>;
 
   async function start(engine: Partial<FakeEngineOptions> = {}): Promise<void> {
-    worker = await startInProcessWorker(0, engine);
+    worker = await startInProcessWorker('worker', ({ device }) => new FakeEngine(device, engine));
     client = new WorkerServiceClient(worker.address, grpc.credentials.createInsecure());
     const load = client.load(LOAD);
     load.resume();

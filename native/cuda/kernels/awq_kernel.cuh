@@ -1,0 +1,396 @@
+// The kernel of products of few rows with AWQ int4 weights on bf16 tensor cores. A nibble q becomes
+// the bfloat16 number 128 + q by setting bits; 128 + z is taken off in bfloat16, which is exact for
+// such small integers. Each group's sums are scaled in float32. The weights are the A operand (16
+// columns x 16 inputs), so one pass serves 8 rows of x for the price of one.
+//
+// A block takes a run of column groups (one or two tiles of 16 columns) times a slice of the
+// inputs. Its part of x lies in shared memory; the units (tiles times 128 inputs) are dealt out to
+// the warps as one row of units, each warp's share in one piece, which it streams through a ring of
+// its own: no barrier in the loop.
+//
+// The budget: 1088 bytes of a unit at 4.4 TB/s over 132 multiprocessors take 62 clocks of 1.9 GHz,
+// or 248 issue slots. A unit takes a warp 96 instructions to make A fragments (8 words times 3
+// shifts, 4 logic operations, 4 subtractions, and their tables), 8 mma and 4 loads of x for each 8
+// rows, and the loop. Disassembled, with two tiles a group: 145 for 8 rows, 163 for 16, 250 for 64;
+// with one tile 174 for 8. Shared memory: 16 + 16 / (tiles a group) clocks for 8 rows.
+#pragma once
+
+#include <cstddef>
+
+#include "cuda/kernels/awq.h"
+#include "cuda/kernels/awq_parts.cuh"
+#include "cuda/kernels/awq_words.cuh"
+#include "cuda/kernels/launch.cuh"
+#include "cuda/kernels/mma.cuh"
+
+namespace skein::cuda::awq {
+
+// From one row of a tile's partial sums to the next: no bank conflicts where fragments are stored.
+inline constexpr int kSumStride = 20;
+// What a block asks the L2 cache for ahead of its ring while the kernel before it runs.
+inline constexpr int kPrefetchUnits = 128;
+
+// Up to so many rows the last block of a column of the grid adds the slices up; it has no time to
+// do so for more, and SumKernel does.
+inline constexpr int kTicketRows = 16;
+
+// kTiles * 8 rows; kSubs tables a unit. Grid (blocks, slices).
+template <int kTiles, AwqTuning kTuned, int kSubs>
+struct Product {
+  static constexpr int kMembers = kTuned.members;
+  static constexpr int kWarps = kTuned.warps;
+  static constexpr int kStages = kTuned.stages;
+  static constexpr bool kWhole = kTuned.whole;
+  static constexpr int kThreads = kWarps * 32;
+  static constexpr int kUnitBytes = kAwqWordBytes + kSubs * kAwqTableBytes;
+  static constexpr int kStageBytes = kMembers * kUnitBytes;
+  static constexpr int kWarpBytes = kStages * kStageBytes;
+  static constexpr int kRingBytes = kWarps * kWarpBytes;
+  static constexpr int kSumFloats = kMembers * kTiles * 8 * kSumStride;
+  // Every warp may have a share of its first and of its last group.
+  static constexpr int kSumBytes = kWhole ? 0 : kWarps * 2 * kSumFloats * 4;
+
+  using Sums = float[kMembers][kTiles][4];
+
+  __device__ static __forceinline__ void Clear(Sums& sums) {
+#pragma unroll
+    for (auto& tiles : sums) {
+#pragma unroll
+      for (auto& fragment : tiles) {
+#pragma unroll
+        for (float& value : fragment) value = 0.0f;
+      }
+    }
+  }
+
+  // total += the product of the stage's unit and its part of x. `words` and `tables` are where
+  // this lane's begin; x[t] is the piece of quarter 0 of this lane's row of tile t, in bytes from
+  // `staged`.
+  __device__ static __forceinline__ void Multiply(const char* words, const char* tables,
+                                                  const char* staged, const int (&x)[kTiles],
+                                                  Sums& total) {
+    Sums sums;
+    Clear(sums);
+    float scale[kMembers][2];
+    __nv_bfloat162 zero[kMembers][2];
+    uint4 raw[kMembers];
+#pragma unroll
+    for (int quarter = 0; quarter < 4; ++quarter) {
+#pragma unroll
+      for (int m = 0; m < kMembers; ++m) {
+        if (quarter % 2 == 0) {
+          raw[m] = *reinterpret_cast<const uint4*>(words + m * kUnitBytes + quarter / 2 * 512);
+        }
+        if (quarter % (4 / kSubs) == 0) {
+#pragma unroll
+          for (int half = 0; half < 2; ++half) {
+            const uint32_t entry = *reinterpret_cast<const uint32_t*>(
+                tables + m * kUnitBytes + quarter * kSubs / 4 * kAwqTableBytes + 32 * half);
+            scale[m][half] = TableScale(entry);
+            zero[m][half] = TableZero(entry);
+          }
+        }
+      }
+      uint4 b[kTiles];
+#pragma unroll
+      for (int t = 0; t < kTiles; ++t) {
+        // PlaceOfPiece: an odd quarter is the other half of the same 128 bytes.
+        b[t] =
+            *reinterpret_cast<const uint4*>(staged + (x[t] ^ quarter % 2 * 64) + quarter / 2 * 128);
+      }
+#pragma unroll
+      for (int m = 0; m < kMembers; ++m) {
+#pragma unroll
+        for (int j = 0; j < 2; ++j) {
+          const uint32_t word =
+              quarter % 2 == 0 ? (j == 0 ? raw[m].x : raw[m].y) : (j == 0 ? raw[m].z : raw[m].w);
+          const uint32_t a[4] = {
+              FragmentRegister(word, 0, zero[m][0]), FragmentRegister(word, 1, zero[m][1]),
+              FragmentRegister(word, 2, zero[m][0]), FragmentRegister(word, 3, zero[m][1])};
+#pragma unroll
+          for (int t = 0; t < kTiles; ++t) {
+            MultiplyAccumulate(sums[m][t], a, j == 0 ? b[t].x : b[t].z, j == 0 ? b[t].y : b[t].w);
+          }
+        }
+      }
+      if ((quarter + 1) % (4 / kSubs) != 0) continue;
+#pragma unroll
+      for (int m = 0; m < kMembers; ++m) {
+#pragma unroll
+        for (int t = 0; t < kTiles; ++t) {
+#pragma unroll
+          for (int i = 0; i < 4; ++i) {
+            total[m][t][i] = fmaf(scale[m][i / 2], sums[m][t][i], total[m][t][i]);
+            sums[m][t][i] = 0.0f;
+          }
+        }
+      }
+    }
+  }
+
+  // Complete sums of this block's slice of the inputs.
+  __device__ static __forceinline__ void Deliver(const AwqWeights& w, const AwqOperands& p,
+                                                 const AwqPlan& s, int row, int group, int column,
+                                                 const float (&values)[kMembers]) {
+    if (s.slices == 1) {
+      Finish<kMembers>(w, p, s, row, group, column, values);
+      return;
+    }
+#pragma unroll
+    for (int m = 0; m < kMembers; ++m) {
+      *Partial(w, p, s, blockIdx.y, row, group, m, column) = values[m];
+    }
+  }
+
+  // The same for all sums of a warp.
+  __device__ static __forceinline__ void DeliverAll(const AwqWeights& w, const AwqOperands& p,
+                                                    const AwqPlan& s, int group, const Sums& sums) {
+    const int lane = threadIdx.x % 32;
+    const int rows = static_cast<int>(p.rows);
+    float* const partial = Partial(w, p, s, blockIdx.y, lane % 4 * 2, group, 0, lane / 4);
+#pragma unroll
+    for (int t = 0; t < kTiles; ++t) {
+#pragma unroll
+      for (int odd = 0; odd < 2; ++odd) {
+        const int row = t * 8 + lane % 4 * 2 + odd;
+        if (row >= rows) continue;
+        float* const place = partial + (t * 8 + odd) * w.padded_out;
+#pragma unroll
+        for (int half = 0; half < 2; ++half) {
+          float values[kMembers];
+#pragma unroll
+          for (int m = 0; m < kMembers; ++m) {
+            values[m] = sums[m][t][2 * half + odd];
+            if (s.slices > 1) place[m * s.member_tiles * kAwqTileColumns + 8 * half] = values[m];
+          }
+          if (s.slices == 1) {
+            Finish<kMembers>(w, p, s, row, group, lane / 4 + 8 * half, values);
+          }
+        }
+      }
+    }
+  }
+
+  __device__ static __forceinline__ void StoreShare(const Sums& sums, float* share) {
+    const int lane = threadIdx.x % 32;
+#pragma unroll
+    for (int m = 0; m < kMembers; ++m) {
+#pragma unroll
+      for (int t = 0; t < kTiles; ++t) {
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+          const int row = t * 8 + lane % 4 * 2 + i % 2;
+          share[(m * kTiles * 8 + row) * kSumStride + lane / 4 + 8 * (i / 2)] = sums[m][t][i];
+        }
+      }
+    }
+  }
+
+  // Groups of which several warps have shares, in the order of the warps.
+  __device__ static __forceinline__ void AddShares(const AwqWeights& w, const AwqOperands& p,
+                                                   const AwqPlan& s, int first_group,
+                                                   int num_groups, int num_units,
+                                                   const float* shares) {
+    const int count = num_groups * num_units;
+    const auto begin = [&](int warp) { return count * warp / kWarps; };
+    const auto owner = [&](int unit) { return ((unit + 1) * kWarps - 1) / count; };
+    for (int g = 0; g < num_groups; ++g) {
+      const int first = owner(g * num_units);
+      const int last = owner((g + 1) * num_units - 1);
+      if (first == last) continue;
+      for (int row = static_cast<int>(threadIdx.x) / 16; row < p.rows; row += kThreads / 16) {
+        const int column = threadIdx.x % 16;
+        float values[kMembers];
+#pragma unroll
+        for (float& value : values) value = 0.0f;
+        for (int warp = first; warp <= last; ++warp) {
+          if (begin(warp) == begin(warp + 1)) continue;
+          // The first warp may have come from the group before: then this is its last share.
+          const int which = begin(warp) < g * num_units ? 1 : 0;
+          const float* share = shares + (warp * 2 + which) * kSumFloats;
+#pragma unroll
+          for (int m = 0; m < kMembers; ++m) {
+            values[m] += share[(m * kTiles * 8 + row) * kSumStride + column];
+          }
+        }
+        Deliver(w, p, s, row, first_group + g, column, values);
+      }
+    }
+  }
+
+  __device__ static __forceinline__ void Run(const AwqWeights& w, const AwqOperands& p,
+                                             const AwqPlan& s, char* shared) {
+    LetNextStart();
+    const int warp = threadIdx.x / 32;
+    const int lane = threadIdx.x % 32;
+    const int rows = static_cast<int>(p.rows);
+    const int blocks = static_cast<int>(gridDim.x);
+    const int block = static_cast<int>(blockIdx.x);
+    const int first_group = static_cast<int>(static_cast<int64_t>(s.groups) * block / blocks);
+    const int num_groups =
+        static_cast<int>(static_cast<int64_t>(s.groups) * (block + 1) / blocks) - first_group;
+    const int c0 = static_cast<int>(blockIdx.y) * s.units_per_slice;
+    const int num_units = min(s.units_per_slice, static_cast<int>(w.units) - c0);
+    const int grain = kWhole ? num_units : 1;
+    const int grains = num_groups * num_units / grain;
+    const int begin = grains * warp / kWarps * grain;
+    const int end = grains * (warp + 1) / kWarps * grain;
+
+    // Where the next unit is read from, and what to add from one group to the next.
+    constexpr int kTablesBytes = kSubs * kAwqTableBytes;
+    const int64_t start =
+        (static_cast<int64_t>(first_group) + begin / num_units) * s.group_tiles * w.units + c0 +
+        begin % num_units;
+    const char* next_words =
+        reinterpret_cast<const char*>(w.words) + start * kAwqWordBytes + lane * 16;
+    const char* next_tables =
+        reinterpret_cast<const char*>(w.tables) + start * kTablesBytes + lane * 16;
+    const int64_t group_step = s.group_tiles * w.units - num_units;
+    const int64_t member_step = s.member_tiles * w.units;
+    int ahead = end - begin;             // units to be read,
+    int ahead_unit = begin % num_units;  // the next of which is this one of its group
+    // Offsets are carried from round to round: what can be computed again is, with many
+    // instructions.
+    const int ring = warp * kWarpBytes;
+    int write = ring + lane * 16;
+    const int write_end = write + kWarpBytes;
+    const auto load = [&]() {
+      if (ahead > 0) {
+#pragma unroll
+        for (int m = 0; m < kMembers; ++m) {
+          char* to = shared + write + m * kUnitBytes;
+          const char* words = next_words + m * member_step * kAwqWordBytes;
+          CopyAsync16(to, words, true);
+          CopyAsync16(to + 512, words + 512, true);
+          if (lane < 4 * kSubs) {
+            CopyAsync16(to + kAwqWordBytes, next_tables + m * member_step * kTablesBytes, true);
+          }
+        }
+        if (kTuned.ahead > 0 && ahead > kTuned.ahead && lane < kAwqWordBytes / 128) {
+          // That unit may be one of the next group.
+          const int64_t step = ahead_unit + kTuned.ahead < num_units ? 0 : group_step;
+#pragma unroll
+          for (int m = 0; m < kMembers; ++m) {
+            PrefetchToL2(next_words + (m * member_step + step + kTuned.ahead) * kAwqWordBytes +
+                         lane * (128 - 16));
+          }
+        }
+        --ahead;
+        next_words += kAwqWordBytes;
+        next_tables += kTablesBytes;
+        if (++ahead_unit == num_units) {
+          ahead_unit = 0;
+          next_words += group_step * kAwqWordBytes;
+          next_tables += group_step * kTablesBytes;
+        }
+      }
+      CommitAsync();
+      write += kStageBytes;
+      if (write == write_end) write -= kWarpBytes;
+    };
+#pragma unroll
+    for (int stage = 0; stage < kStages - 1; ++stage) load();
+    const int wanted =
+        min(kPrefetchUnits / (kWarps * kMembers), min(ahead, num_units - ahead_unit));
+#pragma unroll
+    for (int m = 0; m < kMembers; ++m) {
+      for (int line = lane; line < wanted * (kAwqWordBytes / 128); line += 32) {
+        PrefetchToL2(next_words - lane * 16 + m * member_step * kAwqWordBytes + line * 128);
+      }
+    }
+
+    WaitForPrevious();
+    char* const staged = shared + kRingBytes;
+    StageX<kWarps>(w, p, c0, num_units, reinterpret_cast<uint4*>(staged));
+    CommitAsync();
+    WaitAsync<0>();
+    __syncthreads();
+
+    Sums total, first;
+    Clear(total);
+    bool has_first = false, has_last = false;
+    int group = first_group + begin / num_units;
+    int unit = begin % num_units;
+    // Where this lane's piece of quarter 0 lies in the unit's part of x. Rows that are not there
+    // have the last row's values: columns of a product do not mix, and theirs are dropped.
+    int x[kTiles];
+    const auto place_x = [&] {
+#pragma unroll
+      for (int t = 0; t < kTiles; ++t) {
+        const int row = min(t * 8 + lane / 4, rows - 1);
+        x[t] = (unit * rows + row) * kAwqXBytes + PlaceOfPiece(row, lane % 4) * 16;
+      }
+    };
+    place_x();
+    const int table = kAwqWordBytes + lane / 4 * 4 - lane * 16;
+    int read = ring + lane * 16;
+    int length = 0;
+    for (int left = end - begin; left > 0; --left) {
+      WaitAsync<kStages - 2>();
+      // What other lanes copied is there, and what they read of the slot before is no more needed.
+      __syncwarp();
+      load();
+      Multiply(shared + read, shared + read + table, staged, x, total);
+      read += kStageBytes;
+      if (read == write_end) read -= kWarpBytes;
+#pragma unroll
+      for (int& place : x) place += rows * kAwqXBytes;
+      ++unit;
+      ++length;
+      if (unit < num_units && left > 1) continue;
+      if (kWhole || length == num_units) {
+        DeliverAll(w, p, s, group, total);
+        Clear(total);
+      } else if (group == first_group + begin / num_units) {
+        has_first = true;
+#pragma unroll
+        for (int m = 0; m < kMembers; ++m) {
+#pragma unroll
+          for (int t = 0; t < kTiles; ++t) {
+#pragma unroll
+            for (int k = 0; k < 4; ++k) first[m][t][k] = total[m][t][k];
+          }
+        }
+        Clear(total);
+      } else {
+        has_last = true;  // the end of the warp's share: it stays where it is
+      }
+      unit = 0;
+      length = 0;
+      ++group;
+      place_x();
+    }
+    if constexpr (!kWhole) {
+      auto* const shares = reinterpret_cast<float*>(shared);
+      __syncthreads();  // the ring and x are free
+      if (has_first) StoreShare(first, shares + warp * 2 * kSumFloats);
+      if (has_last) StoreShare(total, shares + (warp * 2 + 1) * kSumFloats);
+      __syncthreads();
+      AddShares(w, p, s, first_group, num_groups, num_units, shares);
+    }
+    if (s.slices == 1 || rows > kTicketRows) return;
+    // The slices of these columns are complete when all blocks of this column of the grid have been
+    // here; the order of the sums does not depend on who is last.
+    __threadfence();
+    __syncthreads();
+    auto* const ticket = reinterpret_cast<uint32_t*>(shared);
+    if (threadIdx.x == 0) {
+      *ticket = atomicInc(w.tickets + block, static_cast<uint32_t>(s.slices) - 1);
+    }
+    __syncthreads();
+    if (*ticket != static_cast<uint32_t>(s.slices) - 1) return;
+    __threadfence();
+    for (int item = static_cast<int>(threadIdx.x); item < num_groups * rows * 4; item += kThreads) {
+      SumSlices<kMembers>(w, p, s, first_group, item);
+    }
+  }
+};
+
+template <typename P>
+__global__ void __launch_bounds__(P::kThreads, 1)
+    ProductKernel(const AwqWeights w, const AwqOperands p, const AwqPlan s) {
+  extern __shared__ __align__(128) char shared[];
+  P::Run(w, p, s, shared);
+}
+
+}  // namespace skein::cuda::awq
