@@ -65,13 +65,14 @@ const PROC_FOLDER = '/proc/driver/nvidia/gpus';
 export function probeGpus(env: NodeJS.ProcessEnv): GpuProbe {
   return {
     numGpus: visibleGpus(env['CUDA_VISIBLE_DEVICES'], installedGpus()),
-    hasMps: existsSync(mpsControl(env)),
+    hasMps: existsSync(mpsControl(env['CUDA_MPS_PIPE_DIRECTORY'])),
   };
 }
 
-export function mpsControl(env: NodeJS.ProcessEnv): string {
-  const folder = env['CUDA_MPS_PIPE_DIRECTORY'];
-  return path.join(folder === undefined || folder === '' ? '/tmp/nvidia-mps' : folder, 'control');
+/** What exists while the daemon runs, given CUDA_MPS_PIPE_DIRECTORY. */
+export function mpsControl(folder: string | null | undefined): string {
+  const isSet = folder !== null && folder !== undefined && folder !== '';
+  return path.join(isSet ? folder : '/tmp/nvidia-mps', 'control');
 }
 
 /** CUDA counts the listed devices up to the first that does not exist. */

@@ -160,7 +160,7 @@ function checkGpus(config: ClusterConfig, logger: Logger): void {
   checkNumGpus(config, numGpus);
   if (config.ranksPerDevice === 1 || hasMps) return;
   logger.warn(
-    { ranksPerDevice: config.ranksPerDevice, control: mpsControl(process.env) },
+    { ranksPerDevice: config.ranksPerDevice, control: mpsControl(process.env['CUDA_MPS_PIPE_DIRECTORY']) },
     'no MPS daemon runs: ranks that share a GPU take turns, milliseconds an all-reduce; start one: nvidia-cuda-mps-control -d',
   );
 }

@@ -4,6 +4,7 @@
 
 #include "cuda/awq_workspace.h"
 #include "cuda/cuda_linear.h"
+#include "cuda/graph_cache.h"
 #include "cuda/linear_parts.h"
 
 namespace skein::cuda {
@@ -13,12 +14,6 @@ namespace {
 constexpr int64_t kPackedRows = 192;
 
 int64_t RoundUp(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
-
-bool IsCapturing(cudaStream_t stream) {
-  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
-  SKEIN_CUDA(cudaStreamIsCapturing(stream, &status));
-  return status != cudaStreamCaptureStatusNone;
-}
 
 class AwqLinear final : public CudaLinear {
  public:

@@ -11,6 +11,7 @@
 
 #include "cuda/cuda_check.h"
 #include "cuda/device_memory.h"
+#include "cuda/graph_cache.h"
 
 namespace skein::cuda {
 namespace {
@@ -207,12 +208,6 @@ struct BlasLt::Impl {
                         key.alignments[1], key.alignments[2]));
   }
 
-  bool IsCapturing() const {
-    cudaStreamCaptureStatus capture = cudaStreamCaptureStatusNone;
-    SKEIN_CUDA(cudaStreamIsCapturing(stream, &capture));
-    return capture != cudaStreamCaptureStatusNone;
-  }
-
   void Run(Plan& plan, const cublasLtMatmulAlgo_t& algorithm, Layouts& layouts, const Matrix& x,
            const Matrix& weight, const void* bias, const Matrix& out) {
     if (bias != nullptr) {
@@ -287,7 +282,7 @@ struct BlasLt::Impl {
     Plan& plan = *found->second;
     plan.last_use = ++uses;
     if (choice == BlasChoice::kTimed && x.rows <= kMaxTimedRows && !plan.is_timed &&
-        !IsCapturing()) {
+        !IsCapturing(stream)) {
       ChooseFastest(plan, key, x, weight, bias, out);
     }
     return plan;

@@ -5,6 +5,13 @@
 #include "cuda/cuda_check.h"
 
 namespace skein::cuda {
+
+bool IsCapturing(cudaStream_t stream) {
+  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+  SKEIN_CUDA(cudaStreamIsCapturing(stream, &status));
+  return status != cudaStreamCaptureStatusNone;
+}
+
 namespace {
 
 int64_t FreeBytes() {

@@ -10,6 +10,9 @@
 
 namespace skein::cuda {
 
+// Whether what is placed on the stream is being recorded instead of run.
+bool IsCapturing(cudaStream_t stream);
+
 class GraphCache {
  public:
   explicit GraphCache(cudaStream_t stream) : stream_(stream) {}

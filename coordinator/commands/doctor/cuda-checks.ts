@@ -1,6 +1,7 @@
 // What the CUDA engine needs of a machine: driver, GPUs that it has code for, the addon with its libraries, what builds it, and what
 // makes several ranks fast. All optional: without a GPU Skein runs on the CPU. Pure over Machine.
 import path from 'node:path';
+import { mpsControl } from '../../cluster/local-devices.js';
 import type { Check } from './check.js';
 import { libraryPath } from './facts.js';
 import type { Machine } from './machine.js';
@@ -163,7 +164,7 @@ function ncclCheck(machine: Machine): Check {
 
 function mpsCheck(machine: Machine): Check {
   const name = 'MPS';
-  const control = path.join(machine.env('CUDA_MPS_PIPE_DIRECTORY') ?? '/tmp/nvidia-mps', 'control');
+  const control = mpsControl(machine.env('CUDA_MPS_PIPE_DIRECTORY'));
   if (machine.exists(control)) return { name, status: 'ok', found: `running (${control})`, mend: null };
   const mend = 'nvidia-cuda-mps-control -d, only for ranks that share a GPU (--ranks-per-device)';
   return { name, status: 'absent', found: 'not running', mend };

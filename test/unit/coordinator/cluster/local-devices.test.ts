@@ -85,7 +85,7 @@ describe('devices of local ranks', () => {
   });
 
   it('finds the MPS daemon where it is told to be', () => {
-    assert.equal(mpsControl({}), '/tmp/nvidia-mps/control');
-    assert.equal(mpsControl({ CUDA_MPS_PIPE_DIRECTORY: '/run/mps' }), '/run/mps/control');
+    assert.equal(mpsControl(undefined), '/tmp/nvidia-mps/control');
+    assert.equal(mpsControl('/run/mps'), '/run/mps/control');
   });
 });
