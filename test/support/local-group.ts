@@ -8,6 +8,7 @@ import { makeShardPlan } from '../../coordinator/sharding/make-shard-plan.js';
 import type { ShardPlan } from '../../coordinator/sharding/shard-plan.js';
 import { createNativeEngine } from '../../worker/native/load-addon.js';
 import type {
+  NativeEngine,
   NativeGroupOptions,
   NativeLoadResult,
   NativeNewSequence,
@@ -112,6 +113,16 @@ export class LocalGroup {
   #nextBlock = 0;
   readonly #options: LocalGroupOptions;
   readonly #limits: NativeLoadLimits;
+
+  /** Submits the plan and waits until its first collective has begun. Joining counts collectives too: the group warms up. */
+  static async enterCollective(
+    engine: Pick<NativeEngine, 'progress' | 'submitStep'>,
+    plan: NativeStepPlan,
+  ): Promise<void> {
+    const before = engine.progress().collectives;
+    assert.ok(engine.submitStep(plan));
+    while (engine.progress().collectives === before) await new Promise((resolve) => setTimeout(resolve, 1));
+  }
 
   private constructor(options: LocalGroupOptions) {
     const {

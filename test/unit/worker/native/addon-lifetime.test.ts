@@ -36,13 +36,12 @@ describe('native addon in its process', () => {
     const outcome = await runAddonScript(`
       const group = await LocalGroup.start({ checkpoint: golden, worldSize: 2 });
       const { engine } = group.ranks[0];
-      engine.submitStep(plans.makeStepPlan(1, 1, {
+      await LocalGroup.enterCollective(engine, plans.makeStepPlan(1, 1, {
         newSequences: [plans.makeNewSequence(0, Uint32Array.of(1, 2, 3))],
         newBlocks: Uint32Array.of(0, 0),
         scheduledSlots: Uint32Array.of(0),
         scheduledTokens: Uint32Array.of(3),
       }));
-      while (engine.progress().collectives === 0) await new Promise((resolve) => setTimeout(resolve, 1));
       console.log('waits');
       process.exit(0);
     `);
@@ -59,11 +58,10 @@ describe('native addon in its process', () => {
           const { readCheckpoint } = await import('\${process.cwd()}/dist/coordinator/checkpoint/checkpoint.js');
           const plans = await import('\${process.cwd()}/dist/test/support/native-plans.js');
           const group = await LocalGroup.start({ checkpoint: await readCheckpoint('test/golden/tiny-text'), worldSize: 2 });
-          group.ranks[0].engine.submitStep(plans.makeStepPlan(1, 1, {
+          await LocalGroup.enterCollective(group.ranks[0].engine, plans.makeStepPlan(1, 1, {
             newSequences: [plans.makeNewSequence(0, Uint32Array.of(1, 2, 3))],
             newBlocks: Uint32Array.of(0, 0), scheduledSlots: Uint32Array.of(0), scheduledTokens: Uint32Array.of(3),
           }));
-          while (group.ranks[0].engine.progress().collectives === 0) await new Promise((resolve) => setTimeout(resolve, 1));
           parentPort.postMessage('waits');
           setInterval(() => {}, 1000);
         })();

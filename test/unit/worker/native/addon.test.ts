@@ -285,8 +285,7 @@ describe('native addon', () => {
       const engine = firstEngine(group);
       const outcomes = new Outcomes(engine);
       // Rank 1 is not told: rank 0 waits for it in the first all-reduce.
-      assert.ok(engine.submitStep({ ...makeStepPlan(1, 1), ...prefillPlan(1) }));
-      while (engine.progress().collectives === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+      await LocalGroup.enterCollective(engine, { ...makeStepPlan(1, 1), ...prefillPlan(1) });
       assert.ok(engine.submitStep(makeStepPlan(1, 2)));
       assert.ok(engine.submitStep(makeStepPlan(1, 3)));
       assert.equal(engine.submitStep(makeStepPlan(1, 4)), false);
