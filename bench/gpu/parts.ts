@@ -136,6 +136,13 @@ function serving(
   });
 }
 
+/** The shapes of prompts and batches in which the peers are measured. */
+const SHORT_PROMPTS = [
+  ...['--cases', 'text:128:1,text:128:16,text:128:64,text:128:256,text:1024:1,text:7000:1'],
+  ...['--new-tokens', '129', '--repetitions', '2'],
+];
+const MANY_SEQUENCES = ['--max-num-sequences', '256'];
+
 const MOCHA = repoPath('node_modules', 'mocha', 'bin', 'mocha.js');
 const SHARED = ['--ranks-per-device', '2'];
 
@@ -175,6 +182,8 @@ export const PARTS: Readonly<Record<string, Part>> = {
   }),
   'serving-bf16': serving(MODEL, [], [], 240),
   'serving-awq': serving(`${MODEL}-awq`, [], [], 240),
+  'serving-bf16-short-prompts': serving(MODEL, SHORT_PROMPTS, MANY_SEQUENCES, 240),
+  'serving-awq-short-prompts': serving(`${MODEL}-awq`, SHORT_PROMPTS, MANY_SEQUENCES, 240),
   'serving-bf16-ranks2': serving(
     MODEL,
     ['--tensor-parallel-size', '2', '--greedy-only', '--repetitions', '1', '--batches', '1'],

@@ -1,8 +1,9 @@
 // How fast a running `skein serve` answers an ordinary gRPC client: a picture and a question, alone and 16 at once, greedy and with the
 // recommended sampling, and a long text. Starts the service, asks it, writes one JSON file. Runs on any device; weights may be random.
 //
-//   node dist/bench/gpu/serving.js --model skywork-r1v3-38b --device cuda --output FILE
+//   node dist/bench/gpu/serving.js --model skywork-r1v3-38b --device cuda --output FILE [--cases text:128:1,text:128:16]
 //
+// --cases asks greedily for these instead: prompt (picture or text), its text tokens, how many at once.
 // What follows -- goes to `skein serve` as it is.
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
@@ -52,6 +53,7 @@ const { values, positionals: serveFlags } = parseArgs({
     'picture-side': { type: 'string', default: '896' },
     'picture-format': { type: 'string', default: 'jpeg' },
     'greedy-only': { type: 'boolean', default: false },
+    cases: { type: 'string' },
     'memory-bandwidth': { type: 'string' },
     output: { type: 'string' },
   },
@@ -108,6 +110,7 @@ function summarise(test: Case, runs: readonly BatchReport[]): Record<string, unk
     newTokens,
     medians: {
       firstTokenMs: all(({ firstTokenMs }) => firstTokenMs),
+      lastFirstTokenMs: all(({ firstTokenMs }) => [Math.max(...firstTokenMs)]),
       tokenMs: all(({ tokenMs }) => tokenMs),
       stepMs: all(({ stepMs }) => [stepMs.median]),
       decodeTokensPerSecond: all(({ decodeTokensPerSecond }) => [decodeTokensPerSecond]),
@@ -119,7 +122,18 @@ function summarise(test: Case, runs: readonly BatchReport[]): Record<string, unk
   };
 }
 
+function parseCases(list: string): Case[] {
+  return list.split(',').map((words) => {
+    const [prompt = '', tokens = '', batch = ''] = words.split(':');
+    if ((prompt !== 'picture' && prompt !== 'text') || !(Number(tokens) > 0) || !(Number(batch) > 0)) {
+      throw new Error(`--cases: "${words}" is not picture:TOKENS:BATCH or text:TOKENS:BATCH`);
+    }
+    return { prompt, promptTokens: Number(tokens), batch: Number(batch), sampling: 'greedy' };
+  });
+}
+
 function cases(): Case[] {
+  if (values.cases !== undefined) return parseCases(values.cases);
   const batches = values.batches.split(',').map(Number);
   const samplings = values['greedy-only'] ? (['greedy'] as const) : (['greedy', 'recommended'] as const);
   const question = Number(values['question-tokens']);
