@@ -77,7 +77,8 @@ TEST_F(CudaAwqTest, ProductsAgreeOverShapes) {
       {480, 48, 88, 96, false}, {6912, 512, 200, 256, false}};
   for (const AwqShape& shape : shapes) {
     const Linears linears = MakeLinears(shape);
-    for (const int64_t rows : {1, 3, 8, 9, 16, 17, 33, 64, 130, 192, 193, 300}) {
+    for (const int64_t rows :
+         Values({1, 3, 8, 9, 16, 17, 33, 64, 130, 192, 193, 300}, {1, 9, 17, 64, 193})) {
       ExpectProductsAgree(linears, shape, rows, rows % 2 == 0 ? DType::kFloat32 : DType::kBFloat16);
     }
   }
@@ -173,7 +174,7 @@ TEST_F(CudaAwqTest, GateUpSwiGluAgrees) {
   for (const int64_t width : {8, 16, 24, 88, 352, 1024}) {
     const AwqShape shape{520, 2 * width, 24, 128, width % 3 == 0};
     const Linears linears = MakeLinears(shape);
-    for (const int64_t rows : {1, 7, 8, 9, 16, 30, 64, 100, 250}) {
+    for (const int64_t rows : Values({1, 7, 8, 9, 16, 30, 64, 100, 250}, {8, 64, 250})) {
       const Twin x = RandomTwin(rows, shape.in), scratch = PoisonedResidual(rows, 2 * width),
                  out = PoisonedTwin(rows, width);
       cpu_->GateUpSwiGlu(*linears.cpu, x.cpu->view(), scratch.cpu->view(), out.cpu->view());

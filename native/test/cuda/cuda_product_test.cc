@@ -68,7 +68,7 @@ TEST_F(CudaProductTest, OwnProductAgrees) {
       const auto weight = OnDevice(linears.weight, outputs, in);
       const auto device_bias = OnDevice(linears.bias, 1, outputs);
       const DType type = has_bias ? DType::kBFloat16 : DType::kFloat32;
-      for (const int64_t rows : {1, 3, 8}) {
+      for (const int64_t rows : Values({1, 3, 8}, {3})) {
         const Twin x = RandomTwin(rows, in + 16), expected = PoisonedTwin(rows, outputs, type),
                    out = PoisonedTwin(rows, outputs + 5, type);
         cpu_->Linear(*linears.cpu, x.cpu->view().Cols(8, in), Activation::kNone,
@@ -95,7 +95,7 @@ TEST_F(CudaProductTest, OwnSwiGluAgrees) {
   for (const auto& [in, width] : shapes) {
     const Linears linears = MakeLinears(*cuda_, in, 2 * width, false);
     const auto weight = OnDevice(linears.weight, 2 * width, in);
-    for (const int64_t rows : {1, 2, 7, 8}) {
+    for (const int64_t rows : Values({1, 2, 7, 8}, {7})) {
       const Twin x = RandomTwin(rows, in), scratch = PoisonedResidual(rows, 2 * width),
                  expected = PoisonedTwin(rows, width), out = PoisonedTwin(rows, width + 3);
       cpu_->GateUpSwiGlu(*linears.cpu, x.cpu->view(), scratch.cpu->view(), expected.cpu->view());
@@ -118,7 +118,8 @@ TEST_F(CudaProductTest, LinearsAgreeForAllNumbersOfRows) {
     for (const auto& [in, outputs] : shapes) {
       for (const bool has_bias : {false, true}) {
         const Linears linears = MakeLinears(*backend, in, outputs, has_bias);
-        for (int64_t rows = 1; rows <= 68; rows += rows < 20 || rows > 60 ? 1 : 6) {
+        const int more = Times(0, 20);
+        for (int64_t rows = 1; rows <= 68; rows += more + (rows < 20 || rows > 60 ? 1 : 6)) {
           for (const int64_t offset : {0, 1, 8}) {
             const Twin x = RandomTwin(rows, in + 24);
             for (const DType type : {DType::kBFloat16, DType::kFloat32}) {
@@ -169,7 +170,7 @@ TEST_F(CudaProductTest, OwnProductsRepeatTheirBits) {
   const auto weight = OnDevice(Random(kIn * kOut, 0.05f), kOut, kIn);
   const Twin x = RandomTwin(kRows, kIn);
   std::vector<float> first;
-  for (int run = 0; run < 20; ++run) {
+  for (int run = 0; run < Times(20, 3); ++run) {
     const Twin out = PoisonedResidual(kRows, kOut);
     cuda::SkinnyProduct(x.cuda->view(), weight->view(), nullptr, out.cuda->view(), stream());
     cuda_->FinishStep();
@@ -196,8 +197,8 @@ TEST_F(CudaProductTest, DeterministicRowsDoNotDependOnTheirNumber) {
         fixed->Linear(*linears.cuda, x.cuda->view(), Activation::kNone, many->view());
         fixed->FinishStep();
         const std::vector<float> expected = Read(many->view(), true);
-        for (const int64_t rows : {1, 2, 3, 5, 8, 9, 16, 31, 64, 128, 200}) {
-          for (const int64_t start : {int64_t{0}, int64_t{37}, int64_t{100}, kRows - rows}) {
+        for (const int64_t rows : Values({1, 2, 3, 5, 8, 9, 16, 31, 64, 128, 200}, {1, 128, 200})) {
+          for (const int64_t start : Values({0, 37, 100, kRows - rows}, {37})) {
             SKEIN_CUDA(cudaMemset(few->view().data, 0xff,
                                   static_cast<size_t>(kRows) * few->view().RowBytes()));
             Settle();

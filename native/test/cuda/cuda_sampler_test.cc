@@ -49,7 +49,7 @@ Steps MakeSteps(int64_t vocab_size, size_t num_sequences, size_t num_steps,
 TEST_F(CudaSamplerTest, SmallVocabularies) {
   std::mt19937_64 random(11);
   const int64_t sizes[] = {1, 2, 31, 33, 330, 2049, 5003};
-  for (int round = 0; round < 250; ++round) {
+  for (int round = 0; round < Times(250, 12); ++round) {
     const Steps steps = MakeSteps(sizes[random() % 7], 1 + random() % 5, 4, random);
     for (const int world_size : {1, 2, 4}) {
       ExpectTheHostsBits(steps, world_size, Format("round %d", round));
@@ -86,7 +86,7 @@ TEST_F(CudaSamplerTest, EveryNumberOfCandidates) {
 TEST_F(CudaSamplerTest, PenaltiesBiasesAndBansOverManySteps) {
   std::mt19937_64 random(13);
   constexpr int64_t kVocab = 600;
-  Steps steps = MakeSteps(kVocab, 4, 40, random);
+  Steps steps = MakeSteps(kVocab, 4, static_cast<size_t>(Times(40, 5)), random);
   for (Sequence& s : steps.sequences) {
     s.params.repetition_penalty = 1.05f;
     s.params.presence_penalty = 0.3f;

@@ -83,7 +83,7 @@ Steps MakeWideSteps(int64_t vocab_size, std::mt19937_64& random) {
 TEST_F(CudaWideRowsTest, SmallVocabularies) {
   std::mt19937_64 random(17);
   for (const int64_t vocab_size : {330, 5000}) {
-    for (int round = 0; round < 3; ++round) {
+    for (int round = 0; round < Times(3, 1); ++round) {
       const Steps steps = MakeWideSteps(vocab_size, random);
       for (const int world_size : {1, 2, 3, 4}) {
         ExpectTheHostsBits(steps, world_size, Format("%d tokens", static_cast<int>(vocab_size)));
@@ -114,7 +114,8 @@ TEST_F(CudaWideRowsTest, CutsAreExactToTheToken) {
   steps.vocab_size = kVocab;
   steps.logits.emplace_back();
   steps.begun_anew.emplace_back();
-  for (uint64_t seed = 0; seed < 40; ++seed) {
+  const auto seeds = static_cast<uint64_t>(Times(40, 8));
+  for (uint64_t seed = 0; seed < seeds; ++seed) {
     const auto row = RandomLogits(kVocab, random, seed % 3 == 0 ? 0.0f : 0.5f);
     std::vector<Candidate> tokens;
     for (size_t v = 0; v < row.size(); ++v) tokens.push_back({row[v], static_cast<int32_t>(v)});
@@ -161,7 +162,7 @@ TEST_F(CudaWideRowsTest, CutsAreExactToTheToken) {
     EXPECT_TRUE(differ || i % 8 == 6) << i;
     told_apart += differ ? 1 : 0;
   }
-  EXPECT_GT(told_apart, 40);
+  EXPECT_GT(told_apart, static_cast<int>(seeds));
   for (const int world_size : {1, 2, 4}) ExpectTheHostsBits(steps, world_size, "exact cuts");
 }
 

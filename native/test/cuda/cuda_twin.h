@@ -15,6 +15,7 @@
 #include "cuda/cuda_check.h"
 #include "cuda/device_copy.h"
 #include "ops/backend.h"
+#include "test/cuda/under_checker.h"
 
 namespace skein {
 

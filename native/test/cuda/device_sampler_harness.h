@@ -12,6 +12,7 @@
 
 #include "collective/communicator.h"
 #include "cuda/device_memory.h"
+#include "test/cuda/under_checker.h"
 #include "test/sampler_harness.h"
 
 namespace skein::test {
