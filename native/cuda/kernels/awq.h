@@ -81,7 +81,8 @@ inline constexpr int kAwqXBytes = kAwqUnitInputs * 2;
 // What a plan depends on besides the shapes.
 struct AwqDevice {
   int multiprocessors;
-  int shared_bytes;  // that a block may have
+  int shared_bytes;     // that a block may have
+  bool has_warpgroups;  // Hopper, and nothing else, has their products
 };
 AwqDevice CurrentAwqDevice();
 
