@@ -9,27 +9,52 @@ namespace {
 
 using awq::kConsumers;
 
-// How the copies see x: boxes of 64 inputs of half a tile's rows; zeros outside.
-CUtensorMap MapX(const AwqWeights& w, const AwqOperands& p, int tile_rows) {
+// Zeros outside. sizes and box from the innermost dimension; strides, in bytes, of the others.
+template <int kDimensions>
+CUtensorMap MakeMap(const void* data, CUtensorMapDataType type, const int64_t (&sizes)[kDimensions],
+                    const int64_t (&strides)[kDimensions - 1], const int (&box)[kDimensions],
+                    CUtensorMapSwizzle swizzle) {
   static const auto kEncode = [] {
     decltype(&cuTensorMapEncodeTiled) call = nullptr;
     SKEIN_CHECK(FindDriverCall("cuTensorMapEncodeTiled", &call), "no cuTensorMapEncodeTiled");
     return call;
   }();
-  const cuuint64_t sizes[] = {static_cast<cuuint64_t>(w.in_features),
-                              static_cast<cuuint64_t>(p.rows)};
-  const cuuint64_t strides[] = {static_cast<cuuint64_t>(p.x_stride) * sizeof(__nv_bfloat16)};
-  const cuuint32_t box[] = {kAwqStepInputs, static_cast<cuuint32_t>(tile_rows / kAwqWideCluster)};
-  const cuuint32_t steps[] = {1, 1};
+  cuuint64_t all_sizes[kDimensions], all_strides[kDimensions];
+  cuuint32_t all_box[kDimensions], steps[kDimensions];
+  for (int i = 0; i < kDimensions; ++i) {
+    all_sizes[i] = static_cast<cuuint64_t>(sizes[i]);
+    if (i > 0) all_strides[i - 1] = static_cast<cuuint64_t>(strides[i - 1]);
+    all_box[i] = static_cast<cuuint32_t>(box[i]);
+    steps[i] = 1;
+  }
   CUtensorMap map;
   const CUresult status =
-      kEncode(&map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 2, const_cast<__nv_bfloat16*>(p.x), sizes,
-              strides, box, steps, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
-              CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
-  SKEIN_CHECK(status == CUDA_SUCCESS, "cuTensorMapEncodeTiled: %d for %lld rows of %lld inputs",
-              static_cast<int>(status), static_cast<long long>(p.rows),
-              static_cast<long long>(w.in_features));
+      kEncode(&map, type, kDimensions, const_cast<void*>(data), all_sizes, all_strides, all_box,
+              steps, CU_TENSOR_MAP_INTERLEAVE_NONE, swizzle, CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
+              CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+  SKEIN_CHECK(status == CUDA_SUCCESS, "cuTensorMapEncodeTiled: %d for %lld x %lld",
+              static_cast<int>(status), static_cast<long long>(sizes[1]),
+              static_cast<long long>(sizes[0]));
   return map;
+}
+
+template <typename Shape>
+awq::WideMaps MakeMaps(const AwqWeights& w, const AwqOperands& p) {
+  const int64_t tiles = w.padded_out / kAwqTileColumns;
+  constexpr int kStepBytes = kAwqWordBytes / 2;
+  awq::WideMaps maps;
+  maps.words =
+      MakeMap<3>(w.words, CU_TENSOR_MAP_DATA_TYPE_UINT32, {kStepBytes / 4, w.units * 2, tiles},
+                 {kStepBytes, w.units * kAwqWordBytes}, {kStepBytes / 4, 1, Shape::kRun},
+                 CU_TENSOR_MAP_SWIZZLE_NONE);
+  maps.tables =
+      MakeMap<3>(w.tables, CU_TENSOR_MAP_DATA_TYPE_UINT32, {kAwqTileColumns, w.units, tiles},
+                 {kAwqTableBytes, w.units * kAwqTableBytes}, {kAwqTileColumns, 1, Shape::kRun},
+                 CU_TENSOR_MAP_SWIZZLE_NONE);
+  maps.x =
+      MakeMap<2>(p.x, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, {w.in_features, p.rows}, {p.x_stride * 2},
+                 {kAwqStepInputs, Shape::kRows / kAwqWideCluster}, CU_TENSOR_MAP_SWIZZLE_128B);
+  return maps;
 }
 
 template <int kTile, bool kSwiGlu>
@@ -42,9 +67,10 @@ void Launch(const AwqWeights& w, const AwqOperands& p, const AwqWidePlan& s, cud
     return true;
   }();
   static_cast<void>(raised);
-  LaunchOverlappedClusters(
-      kernel, kAwqWideCluster, dim3(static_cast<unsigned>(s.clusters * kAwqWideCluster)),
-      dim3(Wide::kThreads), Wide::kSharedBytes, stream, MapX(w, p, Wide::kRows), w, p, s);
+  LaunchOverlappedClusters(kernel, kAwqWideCluster,
+                           dim3(static_cast<unsigned>(s.clusters * kAwqWideCluster)),
+                           dim3(Wide::kThreads), Wide::kSharedBytes, stream,
+                           MakeMaps<typename Wide::Shape>(w, p), w, p, s);
   if (s.cut == 0) return;
   LaunchOverlapped(awq::WideSumKernel<kTile, kSwiGlu>,
                    dim3(Wide::Shape::kQuads, kAwqWideCluster, static_cast<unsigned>(s.cut)),

@@ -2,7 +2,7 @@
 // x^T by warpgroup products, weights as their first operand from registers, x as the second from
 // shared memory.
 //
-// A block has two warpgroups that multiply and one warp that copies. The copies of a step of 64
+// A block has two warpgroups that multiply and one thread that copies. The copies of a step of 64
 // inputs - x as rows of 128 bytes, half of it from each block of the cluster for both; packed
 // words; every other step the units' tables - end in the step's barrier `full`; `empty` ends when
 // the warps of both blocks have read it. Packed words are in the order of the registers of a
@@ -66,28 +66,22 @@ struct Wide {
     __device__ __forceinline__ uint32_t Empty(int stage) const { return barriers + stage * 16 + 8; }
   };
 
-  // --- The warp that copies.
+  // --- The thread that copies.
   struct Copier {
-    const CUtensorMap* map;
+    const WideMaps& maps;
     const AwqWeights& w;
     const AwqWidePlan& s;
     const Ring ring;
     const int rank, cluster;
-    // Where this lane's part of the weights begins: lane l < 16 copies words of the packed tile at
-    // place l, lane 16 + l tables.
-    const char* source = nullptr;
     Segment segment{};
     int step = 0;  // from the segment's begin
+    int column_tile = 0, row = 0;
 
     __device__ __forceinline__ bool Begin(Segments& segments) {
       if (!segments.Next(s, &segment)) return false;
       step = segment.begin;
-      const int place = static_cast<int>(threadIdx.x) % 16;
-      const int column_tile = segment.piece / s.row_tiles * kAwqWideCluster + rank;
-      const int64_t tile = Shape::PackedTile(w, column_tile, min(place, Shape::kPacked - 1));
-      source = threadIdx.x % 32 < 16
-                   ? reinterpret_cast<const char*>(w.words) + tile * w.units * kAwqWordBytes
-                   : reinterpret_cast<const char*>(w.tables) + tile * w.units * kAwqTableBytes;
+      column_tile = segment.piece / s.row_tiles * kAwqWideCluster + rank;
+      row = segment.piece % s.row_tiles * kRows + rank * (kRows / kAwqWideCluster);
       return true;
     }
     __device__ __forceinline__ bool Advance(Segments& segments) {
@@ -95,29 +89,25 @@ struct Wide {
     }
 
     __device__ __forceinline__ void CopyWeights(int stage) const {
-      const int lane = threadIdx.x % 32;
-      const bool tables = step % 2 == 0 || step == segment.begin;
+      const bool has_tables = step % 2 == 0 || step == segment.begin;
       const uint32_t full = ring.Full(stage);
-      if (lane == 0) ExpectBytes(full, kXBytes + kWordsBytes + (tables ? kTablesBytes : 0));
-      __syncwarp();
-      if (lane % 16 >= Shape::kPacked) return;
-      const uint32_t to = ring.Stage(stage) + kXBytes;
-      if (lane < 16) {
-        CopyBulk(to + lane * kStepWordBytes, source + static_cast<int64_t>(step) * kStepWordBytes,
-                 kStepWordBytes, full);
-      } else if (tables) {
-        CopyBulk(to + kWordsBytes + (lane - 16) * kAwqTableBytes,
-                 source + static_cast<int64_t>(step / 2) * kAwqTableBytes, kAwqTableBytes, full);
+      ExpectBytes(full, kXBytes + kWordsBytes + (has_tables ? kTablesBytes : 0));
+      const uint32_t words = ring.Stage(stage) + kXBytes;
+#pragma unroll
+      for (int run = 0; run < Shape::kRuns; ++run) {
+        const int tile = Shape::FirstPacked(w, column_tile, run);
+        CopyBox(words + run * (kWordsBytes / Shape::kRuns), &maps.words, 0, step, tile, full);
+        if (!has_tables) continue;
+        CopyBox(words + kWordsBytes + run * (kTablesBytes / Shape::kRuns), &maps.tables, 0,
+                step / 2, tile, full);
       }
     }
     // This block's half of the rows, for both. Inputs before and after x's are zeros, as are rows
     // after its last: the map says where it ends.
     __device__ __forceinline__ void CopyX(int stage) const {
-      constexpr int kHalf = kRows / kAwqWideCluster;
-      if (threadIdx.x % 32 != 0) return;
-      CopyBoxToBoth(ring.Stage(stage) + rank * kHalf * kAwqStepInputs * 2, map,
-                    step * kAwqStepInputs - static_cast<int>(w.group_offset),
-                    segment.piece % s.row_tiles * kRows + rank * kHalf, ring.Full(stage));
+      CopyBoxToBoth(ring.Stage(stage) + rank * (kXBytes / kAwqWideCluster), &maps.x,
+                    step * kAwqStepInputs - static_cast<int>(w.group_offset), row,
+                    ring.Full(stage));
     }
 
     __device__ __forceinline__ void Run() {
@@ -334,7 +324,7 @@ struct Wide {
     }
   };
 
-  __device__ static __forceinline__ void Run(const CUtensorMap* map, const AwqWeights& w,
+  __device__ static __forceinline__ void Run(const WideMaps& maps, const AwqWeights& w,
                                              const AwqOperands& p, const AwqWidePlan& s,
                                              uint32_t shared) {
     LetNextStart();
@@ -344,7 +334,9 @@ struct Wide {
     const int rank = static_cast<int>(ClusterRank());
     const int cluster = static_cast<int>(blockIdx.x) / kAwqWideCluster;
     if (threadIdx.x == 0) {
-      PrefetchMap(map);
+      PrefetchMap(&maps.words);
+      PrefetchMap(&maps.tables);
+      PrefetchMap(&maps.x);
       for (int stage = 0; stage < kStages; ++stage) {
         skinny::InitBarrier(ring.Full(stage), 1);
         skinny::InitBarrier(ring.Empty(stage), kAwqWideCluster * kConsumers / 32);
@@ -354,11 +346,12 @@ struct Wide {
     SyncCluster();
     if (warp >= kConsumers / 32) {
       ShrinkRegisters<kProducerRegisters>();
-      if (warp == kConsumers / 32) {
-        Copier{map, w, s, ring, rank, cluster}.Run();
+      if (threadIdx.x == kConsumers) {
+        Copier{maps, w, s, ring, rank, cluster}.Run();
       } else {
         WaitForPrevious();
       }
+      __syncwarp();
     } else {
       GrowRegisters<kConsumerRegisters>();
       Consumer{p, w, s, ring, rank, cluster, warp}.Run();
@@ -371,12 +364,12 @@ struct Wide {
 // Clusters of kAwqWideCluster blocks.
 template <int kTile, bool kSwiGlu>
 __global__ void __launch_bounds__(Wide<kTile, kSwiGlu>::kThreads, 1)
-    WideKernel([[maybe_unused]] const __grid_constant__ CUtensorMap map,
+    WideKernel([[maybe_unused]] const __grid_constant__ WideMaps maps,
                [[maybe_unused]] const AwqWeights w, [[maybe_unused]] const AwqOperands p,
                [[maybe_unused]] const AwqWidePlan s) {
 #if defined(SKEIN_HOPPER)
   extern __shared__ char shared[];
-  Wide<kTile, kSwiGlu>::Run(&map, w, p, s, SharedAddress(shared));
+  Wide<kTile, kSwiGlu>::Run(maps, w, p, s, SharedAddress(shared));
 #endif
 }
 

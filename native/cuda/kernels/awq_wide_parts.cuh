@@ -12,6 +12,12 @@ namespace skein::cuda::awq {
 
 inline constexpr int kConsumers = 256;
 
+// How copies see the operands. words: [packed tiles, steps, words of a tile and step]; tables:
+// [packed tiles, units, columns]; x: [rows, inputs].
+struct WideMaps {
+  CUtensorMap words, tables, x;
+};
+
 // Steps begin .. end - 1 of a piece. Sums go to the cluster's partial sums `slot`, or become
 // outputs where slot is -1.
 struct Segment {
@@ -89,17 +95,12 @@ struct WideShape {
     if constexpr (!kSwiGlu) return eight;
     return kBlocks == 2 ? block : warp % 2;
   }
-  // The packed tile at a place of column tile `column_tile`; those beyond the last are read as the
-  // last one, and dropped.
-  __device__ static __forceinline__ int PackedTile(const AwqWeights& w, int column_tile,
-                                                   int place) {
-    if constexpr (!kSwiGlu) {
-      return min(column_tile * kPacked + place,
-                 static_cast<int>(w.padded_out) / kAwqTileColumns - 1);
-    }
-    const int half = static_cast<int>(w.out_features) / 2 / kAwqTileColumns;
-    const int up = place / (kPacked / 2);
-    return up * half + min(column_tile * (kPacked / 2) + place % (kPacked / 2), half - 1);
+  // Packed tiles that lie side by side, and the first of the run `run` of column tile
+  // `column_tile`. Some may be beyond the last: what is read of them is dropped.
+  static constexpr int kRuns = kSwiGlu ? 2 : 1;
+  static constexpr int kRun = kPacked / kRuns;
+  __device__ static __forceinline__ int FirstPacked(const AwqWeights& w, int column_tile, int run) {
+    return column_tile * kRun + run * static_cast<int>(w.out_features) / 2 / kAwqTileColumns;
   }
 
   // Partial sums of a block: [quads, threads] float4.

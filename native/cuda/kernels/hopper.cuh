@@ -57,13 +57,13 @@ __device__ __forceinline__ void AwaitParity(uint32_t barrier, int parity) {
   } while (done == 0);
 }
 
-// `bytes` (a multiple of 16) to this block's shared memory.
-__device__ __forceinline__ void CopyBulk(uint32_t shared, const void* global, int bytes,
-                                         uint32_t barrier) {
+// The map's box at (x, y, z) to this block's shared memory.
+__device__ __forceinline__ void CopyBox(uint32_t shared, const CUtensorMap* map, int x, int y,
+                                        int z, uint32_t barrier) {
   asm volatile(
-      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];\n" ::
-          "r"(shared),
-      "l"(global), "r"(bytes), "r"(barrier)
+      "cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes"
+      " [%0], [%1, {%2, %3, %4}], [%5];\n" ::"r"(shared),
+      "l"(map), "r"(x), "r"(y), "r"(z), "r"(barrier)
       : "memory");
 }
 // The map's box at (column, row) to the same place in both blocks, and their barriers.
