@@ -1,10 +1,12 @@
-// AWQ int4 linears: few rows are multiplied straight from the packed form, many through dequantised
-// columns; in deterministic mode always from the packed form.
+// AWQ int4 linears: few rows are multiplied straight from the packed form; many, too, where there
+// are warpgroup products (Hopper), and otherwise through dequantised columns; in deterministic mode
+// always by the kernel for few.
 #include <algorithm>
 
 #include "cuda/awq_workspace.h"
 #include "cuda/cuda_linear.h"
 #include "cuda/graph_cache.h"
+#include "cuda/kernels/awq_wide.h"
 #include "cuda/linear_parts.h"
 
 namespace skein::cuda {
@@ -12,6 +14,8 @@ namespace {
 
 // Up to here passes over the packed weights cost less than dequantising them once.
 constexpr int64_t kPackedRows = 192;
+// Up to here the kernel for few rows is faster than the wide one.
+constexpr int64_t kFewRows = 16;
 
 int64_t RoundUp(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
 
@@ -52,6 +56,7 @@ class AwqLinear final : public CudaLinear {
   size_t weight_bytes() const override { return weight_bytes_; }
 
   void Run(const Matrix& x, const Matrix& out, BlasLt& blas, cudaStream_t stream) const override {
+    if (RunWide(x, out, false, stream)) return;
     if (IsPacked(x.rows, stream)) {
       RunPacked(x, out, false, stream);
     } else {
@@ -61,6 +66,7 @@ class AwqLinear final : public CudaLinear {
   }
 
   bool RunSwiGlu(const Matrix& x, const Matrix& out, cudaStream_t stream) const override {
+    if (RunWide(x, out, true, stream)) return true;
     if (!IsPacked(x.rows, stream) || !AwqTakes(weights_, kAwqWhole, 1, true)) return false;
     RunPacked(x, out, true, stream);
     return true;
@@ -69,6 +75,32 @@ class AwqLinear final : public CudaLinear {
  private:
   bool IsPacked(int64_t rows, cudaStream_t stream) const {
     return rows <= kPackedRows || workspace_.deterministic() || IsCapturing(stream);
+  }
+
+  AwqOperands Operands(const Matrix& x, const Matrix& out, bool swiglu) const {
+    AwqOperands operands{};
+    operands.x = x.As<const __nv_bfloat16>();
+    operands.x_stride = x.stride;
+    operands.rows = x.rows;
+    operands.bias = bias_.as_float;
+    operands.out = out.data;
+    operands.out_is_float = out.type == DType::kFloat32;
+    operands.out_stride = out.stride;
+    operands.swiglu = swiglu;
+    operands.partial = workspace_.partial();
+    return operands;
+  }
+
+  // False, with nothing done, where another way is better or the only one.
+  bool RunWide(const Matrix& x, const Matrix& out, bool swiglu, cudaStream_t stream) const {
+    if (x.rows <= kFewRows || workspace_.deterministic()) return false;
+    const AwqOperands operands = Operands(x, out, swiglu);
+    if (!AwqWideTakes(weights_, operands, workspace_.device())) return false;
+    const AwqWidePlan plan = PlanAwqWide(weights_, x.rows, workspace_.device());
+    SKEIN_CHECK(AwqWidePartialBytes(plan) <= workspace_.partial_bytes(),
+                "%zu bytes of partial sums", AwqWidePartialBytes(plan));
+    AwqWideProduct(weights_, operands, plan, stream);
+    return true;
   }
 
   void RunPacked(const Matrix& x, const Matrix& out, bool swiglu, cudaStream_t stream) const {
@@ -86,17 +118,8 @@ class AwqLinear final : public CudaLinear {
         rows /= 2;
         plan = plan_for(rows);
       }
-      AwqOperands operands{};
-      operands.x = x.As<const __nv_bfloat16>() + first * x.stride;
-      operands.x_stride = x.stride;
-      operands.rows = rows;
-      operands.bias = bias_.as_float;
-      operands.out = out.Rows(first, rows).data;
-      operands.out_is_float = out.type == DType::kFloat32;
-      operands.out_stride = out.stride;
-      operands.swiglu = swiglu;
-      operands.partial = workspace_.partial();
-      AwqProduct(weights_, operands, plan, stream);
+      AwqProduct(weights_, Operands(x.Rows(first, rows), out.Rows(first, rows), swiglu), plan,
+                 stream);
       first += rows;
     }
   }

@@ -89,6 +89,10 @@ AwqDevice CurrentAwqDevice() {
       cudaDeviceGetAttribute(&device.multiprocessors, cudaDevAttrMultiProcessorCount, index));
   SKEIN_CUDA(
       cudaDeviceGetAttribute(&device.shared_bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, index));
+  int major = 0, minor = 0;
+  SKEIN_CUDA(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, index));
+  SKEIN_CUDA(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, index));
+  device.has_warpgroups = major == 9 && minor == 0;
   return device;
 }
 

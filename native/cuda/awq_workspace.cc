@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "cuda/kernels/awq_wide.h"
+
 namespace skein::cuda {
 namespace {
 
@@ -51,6 +53,7 @@ bool AwqWorkspace::Reserve(int64_t in_features, int64_t out_features) {
                 static_cast<size_t>(slices * kAwqMaxRows * (out_features + 2 * kAwqTileColumns)) *
                     sizeof(float)));
   if (deterministic_) return moved;
+  grow(partial_, AwqWideMostPartialBytes(device_));
   const int64_t columns =
       std::min(kBufferColumns, CeilDiv(out_features, kAwqTileColumns) * kAwqTileColumns);
   for (DeviceMemory& buffer : buffers_)

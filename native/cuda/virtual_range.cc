@@ -3,11 +3,10 @@
 #include <cuda.h>
 
 #include "cuda/cuda_check.h"
+#include "cuda/driver_call.h"
 
 namespace skein::cuda {
 
-// The driver is there wherever the runtime works, but is not linked: the addon has to load, and to
-// say what is missing, on a machine without it.
 struct DriverCalls {
   decltype(&cuDeviceGetAttribute) get_attribute;
   decltype(&cuMemGetAllocationGranularity) get_granularity;
@@ -25,34 +24,18 @@ namespace {
 
 size_t RoundUp(size_t value, size_t step) { return (value + step - 1) / step * step; }
 
-template <typename Call>
-bool Find(const char* name, Call* call) {
-  void* found = nullptr;
-  cudaDriverEntryPointQueryResult result{};
-#if CUDART_VERSION >= 12050
-  const cudaError_t status =
-      cudaGetDriverEntryPointByVersion(name, &found, 12000, cudaEnableDefault, &result);
-#else
-  const cudaError_t status = cudaGetDriverEntryPoint(name, &found, cudaEnableDefault, &result);
-#endif
-  if (status != cudaSuccess || result != cudaDriverEntryPointSuccess) {
-    cudaGetLastError();
-    return false;
-  }
-  *call = reinterpret_cast<Call>(found);
-  return true;
-}
-
 const DriverCalls& Driver() {
   static const DriverCalls kCalls = [] {
     DriverCalls calls{};
-    calls.has_all = Find("cuDeviceGetAttribute", &calls.get_attribute) &&
-                    Find("cuMemGetAllocationGranularity", &calls.get_granularity) &&
-                    Find("cuMemAddressReserve", &calls.reserve) &&
-                    Find("cuMemAddressFree", &calls.unreserve) &&
-                    Find("cuMemCreate", &calls.create) && Find("cuMemRelease", &calls.release) &&
-                    Find("cuMemMap", &calls.map) && Find("cuMemUnmap", &calls.unmap) &&
-                    Find("cuMemSetAccess", &calls.set_access);
+    calls.has_all = FindDriverCall("cuDeviceGetAttribute", &calls.get_attribute) &&
+                    FindDriverCall("cuMemGetAllocationGranularity", &calls.get_granularity) &&
+                    FindDriverCall("cuMemAddressReserve", &calls.reserve) &&
+                    FindDriverCall("cuMemAddressFree", &calls.unreserve) &&
+                    FindDriverCall("cuMemCreate", &calls.create) &&
+                    FindDriverCall("cuMemRelease", &calls.release) &&
+                    FindDriverCall("cuMemMap", &calls.map) &&
+                    FindDriverCall("cuMemUnmap", &calls.unmap) &&
+                    FindDriverCall("cuMemSetAccess", &calls.set_access);
     return calls;
   }();
   return kCalls;

@@ -26,8 +26,8 @@ inline constexpr int kAwqMaxTickets = 256;
 // zero there.
 struct AwqWeights {
   // [out / 16, units, 2 chunks of 64 inputs, 32 lanes, 4 words]: word j of lane l holds columns l /
-  // 4 and l / 4 + 8 at inputs 32 (j / 2) + 8 (l % 4) + 4 (j % 2) + {0, 1, 2, 3} of the chunk;
-  // nibbles p and p + 4 are the two halves of register p of an A fragment.
+  // 4 and l / 4 + 8 at inputs 16 j + 2 (l % 4) + {0, 1, 8, 9} of the chunk; nibbles p and p + 4 are
+  // the two halves of register p of an A fragment.
   uint32_t* words;
   // [out / 16, units, tables_per_unit, 16 columns]: the scale as float16 in the low half, 128 +
   // zero as bfloat16 in the high half; both exact.
@@ -81,7 +81,8 @@ inline constexpr int kAwqXBytes = kAwqUnitInputs * 2;
 // What a plan depends on besides the shapes.
 struct AwqDevice {
   int multiprocessors;
-  int shared_bytes;  // that a block may have
+  int shared_bytes;     // that a block may have
+  bool has_warpgroups;  // Hopper, and nothing else, has their products
 };
 AwqDevice CurrentAwqDevice();
 

@@ -64,10 +64,10 @@ struct Product {
   }
 
   // total += the product of the stage's unit and its part of x. `words` and `tables` are where
-  // this lane's begin; x[t] is the piece of quarter 0 of this lane's row of tile t, in bytes from
+  // this lane's begin; x[t] is the piece of quarter 0 that this lane names of tile t, in bytes from
   // `staged`.
   __device__ static __forceinline__ void Multiply(const char* words, const char* tables,
-                                                  const char* staged, const int (&x)[kTiles],
+                                                  uint32_t staged, const int (&x)[kTiles],
                                                   Sums& total) {
     Sums sums;
     Clear(sums);
@@ -91,12 +91,11 @@ struct Product {
           }
         }
       }
-      uint4 b[kTiles];
+      uint32_t b[kTiles][4];
 #pragma unroll
       for (int t = 0; t < kTiles; ++t) {
         // PlaceOfPiece: an odd quarter is the other half of the same 128 bytes.
-        b[t] =
-            *reinterpret_cast<const uint4*>(staged + (x[t] ^ quarter % 2 * 64) + quarter / 2 * 128);
+        LoadMatrix4(b[t], staged + (x[t] ^ quarter % 2 * 64) + quarter / 2 * 128);
       }
 #pragma unroll
       for (int m = 0; m < kMembers; ++m) {
@@ -109,7 +108,7 @@ struct Product {
               FragmentRegister(word, 2, zero[m][0]), FragmentRegister(word, 3, zero[m][1])};
 #pragma unroll
           for (int t = 0; t < kTiles; ++t) {
-            MultiplyAccumulate(sums[m][t], a, j == 0 ? b[t].x : b[t].z, j == 0 ? b[t].y : b[t].w);
+            MultiplyAccumulate(sums[m][t], a, b[t][2 * j], b[t][2 * j + 1]);
           }
         }
       }
@@ -311,17 +310,19 @@ struct Product {
     bool has_first = false, has_last = false;
     int group = first_group + begin / num_units;
     int unit = begin % num_units;
-    // Where this lane's piece of quarter 0 lies in the unit's part of x. Rows that are not there
-    // have the last row's values: columns of a product do not mix, and theirs are dropped.
+    // Where the piece of quarter 0 lies, in the unit's part of x, that this lane names of a tile:
+    // piece lane / 8 of row lane % 8. Rows that are not there have the last row's values: columns
+    // of a product do not mix, and theirs are dropped.
     int x[kTiles];
     const auto place_x = [&] {
 #pragma unroll
       for (int t = 0; t < kTiles; ++t) {
-        const int row = min(t * 8 + lane / 4, rows - 1);
-        x[t] = (unit * rows + row) * kAwqXBytes + PlaceOfPiece(row, lane % 4) * 16;
+        const int row = min(t * 8 + lane % 8, rows - 1);
+        x[t] = (unit * rows + row) * kAwqXBytes + PlaceOfPiece(row, lane / 8) * 16;
       }
     };
     place_x();
+    const uint32_t x_begin = SharedAddress(staged);
     const int table = kAwqWordBytes + lane / 4 * 4 - lane * 16;
     int read = ring + lane * 16;
     int length = 0;
@@ -330,7 +331,7 @@ struct Product {
       // What other lanes copied is there, and what they read of the slot before is no more needed.
       __syncwarp();
       load();
-      Multiply(shared + read, shared + read + table, staged, x, total);
+      Multiply(shared + read, shared + read + table, x_begin, x, total);
       read += kStageBytes;
       if (read == write_end) read -= kWarpBytes;
 #pragma unroll

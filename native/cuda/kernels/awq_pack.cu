@@ -24,8 +24,8 @@ __global__ void PackWordsKernel(AwqWeights w, const int32_t* qweight) {
     for (int half = 0; half < 2; ++half) {  // columns l / 4, l / 4 + 8
       for (int i = 0; i < 4; ++i) {         // inputs; i / 2 picks the k half of the fragment
         const int64_t out = static_cast<int64_t>(blockIdx.y) * 16 + lane / 4 + 8 * half;
-        const int64_t in = static_cast<int64_t>(blockIdx.x) * 64 + 32 * (j / 2) + 8 * (lane % 4) +
-                           4 * (j % 2) + i - w.group_offset;
+        const int64_t in = static_cast<int64_t>(blockIdx.x) * 64 + 16 * j + 2 * (lane % 4) +
+                           i / 2 * 8 + i % 2 - w.group_offset;
         uint32_t nibble = 0;
         if (out < w.out_features && in >= 0 && in < w.in_features) {
           const auto raw = static_cast<uint32_t>(qweight[in * words_per_row + out / 8]);
@@ -75,6 +75,24 @@ __device__ __forceinline__ uint32_t Scaled(uint32_t fragment, __nv_bfloat162 hig
   return *reinterpret_cast<const uint32_t*>(&scaled);
 }
 
+// Value i of lane l and value l of lane i of four lanes change places.
+__device__ __forceinline__ void TransposeQuads(uint32_t (&values)[4]) {
+#pragma unroll
+  for (int step = 1; step < 4; step *= 2) {
+    const bool upper = (threadIdx.x & step) != 0;
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      if ((i & step) != 0) continue;
+      const uint32_t got = __shfl_xor_sync(0xffffffffu, upper ? values[i] : values[i | step], step);
+      if (upper) {
+        values[i] = got;
+      } else {
+        values[i | step] = got;
+      }
+    }
+  }
+}
+
 // A warp takes a unit of a tile. Grid (units / warps, tiles).
 __global__ void __launch_bounds__(kThreads)
     DequantizeKernel(AwqWeights w, int64_t first, int64_t columns, __nv_bfloat16* dense) {
@@ -89,7 +107,6 @@ __global__ void __launch_bounds__(kThreads)
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
     const int64_t column = static_cast<int64_t>(blockIdx.y) * 16 + lane / 4 + 8 * half;
-    if (column >= columns) continue;
     __nv_bfloat16* row = dense + column * w.in_features - w.group_offset;
 #pragma unroll
     for (int quarter = 0; quarter < 4; ++quarter) {
@@ -107,6 +124,9 @@ __global__ void __launch_bounds__(kThreads)
       for (int i = 0; i < 4; ++i) {
         values[i] = Scaled(FragmentRegister(word[i / 2], half + 2 * (i % 2), zero), high, low);
       }
+      // This lane has inputs 2 (lane % 4) + {0, 1} of each eight; now all of the lane's eight.
+      TransposeQuads(values);
+      if (column >= columns) continue;
       const int64_t in = unit * kAwqUnitInputs + quarter * 32 + lane % 4 * 8;
       const int64_t from = in - w.group_offset;
       if (aligned && from >= 0 && from + 8 <= w.in_features) {
@@ -132,11 +152,11 @@ __global__ void ReferenceKernel(AwqWeights w, const __nv_bfloat16* x, int64_t x_
     const int64_t padded = in + w.group_offset;
     const int64_t place = column / 16 * w.units + padded / kAwqUnitInputs;
     const int within = static_cast<int>(padded % kAwqUnitInputs);
-    const int lane = static_cast<int>(column % 8) * 4 + within % 32 / 8;
-    const int j = within % 64 / 32 * 2 + within % 8 / 4;
+    const int lane = static_cast<int>(column % 8) * 4 + within % 8 / 2;
+    const int j = within % 64 / 16;
     const int half = static_cast<int>(column % 16 / 8);
     const uint32_t word = w.words[((place * 2 + within / 64) * 32 + lane) * 4 + j];
-    const uint32_t q = word >> (4 * (half + within % 4 / 2 * 2) + within % 2 * 16) & 15u;
+    const uint32_t q = word >> (4 * (half + within % 16 / 8 * 2) + within % 2 * 16) & 15u;
     const uint32_t entry =
         w.tables[(place * w.tables_per_unit + within * w.tables_per_unit / kAwqUnitInputs) * 16 +
                  column % 16];

@@ -14,9 +14,9 @@ __device__ __forceinline__ void PrefetchToL2([[maybe_unused]] const void* addres
 }
 
 // Units c0 .. c0 + num_units - 1 of x to shared memory: [units, rows, 16 pieces] of 8 inputs. A
-// warp reads four pieces of eight rows at a time; odd rows have them in the other half of a line of
-// the banks. The copies may still be under way.
-__device__ __forceinline__ int PlaceOfPiece(int row, int piece) { return piece ^ (row & 1) << 2; }
+// warp reads a piece of eight rows at a time (ldmatrix): they lie in different banks. The copies
+// may still be under way.
+__device__ __forceinline__ int PlaceOfPiece(int row, int piece) { return piece ^ (row & 7); }
 
 template <int kWarps>
 __device__ __forceinline__ void StageX(const AwqWeights& w, const AwqOperands& p, int c0,

@@ -39,21 +39,36 @@ inline bool OverlapsLaunches() {
   return major >= 9;
 }
 
+// Blocks in clusters of `cluster`, which only Hopper has.
 template <typename... Parameters, typename... Arguments>
-void LaunchOverlapped(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes,
-                      cudaStream_t stream, Arguments&&... arguments) {
-  cudaLaunchAttribute attribute{};
-  attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  attribute.val.programmaticStreamSerializationAllowed = 1;
+void LaunchOverlappedClusters(void (*kernel)(Parameters...), int cluster, dim3 grid, dim3 block,
+                              size_t shared_bytes, cudaStream_t stream, Arguments&&... arguments) {
+  cudaLaunchAttribute attributes[2] = {};
+  unsigned count = 0;
+  if (OverlapsLaunches()) {
+    attributes[count].id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    attributes[count++].val.programmaticStreamSerializationAllowed = 1;
+  }
+  if (cluster > 1) {
+    attributes[count].id = cudaLaunchAttributeClusterDimension;
+    attributes[count++].val.clusterDim = {static_cast<unsigned>(cluster), 1, 1};
+  }
   cudaLaunchConfig_t config{};
   config.gridDim = grid;
   config.blockDim = block;
   config.dynamicSmemBytes = shared_bytes;
   config.stream = stream;
-  config.attrs = &attribute;
-  config.numAttrs = OverlapsLaunches() ? 1 : 0;
+  config.attrs = attributes;
+  config.numAttrs = count;
   SKEIN_CUDA(cudaLaunchKernelEx(&config, kernel,
                                 static_cast<Parameters>(std::forward<Arguments>(arguments))...));
+}
+
+template <typename... Parameters, typename... Arguments>
+void LaunchOverlapped(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes,
+                      cudaStream_t stream, Arguments&&... arguments) {
+  LaunchOverlappedClusters(kernel, 1, grid, block, shared_bytes, stream,
+                           std::forward<Arguments>(arguments)...);
 }
 
 }  // namespace skein::cuda

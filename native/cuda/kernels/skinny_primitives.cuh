@@ -34,6 +34,11 @@ __device__ __forceinline__ uint4 LoadShared(uint32_t shared) {
                : "memory");
   return v;
 }
+__device__ __forceinline__ uint32_t LoadShared4(uint32_t shared) {
+  uint32_t v;
+  asm volatile("ld.shared.b32 %0, [%1];\n" : "=r"(v) : "r"(shared) : "memory");
+  return v;
+}
 __device__ __forceinline__ void StoreShared(uint32_t shared, const uint4& v) {
   asm volatile("st.shared.v4.b32 [%0], {%1,%2,%3,%4};\n" ::"r"(shared), "r"(v.x), "r"(v.y),
                "r"(v.z), "r"(v.w)

@@ -60,7 +60,8 @@ class CudaAwqTest : public CudaFastTest {
   }
 };
 
-// Tiles of rows change at 8, 16 and 32; row blocks at 64; above 192 the fast way dequantises.
+// Tiles of rows change at 8, 16 and 32; row blocks at 64. The fast way is the wide kernel above 16
+// where there is one, and elsewhere dequantises above 192.
 TEST_F(CudaAwqTest, ProductsAgreeForEveryFewRows) {
   const AwqShape shape{520, 72, 24, 128, true};
   const Linears linears = MakeLinears(shape);

@@ -1,0 +1,299 @@
+// The AWQ product of many rows beside the plain loop: every tile, whole pieces and cut ones, ragged
+// rows and columns, inputs that begin inside a group, gate and up in one kernel, biases, strides.
+#include <algorithm>
+
+#include "cuda/device_memory.h"
+#include "cuda/kernels/awq_wide.h"
+#include "cuda_twin.h"
+
+namespace skein {
+namespace {
+
+struct WideCase {
+  int64_t rows, in, out;
+  int64_t offset = 0;
+  bool has_bias = false, swiglu = false, out_is_float = false;
+  int64_t x_padding = 0, out_padding = 0;
+  // As PlanAwqWide takes them, and what the plan believes of the GPU.
+  int tile = -1, clusters = 0, multiprocessors = 132;
+};
+
+class CudaAwqWideTest : public CudaOpsTest {
+ protected:
+  void SetUp() override {
+    CudaOpsTest::SetUp();
+    if (IsSkipped()) return;
+    if (!cuda::CurrentAwqDevice().has_warpgroups) GTEST_SKIP() << "no warpgroup products";
+  }
+
+  static cuda::DeviceMemory Upload(const void* values, size_t bytes) {
+    cuda::DeviceMemory memory(bytes);
+    cuda::CopyAndWait(memory.data(), values, bytes);
+    return memory;
+  }
+
+  // Random words; scales of 0.007 to 0.0156 in float16; 128 to 143 in bfloat16. Columns that fill
+  // up the last tile have scales of zero.
+  void MakeWeights(const WideCase& c) {
+    weights_ = {};
+    weights_.in_features = c.in;
+    weights_.out_features = c.out;
+    weights_.padded_out = (c.out + 31) / 32 * 32;
+    weights_.units = (c.in + c.offset + 127) / 128;
+    weights_.group_size = 128;
+    weights_.group_offset = c.offset;
+    weights_.tables_per_unit = 1;
+    std::vector<uint32_t> words(static_cast<size_t>(weights_.padded_out * weights_.units * 16));
+    for (uint32_t& word : words) word = generator_();
+    std::vector<uint32_t> tables(static_cast<size_t>(weights_.padded_out * weights_.units));
+    const int64_t per_tile = weights_.units * 16;
+    for (int64_t i = 0; i < weights_.padded_out * weights_.units; ++i) {
+      uint32_t entry = (0x4300u + (generator_() & 15u)) << 16;
+      if (i / per_tile * 16 + i % 16 < c.out) entry |= 0x2000u | (generator_() & 0x3ffu);
+      tables[static_cast<size_t>(i)] = entry;
+    }
+    words_ = Upload(words.data(), words.size() * 4);
+    tables_ = Upload(tables.data(), tables.size() * 4);
+    weights_.words = words_.As<uint32_t>();
+    weights_.tables = tables_.As<uint32_t>();
+    bias_values_ = Random(c.out, 0.5f);
+    bias_ = Upload(bias_values_.data(), bias_values_.size() * 4);
+  }
+
+  // The plain loop's sums, and what follows them, on the host.
+  std::vector<float> Expected(const WideCase& c, const __nv_bfloat16* x, int64_t x_stride) {
+    const auto reference = cuda_->Allocate(DType::kFloat32, c.rows, c.out);
+    cuda::AwqReference(weights_, x, x_stride, c.rows, reference->view().As<float>(), Stream());
+    cuda_->FinishStep();
+    std::vector<float> sums = Read(reference->view(), true);
+    const auto out = static_cast<size_t>(c.out);
+    if (c.has_bias) {
+      for (size_t i = 0; i < sums.size(); ++i) sums[i] += bias_values_[i % out];
+    }
+    if (!c.swiglu) return sums;
+    std::vector<float> values(sums.size() / 2);
+    for (size_t i = 0; i < values.size(); ++i) {
+      const float gate = sums[i / (out / 2) * out + i % (out / 2)];
+      values[i] =
+          gate / (1.0f + std::exp(-gate)) * sums[i / (out / 2) * out + out / 2 + i % (out / 2)];
+    }
+    return values;
+  }
+
+  void ExpectAgrees(const WideCase& c) {
+    const std::string what = Format(
+        "%lld rows, %lld x %lld, offset %lld, bias %d, swiglu %d, float %d, tile %d, clusters %d",
+        (long long)c.rows, (long long)c.in, (long long)c.out, (long long)c.offset, c.has_bias,
+        c.swiglu, c.out_is_float, c.tile, c.clusters);
+    SCOPED_TRACE(what);
+    // Rows that do not exist, and inputs beside them, are NaN: they must not be read, or not count.
+    const int64_t x_stride = c.in + c.x_padding, width = c.swiglu ? c.out / 2 : c.out,
+                  out_stride = width + c.out_padding;
+    const Twin x = PoisonedTwin(c.rows + 3, x_stride);
+    std::vector<BFloat16> values;
+    for (const float value : Random(c.rows * c.in)) values.emplace_back(value);
+    SKEIN_CUDA(cudaMemcpy2D(x.cuda->view().data, static_cast<size_t>(x_stride) * 2, values.data(),
+                            static_cast<size_t>(c.in) * 2, static_cast<size_t>(c.in) * 2,
+                            static_cast<size_t>(c.rows), cudaMemcpyHostToDevice));
+    const DType out_type = c.out_is_float ? DType::kFloat32 : DType::kBFloat16;
+    const auto out = cuda_->Allocate(out_type, c.rows + 2, out_stride);
+    SKEIN_CUDA(cudaMemset(out->view().data, 0xff,
+                          static_cast<size_t>((c.rows + 2) * out_stride) * SizeOf(out_type)));
+    Settle();
+
+    cuda::AwqDevice device = cuda::CurrentAwqDevice();
+    device.multiprocessors = c.multiprocessors;
+    const cuda::AwqWidePlan plan = cuda::PlanAwqWide(weights_, c.rows, device, c.tile, c.clusters);
+    const size_t bytes = cuda::AwqWidePartialBytes(plan);
+    EXPECT_LE(bytes, cuda::AwqWideMostPartialBytes(device));
+    const cuda::DeviceMemory partial(bytes + 16);
+    SKEIN_CUDA(cudaMemset(partial.data(), 0xff, partial.bytes()));
+    Settle();
+    cuda::AwqOperands operands{};
+    operands.x = x.cuda->view().As<__nv_bfloat16>();
+    operands.x_stride = x_stride;
+    operands.rows = c.rows;
+    operands.bias = c.has_bias ? bias_.As<float>() : nullptr;
+    operands.out = out->view().data;
+    operands.out_is_float = c.out_is_float;
+    operands.out_stride = out_stride;
+    operands.swiglu = c.swiglu;
+    operands.partial = partial.As<float>();
+    ASSERT_TRUE(cuda::AwqWideTakes(weights_, operands, device));
+    cuda::AwqWideProduct(weights_, operands, plan, Stream());
+    cuda_->FinishStep();
+
+    const std::vector<float> expected = Expected(c, operands.x, x_stride);
+    const std::vector<float> actual = Read(out->view(), true);
+    double difference = 0, norm = 0;
+    for (int64_t row = 0; row < c.rows + 2; ++row) {
+      for (int64_t column = 0; column < out_stride; ++column) {
+        const float value = actual[static_cast<size_t>(row * out_stride + column)];
+        if (row >= c.rows || column >= width) {
+          ASSERT_TRUE(std::isnan(value)) << "written at row " << row << ", column " << column;
+          continue;
+        }
+        const float wanted = expected[static_cast<size_t>(row * width + column)];
+        // One sum of products with weights that are off by half a bfloat16 unit or two.
+        ASSERT_TRUE(std::isfinite(value)) << "row " << row << ", column " << column;
+        difference += std::pow(static_cast<double>(value) - wanted, 2);
+        norm += std::pow(static_cast<double>(wanted), 2);
+      }
+    }
+    EXPECT_LT(std::sqrt(difference / norm), kRounding);
+  }
+
+  static cudaStream_t Stream() { return static_cast<cudaStream_t>(cuda_->stream()); }
+
+  cuda::AwqWeights weights_{};
+  cuda::DeviceMemory words_, tables_, bias_;
+  std::vector<float> bias_values_;
+};
+
+TEST_F(CudaAwqWideTest, AgreesForManyRows) {
+  const WideCase base{0, 1280, 1040};
+  MakeWeights(base);
+  for (const int64_t rows : {17, 31, 32, 33, 64, 65, 96, 100, 128, 129, 192, 200, 256, 257, 700}) {
+    for (const bool out_is_float : {false, true}) {
+      WideCase c = base;
+      c.rows = rows;
+      c.out_is_float = out_is_float;
+      ExpectAgrees(c);
+    }
+  }
+}
+
+TEST_F(CudaAwqWideTest, AgreesForEveryTile) {
+  const WideCase base{0, 1536, 1312, 0, true};
+  MakeWeights(base);
+  for (int tile = 0; tile < cuda::kAwqNumWideTiles; ++tile) {
+    for (const int64_t rows : {1, 9, 64, 150, 300}) {
+      for (const bool swiglu : {false, true}) {
+        for (const bool out_is_float : {false, true}) {
+          WideCase c = base;
+          c.rows = rows;
+          c.swiglu = swiglu;
+          c.out_is_float = out_is_float;
+          c.tile = tile;
+          ExpectAgrees(c);
+        }
+      }
+    }
+  }
+}
+
+// Few clusters have whole pieces and shares of cut ones; many have shares of a step or two.
+TEST_F(CudaAwqWideTest, AgreesHoweverPiecesAreCut) {
+  const WideCase base{0, 2600, 2080, 24, true};
+  MakeWeights(base);
+  for (const int clusters : {1, 2, 3, 4, 5, 7, 13, 40, 66}) {
+    for (const int64_t rows : {40, 128, 220, 520}) {
+      for (const bool swiglu : {false, true}) {
+        WideCase c = base;
+        c.rows = rows;
+        c.swiglu = swiglu;
+        c.out_is_float = swiglu;
+        c.clusters = clusters;
+        ExpectAgrees(c);
+      }
+    }
+  }
+}
+
+TEST_F(CudaAwqWideTest, AgreesOverShapes) {
+  const WideCase shapes[] = {{40, 256, 96},     {64, 192, 64, 0, true}, {70, 200, 40, 56},
+                             {33, 768, 8},      {90, 3456, 1280, 24},   {64, 5120, 1000, 120, true},
+                             {65, 333, 24, 19}, {200, 64, 136, 32},     {256, 1280, 5120, 0, true},
+                             {48, 6912, 5120},  {300, 6912, 512, 100},  {64, 5120, 1792, 0, true}};
+  for (const WideCase& shape : shapes) {
+    WideCase c = shape;
+    // Rows begin at 16 bytes.
+    c.x_padding = (c.in + 7) / 8 * 8 - c.in;
+    MakeWeights(c);
+    ExpectAgrees(c);
+    c.out_is_float = true;
+    ExpectAgrees(c);
+    if (c.out % 32 != 0) continue;
+    c.swiglu = true;
+    ExpectAgrees(c);
+    c.out_is_float = false;
+    ExpectAgrees(c);
+  }
+}
+
+TEST_F(CudaAwqWideTest, StridesAreRespected) {
+  const WideCase base{100, 520, 160, 0, true};
+  MakeWeights(base);
+  for (const int64_t x_padding : {0, 8, 200}) {
+    for (const int64_t out_padding : {1, 2, 3, 4, 64}) {
+      for (const bool swiglu : {false, true}) {
+        for (const bool out_is_float : {false, true}) {
+          WideCase c = base;
+          c.x_padding = x_padding;
+          c.out_padding = out_padding;
+          c.swiglu = swiglu;
+          c.out_is_float = out_is_float;
+          ExpectAgrees(c);
+        }
+      }
+    }
+  }
+}
+
+TEST_F(CudaAwqWideTest, AgreesForLongPrompts) {
+  const WideCase base{1024, 5120, 2048};
+  MakeWeights(base);
+  ExpectAgrees(base);
+  WideCase c = base;
+  c.swiglu = true;
+  c.rows = 1500;
+  ExpectAgrees(c);
+}
+
+// The order of partial sums does not depend on which block is first.
+TEST_F(CudaAwqWideTest, BitsAreTheSameEveryTime) {
+  const WideCase base{60, 6912, 1024};
+  MakeWeights(base);
+  const Twin x = RandomTwin(base.rows, base.in);
+  const cuda::AwqDevice device = cuda::CurrentAwqDevice();
+  const cuda::AwqWidePlan plan = cuda::PlanAwqWide(weights_, base.rows, device);
+  const cuda::DeviceMemory partial(cuda::AwqWidePartialBytes(plan) + 16);
+  std::vector<float> first;
+  for (int turn = 0; turn < 20; ++turn) {
+    const auto out = cuda_->Allocate(DType::kFloat32, base.rows, base.out);
+    cuda::AwqOperands operands{};
+    operands.x = x.cuda->view().As<__nv_bfloat16>();
+    operands.x_stride = base.in;
+    operands.rows = base.rows;
+    operands.out = out->view().data;
+    operands.out_is_float = true;
+    operands.out_stride = base.out;
+    operands.partial = partial.As<float>();
+    cuda::AwqWideProduct(weights_, operands, plan, Stream());
+    cuda_->FinishStep();
+    const std::vector<float> values = Read(out->view(), true);
+    if (turn == 0) first = values;
+    ASSERT_EQ(std::memcmp(first.data(), values.data(), values.size() * sizeof(float)), 0)
+        << "turn " << turn;
+  }
+}
+
+TEST_F(CudaAwqWideTest, OperandsThatCopiesCannotAddressAreRefused) {
+  const WideCase base{64, 512, 64};
+  MakeWeights(base);
+  const Twin x = RandomTwin(base.rows, base.in + 8);
+  const cuda::AwqDevice device = cuda::CurrentAwqDevice();
+  cuda::AwqOperands operands{};
+  operands.x = x.cuda->view().As<__nv_bfloat16>();
+  operands.x_stride = base.in;
+  operands.rows = base.rows;
+  EXPECT_TRUE(cuda::AwqWideTakes(weights_, operands, device));
+  operands.x += 4;
+  EXPECT_FALSE(cuda::AwqWideTakes(weights_, operands, device));
+  operands.x -= 4;
+  operands.x_stride = base.in + 4;
+  EXPECT_FALSE(cuda::AwqWideTakes(weights_, operands, device));
+}
+
+}  // namespace
+}  // namespace skein
