@@ -6,7 +6,8 @@ export function visibleDevices(list: string | undefined, count: number): string[
     list === undefined || list === ''
       ? Array.from({ length: count }, (_, index) => String(index))
       : list.split(',').map((name) => name.trim());
-  if (names.length < count) throw new Error(`${count} GPUs are asked for; ${list} names ${names.length}`);
+  if (names.length < count)
+    throw new Error(`${count} GPUs are asked for; CUDA_VISIBLE_DEVICES names ${names.length}: ${list}`);
   return names.slice(0, count);
 }
 

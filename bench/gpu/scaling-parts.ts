@@ -21,6 +21,8 @@ export const DEFAULT_MODELS: Readonly<Record<string, string>> = {
   bf16: 'skywork-r1v3-38b',
   awq: 'skywork-r1v3-38b-awq',
 };
+/** So many that sixteen pictures, which the host makes ready one after the other, are all answered at once for a while. */
+const NEW_TOKENS = '256';
 const POWERS: readonly number[] = [1, 2, 4, 8];
 
 /** Those asked for, or 1, 2, 4 and 8 as far as there are places for ranks. Throws for more ranks than places. */
@@ -133,7 +135,7 @@ function serving(settings: ScalingSettings, model: string, worldSize: number): P
   return servingPart({
     model,
     device: settings.device,
-    flags: ['--tensor-parallel-size', String(worldSize)],
+    flags: ['--tensor-parallel-size', String(worldSize), '--new-tokens', NEW_TOKENS],
     serveFlags,
     limitS: 300,
     needsMps: serveFlags.length > 0,

@@ -93,14 +93,14 @@ interface CaseReport extends BatchReport {
   readonly deviceStepMs: number;
 }
 
-async function runCase(
-  client: Client,
-  maker: RequestMaker,
-  test: Case,
-  maxTokens: number,
-): Promise<CaseReport> {
+async function makeRequests(maker: RequestMaker, test: Case, maxTokens: number): Promise<GenerateRequest[]> {
   const requests: GenerateRequest[] = [];
   for (let index = 0; index < test.batch; index++) requests.push(await makeRequest(maker, test, maxTokens));
+  return requests;
+}
+
+async function runCase(client: Client, maker: RequestMaker, test: Case): Promise<CaseReport> {
+  const requests = await makeRequests(maker, test, newTokens);
   const before = await getCluster(client);
   let numBegun = 0;
   const whenAllBegan: ReturnType<typeof getCluster>[] = [];
@@ -116,6 +116,12 @@ async function runCase(
     steps: Number(after.steps) - Number(before.steps),
     deviceStepMs: rounded((after.stepMs - begun.stepMs) / decodeSteps),
   };
+}
+
+/** The same requests with short answers, which need not decode together. */
+async function warmUp(client: Client, maker: RequestMaker, test: Case): Promise<void> {
+  const requests = await makeRequests(maker, test, Math.min(newTokens, WARM_UP_TOKENS + 2 * test.batch));
+  await Promise.all(requests.map((request) => ask(client, request)));
 }
 
 function summarise(test: Case, runs: readonly CaseReport[]): Record<string, unknown> {
@@ -186,9 +192,9 @@ async function measure(address: string): Promise<Record<string, unknown>> {
     };
     const results = [];
     for (const test of cases()) {
-      await runCase(client, maker, test, Math.min(newTokens, WARM_UP_TOKENS + 2 * test.batch));
+      await warmUp(client, maker, test);
       const runs = [];
-      for (let run = 0; run < repetitions; run++) runs.push(await runCase(client, maker, test, newTokens));
+      for (let run = 0; run < repetitions; run++) runs.push(await runCase(client, maker, test));
       const result = summarise(test, runs);
       results.push(result);
       process.stderr.write(
