@@ -88,6 +88,7 @@ export async function loseWorker(settings: LossSettings): Promise<LossReport> {
     return await course.run();
   } finally {
     await course.end();
+    course.killLeftOver();
   }
 }
 
@@ -112,89 +113,80 @@ class Course {
   }
 
   async run(): Promise<LossReport> {
-    const { workers, worldSize, killRank, numStreams, limitMs } = this.#settings;
-    if (workers === 'standing') {
-      for (let rank = 0; rank < worldSize; rank++) await this.#stand(rank);
-    }
+    const { workers, worldSize, killRank, limitMs, numStreams } = this.#settings;
+    for (let rank = 0; workers === 'standing' && rank < worldSize; rank++) await this.#stand(rank);
     const service = this.#start();
     const client = await this.#ready(service);
     const ranks = await this.#ranks(client, service);
     const { groupEpoch } = await getCluster(client);
-    const streams: WatchedStream[] = [];
-    for (let index = 0; index < numStreams; index++)
-      streams.push(new WatchedStream(client, await this.#request(client, index + 1)));
-    await Promise.all(streams.map(({ began }) => began));
+    const streams = await this.#streams(client);
 
     const victim = ranks[killRank]!;
     const killedMs = performance.now();
-    const since = (): number => Math.round((performance.now() - killedMs) * 10) / 10;
+    const since = (atMs = performance.now()): number => Math.round((atMs - killedMs) * 10) / 10;
     process.kill(victim.pid, 'SIGKILL');
     // Whoever watches over the workers sees the death of one as soon as its parent does.
     const replaced = workers === 'standing' ? this.#replace(killRank) : Promise.resolve();
+    replaced.catch(() => undefined);
     const exited = service.exited.then(({ code }) => ({ code, ms: since() }));
     await allEnded(streams, killedMs, limitMs);
-
     const left = await Promise.race([exited, anotherGroup(client, service, Number(groupEpoch))]);
     await replaced;
+
     const keptWeights = await this.#keptWeights(ranks, victim);
-    let numStarts = 0;
-    let readyMs = since();
-    let again = client;
-    if (left !== 'alone') {
-      for (;;) {
-        numStarts += 1;
-        const next = this.#start();
-        try {
-          again = await this.#ready(next);
-          break;
-        } catch (error) {
-          if (numStarts === MAX_STARTS || !/DEVICE_OUT_OF_MEMORY/.test(next.stderr)) throw error;
-        }
-      }
-      readyMs = since();
-    }
+    const again = left === 'alone' ? { client, numStarts: 0 } : await this.#startAgain();
+    const readyMs = since();
     let firstTokenMs = Number.NaN;
-    const request = await this.#request(again, numStreams + 1);
-    await ask(again, { ...request, sampling: { ...request.sampling, maxTokens: 4 } }, () => {
+    const request = await this.#request(again.client, numStreams + 1);
+    await ask(again.client, { ...request, sampling: { ...request.sampling, maxTokens: 4 } }, () => {
       firstTokenMs = since();
     });
-    const pidsAgain = (await getCluster(again)).ranks.map(({ pid }) => pid);
+    const pidsAgain = (await getCluster(again.client)).ranks.map(({ pid }) => pid);
     for (const pid of pidsAgain) this.#pids.add(pid);
+    const ends = streams.map(({ end }) => end!);
     const report = {
       workers,
       killedPid: victim.pid,
-      streams: streams.map(({ end }) => ({
-        endedMs: Math.round((end!.atMs - killedMs) * 10) / 10,
-        status: end!.status,
-        code: end!.code,
-        tokens: end!.tokens,
-      })),
-      allEndedMs: Math.round(Math.max(...streams.map(({ end }) => end!.atMs - killedMs)) * 10) / 10,
+      streams: ends.map(({ atMs, status, code, tokens }) => ({ endedMs: since(atMs), status, code, tokens })),
+      allEndedMs: since(Math.max(...ends.map(({ atMs }) => atMs))),
       recovery: left === 'alone' ? ('alone' as const) : ('restarted' as const),
       exitCode: left === 'alone' ? null : left.code,
       exitedMs: left === 'alone' ? null : left.ms,
-      numStarts,
+      numStarts: again.numStarts,
       readyMs,
       firstTokenMs,
       survivors: ranks
-        .filter(({ pid }) => pid !== victim.pid)
-        .map(({ rank, pid, weightBytes, bytesRead: before }) => {
-          const now = bytesRead(pid);
-          return {
-            rank,
-            isInNewGroup: pidsAgain.includes(pid),
-            keptWeights: keptWeights.get(pid) ?? null,
-            bytesReadSince: now === null || before === null ? null : now - before,
-            weightBytes,
-          };
-        }),
+        .filter((rank) => rank !== victim)
+        .map((rank) => reportSurvivor(rank, pidsAgain, keptWeights)),
     };
     await this.end();
     await allGone([...this.#pids], GONE_TIMEOUT_MS);
     return { ...report, allProcessesGone: true, problems: problemsOf(report, limitMs) };
   }
 
-  /** Everything that was started ends; what would not is killed. Idempotent. */
+  /** Resolves when all have given a token. */
+  async #streams(client: Client): Promise<WatchedStream[]> {
+    const streams: WatchedStream[] = [];
+    for (let index = 0; index < this.#settings.numStreams; index++)
+      streams.push(new WatchedStream(client, await this.#request(client, index + 1)));
+    await Promise.all(streams.map(({ began }) => began));
+    return streams;
+  }
+
+  /** As a supervisor does: again while what the dead process held is not free yet. */
+  async #startAgain(): Promise<{ readonly client: Client; readonly numStarts: number }> {
+    for (let numStarts = 1; ; numStarts++) {
+      const service = this.#start();
+      try {
+        return { client: await this.#ready(service), numStarts };
+      } catch (error) {
+        if (service.child.exitCode !== null) await service.exited;
+        if (numStarts === MAX_STARTS || !/DEVICE_OUT_OF_MEMORY/.test(service.stderr)) throw error;
+      }
+    }
+  }
+
+  /** Asks everything that was started to end, and waits for a while. Idempotent. */
   async end(): Promise<void> {
     for (const client of this.#clients.splice(0)) client.close();
     for (const service of this.#services.splice(0)) {
@@ -206,6 +198,11 @@ class Course {
     for (const { child } of this.#standing.splice(0)) child.kill('SIGTERM');
     const deadlineMs = performance.now() + GONE_TIMEOUT_MS;
     while ([...this.#pids].some(isRunning) && performance.now() < deadlineMs) await pause();
+  }
+
+  /** After a course that failed: nothing that it started may hold a GPU. */
+  killLeftOver(): void {
+    for (const pid of [...this.#pids].filter(isRunning)) process.kill(pid, 'SIGKILL');
   }
 
   async #stand(rank: number): Promise<void> {
@@ -298,6 +295,21 @@ class Course {
       },
     };
   }
+}
+
+function reportSurvivor(
+  { rank, pid, weightBytes, bytesRead: before }: Rank,
+  pidsAgain: readonly number[],
+  keptWeights: ReadonlyMap<number, boolean>,
+): SurvivorReport {
+  const now = bytesRead(pid);
+  return {
+    rank,
+    isInNewGroup: pidsAgain.includes(pid),
+    keptWeights: keptWeights.get(pid) ?? null,
+    bytesReadSince: now === null || before === null ? null : now - before,
+    weightBytes,
+  };
 }
 
 /** Throws for a stream that has neither ended nor gone on when the limit is reached. */

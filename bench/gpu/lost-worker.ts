@@ -34,6 +34,8 @@ const { values, positionals: serveFlags } = parseArgs({
 
 const worldSize = Number(values['tensor-parallel-size']);
 if (worldSize < 2) throw new Error('--tensor-parallel-size: at least 2, for one rank has no survivors');
+const killRank = Number(values['kill-rank'] ?? worldSize - 1);
+if (!(killRank >= 0 && killRank < worldSize)) throw new Error(`--kill-rank: 0 to ${worldSize - 1}`);
 const settings: Omit<LossSettings, 'workers'> = {
   model: values.model,
   device: values.device === 'cpu' ? 'cpu' : 'cuda',
@@ -44,7 +46,7 @@ const settings: Omit<LossSettings, 'workers'> = {
   numStreams: Number(values.streams),
   promptTokens: Number(values['prompt-tokens']),
   newTokens: Number(values['new-tokens']),
-  killRank: Number(values['kill-rank'] ?? worldSize - 1),
+  killRank,
   limitMs: Number(values['limit-ms']),
   serveFlags,
 };

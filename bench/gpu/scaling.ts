@@ -8,7 +8,7 @@
 // --device cpu --models nano=models/r1v-nano one without any: the file's name and its field `trial` say so.
 import { parseArgs } from 'node:util';
 
-import { probeGpus } from '../../coordinator/cluster/local-devices.js';
+import { visibleGpus } from '../../coordinator/cluster/local-devices.js';
 import { describeMachine } from '../machine.js';
 import { attributions } from './attribution.js';
 import { visibleDevices } from './device-list.js';
@@ -70,7 +70,7 @@ function trialOf({ device, ranksPerDevice }: ScalingSettings): string | null {
 async function main(): Promise<number> {
   const machine = describeMachine();
   const gpu = machine.gpus[0]?.name ?? 'none';
-  const numGpus = probeGpus(process.env).numGpus ?? machine.gpus.length;
+  const numGpus = visibleGpus(process.env['CUDA_VISIBLE_DEVICES'], machine.gpus.length) ?? 0;
   const settings = settingsOf(numGpus);
   // Of more GPUs than are used, no part sees the others.
   if (settings.device === 'cuda' && settings.numDevices < numGpus) {
