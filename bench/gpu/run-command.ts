@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { createWriteStream, type WriteStream } from 'node:fs';
 
 import { repoRoot } from '../../test/support/paths.js';
-import type { PartRun } from './parts.js';
+import type { PartRun } from './part.js';
 
 export interface Ended {
   readonly code: number | null;

@@ -51,8 +51,12 @@ function unary<T>(
   });
 }
 
-/** Sends one request and reads its answer to the end. */
-export function ask(client: Client, request: GenerateRequest): Promise<Answer> {
+/** Sends one request and reads its answer to the end; `onFirst` is told of the first token. */
+export function ask(
+  client: Client,
+  request: GenerateRequest,
+  onFirst: () => void = () => undefined,
+): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const startMs = performance.now();
     const arrivals: Arrival[] = [];
@@ -62,6 +66,7 @@ export function ask(client: Client, request: GenerateRequest): Promise<Answer> {
       const before = arrivals.at(-1)?.tokens ?? 0;
       if (response.tokenIds.length > 0) {
         arrivals.push({ atMs: performance.now(), tokens: before + response.tokenIds.length });
+        if (arrivals.length === 1) onFirst();
       }
       last = response;
     });

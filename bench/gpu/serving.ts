@@ -89,22 +89,45 @@ async function makeRequest(maker: RequestMaker, test: Case, maxTokens: number): 
   };
 }
 
-async function runCase(
-  client: Client,
-  maker: RequestMaker,
-  test: Case,
-  maxTokens: number,
-): Promise<BatchReport & { readonly steps: number }> {
-  const requests: GenerateRequest[] = [];
-  for (let index = 0; index < test.batch; index++) requests.push(await makeRequest(maker, test, maxTokens));
-  const stepsBefore = Number((await getCluster(client)).steps);
-  const answers = await Promise.all(requests.map((request) => ask(client, request)));
-  const steps = Number((await getCluster(client)).steps) - stepsBefore;
-  return { ...reportBatch(answers), steps };
+interface CaseReport extends BatchReport {
+  readonly steps: number;
+  /** What a step takes on rank 0's device, from when all streams decode to the end. */
+  readonly deviceStepMs: number;
 }
 
-function summarise(test: Case, runs: readonly BatchReport[]): Record<string, unknown> {
-  const all = (read: (run: BatchReport) => readonly number[]): number => rounded(median(runs.flatMap(read)));
+async function makeRequests(maker: RequestMaker, test: Case, maxTokens: number): Promise<GenerateRequest[]> {
+  const requests: GenerateRequest[] = [];
+  for (let index = 0; index < test.batch; index++) requests.push(await makeRequest(maker, test, maxTokens));
+  return requests;
+}
+
+async function runCase(client: Client, maker: RequestMaker, test: Case): Promise<CaseReport> {
+  const requests = await makeRequests(maker, test, newTokens);
+  const before = await getCluster(client);
+  let numBegun = 0;
+  const whenAllBegan: ReturnType<typeof getCluster>[] = [];
+  const onFirst = (): void => {
+    if (++numBegun === test.batch) whenAllBegan.push(getCluster(client));
+  };
+  const answers = await Promise.all(requests.map((request) => ask(client, request, onFirst)));
+  const begun = await whenAllBegan[0]!;
+  const after = await getCluster(client);
+  const decodeSteps = Number(after.completedSteps) - Number(begun.completedSteps);
+  return {
+    ...reportBatch(answers),
+    steps: Number(after.steps) - Number(before.steps),
+    deviceStepMs: rounded((after.stepMs - begun.stepMs) / decodeSteps),
+  };
+}
+
+/** The same requests with short answers, which need not decode together. */
+async function warmUp(client: Client, maker: RequestMaker, test: Case): Promise<void> {
+  const requests = await makeRequests(maker, test, Math.min(newTokens, WARM_UP_TOKENS + 2 * test.batch));
+  await Promise.all(requests.map((request) => ask(client, request)));
+}
+
+function summarise(test: Case, runs: readonly CaseReport[]): Record<string, unknown> {
+  const all = (read: (run: CaseReport) => readonly number[]): number => rounded(median(runs.flatMap(read)));
   return {
     ...test,
     newTokens,
@@ -113,6 +136,7 @@ function summarise(test: Case, runs: readonly BatchReport[]): Record<string, unk
       lastFirstTokenMs: all(({ firstTokenMs }) => [Math.max(...firstTokenMs)]),
       tokenMs: all(({ tokenMs }) => tokenMs),
       stepMs: all(({ stepMs }) => [stepMs.median]),
+      deviceStepMs: all(({ deviceStepMs }) => [deviceStepMs]),
       decodeTokensPerSecond: all(({ decodeTokensPerSecond }) => [decodeTokensPerSecond]),
       totalTokensPerSecond: all(({ totalTokensPerSecond }) => [totalTokensPerSecond]),
       serverFirstTokenMs: all(({ server }) => server.firstTokenMs),
@@ -145,14 +169,21 @@ function cases(): Case[] {
 }
 
 /** Batch 1 reads every weight of the decoder once; the measured bandwidth says how long that takes at least. */
-async function floor(): Promise<Record<string, number> | null> {
+async function floor(): Promise<Record<string, unknown> | null> {
   if (values['memory-bandwidth'] === undefined) return null;
   const checkpoint = await resolveModel(values.model);
   const plan = makeShardPlan(checkpoint, { worldSize, visionParallel: 'auto' });
   const memoryBandwidth = Number(values['memory-bandwidth']) * 1e12;
-  const { roofline, ranks } = priceShardPlan(checkpoint, plan, { memoryBandwidth, computeType: null });
-  const decodeBytes = Math.max(...ranks.map((rank) => rank.decodeBytes));
-  return { memoryBandwidth, decodeBytes, decodeMs: rounded(roofline.decodeMs) };
+  const price = priceShardPlan(checkpoint, plan, { memoryBandwidth, computeType: null });
+  return {
+    memoryBandwidth,
+    decodeBytes: Math.max(...price.ranks.map((rank) => rank.decodeBytes)),
+    decodeMs: rounded(price.roofline.decodeMs),
+    kvBytesPerToken: Math.max(...price.ranks.map((rank) => rank.kvBytesPerToken)),
+    allReduces: price.decodeCollectives
+      .filter(({ kind }) => kind === 'all-reduce')
+      .map(({ what, count, bytes }) => ({ what, count, bytes })),
+  };
 }
 
 function deviceMemoryUsedMib(): number[] {
@@ -175,9 +206,9 @@ async function measure(address: string): Promise<Record<string, unknown>> {
     };
     const results = [];
     for (const test of cases()) {
-      await runCase(client, maker, test, Math.min(newTokens, WARM_UP_TOKENS + 2 * test.batch));
+      await warmUp(client, maker, test);
       const runs = [];
-      for (let run = 0; run < repetitions; run++) runs.push(await runCase(client, maker, test, newTokens));
+      for (let run = 0; run < repetitions; run++) runs.push(await runCase(client, maker, test));
       const result = summarise(test, runs);
       results.push(result);
       process.stderr.write(
@@ -203,26 +234,40 @@ const skein = SkeinProcess.real([
   ...serveFlags,
 ]);
 skein.child.stderr?.pipe(process.stderr);
+/** The last words of a service that would not start because the model does not fit the devices: an answer too. */
+async function refusal(): Promise<string | null> {
+  if (skein.child.exitCode === null) return null;
+  await skein.exited;
+  return /^skein: (DEVICE_OUT_OF_MEMORY: .*)$/m.exec(skein.stderr)?.[1] ?? null;
+}
+
+const facts = {
+  benchmark: 'serving',
+  commit: currentCommit(),
+  date: new Date().toISOString(),
+  machine: describeMachine(),
+  model: values.model,
+  loadFormat: values['load-format'],
+  device: values.device,
+  worldSize,
+  serveFlags,
+};
 let report: Record<string, unknown>;
 try {
   const [, address = ''] = await skein.outputMatches(/^serving .* on (\S+)$/m, START_TIMEOUT_MS);
   const readyMs = Math.round(performance.now() - startMs);
   report = {
-    benchmark: 'serving',
-    commit: currentCommit(),
-    date: new Date().toISOString(),
-    machine: describeMachine(),
-    model: values.model,
-    loadFormat: values['load-format'],
-    device: values.device,
-    worldSize,
-    serveFlags,
+    ...facts,
     repetitions,
     picture: { side: Number(values['picture-side']), format: values['picture-format'] },
     readyMs,
     floor: await floor(),
     ...(await measure(address)),
   };
+} catch (error) {
+  const refused = await refusal();
+  if (refused === null) throw error;
+  report = { ...facts, floor: await floor(), refused };
 } finally {
   skein.child.kill('SIGTERM');
   const timer = setTimeout(() => skein.child.kill('SIGKILL'), STOP_TIMEOUT_MS);

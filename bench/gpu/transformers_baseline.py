@@ -3,7 +3,9 @@
 Prints one JSON object: the GPU's read bandwidth and bfloat16 product rate, time to the first token of a text and of a picture with a
 question, milliseconds per token at each batch. Everything is transformers' default (sdpa, dynamic cache); no picture is decoded or tiled.
 
-  python3 bench/gpu/transformers_baseline.py [--batches 1,16] [--seconds 110] [--small --device cpu]
+  python3 bench/gpu/transformers_baseline.py [--batches 1,16] [--seconds 110] [--device-map auto] [--small --device cpu]
+
+With --device-map auto the layers are dealt out over all GPUs that the process sees, which then work one after the other.
 """
 
 import argparse
@@ -16,6 +18,8 @@ import torch
 import transformers
 from transformers import InternVLConfig, InternVLForConditionalGeneration, Qwen2Config
 from transformers.models.internvl.configuration_internvl import InternVLVisionConfig
+
+import transformers_device_map
 
 PICTURE_TILES = 5
 QUESTION_TOKENS = 64
@@ -46,12 +50,13 @@ def make_config(small: bool) -> InternVLConfig:
 
 class Timer:
     def __init__(self, device: torch.device):
-        self.device = device
+        self.devices = [device]
         self.started = time.perf_counter()
 
     def synchronize(self) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize()
+        for device in self.devices:
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
 
     def ms(self, call) -> float:
         self.synchronize()
@@ -127,11 +132,23 @@ class Bench:
         }
 
 
+def make_model(small: bool) -> InternVLForConditionalGeneration:
+    return InternVLForConditionalGeneration(make_config(small)).eval()
+
+
+def all_devices(device: torch.device) -> list[torch.device]:
+    """Every GPU that the process sees; on a CPU two parts of it, for a trial."""
+    if device.type == "cuda":
+        return [torch.device("cuda", index) for index in range(torch.cuda.device_count())]
+    return [device, device]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--batches", default="1,16")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--seconds", type=float, default=110, help="no new measurement is begun after these many")
+    parser.add_argument("--device-map", choices=["auto"], help="over all GPUs; without it everything is on one")
     parser.add_argument("--small", action="store_true")
     parser.add_argument("--ceilings-only", action="store_true", help="only the device's bandwidth and product rate")
     options = parser.parse_args()
@@ -148,12 +165,18 @@ def main() -> None:
             torch.cuda.empty_cache()
         torch.set_default_dtype(torch.bfloat16)
         start = time.perf_counter()
-        with torch.device(device):
-            model = InternVLForConditionalGeneration(make_config(options.small)).eval()
+        layout = {}
+        if options.device_map:
+            timer.devices = all_devices(device)
+            model, layout = transformers_device_map.build(lambda: make_model(options.small), timer.devices)
+        else:
+            with torch.device(device):
+                model = make_model(options.small)
         torch.set_default_dtype(torch.float32)
         timer.synchronize()
         parameters = sum(each.numel() for each in model.parameters())
         report |= {"parameters": parameters, "loadSeconds": round(time.perf_counter() - start, 1), "results": []}
+        report |= layout
         report["attention"] = model.config.text_config._attn_implementation
         bench = Bench(model, timer, device)
         runs = [lambda: bench.first_token("text"), lambda: bench.first_token("picture")]
@@ -166,7 +189,10 @@ def main() -> None:
                 report["results"].append(run())
                 print(json.dumps(report["results"][-1]), file=sys.stderr, flush=True)
         if device.type == "cuda":
-            report["peakMemoryMiB"] = torch.cuda.max_memory_allocated() // 2**20
+            peaks = [torch.cuda.max_memory_allocated(each) // 2**20 for each in timer.devices]
+            report["peakMemoryMiB"] = max(peaks)
+            if options.device_map:
+                report["peakMemoryMiBByDevice"] = peaks
     report["seconds"] = round(timer.elapsed_s(), 1)
     print(json.dumps(report))
 

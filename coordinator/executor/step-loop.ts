@@ -59,6 +59,7 @@ export class StepLoop {
   #isPumpQueued = false;
   #stepTimer: Timer | null = null;
   #stepNsTotal = 0;
+  #numCompletedSteps = 0;
 
   constructor(options: StepLoopOptions) {
     this.#options = options;
@@ -75,7 +76,12 @@ export class StepLoop {
     return this.#submissions.size;
   }
 
-  /** Time that rank 0 spent in steps. */
+  /** Steps whose results have come back. */
+  get numCompletedSteps(): number {
+    return this.#numCompletedSteps;
+  }
+
+  /** Time that rank 0 spent in them. */
   get stepMsTotal(): number {
     return this.#stepNsTotal / 1e6;
   }
@@ -140,6 +146,7 @@ export class StepLoop {
     if (this.#failure !== null) return;
     const { scheduler, group } = this.#options;
     this.#stepNsTotal += result.stepNs;
+    this.#numCompletedSteps += 1;
     let outputs: SequenceOutput[];
     try {
       outputs = scheduler.applyStepResult(result);

@@ -51,6 +51,8 @@ export interface ClusterFacts {
   readonly numWaiting: number;
   readonly steps: number;
   readonly visionParallel: string;
+  readonly completedSteps: number;
+  readonly stepMs: number;
 }
 
 type EndFields = Pick<GenerateResponse, 'finishReason' | 'usage' | 'timings'>;

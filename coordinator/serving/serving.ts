@@ -171,6 +171,8 @@ export class Serving {
       numWaiting: stats.numWaiting,
       steps: stats.lastStep,
       visionParallel: this.plan.spec.vision === null ? '' : this.plan.visionParallel,
+      completedSteps: this.#loop.numCompletedSteps,
+      stepMs: this.#loop.stepMsTotal,
     };
   }
 

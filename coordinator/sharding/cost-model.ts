@@ -121,7 +121,7 @@ export function priceShardPlan(
     ),
     kvBytesPerToken: kvBytes(spec.text, spec.text.numKvHeads, activationBytes),
     ranks,
-    decodeCollectives: decodeCollectives(plan, activationBytes),
+    decodeCollectives: decodeCollectives(plan),
     tileCollectives: tileCollectives(plan, activationBytes),
     flops: priceFlops(spec),
     roofline: makeRoofline(spec, ranks, options),
@@ -183,12 +183,10 @@ function kvBytes(text: TextSpec, numKvHeads: number, activationBytes: number): n
   return 2 * text.numLayers * numKvHeads * text.headDim * activationBytes;
 }
 
-function decodeCollectives(
-  { spec, worldSize, ranks }: ShardPlan,
-  activationBytes: number,
-): CollectivePrice[] {
+/** The residual and its partial sums are float32; GPUs round them to bfloat16 only for the many rows of a prompt. */
+function decodeCollectives({ spec, worldSize, ranks }: ShardPlan): CollectivePrice[] {
   if (worldSize === 1) return [];
-  const bytes = spec.text.hiddenSize * activationBytes;
+  const bytes = spec.text.hiddenSize * DATA_TYPE_BYTES.float32;
   return [
     {
       kind: 'all-reduce',

@@ -14,8 +14,8 @@ const BUILD_FOLDER = 'build/cuda';
 /** As in native/CMakeLists.txt: A100, L40S, H100 and H200. */
 export const DEFAULT_ARCHITECTURES = '80;89;90a';
 
-/** Built with the tests, so that the benchmark cannot rot. */
-const TEST_TARGETS = ['cuda_tests', 'cuda_kernel_bench'];
+/** The benchmarks are built with the tests, so that they cannot rot. */
+const TEST_TARGETS = ['cuda_tests', 'cuda_kernel_bench', 'cuda_collective_bench'];
 
 /** Of native/ and bench/kernels. */
 export function cudaSources(repoRoot) {

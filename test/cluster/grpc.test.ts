@@ -225,9 +225,21 @@ describe('the gRPC service', function () {
     assert.equal(model?.supportsPictures, true);
     assert.equal(model?.vocabSize, cluster.serving.model.vocabSize);
     const facts = await new Promise<
-      { state: string; worldSize: number; ranks: { pid: number }[] } | undefined
+      | {
+          state: string;
+          worldSize: number;
+          ranks: { pid: number }[];
+          steps: string | number;
+          completedSteps: string | number;
+          stepMs: number;
+        }
+      | undefined
     >((resolve) => client.getCluster({}, (_error, value) => resolve(value)));
     assert.deepEqual([facts?.state, facts?.worldSize, facts?.ranks[1]?.pid], ['ready', 2, process.pid]);
+    // The fake engine's steps take 1,000 ns each, and nothing runs now.
+    assert.ok(Number(facts?.completedSteps) > 0);
+    assert.equal(Number(facts?.completedSteps), Number(facts?.steps));
+    assert.ok(Math.abs(facts!.stepMs - Number(facts?.completedSteps) * 1e-3) < 1e-9);
   });
 
   it('answers health checks, by service', async () => {

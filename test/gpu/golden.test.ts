@@ -1,11 +1,15 @@
-// Every golden model on a GPU in bfloat16, at world sizes 1, 2 and 4: real processes, real NCCL, one GPU. Eagerly and through CUDA
-// graphs, the fast way and the deterministic one.
+// Every golden model on GPUs in bfloat16, at world sizes 1, 2 and 4, or those that test/support/gpu.ts is told: real processes, real
+// NCCL, one GPU unless told otherwise. Eagerly and through CUDA graphs, the fast way and the deterministic one.
+import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
+
+import { AppError } from '../../common/errors.js';
+import { makeShardPlan } from '../../coordinator/sharding/make-shard-plan.js';
 
 import { gpuGoldenTolerance } from '../support/tolerance.js';
 import { readGoldenModel, type GoldenModel } from '../support/golden-cases.js';
 import { checkCase, GOLDEN_MODELS, runCase, worstOf, type CaseDistance } from '../support/golden-run.js';
-import { requireGpu } from '../support/gpu.js';
+import { gpuDevices, gpuWorldSizes, requireGpu } from '../support/gpu.js';
 import { LocalGroup } from '../support/local-group.js';
 import { recordMeasured } from '../support/measured.js';
 import { goldenPath } from '../support/paths.js';
@@ -18,19 +22,48 @@ interface Setting {
   readonly deterministic: boolean;
 }
 
-/** A tower is cut over no more ranks than it has heads; the CPU's golden tests show that more are refused. */
-function settingsOf(name: string): Setting[] {
+interface Heads {
+  readonly text: number;
+  /** Null where there is no tower. */
+  readonly vision: number | null;
+}
+
+function headsOf(name: string): Heads {
+  type Part = { readonly num_attention_heads: number };
   const config = JSON.parse(readFileSync(goldenPath(name, 'config.json'), 'utf8')) as {
-    vision_config?: { num_attention_heads: number };
-  };
-  const numHeads = config.vision_config?.num_attention_heads ?? Infinity;
-  const hasTower = config.vision_config !== undefined;
+    readonly vision_config?: Part;
+    readonly llm_config?: Part;
+    readonly text_config?: Part;
+  } & Part;
+  const text = config.llm_config ?? config.text_config ?? config;
+  return { text: text.num_attention_heads, vision: config.vision_config?.num_attention_heads ?? null };
+}
+
+/** Decoder and tower are cut over no more ranks than they have heads. */
+function isPossible({ text, vision }: Heads, { worldSize, visionParallel }: Setting): boolean {
+  return worldSize <= text && (visionParallel === 'data' || vision === null || worldSize <= vision);
+}
+
+function settingsOf({ vision }: Heads): Setting[] {
   return [false, true].flatMap((deterministic) =>
-    [1, 2, 4].flatMap((worldSize) => [
-      ...(worldSize <= numHeads ? [{ worldSize, visionParallel: 'tensor', deterministic } as const] : []),
-      ...(hasTower && worldSize > 1 ? [{ worldSize, visionParallel: 'data', deterministic } as const] : []),
+    gpuWorldSizes().flatMap((worldSize) => [
+      { worldSize, visionParallel: 'tensor', deterministic } as const,
+      ...(vision !== null && worldSize > 1
+        ? [{ worldSize, visionParallel: 'data', deterministic } as const]
+        : []),
     ]),
   );
+}
+
+/** What the plan says of a setting that cannot be. */
+function refusal({ checkpoint }: GoldenModel, { worldSize, visionParallel }: Setting): string {
+  try {
+    makeShardPlan(checkpoint, { worldSize, visionParallel });
+  } catch (error) {
+    assert.ok(error instanceof AppError && error.code === 'INVALID_REQUEST', String(error));
+    return error.message;
+  }
+  return assert.fail('the plan takes it');
 }
 
 for (const name of GOLDEN_MODELS) {
@@ -42,15 +75,23 @@ for (const name of GOLDEN_MODELS) {
       model = await readGoldenModel(name);
     });
 
-    for (const { worldSize, visionParallel, deterministic } of settingsOf(name)) {
-      const tower = name === 'tiny-text' ? '' : `, tower ${visionParallel === 'tensor' ? 'cut' : 'whole'}`;
+    const heads = headsOf(name);
+    for (const setting of settingsOf(heads)) {
+      const { worldSize, visionParallel, deterministic } = setting;
+      const tower = heads.vision === null ? '' : `, tower ${visionParallel === 'tensor' ? 'cut' : 'whole'}`;
       const title = `world size ${worldSize}${tower}${deterministic ? ', deterministic' : ''}`;
+      if (!isPossible(heads, setting)) {
+        it(`${title}: refused`, () => {
+          recordMeasured(`golden: ${name}, ${title}`, { refused: refusal(model, setting) });
+        });
+        continue;
+      }
       it(title, async () => {
         const { checkpoint, cases } = model;
         const { storedType, text } = checkpoint.spec;
         const tolerance = gpuGoldenTolerance(storedType, text.awqGroupSize > 0, deterministic);
         const group = await LocalGroup.start({
-          device: 'cuda:0',
+          device: gpuDevices(worldSize),
           worldSize,
           visionParallel,
           deterministic,

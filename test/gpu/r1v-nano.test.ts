@@ -1,7 +1,7 @@
-// The bundled model on a GPU, at world sizes 1, 2 and 4: its reference answers.
+// The bundled model on GPUs, at world sizes 1, 2 and 4, or those that test/support/gpu.ts is told: its reference answers.
 import assert from 'node:assert/strict';
 
-import { requireGpu } from '../support/gpu.js';
+import { gpuDevices, gpuWorldSizes, requireGpu } from '../support/gpu.js';
 import { LocalGroup } from '../support/local-group.js';
 import { readNanoCases, type NanoCases } from '../support/nano-cases.js';
 
@@ -15,11 +15,11 @@ describe('r1v-nano on cuda', function () {
     nano = await readNanoCases();
   });
 
-  for (const worldSize of [1, 2, 4]) {
+  for (const worldSize of gpuWorldSizes()) {
     it(`gives the reference answers at world size ${worldSize}`, async () => {
       const { checkpoint, cases } = nano;
       const group = await LocalGroup.start({
-        device: 'cuda:0',
+        device: gpuDevices(worldSize),
         worldSize,
         checkpoint,
         computeType: 'bfloat16',

@@ -28,8 +28,8 @@ import {
 export interface LocalGroupOptions extends Partial<NativeLoadLimits> {
   readonly checkpoint: Checkpoint;
   readonly worldSize: number;
-  /** All ranks share it. Default: cpu. */
-  readonly device?: string;
+  /** One that all ranks share, or one a rank. Default: cpu. */
+  readonly device?: string | readonly string[];
   /** Default: true. */
   readonly deterministic?: boolean;
   readonly collective?: NativeGroupOptions['collective'];
@@ -94,14 +94,22 @@ class Rank {
   }
 }
 
-/** Ranks that share a GPU are real processes, each of which tells NCCL that it is a host of its own. */
-function createEngine(
-  { device = 'cpu', deterministic = true, worldSize }: LocalGroupOptions,
-  rank: number,
-): GroupEngine {
+function deviceOf({ device = 'cpu' }: LocalGroupOptions, rank: number): string {
+  return (typeof device === 'string' ? device : device[rank]) ?? 'cpu';
+}
+
+/**
+ * Ranks on GPUs are real processes. Where any two share a GPU each tells NCCL that it is a host of its own; ranks with a GPU each meet
+ * as a cluster's do.
+ */
+function createEngine(group: LocalGroupOptions, rank: number): GroupEngine {
+  const { deterministic = true, worldSize } = group;
+  const device = deviceOf(group, rank);
   const options = { device, numThreads: 1, deterministic };
   if (device === 'cpu' || worldSize === 1) return createNativeEngine(options);
-  return new RemoteEngine(options, { NCCL_HOSTID: `skein-${process.pid}-${rank}`, NCCL_SOCKET_IFNAME: 'lo' });
+  const devices = new Set(Array.from({ length: worldSize }, (_, each) => deviceOf(group, each)));
+  const claim = { NCCL_HOSTID: `skein-${process.pid}-${rank}`, NCCL_SOCKET_IFNAME: 'lo' };
+  return new RemoteEngine(options, devices.size === worldSize ? {} : claim);
 }
 
 export class LocalGroup {
@@ -182,8 +190,7 @@ export class LocalGroup {
 
   async join(groupEpoch: number): Promise<void> {
     const { worldSize, numKvBlocks = 128 } = this.#options;
-    const multiple =
-      this.#options.device === undefined || this.#options.device === 'cpu' ? 'shared-memory' : 'nccl';
+    const multiple = deviceOf(this.#options, 0) === 'cpu' ? 'shared-memory' : 'nccl';
     const collective = this.#options.collective ?? (worldSize === 1 ? 'none' : multiple);
     const addresses = await Promise.all(
       this.ranks.map(({ engine }, rank) =>

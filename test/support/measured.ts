@@ -2,9 +2,9 @@
 // object a line.
 import { appendFileSync } from 'node:fs';
 
-export function recordMeasured(what: string, values: Readonly<Record<string, number>>): void {
+export function recordMeasured(what: string, values: Readonly<Record<string, number | string>>): void {
   const text = Object.entries(values)
-    .map(([name, value]) => `${name} ${Number(value.toPrecision(3))}`)
+    .map(([name, value]) => `${name} ${typeof value === 'string' ? value : Number(value.toPrecision(3))}`)
     .join(', ');
   process.stderr.write(`      ${text}\n`);
   const file = process.env['SKEIN_MEASURED'];

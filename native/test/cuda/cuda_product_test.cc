@@ -118,9 +118,9 @@ TEST_F(CudaProductTest, LinearsAgreeForAllNumbersOfRows) {
     for (const auto& [in, outputs] : shapes) {
       for (const bool has_bias : {false, true}) {
         const Linears linears = MakeLinears(*backend, in, outputs, has_bias);
-        const int more = Times(0, 20);
-        for (int64_t rows = 1; rows <= 68; rows += more + (rows < 20 || rows > 60 ? 1 : 6)) {
-          for (const int64_t offset : {0, 1, 8}) {
+        for (int64_t rows = 1; rows <= 68; rows += rows < 20 || rows > 60 ? 1 : 6) {
+          if (IsUnderChecker() && rows != 1 && rows != 9 && rows != 64) continue;
+          for (const int64_t offset : Values({0, 1, 8}, {1})) {
             const Twin x = RandomTwin(rows, in + 24);
             for (const DType type : {DType::kBFloat16, DType::kFloat32}) {
               const Twin out = PoisonedTwin(rows, outputs, type);
@@ -188,6 +188,7 @@ TEST_F(CudaProductTest, DeterministicRowsDoNotDependOnTheirNumber) {
   const int64_t shapes[][2] = {{60, 180},    {80, 240},   {96, 373},    {147, 80},
                                {1280, 5120}, {5120, 896}, {27648, 640}, {5120, 7168}};
   for (const auto& [in, outputs] : shapes) {
+    if (IsUnderChecker() && in > 1000) continue;
     for (const bool has_bias : {false, true}) {
       const Linears linears = MakeLinears(*fixed, in, outputs, has_bias);
       const Twin x = RandomTwin(kRows, in);

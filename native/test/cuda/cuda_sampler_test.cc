@@ -51,7 +51,7 @@ TEST_F(CudaSamplerTest, SmallVocabularies) {
   const int64_t sizes[] = {1, 2, 31, 33, 330, 2049, 5003};
   for (int round = 0; round < Times(250, 12); ++round) {
     const Steps steps = MakeSteps(sizes[random() % 7], 1 + random() % 5, 4, random);
-    for (const int world_size : {1, 2, 4}) {
+    for (const int world_size : WorldSizes({1, 2, 4})) {
       ExpectTheHostsBits(steps, world_size, Format("round %d", round));
       if (HasFailure()) return;
     }
@@ -75,7 +75,7 @@ TEST_F(CudaSamplerTest, EveryNumberOfCandidates) {
     // One tile holds far more of the best than any other.
     rows.push_back(rows[0]);
     for (size_t i = 20000; i < 22500; ++i) rows.back()[i] += 100;
-    for (const int world_size : {1, 4}) {
+    for (const int world_size : WorldSizes({1, 4})) {
       ExpectTheHostsBits(OneStep(params, rows), world_size, Format("top-k %d", top_k));
       if (HasFailure()) return;
     }
@@ -101,7 +101,8 @@ TEST_F(CudaSamplerTest, PenaltiesBiasesAndBansOverManySteps) {
       s.params.stop_token_ids.push_back(static_cast<int32_t>(random() % kVocab));
     }
   }
-  for (const int world_size : {1, 2, 3}) ExpectTheHostsBits(steps, world_size, "many steps");
+  for (const int world_size : WorldSizes({1, 2, 3}))
+    ExpectTheHostsBits(steps, world_size, "many steps");
 }
 
 // The models' vocabulary, their recommended settings and what else is asked of it.
@@ -129,7 +130,8 @@ TEST_F(CudaSamplerTest, TheModelsVocabulary) {
       rows[i] = RandomLogits(kVocab, random, i == 5 ? 0.5f : 4.0f);
     }
   }
-  for (const int world_size : {1, 2, 4}) ExpectTheHostsBits(steps, world_size, "151,674 tokens");
+  for (const int world_size : WorldSizes({1, 2, 4}))
+    ExpectTheHostsBits(steps, world_size, "151,674 tokens");
 }
 
 // What a source answers, not only what is chosen by it: masses are integers, the same in every

@@ -72,8 +72,13 @@ describe('the CUDA build', () => {
     });
     const withTests = cudaGoal(sources, true);
     assert.deepEqual(withTests.inputs, [sources[0], sources[1], sources[3], sources[4]]);
-    assert.deepEqual(withTests.targets, ['skein_cuda_addon', 'cuda_tests', 'cuda_kernel_bench']);
-    assert.ok(withTests.outputs.includes('build/cuda/cuda_kernel_bench'));
+    assert.deepEqual(withTests.targets, [
+      'skein_cuda_addon',
+      'cuda_tests',
+      'cuda_kernel_bench',
+      'cuda_collective_bench',
+    ]);
+    assert.ok(withTests.outputs.includes('build/cuda/cuda_collective_bench'));
   });
 
   it("compiles for what the native build's default says", async () => {

@@ -19,6 +19,11 @@ export interface GetClusterResponse {
   'numWaiting'?: (number);
   'steps'?: (number | string | Long);
   'visionParallel'?: (string);
+  /**
+   * Steps that every rank has answered, and the time that rank 0 spent in them: what a step takes on the device.
+   */
+  'completedSteps'?: (number | string | Long);
+  'stepMs'?: (number | string);
 }
 
 export interface GetClusterResponse__Output {
@@ -37,4 +42,9 @@ export interface GetClusterResponse__Output {
   'numWaiting': (number);
   'steps': (string);
   'visionParallel': (string);
+  /**
+   * Steps that every rank has answered, and the time that rank 0 spent in them: what a step takes on the device.
+   */
+  'completedSteps': (string);
+  'stepMs': (number);
 }

@@ -1,0 +1,77 @@
+// The parts of what one GPU has to show, in the order in which they run. Runs nothing.
+import { repoPath } from '../../test/support/paths.js';
+import { checkerPart } from './checker-part.js';
+import { evaluationPart, servingPart, testPart, transformersPart } from './part-kinds.js';
+import type { Part, PartRecords, Parts } from './part.js';
+
+const MODEL = 'skywork-r1v3-38b';
+
+/** TB/s as measured by the part `transformers`. */
+function memoryBandwidth(records: PartRecords): number | null {
+  const result = records['transformers']?.result as { ceilings?: { readBandwidthTBps?: number } } | undefined;
+  return result?.ceilings?.readBandwidthTBps ?? null;
+}
+
+function serving(model: string): Part {
+  return servingPart({ model, limitS: 240, needsMps: false, memoryBandwidth });
+}
+
+/** The shapes of prompts and batches in which the peers are measured. */
+function servingOfShortPrompts(model: string): Part {
+  return servingPart({
+    model,
+    flags: [
+      ...['--cases', 'text:128:1,text:128:16,text:128:64,text:128:256,text:1024:1,text:7000:1'],
+      ...['--new-tokens', '129', '--repetitions', '2'],
+    ],
+    serveFlags: ['--max-num-sequences', '256'],
+    limitS: 240,
+    needsMps: false,
+    memoryBandwidth,
+  });
+}
+
+function servingOfTwoRanks(model: string): Part {
+  return servingPart({
+    model,
+    flags: ['--tensor-parallel-size', '2', '--greedy-only', '--repetitions', '1', '--batches', '1'],
+    serveFlags: ['--ranks-per-device', '2'],
+    limitS: 300,
+    needsMps: true,
+    memoryBandwidth,
+  });
+}
+
+export const ONE_GPU_PARTS: Parts = {
+  transformers: transformersPart([], 180),
+  // Without MPS: what a killed client leaves its others is undefined.
+  'tests-lost-rank': testPart(['lost-rank'], { limitS: 60, needsMps: false }),
+  tests: testPart(['full-layers', 'native-cuda', 'r1v-nano'], { limitS: 240, needsMps: true }),
+  'tests-golden': testPart(['golden'], { limitS: 300, needsMps: true }),
+  kernels: ({ extra }) => ({
+    command: [repoPath('build', 'cuda', 'cuda_kernel_bench'), ...extra],
+    limitS: 150,
+    readResult: (output) => output.split('\n').filter((line) => line.trim() !== ''),
+  }),
+  'serving-bf16': serving(MODEL),
+  'serving-awq': serving(`${MODEL}-awq`),
+  'serving-bf16-short-prompts': servingOfShortPrompts(MODEL),
+  'serving-awq-short-prompts': servingOfShortPrompts(`${MODEL}-awq`),
+  'serving-bf16-ranks2': servingOfTwoRanks(MODEL),
+  'serving-awq-ranks2': servingOfTwoRanks(`${MODEL}-awq`),
+  evaluation: evaluationPart(
+    [
+      ...['--device', 'cuda', '--dtypes', 'bfloat16', '--world-sizes', '1,2,4'],
+      ...['--ranks-per-device', '4', '--concurrency', '32'],
+    ],
+    240,
+    true,
+  ),
+  memcheck: checkerPart({ tool: 'memcheck', shards: 8, limitS: 180 }),
+  racecheck: checkerPart({
+    tool: 'racecheck',
+    shards: 16,
+    limitS: 300,
+    environment: { SKEIN_UNDER_CHECKER: '1' },
+  }),
+};

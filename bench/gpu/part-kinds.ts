@@ -1,0 +1,120 @@
+// The kinds of parts that several benchmarks have: test files, a served model, the bundled model's answers, Hugging Face transformers.
+import { existsSync, readFileSync } from 'node:fs';
+
+import { repoPath } from '../../test/support/paths.js';
+import { lastJsonLine, PartFailure, readJson, type Part, type PartRecords } from './part.js';
+
+interface MochaReport {
+  readonly stats: {
+    readonly passes: number;
+    readonly failures: number;
+    readonly pending: number;
+    readonly duration: number;
+  };
+  readonly failures: readonly { readonly fullTitle: string; readonly err: { readonly message?: string } }[];
+  readonly pending: readonly { readonly fullTitle: string }[];
+}
+
+function readMocha(file: string, measured: string): unknown {
+  const { stats, failures, pending } = readJson(file) as MochaReport;
+  const result = {
+    passed: stats.passes,
+    failed: stats.failures,
+    skipped: stats.pending,
+    seconds: stats.duration / 1000,
+    failures: failures.map(({ fullTitle, err }) => ({
+      title: fullTitle,
+      message: err.message?.slice(0, 2000),
+    })),
+    skippedTitles: pending.map(({ fullTitle }) => fullTitle),
+    measured: existsSync(measured)
+      ? readFileSync(measured, 'utf8')
+          .trimEnd()
+          .split('\n')
+          .map((line) => JSON.parse(line) as unknown)
+      : [],
+  };
+  if (stats.failures > 0 || stats.pending > 0 || stats.passes === 0) throw new PartFailure(result);
+  return result;
+}
+
+const MOCHA = repoPath('node_modules', 'mocha', 'bin', 'mocha.js');
+
+export interface TestPartOptions {
+  readonly limitS: number;
+  readonly needsMps: boolean;
+  readonly environment?: Readonly<Record<string, string>>;
+}
+
+/** Test files of test/gpu; a skipped test is a failure. */
+export function testPart(names: readonly string[], options: TestPartOptions): Part {
+  return ({ file, extra }) => ({
+    command: [
+      process.execPath,
+      MOCHA,
+      ...['--reporter', 'json', '--reporter-option', `output=${file}`],
+      ...names.map((name) => repoPath('dist', 'test', 'gpu', `${name}.test.js`)),
+      ...extra,
+    ],
+    environment: { ...options.environment, SKEIN_REQUIRE_GPU: '1', SKEIN_MEASURED: `${file}.measured` },
+    limitS: options.limitS,
+    needsMps: options.needsMps,
+    readResult: () => readMocha(file, `${file}.measured`),
+  });
+}
+
+export interface ServingPartOptions {
+  readonly model: string;
+  readonly device?: 'cuda' | 'cpu';
+  readonly flags?: readonly string[];
+  readonly serveFlags?: readonly string[];
+  readonly limitS: number;
+  readonly needsMps: boolean;
+  /** TB/s of the slowest device; null: not measured yet. */
+  readonly memoryBandwidth: (records: PartRecords) => number | null;
+}
+
+export function servingPart(options: ServingPartOptions): Part {
+  const { model, device = 'cuda', flags = [], serveFlags = [], limitS, needsMps } = options;
+  return ({ file, records, extra }) => {
+    const memoryBandwidth = options.memoryBandwidth(records);
+    return {
+      command: [
+        process.execPath,
+        repoPath('dist', 'bench', 'gpu', 'serving.js'),
+        ...['--model', model, '--device', device, '--output', file],
+        ...(memoryBandwidth === null ? [] : ['--memory-bandwidth', String(memoryBandwidth)]),
+        ...flags,
+        '--',
+        ...serveFlags,
+        ...extra,
+      ],
+      limitS,
+      needsMps,
+      readResult: () => readJson(file),
+    };
+  };
+}
+
+export function evaluationPart(flags: readonly string[], limitS: number, needsMps: boolean): Part {
+  return ({ file, extra }) => ({
+    command: [
+      process.execPath,
+      repoPath('dist', 'bench', 'evaluation', 'main.js'),
+      ...flags,
+      ...['--output', file, ...extra],
+    ],
+    limitS,
+    needsMps,
+    readResult: () => readJson(file),
+  });
+}
+
+export function transformersPart(flags: readonly string[], limitS: number): Part {
+  return ({ extra }) => ({
+    command: ['python3', repoPath('bench', 'gpu', 'transformers_baseline.py'), ...flags, ...extra],
+    without: ['LD_LIBRARY_PATH'],
+    limitS,
+    readResult: lastJsonLine,
+  });
+}

@@ -1,0 +1,72 @@
+// Goal: the programs of bench/gpu that need no GPU cannot rot: a served model is measured, and a worker is lost, on processors.
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+
+import type { ServedModel } from '../../bench/gpu/attribution.js';
+import type { LossReport } from '../../bench/gpu/lose-worker.js';
+import type { PartRecords } from '../../bench/gpu/part.js';
+import { repoPath } from '../support/paths.js';
+
+const NANO = repoPath('models', 'r1v-nano');
+
+describe('benchmarks of a served model, on the CPU', function () {
+  this.timeout(60_000);
+  let folder: string;
+
+  before(() => {
+    folder = mkdtempSync(path.join(tmpdir(), 'skein-bench-'));
+  });
+  after(() => rmSync(folder, { recursive: true, force: true }));
+
+  function run(program: string, args: readonly string[]): void {
+    const main = repoPath('dist', 'bench', 'gpu', `${program}.js`);
+    const { status, stderr } = spawnSync(process.execPath, [main, ...args], { encoding: 'utf8' });
+    assert.equal(status, 0, stderr.slice(-4000));
+  }
+
+  it('measures first tokens, tokens and steps, beside the floor', () => {
+    const output = path.join(folder, 'serving.json');
+    run('serving', [
+      ...['--model', NANO, '--device', 'cpu', '--load-format', 'auto', '--tensor-parallel-size', '2'],
+      ...['--batches', '1', '--repetitions', '1', '--new-tokens', '24', '--greedy-only'],
+      ...['--text-tokens', '64', '--memory-bandwidth', '0.03', '--output', output],
+    ]);
+    const { results, floor, worldSize } = JSON.parse(readFileSync(output, 'utf8')) as ServedModel;
+    assert.equal(worldSize, 2);
+    assert.deepEqual(
+      results?.map(({ prompt, batch }) => [prompt, batch]),
+      [
+        ['picture', 1],
+        ['text', 1],
+      ],
+    );
+    for (const { medians } of results ?? []) assert.ok(medians.tokenMs > 0 && medians.deviceStepMs! > 0);
+    assert.ok(floor && floor.decodeMs > 0 && floor.allReduces.length === 2);
+  });
+
+  it('loses a worker as a part of the scaling benchmark: streams end, the service comes back, weights are kept', () => {
+    run('scaling', [
+      ...['lost-worker', '--device', 'cpu', '--models', `nano=${NANO}`, '--world-sizes', '2'],
+      ...['--results', folder, '--logs', folder],
+    ]);
+    const { parts } = JSON.parse(readFileSync(path.join(folder, 'scaling-cpu.json'), 'utf8')) as {
+      readonly parts: PartRecords;
+    };
+    const { results } = parts['lost-worker']!.result as { readonly results: readonly LossReport[] };
+    assert.deepEqual(
+      results.map(({ workers }) => workers),
+      ['started by the service', 'standing'],
+    );
+    for (const { streams, firstTokenMs, readyMs, allProcessesGone } of results) {
+      assert.deepEqual(new Set(streams.map(({ code }) => code)), new Set(['WORKER_LOST']));
+      assert.ok(firstTokenMs >= readyMs && allProcessesGone);
+    }
+    const [survivor] = results[1]!.survivors;
+    assert.ok(survivor?.keptWeights === true && survivor.isInNewGroup);
+    // It read messages, not its weights again.
+    if (survivor.bytesReadSince !== null) assert.ok(survivor.bytesReadSince < survivor.weightBytes / 4);
+  });
+});

@@ -1,0 +1,162 @@
+// Which parts several GPUs have, which ranks go where, and what the result file is called. Runs none of them.
+import assert from 'node:assert/strict';
+
+import { parseCeilings, visibleDevices } from '../../../bench/gpu/device-list.js';
+import type { PartContext, PartRecord } from '../../../bench/gpu/part.js';
+import {
+  chooseWorldSizes,
+  DEFAULT_MODELS,
+  readAllReduces,
+  resultName,
+  scalingParts,
+  type ScalingSettings,
+} from '../../../bench/gpu/scaling-parts.js';
+
+const FOUR: ScalingSettings = {
+  device: 'cuda',
+  numDevices: 4,
+  ranksPerDevice: 1,
+  worldSizes: [1, 2, 4],
+  models: DEFAULT_MODELS,
+};
+const SHARED: ScalingSettings = { ...FOUR, numDevices: 1, ranksPerDevice: 2, worldSizes: [1, 2] };
+
+function context(records: PartContext['records'] = {}): PartContext {
+  return { file: '/tmp/part.json', records, extra: ['--more'] };
+}
+
+/** The words after a flag in a part's command. */
+function valueOf(name: string, settings: ScalingSettings, flag: string): string | undefined {
+  const { command } = scalingParts(settings)[name]!(context());
+  const at = command.indexOf(flag);
+  return at < 0 ? undefined : command[at + 1];
+}
+
+function passed(result: unknown): PartRecord {
+  return { state: 'passed', commit: 'c', date: 'd', seconds: 1, command: 'x', mps: false, result };
+}
+
+describe('world sizes of the scaling benchmark', () => {
+  it('are powers of two up to the places for ranks', () => {
+    assert.deepEqual(chooseWorldSizes(null, 1, 1), [1]);
+    assert.deepEqual(chooseWorldSizes(null, 6, 1), [1, 2, 4]);
+    assert.deepEqual(chooseWorldSizes(null, 8, 1), [1, 2, 4, 8]);
+    assert.deepEqual(chooseWorldSizes(null, 1, 4), [1, 2, 4]);
+  });
+
+  it('are those asked for, where there are places', () => {
+    assert.deepEqual(chooseWorldSizes([3, 6], 8, 1), [3, 6]);
+    assert.throws(() => chooseWorldSizes([2, 8], 4, 1), /world size 8: there are places for 1 to 4/);
+    assert.throws(() => chooseWorldSizes([Number.NaN], 4, 1), /world size NaN/);
+  });
+});
+
+describe('parts of the scaling benchmark', () => {
+  it('serve each model at each world size', () => {
+    assert.deepEqual(Object.keys(scalingParts(FOUR)), [
+      'ceilings',
+      'all-reduce',
+      'golden',
+      'r1v-nano',
+      'evaluation',
+      'serving-bf16-tp1',
+      'serving-bf16-tp2',
+      'serving-bf16-tp4',
+      'serving-awq-tp1',
+      'serving-awq-tp2',
+      'serving-awq-tp4',
+      'lost-worker',
+      'transformers',
+    ]);
+  });
+
+  it('leave out what takes several ranks, or a GPU', () => {
+    const one = { ...FOUR, numDevices: 1, worldSizes: [1] };
+    assert.deepEqual(Object.keys(scalingParts(one)), [
+      'ceilings',
+      'evaluation',
+      'serving-bf16-tp1',
+      'serving-awq-tp1',
+      'transformers',
+    ]);
+    const cpu = { ...FOUR, device: 'cpu' as const, worldSizes: [2], models: { nano: 'models/r1v-nano' } };
+    assert.deepEqual(Object.keys(scalingParts(cpu)), ['evaluation', 'serving-nano-tp2', 'lost-worker']);
+  });
+
+  it('give each rank a GPU of its own', () => {
+    assert.equal(valueOf('all-reduce', FOUR, '--world-sizes'), '2,4');
+    assert.equal(valueOf('all-reduce', FOUR, '--ranks-per-device'), '1');
+    assert.equal(valueOf('lost-worker', FOUR, '--tensor-parallel-size'), '4');
+    for (const name of ['serving-bf16-tp4', 'lost-worker', 'evaluation'])
+      assert.equal(valueOf(name, FOUR, '--ranks-per-device'), undefined, name);
+    const golden = scalingParts(FOUR)['golden']!(context());
+    assert.equal(golden.environment?.['SKEIN_GPU_DEVICES'], '4');
+    assert.equal(golden.environment?.['SKEIN_GPU_WORLD_SIZES'], '2,4');
+    assert.equal(golden.needsMps, false);
+  });
+
+  it('share GPUs, under MPS, only where that was asked for', () => {
+    assert.equal(valueOf('serving-awq-tp2', SHARED, '--ranks-per-device'), '2');
+    assert.equal(valueOf('serving-awq-tp1', SHARED, '--ranks-per-device'), undefined);
+    assert.equal(valueOf('lost-worker', SHARED, '--ranks-per-device'), '2');
+    const parts = scalingParts(SHARED);
+    const mps = Object.keys(parts).filter((name) => parts[name]!(context()).needsMps === true);
+    assert.deepEqual(mps, [
+      'all-reduce',
+      'golden',
+      'r1v-nano',
+      'evaluation',
+      'serving-bf16-tp2',
+      'serving-awq-tp2',
+    ]);
+  });
+
+  it('take the floor from the slowest GPU, once it was measured', () => {
+    assert.equal(valueOf('serving-bf16-tp2', FOUR, '--memory-bandwidth'), undefined);
+    const records = { ceilings: passed({ slowestReadTBps: 4.5 }) };
+    const { command } = scalingParts(FOUR)['serving-bf16-tp2']!(context(records));
+    assert.equal(command[command.indexOf('--memory-bandwidth') + 1], '4.5');
+    // What is handed on goes to the service.
+    assert.ok(command.indexOf('--more') > command.indexOf('--'));
+  });
+});
+
+describe('the result file of the scaling benchmark', () => {
+  it('is named after the GPU, how many, and whether ranks shared one', () => {
+    assert.equal(resultName('NVIDIA H100 80GB HBM3', FOUR), 'scaling-h100-80gb-hbm3-x4');
+    assert.equal(resultName('NVIDIA H200', SHARED), 'scaling-h200-x1-shared2');
+    assert.equal(resultName('none', { ...FOUR, device: 'cpu' }), 'scaling-cpu');
+  });
+});
+
+describe('what programs of the scaling benchmark print', () => {
+  it('is an all-reduce a line, among what NCCL says', () => {
+    const line = (size: number) =>
+      `{"what":"all-reduce","world_size":${size},"type":"float32","bytes":20480,"in_graph":true,"deterministic":false,"us":9.5}`;
+    const output = `NCCL version 2.28.9+cuda13.0\n${line(2)}\n\n${line(4)}\n`;
+    const { nccl, results } = readAllReduces(output, [2, 4]);
+    assert.equal(nccl, '2.28.9+cuda13.0');
+    assert.deepEqual(
+      results.map(({ world_size, us }) => [world_size, us]),
+      [
+        [2, 9.5],
+        [4, 9.5],
+      ],
+    );
+    assert.throws(() => readAllReduces(output, [2, 4, 8]), /shows failures/);
+  });
+
+  it('is what a GPU reads and multiplies', () => {
+    const output =
+      '{"what":"read","shape":"1 GiB","rows":0,"variant":"plain","us":237.74,"gb_per_s":4516}\n' +
+      '{"what":"largest product","shape":"8192 x 8192","rows":8192,"variant":"cuBLASLt heuristic","us":1400.00}\n';
+    assert.deepEqual(parseCeilings(output), { readTBps: 4.516, bf16TFLOPs: 785.4 });
+    assert.throws(() => parseCeilings(output.split('\n')[0]!), /gave no ceilings/);
+  });
+
+  it('comes from the devices that are visible', () => {
+    assert.deepEqual(visibleDevices(undefined, 2), ['0', '1']);
+    assert.deepEqual(visibleDevices('3, 5,6', 2), ['3', '5']);
+    assert.throws(() => visibleDevices('3', 2), /names 1: 3/);
+  });
+});
