@@ -38,7 +38,7 @@ export function checkerPart({ tool, shards, limitS, environment }: Checker): Par
     command: [
       'compute-sanitizer',
       ...['--tool', tool],
-      ...(tool === 'memcheck' ? ['--error-exitcode', '9'] : []),
+      ...(tool === 'memcheck' ? ['--error-exitcode', '9'] : ['--print-limit', '1000000']),
       CUDA_TESTS,
       `--gtest_filter=-${NO_OP_TESTS}`,
       ...extra,

@@ -27,9 +27,10 @@ int BestTile(int64_t rows) {
 bool AwqWideTakes(const AwqWeights& weights, const AwqOperands& operands, const AwqDevice& device) {
   if (!device.has_warpgroups || weights.tables_per_unit != 1) return false;
   if (weights.out_features % (operands.swiglu ? 2 * kAwqTileColumns : 8) != 0) return false;
-  // What the copies of x can address.
+  // What the copies of x can address. An H200 took a box that begins between multiples of 16 bytes
+  // for an illegal instruction.
   return operands.rows > 0 && reinterpret_cast<uint64_t>(operands.x) % 16 == 0 &&
-         operands.x_stride % 8 == 0;
+         operands.x_stride % 8 == 0 && weights.group_offset % 8 == 0;
 }
 
 AwqWidePlan PlanAwqWide(const AwqWeights& weights, int64_t rows, const AwqDevice& device, int tile,
