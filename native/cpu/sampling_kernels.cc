@@ -3,10 +3,9 @@
 #include "cpu/sampling_kernels.h"
 
 #include <algorithm>
-#include <bit>
 
+#include "core/portable_math.h"
 #include "core/vector_clones.h"
-#define SKEIN_INLINE inline __attribute__((always_inline))
 
 namespace skein {
 namespace {
@@ -37,34 +36,6 @@ SKEIN_VECTOR_CLONES uint32_t MaximumWord(const uint32_t* words, int64_t count) {
 #pragma omp simd reduction(max : top)
   for (int64_t i = 0; i < count; ++i) top = words[i] > top ? words[i] : top;
   return top;
-}
-
-// exp(d) for d <= 0, to about 1e-7 relative, 0 below -87: 2^n * e^r with r within ln(2) / 2 of 0.
-SKEIN_INLINE float ExpNonPositive(float d) {
-  const float magic = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
-  const float shifted = d * 1.44269504088896341f + magic;
-  const float n = shifted - magic;
-  const float r = (d - n * 0.693359375f) - n * -2.12194440e-4f;
-  float p = 1.9875691500e-4f;
-  p = p * r + 1.3981999507e-3f;
-  p = p * r + 8.3334519073e-3f;
-  p = p * r + 4.1665795894e-2f;
-  p = p * r + 1.6666665459e-1f;
-  p = p * r + 5.0000001201e-1f;
-  p = p * (r * r) + r + 1.0f;
-  const uint32_t exponent =
-      std::bit_cast<uint32_t>(shifted) - std::bit_cast<uint32_t>(magic) + 127u;
-  const auto result = std::bit_cast<uint32_t>(p * std::bit_cast<float>(exponent << 23));
-  // A mask, not a choice: the compiler would make a branch of that, and no vector loop.
-  const uint32_t keep = 0u - static_cast<uint32_t>(d >= -87.0f);
-  return std::bit_cast<float>(result & keep);
-}
-
-// Rounds p in [0, 1] to units of 2^-42.
-SKEIN_INLINE uint64_t ToMass(float p) {
-  const double magic = 0x1.8p52;
-  return std::bit_cast<uint64_t>(static_cast<double>(p) * 0x1p42 + magic) -
-         std::bit_cast<uint64_t>(magic);
 }
 
 SKEIN_VECTOR_CLONES uint64_t SumMass(const float* logits, int64_t count, float max,

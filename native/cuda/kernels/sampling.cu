@@ -110,7 +110,7 @@ __global__ void __launch_bounds__(kExamineThreads) ExamineKernel(const SamplingS
       if (row.best == kNoBest) continue;
       double value = logit;
       if (row.best == kHighestNoisy) {
-        value = logit * static_cast<double>(row.inverse_temperature) + Gumbel(random[i]);
+        value = logit * static_cast<double>(row.inverse_temperature) + GumbelOf(random[i]);
       }
       TakeHigher(best, {value, logit, group * 4 + i});
     }

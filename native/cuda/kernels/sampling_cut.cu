@@ -229,7 +229,7 @@ __global__ void __launch_bounds__(kExamineThreads) ChooseKernel(const CutStep st
     for (int i = 0; i < 4; ++i) {
       if (!is_kept[i]) continue;
       const double value =
-          logits[i] * static_cast<double>(row.inverse_temperature) + Gumbel(random[i]);
+          logits[i] * static_cast<double>(row.inverse_temperature) + GumbelOf(random[i]);
       TakeHigher(best, {value, logits[i], group * 4 + i});
     }
   }
