@@ -31,8 +31,8 @@ describe('benchmarks of a served model, on the CPU', function () {
     const output = path.join(folder, 'serving.json');
     run('serving', [
       ...['--model', NANO, '--device', 'cpu', '--load-format', 'auto', '--tensor-parallel-size', '2'],
-      ...['--batches', '1', '--repetitions', '1', '--new-tokens', '24', '--greedy-only'],
-      ...['--text-tokens', '64', '--memory-bandwidth', '0.03', '--output', output],
+      ...['--cases', 'picture:64:1,text:64:2', '--repetitions', '1', '--new-tokens', '24'],
+      ...['--memory-bandwidth', '0.03', '--output', output],
     ]);
     const { results, floor, worldSize } = JSON.parse(readFileSync(output, 'utf8')) as ServedModel;
     assert.equal(worldSize, 2);
@@ -40,11 +40,22 @@ describe('benchmarks of a served model, on the CPU', function () {
       results?.map(({ prompt, batch }) => [prompt, batch]),
       [
         ['picture', 1],
-        ['text', 1],
+        ['text', 2],
       ],
     );
     for (const { medians } of results ?? []) assert.ok(medians.tokenMs > 0 && medians.deviceStepMs! > 0);
     assert.ok(floor && floor.decodeMs > 0 && floor.allReduces.length === 2);
+  });
+
+  it('refuses cases that it does not understand before it starts anything', () => {
+    for (const cases of ['text:64', 'sound:64:1', 'text:0:1', 'text:64:1.5', 'text:64:1,picture:64:x']) {
+      const main = repoPath('dist', 'bench', 'gpu', 'serving.js');
+      const { status, stderr } = spawnSync(process.execPath, [main, '--model', NANO, '--cases', cases], {
+        encoding: 'utf8',
+      });
+      assert.equal(status, 1);
+      assert.match(stderr, /--cases: ".*" is not picture:TOKENS:BATCH or text:TOKENS:BATCH/);
+    }
   });
 
   it('loses a worker as a part of the scaling benchmark: streams end, the service comes back, weights are kept', () => {
