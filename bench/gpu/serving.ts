@@ -186,7 +186,7 @@ async function floor(): Promise<Record<string, unknown> | null> {
     kvBytesPerToken: Math.max(...price.ranks.map((rank) => rank.kvBytesPerToken)),
     allReduces: price.decodeCollectives
       .filter(({ kind }) => kind === 'all-reduce')
-      .map(({ what, count, bytes }) => ({ what, count, bytes })),
+      .map(({ what, count, bytes, sentBytes = bytes }) => ({ what, count, bytes: sentBytes })),
   };
 }
 

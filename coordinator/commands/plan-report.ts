@@ -162,8 +162,9 @@ function priceLines(price: Price): string[] {
 function collectiveLines(title: string, collectives: readonly CollectivePrice[], per: string): string[] {
   if (collectives.length === 0) return [`  ${title.padEnd(16)}  no collectives`];
   return collectives.map(
-    ({ kind, count, bytes, what }, index) =>
-      `  ${(index === 0 ? title : '').padEnd(16)}  ${count} ${kind} of ${withCommas(bytes)} bytes a ${per} (${what})`,
+    ({ kind, count, bytes, sentBytes, what }, index) =>
+      `  ${(index === 0 ? title : '').padEnd(16)}  ${count} ${kind} of ${withCommas(bytes)} bytes a ${per}` +
+      `${sentBytes === undefined ? '' : `, sent as ${withCommas(sentBytes)} of float32`} (${what})`,
   );
 }
 

@@ -56,8 +56,10 @@ export interface CollectivePrice {
   readonly kind: 'all-reduce' | 'all-gather';
   readonly what: string;
   readonly count: number;
-  /** Of one call, on each rank. */
+  /** Of one call, on each rank, in the type of activations. */
   readonly bytes: number;
+  /** Those that travel, where they are others: sums of few rows stay float32, for their time is latency whatever their size. */
+  readonly sentBytes?: number;
 }
 
 export interface Price {
@@ -121,7 +123,7 @@ export function priceShardPlan(
     ),
     kvBytesPerToken: kvBytes(spec.text, spec.text.numKvHeads, activationBytes),
     ranks,
-    decodeCollectives: decodeCollectives(plan),
+    decodeCollectives: decodeCollectives(plan, activationBytes),
     tileCollectives: tileCollectives(plan, activationBytes),
     flops: priceFlops(spec),
     roofline: makeRoofline(spec, ranks, options),
@@ -184,17 +186,22 @@ function kvBytes(text: TextSpec, numKvHeads: number, activationBytes: number): n
 }
 
 /** The residual and its partial sums are float32; GPUs round them to bfloat16 only for the many rows of a prompt. */
-function decodeCollectives({ spec, worldSize, ranks }: ShardPlan): CollectivePrice[] {
+function decodeCollectives(
+  { spec, worldSize, ranks }: ShardPlan,
+  activationBytes: number,
+): CollectivePrice[] {
   if (worldSize === 1) return [];
-  const bytes = spec.text.hiddenSize * DATA_TYPE_BYTES.float32;
+  const bytes = spec.text.hiddenSize * activationBytes;
+  const sentBytes = spec.text.hiddenSize * DATA_TYPE_BYTES.float32;
+  const row = { bytes, ...(sentBytes === bytes ? {} : { sentBytes }) };
   return [
     {
       kind: 'all-reduce',
       what: 'after o_proj and down of each layer',
       count: 2 * spec.text.numLayers,
-      bytes,
+      ...row,
     },
-    { kind: 'all-reduce', what: 'after the embedding', count: 1, bytes },
+    { kind: 'all-reduce', what: 'after the embedding', count: 1, ...row },
     // Worst case: sampling gathers all logits only where candidates do not cover the nucleus.
     {
       kind: 'all-gather',

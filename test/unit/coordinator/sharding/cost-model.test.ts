@@ -90,8 +90,8 @@ describe('cost model', () => {
   it('lists the collectives of a decode step and of a tile', () => {
     const { decodeCollectives, tileCollectives } = price('skywork-r1v3-38b', 4, 'tensor');
     const [layers, embedding, logits] = decodeCollectives;
-    assert.deepEqual([layers?.count, layers?.bytes], [128, 20_480]);
-    assert.deepEqual([embedding?.count, embedding?.bytes], [1, 20_480]);
+    assert.deepEqual([layers?.count, layers?.bytes, layers?.sentBytes], [128, 10_240, 20_480]);
+    assert.deepEqual([embedding?.count, embedding?.bytes, embedding?.sentBytes], [1, 10_240, 20_480]);
     assert.equal(logits?.kind, 'all-gather');
     assert.deepEqual(
       tileCollectives.map(({ count, bytes }) => [count, bytes]),
