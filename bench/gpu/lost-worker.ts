@@ -12,7 +12,7 @@ import path from 'node:path';
 import { parseArgs } from 'node:util';
 
 import { currentCommit, describeMachine } from '../machine.js';
-import { loseWorker, type LossSettings } from './lose-worker.js';
+import { loseWorker, type LossSettings } from './lost-worker-course.js';
 
 const { values, positionals: serveFlags } = parseArgs({
   allowPositionals: true,

@@ -8,14 +8,12 @@
 
 #include "cuda/awq_workspace.h"
 #include "cuda/kernels/awq.h"
-#include "cuda/kernels/elementwise.h"
 #include "cuda_bench.h"
 
 namespace skein::cuda {
 namespace {
 
-constexpr int64_t kCheckedRows = 64;
-constexpr int64_t kMostRows = 1024;
+constexpr int64_t kCheckedRows = AwqBenchOperands::kCheckedRows;
 
 class Bench {
  public:
@@ -24,29 +22,14 @@ class Bench {
         stream_(report.stream()),
         workspace_(stream_, false),
         blas_(stream_, BlasChoice::kTimed),
-        x_(kMostRows * 27648 * 2),
-        out_(kMostRows * 55296 * 4),
-        reference_(kCheckedRows * 55296 * 4),
-        activated_(kCheckedRows * 27648 * 2) {
+        operands_(report) {
     workspace_.Reserve(27648, 5120);
     workspace_.Reserve(5120, 55296);
-    FillRandomBFloat16(x_.data(), kMostRows * 27648, 1.0f, 3, stream_);
   }
 
-  AwqOperands Operands(const AwqWeights& weights, int64_t rows, bool swiglu) const {
-    AwqOperands operands{};
-    operands.x = x_.As<__nv_bfloat16>();
-    operands.x_stride = weights.in_features;
-    operands.rows = rows;
-    operands.out = out_.data();
-    operands.out_is_float = !swiglu;
-    operands.out_stride = swiglu ? weights.out_features / 2 : weights.out_features;
-    operands.swiglu = swiglu;
-    operands.partial = workspace_.partial();
-    return operands;
-  }
+  AwqBenchOperands& operands() { return operands_; }
 
-  void Packed(const BenchWeight& weight, int64_t rows, bool swiglu) {
+  void Packed(const AwqBenchWeight& weight, int64_t rows, bool swiglu) {
     const AwqWeights& first = weight.copies[0];
     for (int tuning = 0; tuning < kAwqNumTunings; ++tuning) {
       if (!AwqTakes(first, tuning, std::min(rows, kCheckedRows), swiglu)) continue;
@@ -66,7 +49,7 @@ class Bench {
       measurement.rows = rows;
       measurement.bytes = weight.bytes;
       const auto launch = [&](int copy) {
-        const AwqWeights& weights = weight.copies[static_cast<size_t>(copy) % weight.copies.size()];
+        const AwqWeights& weights = weight.Copy(copy);
         for (int64_t row = 0; row < rows; row += kCheckedRows) {
           AwqProduct(weights, Operands(weights, std::min(rows - row, kCheckedRows), swiglu), plan,
                      stream_);
@@ -76,24 +59,18 @@ class Bench {
         report_.PrintSkipped(measurement, "partial sums need more memory");
         continue;
       }
-      SKEIN_CUDA(cudaMemsetAsync(out_.data(), 0xff, out_.bytes(), stream_));
+      operands_.PoisonOut();
       launch(0);
-      const int64_t checked = std::min(rows, kCheckedRows);
-      measurement.error = swiglu
-                              ? RelativeDifference(out_.data(), activated_.data(),
-                                                   checked * first.out_features / 2, false, stream_)
-                              : RelativeDifference(out_.data(), reference_.data(),
-                                                   checked * first.out_features, true, stream_);
-      measurement.microseconds = report_.Microseconds(launch, Repeats(weight));
+      measurement.error = operands_.Error(first, rows, swiglu);
+      measurement.microseconds = report_.Microseconds(launch, AwqRepeats(weight));
       report_.Print(measurement);
     }
   }
 
   // Through dequantised columns; not in a graph, since it works on two streams.
-  void Dense(const BenchWeight& weight, int64_t rows) {
+  void Dense(const AwqBenchWeight& weight, int64_t rows) {
     const AwqWeights& first = weight.copies[0];
-    const Matrix x = MakeMatrix(x_.data(), DType::kBFloat16, rows, first.in_features);
-    const Matrix out = MakeMatrix(out_.data(), DType::kFloat32, rows, first.out_features);
+    const Matrix x = operands_.X(first, rows), out = operands_.Out(first, rows);
     const int64_t chosen = workspace_.ColumnsAtOnce(first, rows);
     std::vector<int64_t> widths = {1024, 2048, 2560, 3072, 4096, 5120, 8192, chosen};
     std::sort(widths.begin(), widths.end());
@@ -112,14 +89,11 @@ class Bench {
           continue;
         }
         const auto launch = [&](int copy) {
-          workspace_.DenseProduct(weight.copies[static_cast<size_t>(copy) % weight.copies.size()],
-                                  x, nullptr, out, columns, overlaps, blas_);
+          workspace_.DenseProduct(weight.Copy(copy), x, nullptr, out, columns, overlaps, blas_);
         };
-        SKEIN_CUDA(cudaMemsetAsync(out_.data(), 0xff, out_.bytes(), stream_));
+        operands_.PoisonOut();
         launch(0);
-        measurement.error =
-            RelativeDifference(out_.data(), reference_.data(),
-                               std::min(rows, kCheckedRows) * first.out_features, true, stream_);
+        measurement.error = operands_.Error(first, rows, false);
         measurement.microseconds = Time(launch, 6);
         report_.Print(measurement);
       }
@@ -147,39 +121,19 @@ class Bench {
     report_.Print(measurement);
   }
 
-  void MakeReference(const AwqWeights& weights, bool swiglu) {
-    AwqReference(weights, x_.As<__nv_bfloat16>(), weights.in_features, kCheckedRows,
-                 reference_.As<float>(), stream_);
-    if (!swiglu) return;
-    SwiGlu(reference_.As<float>(), weights.out_features, kCheckedRows, weights.out_features / 2,
-           activated_.As<__nv_bfloat16>(), weights.out_features / 2, stream_);
-  }
-
-  // The four products of layers that follow one another, as plans choose them.
-  void Layer(const std::vector<const BenchWeight*>& weights, const char* name, int64_t rows) {
-    Measurement measurement;
-    measurement.what = "awq layer";
-    measurement.shape = name;
-    measurement.variant = "chosen";
-    measurement.rows = rows;
-    for (const BenchWeight* weight : weights) measurement.bytes += weight->bytes;
-    measurement.microseconds = report_.Microseconds(
-        [&](int copy) {
-          for (size_t i = 0; i < weights.size(); ++i) {
-            const auto& copies = weights[i]->copies;
-            const AwqWeights& one = copies[static_cast<size_t>(copy) % copies.size()];
-            const bool swiglu = i == 2;
-            AwqProduct(one, Operands(one, rows, swiglu),
-                       PlanAwq(one, rows, swiglu, workspace_.device()), stream_);
-          }
-        },
-        8);
-    report_.Print(measurement);
+  // As plans choose them.
+  void Layer(const AwqBenchWeights& weights, const std::string& shape, int64_t rows) {
+    operands_.Layer("awq layer", shape, weights, rows, [&](const AwqWeights& one, size_t i) {
+      const bool swiglu = i == kAwqGateUp;
+      AwqProduct(one, Operands(one, rows, swiglu), PlanAwq(one, rows, swiglu, workspace_.device()),
+                 stream_);
+    });
   }
 
  private:
-  // Runs of one measurement: more for small weights, whose times are short.
-  static int Repeats(const BenchWeight& weight) { return weight.bytes < 40e6 ? 32 : 8; }
+  AwqOperands Operands(const AwqWeights& weights, int64_t rows, bool swiglu) const {
+    return operands_.For(weights, rows, swiglu, workspace_.partial());
+  }
 
   template <typename Launch>
   double Time(const Launch& launch, int count) const {
@@ -193,37 +147,26 @@ class Bench {
   const cudaStream_t stream_;
   AwqWorkspace workspace_;
   BlasLt blas_;
-  const DeviceMemory x_, out_, reference_, activated_;
+  AwqBenchOperands operands_;
 };
 
 void BenchAwq(Report& report) {
   Bench bench(report);
   for (const int64_t world_size : {1, 4}) {
-    const int64_t shapes[][2] = {{5120, 7168 / world_size},
-                                 {5120 / world_size, 5120},
-                                 {5120, 55296 / world_size},
-                                 {27648 / world_size, 5120}};
-    const char* names[] = {"qkv", "o", "gate_up", "down"};
-    std::vector<std::unique_ptr<BenchWeight>> weights;
-    for (int i = 0; i < 4; ++i) {
-      const auto [in, out] = shapes[i];
-      weights.push_back(std::make_unique<BenchWeight>(
-          Format("%s, world size %lld", names[i], static_cast<long long>(world_size)), in, out,
-          Report::RotatingCopies(static_cast<size_t>(in * out / 2))));
-      const BenchWeight& weight = *weights.back();
-      const bool gate_up = i == 2;
-      bench.MakeReference(weight.copies[0], gate_up);
+    const AwqBenchWeights weights = MakeAwqLayer(world_size);
+    for (size_t i = 0; i < weights.size(); ++i) {
+      const AwqBenchWeight& weight = *weights[i];
+      bench.operands().MakeReference(weight.copies[0], i == kAwqGateUp);
       for (const int64_t rows : {1, 2, 4, 8, 16, 32, 64}) {
         bench.Packed(weight, rows, false);
-        if (gate_up) bench.Packed(weight, rows, true);
+        if (i == kAwqGateUp) bench.Packed(weight, rows, true);
       }
       if (world_size > 1) continue;
       for (const int64_t rows : {128, 256}) bench.Packed(weight, rows, false);
       for (const int64_t rows : {128, 256, 1024}) bench.Dense(weight, rows);
     }
     for (const int64_t rows : {1, 2, 4, 8, 16, 32, 64}) {
-      bench.Layer({weights[0].get(), weights[1].get(), weights[2].get(), weights[3].get()},
-                  Format("world size %lld", static_cast<long long>(world_size)).c_str(), rows);
+      bench.Layer(weights, Format("world size %lld", static_cast<long long>(world_size)), rows);
     }
   }
 }

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 
 import type { ServedModel } from '../../bench/gpu/attribution.js';
-import type { LossReport } from '../../bench/gpu/lose-worker.js';
+import type { LossReport } from '../../bench/gpu/lost-worker-course.js';
 import type { PartRecords } from '../../bench/gpu/part.js';
 import { repoPath } from '../support/paths.js';
 

@@ -1,4 +1,5 @@
 // Plans for the addon as tests write them: a shard plan's rank as NativeLoadPlan, and steps with everything left out but what they do.
+import type { MemoryLimits } from '../../coordinator/sharding/memory-plan.js';
 import type { RankPlan, ShardPlan, TensorPart, TensorRole } from '../../coordinator/sharding/shard-plan.js';
 import type {
   NativeLoadPlan,
@@ -44,14 +45,7 @@ const PART_VALUES: Readonly<Record<TensorPart, number>> = {
   'awq-scales': 5,
 };
 
-export interface NativeLoadLimits {
-  readonly computeType: 'float32' | 'bfloat16';
-  readonly maxNumSequences: number;
-  readonly maxStepTokens: number;
-  readonly blockSize: number;
-  readonly maxModelLength: number;
-  readonly numTileSlots: number;
-  readonly maxTilesPerStep: number;
+export interface NativeLoadLimits extends MemoryLimits {
   /** Random weights with this seed instead of the files; null: the files. */
   readonly dummySeed: number | null;
   /** Default: none. */

@@ -1,7 +1,7 @@
 // What a loss of a worker must not show.
 import assert from 'node:assert/strict';
 
-import { problemsOf } from '../../../bench/gpu/lose-worker.js';
+import { problemsOf } from '../../../bench/gpu/lost-worker-course.js';
 
 const SURVIVOR = { rank: 0, isInNewGroup: true, keptWeights: true, bytesReadSince: 10, weightBytes: 100 };
 const GOOD = { allEndedMs: 40, exitedMs: 90, survivors: [SURVIVOR] };
