@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { createLogger } from '../../common/logger.js';
 import type { ClusterConfig } from '../../coordinator/config.js';
-import type { GenerateInput } from '../../coordinator/gateway/generate-input.js';
+import type { GenerateInput } from '../../coordinator/requests/generate-input.js';
 import { installedWorkerEntry } from '../../coordinator/serving/worker-entry.js';
 import { Serving } from '../../coordinator/serving/serving.js';
 

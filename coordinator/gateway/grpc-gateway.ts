@@ -12,7 +12,7 @@ import { inferenceServiceDefinition } from '../../common/proto.js';
 import type { GenerateRequest__Output } from '../../proto/ts/skein/inference/v1/GenerateRequest.js';
 import type { GenerateResponse } from '../../proto/ts/skein/inference/v1/GenerateResponse.js';
 import type { InferenceServiceHandlers } from '../../proto/ts/skein/inference/v1/InferenceService.js';
-import type { Generation, InferenceService } from './inference.js';
+import type { Generation, InferenceService } from '../requests/inference.js';
 import {
   collectGeneration,
   toGenerateResponse,

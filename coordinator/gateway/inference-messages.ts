@@ -5,8 +5,8 @@ import type { GetClusterResponse } from '../../proto/ts/skein/inference/v1/GetCl
 import type { GetModelResponse } from '../../proto/ts/skein/inference/v1/GetModelResponse.js';
 import type { TokenLogprobs as TokenLogprobsMessage } from '../../proto/ts/skein/inference/v1/TokenLogprobs.js';
 import type { TokenLogprobs } from '../executor/step-loop.js';
-import type { Generation, GenerationDelta, GenerationEnd } from './inference.js';
-import { DEFAULT_SAMPLING } from './sampling-options.js';
+import type { Generation, GenerationDelta, GenerationEnd } from '../requests/inference.js';
+import { DEFAULT_SAMPLING } from '../requests/sampling-options.js';
 
 export interface ModelFacts {
   readonly name: string;

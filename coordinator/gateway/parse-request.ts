@@ -14,8 +14,14 @@ import type { GenerateRequest__Output } from '../../proto/ts/skein/inference/v1/
 import type { Message__Output } from '../../proto/ts/skein/inference/v1/Message.js';
 import type { Picture__Output } from '../../proto/ts/skein/inference/v1/Picture.js';
 import type { SamplingOptions__Output } from '../../proto/ts/skein/inference/v1/SamplingOptions.js';
-import type { GenerateInput, MessageInput, PartInput, PictureInput, PromptInput } from './generate-input.js';
-import type { SamplingInput } from './sampling-options.js';
+import type {
+  GenerateInput,
+  MessageInput,
+  PartInput,
+  PictureInput,
+  PromptInput,
+} from '../requests/generate-input.js';
+import type { SamplingInput } from '../requests/sampling-options.js';
 
 const MAX_REQUEST_ID_CHARS = 256;
 const ROLES = ['system', 'user', 'assistant'] as const;

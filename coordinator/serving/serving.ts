@@ -14,7 +14,7 @@ import { formGroup, type LoadProgress } from '../executor/form-group.js';
 import type { RankGroup } from '../executor/rank-group.js';
 import { StepLoop } from '../executor/step-loop.js';
 import type { ClusterFacts, ModelFacts } from '../gateway/inference-messages.js';
-import { InferenceService } from '../gateway/inference.js';
+import { InferenceService } from '../requests/inference.js';
 import { makeGraphBuckets } from '../scheduler/graph-buckets.js';
 import { Scheduler } from '../scheduler/scheduler.js';
 import type { SchedulerConfig } from '../scheduler/step-plan.js';

@@ -2,8 +2,8 @@
 // and against child processes (over Unix sockets); the engine is a fake whose answers are known.
 import assert from 'node:assert/strict';
 import { AppError } from '../../common/errors.js';
-import type { GenerateInput } from '../../coordinator/gateway/generate-input.js';
-import type { GenerationDelta } from '../../coordinator/gateway/inference.js';
+import type { GenerateInput } from '../../coordinator/requests/generate-input.js';
+import type { GenerationDelta } from '../../coordinator/requests/inference.js';
 import { FAKE_END_TOKEN, FAKE_LENGTH_TOKEN, fakeNextToken } from '../support/fake-engine.js';
 import {
   startInProcess,

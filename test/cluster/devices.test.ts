@@ -1,7 +1,7 @@
 // A cluster on GPUs, as far as that can be told without one: workers whose fake engine says that it is a GPU, and checks that decodes
 // come in the buckets that were announced to it.
 import assert from 'node:assert/strict';
-import type { GenerateInput } from '../../coordinator/gateway/generate-input.js';
+import type { GenerateInput } from '../../coordinator/requests/generate-input.js';
 import { startProcesses, type FakeCluster } from '../support/fake-cluster.js';
 
 const NUM_TOKENS = 5;

@@ -40,13 +40,13 @@ export const LAYERS: Readonly<Record<string, readonly string[]>> = {
     'coordinator/cluster/',
     'coordinator/sharding/',
   ],
-  'coordinator/gateway/': [
+  'coordinator/requests/': [
     ...EVERYWHERE,
-    'coordinator/checkpoint/',
     'coordinator/tokenizer/',
     'coordinator/vision/',
     'coordinator/executor/',
   ],
+  'coordinator/gateway/': [...EVERYWHERE, 'coordinator/executor/', 'coordinator/requests/'],
 };
 
 /** The forbidden imports of one file, as sentences; also when no layer is declared for the file. */

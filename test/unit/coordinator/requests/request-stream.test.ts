@@ -1,7 +1,7 @@
 // The stream between a request and its reader: merging, ends, errors, and a reader that leaves.
 import assert from 'node:assert/strict';
 import { AppError } from '../../../../common/errors.js';
-import { RequestStream } from '../../../../coordinator/executor/request-stream.js';
+import { RequestStream } from '../../../../coordinator/requests/request-stream.js';
 
 function create() {
   const cancels: string[] = [];

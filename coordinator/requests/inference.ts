@@ -2,7 +2,7 @@
 // pictures and the step loop; not gRPC, HTTP, ranks or epochs.
 import type { Clock } from '../../common/clock.js';
 import { AppError, toAppError } from '../../common/errors.js';
-import { RequestStream } from '../executor/request-stream.js';
+import { RequestStream } from './request-stream.js';
 import type {
   FinishReason,
   SequenceListener,
