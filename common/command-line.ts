@@ -1,111 +1,53 @@
-// Parsing of command-line values and the way a command fails: one line on stderr, exit code 2 for a mistake on the command
-// line, 1 for anything else. Built on commander; it declares no command itself.
-import { CommanderError, InvalidArgumentError, type Command } from 'commander';
-import { toAppError } from './errors.js';
+// How values of flags are read, one way for every command: strict, in range, one sentence where they are not. For commander's
+// `.option(flags, description, integerOption(1, 64))`; it declares no command itself.
+import { InvalidArgumentError } from 'commander';
 
-export const EXIT_FAILURE = 1;
-export const EXIT_USAGE = 2;
+const UNITS: Readonly<Record<string, number>> = { '': 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30, T: 2 ** 40 };
 
-const INTEGER_PATTERN = /^[+-]?\d+$/;
-const NUMBER_PATTERN = /^[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?$/i;
-const BYTES_PATTERN = /^(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?$/i;
-const UNIT_EXPONENTS: Readonly<Record<string, number>> = { '': 0, k: 1, m: 2, g: 3, t: 4 };
-
-export interface Range {
-  readonly min: number;
-  readonly max: number;
-}
-
-/** For commander's `.option(flags, description, integerIn({min: 1, max: 64}))`. */
-export function integerIn({ min, max }: Range): (value: string) => number {
+export function integerOption(min: number, max: number): (value: string) => number {
   return (value) => {
-    const number = INTEGER_PATTERN.test(value) ? Number(value) : NaN;
-    if (!Number.isSafeInteger(number) || number < min || number > max) {
-      throw new InvalidArgumentError(`It must be an integer of ${min} to ${max}.`);
+    const number = Number(value);
+    if (!/^\d{1,15}$/.test(value) || number < min || number > max) {
+      throw new InvalidArgumentError(`expected an integer of ${min} to ${max}.`);
     }
     return number;
   };
 }
 
-export function numberIn({ min, max }: Range): (value: string) => number {
-  return (value) => {
-    const number = NUMBER_PATTERN.test(value) ? Number(value) : NaN;
-    if (!Number.isFinite(number) || number < min || number > max) {
-      throw new InvalidArgumentError(`It must be a number of ${min} to ${max}.`);
-    }
-    return number;
-  };
-}
-
-/** All 64 bits, for seeds. */
-export function uint64(value: string): bigint {
-  const number = /^\d{1,20}$/.test(value) ? BigInt(value) : -1n;
-  if (number < 0n || number >= 2n ** 64n)
-    throw new InvalidArgumentError('It must be an integer of 0 to 2^64 - 1.');
+/** Ranges are checked where the number's meaning is known; here only that it is one. */
+export function realOption(value: string): number {
+  const number = Number(value);
+  if (value.trim() === '' || !Number.isFinite(number)) throw new InvalidArgumentError('expected a number.');
   return number;
 }
 
-/** 4096, 64KiB, 1.5GiB, 10GB (decimal) or 10G (binary, as in most tools of the shell). */
-export function byteSize(value: string): number {
-  const match = BYTES_PATTERN.exec(value.trim());
-  const unit = (match?.[2] ?? '').toLowerCase();
-  const isDecimal = match !== null && unit !== '' && match[3] === '' && /b$/i.test(value.trim());
-  const bytes =
-    match === null ? NaN : Number(match[1]) * (isDecimal ? 1000 : 1024) ** (UNIT_EXPONENTS[unit] ?? 0);
-  if (!Number.isSafeInteger(Math.round(bytes))) {
-    throw new InvalidArgumentError('It must be a number of bytes, such as 4096, 512MiB or 1.5GiB.');
-  }
-  return Math.round(bytes);
+/** Exact, where a number would round. Its range is checked with the other sampling options. */
+export function seedOption(value: string): bigint {
+  if (!/^\d{1,20}$/.test(value)) throw new InvalidArgumentError('expected an integer of 0 to 2^64 - 1.');
+  return BigInt(value);
 }
 
-export function oneOf<const T extends string>(choices: readonly T[]): (value: string) => T {
+export function listOption(value: string): string[] {
+  return value
+    .split(',')
+    .map((item) => item.trim())
+    .filter((item) => item !== '');
+}
+
+/** 4096, 512M, 1.5GiB. Units are powers of 1024 however they are written: 10G, 10GB and 10GiB are the same. */
+export function byteSizeOption(value: string): number {
+  const match = /^(\d{1,12}(?:\.\d{1,3})?)([KMGT]?)(?:i?B)?$/i.exec(value);
+  const bytes = match === null ? NaN : Math.floor(Number(match[1]) * UNITS[(match[2] ?? '').toUpperCase()]!);
+  if (!(bytes >= 1 && bytes <= Number.MAX_SAFE_INTEGER))
+    throw new InvalidArgumentError('expected bytes, as 512M or 4G (powers of 1024).');
+  return bytes;
+}
+
+export function shareOption(min: number): (value: string) => number {
   return (value) => {
-    const choice = choices.find((candidate) => candidate === value);
-    if (choice === undefined) throw new InvalidArgumentError(`It must be one of ${choices.join(', ')}.`);
-    return choice;
+    const share = Number(value);
+    if (value.trim() === '' || !(share >= min && share <= 1))
+      throw new InvalidArgumentError(`expected a number of ${min} to 1.`);
+    return share;
   };
-}
-
-/**
- * Parses and runs; gives the exit code and never throws. `argv` is without node and the script. Mistakes and failures are
- * one line on `writeError`; help and the version go to stdout by commander.
- */
-export async function runProgram(
-  program: Command,
-  argv: readonly string[],
-  writeError: (text: string) => void = (text) => void process.stderr.write(text),
-): Promise<number> {
-  const name = program.name();
-  configure(program);
-  try {
-    await program.parseAsync([...argv], { from: 'user' });
-    // A command that ended without throwing may still have set a code, as doctor does.
-    return typeof process.exitCode === 'number' ? process.exitCode : 0;
-  } catch (error) {
-    if (error instanceof CommanderError) {
-      if (error.exitCode === 0) return 0;
-      writeError(`${name}: ${usageMessage(error)}\n`);
-      return EXIT_USAGE;
-    }
-    const failure = toAppError(error);
-    writeError(`${name}: ${oneLine(failure.message)} (${failure.code})\n`);
-    return EXIT_FAILURE;
-  }
-}
-
-/** Every command throws instead of ending the process, and leaves the printing of mistakes to runProgram. */
-function configure(command: Command): void {
-  command.exitOverride().configureOutput({ outputError: () => undefined });
-  command.showSuggestionAfterError(true);
-  for (const child of command.commands) configure(child);
-}
-
-function usageMessage(error: CommanderError): string {
-  // `skein` alone prints its help, which is all there is to say.
-  if (error.code === 'commander.help') return 'no command given; see --help';
-  return oneLine(error.message.replace(/^error: /, ''));
-}
-
-function oneLine(text: string): string {
-  return text.replace(/\s*\n\s*/g, ' ').trim();
 }

@@ -1,6 +1,7 @@
 // The settings of a cluster, as flags of `run` and `serve`: declared once, parsed and checked once, frozen. Whether a number
 // suits the model is checked where the model is known.
-import { InvalidArgumentError, Option, type Command } from 'commander';
+import { Option, type Command } from 'commander';
+import { byteSizeOption, integerOption, shareOption } from '../common/command-line.js';
 import { AppError } from '../common/errors.js';
 import { checkAddress } from '../common/grpc-server.js';
 import { MAX_WORLD_SIZE } from '../common/limits.js';
@@ -68,7 +69,6 @@ export const DEFAULT_SIZES = {
 } as const;
 const MIN_GPU_MEMORY_UTILIZATION = 0.1;
 const DEFAULT_GPU_MEMORY_UTILIZATION = 0.9;
-const UNITS: Readonly<Record<string, number>> = { '': 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30, T: 2 ** 40 };
 
 export function addClusterOptions(command: Command): Command {
   return command
@@ -112,11 +112,11 @@ export function addClusterOptions(command: Command): Command {
       `tokens computed in one step (default: ${DEFAULT_SIZES.cpu.maxStepTokens}, on GPUs ${DEFAULT_SIZES.cuda.maxStepTokens})`,
       integerOption(1, 65_536),
     )
-    .option('--kv-cache-memory <bytes>', 'KV cache of a rank, e.g. 512M or 4G', parseBytes)
+    .option('--kv-cache-memory <bytes>', 'KV cache of a rank, e.g. 512M or 4G', byteSizeOption)
     .option(
       '--gpu-memory-utilization <share>',
       "of a GPU's memory, what its ranks may take together, 0.1 to 1",
-      parseShare,
+      shareOption(MIN_GPU_MEMORY_UTILIZATION),
       DEFAULT_GPU_MEMORY_UTILIZATION,
     )
     .option('--deterministic', 'on GPUs: the same bits whatever else runs; slower (CPUs always compute so)')
@@ -176,48 +176,4 @@ function checkRanksPerDevice({ ranksPerDevice, device, workers, clusterAddress }
   throw new AppError('INVALID_REQUEST', `--ranks-per-device: ${reason}`, {
     details: { param: 'ranks-per-device' },
   });
-}
-
-export function integerOption(min: number, max: number): (value: string) => number {
-  return (value) => {
-    const number = Number(value);
-    if (!/^\d{1,15}$/.test(value) || number < min || number > max) {
-      throw new InvalidArgumentError(`expected an integer of ${min} to ${max}.`);
-    }
-    return number;
-  };
-}
-
-/** Ranges are checked with the other sampling options; here only that it is a number. */
-export function realOption(value: string): number {
-  const number = Number(value);
-  if (value.trim() === '' || !Number.isFinite(number)) throw new InvalidArgumentError('expected a number.');
-  return number;
-}
-
-export function seedOption(value: string): bigint {
-  if (!/^\d{1,20}$/.test(value)) throw new InvalidArgumentError('expected an integer of 0 to 2^64 - 1.');
-  return BigInt(value);
-}
-
-export function listOption(value: string): string[] {
-  return value
-    .split(',')
-    .map((item) => item.trim())
-    .filter((item) => item !== '');
-}
-
-function parseBytes(value: string): number {
-  const match = /^(\d{1,12}(?:\.\d{1,3})?)([KMGT]?)(?:i?B)?$/.exec(value);
-  const bytes = match === null ? NaN : Math.floor(Number(match[1]) * UNITS[match[2] ?? '']!);
-  if (!(bytes >= 1 && bytes <= Number.MAX_SAFE_INTEGER))
-    throw new InvalidArgumentError('expected bytes, as 512M or 4G.');
-  return bytes;
-}
-
-function parseShare(value: string): number {
-  const share = Number(value);
-  if (value.trim() === '' || !(share >= MIN_GPU_MEMORY_UTILIZATION && share <= 1))
-    throw new InvalidArgumentError(`expected a number of ${MIN_GPU_MEMORY_UTILIZATION} to 1.`);
-  return share;
 }

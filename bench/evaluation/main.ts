@@ -2,7 +2,8 @@
 // are compared with.
 import { writeFileSync } from 'node:fs';
 import { Command } from 'commander';
-import { integerOption, toClusterConfig } from '../../coordinator/config.js';
+import { integerOption } from '../../common/command-line.js';
+import { toClusterConfig } from '../../coordinator/config.js';
 import { currentCommit, describeMachine } from '../machine.js';
 import { evaluate, NANO_FOLDER, readQuestions, type EvaluatedAnswer } from './evaluate.js';
 

@@ -1,8 +1,8 @@
-// What all commands share on the way out: one line for an error, an exit code that says which kind, signals that end in order.
+// What all commands of the coordinator share on the way out: one line for an error, an exit code that says which kind, signals that end in order.
 import { CommanderError } from 'commander';
 import { AppError, toAppError } from '../../common/errors.js';
 
-const FAILURE_EXIT_CODE = 1;
+export const FAILURE_EXIT_CODE = 1;
 const USAGE_EXIT_CODE = 2;
 
 /** The signal that ended the command, as the reason of an abort. */

@@ -1,7 +1,7 @@
 // `skein doctor`: says what this machine has and lacks, with the command that mends it. Ends with 0 when Skein can run on
 // the CPU here. It changes nothing.
 import type { Command } from 'commander';
-import { EXIT_FAILURE } from '../../common/command-line.js';
+import { FAILURE_EXIT_CODE } from './command-line.js';
 import type { Check } from './doctor/check.js';
 import { runChecks } from './doctor/checks.js';
 import { thisMachine } from './doctor/machine.js';
@@ -23,7 +23,7 @@ export function registerDoctor(program: Command): void {
       const canRun = canRunOnCpu(checks);
       const text = options.json === true ? renderJson(checks) : renderTable(checks);
       process.stdout.write(`${text}\n`);
-      if (!canRun) process.exitCode = EXIT_FAILURE;
+      if (!canRun) process.exitCode = FAILURE_EXIT_CODE;
     });
 }
 

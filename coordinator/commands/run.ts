@@ -2,10 +2,11 @@
 // as they come; --json prints one object instead.
 import { open } from 'node:fs/promises';
 import type { Command } from 'commander';
+import { integerOption, realOption, seedOption } from '../../common/command-line.js';
 import { AppError } from '../../common/errors.js';
 import { MAX_PICTURE_BYTES } from '../../common/limits.js';
 import { createLogger } from '../../common/logger.js';
-import { addClusterOptions, integerOption, realOption, seedOption, toClusterConfig } from '../config.js';
+import { addClusterOptions, toClusterConfig } from '../config.js';
 import type { GenerateInput, PartInput } from '../requests/generate-input.js';
 import type { GenerationDelta } from '../requests/inference.js';
 import { checkPictureCount } from '../gateway/parse-request.js';

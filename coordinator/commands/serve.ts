@@ -1,10 +1,11 @@
 // `skein serve`: the gRPC service, until a signal drains it or the group fails. A group that failed is not served on: the process
 // says why and ends with 1, so that whoever supervises it starts a new one.
 import type { Command } from 'commander';
+import { integerOption, listOption } from '../../common/command-line.js';
 import { type AppError } from '../../common/errors.js';
 import { checkAddress } from '../../common/grpc-server.js';
 import { createLogger, type Logger } from '../../common/logger.js';
-import { addClusterOptions, integerOption, listOption, toClusterConfig } from '../config.js';
+import { addClusterOptions, toClusterConfig } from '../config.js';
 import { GrpcGateway } from '../gateway/grpc-gateway.js';
 import { Serving } from '../serving/serving.js';
 import { abortOnSignals } from './command-line.js';

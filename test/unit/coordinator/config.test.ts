@@ -1,13 +1,9 @@
 // The flags of run and serve that concern GPUs: defaults, bounds, and what does not go together.
 import assert from 'node:assert/strict';
 import { Command } from 'commander';
+import { listOption } from '../../../common/command-line.js';
 import { AppError } from '../../../common/errors.js';
-import {
-  addClusterOptions,
-  listOption,
-  toClusterConfig,
-  type ClusterConfig,
-} from '../../../coordinator/config.js';
+import { addClusterOptions, toClusterConfig, type ClusterConfig } from '../../../coordinator/config.js';
 
 function parse(...args: string[]): ClusterConfig {
   const command = addClusterOptions(new Command('serve'))
