@@ -20,6 +20,8 @@ export interface ErrorDefinition {
   readonly grpcStatus: GrpcStatusName;
   readonly httpStatus: number;
   readonly retryable: boolean;
+  /** When a client may try again, told with errors that pass by themselves. */
+  readonly retryAfterMs?: number;
   /** When it is raised; docs/errors.md is checked against this. */
   readonly meaning: string;
 }
@@ -59,24 +61,28 @@ export const ERROR_CATALOGUE = {
     grpcStatus: 'RESOURCE_EXHAUSTED',
     httpStatus: 429,
     retryable: true,
+    retryAfterMs: 1_000,
     meaning: 'The admission limit is reached.',
   },
   NOT_READY: {
     grpcStatus: 'UNAVAILABLE',
     httpStatus: 503,
     retryable: true,
+    retryAfterMs: 2_000,
     meaning: 'The group is not formed, or weights are loading.',
   },
   DRAINING: {
     grpcStatus: 'UNAVAILABLE',
     httpStatus: 503,
     retryable: true,
+    retryAfterMs: 2_000,
     meaning: 'The server is shutting down and takes no new requests.',
   },
   WORKER_LOST: {
     grpcStatus: 'UNAVAILABLE',
     httpStatus: 503,
     retryable: true,
+    retryAfterMs: 2_000,
     meaning: 'A rank died or went silent during the request.',
   },
   STEP_TIMEOUT: {

@@ -1,7 +1,15 @@
 // AppError <-> gRPC status: the only such mapping. The stable code travels in trailing metadata (x-error-code) and the
 // small details beside it, so that nobody matches on the text of a message.
 import * as grpc from '@grpc/grpc-js';
-import { AppError, ERROR_CATALOGUE, isErrorCode, toAppError, type ErrorCode } from './errors.js';
+import {
+  AppError,
+  ERROR_CATALOGUE,
+  isErrorCode,
+  toAppError,
+  type ErrorCode,
+  type ErrorDefinition,
+} from './errors.js';
+import { setRetryInfo } from './retry-info.js';
 
 export const ERROR_CODE_KEY = 'x-error-code';
 /** JSON of AppError.details, UTF-8; a key that ends in -bin carries any bytes. */
@@ -49,7 +57,11 @@ export function toGrpcError(error: unknown, options: ToGrpcOptions): grpc.Servic
   if (!hidden && Object.keys(appError.details).length > 0 && details.byteLength <= MAX_DETAILS_BYTES) {
     metadata.set(ERROR_DETAILS_KEY, details);
   }
-  const code = grpc.status[ERROR_CATALOGUE[appError.code].grpcStatus];
+  const { grpcStatus, retryAfterMs }: ErrorDefinition = ERROR_CATALOGUE[appError.code];
+  const code = grpc.status[grpcStatus];
+  if (options.audience === 'client' && retryAfterMs !== undefined) {
+    setRetryInfo(metadata, { code, message, retryAfterMs });
+  }
   return Object.assign(new Error(message), { code, details: message, metadata });
 }
 

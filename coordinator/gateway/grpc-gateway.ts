@@ -1,6 +1,6 @@
 // The public gRPC server: InferenceService, health and reflection. Parses, calls the inference core, writes no faster than the
 // client reads. It never sees a rank.
-import type * as grpc from '@grpc/grpc-js';
+import * as grpc from '@grpc/grpc-js';
 import { ReflectionService } from '@grpc/reflection';
 import { HealthImplementation } from 'grpc-health-check';
 import { AppError } from '../../common/errors.js';
@@ -12,9 +12,10 @@ import { inferenceServiceDefinition } from '../../common/proto.js';
 import type { GenerateRequest__Output } from '../../proto/ts/skein/inference/v1/GenerateRequest.js';
 import type { GenerateResponse } from '../../proto/ts/skein/inference/v1/GenerateResponse.js';
 import type { InferenceServiceHandlers } from '../../proto/ts/skein/inference/v1/InferenceService.js';
-import type { Generation, InferenceService } from '../requests/inference.js';
+import type { Generation, GenerationEnd, InferenceService } from '../requests/inference.js';
 import {
   collectGeneration,
+  serverTiming,
   toGenerateResponse,
   toGetClusterResponse,
   toGetModelResponse,
@@ -25,6 +26,7 @@ import { parseGenerateRequest } from './parse-request.js';
 import { reflectionDefinitions } from './reflection-definitions.js';
 
 const SERVICE_NAME = 'skein.inference.v1.InferenceService';
+const SERVER_TIMING_KEY = 'server-timing';
 const MAX_CONCURRENT_STREAMS = 1024;
 
 export interface GrpcGatewayOptions {
@@ -86,7 +88,7 @@ export class GrpcGateway {
       Generate: (call) => void this.#generate(call),
       GenerateOnce: (call, callback) => {
         this.#generateOnce(call).then(
-          (response) => callback(null, response),
+          ({ response, end }) => callback(null, response, trailers(end)),
           (error: unknown) => callback(toGrpcError(error, { audience: 'client' })),
         );
       },
@@ -99,13 +101,15 @@ export class GrpcGateway {
     try {
       const generation = await this.#accept(call.request, call);
       let promptTokenIds: Uint32Array | null = generation.promptTokenIds;
+      let end: GenerationEnd | null = null;
       for await (const delta of generation.deltas) {
         const hasRoom = call.write(toGenerateResponse(generation.requestId, delta, promptTokenIds));
         promptTokenIds = null;
+        end = delta.end;
         // Meanwhile deltas merge into one.
         if (!hasRoom) await drained(call);
       }
-      call.end();
+      call.end(trailers(end));
     } catch (error) {
       this.#logFailure(error);
       call.emit('error', toGrpcError(error, { audience: 'client' }));
@@ -137,6 +141,12 @@ export class GrpcGateway {
     if (code === 'INTERNAL') this.#options.logger.error({ err: error }, 'a request failed');
     else this.#options.logger.debug({ code }, 'a request ended with an error');
   }
+}
+
+function trailers(end: GenerationEnd | null): grpc.Metadata {
+  const metadata = new grpc.Metadata();
+  if (end !== null) metadata.set(SERVER_TIMING_KEY, serverTiming(end));
+  return metadata;
 }
 
 /** Aborts when the client leaves or the call's deadline passes. */

@@ -74,7 +74,9 @@ export function toGenerateResponse(
 }
 
 /** Reads the whole generation. */
-export async function collectGeneration(generation: Generation): Promise<GenerateOnceResponse> {
+export async function collectGeneration(
+  generation: Generation,
+): Promise<{ readonly response: GenerateOnceResponse; readonly end: GenerationEnd | null }> {
   const total: GenerationDelta = { reasoning: '', answer: '', tokenIds: [], logprobs: [], end: null };
   for await (const delta of generation.deltas) {
     total.reasoning += delta.reasoning;
@@ -83,7 +85,7 @@ export async function collectGeneration(generation: Generation): Promise<Generat
     total.logprobs.push(...delta.logprobs);
     total.end = delta.end;
   }
-  return {
+  const response = {
     requestId: generation.requestId,
     reasoning: total.reasoning,
     answer: total.answer,
@@ -93,6 +95,20 @@ export async function collectGeneration(generation: Generation): Promise<Generat
     promptTokenIds: Array.from(generation.promptTokenIds),
     ...(total.end === null ? {} : endFields(total.end)),
   };
+  return { response, end: total.end };
+}
+
+/** Timings as a trailer, in the form of HTTP's Server-Timing: for proxies' logs and load generators, which see no messages. */
+export function serverTiming({ timings, usage }: GenerationEnd): string {
+  const { queueMs, ttftMs, tpotMs, totalMs } = timings;
+  const durations = { queue: queueMs, ttft: ttftMs, tpot: tpotMs, total: totalMs };
+  const entries = Object.entries(durations).map(([name, ms]) => `${name};dur=${ms.toFixed(3)}`);
+  return [
+    ...entries,
+    `prompt;desc=${usage.promptTokens}`,
+    `completion;desc=${usage.completionTokens}`,
+    `cached;desc=${usage.cachedTokens}`,
+  ].join(', ');
 }
 
 function endFields(end: GenerationEnd): EndFields {

@@ -1,9 +1,11 @@
 // Renders docs/errors.md from the error catalogue, so that the page cannot say anything else than the code does.
 
-/** @param {Record<string, {grpcStatus: string, httpStatus: number, retryable: boolean, meaning: string}>} catalogue */
+/** @param {Record<string, {grpcStatus: string, httpStatus: number, retryable: boolean, retryAfterMs?: number,
+ *   meaning: string}>} catalogue */
 export function renderErrorDocs(catalogue) {
   const rows = Object.entries(catalogue).map(([code, definition]) => {
-    const retry = definition.retryable ? 'yes' : 'no';
+    const after = definition.retryAfterMs === undefined ? '' : `, after ${definition.retryAfterMs / 1000} s`;
+    const retry = definition.retryable ? `yes${after}` : 'no';
     return `| \`${code}\` | ${definition.meaning} | ${definition.grpcStatus} | ${definition.httpStatus} | ${retry} |`;
   });
   return `# Errors
@@ -11,7 +13,8 @@ export function renderErrorDocs(catalogue) {
 Generated from \`common/errors.ts\` by \`node scripts/generate-error-docs.mjs\`; a test fails when the two differ.
 
 Match on the code, never on the message. Codes are stable and never reused. Over gRPC the code travels in the trailing
-metadata \`x-error-code\`, small details (the field, the limit) as JSON in \`x-error-details-bin\`. Commands print one line
+metadata \`x-error-code\`, small details (the field, the limit) as JSON in \`x-error-details-bin\`; where a time to try again is
+given, it is in \`grpc-retry-pushback-ms\` and as \`google.rpc.RetryInfo\` in \`grpc-status-details-bin\`. Commands print one line
 on stderr and end with a code that is not zero: 2 for a mistake on the command line, 1 for everything else.
 
 | Code | When | gRPC status | HTTP status | A retry can help |

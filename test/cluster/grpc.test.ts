@@ -98,6 +98,27 @@ describe('the gRPC service', function () {
     assert.ok(whole.timings!.totalMs >= whole.timings!.ttftMs && whole.timings!.ttftMs > 0);
   });
 
+  it('ends calls of both kinds with trailers that say what the last message says', async () => {
+    const request = { promptTokenIds: [3, 4], sampling: { maxTokens: 3 } };
+    const trailers = await new Promise<grpc.Metadata[]>((resolve, reject) => {
+      const all: grpc.Metadata[] = [];
+      const add = (status: grpc.StatusObject): void => void (all.push(status.metadata) === 2 && resolve(all));
+      client
+        .generateOnce({ request }, (error) => (error === null ? undefined : reject(error)))
+        .on('status', add);
+      client.generate(request).on('status', add).on('error', reject).resume();
+    });
+    for (const metadata of trailers) {
+      const text = String(metadata.get('server-timing')[0]);
+      assert.match(
+        text,
+        /^queue;dur=[\d.]+, ttft;dur=[\d.]+, tpot;dur=[\d.]+, total;dur=[\d.]+, prompt;desc=2, completion;desc=3, cached;desc=0$/,
+      );
+      const [queue, ttft, , total] = [...text.matchAll(/dur=([\d.]+)/g)].map((match) => Number(match[1]));
+      assert.ok(queue! <= ttft! && ttft! <= total!, text);
+    }
+  });
+
   it('takes pictures with token ids, which hold a picture token for each', async () => {
     const data = readFileSync(goldenPath('tiny-6b-vit', 'img0.png'));
     const model = await new Promise<GetModelResponse__Output>((resolve, reject) => {

@@ -1,6 +1,10 @@
 // Original file: proto/skein/inference/v1/inference.proto
 
 
+/**
+ * Also in the trailer server-timing of a call that ended well:
+ * queue;dur=MS, ttft;dur=MS, tpot;dur=MS, total;dur=MS, prompt;desc=TOKENS, completion;desc=TOKENS, cached;desc=TOKENS
+ */
 export interface Timings {
   'queueMs'?: (number | string);
   'ttftMs'?: (number | string);
@@ -11,6 +15,10 @@ export interface Timings {
   'totalMs'?: (number | string);
 }
 
+/**
+ * Also in the trailer server-timing of a call that ended well:
+ * queue;dur=MS, ttft;dur=MS, tpot;dur=MS, total;dur=MS, prompt;desc=TOKENS, completion;desc=TOKENS, cached;desc=TOKENS
+ */
 export interface Timings__Output {
   'queueMs': (number);
   'ttftMs': (number);
