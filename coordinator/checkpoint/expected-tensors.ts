@@ -54,7 +54,7 @@ function textTensors(names: TensorNames, { text, hasLmHead }: ExpectedModel): Ex
   return tensors;
 }
 
-/** Plain weights are [out, in]; AWQ triples are transposed and packed along `out` (model.md 6.1). */
+/** Plain weights are [out, in]; AWQ triples are transposed and packed along `out`. */
 function decoderLinear(
   prefix: string,
   outFeatures: number,

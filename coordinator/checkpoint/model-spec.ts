@@ -47,7 +47,7 @@ export interface VisionSpec {
   readonly pixelStd: readonly [number, number, number];
 }
 
-/** How pictures become tiles; model.md 3.1. */
+/** How pictures become tiles. */
 export interface TilingSpec {
   readonly tileSize: number;
   readonly minTiles: number;
@@ -90,7 +90,7 @@ export interface Checkpoint {
   /** Empty for a known model without weights at hand. */
   readonly files: readonly SourceFile[];
   readonly tensors: ReadonlyMap<string, SourceTensor>;
-  /** Ids that end a sequence, from the union of the checkpoint's files (model.md 4.5), as far as config files tell. */
+  /** Ids that end a sequence, of all the checkpoint's files together, as far as config files tell. */
   readonly eosTokenIds: readonly number[];
   readonly folder: string | null;
 }

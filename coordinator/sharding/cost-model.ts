@@ -11,7 +11,7 @@ import { predictLoad, type LoadPrediction } from './load-prediction.js';
 import type { RankPlan, RankTensor, ShardPlan, TensorRole } from './shard-plan.js';
 import { rankTensorBytes, sliceBytes } from './slices.js';
 
-/** Copy rate measured on one H200 (design.md 10). */
+/** Copy rate measured on one H200. */
 export const DEFAULT_MEMORY_BANDWIDTH = 4.3e12;
 
 export interface PriceOptions {

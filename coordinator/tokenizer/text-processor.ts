@@ -49,7 +49,7 @@ export interface TextProcessor {
     readonly startsInReasoning: boolean;
     readonly stop: readonly string[];
   }): OutputProcessor;
-  /** Ids that end a sequence: the union of model.md 4.5, found by string where a name is meant. */
+  /** Ids that end a sequence, of all the checkpoint's files together; found by string where a name is meant. */
   readonly stopTokenIds: readonly number[];
   readonly vocabSize: number;
   /** Stands for a picture in a client's token ids; null for text-only models. */

@@ -1,7 +1,7 @@
 // Collectives over NCCL: one communicator an epoch, non-blocking, safe inside CUDA graphs. The only
 // file that includes nccl.h.
 //
-// Ending one from outside (design.md 4): Abort() raises NCCL's abort flag from a thread of its own,
+// Ending one from outside: Abort() raises NCCL's abort flag from a thread of its own,
 // so that kernels that wait for a dead peer leave; the engine then finishes its stream and destroys
 // its graphs, after which ncclCommAbort, which waits for them, returns.
 #include "collective/nccl_communicator.h"

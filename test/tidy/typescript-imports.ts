@@ -26,7 +26,6 @@ export const LAYERS: Readonly<Record<string, readonly string[]>> = {
   'coordinator/commands/': [...EVERYWHERE, 'coordinator/'],
   'coordinator/serving/': [...EVERYWHERE, 'coordinator/'],
   'coordinator/config.ts': EVERYWHERE,
-  'coordinator/metrics.ts': EVERYWHERE,
   'coordinator/scheduler/': ['common/assert.ts', 'common/errors.ts', 'common/limits.ts'],
   'coordinator/checkpoint/': EVERYWHERE,
   'coordinator/sharding/': [...EVERYWHERE, 'coordinator/checkpoint/'],

@@ -1,4 +1,4 @@
-// The original layout: InternVLChatModel and SkyworkR1VChatModel, with vision_config and llm_config (model.md 1.2 to 1.5).
+// The original layout: InternVLChatModel and SkyworkR1VChatModel, with vision_config and llm_config.
 import { AppError } from '../../../common/errors.js';
 import type { ConfigReader } from '../config-reader.js';
 import type { VisionSpec } from '../model-spec.js';

@@ -1,4 +1,4 @@
-// The layout of transformers: InternVLForConditionalGeneration, with vision_config and text_config (model.md 1.6).
+// The layout of transformers: InternVLForConditionalGeneration, with vision_config and text_config.
 import { AppError } from '../../../common/errors.js';
 import type { ConfigReader } from '../config-reader.js';
 import type { VisionSpec } from '../model-spec.js';

@@ -3,7 +3,7 @@ import { AppError } from '../../../common/errors.js';
 import type { ConfigReader } from '../config-reader.js';
 import type { TilingSpec, VisionSpec } from '../model-spec.js';
 
-/** ImageNet's; the CLIP constants of the checkpoints' preprocessor files are not used by these models (model.md 3.4). */
+/** ImageNet's; these models do not use the CLIP constants of their checkpoints' preprocessor files. */
 export const PIXEL_MEAN: readonly [number, number, number] = [0.485, 0.456, 0.406];
 export const PIXEL_STD: readonly [number, number, number] = [0.229, 0.224, 0.225];
 

@@ -77,7 +77,7 @@ describe('golden checkpoints', () => {
     });
     assert.deepEqual(eosTokenIds, [369, 367]);
     assert.equal(spec.storedType, 'float32');
-    // model.md 1.5: vision 4 + layers x 13, projector 6, language 3 + layers x 12.
+    // Vision 4 + layers x 13, projector 6, language 3 + layers x 12.
     assert.equal(tensors.size, 4 + 3 * 13 + 6 + 3 + 3 * 12);
   });
 

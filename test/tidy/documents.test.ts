@@ -1,0 +1,134 @@
+// What documents and comments point at exists: links and their headings, paths in code spans, other documents, and the folders and
+// files that the table of layers names.
+import assert from 'node:assert/strict';
+import { existsSync, readdirSync } from 'node:fs';
+import path from 'node:path/posix';
+import { repoPath } from '../support/paths.js';
+import { readSource, sourceFiles } from '../support/source-files.js';
+import { LAYERS } from './typescript-imports.js';
+
+const TOP = readdirSync(repoPath('.'), { withFileTypes: true });
+/** What a build makes and what a user has need not exist in a checkout. */
+const NOT_OURS = new Set(['build', 'dist', 'node_modules']);
+const OUR_FOLDERS = TOP.filter((entry) => entry.isDirectory() && !NOT_OURS.has(entry.name)).map(
+  ({ name }) => name,
+);
+
+function documents(): string[] {
+  const found = TOP.filter(({ name }) => name.endsWith('.md')).map(({ name }) => name);
+  const visit = (folder: string): void => {
+    for (const entry of readdirSync(repoPath(folder), { withFileTypes: true })) {
+      const file = `${folder}/${entry.name}`;
+      if (entry.isDirectory()) visit(file);
+      else if (file.endsWith('.md')) found.push(file);
+    }
+  };
+  for (const folder of OUR_FOLDERS.filter((name) => !name.startsWith('.'))) visit(folder);
+  return found.sort();
+}
+
+/** A heading's anchor, as GitHub makes it. */
+function anchorOf(heading: string): string {
+  return heading
+    .trim()
+    .toLowerCase()
+    .replace(/[^\p{L}\p{N} _-]/gu, '')
+    .replaceAll(' ', '-');
+}
+
+function anchorsIn(text: string): string[] {
+  return [...text.matchAll(/^#+ (.*)$/gm)].map((match) => anchorOf(match[1]!));
+}
+
+/** Links of a document into the repository that lead nowhere. */
+export function deadLinks(
+  file: string,
+  text: string,
+  exists: (target: string) => boolean,
+  read: (target: string) => string,
+): string[] {
+  const dead: string[] = [];
+  for (const [, link] of text.matchAll(/\]\(([^)\s]+)\)/g)) {
+    if (/^[a-z]+:/.test(link!)) continue;
+    const [target, anchor] = link!.split('#') as [string, string?];
+    const resolved = target === '' ? file : path.join(path.dirname(file), target);
+    if (!exists(resolved)) dead.push(`${file}: ${link}`);
+    else if (anchor !== undefined && !anchorsIn(read(resolved)).includes(anchor))
+      dead.push(`${file}: ${link}: no such heading`);
+  }
+  return dead;
+}
+
+/** Code spans that name a path of the repository which does not exist; braces and stars stand for several. */
+export function deadPaths(file: string, text: string, exists: (target: string) => boolean): string[] {
+  const spans = [...text.matchAll(/`([^`\n]+)`/g)].map((match) => match[1]!);
+  return spans
+    .filter((span) => /^[\w.-]+(\/[\w.-]+)*\/?$/.test(span) && OUR_FOLDERS.includes(span.split('/')[0]!))
+    .filter((span) => span.includes('/') && !exists(span.replace(/\/$/, '')))
+    .map((span) => `${file}: ${span}`);
+}
+
+/** Documents that a text names and the repository does not hold. */
+export function unknownDocuments(file: string, text: string, known: ReadonlySet<string>): string[] {
+  return [...text.matchAll(/\b([\w-]+\.md)\b/g)]
+    .map((match) => match[1]!)
+    .filter((name) => !known.has(name))
+    .map((name) => `${file}: ${name}`);
+}
+
+const exists = (target: string): boolean => existsSync(repoPath(target));
+
+describe('documents', () => {
+  const files = documents();
+
+  it('have links that lead somewhere', () => {
+    assert.ok(files.includes('README.md') && files.includes('docs/performance.md'));
+    assert.deepEqual(
+      files.flatMap((file) => deadLinks(file, readSource(file), exists, readSource)),
+      [],
+    );
+  });
+
+  it('name only folders and files that exist', () => {
+    assert.deepEqual(
+      files.flatMap((file) => deadPaths(file, readSource(file), exists)),
+      [],
+    );
+  });
+
+  it('are in the repository when a comment cites them', () => {
+    const known = new Set(files.map((file) => path.basename(file)));
+    const citing = sourceFiles().filter((file) => file !== 'test/tidy/documents.test.ts');
+    assert.deepEqual(
+      citing.flatMap((file) => unknownDocuments(file, readSource(file), known)),
+      [],
+    );
+  });
+});
+
+describe('the table of layers', () => {
+  it('names only folders and files that exist', () => {
+    const named = Object.entries(LAYERS).flatMap(([layer, allowed]) => [layer, ...allowed]);
+    assert.deepEqual(
+      named.filter((name) => !exists(name)),
+      [],
+    );
+  });
+});
+
+describe('the checks of documents', () => {
+  const has = (target: string): boolean => ['docs/a.md', 'native/core'].includes(target);
+
+  it('find dead links, headings, paths and citations', () => {
+    const read = (): string => '# One heading: of two\n';
+    assert.deepEqual(deadLinks('docs/b.md', '[x](a.md#one-heading-of-two) [y](https://x.y)', has, read), []);
+    assert.deepEqual(deadLinks('docs/b.md', '[x](c.md) [y](a.md#other)', has, read), [
+      'docs/b.md: c.md',
+      'docs/b.md: a.md#other: no such heading',
+    ]);
+    assert.deepEqual(deadPaths('a.md', '`native/core/` `native/gone` `any/thing` `native`', has), [
+      'a.md: native/gone',
+    ]);
+    assert.deepEqual(unknownDocuments('a.ts', '// see gone.md, a.md', new Set(['a.md'])), ['a.ts: gone.md']);
+  });
+});
