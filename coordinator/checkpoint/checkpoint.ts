@@ -2,16 +2,23 @@
 import { readFile, stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { AppError } from '../../common/errors.js';
-import { ConfigReader } from './config-reader.js';
+import { ConfigReader, type DefaultsTaken } from './config-reader.js';
 import { expectedTensors, type ExpectedTensor } from './expected-tensors.js';
 import type { FamilyConfig, ModelFamily } from './families/family.js';
 import { familyOfConfig } from './families/registry.js';
-import type { Checkpoint, DataType, ModelSpec, SourceTensor } from './model-spec.js';
+import type { Checkpoint, ComputeType, DataType, ModelSpec, SourceTensor } from './model-spec.js';
 import { findAwqGroupSize } from './quantization.js';
 import { readWeightTable, type StoredTensor, type WeightTable } from './weight-files.js';
 
 const FLOAT_TYPES: Readonly<Record<string, DataType>> = { F32: 'float32', BF16: 'bfloat16', F16: 'float16' };
 const INT_TYPES: Readonly<Record<string, DataType>> = { I32: 'int32' };
+
+/** torch_dtype in words of a configuration; half precision is computed in bfloat16, whose range holds it. */
+const COMPUTE_TYPES: Readonly<Record<string, ComputeType>> = {
+  float32: 'float32',
+  bfloat16: 'bfloat16',
+  float16: 'bfloat16',
+};
 
 const MAX_CONFIG_BYTES = 16 * 1024 * 1024;
 
@@ -25,13 +32,16 @@ export async function readCheckpoint(folder: string): Promise<Checkpoint> {
       `${root}: not a folder; expected a checkpoint in Hugging Face form`,
     );
   }
-  const config = await readConfig(join(root, 'config.json'));
+  const defaults: DefaultsTaken = new Map();
+  const readBeside = (name: string) => readConfig(join(root, name), defaults);
+  const config = await readBeside('config.json');
   if (config === null) throw new AppError('CORRUPT_WEIGHTS', `${join(root, 'config.json')}: missing`);
   const family = familyOfConfig(config);
   const familyConfig = family.readConfig({
     config,
-    generation: await readConfig(join(root, 'generation_config.json')),
-    preprocessor: await readConfig(join(root, 'preprocessor_config.json')),
+    generation: await readBeside('generation_config.json'),
+    processor: await readBeside('processor_config.json'),
+    preprocessor: await readBeside('preprocessor_config.json'),
   });
   const table = await readWeightTable(root);
   const named = canonicalise(family, table);
@@ -39,25 +49,41 @@ export async function readCheckpoint(folder: string): Promise<Checkpoint> {
   const hasLmHead = !text.tieWordEmbeddings;
   const expected = expectedTensors(family.names, { ...familyConfig, text, hasLmHead });
   const tensors = matchTensors(root, family, table, named, expected, text.tieWordEmbeddings);
+  const storedType = tensors.get(family.names.tokenEmbedding)?.dataType ?? 'float32';
   const spec: ModelSpec = {
     name: basename(root),
     architecture: familyConfig.architecture,
     layout: family.layout,
-    storedType: tensors.get(family.names.tokenEmbedding)?.dataType ?? 'float32',
+    storedType,
+    computeType: readComputeType(config, storedType),
     text,
     vision: familyConfig.vision,
     tiling: familyConfig.tiling,
   };
-  return { spec, files: table.files, tensors, eosTokenIds: familyConfig.eosTokenIds, folder: root };
+  const defaultsTaken = [...defaults.values()].map((taken) => ({
+    ...taken,
+    setting: taken.setting.replace(`${root}/`, ''),
+  }));
+  const { eosTokenIds } = familyConfig;
+  return { spec, files: table.files, tensors, eosTokenIds, folder: root, defaultsTaken };
 }
 
-async function readConfig(path: string): Promise<ConfigReader | null> {
+/** dtype, then torch_dtype, its older name; where neither is there, as the weights are stored. */
+function readComputeType(config: ConfigReader, storedType: DataType): ComputeType {
+  const dtype = config.string(['dtype', 'torch_dtype'], storedType);
+  const computeType = COMPUTE_TYPES[dtype];
+  if (computeType !== undefined) return computeType;
+  const key = config.has('dtype') ? 'dtype' : 'torch_dtype';
+  throw config.unsupported(key, Object.keys(COMPUTE_TYPES).join(', '));
+}
+
+async function readConfig(path: string, defaults: DefaultsTaken): Promise<ConfigReader | null> {
   const stats = await stat(path).catch(() => null);
   if (stats === null) return null;
   if (!stats.isFile() || stats.size > MAX_CONFIG_BYTES) {
     throw new AppError('CORRUPT_WEIGHTS', `${path}: expected a file of at most ${MAX_CONFIG_BYTES} bytes`);
   }
-  return ConfigReader.parse(await readFile(path, 'utf8'), path);
+  return ConfigReader.parse(await readFile(path, 'utf8'), path, defaults);
 }
 
 /** Tensors by canonical name. Buffers that older saves contain and every reader recomputes are left out. */

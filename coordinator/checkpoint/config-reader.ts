@@ -1,17 +1,32 @@
-// Typed access to a JSON configuration: every refusal names the file, the key and what was expected. Decides no defaults.
+// Typed access to a JSON configuration: every refusal names the file, the key and what was expected. Decides no defaults, and keeps a
+// list of those that its callers took.
 import { AppError } from '../../common/errors.js';
 
 /** Above this no dimension is believed: products of three dimensions stay exact in a double. */
 const MAX_DIMENSION = 2 ** 24;
+
+/** A setting that no file gives, and what was taken instead. */
+export interface DefaultTaken {
+  /** Where it was looked for, and its key: "config.json: vision_config: norm_type". */
+  readonly setting: string;
+  readonly value: unknown;
+  /** A file that is not there says more than a key that is not: newer writers leave out keys that have their default. */
+  readonly isFileMissing: boolean;
+}
+
+/** By setting: readers may ask for one twice. */
+export type DefaultsTaken = Map<string, DefaultTaken>;
 
 export class ConfigReader {
   /** `where` prefixes every message, e.g. "config.json: llm_config". */
   constructor(
     private readonly values: Readonly<Record<string, unknown>>,
     readonly where: string,
+    private readonly defaults: DefaultsTaken = new Map(),
+    private readonly isFileMissing = false,
   ) {}
 
-  static parse(text: string, fileName: string): ConfigReader {
+  static parse(text: string, fileName: string, defaults?: DefaultsTaken): ConfigReader {
     let value: unknown;
     try {
       value = JSON.parse(text);
@@ -21,12 +36,22 @@ export class ConfigReader {
       });
     }
     if (!isObject(value)) throw new AppError('CORRUPT_WEIGHTS', `${fileName}: expected a JSON object`);
-    return new ConfigReader(value, fileName);
+    return new ConfigReader(value, fileName, defaults);
+  }
+
+  /** For a file that is not there: every key of it is absent. */
+  absent(where: string): ConfigReader {
+    return new ConfigReader({}, where, this.defaults, true);
   }
 
   /** True when the key is there and is not null: configurations write null for "not set". */
   has(key: string): boolean {
     return Object.hasOwn(this.values, key) && this.values[key] !== null;
+  }
+
+  /** True when the key is there and says null, where that means something else than its absence. */
+  isNull(key: string): boolean {
+    return this.values[key] === null;
   }
 
   raw(key: string): unknown {
@@ -37,13 +62,13 @@ export class ConfigReader {
     if (!this.has(key)) return null;
     const value = this.values[key];
     if (!isObject(value)) throw this.invalid(key, 'an object');
-    return new ConfigReader(value, `${this.where}: ${key}`);
+    return new ConfigReader(value, `${this.where}: ${key}`, this.defaults);
   }
 
   /** The first of the keys that is there, as an integer from 1 to 2^24. */
   dimension(keys: string | readonly string[], fallback: number): number {
     const key = this.firstKey(keys);
-    if (key === null) return fallback;
+    if (key === null) return this.takeDefault(keys, fallback);
     const value = this.values[key];
     if (!Number.isInteger(value) || (value as number) < 1 || (value as number) > MAX_DIMENSION) {
       throw this.invalid(key, `an integer from 1 to ${MAX_DIMENSION}`);
@@ -52,14 +77,14 @@ export class ConfigReader {
   }
 
   integer(key: string, fallback: number): number {
-    if (!this.has(key)) return fallback;
+    if (!this.has(key)) return this.takeDefault(key, fallback);
     const value = this.values[key];
     if (!Number.isSafeInteger(value)) throw this.invalid(key, 'an integer');
     return value as number;
   }
 
   positiveNumber(key: string, fallback: number): number {
-    if (!this.has(key)) return fallback;
+    if (!this.has(key)) return this.takeDefault(key, fallback);
     const value = this.values[key];
     if (typeof value !== 'number' || !Number.isFinite(value) || value <= 0)
       throw this.invalid(key, 'a number above 0');
@@ -67,7 +92,7 @@ export class ConfigReader {
   }
 
   boolean(key: string, fallback: boolean): boolean {
-    if (!this.has(key)) return fallback;
+    if (!this.has(key)) return this.takeDefault(key, fallback);
     const value = this.values[key];
     if (typeof value !== 'boolean') throw this.invalid(key, 'true or false');
     return value;
@@ -75,7 +100,7 @@ export class ConfigReader {
 
   string(keys: string | readonly string[], fallback: string): string {
     const key = this.firstKey(keys);
-    if (key === null) return fallback;
+    if (key === null) return this.takeDefault(keys, fallback);
     const value = this.values[key];
     if (typeof value !== 'string') throw this.invalid(key, 'a string');
     return value;
@@ -83,7 +108,7 @@ export class ConfigReader {
 
   /** A size given as n or [n, n]: pictures and patches are square. */
   squareSize(key: string, fallback: number): number {
-    if (!this.has(key)) return fallback;
+    if (!this.has(key)) return this.takeDefault(key, fallback);
     const value = this.values[key];
     if (!Array.isArray(value)) return this.dimension(key, fallback);
     if (value.length !== 2 || value[0] !== value[1]) throw this.unsupported(key, 'a square size, [n, n]');
@@ -102,7 +127,7 @@ export class ConfigReader {
   }
 
   numberTriple(key: string, fallback: readonly [number, number, number]): readonly [number, number, number] {
-    if (!this.has(key)) return fallback;
+    if (!this.has(key)) return this.takeDefault(key, fallback);
     const value = this.values[key];
     if (!Array.isArray(value) || value.length !== 3 || !value.every((item) => Number.isFinite(item))) {
       throw this.invalid(key, 'three numbers');
@@ -124,6 +149,7 @@ export class ConfigReader {
         `${this.where}: ${key} is ${JSON.stringify(value)}${absent}; Skein supports ${supported.map((item) => JSON.stringify(item)).join(', ')}`,
       );
     }
+    if (!this.has(key)) this.takeDefault(key, fallback);
   }
 
   unsupported(key: string, expected: string): AppError {
@@ -143,6 +169,12 @@ export class ConfigReader {
   private show(key: string): string {
     const text = JSON.stringify(this.values[key]) ?? 'nothing';
     return text.length > 80 ? `${text.slice(0, 80)}…` : text;
+  }
+
+  private takeDefault<Value>(keys: string | readonly string[], value: Value): Value {
+    const setting = `${this.where}: ${typeof keys === 'string' ? keys : keys.join(' or ')}`;
+    this.defaults.set(setting, { setting, value, isFileMissing: this.isFileMissing });
+    return value;
   }
 
   private firstKey(keys: string | readonly string[]): string | null {

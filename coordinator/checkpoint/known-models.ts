@@ -149,7 +149,14 @@ export function knownCheckpoint(name: string): Checkpoint | null {
   const model = Object.hasOwn(KNOWN_MODELS, name) ? KNOWN_MODELS[name] : undefined;
   if (model === undefined) return null;
   const spec = makeSpec(name, model);
-  return { spec, files: [], tensors: syntheticTensors(spec), eosTokenIds: model.eosTokenIds, folder: null };
+  return {
+    spec,
+    files: [],
+    tensors: syntheticTensors(spec),
+    eosTokenIds: model.eosTokenIds,
+    folder: null,
+    defaultsTaken: [],
+  };
 }
 
 /** The token that stands for pictures in a client's ids; null for a text-only or unknown model. */
@@ -197,6 +204,7 @@ function makeSpec(name: string, model: KnownModel): ModelSpec {
     layout: vision === null ? 'qwen2' : 'internvl-chat',
     // The quantiser works in half precision and leaves the rest of the model in it.
     storedType: model.awqGroupSize === 0 ? 'bfloat16' : 'float16',
+    computeType: 'bfloat16',
     text,
     vision,
     tiling:

@@ -1,7 +1,11 @@
 // What the coordinator knows about a model after reading config.json and the safetensors headers: dimensions, where every
 // tensor's bytes lie, and nothing about ranks.
+import type { DefaultTaken } from './config-reader.js';
 
 export type DataType = 'float32' | 'bfloat16' | 'float16' | 'int32';
+
+/** What ranks compute in. */
+export type ComputeType = 'float32' | 'bfloat16';
 
 export const DATA_TYPE_BYTES: Readonly<Record<DataType, number>> = {
   float32: 4,
@@ -62,7 +66,10 @@ export interface ModelSpec {
   readonly architecture: string;
   /** Which names and layouts the files use. */
   readonly layout: 'internvl-chat' | 'internvl-hf' | 'qwen2';
+  /** Of the embedding. */
   readonly storedType: DataType;
+  /** What the checkpoint asks to be computed in (--dtype auto). */
+  readonly computeType: ComputeType;
   readonly text: TextSpec;
   /** Null for text-only models. */
   readonly vision: VisionSpec | null;
@@ -93,4 +100,5 @@ export interface Checkpoint {
   /** Ids that end a sequence, of all the checkpoint's files together, as far as config files tell. */
   readonly eosTokenIds: readonly number[];
   readonly folder: string | null;
+  readonly defaultsTaken: readonly DefaultTaken[];
 }

@@ -1,9 +1,10 @@
 // `skein plan`: makes the shard plan of a folder or a known model, prices it, prints both. Touches no worker and reads no weights.
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import { resolveModel } from '../checkpoint/known-models.js';
+import type { ComputeType } from '../checkpoint/model-spec.js';
 import { DEFAULT_SIZES } from '../config.js';
 import { chooseSizes } from '../serving/serving.js';
-import { DEFAULT_MEMORY_BANDWIDTH, priceShardPlan, type ComputeType } from '../sharding/cost-model.js';
+import { DEFAULT_MEMORY_BANDWIDTH, priceShardPlan } from '../sharding/cost-model.js';
 import { predictMemory, type MemoryLimits } from '../sharding/memory-plan.js';
 import { makeShardPlan, visionChoice } from '../sharding/make-shard-plan.js';
 import type { ShardPlanOptions } from '../sharding/shard-plan.js';

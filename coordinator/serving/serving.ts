@@ -8,7 +8,7 @@ import { MAX_PLANS_IN_FLIGHT, MAX_TOP_LOGPROBS, MAX_WORLD_SIZE } from '../../com
 import type { Logger } from '../../common/logger.js';
 import type { LoadRequest } from '../../proto/ts/skein/worker/v1/LoadRequest.js';
 import { knownPictureTokenId, resolveModel } from '../checkpoint/known-models.js';
-import type { Checkpoint } from '../checkpoint/model-spec.js';
+import type { Checkpoint, ComputeType } from '../checkpoint/model-spec.js';
 import type { ClusterConfig } from '../config.js';
 import { formGroup, type LoadProgress } from '../executor/form-group.js';
 import type { RankGroup } from '../executor/rank-group.js';
@@ -126,6 +126,7 @@ export class Serving {
     setMaxListeners(0, signal);
     const startedMs = performance.now();
     const checkpoint = await resolveModel(config.model);
+    logDefaults(checkpoint.defaultsTaken, logger);
     const plan = makeShardPlan(checkpoint, {
       worldSize: config.tensorParallelSize,
       visionParallel: config.visionParallel,
@@ -280,9 +281,18 @@ function checkDeviceMemory(
   });
 }
 
-function computeType(plan: ShardPlan, config: ClusterConfig): 'float32' | 'bfloat16' {
-  if (config.dtype !== 'auto') return config.dtype;
-  return plan.spec.storedType === 'float32' ? 'float32' : 'bfloat16';
+/** A file that is missing altogether is worth a warning; keys that are absent mean, to most writers, their default. */
+function logDefaults(defaultsTaken: Checkpoint['defaultsTaken'], logger: Logger): void {
+  for (const level of ['warn', 'info'] as const) {
+    const taken = defaultsTaken.filter(({ isFileMissing }) => isFileMissing === (level === 'warn'));
+    if (taken.length === 0) continue;
+    const defaults = Object.fromEntries(taken.map(({ setting, value }) => [setting, value]));
+    logger[level]({ defaults }, 'settings that the checkpoint does not give; these defaults are taken');
+  }
+}
+
+function computeType(plan: ShardPlan, config: ClusterConfig): ComputeType {
+  return config.dtype === 'auto' ? plan.spec.computeType : config.dtype;
 }
 
 function loadText(checkpoint: Checkpoint): Promise<TextProcessor> {

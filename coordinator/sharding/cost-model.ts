@@ -3,6 +3,7 @@ import { AWQ_COLUMNS_PER_WORD } from '../checkpoint/expected-tensors.js';
 import {
   DATA_TYPE_BYTES,
   type Checkpoint,
+  type ComputeType,
   type ModelSpec,
   type TextSpec,
   type VisionSpec,
@@ -17,11 +18,9 @@ export const DEFAULT_MEMORY_BANDWIDTH = 4.3e12;
 export interface PriceOptions {
   /** Bytes per second of one rank's memory. */
   readonly memoryBandwidth: number;
-  /** Type of products, cached keys and values, and all-reduced activations; null: as stored, float16 as bfloat16. */
+  /** Type of products, cached keys and values, and all-reduced activations; null: what the checkpoint asks for. */
   readonly computeType: ComputeType | null;
 }
-
-export type ComputeType = 'float32' | 'bfloat16';
 
 export const DEFAULT_PRICE_OPTIONS: PriceOptions = {
   memoryBandwidth: DEFAULT_MEMORY_BANDWIDTH,
@@ -111,7 +110,7 @@ export function priceShardPlan(
   options: PriceOptions = DEFAULT_PRICE_OPTIONS,
 ): Price {
   const { spec } = plan;
-  const computeType = options.computeType ?? (spec.storedType === 'float32' ? 'float32' : 'bfloat16');
+  const computeType = options.computeType ?? spec.computeType;
   const activationBytes = DATA_TYPE_BYTES[computeType];
   const ranks = plan.ranks.map((rank) => priceRank(spec, rank, computeType));
   return {

@@ -1,7 +1,7 @@
 // Goal: `skein run` and `serve` as a user types them: the JSON object, the printed answer, and one clear line with a non-zero code
 // for whatever cannot be. The engine is a fake.
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -104,6 +104,26 @@ describe('the command line', function () {
     }
     assert.match(stdout, /9 generated; first token after \d+ ms, [\d.]+ tokens\/s; finished by length/);
     assert.match(stderr, /loading: 100 %/);
+  });
+
+  it('says at start which settings the checkpoint does not give, louder where their file is missing', async () => {
+    const model = path.join(folder, 'without-picture-settings');
+    cpSync(goldenPath('tiny-hf-layout'), model, { recursive: true });
+    rmSync(path.join(model, 'preprocessor_config.json'));
+    const args = ['run', '--model', model, '--question', 'Why?', '--max-tokens', '1', '--log-level', 'info'];
+    const { code, stderr } = await run(args);
+    assert.equal(code, 0, stderr);
+    const lines = stderr.split('\n').filter((line) => line.includes('"defaults"'));
+    const logged = new Map(
+      lines.map((line) => {
+        const { level, defaults } = JSON.parse(line) as { level: string; defaults: Record<string, unknown> };
+        return [level, defaults];
+      }),
+    );
+    const missing = 'processor_config.json, preprocessor_config.json';
+    assert.deepEqual([...logged.keys()], ['warn', 'info']);
+    assert.equal(logged.get('warn')?.[`${missing}: max_patches`], 12);
+    assert.equal(logged.get('info')?.['config.json: text_config: head_dim'], 16);
   });
 
   const corrupt = () => {

@@ -58,8 +58,12 @@ async function readWeights(folder: string): Promise<Checkpoint> {
 }
 
 /** Reads a folder of test/golden; prompts and tiles are checked against its digests. */
-export async function readGoldenModel(name: string): Promise<GoldenModel> {
-  const folder = join(repoRoot, 'test/golden', name);
+export function readGoldenModel(name: string): Promise<GoldenModel> {
+  return readGoldenFolder(join(repoRoot, 'test/golden', name));
+}
+
+/** The same for a copy of one. */
+export async function readGoldenFolder(folder: string): Promise<GoldenModel> {
   const checkpoint = await readWeights(folder);
   const { tiling } = checkpoint.spec;
   const text = await loadTextProcessor({

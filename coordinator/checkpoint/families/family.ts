@@ -7,6 +7,7 @@ import type { ModelSpec, TextSpec, TilingSpec, VisionSpec } from '../model-spec.
 export interface ConfigFiles {
   readonly config: ConfigReader;
   readonly generation: ConfigReader | null;
+  readonly processor: ConfigReader | null;
   readonly preprocessor: ConfigReader | null;
 }
 

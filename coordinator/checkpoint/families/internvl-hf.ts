@@ -4,13 +4,11 @@ import type { ConfigReader } from '../config-reader.js';
 import type { VisionSpec } from '../model-spec.js';
 import type { ConfigFiles, FamilyConfig, ModelFamily, TensorNames, VisionLayerNames } from './family.js';
 import { collectEosTokenIds, readTextSpec, textLayerNames } from './qwen2-text.js';
+import { readPixelStatistics, readTiling } from './picture-settings.js';
 import {
   checkVisionSpec,
   layersUsed,
-  makeTiling,
   normTypeOf,
-  PIXEL_MEAN,
-  PIXEL_STD,
   PROJECTOR_NORM_EPS,
   readShuffleFactor,
 } from './vision-tower.js';
@@ -59,7 +57,7 @@ function readVisionSpec(
   files: ConfigFiles,
   vision: ConfigReader,
 ): { spec: VisionSpec; storedLayers: number } {
-  const { config, preprocessor } = files;
+  const { config } = files;
   vision.requireOneOf('hidden_act', ['gelu'], 'gelu');
   vision.requireOneOf('use_absolute_position_embeddings', [true], true);
   // Mean pooling stands for "no norm after the last layer"; the mask token is for training.
@@ -84,18 +82,14 @@ function readVisionSpec(
     shuffleFactor: readShuffleFactor(config),
     projectorNormEps: PROJECTOR_NORM_EPS,
     projectorHiddenSize: 0,
-    pixelMean: preprocessor?.numberTriple('image_mean', PIXEL_MEAN) ?? PIXEL_MEAN,
-    pixelStd: preprocessor?.numberTriple('image_std', PIXEL_STD) ?? PIXEL_STD,
+    ...readPixelStatistics(files),
   };
-  if (preprocessor !== null && spec.pixelStd.some((value) => value <= 0)) {
-    throw preprocessor.invalid('image_std', 'three numbers above 0');
-  }
   checkVisionSpec(vision, spec);
   return { spec, storedLayers };
 }
 
 function readConfig(files: ConfigFiles): FamilyConfig {
-  const { config, generation, preprocessor } = files;
+  const { config, generation } = files;
   const textConfig = config.object('text_config');
   const visionConfig = config.object('vision_config');
   if (textConfig === null || visionConfig === null) {
@@ -109,18 +103,11 @@ function readConfig(files: ConfigFiles): FamilyConfig {
   const text = readTextSpec(textConfig);
   const { spec, storedLayers } = readVisionSpec(files, visionConfig);
   const vision = { ...spec, projectorHiddenSize: text.hiddenSize };
-  // The processor of this layout always appends the thumbnail, and cuts into tiles unless told not to.
-  const tiling = makeTiling(preprocessor ?? config, vision, {
-    minTiles: preprocessor?.dimension('min_patches', 1) ?? 1,
-    maxTiles: preprocessor?.dimension('max_patches', 12) ?? 12,
-    useThumbnail: true,
-    isDynamic: preprocessor?.boolean('crop_to_patches', true) ?? true,
-  });
   return {
     architecture: 'InternVLForConditionalGeneration',
     text,
     vision,
-    tiling,
+    tiling: readTiling(files, vision),
     // The class default says tied while the files are not: the tensor that is there decides.
     tiedHead: 'if-absent',
     storedVisionLayers: storedLayers,

@@ -24,7 +24,9 @@ export function readTextSpec(config: ConfigReader): TextSpec {
   config.requireOneOf('use_sliding_window', [false], false);
   const hiddenSize = config.dimension('hidden_size', QWEN2_DEFAULTS.hiddenSize);
   const numHeads = config.dimension('num_attention_heads', QWEN2_DEFAULTS.numHeads);
-  const numKvHeads = config.dimension('num_key_value_heads', QWEN2_DEFAULTS.numKvHeads);
+  const numKvHeads = config.isNull('num_key_value_heads')
+    ? numHeads
+    : config.dimension('num_key_value_heads', QWEN2_DEFAULTS.numKvHeads);
   const numLayers = config.dimension('num_hidden_layers', QWEN2_DEFAULTS.numLayers);
   if (numLayers > MAX_LAYERS) throw config.invalid('num_hidden_layers', `at most ${MAX_LAYERS}`);
   if (numHeads % numKvHeads !== 0) {
@@ -47,7 +49,7 @@ export function readTextSpec(config: ConfigReader): TextSpec {
     numKvHeads,
     headDim,
     intermediateSize: config.dimension('intermediate_size', QWEN2_DEFAULTS.intermediateSize),
-    vocabSize: config.dimension('vocab_size', 0),
+    vocabSize: config.has('vocab_size') ? config.dimension('vocab_size', 0) : 0,
     rmsNormEps: config.positiveNumber('rms_norm_eps', QWEN2_DEFAULTS.rmsNormEps),
     ropeTheta: readRopeTheta(config),
     maxPositionEmbeddings: config.dimension('max_position_embeddings', QWEN2_DEFAULTS.maxPositionEmbeddings),
@@ -61,15 +63,11 @@ export function readTextSpec(config: ConfigReader): TextSpec {
  * max_position_embeddings, where Skein's context ends, so it is accepted and not applied; other kinds change short prompts too.
  */
 function readRopeTheta(config: ConfigReader): number {
-  let theta = config.positiveNumber('rope_theta', QWEN2_DEFAULTS.ropeTheta);
-  for (const key of ['rope_scaling', 'rope_parameters']) {
-    const rope = config.object(key);
-    if (rope === null) continue;
-    const typeKey = rope.has('rope_type') ? 'rope_type' : 'type';
-    rope.requireOneOf(typeKey, ['default', 'dynamic'], 'default');
-    theta = rope.positiveNumber('rope_theta', theta);
-  }
-  return theta;
+  const ropes = ['rope_parameters', 'rope_scaling'].map((key) => config.object(key));
+  for (const rope of ropes)
+    rope?.requireOneOf(rope.has('rope_type') ? 'rope_type' : 'type', ['default', 'dynamic'], 'default');
+  const holder = ropes.find((rope) => rope?.has('rope_theta') === true) ?? config;
+  return holder.positiveNumber('rope_theta', QWEN2_DEFAULTS.ropeTheta);
 }
 
 export function textLayerNames(prefix: string, layer: number): TextLayerNames {

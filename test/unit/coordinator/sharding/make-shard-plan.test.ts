@@ -175,7 +175,14 @@ describe('shard plan by example', () => {
 });
 
 function synthetic(spec: ModelSpec): Checkpoint {
-  return { spec, files: [], tensors: syntheticTensors(spec), eosTokenIds: [], folder: null };
+  return {
+    spec,
+    files: [],
+    tensors: syntheticTensors(spec),
+    eosTokenIds: [],
+    folder: null,
+    defaultsTaken: [],
+  };
 }
 
 describe('shard plan by property', () => {
@@ -248,6 +255,7 @@ describe('shard plan by property', () => {
         architecture: 'random',
         layout: c.layout,
         storedType: 'float32',
+        computeType: 'float32',
         text,
         vision: hasVision ? vision : null,
         tiling: hasVision ? tiling : null,

@@ -1,0 +1,59 @@
+// test/inputs, laid over checkpoints: files in forms that other tools write give what transformers gives.
+import assert from 'node:assert/strict';
+import { cp, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import { readGoldenFolder } from '../support/golden-cases.js';
+import { goldenPath, repoPath } from '../support/paths.js';
+
+interface InputRow {
+  readonly what: string;
+  readonly checkpoint: string;
+  /** Folder of test/inputs. */
+  readonly laidOver: string;
+  readonly removed?: readonly string[];
+  readonly check: (folder: string) => Promise<void>;
+}
+
+/** Every golden case: tiles and prompt ids are checked while they are read. */
+async function isGolden(folder: string, maxTiles: number): Promise<void> {
+  const { checkpoint, cases } = await readGoldenFolder(folder);
+  assert.equal(checkpoint.spec.tiling?.maxTiles, maxTiles);
+  const picture = cases.find(({ expected }) => expected.images.join() === 'img1.png');
+  assert.deepEqual([picture?.pictures[0]?.picture.numTiles, picture?.tokenIds.length], [4, 43]);
+}
+
+const ROWS: readonly InputRow[] = [
+  {
+    what: 'crop_to_patches: false counts for nothing',
+    checkpoint: goldenPath('tiny-hf-layout'),
+    laidOver: 'hf-crop-false',
+    check: (folder) => isGolden(folder, 6),
+  },
+  {
+    what: 'processor_config.json alone, settings nested under image_processor',
+    checkpoint: goldenPath('tiny-hf-layout'),
+    laidOver: 'hf-processor-config',
+    removed: ['preprocessor_config.json'],
+    check: (folder) => isGolden(folder, 6),
+  },
+];
+
+describe('inputs as other tools write them', () => {
+  let scratch = '';
+  before(async () => {
+    scratch = await mkdtemp(join(tmpdir(), 'skein-inputs-'));
+  });
+  after(() => rm(scratch, { recursive: true, force: true }));
+
+  for (const { what, checkpoint, laidOver, removed = [], check } of ROWS) {
+    it(`${laidOver}: ${what}`, async () => {
+      const folder = join(scratch, laidOver);
+      await cp(checkpoint, folder, { recursive: true });
+      for (const name of removed) await rm(join(folder, name));
+      await cp(repoPath('test', 'inputs', laidOver), folder, { recursive: true });
+      await check(folder);
+    });
+  }
+});
