@@ -10,6 +10,9 @@ import { MAX_WORLD_SIZE } from '../common/limits.js';
 export type CollectiveChoice = 'auto' | 'shared-memory' | 'gloo';
 export type ComputeTypeChoice = 'auto' | 'float32' | 'bfloat16';
 
+/** When an output without a start tag begins inside the reasoning. */
+export type ReasoningStartChoice = 'auto' | 'prompt' | 'always' | 'never';
+
 export interface ClusterConfig {
   readonly model: string;
   readonly tensorParallelSize: number;
@@ -18,6 +21,9 @@ export interface ClusterConfig {
   readonly visionParallel: 'auto' | 'tensor' | 'data';
   readonly collective: CollectiveChoice;
   readonly loadFormat: 'auto' | 'dummy';
+  /** Where the defaults of absent sampling fields come from: auto (the checkpoint), none, or a folder. */
+  readonly generationConfig: string;
+  readonly reasoningStart: ReasoningStartChoice;
   /** Null: the model's own, at most DEFAULT_MAX_MODEL_LENGTH. */
   readonly maxModelLength: number | null;
   readonly maxNumSequences: number;
@@ -48,6 +54,8 @@ interface ClusterFlags {
   readonly visionParallel: 'auto' | 'tensor' | 'data';
   readonly collective: CollectiveChoice;
   readonly loadFormat: 'auto' | 'dummy';
+  readonly generationConfig?: string;
+  readonly reasoningStart?: ReasoningStartChoice;
   readonly maxModelLength?: number;
   readonly maxNumSequences?: number;
   readonly maxStepTokens?: number;
@@ -101,6 +109,21 @@ export function addClusterOptions(command: Command): Command {
         .choices(['auto', 'dummy'])
         .default('auto'),
     )
+    .option(
+      '--generation-config <source>',
+      "defaults of absent sampling fields: auto is the checkpoint's generation_config.json, none the neutral ones (greedy), " +
+        'anything else a folder with such a file',
+      'auto',
+    )
+    .addOption(
+      new Option(
+        '--reasoning-start <rule>',
+        'when an output without <think> begins inside the reasoning. prompt: where the prompt ends in an open <think>; ' +
+          'always; never; auto: as prompt, and always for models known to reason where the prompt has neither tag',
+      )
+        .choices(['auto', 'prompt', 'always', 'never'])
+        .default('auto'),
+    )
     .option('--max-model-length <tokens>', 'prompt and answer together', integerOption(1, 2 ** 24))
     .option(
       '--max-num-sequences <n>',
@@ -148,6 +171,8 @@ export function toClusterConfig(flags: ClusterFlags): ClusterConfig {
     visionParallel: flags.visionParallel,
     collective: flags.collective,
     loadFormat: flags.loadFormat,
+    generationConfig: flags.generationConfig ?? 'auto',
+    reasoningStart: flags.reasoningStart ?? 'auto',
     maxModelLength: flags.maxModelLength ?? null,
     maxNumSequences,
     maxStepTokens: Math.max(flags.maxStepTokens ?? sizes.maxStepTokens, maxNumSequences),

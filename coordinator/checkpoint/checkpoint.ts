@@ -1,5 +1,5 @@
 // Reads a checkpoint folder: configuration, safetensors headers, and the proof that both describe one model. Reads no weights.
-import { readFile, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { AppError } from '../../common/errors.js';
 import { ConfigReader, type DefaultsTaken } from './config-reader.js';
@@ -20,8 +20,6 @@ const COMPUTE_TYPES: Readonly<Record<string, ComputeType>> = {
   float16: 'bfloat16',
 };
 
-const MAX_CONFIG_BYTES = 16 * 1024 * 1024;
-
 /** Throws AppError CORRUPT_WEIGHTS or UNSUPPORTED_MODEL, naming file, key or tensor, and what was expected. */
 export async function readCheckpoint(folder: string): Promise<Checkpoint> {
   const root = resolve(folder);
@@ -33,7 +31,7 @@ export async function readCheckpoint(folder: string): Promise<Checkpoint> {
     );
   }
   const defaults: DefaultsTaken = new Map();
-  const readBeside = (name: string) => readConfig(join(root, name), defaults);
+  const readBeside = (name: string) => ConfigReader.read(join(root, name), defaults);
   const config = await readBeside('config.json');
   if (config === null) throw new AppError('CORRUPT_WEIGHTS', `${join(root, 'config.json')}: missing`);
   const family = familyOfConfig(config);
@@ -75,15 +73,6 @@ function readComputeType(config: ConfigReader, storedType: DataType): ComputeTyp
   if (computeType !== undefined) return computeType;
   const key = config.has('dtype') ? 'dtype' : 'torch_dtype';
   throw config.unsupported(key, Object.keys(COMPUTE_TYPES).join(', '));
-}
-
-async function readConfig(path: string, defaults: DefaultsTaken): Promise<ConfigReader | null> {
-  const stats = await stat(path).catch(() => null);
-  if (stats === null) return null;
-  if (!stats.isFile() || stats.size > MAX_CONFIG_BYTES) {
-    throw new AppError('CORRUPT_WEIGHTS', `${path}: expected a file of at most ${MAX_CONFIG_BYTES} bytes`);
-  }
-  return ConfigReader.parse(await readFile(path, 'utf8'), path, defaults);
 }
 
 /** Tensors by canonical name. Buffers that older saves contain and every reader recomputes are left out. */

@@ -1,9 +1,11 @@
 // Typed access to a JSON configuration: every refusal names the file, the key and what was expected. Decides no defaults, and keeps a
 // list of those that its callers took.
+import { readFile, stat } from 'node:fs/promises';
 import { AppError } from '../../common/errors.js';
 
 /** Above this no dimension is believed: products of three dimensions stay exact in a double. */
 const MAX_DIMENSION = 2 ** 24;
+const MAX_CONFIG_BYTES = 16 * 1024 * 1024;
 
 /** A setting that no file gives, and what was taken instead. */
 export interface DefaultTaken {
@@ -25,6 +27,16 @@ export class ConfigReader {
     private readonly defaults: DefaultsTaken = new Map(),
     private readonly isFileMissing = false,
   ) {}
+
+  /** Null where there is no such file. */
+  static async read(path: string, defaults?: DefaultsTaken): Promise<ConfigReader | null> {
+    const stats = await stat(path).catch(() => null);
+    if (stats === null) return null;
+    if (!stats.isFile() || stats.size > MAX_CONFIG_BYTES) {
+      throw new AppError('CORRUPT_WEIGHTS', `${path}: expected a file of at most ${MAX_CONFIG_BYTES} bytes`);
+    }
+    return ConfigReader.parse(await readFile(path, 'utf8'), path, defaults);
+  }
 
   static parse(text: string, fileName: string, defaults?: DefaultsTaken): ConfigReader {
     let value: unknown;
@@ -88,6 +100,15 @@ export class ConfigReader {
     const value = this.values[key];
     if (typeof value !== 'number' || !Number.isFinite(value) || value <= 0)
       throw this.invalid(key, 'a number above 0');
+    return value;
+  }
+
+  /** A number that `accepts`, which `expected` describes; undefined where the key is not set. */
+  optionalNumber(key: string, accepts: (value: number) => boolean, expected: string): number | undefined {
+    if (!this.has(key)) return undefined;
+    const value = this.values[key];
+    if (typeof value !== 'number' || !Number.isFinite(value) || !accepts(value))
+      throw this.invalid(key, expected);
     return value;
   }
 

@@ -10,7 +10,7 @@ import { addClusterOptions, toClusterConfig } from '../config.js';
 import type { GenerateInput, PartInput } from '../requests/generate-input.js';
 import type { GenerationDelta } from '../requests/inference.js';
 import { checkPictureCount } from '../gateway/parse-request.js';
-import { resolveSampling, type SamplingInput } from '../requests/sampling-options.js';
+import { NEUTRAL_SAMPLING, resolveSampling, type SamplingInput } from '../requests/sampling-options.js';
 import { Serving } from '../serving/serving.js';
 import { sniffPicture } from '../vision/sniff-picture.js';
 import { abortOnSignals } from './command-line.js';
@@ -37,7 +37,11 @@ export function registerRun(program: Command, workerEntry: readonly string[]): v
     .requiredOption('--question <text>', 'what to ask')
     .option('--max-tokens <n>', 'tokens to generate at most', integerOption(1, MAX_UINT32))
     .option('--min-tokens <n>', 'tokens before which the answer cannot end', integerOption(0, MAX_UINT32))
-    .option('--temperature <x>', '0: always the most likely token (default: 0)', realOption)
+    .option(
+      '--temperature <x>',
+      "0: always the most likely token (default: the checkpoint's, else 0)",
+      realOption,
+    )
     .option('--top-k <n>', 'the n most likely tokens only; 0: off', integerOption(0, MAX_UINT32))
     .option('--top-p <x>', 'the most likely tokens that make up this probability', realOption)
     .option('--min-p <x>', 'tokens at least this likely, relative to the likeliest', realOption)
@@ -47,6 +51,7 @@ export function registerRun(program: Command, workerEntry: readonly string[]): v
     .option('--seed <n>', 'of the sampling (default: drawn)', seedOption)
     .option('--stop <text...>', 'strings that end the answer')
     .option('--ignore-eos', 'go on past the end of the answer')
+    .option('--no-skip-special-tokens', 'spell special tokens (<ref>, <box>, ...) in the text')
     .option('--top-logprobs <n>', 'log-probabilities of the n most likely tokens', integerOption(0, 20))
     .option('--json', 'print one JSON object')
     .action((flags: RunFlags & ClusterFlags) => run(flags, workerEntry));
@@ -61,7 +66,7 @@ async function run(flags: RunFlags & ClusterFlags, workerEntry: readonly string[
     bindings: { component: 'coordinator' },
   });
   // Before anything is loaded: a typing error should not cost minutes.
-  resolveSampling(flags, { vocabSize: MAX_UINT32, eosTokenIds: [] });
+  resolveSampling(flags, { vocabSize: MAX_UINT32, eosTokenIds: [], defaults: NEUTRAL_SAMPLING });
   const pictures = await readPictures(flags.imagePaths ?? []);
   const input = makeInput(flags, pictures);
   const progress = createProgressDisplay(config.tensorParallelSize, flags.json === true);

@@ -6,7 +6,7 @@ import type { GetModelResponse } from '../../proto/ts/skein/inference/v1/GetMode
 import type { TokenLogprobs as TokenLogprobsMessage } from '../../proto/ts/skein/inference/v1/TokenLogprobs.js';
 import type { TokenLogprobs } from '../executor/step-loop.js';
 import type { Generation, GenerationDelta, GenerationEnd } from '../requests/inference.js';
-import { DEFAULT_SAMPLING } from '../requests/sampling-options.js';
+import type { SamplingDefaults } from '../requests/sampling-options.js';
 
 export interface ModelFacts {
   readonly name: string;
@@ -22,6 +22,7 @@ export interface ModelFacts {
   readonly deterministic: boolean;
   readonly stopTokenIds: readonly number[];
   readonly pictureTokenId: number | null;
+  readonly samplingDefaults: SamplingDefaults;
 }
 
 export interface ClusterFacts {
@@ -136,7 +137,7 @@ export function toGetModelResponse(model: ModelFacts): GetModelResponse {
     quantization: model.quantization,
     loadFormat: model.loadFormat,
     deterministic: model.deterministic,
-    defaultSampling: { ...DEFAULT_SAMPLING },
+    defaultSampling: { ...model.samplingDefaults },
     stopTokenIds: [...model.stopTokenIds],
     ...(model.pictureTokenId === null ? {} : { pictureTokenId: model.pictureTokenId }),
   };

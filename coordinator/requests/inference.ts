@@ -14,7 +14,7 @@ import type {
 import type { ChatMessage, OutputProcessor, TextProcessor } from '../tokenizer/text-processor.js';
 import type { PictureProcessor, ProcessedPicture } from '../vision/picture.js';
 import type { GenerateInput, MessageInput, PictureInput, PromptInput } from './generate-input.js';
-import { resolveSampling, type ResolvedSampling } from './sampling-options.js';
+import { resolveSampling, type ResolvedSampling, type SamplingDefaults } from './sampling-options.js';
 
 export interface GenerationUsage {
   readonly promptTokens: number;
@@ -60,6 +60,7 @@ export interface InferenceOptions {
   readonly pictures: PictureProcessor | null;
   /** Rows of the embedding: ids below it exist. */
   readonly vocabSize: number;
+  readonly samplingDefaults: SamplingDefaults;
   readonly clock: Clock;
   /** Requests at once, those whose pictures are being decoded included. */
   readonly maxRequests: number;
@@ -115,8 +116,12 @@ export class InferenceService {
     }
     this.#numActive += 1;
     try {
-      const { text, vocabSize } = this.#options;
-      const sampling = resolveSampling(input.sampling, { vocabSize, eosTokenIds: text.stopTokenIds });
+      const { text, vocabSize, samplingDefaults } = this.#options;
+      const sampling = resolveSampling(input.sampling, {
+        vocabSize,
+        eosTokenIds: text.stopTokenIds,
+        defaults: samplingDefaults,
+      });
       const encoded = await this.#encode(input);
       checkTokenIds(encoded.tokenIds, vocabSize);
       if (signal.aborted) throw toAppError(signal.reason);
@@ -173,7 +178,11 @@ export class InferenceService {
       clock,
       receivedMs,
       encoded,
-      output: text.createOutput({ startsInReasoning: encoded.startsInReasoning, stop: sampling.stop }),
+      output: text.createOutput({
+        startsInReasoning: encoded.startsInReasoning,
+        stop: sampling.stop,
+        skipSpecialTokens: sampling.skipSpecialTokens,
+      }),
       cancel: () => loop.cancel(sequenceId),
       onOver: () => {
         signal.removeEventListener('abort', onAbort);
@@ -187,6 +196,7 @@ export class InferenceService {
         tokenIds: encoded.tokenIds,
         numPromptTokens: encoded.tokenIds.length,
         maxTokens: sampling.maxTokens,
+        maxTokensIsDefault: sampling.maxTokensIsDefault,
         sampling: sampling.params,
         pictures: encoded.pictures,
       },

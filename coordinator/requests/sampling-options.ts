@@ -28,17 +28,37 @@ export interface SamplingInput {
   readonly stopTokenIds?: readonly number[] | undefined;
   readonly logitBias?: ReadonlyMap<number, number> | undefined;
   readonly topLogprobs?: number | undefined;
+  readonly skipSpecialTokens?: boolean | undefined;
 }
 
 export interface ResolvedSampling {
   readonly params: SamplingParams;
   /** Null: as many as fit. */
   readonly maxTokens: number | null;
+  /** The request did not name maxTokens: where the context holds fewer, that many. */
+  readonly maxTokensIsDefault: boolean;
   readonly stop: readonly string[];
+  /** Special tokens are no part of the text. */
+  readonly skipSpecialTokens: boolean;
+}
+
+/** What absent fields of a request take. */
+export interface SamplingDefaults {
+  readonly temperature: number;
+  readonly topK: number;
+  readonly topP: number;
+  readonly minP: number;
+  readonly repetitionPenalty: number;
+  readonly presencePenalty: number;
+  readonly frequencyPenalty: number;
+  readonly minTokens: number;
+  readonly skipSpecialTokens: boolean;
+  /** Absent: as many as fit. */
+  readonly maxTokens?: number;
 }
 
 /** Greedy, and nothing else. */
-export const DEFAULT_SAMPLING = {
+export const NEUTRAL_SAMPLING: SamplingDefaults = {
   temperature: 0,
   topK: 0,
   topP: 1,
@@ -47,7 +67,8 @@ export const DEFAULT_SAMPLING = {
   presencePenalty: 0,
   frequencyPenalty: 0,
   minTokens: 0,
-} as const;
+  skipSpecialTokens: true,
+};
 
 const MAX_UINT32 = 0xffff_ffff;
 const MAX_UINT64 = 0xffff_ffff_ffff_ffffn;
@@ -60,17 +81,20 @@ export interface SamplingContext {
   readonly vocabSize: number;
   /** Ids that end a sequence of this model. */
   readonly eosTokenIds: readonly number[];
+  readonly defaults: SamplingDefaults;
 }
 
 export function resolveSampling(input: SamplingInput, context: SamplingContext): ResolvedSampling {
-  const maxTokens =
+  const { defaults } = context;
+  const ownMaxTokens =
     input.maxTokens === undefined ? null : integer(input.maxTokens, 'max_tokens', 1, MAX_UINT32);
   const minTokens = integer(
-    input.minTokens ?? DEFAULT_SAMPLING.minTokens,
+    input.minTokens ?? defaults.minTokens,
     'min_tokens',
     0,
-    maxTokens ?? MAX_UINT32,
+    ownMaxTokens ?? MAX_UINT32,
   );
+  const defaultMaxTokens = defaults.maxTokens === undefined ? null : Math.max(defaults.maxTokens, minTokens);
   const ownStopIds = tokenIds(
     input.stopTokenIds ?? [],
     'stop_token_ids',
@@ -86,22 +110,34 @@ export function resolveSampling(input: SamplingInput, context: SamplingContext):
     0,
     Math.min(MAX_TOP_LOGPROBS, context.vocabSize),
   );
-  const topK = integer(input.topK ?? DEFAULT_SAMPLING.topK, 'top_k', 0, MAX_UINT32);
+  const topK = integer(input.topK ?? defaults.topK, 'top_k', 0, MAX_UINT32);
   return {
-    maxTokens,
+    maxTokens: ownMaxTokens ?? defaultMaxTokens,
+    maxTokensIsDefault: ownMaxTokens === null,
     stop: stopStrings(input.stop ?? []),
+    skipSpecialTokens: input.skipSpecialTokens ?? defaults.skipSpecialTokens,
     params: {
-      temperature: real(input.temperature ?? DEFAULT_SAMPLING.temperature, 'temperature', 0, MAX_TEMPERATURE),
+      temperature: real(input.temperature ?? defaults.temperature, 'temperature', 0, MAX_TEMPERATURE),
       topK: topK >= context.vocabSize ? 0 : topK,
-      topP: positive(input.topP ?? DEFAULT_SAMPLING.topP, 'top_p', 1),
-      minP: real(input.minP ?? DEFAULT_SAMPLING.minP, 'min_p', 0, 1),
+      topP: positive(input.topP ?? defaults.topP, 'top_p', 1),
+      minP: real(input.minP ?? defaults.minP, 'min_p', 0, 1),
       repetitionPenalty: positive(
-        input.repetitionPenalty ?? DEFAULT_SAMPLING.repetitionPenalty,
+        input.repetitionPenalty ?? defaults.repetitionPenalty,
         'repetition_penalty',
         MAX_REPETITION_PENALTY,
       ),
-      presencePenalty: real(input.presencePenalty ?? 0, 'presence_penalty', -MAX_PENALTY, MAX_PENALTY),
-      frequencyPenalty: real(input.frequencyPenalty ?? 0, 'frequency_penalty', -MAX_PENALTY, MAX_PENALTY),
+      presencePenalty: real(
+        input.presencePenalty ?? defaults.presencePenalty,
+        'presence_penalty',
+        -MAX_PENALTY,
+        MAX_PENALTY,
+      ),
+      frequencyPenalty: real(
+        input.frequencyPenalty ?? defaults.frequencyPenalty,
+        'frequency_penalty',
+        -MAX_PENALTY,
+        MAX_PENALTY,
+      ),
       seed: checkSeed(input.seed),
       choiceIndex: 0,
       minTokens,

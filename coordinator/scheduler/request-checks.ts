@@ -25,7 +25,7 @@ export function checkRequest(request: SequenceRequest, config: SchedulerConfig):
       { details: { prompt_tokens: request.numPromptTokens, limit } },
     );
   }
-  if (request.maxTokens !== null && request.maxTokens > room) {
+  if (request.maxTokens !== null && request.maxTokens > room && request.maxTokensIsDefault !== true) {
     throw new AppError(
       'CONTEXT_LENGTH_EXCEEDED',
       `the prompt has ${request.numPromptTokens} tokens and max_tokens is ${request.maxTokens}, together ` +
@@ -34,7 +34,7 @@ export function checkRequest(request: SequenceRequest, config: SchedulerConfig):
     );
   }
   checkPictures(request, config);
-  return request.maxTokens ?? room;
+  return Math.min(request.maxTokens ?? room, room);
 }
 
 function checkPictures(request: SequenceRequest, config: SchedulerConfig): void {

@@ -34,6 +34,8 @@ export interface SequenceRequest {
   readonly numPromptTokens: number;
   /** Null: as many as fit. Counts the tokens produced earlier too. */
   readonly maxTokens: number | null;
+  /** Nobody asked for maxTokens: where fewer fit, as many as fit. */
+  readonly maxTokensIsDefault?: boolean;
   readonly sampling: SamplingParams;
   /** In ascending order of firstPosition. */
   readonly pictures: readonly SequencePicture[];

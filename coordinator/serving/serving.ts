@@ -7,6 +7,7 @@ import { AppError } from '../../common/errors.js';
 import { MAX_PLANS_IN_FLIGHT, MAX_TOP_LOGPROBS, MAX_WORLD_SIZE } from '../../common/limits.js';
 import type { Logger } from '../../common/logger.js';
 import type { LoadRequest } from '../../proto/ts/skein/worker/v1/LoadRequest.js';
+import { readGenerationConfig } from '../checkpoint/generation-config.js';
 import { knownPictureTokenId, resolveModel } from '../checkpoint/known-models.js';
 import type { Checkpoint, ComputeType } from '../checkpoint/model-spec.js';
 import type { ClusterConfig } from '../config.js';
@@ -15,6 +16,7 @@ import type { RankGroup } from '../executor/rank-group.js';
 import { StepLoop } from '../executor/step-loop.js';
 import type { ClusterFacts, ModelFacts } from '../gateway/inference-messages.js';
 import { InferenceService } from '../requests/inference.js';
+import { NEUTRAL_SAMPLING, type SamplingDefaults } from '../requests/sampling-options.js';
 import { makeGraphBuckets } from '../scheduler/graph-buckets.js';
 import { Scheduler } from '../scheduler/scheduler.js';
 import type { SchedulerConfig } from '../scheduler/step-plan.js';
@@ -22,6 +24,7 @@ import { makeLoadRequest } from '../sharding/load-request.js';
 import { checkMemory, type RankDevice } from '../sharding/memory-plan.js';
 import { makeShardPlan } from '../sharding/make-shard-plan.js';
 import type { ShardPlan } from '../sharding/shard-plan.js';
+import { alwaysReasons } from '../checkpoint/families/registry.js';
 import { loadTextProcessor } from '../tokenizer/load-text-processor.js';
 import { tokensOnlyProcessor } from '../tokenizer/tokens-only-processor.js';
 import type { TextProcessor } from '../tokenizer/text-processor.js';
@@ -84,10 +87,11 @@ export class Serving {
     readonly group: RankGroup;
     readonly workers: WorkerSet;
     readonly text: TextProcessor;
+    readonly samplingDefaults: SamplingDefaults;
     readonly options: ServingOptions;
     readonly loadMs: number;
   }) {
-    const { plan, group, options, text } = parts;
+    const { plan, group, options, text, samplingDefaults } = parts;
     const clock = systemClock;
     this.plan = plan;
     this.group = group;
@@ -113,10 +117,15 @@ export class Serving {
       text,
       pictures: this.#pictures,
       vocabSize: plan.spec.text.vocabSize,
+      samplingDefaults,
       clock,
       maxRequests: parts.sizes.maxWaiting + parts.sizes.maxNumSequences,
     });
-    this.model = { ...modelFacts(plan, parts.sizes, options.config, text), deterministic };
+    this.model = {
+      ...modelFacts(plan, parts.sizes, options.config, text),
+      deterministic,
+      samplingDefaults,
+    };
     void parts.workers.lost.then((error) => group.fail(error));
     this.#loop.start();
   }
@@ -132,7 +141,9 @@ export class Serving {
       visionParallel: config.visionParallel,
     });
     const sizes = chooseSizes(plan, config);
-    const text = await loadText(checkpoint);
+    const generation = await readGenerationConfig(config.generationConfig, checkpoint.folder);
+    const samplingDefaults = { ...NEUTRAL_SAMPLING, ...generation.sampling };
+    const text = await loadText(checkpoint, config, generation.eosTokenIds);
     signal.throwIfAborted();
     const workers = await WorkerSet.start({ config, logger, entry: options.workerEntry, signal });
     try {
@@ -150,7 +161,17 @@ export class Serving {
         logger,
       });
       const loadMs = performance.now() - startedMs;
-      return new Serving({ checkpoint, plan, sizes, group, workers, text, options, loadMs });
+      return new Serving({
+        checkpoint,
+        plan,
+        sizes,
+        group,
+        workers,
+        text,
+        samplingDefaults,
+        options,
+        loadMs,
+      });
     } catch (error) {
       await workers.stop();
       throw error;
@@ -295,10 +316,23 @@ function computeType(plan: ShardPlan, config: ClusterConfig): ComputeType {
   return config.dtype === 'auto' ? plan.spec.computeType : config.dtype;
 }
 
-function loadText(checkpoint: Checkpoint): Promise<TextProcessor> {
-  const { folder, spec, eosTokenIds } = checkpoint;
+function loadText(
+  checkpoint: Checkpoint,
+  config: ClusterConfig,
+  moreEosTokenIds: readonly number[],
+): Promise<TextProcessor> {
+  const { folder, spec } = checkpoint;
+  const eosTokenIds = [...checkpoint.eosTokenIds, ...moreEosTokenIds];
   const tokensPerTile = spec.tiling?.tokensPerTile ?? null;
-  if (folder !== null) return loadTextProcessor({ folder, eosTokenIds, tokensPerTile });
+  if (folder !== null) {
+    return loadTextProcessor({
+      folder,
+      eosTokenIds,
+      tokensPerTile,
+      reasoningStart: config.reasoningStart,
+      alwaysReasons: alwaysReasons(spec.architecture),
+    });
+  }
   return Promise.resolve(
     tokensOnlyProcessor({
       vocabSize: spec.text.vocabSize,
@@ -314,7 +348,7 @@ function modelFacts(
   sizes: SizeConfig,
   config: ClusterConfig,
   text: TextProcessor,
-): Omit<ModelFacts, 'deterministic'> {
+): Omit<ModelFacts, 'deterministic' | 'samplingDefaults'> {
   const { spec } = plan;
   return {
     name: spec.name === '' ? path.basename(config.model) : spec.name,

@@ -6,6 +6,7 @@ import { MAX_PROMPT_CHARS, MAX_TOKENIZER_FILE_BYTES } from '../../common/limits.
 import { ChatTemplate, fallbackTemplate, type TemplateTokens } from './chat-template.js';
 import { placePictures } from './place-pictures.js';
 import { PromptEncoder, type ImageTokens } from './prompt-encoder.js';
+import { reasoningAfterTokens, reasoningRule } from './reasoning-start.js';
 import { StreamingOutput } from './streaming-output.js';
 import type { LoadTextProcessorOptions, TextProcessor } from './text-processor.js';
 import { Tokenizer, toWellFormed } from './tokenizer.js';
@@ -150,7 +151,9 @@ export async function loadTextProcessor(options: LoadTextProcessorOptions): Prom
   const tokens = templateTokens(config);
   const template = new ChatTemplate(await readTemplateSource(folder, config, vocabulary), tokens);
   const imageTokens = findImageTokens(vocabulary, options.tokensPerTile);
-  const encoder = new PromptEncoder({ tokenizer, template, imageTokens });
+  const { reasoningStart = 'auto', alwaysReasons = false } = options;
+  const startsInReasoning = reasoningRule({ reasoningStart, alwaysReasons });
+  const encoder = new PromptEncoder({ tokenizer, template, imageTokens, startsInReasoning });
   const pictureTokenId = imageTokens?.context ?? null;
   return {
     vocabSize: vocabulary.size,
@@ -160,15 +163,17 @@ export async function loadTextProcessor(options: LoadTextProcessorOptions): Prom
       ...eosIds(generationConfig),
     ]),
     encodeChat: (messages) => encoder.encode(messages),
-    encodeTokens: (tokenIds, numTiles) =>
-      placePictures(tokenIds, numTiles, { pictureTokenId, tokensPerTile: options.tokensPerTile }),
+    encodeTokens: (tokenIds, numTiles) => ({
+      ...placePictures(tokenIds, numTiles, { pictureTokenId, tokensPerTile: options.tokensPerTile }),
+      startsInReasoning: startsInReasoning(reasoningAfterTokens(tokenIds, tokenizer)),
+    }),
     encodeText: (text, { allowSpecial }) => {
       checkTextLength(text);
       const clean = toWellFormed(text);
       return Uint32Array.from(allowSpecial ? tokenizer.encodeMarked(clean) : tokenizer.encodeOrdinary(clean));
     },
     decode: (tokenIds) => tokenizer.decode(tokenIds),
-    createOutput: ({ startsInReasoning, stop }) =>
-      new StreamingOutput({ vocabulary, startsInReasoning, stop }),
+    createOutput: ({ startsInReasoning, stop, skipSpecialTokens = true }) =>
+      new StreamingOutput({ vocabulary, startsInReasoning, stop, skipSpecialTokens }),
   };
 }

@@ -3,6 +3,8 @@
 import { AppError } from '../../common/errors.js';
 import type { EncodedPrompt } from './text-processor.js';
 
+export type PlacedPictures = Pick<EncodedPrompt, 'tokenIds' | 'pictures'>;
+
 export interface PicturePlaces {
   /** Both null for text-only models. */
   readonly pictureTokenId: number | null;
@@ -20,8 +22,8 @@ export function placePictures(
   tokenIds: Uint32Array,
   numTiles: readonly number[],
   { pictureTokenId, tokensPerTile }: PicturePlaces,
-): EncodedPrompt {
-  if (numTiles.length === 0) return { tokenIds, pictures: [], startsInReasoning: false };
+): PlacedPictures {
+  if (numTiles.length === 0) return { tokenIds, pictures: [] };
   if (pictureTokenId === null || tokensPerTile === null) {
     throw invalid('cannot hold pictures: the model takes text only');
   }
@@ -47,7 +49,7 @@ export function placePictures(
     copied = end;
   }
   for (const id of tokenIds.subarray(copied)) ids.push(id);
-  return { tokenIds: Uint32Array.from(ids), pictures, startsInReasoning: false };
+  return { tokenIds: Uint32Array.from(ids), pictures };
 }
 
 function findRuns(

@@ -3,6 +3,7 @@
 import { AppError } from '../../common/errors.js';
 import { MAX_MESSAGES, MAX_PICTURES_PER_REQUEST, MAX_PROMPT_CHARS } from '../../common/limits.js';
 import type { ChatTemplate, TemplateMessage } from './chat-template.js';
+import { reasoningAfterText, type ReasoningAtEnd } from './reasoning-start.js';
 import { THINK_END, THINK_START } from './reasoning-splitter.js';
 import type { ChatMessage, EncodedPrompt } from './text-processor.js';
 import { TextProtector, type Tokenizer } from './tokenizer.js';
@@ -23,6 +24,8 @@ export interface PromptEncoderOptions {
   readonly template: ChatTemplate;
   /** Null for text-only models. */
   readonly imageTokens: ImageTokens | null;
+  /** Whether an output without a start tag begins inside the reasoning. */
+  readonly startsInReasoning: (atEnd: ReasoningAtEnd) => boolean;
 }
 
 function invalid(param: string, message: string, limit?: number): AppError {
@@ -43,12 +46,14 @@ export class PromptEncoder {
   private readonly tokenizer: Tokenizer;
   private readonly template: ChatTemplate;
   private readonly imageTokens: ImageTokens | null;
+  private readonly startsInReasoning: (atEnd: ReasoningAtEnd) => boolean;
   private readonly protector: TextProtector;
 
   constructor(options: PromptEncoderOptions) {
     this.tokenizer = options.tokenizer;
     this.template = options.template;
     this.imageTokens = options.imageTokens;
+    this.startsInReasoning = options.startsInReasoning;
     const contents = options.tokenizer.vocabulary.addedTokens.map((token) => token.content);
     this.protector = new TextProtector([...contents, PICTURE_PLACEHOLDER, THINK_START, THINK_END]);
   }
@@ -64,7 +69,11 @@ export class PromptEncoder {
       const message = `The chat template shows ${sections.length - 1} pictures where the messages have ${numTiles.length}`;
       throw invalid('messages', message);
     }
-    return { ...this.encodeSections(sections, numTiles), startsInReasoning: /<think>\s*$/.test(rendered) };
+    const atEnd = reasoningAfterText(rendered, this.tokenizer);
+    return {
+      ...this.encodeSections(sections, numTiles),
+      startsInReasoning: this.startsInReasoning(atEnd),
+    };
   }
 
   /** `sections[i]` is the text before picture i; the last one is what follows all pictures. */

@@ -9,10 +9,12 @@ export interface StreamingOutputOptions {
   readonly vocabulary: Vocabulary;
   readonly startsInReasoning: boolean;
   readonly stop: readonly string[];
+  readonly skipSpecialTokens: boolean;
 }
 
 export class StreamingOutput implements OutputProcessor {
   private readonly vocabulary: Vocabulary;
+  private readonly skipsSpecialTokens: boolean;
   private readonly utf8 = new Utf8Stream();
   private readonly stops: StopMatcher;
   private readonly splitter: ReasoningSplitter;
@@ -21,6 +23,7 @@ export class StreamingOutput implements OutputProcessor {
 
   constructor(options: StreamingOutputOptions) {
     this.vocabulary = options.vocabulary;
+    this.skipsSpecialTokens = options.skipSpecialTokens;
     this.stops = new StopMatcher(options.stop);
     this.splitter = new ReasoningSplitter(options.startsInReasoning);
   }
@@ -46,8 +49,9 @@ export class StreamingOutput implements OutputProcessor {
     return { reasoning: '', answer: '', stopped: this.stops.stopped };
   }
 
-  /** Special tokens are not text, but the think tags are needed, and some vocabularies make them special. */
+  /** Special tokens are no text unless asked for, but the think tags are needed, and some vocabularies make them special. */
   private isVisible(id: number): boolean {
+    if (!this.skipsSpecialTokens) return true;
     const token = this.vocabulary.addedWithId(id);
     return (
       token === undefined || !token.isSpecial || token.content === THINK_START || token.content === THINK_END

@@ -1,6 +1,8 @@
 // Text in and out of a model: chat template and token ids on the way in; UTF-8, stop strings and the reasoning split on the way
 // out. These types are what the gateway and the commands use; the pieces live in the files beside this one.
 
+import type { ReasoningStart } from './reasoning-start.js';
+
 export interface ChatPart {
   readonly type: 'text' | 'picture';
   /** For text. User text never becomes a special token. */
@@ -18,7 +20,7 @@ export interface EncodedPrompt {
   readonly tokenIds: Uint32Array;
   /** In the order of the pictures in the messages: position of the first image token, and how many there are. */
   readonly pictures: readonly { readonly firstPosition: number; readonly numTokens: number }[];
-  /** The rendered prompt leaves the model inside <think>: output starts as reasoning. */
+  /** Output without a start tag starts as reasoning: the prompt leaves the model inside <think>, or the rule says so. */
   readonly startsInReasoning: boolean;
 }
 
@@ -48,6 +50,8 @@ export interface TextProcessor {
   createOutput(options: {
     readonly startsInReasoning: boolean;
     readonly stop: readonly string[];
+    /** Default true. With false the text spells special tokens. */
+    readonly skipSpecialTokens?: boolean;
   }): OutputProcessor;
   /** Ids that end a sequence, of all the checkpoint's files together; found by string where a name is meant. */
   readonly stopTokenIds: readonly number[];
@@ -63,4 +67,8 @@ export interface LoadTextProcessorOptions {
   readonly eosTokenIds: readonly number[];
   /** Null for text-only models. */
   readonly tokensPerTile: number | null;
+  /** When an output without a start tag begins inside the reasoning; default auto. */
+  readonly reasoningStart?: ReasoningStart;
+  /** The model reasons before every answer. */
+  readonly alwaysReasons?: boolean;
 }

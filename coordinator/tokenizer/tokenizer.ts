@@ -129,6 +129,13 @@ export class Tokenizer {
     return ids;
   }
 
+  /** Whether the text spells an added token, unbroken, whose content `counts`. */
+  hasAddedToken(text: string, counts: (content: string) => boolean): boolean {
+    if (this.addedToken === null) return false;
+    for (const [content] of text.matchAll(this.addedToken)) if (counts(content)) return true;
+    return false;
+  }
+
   /** All of it, special tokens included; invalid UTF-8 becomes U+FFFD. */
   decode(tokenIds: Iterable<number>): string {
     const chunks: Uint8Array[] = [];

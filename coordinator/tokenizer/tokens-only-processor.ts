@@ -22,8 +22,10 @@ export function tokensOnlyProcessor(options: TokensOnlyOptions): TextProcessor {
   };
   return {
     encodeChat: refuse,
-    encodeTokens: (tokenIds, numTiles) =>
-      placePictures(tokenIds, numTiles, { pictureTokenId, tokensPerTile }),
+    encodeTokens: (tokenIds, numTiles) => ({
+      ...placePictures(tokenIds, numTiles, { pictureTokenId, tokensPerTile }),
+      startsInReasoning: false,
+    }),
     encodeText: refuse,
     decode: () => '',
     createOutput: () => ({ push: () => NOTHING, finish: () => NOTHING, text: '' }),

@@ -119,6 +119,15 @@ describe('the gRPC service', function () {
     }
   });
 
+  it("shows the checkpoint's sampling defaults", async () => {
+    const model = await new Promise<GetModelResponse__Output>((resolve, reject) => {
+      client.getModel({}, (error, value) => (error === null ? resolve(value!) : reject(error)));
+    });
+    assert.equal(model.defaultSampling?.temperature, 0);
+    assert.equal(model.defaultSampling?.skipSpecialTokens, true);
+    assert.equal(model.defaultSampling?.maxTokens, undefined);
+  });
+
   it('takes pictures with token ids, which hold a picture token for each', async () => {
     const data = readFileSync(goldenPath('tiny-6b-vit', 'img0.png'));
     const model = await new Promise<GetModelResponse__Output>((resolve, reject) => {

@@ -38,6 +38,8 @@ export function fakeConfig(options: FakeClusterOptions): ClusterConfig {
     visionParallel: 'auto',
     collective: 'auto',
     loadFormat: 'auto',
+    generationConfig: 'auto',
+    reasoningStart: 'auto',
     maxModelLength: null,
     maxNumSequences: 4,
     maxStepTokens: 64,

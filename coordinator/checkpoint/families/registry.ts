@@ -38,6 +38,11 @@ export function familyOfConfig(config: ConfigReader): ModelFamily {
   return familyOfLayout(layout);
 }
 
+/** Models that reason before every answer, be it that their template opens the reasoning or that they do so by themselves. */
+export function alwaysReasons(architecture: string): boolean {
+  return architecture === 'SkyworkR1VChatModel';
+}
+
 export function familyOfLayout(layout: ModelSpec['layout']): ModelFamily {
   const family = FAMILIES.find((candidate) => candidate.layout === layout);
   if (family === undefined) throw new AppError('INTERNAL', `no family has the layout ${layout}`);

@@ -241,6 +241,24 @@ describe('output of a sequence', () => {
     assert.equal(withTags.decode(ids), 'a<|im_end|>b<img>');
   });
 
+  it('spells special tokens where they are asked for, and still splits the reasoning', () => {
+    const text = '<think>a<img>b</think>\n<img>c</img>END';
+    const ids = [...withTags.encodeText(text, { allowSpecial: true })];
+    const output = withTags.createOutput({
+      startsInReasoning: false,
+      stop: ['</img>E'],
+      skipSpecialTokens: false,
+    });
+    const deltas = [...ids.map((id) => output.push([id])), output.finish()];
+    assert.equal(deltas.map((delta) => delta.reasoning).join(''), 'a<img>b');
+    assert.equal(deltas.map((delta) => delta.answer).join(''), '<img>c');
+    assert.equal(output.text, '<think>a<img>b</think>\n<img>c');
+    const skipping = withTags.createOutput({ startsInReasoning: false, stop: [] });
+    skipping.push(ids);
+    skipping.finish();
+    assert.equal(skipping.text, '<think>ab</think>\ncEND');
+  });
+
   it('splits at the end tag, be it one token or several, and keeps the tags in `text`', () => {
     for (const [processor, numTagTokens] of [
       [withTags, 1],

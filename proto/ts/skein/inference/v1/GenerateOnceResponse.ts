@@ -10,7 +10,7 @@ export interface GenerateOnceResponse {
   'reasoning'?: (string);
   'answer'?: (string);
   /**
-   * Everything that was generated, tags included.
+   * Everything that was generated, <think> and </think> included; see skip_special_tokens.
    */
   'text'?: (string);
   'tokenIds'?: (number)[];
@@ -26,7 +26,7 @@ export interface GenerateOnceResponse__Output {
   'reasoning': (string);
   'answer': (string);
   /**
-   * Everything that was generated, tags included.
+   * Everything that was generated, <think> and </think> included; see skip_special_tokens.
    */
   'text': (string);
   'tokenIds': (number)[];

@@ -8,7 +8,7 @@ import type { Timings as _skein_inference_v1_Timings, Timings__Output as _skein_
 export interface GenerateResponse {
   'requestId'?: (string);
   /**
-   * New text of the reasoning (before </think>) and of the answer (after it).
+   * New text of the reasoning (before </think>) and of the answer (after it), without the tags; see skip_special_tokens.
    */
   'reasoningDelta'?: (string);
   'answerDelta'?: (string);
@@ -29,7 +29,7 @@ export interface GenerateResponse {
 export interface GenerateResponse__Output {
   'requestId': (string);
   /**
-   * New text of the reasoning (before </think>) and of the answer (after it).
+   * New text of the reasoning (before </think>) and of the answer (after it), without the tags; see skip_special_tokens.
    */
   'reasoningDelta': (string);
   'answerDelta': (string);

@@ -4,7 +4,7 @@ import type { LogitBias as _skein_inference_v1_LogitBias, LogitBias__Output as _
 import type { Long } from '@grpc/proto-loader';
 
 /**
- * Absent fields take the server's defaults; see GetModel.
+ * Absent fields take the server's defaults: GetModelResponse.default_sampling, where what is absent there is off.
  */
 export interface SamplingOptions {
   'temperature'?: (number | string);
@@ -28,6 +28,13 @@ export interface SamplingOptions {
    * Log-probabilities of that many most likely tokens with every token, 0 to 20.
    */
   'topLogprobs'?: (number);
+  /**
+   * True (the default) leaves special tokens out of the text: of reasoning_delta, answer_delta, reasoning, answer and text. With
+   * false they are spelt there (<ref>, <box>, ...), and stop strings see them. In neither case is the token that ends the sequence
+   * part of the text, and the tags <think> and </think> are always in `text` and never in reasoning or answer. Token ids are not
+   * touched.
+   */
+  'skipSpecialTokens'?: (boolean);
   '_temperature'?: "temperature";
   '_topK'?: "topK";
   '_topP'?: "topP";
@@ -40,10 +47,11 @@ export interface SamplingOptions {
   '_minTokens'?: "minTokens";
   '_ignoreEos'?: "ignoreEos";
   '_topLogprobs'?: "topLogprobs";
+  '_skipSpecialTokens'?: "skipSpecialTokens";
 }
 
 /**
- * Absent fields take the server's defaults; see GetModel.
+ * Absent fields take the server's defaults: GetModelResponse.default_sampling, where what is absent there is off.
  */
 export interface SamplingOptions__Output {
   'temperature'?: (number);
@@ -67,6 +75,13 @@ export interface SamplingOptions__Output {
    * Log-probabilities of that many most likely tokens with every token, 0 to 20.
    */
   'topLogprobs'?: (number);
+  /**
+   * True (the default) leaves special tokens out of the text: of reasoning_delta, answer_delta, reasoning, answer and text. With
+   * false they are spelt there (<ref>, <box>, ...), and stop strings see them. In neither case is the token that ends the sequence
+   * part of the text, and the tags <think> and </think> are always in `text` and never in reasoning or answer. Token ids are not
+   * touched.
+   */
+  'skipSpecialTokens'?: (boolean);
   '_temperature'?: "temperature";
   '_topK'?: "topK";
   '_topP'?: "topP";
@@ -79,4 +94,5 @@ export interface SamplingOptions__Output {
   '_minTokens'?: "minTokens";
   '_ignoreEos'?: "ignoreEos";
   '_topLogprobs'?: "topLogprobs";
+  '_skipSpecialTokens'?: "skipSpecialTokens";
 }

@@ -1,0 +1,83 @@
+// The sampling that a checkpoint's authors recommend: generation_config.json as defaults of absent request fields, read as vLLM
+// reads it. What the file does not say stays neutral; ids that end a sequence are read beside the other files' ones.
+import path from 'node:path';
+import { AppError } from '../../common/errors.js';
+import { ConfigReader } from './config-reader.js';
+
+const FILE_NAME = 'generation_config.json';
+const MAX_UINT32 = 0xffff_ffff;
+
+/** Only what the file sets. */
+export interface GenerationDefaults {
+  readonly temperature?: number;
+  readonly topK?: number;
+  readonly topP?: number;
+  readonly minP?: number;
+  readonly repetitionPenalty?: number;
+  readonly maxTokens?: number;
+}
+
+export interface GenerationConfig {
+  readonly sampling: GenerationDefaults;
+  /** Ids that end a sequence, beside those of the checkpoint's other files. */
+  readonly eosTokenIds: readonly number[];
+}
+
+/**
+ * `source`: "auto" is the file of `folder` (null: a model without files), where there is one; "none" reads nothing; anything else is
+ * a folder that must have the file. Fails with CORRUPT_WEIGHTS, naming file and key, or INVALID_REQUEST for such a folder.
+ */
+export async function readGenerationConfig(source: string, folder: string | null): Promise<GenerationConfig> {
+  if (source === 'none' || (source === 'auto' && folder === null)) return { sampling: {}, eosTokenIds: [] };
+  const file = path.resolve(source === 'auto' ? folder! : source, FILE_NAME);
+  const config = await ConfigReader.read(file);
+  if (config !== null) {
+    return { sampling: parseGenerationDefaults(config), eosTokenIds: config.tokenIds('eos_token_id') };
+  }
+  if (source === 'auto') return { sampling: {}, eosTokenIds: [] };
+  throw new AppError(
+    'INVALID_REQUEST',
+    `--generation-config: ${file} does not exist; expected auto, none or a folder that has it`,
+    { details: { param: 'generation-config' } },
+  );
+}
+
+function parseGenerationDefaults(config: ConfigReader): GenerationDefaults {
+  const topK = config.optionalNumber(
+    'top_k',
+    (value) => Number.isInteger(value) && value >= -1 && value <= MAX_UINT32,
+    'an integer, -1 or 0 for none',
+  );
+  const defaults = {
+    temperature: readTemperature(config),
+    topK: topK === undefined ? undefined : Math.max(topK, 0),
+    topP: config.optionalNumber(
+      'top_p',
+      (value) => value > 0 && value <= 1,
+      'a number above 0 and at most 1',
+    ),
+    minP: config.optionalNumber('min_p', (value) => value >= 0 && value <= 1, 'a number of 0 to 1'),
+    repetitionPenalty: config.optionalNumber(
+      'repetition_penalty',
+      (value) => value > 0 && value <= 100,
+      'a number above 0 and at most 100',
+    ),
+    maxTokens: config.optionalNumber(
+      'max_new_tokens',
+      (value) => Number.isInteger(value) && value >= 1 && value <= MAX_UINT32,
+      'an integer of at least 1',
+    ),
+  };
+  return Object.fromEntries(Object.entries(defaults).filter(([, value]) => value !== undefined));
+}
+
+/** do_sample false means the likeliest token, whatever temperature stands beside it; true without a temperature means 1. */
+function readTemperature(config: ConfigReader): number | undefined {
+  const temperature = config.optionalNumber(
+    'temperature',
+    (value) => value >= 0 && value <= 100,
+    'a number of 0 to 100',
+  );
+  if (!config.has('do_sample')) return temperature;
+  return config.boolean('do_sample', false) ? (temperature ?? 1) : 0;
+}
