@@ -61,7 +61,8 @@ describe('text options', function () {
     try {
       await use(serving, async (prompt, sampling) => {
         const input = { requestId: 'x', prompt, sampling };
-        return collectGeneration(await serving.inference.generate(input, new AbortController().signal));
+        const generation = await serving.inference.generate(input, new AbortController().signal);
+        return (await collectGeneration(generation)).response;
       });
     } finally {
       await serving.stop();
