@@ -3,7 +3,9 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 
+import { systemClock } from '../../common/clock.js';
 import { localDevicePlan } from '../../coordinator/cluster/local-devices.js';
+import { openGrpcRankTransport } from '../../coordinator/executor/grpc-rank-transport.js';
 import { RankClient } from '../../coordinator/executor/rank-client.js';
 import { installedWorkerEntry } from '../../coordinator/serving/worker-entry.js';
 
@@ -61,7 +63,7 @@ export function startWorker(devices: WorkerDevices, rank: number): Promise<Stand
 
 /** Of the weights that a worker holds; empty: none. */
 export async function loadedPlanHash(address: string): Promise<string> {
-  const client = new RankClient(0, address);
+  const client = new RankClient(0, openGrpcRankTransport(address), systemClock);
   try {
     await client.connect();
     return (await client.describe()).loadedPlanHash;

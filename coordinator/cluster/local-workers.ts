@@ -1,12 +1,13 @@
 // Worker processes on this host, started and ended by the coordinator: a private folder for their sockets, a lifeline that ends
 // them when the coordinator dies, their last words when one of them dies. It must not speak their protocol.
-import { spawn, type ChildProcess } from 'node:child_process';
 import { mkdtempSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import path from 'node:path';
+import type { Clock } from '../../common/clock.js';
 import { AppError, isErrorCode } from '../../common/errors.js';
 import type { Logger } from '../../common/logger.js';
 import type { LocalDevice } from './local-devices.js';
+import type { SpawnedProcess, Spawner } from './spawner.js';
 
 /** Ends of a worker's stderr that are kept, to say why it ended. */
 const MAX_STDERR_CHARS = 8_192;
@@ -22,6 +23,8 @@ export interface LocalWorkersOptions {
   readonly entry: readonly string[];
   readonly environment: NodeJS.ProcessEnv;
   readonly logLevel: string | null;
+  readonly spawner: Spawner;
+  readonly clock: Clock;
   readonly logger: Logger;
 }
 
@@ -33,8 +36,7 @@ export interface WorkerExit {
 
 interface LocalWorker {
   readonly workerId: string;
-  readonly child: ChildProcess;
-  readonly exited: Promise<void>;
+  readonly process: SpawnedProcess;
   stderr: string;
 }
 
@@ -89,7 +91,7 @@ export class LocalWorkers {
   }
 
   get pids(): number[] {
-    return this.#workers.map((worker) => worker.child.pid ?? 0);
+    return this.#workers.map((worker) => worker.process.pid);
   }
 
   #spawn(index: number, { device, environment }: LocalDevice, coordinatorAddress: string): void {
@@ -114,42 +116,28 @@ export class LocalWorkers {
       workerId,
     );
     if (logLevel !== null) args.push('--log-level', logLevel);
-    const child = spawn(process.execPath, args, {
-      stdio: ['pipe', 'ignore', 'pipe'],
-      env: { ...this.#options.environment, ...environment },
-    });
-    const exited = new Promise<void>((resolve) => {
-      child.once('close', () => resolve());
-      child.once('error', () => resolve());
-    });
-    const worker: LocalWorker = { workerId, child, exited, stderr: '' };
-    this.#workers.push(worker);
-    child.stdin?.on('error', () => undefined);
-    this.#forwardStderr(worker);
-    child.once('error', (error) => this.#exited(worker, `could not be started: ${error.message}`));
-    child.once('exit', (code, signal) => {
-      // stderr may still hold its last words.
-      const report = (): void =>
-        this.#exited(worker, signal === null ? `exited with code ${code ?? 0}` : `was killed by ${signal}`);
-      if (signal === null) child.once('close', report);
-      else report();
-    });
-  }
-
-  #forwardStderr(worker: LocalWorker): void {
     let partial = '';
-    worker.child.stderr?.setEncoding('utf8');
-    worker.child.stderr?.on('data', (chunk: string) => {
-      worker.stderr = (worker.stderr + chunk).slice(-MAX_STDERR_CHARS);
-      const lines = (partial + chunk).split('\n');
-      partial = (lines.pop() ?? '').slice(-MAX_STDERR_CHARS);
-      for (const line of lines) if (!FATAL_LINE.test(line)) process.stderr.write(`${line}\n`);
-    });
+    const worker: LocalWorker = {
+      workerId,
+      stderr: '',
+      process: this.#options.spawner.spawn({
+        args,
+        environment: { ...this.#options.environment, ...environment },
+        onStderr: (chunk) => {
+          worker.stderr = (worker.stderr + chunk).slice(-MAX_STDERR_CHARS);
+          const lines = (partial + chunk).split('\n');
+          partial = (lines.pop() ?? '').slice(-MAX_STDERR_CHARS);
+          for (const line of lines) if (!FATAL_LINE.test(line)) process.stderr.write(`${line}\n`);
+        },
+        onExit: (what) => this.#exited(worker, what),
+      }),
+    };
+    this.#workers.push(worker);
   }
 
   #exited(worker: LocalWorker, what: string): void {
     if (this.#isStopping) return;
-    const pid = worker.child.pid ?? 0;
+    const { pid } = worker.process;
     const error = exitError(worker, pid, what);
     // What it said itself is told by whoever reports the error.
     const level = error.code === 'WORKER_LOST' ? 'warn' : 'info';
@@ -160,15 +148,14 @@ export class LocalWorkers {
   /** SIGTERM, then SIGKILL; resolves when no process is left. The folder is its maker's to remove. */
   async stop(): Promise<void> {
     this.#isStopping = true;
-    const timer = setTimeout(() => this.#signal('SIGKILL'), STOP_TIMEOUT_MS);
+    const timer = this.#options.clock.setTimer(STOP_TIMEOUT_MS, () => this.#signal('SIGKILL'));
     this.#signal('SIGTERM');
-    await Promise.all(this.#workers.map((worker) => worker.exited));
-    clearTimeout(timer);
+    await Promise.all(this.#workers.map((worker) => worker.process.ended));
+    timer.cancel();
   }
 
   #signal(signal: 'SIGTERM' | 'SIGKILL'): void {
-    for (const { child } of this.#workers)
-      if (child.exitCode === null && child.signalCode === null) child.kill(signal);
+    for (const worker of this.#workers) worker.process.signal(signal);
   }
 }
 

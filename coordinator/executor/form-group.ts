@@ -13,12 +13,14 @@ import type { LoadResult__Output } from '../../proto/ts/skein/worker/v1/LoadResu
 import { memoryShareOf, type RankDevice } from '../sharding/memory-plan.js';
 import { RankClient } from './rank-client.js';
 import { RankGroup, type RankInfo } from './rank-group.js';
+import type { OpenRankTransport } from './rank-transport.js';
 
 export type CollectiveChoice = 'auto' | 'shared-memory' | 'gloo';
 
 export interface FormGroupOptions {
   /** In rank order. */
   readonly addresses: readonly string[];
+  readonly openTransport: OpenRankTransport;
   readonly makeLoadRequest: (rank: number, isOnGpu: boolean) => LoadRequest;
   readonly collective: CollectiveChoice;
   /** Bytes a rank; null: as much as is useful, within DEFAULT_KV_BYTES on a CPU. */
@@ -49,7 +51,9 @@ const CONNECT_TIMEOUT_MS = 30_000;
 const GPU_WARM_UP_MS = 300_000;
 
 export async function formGroup(options: FormGroupOptions): Promise<RankGroup> {
-  const clients = options.addresses.map((address, rank) => new RankClient(rank, address));
+  const clients = options.addresses.map(
+    (address, rank) => new RankClient(rank, options.openTransport(address), options.clock),
+  );
   let groupEpoch = 0;
   const onEpoch = (chosen: number): void => {
     groupEpoch = chosen;

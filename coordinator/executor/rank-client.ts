@@ -1,19 +1,17 @@
-// The coordinator's end of one worker: calls with deadlines and typed errors. Knows nothing of other ranks or of policy.
-import * as grpc from '@grpc/grpc-js';
-import { AppError, ERROR_CATALOGUE } from '../../common/errors.js';
-import { fromGrpcError } from '../../common/grpc-status.js';
-import { MAX_GRPC_MESSAGE_BYTES, PIXEL_CHUNK_BYTES } from '../../common/limits.js';
+// The coordinator's end of one worker: calls with deadlines and typed errors that name the rank. Knows nothing of other ranks or of
+// policy, and nothing of what carries the calls.
+import type { Clock, Timer } from '../../common/clock.js';
+import { AppError, ERROR_CATALOGUE, toAppError } from '../../common/errors.js';
 import { packUint32 } from '../../common/packed.js';
-import { uint64ToNumber, workerServiceDefinition, WorkerServiceClient } from '../../common/proto.js';
+import { uint64ToNumber } from '../../common/proto.js';
 import type { DescribeResponse__Output } from '../../proto/ts/skein/worker/v1/DescribeResponse.js';
-import type { ExecuteResponse__Output } from '../../proto/ts/skein/worker/v1/ExecuteResponse.js';
 import type { JoinGroupRequest } from '../../proto/ts/skein/worker/v1/JoinGroupRequest.js';
 import type { JoinGroupResponse__Output } from '../../proto/ts/skein/worker/v1/JoinGroupResponse.js';
 import type { LoadRequest } from '../../proto/ts/skein/worker/v1/LoadRequest.js';
-import type { LoadResponse__Output } from '../../proto/ts/skein/worker/v1/LoadResponse.js';
 import type { LoadResult__Output } from '../../proto/ts/skein/worker/v1/LoadResult.js';
 import type { PrepareGroupRequest } from '../../proto/ts/skein/worker/v1/PrepareGroupRequest.js';
 import type { StepResult__Output } from '../../proto/ts/skein/worker/v1/StepResult.js';
+import type { RankTransport, StepStream } from './rank-transport.js';
 
 const CONNECT_TIMEOUT_MS = 10_000;
 const CALL_TIMEOUT_MS = 10_000;
@@ -22,86 +20,80 @@ const ABORT_TIMEOUT_MS = 2_000;
 const PREPARE_TIMEOUT_MS = 30_000;
 /** Beyond what the worker itself allows for joining. */
 const JOIN_SLACK_MS = 10_000;
-const FLOW_CONTROL_WINDOW_BYTES = 16 * 1024 * 1024;
+/** Loading has no deadline, for weights may be large; but while it reads it says so several times a second. */
+export const LOAD_SILENCE_MS = 120_000;
 
-export interface StepStreamListener {
+export interface RankStepListener {
   onResult(result: StepResult__Output): void;
   /** The stream is over, for whatever reason; called once. */
   onFailure(error: AppError): void;
 }
 
-export interface StepStream {
-  /** An encoded ExecuteRequest: the same bytes go to every rank. */
-  send(bytes: Buffer): void;
-  close(): void;
-}
-
 export class RankClient {
   readonly rank: number;
-  readonly address: string;
-  readonly #client: InstanceType<typeof WorkerServiceClient>;
+  readonly #transport: RankTransport;
+  readonly #clock: Clock;
 
-  constructor(rank: number, address: string) {
+  constructor(rank: number, transport: RankTransport, clock: Clock) {
     this.rank = rank;
-    this.address = address;
-    this.#client = new WorkerServiceClient(address, grpc.credentials.createInsecure(), {
-      'grpc.max_receive_message_length': MAX_GRPC_MESSAGE_BYTES,
-      'grpc.max_send_message_length': MAX_GRPC_MESSAGE_BYTES,
-      'grpc.keepalive_time_ms': 5_000,
-      'grpc.keepalive_timeout_ms': 5_000,
-      'grpc-node.flow_control_window': FLOW_CONTROL_WINDOW_BYTES,
-      'grpc.max_reconnect_backoff_ms': 1_000,
-      // Each client its own connection: a worker that was restarted at the same address is another worker.
-      'grpc.use_local_subchannel_pool': 1,
-    });
+    this.#transport = transport;
+    this.#clock = clock;
   }
 
-  connect(): Promise<void> {
-    return new Promise((resolve, reject) => {
-      this.#client.waitForReady(Date.now() + CONNECT_TIMEOUT_MS, (error) => {
-        if (error === undefined) resolve();
-        else
-          reject(
-            new AppError('NOT_READY', `the worker at ${this.address} cannot be reached`, { cause: error }),
-          );
-      });
-    });
+  get address(): string {
+    return this.#transport.address;
+  }
+
+  async connect(): Promise<void> {
+    try {
+      await this.#transport.connect(CONNECT_TIMEOUT_MS);
+    } catch (error) {
+      throw new AppError('NOT_READY', `the worker at ${this.address} cannot be reached`, { cause: error });
+    }
   }
 
   describe(): Promise<DescribeResponse__Output> {
-    return this.#unary<DescribeResponse__Output>((done) =>
-      this.#client.describe({}, deadline(CALL_TIMEOUT_MS), done),
-    );
+    return this.#named(this.#transport.describe(CALL_TIMEOUT_MS));
   }
 
-  load(
+  async load(
     request: LoadRequest,
     onProgress: (loadedBytes: number, totalBytes: number) => void,
   ): Promise<LoadResult__Output> {
-    return new Promise((resolve, reject) => {
-      const call = this.#client.load(request);
-      let result: LoadResult__Output | null = null;
-      call.on('data', ({ progress, result: final }: LoadResponse__Output) => {
-        if (progress) {
-          onProgress(
-            uint64ToNumber(progress.loadedBytes, 'loaded_bytes'),
-            uint64ToNumber(progress.totalBytes, 'total_bytes'),
-          );
-        }
-        if (final) result = final;
-      });
-      call.on('error', (error) => reject(this.#error(error)));
-      call.on('end', () => {
-        if (result !== null) resolve(result);
-      });
+    let result: LoadResult__Output | null = null;
+    let onSilence: (error: AppError) => void = () => undefined;
+    const silence = new Promise<never>((_resolve, reject) => (onSilence = reject));
+    const watch = (): Timer =>
+      this.#clock.setTimer(LOAD_SILENCE_MS, () =>
+        onSilence(this.#lost(`no progress of loading for ${LOAD_SILENCE_MS} ms`)),
+      );
+    let timer = watch();
+    const call = this.#transport.load(request, ({ progress, result: final }) => {
+      timer.cancel();
+      timer = watch();
+      if (progress) {
+        onProgress(
+          uint64ToNumber(progress.loadedBytes, 'loaded_bytes'),
+          uint64ToNumber(progress.totalBytes, 'total_bytes'),
+        );
+      }
+      if (final) result = final;
     });
+    try {
+      await Promise.race([this.#named(call.ended), silence]);
+    } catch (error) {
+      call.cancel();
+      throw error;
+    } finally {
+      timer.cancel();
+    }
+    if (result === null) throw this.#lost('loading ended without a result');
+    return result;
   }
 
   async prepareGroup(request: PrepareGroupRequest): Promise<Buffer> {
-    const response = await this.#unary<{ address: Buffer }>((done) =>
-      this.#client.prepareGroup(request, deadline(PREPARE_TIMEOUT_MS), done),
-    );
-    return response.address;
+    const { address } = await this.#named(this.#transport.prepareGroup(request, PREPARE_TIMEOUT_MS));
+    return address;
   }
 
   /** Resolves with what then holds the device's memory. `warmUpMs`: what joining may take beyond connecting. */
@@ -109,38 +101,19 @@ export class RankClient {
     request: JoinGroupRequest & { readonly timeoutMs: number },
     warmUpMs: number,
   ): Promise<JoinGroupResponse__Output> {
-    return this.#unary<JoinGroupResponse__Output>((done) =>
-      this.#client.joinGroup(request, deadline(request.timeoutMs + warmUpMs + JOIN_SLACK_MS), done),
-    );
+    return this.#named(this.#transport.joinGroup(request, request.timeoutMs + warmUpMs + JOIN_SLACK_MS));
   }
 
-  openSteps(listener: StepStreamListener): StepStream {
-    const definition = workerServiceDefinition.Execute;
-    const call = this.#client.makeBidiStreamRequest<Buffer, ExecuteResponse__Output>(
-      definition.path,
-      (bytes) => bytes,
-      definition.responseDeserialize,
-    );
-    let isOver = false;
-    const fail = (error: AppError): void => {
-      if (isOver) return;
-      isOver = true;
-      listener.onFailure(error);
-    };
-    call.on('data', ({ result }: ExecuteResponse__Output) => {
-      if (!isOver && result !== null) listener.onResult(result);
+  openSteps(listener: RankStepListener): StepStream {
+    return this.#transport.openSteps({
+      onMessage: ({ result }) => {
+        if (result !== null) listener.onResult(result);
+      },
+      onEnd: (error) =>
+        listener.onFailure(
+          error === null ? this.#lost('its step stream ended') : blameCoordinator(this.#error(error)),
+        ),
     });
-    call.on('error', (error) => fail(blameCoordinator(this.#error(error))));
-    call.on('end', () => fail(this.#lost('its step stream ended')));
-    return {
-      send: (bytes) => {
-        if (!isOver) call.write(bytes);
-      },
-      close: () => {
-        isOver = true;
-        call.cancel();
-      },
-    };
   }
 
   putPixels(options: {
@@ -150,64 +123,34 @@ export class RankClient {
     readonly pixels: Uint8Array;
   }): Promise<void> {
     const { groupEpoch, pictureId, tileSlots, pixels } = options;
-    return new Promise((resolve, reject) => {
-      const call = this.#client.putPixels(deadline(PUT_PIXELS_TIMEOUT_MS), (error) => {
-        if (error === null) resolve();
-        else reject(this.#error(error));
-      });
-      const header = { groupEpoch, pictureId, numTiles: tileSlots.length, tileSlots: packUint32(tileSlots) };
-      let offset = 0;
-      // Waits for room, so that no more than the window is copied at once.
-      const writeMore = (): void => {
-        while (offset < pixels.byteLength) {
-          const data = Buffer.from(
-            pixels.buffer,
-            pixels.byteOffset + offset,
-            Math.min(PIXEL_CHUNK_BYTES, pixels.byteLength - offset),
-          );
-          const hasRoom = call.write(offset === 0 ? { ...header, data } : { data });
-          offset += data.byteLength;
-          if (!hasRoom) {
-            call.once('drain', writeMore);
-            return;
-          }
-        }
-        call.end();
-      };
-      call.on('error', () => undefined);
-      writeMore();
-    });
+    const header = { groupEpoch, pictureId, numTiles: tileSlots.length, tileSlots: packUint32(tileSlots) };
+    return this.#named(this.#transport.putPixels(header, pixels, PUT_PIXELS_TIMEOUT_MS));
   }
 
   /** Returns the last step that the rank completed. */
   async abort(groupEpoch: number, reason: string): Promise<number> {
-    const response = await this.#unary<{ lastStep: string }>((done) =>
-      this.#client.abort({ groupEpoch, reason }, deadline(ABORT_TIMEOUT_MS), done),
-    );
+    const response = await this.#named(this.#transport.abort({ groupEpoch, reason }, ABORT_TIMEOUT_MS));
     return uint64ToNumber(response.lastStep, 'last_step');
   }
 
   async shutDown(reason: string): Promise<void> {
-    await this.#unary<object>((done) => this.#client.shutDown({ reason }, deadline(ABORT_TIMEOUT_MS), done));
+    await this.#named(this.#transport.shutDown({ reason }, ABORT_TIMEOUT_MS));
   }
 
   close(): void {
-    this.#client.close();
+    this.#transport.close();
   }
 
-  #unary<Response>(
-    start: (done: (error: grpc.ServiceError | null, value?: Response) => void) => void,
-  ): Promise<Response> {
-    return new Promise((resolve, reject) => {
-      start((error, value) => {
-        if (error !== null || value === undefined) reject(this.#error(error));
-        else resolve(value);
-      });
-    });
+  async #named<T>(call: Promise<T>): Promise<T> {
+    try {
+      return await call;
+    } catch (error) {
+      throw this.#error(error);
+    }
   }
 
   #error(error: unknown): AppError {
-    const appError = fromGrpcError(error, { unavailable: 'WORKER_LOST' });
+    const appError = toAppError(error);
     if (appError.code === 'WORKER_LOST' || appError.code === 'CANCELLED')
       return this.#lost(appError.message, error);
     return new AppError(appError.code, `rank ${this.rank}: ${appError.message}`, {
@@ -231,8 +174,4 @@ function blameCoordinator(error: AppError): AppError {
     details: error.details,
     cause: error,
   });
-}
-
-function deadline(timeoutMs: number): grpc.CallOptions {
-  return { deadline: Date.now() + timeoutMs };
 }

@@ -6,7 +6,8 @@ import type { Logger } from '../../common/logger.js';
 import { uint64ToNumber } from '../../common/proto.js';
 import type { StepResult__Output } from '../../proto/ts/skein/worker/v1/StepResult.js';
 import type { StepPlan } from '../scheduler/step-plan.js';
-import type { RankClient, StepStream } from './rank-client.js';
+import type { RankClient } from './rank-client.js';
+import type { StepStream } from './rank-transport.js';
 import { decodeStepResult, encodeStepPlan, type StepResult } from './step-messages.js';
 
 /** What a rank is and holds, as far as anybody asks. */

@@ -12,6 +12,7 @@ import { knownPictureTokenId, resolveModel } from '../checkpoint/known-models.js
 import type { Checkpoint, ComputeType } from '../checkpoint/model-spec.js';
 import type { ClusterConfig } from '../config.js';
 import { formGroup, type LoadProgress } from '../executor/form-group.js';
+import { openGrpcRankTransport } from '../executor/grpc-rank-transport.js';
 import type { RankGroup } from '../executor/rank-group.js';
 import { StepLoop } from '../executor/step-loop.js';
 import type { ClusterFacts, ModelFacts } from '../gateway/inference-messages.js';
@@ -149,6 +150,7 @@ export class Serving {
     try {
       const group = await formGroup({
         addresses: workers.addresses,
+        openTransport: openGrpcRankTransport,
         makeLoadRequest: (rank, isOnGpu) => loadRequest(plan, rank, sizes, config, isOnGpu),
         collective: config.collective,
         kvCacheBytes: config.kvCacheBytes,

@@ -7,6 +7,7 @@ import type { Logger } from '../../common/logger.js';
 import { ClusterServer } from '../cluster/cluster-service.js';
 import { checkNumGpus, localDevicePlan, mpsControl, probeGpus } from '../cluster/local-devices.js';
 import { createRunFolder, localWorkerId, LocalWorkers, type WorkerExit } from '../cluster/local-workers.js';
+import { systemSpawner } from '../cluster/spawner.js';
 import type { ClusterConfig } from '../config.js';
 
 const LOCAL_START_TIMEOUT_MS = 30_000;
@@ -102,6 +103,8 @@ export class WorkerSet {
       entry,
       environment: process.env,
       logLevel: config.logLevel,
+      spawner: systemSpawner,
+      clock: systemClock,
       logger,
     };
     const cluster = this.#cluster;

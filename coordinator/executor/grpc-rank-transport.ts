@@ -1,0 +1,159 @@
+// The way to a worker over gRPC, on two HTTP/2 connections: one for control and steps, one for bulk, so that 8 MiB of pixels never
+// stand before a step plan. It must not know what calls are for.
+import * as grpc from '@grpc/grpc-js';
+import { AppError } from '../../common/errors.js';
+import { fromGrpcError } from '../../common/grpc-status.js';
+import { MAX_GRPC_MESSAGE_BYTES, PIXEL_CHUNK_BYTES } from '../../common/limits.js';
+import { workerServiceDefinition, WorkerServiceClient } from '../../common/proto.js';
+import type { ExecuteResponse__Output } from '../../proto/ts/skein/worker/v1/ExecuteResponse.js';
+import type { LoadRequest } from '../../proto/ts/skein/worker/v1/LoadRequest.js';
+import type { LoadResponse__Output } from '../../proto/ts/skein/worker/v1/LoadResponse.js';
+import type { PutPixelsRequest } from '../../proto/ts/skein/worker/v1/PutPixelsRequest.js';
+import type { LoadCall, RankTransport, StepStream, StepStreamListener } from './rank-transport.js';
+
+const FLOW_CONTROL_WINDOW_BYTES = 16 * 1024 * 1024;
+
+type Client = InstanceType<typeof WorkerServiceClient>;
+type Done<Response> = (error: grpc.ServiceError | null, value?: Response) => void;
+
+export function openGrpcRankTransport(address: string): RankTransport {
+  return new GrpcRankTransport(address);
+}
+
+class GrpcRankTransport implements RankTransport {
+  readonly address: string;
+  /** Control and steps. */
+  readonly #client: Client;
+  readonly #bulk: Client;
+
+  constructor(address: string) {
+    this.address = address;
+    this.#client = openClient(address);
+    this.#bulk = openClient(address);
+  }
+
+  connect(timeoutMs: number): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#client.waitForReady(Date.now() + timeoutMs, (error) => {
+        if (error === undefined) resolve();
+        else reject(new AppError('WORKER_LOST', 'it cannot be reached', { cause: error }));
+      });
+    });
+  }
+
+  describe: RankTransport['describe'] = (timeoutMs) =>
+    unary((done) => this.#client.describe({}, deadline(timeoutMs), done));
+
+  prepareGroup: RankTransport['prepareGroup'] = (request, timeoutMs) =>
+    unary((done) => this.#client.prepareGroup(request, deadline(timeoutMs), done));
+
+  joinGroup: RankTransport['joinGroup'] = (request, timeoutMs) =>
+    unary((done) => this.#client.joinGroup(request, deadline(timeoutMs), done));
+
+  abort: RankTransport['abort'] = (request, timeoutMs) =>
+    unary((done) => this.#client.abort(request, deadline(timeoutMs), done));
+
+  shutDown: RankTransport['shutDown'] = async (request, timeoutMs) => {
+    await unary((done) => this.#client.shutDown(request, deadline(timeoutMs), done));
+  };
+
+  load(request: LoadRequest, onMessage: (message: LoadResponse__Output) => void): LoadCall {
+    const call = this.#client.load(request);
+    call.on('data', onMessage);
+    const ended = new Promise<void>((resolve, reject) => {
+      call.on('error', (error) => reject(toAppError(error)));
+      call.on('end', resolve);
+    });
+    return { ended, cancel: () => call.cancel() };
+  }
+
+  openSteps(listener: StepStreamListener): StepStream {
+    const definition = workerServiceDefinition.Execute;
+    const call = this.#client.makeBidiStreamRequest<Buffer, ExecuteResponse__Output>(
+      definition.path,
+      (bytes) => bytes,
+      definition.responseDeserialize,
+    );
+    let isOver = false;
+    const end = (error: AppError | null): void => {
+      if (isOver) return;
+      isOver = true;
+      listener.onEnd(error);
+    };
+    call.on('data', (message: ExecuteResponse__Output) => {
+      if (!isOver) listener.onMessage(message);
+    });
+    call.on('error', (error) => end(toAppError(error)));
+    call.on('end', () => end(null));
+    return {
+      send: (bytes) => {
+        if (!isOver) call.write(bytes);
+      },
+      close: () => {
+        isOver = true;
+        call.cancel();
+      },
+    };
+  }
+
+  putPixels(header: Omit<PutPixelsRequest, 'data'>, pixels: Uint8Array, timeoutMs: number): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const call = this.#bulk.putPixels(deadline(timeoutMs), (error) => {
+        if (error === null) resolve();
+        else reject(toAppError(error));
+      });
+      let offset = 0;
+      // Waits for room, so that no more than the window is copied at once.
+      const writeMore = (): void => {
+        while (offset < pixels.byteLength) {
+          const length = Math.min(PIXEL_CHUNK_BYTES, pixels.byteLength - offset);
+          const data = Buffer.from(pixels.buffer, pixels.byteOffset + offset, length);
+          const hasRoom = call.write(offset === 0 ? { ...header, data } : { data });
+          offset += data.byteLength;
+          if (!hasRoom) {
+            call.once('drain', writeMore);
+            return;
+          }
+        }
+        call.end();
+      };
+      call.on('error', () => undefined);
+      writeMore();
+    });
+  }
+
+  close(): void {
+    this.#client.close();
+    this.#bulk.close();
+  }
+}
+
+function openClient(address: string): Client {
+  return new WorkerServiceClient(address, grpc.credentials.createInsecure(), {
+    'grpc.max_receive_message_length': MAX_GRPC_MESSAGE_BYTES,
+    'grpc.max_send_message_length': MAX_GRPC_MESSAGE_BYTES,
+    'grpc.keepalive_time_ms': 5_000,
+    'grpc.keepalive_timeout_ms': 5_000,
+    'grpc-node.flow_control_window': FLOW_CONTROL_WINDOW_BYTES,
+    'grpc.max_reconnect_backoff_ms': 1_000,
+    // Each client its own connection: a worker that was restarted at the same address is another worker.
+    'grpc.use_local_subchannel_pool': 1,
+  });
+}
+
+function unary<Response>(start: (done: Done<Response>) => void): Promise<Response> {
+  return new Promise((resolve, reject) => {
+    start((error, value) => {
+      if (error !== null || value === undefined) reject(toAppError(error));
+      else resolve(value);
+    });
+  });
+}
+
+function toAppError(error: unknown): AppError {
+  return fromGrpcError(error, { unavailable: 'WORKER_LOST' });
+}
+
+function deadline(timeoutMs: number): grpc.CallOptions {
+  return { deadline: Date.now() + timeoutMs };
+}
