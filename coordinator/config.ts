@@ -38,6 +38,8 @@ export interface ClusterConfig {
   readonly cudaGraphs: boolean;
   /** Local ranks that share a GPU. */
   readonly ranksPerDevice: number;
+  /** Pictures are turned upright as their EXIF data asks. */
+  readonly exifRotation: boolean;
   readonly stepTimeoutMs: number;
   /** Workers that run elsewhere, in rank order; null: started here, or registered at clusterAddress. */
   readonly workers: readonly string[] | null;
@@ -64,6 +66,7 @@ interface ClusterFlags {
   readonly deterministic?: true;
   readonly cudaGraphs?: boolean;
   readonly ranksPerDevice?: number;
+  readonly exifRotation?: boolean;
   readonly stepTimeout: number;
   readonly workers?: readonly string[];
   readonly clusterAddress?: string;
@@ -149,6 +152,7 @@ export function addClusterOptions(command: Command): Command {
       'ranks started here that share a GPU, for tests and small machines; slower (default: 1)',
       integerOption(1, MAX_WORLD_SIZE),
     )
+    .option('--no-exif-rotation', "pictures as stored, not upright as EXIF asks; as upstream's scripts do")
     .option(
       '--step-timeout <seconds>',
       'a step that takes longer ends the epoch',
@@ -181,6 +185,7 @@ export function toClusterConfig(flags: ClusterFlags): ClusterConfig {
     deterministic: flags.deterministic === true,
     cudaGraphs: flags.cudaGraphs ?? true,
     ranksPerDevice: flags.ranksPerDevice ?? 1,
+    exifRotation: flags.exifRotation ?? true,
     stepTimeoutMs: flags.stepTimeout * 1000,
     workers,
     clusterAddress:

@@ -112,7 +112,13 @@ export class Serving {
     });
     const { tiling } = plan.spec;
     this.#pictures =
-      tiling === null ? null : createPictureProcessor({ tiling, concurrency: PICTURE_CONCURRENCY });
+      tiling === null
+        ? null
+        : createPictureProcessor({
+            tiling,
+            exifRotation: options.config.exifRotation,
+            concurrency: PICTURE_CONCURRENCY,
+          });
     this.inference = new InferenceService({
       loop: this.#loop,
       text,

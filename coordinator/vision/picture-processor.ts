@@ -3,7 +3,12 @@
 import { Worker } from 'node:worker_threads';
 import { AppError } from '../../common/errors.js';
 import { MAX_QUEUED_PICTURE_BYTES, MAX_QUEUED_PICTURES, PICTURE_TIMEOUT_MS } from '../../common/limits.js';
-import type { PictureProcessor, PictureProcessorOptions, ProcessedPicture } from './picture.js';
+import type {
+  PictureProcessor,
+  PictureProcessorOptions,
+  PictureSettings,
+  ProcessedPicture,
+} from './picture.js';
 import type { PictureReply, PictureRequest } from './picture-worker.js';
 import { checkPictureBytes } from './sniff-picture.js';
 
@@ -102,8 +107,9 @@ class PicturePool implements PictureProcessor {
   }
 
   private startThread(): PoolThread {
+    const { tiling, exifRotation } = this.options;
     const worker = new Worker(this.options.workerUrl ?? WORKER_URL, {
-      workerData: { tiling: this.options.tiling },
+      workerData: { tiling, exifRotation } satisfies PictureSettings,
       resourceLimits: { maxOldGenerationSizeMb: MAX_WORKER_HEAP_MB },
     });
     const thread: PoolThread = { worker, current: null, timer: null };

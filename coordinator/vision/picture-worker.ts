@@ -2,8 +2,7 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import sharp from 'sharp';
 import { toAppError, type ErrorCode } from '../../common/errors.js';
-import type { TilingSpec } from '../checkpoint/model-spec.js';
-import type { ProcessedPicture } from './picture.js';
+import type { PictureSettings, ProcessedPicture } from './picture.js';
 import { processPicture } from './process-picture.js';
 
 export interface PictureRequest {
@@ -24,14 +23,14 @@ export type PictureReply =
 
 if (parentPort === null) throw new Error('picture-worker runs in a worker thread only');
 const port = parentPort;
-const { tiling } = workerData as { readonly tiling: TilingSpec };
+const settings = workerData as PictureSettings;
 
 // The pool is the parallelism; libvips' own threads and its cache of operations would only add memory.
 sharp.concurrency(1);
 sharp.cache(false);
 
 port.on('message', (request: PictureRequest) => {
-  processPicture(request.encoded, request.label, tiling).then(
+  processPicture(request.encoded, request.label, settings).then(
     (picture) => port.postMessage({ picture } satisfies PictureReply, [picture.tiles.buffer as ArrayBuffer]),
     (error: unknown) => {
       const { code, message, details } = toAppError(error);

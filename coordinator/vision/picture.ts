@@ -19,7 +19,13 @@ export interface PictureProcessor {
   close(): Promise<void>;
 }
 
-export interface PictureProcessorOptions {
+/** What becomes of a picture besides its decoding. */
+export interface PictureSettings {
   readonly tiling: TilingSpec;
+  /** Turned upright as its metadata asks, before anything else. */
+  readonly exifRotation: boolean;
+}
+
+export interface PictureProcessorOptions extends PictureSettings {
   readonly concurrency: number;
 }

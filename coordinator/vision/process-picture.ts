@@ -2,8 +2,10 @@
 import { createHash } from 'node:crypto';
 import type { TilingSpec } from '../checkpoint/model-spec.js';
 import { decodePicture } from './decode-picture.js';
-import type { ProcessedPicture } from './picture.js';
+import { orient, readOrientation } from './orientation.js';
+import type { PictureSettings, ProcessedPicture } from './picture.js';
 import { resizeBicubic, type RgbImage } from './resize.js';
+import { sniffPicture } from './sniff-picture.js';
 import { chooseGrid, cutTiles, hasThumbnail } from './tiling.js';
 
 /** [tiles, side, side, 3]: the tiles of the grid, row by row, then the thumbnail where there is one. */
@@ -29,9 +31,12 @@ export function hashPicture(width: number, height: number, tiles: Uint8Array): s
 export async function processPicture(
   encoded: Uint8Array,
   label: string,
-  tiling: TilingSpec,
+  { tiling, exifRotation }: PictureSettings,
 ): Promise<ProcessedPicture> {
-  const image = await decodePicture(encoded, label);
+  const stored = await decodePicture(encoded, label);
+  const image = exifRotation
+    ? orient(stored, readOrientation(encoded, sniffPicture(encoded, label).format))
+    : stored;
   const tiles = tilePicture(image, tiling);
   return {
     contentHash: hashPicture(image.width, image.height, tiles),

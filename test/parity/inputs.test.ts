@@ -6,6 +6,7 @@ import { join } from 'node:path';
 
 import { readGoldenFolder } from '../support/golden-cases.js';
 import { goldenPath, repoPath } from '../support/paths.js';
+import { SkeinProcess } from '../support/skein-process.js';
 
 interface InputRow {
   readonly what: string;
@@ -24,6 +25,36 @@ async function isGolden(folder: string, maxTiles: number): Promise<void> {
   assert.deepEqual([picture?.pictures[0]?.picture.numTiles, picture?.tokenIds.length], [4, 43]);
 }
 
+interface Report {
+  readonly answer: string;
+  readonly prompt_token_ids: readonly number[];
+}
+
+async function ask(model: string, question: string, ...flags: readonly string[]): Promise<Report> {
+  const skein = SkeinProcess.real(['run', '--model', model, '--question', question, '--json', ...flags]);
+  const { code } = await skein.exited;
+  assert.equal(code, 0, skein.stderr);
+  return JSON.parse(skein.stdout) as Report;
+}
+
+/** The answer about each file of `pictures`, with these flags. */
+async function answersAre(
+  folder: string,
+  expected: Readonly<Record<string, string>>,
+  ...flags: readonly string[]
+): Promise<void> {
+  for (const [picture, answer] of Object.entries(expected)) {
+    const report = await ask(
+      folder,
+      'Where is the blue square?',
+      '--image-paths',
+      join(folder, picture),
+      ...flags,
+    );
+    assert.equal(report.answer.trim(), answer, `${picture} ${flags.join(' ')}`);
+  }
+}
+
 const ROWS: readonly InputRow[] = [
   {
     what: 'crop_to_patches: false counts for nothing',
@@ -37,6 +68,15 @@ const ROWS: readonly InputRow[] = [
     laidOver: 'hf-processor-config',
     removed: ['preprocessor_config.json'],
     check: (folder) => isGolden(folder, 6),
+  },
+  {
+    what: 'a phone held upright stores its picture turned, and says so; it is shown upright',
+    checkpoint: repoPath('models', 'r1v-nano'),
+    laidOver: 'pictures',
+    async check(folder) {
+      await answersAre(folder, { 'phone.jpg': 'bottom middle', 'upright.jpg': 'bottom middle' });
+      await answersAre(folder, { 'phone.jpg': 'middle right' }, '--no-exif-rotation');
+    },
   },
 ];
 

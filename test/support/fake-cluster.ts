@@ -48,6 +48,7 @@ export function fakeConfig(options: FakeClusterOptions): ClusterConfig {
     deterministic: false,
     cudaGraphs: true,
     ranksPerDevice: 1,
+    exifRotation: true,
     stepTimeoutMs: 20_000,
     workers: null,
     clusterAddress: null,

@@ -71,7 +71,8 @@ export async function readGoldenFolder(folder: string): Promise<GoldenModel> {
     eosTokenIds: checkpoint.eosTokenIds,
     tokensPerTile: tiling?.tokensPerTile ?? null,
   });
-  const processor = tiling === null ? null : createPictureProcessor({ tiling, concurrency: 1 });
+  const processor =
+    tiling === null ? null : createPictureProcessor({ tiling, exifRotation: true, concurrency: 1 });
   const cases: GoldenCase[] = [];
   try {
     for (const expected of JSON.parse(

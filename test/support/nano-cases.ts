@@ -42,7 +42,7 @@ export async function readNanoCases(): Promise<NanoCases> {
     const question = questions.find((candidate) => candidate.id === id);
     assert.ok(question, `reference ${id} has no question`);
     const encoded = await readFile(join(folder, 'evaluation', question.picture));
-    const { tiles } = await processPicture(encoded, id, tiling);
+    const { tiles } = await processPicture(encoded, id, { tiling, exifRotation: true });
     const firstPosition = longestRun(prompt);
     cases.push({ id, tokenIds: Uint32Array.from(prompt), tiles, firstPosition, expectedIds });
   }

@@ -98,7 +98,7 @@ describe('models/r1v-nano', () => {
     assert.ok(spec.tiling);
     for (const reference of references) {
       const encoded = readFileSync(join(folder, 'evaluation', questionOf(reference).picture));
-      const picture = await processPicture(encoded, reference.id, spec.tiling);
+      const picture = await processPicture(encoded, reference.id, { tiling: spec.tiling, exifRotation: true });
       assert.equal(picture.numTiles, 1);
       assert.equal(createHash('sha256').update(picture.tiles).digest('hex'), reference.tile_sha256, reference.id);
     }

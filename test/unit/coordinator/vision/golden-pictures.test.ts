@@ -55,7 +55,11 @@ describe('golden pictures', () => {
 
   for (const folder of folders) {
     it(`${folder}: tiles are equal in every byte`, async () => {
-      const processor = createPictureProcessor({ tiling: readTiling(folder), concurrency: 2 });
+      const processor = createPictureProcessor({
+        tiling: readTiling(folder),
+        exifRotation: true,
+        concurrency: 2,
+      });
       try {
         const goldens = readGoldenTiles(folder);
         assert.ok(goldens.length >= 4);

@@ -45,7 +45,12 @@ describe('picture processor', () => {
     options: Partial<PicturePoolOptions>,
     body: (processor: ReturnType<typeof createPictureProcessor>) => Promise<void>,
   ): Promise<void> {
-    const processor = createPictureProcessor({ tiling: TILING, concurrency: 1, ...options });
+    const processor = createPictureProcessor({
+      tiling: TILING,
+      exifRotation: true,
+      concurrency: 1,
+      ...options,
+    });
     try {
       await body(processor);
     } finally {
@@ -107,6 +112,8 @@ describe('picture processor', () => {
 
   it('works in order and at most `concurrency` at a time', async () => {
     await withProcessor({ workerUrl: MISBEHAVING, concurrency: 2 }, async (processor) => {
+      // Both threads run before order is asked for: starting one can take longer than the slow picture.
+      await Promise.all(['x', 'y'].map((label) => processor.process(dot, label)));
       const finished: string[] = [];
       const labels = ['slow', 'a', 'b', 'c', 'd'];
       await Promise.all(
@@ -163,7 +170,12 @@ describe('picture processor', () => {
   });
 
   it('refuses what waits and what comes once closed; closing twice is harmless', async () => {
-    const processor = createPictureProcessor({ tiling: TILING, concurrency: 1, workerUrl: MISBEHAVING });
+    const processor = createPictureProcessor({
+      tiling: TILING,
+      exifRotation: true,
+      concurrency: 1,
+      workerUrl: MISBEHAVING,
+    });
     const running = processor.process(dot, 'slow');
     const waiting = processor.process(dot, 'waiting');
     const outcomes = Promise.allSettled([running, waiting]);
@@ -178,7 +190,7 @@ describe('picture processor', () => {
 
   it('refuses a concurrency that cannot be', () => {
     assert.throws(
-      () => createPictureProcessor({ tiling: TILING, concurrency: 0 }),
+      () => createPictureProcessor({ tiling: TILING, exifRotation: true, concurrency: 0 }),
       failsWith('INVALID_REQUEST', /concurrency is 0/),
     );
   });

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { decodePicture } from '../../../../coordinator/vision/decode-picture.js';
-import { resizeBicubic } from '../../../../coordinator/vision/resize.js';
+import { resizeBicubic, type RgbImage } from '../../../../coordinator/vision/resize.js';
 import { repoPath } from '../../../support/paths.js';
 
 interface Digest {
@@ -31,6 +31,31 @@ describe('decoding equals Pillow', () => {
       const image = await decodePicture(Buffer.from(file, 'base64'), 'pictures[0]');
       assert.deepEqual([image.width, image.height], [width, height]);
       assert.equal(digest(image.data), rgbSha256);
+    });
+  }
+});
+
+describe('the order of the two passes', () => {
+  // Noise: the two orders round differently somewhere.
+  const noise = (width: number, height: number): RgbImage => {
+    let state = 1;
+    const data = Uint8Array.from({ length: width * height * 3 }, () => {
+      state = (Math.imul(state, 1_103_515_245) + 12_345) & 0x7fff_ffff;
+      return state >>> 16;
+    });
+    return { width, height, data };
+  };
+  for (const [what, width, height] of [
+    ['that Pillow 12.2 resizes the other way round', 3, 401],
+    ['that Pillow 13 resizes the other way round', 30, 60],
+  ] as const) {
+    it(`is horizontal, then vertical for pictures ${what}`, () => {
+      const image = noise(width, height);
+      const resized = resizeBicubic(image, 56, 28);
+      const horizontalFirst = resizeBicubic(resizeBicubic(image, 56, height), 56, 28);
+      const verticalFirst = resizeBicubic(resizeBicubic(image, width, 28), 56, 28);
+      assert.equal(digest(resized.data), digest(horizontalFirst.data));
+      assert.notEqual(digest(resized.data), digest(verticalFirst.data));
     });
   }
 });

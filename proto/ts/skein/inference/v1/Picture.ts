@@ -3,7 +3,7 @@
 
 export interface Picture {
   /**
-   * An encoded JPEG, PNG, WebP or GIF.
+   * An encoded JPEG, PNG, WebP or GIF. It is turned upright as its EXIF data asks (unless served with --no-exif-rotation).
    */
   'data'?: (Buffer | Uint8Array | string);
   'source'?: "data";
@@ -11,7 +11,7 @@ export interface Picture {
 
 export interface Picture__Output {
   /**
-   * An encoded JPEG, PNG, WebP or GIF.
+   * An encoded JPEG, PNG, WebP or GIF. It is turned upright as its EXIF data asks (unless served with --no-exif-rotation).
    */
   'data'?: (Buffer);
   'source'?: "data";
