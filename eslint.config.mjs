@@ -10,7 +10,7 @@ const processExit = {
 };
 
 export default defineConfig(
-  globalIgnores(['dist', 'build', 'proto/ts', 'models', 'node_modules']),
+  globalIgnores(['dist', 'build', '.cache', 'proto/ts', 'models', 'node_modules']),
   {
     files: ['**/*.ts'],
     extends: [tseslint.configs.recommendedTypeChecked],
