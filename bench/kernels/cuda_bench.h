@@ -10,6 +10,7 @@
 
 #include "cuda/cuda_check.h"
 #include "cuda/device_memory.h"
+#include "cuda/stream.h"
 
 namespace skein::cuda {
 
@@ -25,9 +26,9 @@ struct Measurement {
 
 class Report {
  public:
-  explicit Report(cudaStream_t stream) : stream_(stream) {}
+  explicit Report(Stream& stream) : stream_(stream) {}
 
-  cudaStream_t stream() const { return stream_; }
+  Stream& stream() const { return stream_; }
   // Bytes a second of a plain read kernel over memory that no cache holds.
   double read_rate() const { return read_rate_; }
   // The first thing that a bench does.
@@ -48,15 +49,15 @@ class Report {
   static int RotatingCopies(size_t bytes);
 
  private:
-  cudaStream_t stream_;
+  Stream& stream_;
   double read_rate_ = 0;
 };
 
 // Random bfloat16 values (mean 0, standard deviation near `scale`) in device memory, made there.
-void FillRandomBFloat16(void* data, int64_t count, float scale, uint64_t seed, cudaStream_t stream);
+void FillRandomBFloat16(void* data, int64_t count, float scale, uint64_t seed, Stream& stream);
 // sqrt(sum (a - b)^2 / sum b^2) of `count` values on the device.
 double RelativeDifference(const void* a, const void* b, int64_t count, bool are_float,
-                          cudaStream_t stream);
+                          Stream& stream);
 
 // A static object of this registers a part of the bench.
 class BenchRegistration {

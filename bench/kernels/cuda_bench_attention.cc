@@ -26,7 +26,7 @@ DeviceMemory Upload(const std::vector<T>& values) {
   return memory;
 }
 
-DeviceMemory RandomBFloat16(int64_t count, uint64_t seed, cudaStream_t stream) {
+DeviceMemory RandomBFloat16(int64_t count, uint64_t seed, Stream& stream) {
   DeviceMemory memory(static_cast<size_t>(count) * 2);
   FillRandomBFloat16(memory.data(), count, 1.0f, seed, stream);
   return memory;
@@ -96,7 +96,7 @@ void BenchDecode(Report& report, int batch, int context, int kv_heads) {
         SizeOfDecodeWorkspace(batch, max_runs, heads, kv_heads, kGroup, kHeadDim);
     const DeviceMemory parts(size.values_bytes), stats(size.stats_bytes),
         counters(size.counters_bytes);
-    SKEIN_CUDA(cudaMemsetAsync(counters.data(), 0, counters.bytes(), report.stream()));
+    SKEIN_CUDA(cudaMemsetAsync(counters.data(), 0, counters.bytes(), report.stream().ForDriver()));
     const int chosen = DecodeSplits(batch, kv_heads, Processors(), max_runs);
     for (const int splits : {chosen / 2, chosen, chosen * 2}) {
       if (splits < 1 || splits > max_runs) continue;
@@ -197,10 +197,10 @@ void BenchVision(Report& report) {
 void BenchElementwise(Report& report, int rows) {
   constexpr int64_t kHidden = 5120, kMlp = 27648, kHeads = 40, kKvHeads = 8;
   constexpr int64_t kWidth = (kHeads + 2 * kKvHeads) * kHeadDim;
-  const cudaStream_t stream = report.stream();
+  Stream& stream = report.stream();
   const auto zeros = [&](int64_t bytes) {
     DeviceMemory memory(static_cast<size_t>(bytes));
-    SKEIN_CUDA(cudaMemsetAsync(memory.data(), 0, memory.bytes(), stream));
+    SKEIN_CUDA(cudaMemsetAsync(memory.data(), 0, memory.bytes(), stream.ForDriver()));
     return memory;
   };
   const DeviceMemory partial = zeros(rows * kHidden * 4), residual = zeros(rows * kHidden * 4),

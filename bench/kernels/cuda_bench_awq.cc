@@ -144,7 +144,7 @@ class Bench {
   }
 
   Report& report_;
-  const cudaStream_t stream_;
+  Stream& stream_;
   AwqWorkspace workspace_;
   BlasLt blas_;
   AwqBenchOperands operands_;

@@ -119,7 +119,7 @@ void AwqBenchOperands::MakeReference(const AwqWeights& weights, bool swiglu) {
 }
 
 void AwqBenchOperands::PoisonOut() {
-  SKEIN_CUDA(cudaMemsetAsync(out_.data(), 0xff, out_.bytes(), report_.stream()));
+  SKEIN_CUDA(cudaMemsetAsync(out_.data(), 0xff, out_.bytes(), report_.stream().ForDriver()));
 }
 
 double AwqBenchOperands::Error(const AwqWeights& weights, int64_t rows, bool swiglu) const {

@@ -40,13 +40,12 @@ class WideBench {
 
   void Layer(const AwqBenchWeights& weights, const std::string& shape) {
     for (const int64_t rows : kRows) {
-      operands_.Layer("awq wide layer", shape, weights, rows,
-                      [&](const AwqWeights& one, size_t i) {
-                        AwqOperands operands = Operands(one, rows, i == kAwqGateUp);
-                        // Query, key and value are bfloat16; o and down are partial sums.
-                        operands.out_is_float = i % 2 == 1;
-                        AwqWideProduct(one, operands, PlanAwqWide(one, rows, device_), stream_);
-                      });
+      operands_.Layer("awq wide layer", shape, weights, rows, [&](const AwqWeights& one, size_t i) {
+        AwqOperands operands = Operands(one, rows, i == kAwqGateUp);
+        // Query, key and value are bfloat16; o and down are partial sums.
+        operands.out_is_float = i % 2 == 1;
+        AwqWideProduct(one, operands, PlanAwqWide(one, rows, device_), stream_);
+      });
     }
   }
 
@@ -77,7 +76,7 @@ class WideBench {
   }
 
   Report& report_;
-  const cudaStream_t stream_;
+  Stream& stream_;
   const AwqDevice device_;
   AwqBenchOperands operands_;
   const DeviceMemory partial_;

@@ -80,7 +80,7 @@ class ProductBench {
                     0,          static_cast<double>(bytes)};
       try {
         SKEIN_CUDA(cudaMemsetAsync(result.data, 0xff, static_cast<size_t>(rows) * result.RowBytes(),
-                                   report_.stream()));
+                                   report_.stream().ForDriver()));
         launch(0, result);
         if (!is_reference) {
           m.error = RelativeDifference(result.data, expected.data, rows * cols,
@@ -142,7 +142,7 @@ class ProductBench {
                  residual = take(DType::kFloat32, kHidden), gated = take(DType::kBFloat16, kWidth);
     FillRandomBFloat16(x_.data(), static_cast<int64_t>(x_.bytes() / 2), 1.0f, 2, report_.stream());
     SKEIN_CUDA(cudaMemcpyAsync(x.data, x_.data(), static_cast<size_t>(rows) * x.RowBytes(),
-                               cudaMemcpyDeviceToDevice, report_.stream()));
+                               cudaMemcpyDeviceToDevice, report_.stream().ForDriver()));
     const DeviceMemory ones(kHidden * sizeof(float));
     const std::vector<float> values(kHidden, 1.0f);
     SKEIN_CUDA(cudaMemcpy(ones.data(), values.data(), ones.bytes(), cudaMemcpyHostToDevice));
@@ -155,7 +155,7 @@ class ProductBench {
     const auto measure = [&](const char* variant, const auto& product, const auto& swiglu) {
       Measurement m{"layer", "four products", variant, rows, 0, static_cast<double>(starts[4])};
       SKEIN_CUDA(cudaMemsetAsync(residual.data, 0, static_cast<size_t>(rows) * residual.RowBytes(),
-                                 report_.stream()));
+                                 report_.stream().ForDriver()));
       const auto run = [&](int layer) {
         product(x, weight(layer, 0), qkv);
         BiasGelu(qkv.As<__nv_bfloat16>(), qkv.stride, nullptr, rows, kHidden, true,

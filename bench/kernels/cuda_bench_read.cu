@@ -45,25 +45,24 @@ __global__ void DifferenceKernel(const T* a, const T* b, int64_t count, double* 
 
 }  // namespace
 
-void ReadAll(const void* data, int64_t bytes, uint32_t* sink, cudaStream_t stream) {
+void ReadAll(const void* data, int64_t bytes, uint32_t* sink, Stream& stream) {
   int device = 0, processors = 0;
   SKEIN_CUDA(cudaGetDevice(&device));
   SKEIN_CUDA(cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device));
-  ReadKernel<<<processors * 4, kThreads, 0, stream>>>(static_cast<const uint4*>(data), bytes / 16,
-                                                      sink);
-  SKEIN_CUDA_LAUNCHED("ReadAll");
+  LaunchPlain(ReadKernel, dim3(processors * 4), dim3(kThreads), 0, stream,
+              static_cast<const uint4*>(data), bytes / 16, sink);
 }
 
 void SumSquaredDifferences(const void* a, const void* b, int64_t count, bool are_float,
-                           double* sums, cudaStream_t stream) {
+                           double* sums, Stream& stream) {
   if (are_float) {
-    DifferenceKernel<<<64, kThreads, 0, stream>>>(static_cast<const float*>(a),
-                                                  static_cast<const float*>(b), count, sums);
+    LaunchPlain(DifferenceKernel<float>, dim3(64), dim3(kThreads), 0, stream,
+                static_cast<const float*>(a), static_cast<const float*>(b), count, sums);
   } else {
-    DifferenceKernel<<<64, kThreads, 0, stream>>>(
-        static_cast<const __nv_bfloat16*>(a), static_cast<const __nv_bfloat16*>(b), count, sums);
+    LaunchPlain(DifferenceKernel<__nv_bfloat16>, dim3(64), dim3(kThreads), 0, stream,
+                static_cast<const __nv_bfloat16*>(a), static_cast<const __nv_bfloat16*>(b), count,
+                sums);
   }
-  SKEIN_CUDA_LAUNCHED("SumSquaredDifferences");
 }
 
 }  // namespace skein::cuda

@@ -119,8 +119,8 @@ class SamplerBench {
   double Step(const std::vector<int32_t>& slots, int64_t rows, std::vector<SampledToken>* out) {
     SKEIN_CUDA(cudaMemcpyAsync(logits_.data(), original_.data(),
                                static_cast<size_t>(rows * kStride) * sizeof(float),
-                               cudaMemcpyDeviceToDevice, report_.stream()));
-    SKEIN_CUDA(cudaStreamSynchronize(report_.stream()));
+                               cudaMemcpyDeviceToDevice, report_.stream().ForDriver()));
+    report_.stream().Synchronize();
     const auto start = std::chrono::steady_clock::now();
     sampler_->Sample({logits_.data(), DType::kFloat32, rows, kVocab, kStride}, slots, *ranks_[0],
                      out);

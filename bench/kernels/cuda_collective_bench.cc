@@ -25,6 +25,7 @@
 #include "core/error.h"
 #include "cuda/cuda_check.h"
 #include "cuda/device_arena.h"
+#include "cuda/device_memory.h"
 #include "cuda/graph_cache.h"
 #include "test/process_group.h"
 
@@ -86,11 +87,17 @@ class RankBench {
   RankBench(Communicator& communicator, const Options& options, const SharedWords& words,
             DeviceArena& arena)
       : communicator_(communicator), options_(options), words_(words) {
-    SKEIN_CUDA(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking));
     SKEIN_CUDA(cudaEventCreate(&start_));
     SKEIN_CUDA(cudaEventCreate(&end_));
+    SKEIN_CUDA(cudaMemsetAsync(word_.data(), 0, word_.bytes(), stream_.ForDriver()));
     data_ = arena.Allocate(options.max_bytes);
     if (options.registers) communicator.Register(data_, options.max_bytes);
+  }
+
+  // Returns when every rank is here.
+  void Meet() {
+    communicator_.AllReduce(word_.data(), 1, DType::kFloat32, ReduceOp::kMax, &stream_);
+    stream_.Synchronize();
   }
 
   void Run(const Case& test) {
@@ -100,7 +107,7 @@ class RankBench {
       Check(test, " in a graph", [&] { once.Launch(); });
     }
     // Sums of sums would leave the range of numbers.
-    SKEIN_CUDA(cudaMemsetAsync(data_, 0, test.bytes(), stream_));
+    SKEIN_CUDA(cudaMemsetAsync(data_, 0, test.bytes(), stream_.ForDriver()));
     AllReduce(test);
     const double single = Slowest([&] { AllReduce(test); });
     const int calls = std::clamp(static_cast<int>(kRunNanoseconds / single), kMinCalls, kMaxCalls);
@@ -116,7 +123,7 @@ class RankBench {
   // A graph of what `body` places on the stream.
   class Recording {
    public:
-    Recording(cudaStream_t stream, std::function<void()> body)
+    Recording(Stream& stream, std::function<void()> body)
         : graphs_(stream), body_(std::move(body)) {
       // The first run is eager, and recorded.
       Launch();
@@ -129,7 +136,7 @@ class RankBench {
   };
 
   void AllReduce(const Case& test) {
-    communicator_.AllReduce(data_, test.count, test.type, ReduceOp::kSum, stream_);
+    communicator_.AllReduce(data_, test.count, test.type, ReduceOp::kSum, &stream_);
   }
 
   void Check(const Case& test, const char* how, const std::function<void()>& reduce) {
@@ -146,14 +153,14 @@ class RankBench {
     for (int64_t i = 0; i < test.count; ++i) {
       values[static_cast<size_t>(i)] = Converted<T>(ValueOf(i, communicator_.rank()));
     }
-    SKEIN_CUDA(
-        cudaMemcpyAsync(data_, values.data(), test.bytes(), cudaMemcpyHostToDevice, stream_));
-    SKEIN_CUDA(cudaStreamSynchronize(stream_));
-    communicator_.Barrier();
+    SKEIN_CUDA(cudaMemcpyAsync(data_, values.data(), test.bytes(), cudaMemcpyHostToDevice,
+                               stream_.ForDriver()));
+    stream_.Synchronize();
+    Meet();
     reduce();
-    SKEIN_CUDA(
-        cudaMemcpyAsync(values.data(), data_, test.bytes(), cudaMemcpyDeviceToHost, stream_));
-    SKEIN_CUDA(cudaStreamSynchronize(stream_));
+    SKEIN_CUDA(cudaMemcpyAsync(values.data(), data_, test.bytes(), cudaMemcpyDeviceToHost,
+                               stream_.ForDriver()));
+    stream_.Synchronize();
     for (int64_t i = 0; i < test.count; ++i) {
       int expected = 0;
       for (int rank = 0; rank < communicator_.world_size(); ++rank) expected += ValueOf(i, rank);
@@ -167,21 +174,21 @@ class RankBench {
 
   // Nanoseconds of the slowest rank, the same on all.
   double Slowest(const std::function<void()>& work) {
-    communicator_.Barrier();
-    SKEIN_CUDA(cudaEventRecord(start_, stream_));
+    Meet();
+    SKEIN_CUDA(cudaEventRecord(start_, stream_.ForDriver()));
     work();
-    SKEIN_CUDA(cudaEventRecord(end_, stream_));
+    SKEIN_CUDA(cudaEventRecord(end_, stream_.ForDriver()));
     SKEIN_CUDA(cudaEventSynchronize(end_));
     float ms = 0;
     SKEIN_CUDA(cudaEventElapsedTime(&ms, start_, end_));
     words_[static_cast<size_t>(communicator_.rank())] = static_cast<int64_t>(ms * 1e6);
-    communicator_.Barrier();
+    Meet();
     int64_t slowest = 1;
     for (int rank = 0; rank < communicator_.world_size(); ++rank) {
       slowest = std::max<int64_t>(slowest, words_[static_cast<size_t>(rank)]);
     }
     // Nobody writes its word again before all have read.
-    communicator_.Barrier();
+    Meet();
     return static_cast<double>(slowest);
   }
 
@@ -209,7 +216,8 @@ class RankBench {
   Communicator& communicator_;
   const Options& options_;
   const SharedWords& words_;
-  cudaStream_t stream_ = nullptr;
+  Stream stream_;
+  const DeviceMemory word_{sizeof(float)};
   cudaEvent_t start_ = nullptr, end_ = nullptr;
   void* data_ = nullptr;
 };
@@ -249,7 +257,7 @@ bool RunWorldSize(int world_size, const Options& options) {
   ProcessGroup processes(group, [&](Communicator& communicator) {
     RankBench bench(communicator, options, words, arena);
     for (const Case& test : Cases(options.max_bytes)) bench.Run(test);
-    communicator.Barrier();
+    bench.Meet();
   });
   bool all_good = true;
   const std::vector<std::string> errors = processes.Wait(kGroupTimeoutMs);

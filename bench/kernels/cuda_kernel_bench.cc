@@ -34,8 +34,7 @@ int64_t CacheBytes() {
 }
 
 void Run(const char* only) {
-  cudaStream_t stream = nullptr;
-  SKEIN_CUDA(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
+  Stream stream;
   Report report(stream);
   report.MeasureReadRate();
   std::sort(Parts().begin(), Parts().end(),
@@ -43,7 +42,6 @@ void Run(const char* only) {
   for (const Part& part : Parts()) {
     if (only == nullptr || std::strcmp(only, part.name) == 0) part.run(report);
   }
-  SKEIN_CUDA(cudaStreamDestroy(stream));
 }
 
 }  // namespace
@@ -69,22 +67,22 @@ void Report::MeasureReadRate() {
 double Report::Microseconds(const std::function<void(int)>& launch, int count) const {
   // Once outside of a graph: first launches load modules and set attributes.
   launch(0);
-  SKEIN_CUDA(cudaStreamSynchronize(stream_));
+  stream_.Synchronize();
   cudaGraph_t graph = nullptr;
   cudaGraphExec_t executable = nullptr;
-  SKEIN_CUDA(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal));
+  SKEIN_CUDA(cudaStreamBeginCapture(stream_.ForDriver(), cudaStreamCaptureModeThreadLocal));
   try {
     for (int i = 0; i < count; ++i) launch(i);
   } catch (...) {
-    cudaStreamEndCapture(stream_, &graph);
+    cudaStreamEndCapture(stream_.ForDriver(), &graph);
     if (graph != nullptr) cudaGraphDestroy(graph);
     throw;
   }
-  SKEIN_CUDA(cudaStreamEndCapture(stream_, &graph));
+  SKEIN_CUDA(cudaStreamEndCapture(stream_.ForDriver(), &graph));
   SKEIN_CUDA(cudaGraphInstantiate(&executable, graph, 0));
   SKEIN_CUDA(cudaGraphDestroy(graph));
   const double best =
-      BestMicroseconds([&] { SKEIN_CUDA(cudaGraphLaunch(executable, stream_)); }, 3);
+      BestMicroseconds([&] { SKEIN_CUDA(cudaGraphLaunch(executable, stream_.ForDriver())); }, 3);
   SKEIN_CUDA(cudaGraphExecDestroy(executable));
   return best / count;
 }
@@ -95,9 +93,9 @@ double Report::BestMicroseconds(const std::function<void()>& work, int runs) con
   SKEIN_CUDA(cudaEventCreate(&end));
   float best = 0;
   for (int run = 0; run <= runs; ++run) {
-    SKEIN_CUDA(cudaEventRecord(start, stream_));
+    SKEIN_CUDA(cudaEventRecord(start, stream_.ForDriver()));
     work();
-    SKEIN_CUDA(cudaEventRecord(end, stream_));
+    SKEIN_CUDA(cudaEventRecord(end, stream_.ForDriver()));
     SKEIN_CUDA(cudaEventSynchronize(end));
     float ms = 0;
     SKEIN_CUDA(cudaEventElapsedTime(&ms, start, end));
@@ -133,8 +131,7 @@ int Report::RotatingCopies(size_t bytes) {
   return std::max(copies, 2);
 }
 
-void FillRandomBFloat16(void* data, int64_t count, float scale, uint64_t seed,
-                        cudaStream_t stream) {
+void FillRandomBFloat16(void* data, int64_t count, float scale, uint64_t seed, Stream& stream) {
   constexpr int64_t kCols = 4096;
   RandomBlock block;
   block.key = seed * 0x9e3779b97f4a7c15ull + 1;
@@ -154,13 +151,14 @@ void FillRandomBFloat16(void* data, int64_t count, float scale, uint64_t seed,
 }
 
 double RelativeDifference(const void* a, const void* b, int64_t count, bool are_float,
-                          cudaStream_t stream) {
+                          Stream& stream) {
   const DeviceMemory device(2 * sizeof(double));
-  SKEIN_CUDA(cudaMemsetAsync(device.data(), 0, device.bytes(), stream));
+  SKEIN_CUDA(cudaMemsetAsync(device.data(), 0, device.bytes(), stream.ForDriver()));
   SumSquaredDifferences(a, b, count, are_float, device.As<double>(), stream);
   double sums[2];
-  SKEIN_CUDA(cudaMemcpyAsync(sums, device.data(), sizeof(sums), cudaMemcpyDeviceToHost, stream));
-  SKEIN_CUDA(cudaStreamSynchronize(stream));
+  SKEIN_CUDA(cudaMemcpyAsync(sums, device.data(), sizeof(sums), cudaMemcpyDeviceToHost,
+                             stream.ForDriver()));
+  stream.Synchronize();
   return std::sqrt(sums[0] / sums[1]);
 }
 

@@ -25,19 +25,18 @@ class SingleRank final : public Communicator {
   int rank() const override { return 0; }
   int world_size() const override { return 1; }
   const char* kind() const override { return "none"; }
-  void AllReduce(void*, int64_t, DType type, ReduceOp, void*) override {
+  void AllReduce(void*, int64_t, DType type, ReduceOp, DeviceStream*) override {
     CheckReducible(type);
     ThrowIfAborted();
   }
-  void AllGather(const void* send, void* receive, size_t bytes, void*) override {
+  void AllGather(const void* send, void* receive, size_t bytes, DeviceStream*) override {
     ThrowIfAborted();
     if (send != receive && bytes > 0) std::memcpy(receive, send, bytes);
   }
-  void Broadcast(void*, size_t, int root, void*) override {
+  void Broadcast(void*, size_t, int root, DeviceStream*) override {
     CheckRoot(root, 1);
     ThrowIfAborted();
   }
-  void Barrier() override { ThrowIfAborted(); }
   void Abort() override { aborted_->store(true); }
   int64_t TakeWaitNanoseconds() override { return 0; }
 

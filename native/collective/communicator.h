@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "core/device_stream.h"
 #include "core/dtype.h"
 
 namespace skein {
@@ -32,11 +33,11 @@ class Communicator {
   // In place over `count` elements of float32 or bfloat16. `stream` is the back end's (nullptr on
   // CPU: done when it returns). Throws Error(COLLECTIVE_ERROR) when a peer is lost, Error(ABORTED)
   // after Abort.
-  virtual void AllReduce(void* data, int64_t count, DType type, ReduceOp op, void* stream) = 0;
+  virtual void AllReduce(void* data, int64_t count, DType type, ReduceOp op,
+                         DeviceStream* stream) = 0;
   // `receive` holds world_size blocks of `bytes` in rank order; `send` may lie in the own block.
-  virtual void AllGather(const void* send, void* receive, size_t bytes, void* stream) = 0;
-  virtual void Broadcast(void* data, size_t bytes, int root, void* stream) = 0;
-  virtual void Barrier() = 0;
+  virtual void AllGather(const void* send, void* receive, size_t bytes, DeviceStream* stream) = 0;
+  virtual void Broadcast(void* data, size_t bytes, int root, DeviceStream* stream) = 0;
   // Memory that later calls reduce in place, for transports that are faster on what they know.
   // Collective: every rank registers the same sizes in the same order. It outlives the
   // communicator.

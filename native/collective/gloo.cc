@@ -26,10 +26,9 @@ class GlooCommunicator final : public Communicator {
   int rank() const override { return transport_->rank(); }
   int world_size() const override { return transport_->world_size(); }
   const char* kind() const override { return "gloo"; }
-  void AllReduce(void* data, int64_t count, DType type, ReduceOp op, void* stream) override;
-  void AllGather(const void* send, void* receive, size_t bytes, void* stream) override;
-  void Broadcast(void* data, size_t bytes, int root, void* stream) override;
-  void Barrier() override;
+  void AllReduce(void* data, int64_t count, DType type, ReduceOp op, DeviceStream* stream) override;
+  void AllGather(const void* send, void* receive, size_t bytes, DeviceStream* stream) override;
+  void Broadcast(void* data, size_t bytes, int root, DeviceStream* stream) override;
   void Abort() override { transport_->Abort(); }
   int64_t TakeWaitNanoseconds() override { return transport_->TakeWaitNanoseconds(); }
 
@@ -46,7 +45,8 @@ class GlooCommunicator final : public Communicator {
   std::shared_ptr<GlooTransport> transport_;
 };
 
-void GlooCommunicator::AllReduce(void* data, int64_t count, DType type, ReduceOp op, void*) {
+void GlooCommunicator::AllReduce(void* data, int64_t count, DType type, ReduceOp op,
+                                 DeviceStream*) {
   CheckReducible(type);
   transport_->ThrowIfOver();
   const auto size = static_cast<int64_t>(SizeOf(type));
@@ -97,7 +97,7 @@ void GlooCommunicator::AllReduceInParts(std::byte* data, int64_t count, DType ty
   transport_->FinishSends();
 }
 
-void GlooCommunicator::AllGather(const void* send, void* receive, size_t bytes, void*) {
+void GlooCommunicator::AllGather(const void* send, void* receive, size_t bytes, DeviceStream*) {
   transport_->ThrowIfOver();
   const auto* in = static_cast<const std::byte*>(send);
   auto* out = static_cast<std::byte*>(receive);
@@ -113,7 +113,7 @@ void GlooCommunicator::AllGather(const void* send, void* receive, size_t bytes, 
   }
 }
 
-void GlooCommunicator::Broadcast(void* data, size_t bytes, int root, void*) {
+void GlooCommunicator::Broadcast(void* data, size_t bytes, int root, DeviceStream*) {
   CheckRoot(root, world_size());
   transport_->ThrowIfOver();
   auto* out = static_cast<std::byte*>(data);
@@ -128,11 +128,6 @@ void GlooCommunicator::Broadcast(void* data, size_t bytes, int root, void*) {
     ForEachPeer([&](int peer) { transport_->Send(peer, 0, n); });
     transport_->FinishSends();
   }
-}
-
-void GlooCommunicator::Barrier() {
-  std::vector<std::byte> words(static_cast<size_t>(world_size()));
-  AllGather(&words[static_cast<size_t>(rank())], words.data(), 1, nullptr);
 }
 
 class GlooBuilder final : public CommunicatorBuilder {

@@ -24,6 +24,7 @@
 #include "core/error.h"
 #include "cuda/cuda_check.h"
 #include "cuda/kernels/rank_sum.h"
+#include "cuda/stream.h"
 
 namespace skein {
 namespace {
@@ -69,6 +70,8 @@ constexpr size_t kDirectBytes = 256 * 1024;
 // Room for what other ranks send; longer vectors go in several rounds.
 constexpr size_t kGatheredBytes = size_t{16} << 20;
 
+cuda::Stream& StreamOf(DeviceStream* stream) { return *static_cast<cuda::Stream*>(stream); }
+
 struct NcclOptions {
   int rank = 0;
   int world_size = 1;
@@ -85,7 +88,6 @@ class NcclCommunicator final : public Communicator {
         world_size_(options.world_size),
         deterministic_(options.deterministic),
         is_one_host_(options.is_one_host) {
-    SKEIN_CUDA(cudaMalloc(&barrier_word_, sizeof(float)));
     if (deterministic_ && world_size_ > 1) SKEIN_CUDA(cudaMalloc(&gathered_, kGatheredBytes));
   }
 
@@ -93,39 +95,38 @@ class NcclCommunicator final : public Communicator {
     Abort();
     if (abort_thread_.joinable()) abort_thread_.join();
     if (gathered_ != nullptr) cudaFree(gathered_);
-    if (barrier_word_ != nullptr) cudaFree(barrier_word_);
   }
 
   int rank() const override { return rank_; }
   int world_size() const override { return world_size_; }
   const char* kind() const override { return "nccl"; }
 
-  void AllReduce(void* data, int64_t count, DType type, ReduceOp op, void* stream) override {
+  void AllReduce(void* data, int64_t count, DType type, ReduceOp op,
+                 DeviceStream* stream) override {
     if (count == 0) return;
-    const auto cuda_stream = static_cast<cudaStream_t>(stream);
     if (deterministic_ && op == ReduceOp::kSum && world_size_ > 1) {
-      AllReduceInRankOrder(data, count, type, cuda_stream);
+      AllReduceInRankOrder(data, count, type, StreamOf(stream));
       return;
     }
     Call("ncclAllReduce", [&] {
       return ncclAllReduce(data, data, static_cast<size_t>(count), DataType(type),
-                           op == ReduceOp::kSum ? ncclSum : ncclMax, comm_, cuda_stream);
+                           op == ReduceOp::kSum ? ncclSum : ncclMax, comm_,
+                           StreamOf(stream).ForLibrary());
     });
   }
 
-  void AllGather(const void* send, void* receive, size_t bytes, void* stream) override {
+  void AllGather(const void* send, void* receive, size_t bytes, DeviceStream* stream) override {
     if (bytes == 0) return;
     Call("ncclAllGather", [&] {
-      return ncclAllGather(send, receive, bytes, ncclUint8, comm_,
-                           static_cast<cudaStream_t>(stream));
+      return ncclAllGather(send, receive, bytes, ncclUint8, comm_, StreamOf(stream).ForLibrary());
     });
   }
 
-  void Broadcast(void* data, size_t bytes, int root, void* stream) override {
+  void Broadcast(void* data, size_t bytes, int root, DeviceStream* stream) override {
     if (bytes == 0) return;
     Call("ncclBroadcast", [&] {
       return ncclBroadcast(data, data, bytes, ncclUint8, root, comm_,
-                           static_cast<cudaStream_t>(stream));
+                           StreamOf(stream).ForLibrary());
     });
   }
 
@@ -148,11 +149,6 @@ class NcclCommunicator final : public Communicator {
       Call("ncclCommRegister",
            [&] { return started(ncclCommRegister(comm_, data, bytes, &handle)); });
     }
-  }
-
-  void Barrier() override {
-    AllReduce(barrier_word_, 1, DType::kFloat32, ReduceOp::kMax, nullptr);
-    SKEIN_CUDA(cudaStreamSynchronize(nullptr));
   }
 
   void Abort() override {
@@ -182,7 +178,7 @@ class NcclCommunicator final : public Communicator {
   // In rank order, since NCCL's own order depends on its rings. Short vectors: every rank gathers
   // all and adds. Long ones: each rank adds its part and hands the sum on, so that what travels
   // does not grow with the world size.
-  void AllReduceInRankOrder(void* data, int64_t count, DType type, cudaStream_t stream) {
+  void AllReduceInRankOrder(void* data, int64_t count, DType type, cuda::Stream& stream) {
     const auto element = static_cast<int64_t>(SizeOf(type));
     const bool is_direct = world_size_ == 2 || static_cast<size_t>(count * element) <= kDirectBytes;
     const auto room = static_cast<int64_t>(kGatheredBytes) / element;
@@ -191,7 +187,7 @@ class NcclCommunicator final : public Communicator {
       char* part = static_cast<char*>(data) + done * element;
       const int64_t length = std::min(step, count - done);
       if (is_direct) {
-        AllGather(part, gathered_, static_cast<size_t>(length * element), stream);
+        AllGather(part, gathered_, static_cast<size_t>(length * element), &stream);
         cuda::SumInRankOrder(gathered_, world_size_, length, type == DType::kBFloat16, part,
                              stream);
       } else {
@@ -200,35 +196,38 @@ class NcclCommunicator final : public Communicator {
     }
   }
 
-  void SumInParts(char* data, int64_t count, DType type, cudaStream_t stream) {
+  void SumInParts(char* data, int64_t count, DType type, cuda::Stream& stream) {
     const Parts parts(count, world_size_, SizeOf(type));
     const size_t own_bytes = parts.Bytes(rank_);
     char* own = data + parts.ByteBegin(rank_);
     auto* gathered = static_cast<char*>(gathered_);
     const auto block = [&](int rank) { return gathered + static_cast<size_t>(rank) * own_bytes; };
-    ExchangeParts([&](int peer) {
+    ExchangeParts(stream, [&](int peer, cudaStream_t fenced) {
       Enqueued(ncclSend(data + parts.ByteBegin(peer), parts.Bytes(peer), ncclUint8, peer, comm_,
-                        stream));
-      Enqueued(ncclRecv(block(peer), own_bytes, ncclUint8, peer, comm_, stream));
+                        fenced));
+      Enqueued(ncclRecv(block(peer), own_bytes, ncclUint8, peer, comm_, fenced));
     });
     if (own_bytes > 0) {
-      SKEIN_CUDA(cudaMemcpyAsync(block(rank_), own, own_bytes, cudaMemcpyDeviceToDevice, stream));
+      SKEIN_CUDA(cudaMemcpyAsync(block(rank_), own, own_bytes, cudaMemcpyDeviceToDevice,
+                                 stream.ForDriver()));
       cuda::SumInRankOrder(gathered_, world_size_, parts.Count(rank_), type == DType::kBFloat16,
                            own, stream);
     }
-    ExchangeParts([&](int peer) {
-      Enqueued(ncclSend(own, own_bytes, ncclUint8, peer, comm_, stream));
+    ExchangeParts(stream, [&](int peer, cudaStream_t fenced) {
+      Enqueued(ncclSend(own, own_bytes, ncclUint8, peer, comm_, fenced));
       Enqueued(ncclRecv(data + parts.ByteBegin(peer), parts.Bytes(peer), ncclUint8, peer, comm_,
-                        stream));
+                        fenced));
     });
   }
 
-  // One group of sends and receives with every other rank.
-  void ExchangeParts(const std::function<void(int)>& with_peer) {
+  // One group of sends and receives with every other rank, placed on the stream as one.
+  void ExchangeParts(cuda::Stream& stream,
+                     const std::function<void(int, cudaStream_t)>& with_peer) {
+    const cudaStream_t fenced = stream.ForLibrary();
     Call("ncclGroupEnd", [&] {
       Enqueued(ncclGroupStart());
       for (int peer = 0; peer < world_size_; ++peer) {
-        if (peer != rank_) with_peer(peer);
+        if (peer != rank_) with_peer(peer, fenced);
       }
       return ncclGroupEnd();
     });
@@ -252,7 +251,6 @@ class NcclCommunicator final : public Communicator {
   std::thread abort_thread_;
   // [kGatheredBytes], in deterministic mode.
   void* gathered_ = nullptr;
-  float* barrier_word_ = nullptr;
   // What Register gave; NCCL may fill it in later, so it stays where it is. It ends with the
   // communicator.
   std::deque<ncclWindow_t> windows_;

@@ -27,7 +27,8 @@ std::byte* SegmentCommunicator::NextSlot(int rank) const {
   return barrier_->segment().Slot(rank, parity_);
 }
 
-void SegmentCommunicator::AllReduce(void* data, int64_t count, DType type, ReduceOp op, void*) {
+void SegmentCommunicator::AllReduce(void* data, int64_t count, DType type, ReduceOp op,
+                                    DeviceStream*) {
   CheckReducible(type);
   barrier_->ThrowIfOver();
   const auto size = static_cast<int64_t>(SizeOf(type));
@@ -79,7 +80,7 @@ void SegmentCommunicator::AllReduceInParts(std::byte* data, int64_t count, DType
   }
 }
 
-void SegmentCommunicator::AllGather(const void* send, void* receive, size_t bytes, void*) {
+void SegmentCommunicator::AllGather(const void* send, void* receive, size_t bytes, DeviceStream*) {
   barrier_->ThrowIfOver();
   const size_t chunk = barrier_->segment().slot_bytes();
   const auto* in = static_cast<const std::byte*>(send);
@@ -100,7 +101,7 @@ void SegmentCommunicator::AllGather(const void* send, void* receive, size_t byte
   }
 }
 
-void SegmentCommunicator::Broadcast(void* data, size_t bytes, int root, void*) {
+void SegmentCommunicator::Broadcast(void* data, size_t bytes, int root, DeviceStream*) {
   CheckRoot(root, world_size());
   barrier_->ThrowIfOver();
   const size_t chunk = barrier_->segment().slot_bytes();

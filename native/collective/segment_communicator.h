@@ -16,10 +16,9 @@ class SegmentCommunicator final : public Communicator {
   int rank() const override { return barrier_->rank(); }
   int world_size() const override { return barrier_->world_size(); }
   const char* kind() const override { return kind_; }
-  void AllReduce(void* data, int64_t count, DType type, ReduceOp op, void* stream) override;
-  void AllGather(const void* send, void* receive, size_t bytes, void* stream) override;
-  void Broadcast(void* data, size_t bytes, int root, void* stream) override;
-  void Barrier() override { barrier_->Arrive(); }
+  void AllReduce(void* data, int64_t count, DType type, ReduceOp op, DeviceStream* stream) override;
+  void AllGather(const void* send, void* receive, size_t bytes, DeviceStream* stream) override;
+  void Broadcast(void* data, size_t bytes, int root, DeviceStream* stream) override;
   void Abort() override { barrier_->Abort(); }
   int64_t TakeWaitNanoseconds() override { return barrier_->TakeWaitNanoseconds(); }
 

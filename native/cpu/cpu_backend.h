@@ -24,7 +24,7 @@ class CpuBackend final : public Backend {
   std::string instruction_class() const override { return Name(kernels_.instruction_class); }
   int64_t memory_total_bytes() const override { return ReadHostMemory().total_bytes; }
   int64_t memory_free_bytes() const override { return ReadHostMemory().free_bytes; }
-  void* stream() const override { return nullptr; }
+  DeviceStream* stream() const override { return nullptr; }
   DType activation_type() const override { return DType::kFloat32; }
 
   std::unique_ptr<DeviceTensor> NewWeight(DType type, int64_t rows, int64_t cols,

@@ -5,7 +5,6 @@
 
 #include "cuda/awq_workspace.h"
 #include "cuda/cuda_linear.h"
-#include "cuda/graph_cache.h"
 #include "cuda/kernels/awq_wide.h"
 #include "cuda/linear_parts.h"
 
@@ -21,7 +20,7 @@ int64_t RoundUp(int64_t value, int64_t step) { return (value + step - 1) / step 
 
 class AwqLinear final : public CudaLinear {
  public:
-  AwqLinear(const RawLinear& raw, DeviceArena& arena, AwqWorkspace& workspace, cudaStream_t stream)
+  AwqLinear(const RawLinear& raw, DeviceArena& arena, AwqWorkspace& workspace, Stream& stream)
       : workspace_(workspace), bias_(raw.bias, arena) {
     if (raw.group_size <= 0 || raw.group_size % kAwqGroupStep != 0) {
       throw Error("UNSUPPORTED_MODEL",
@@ -48,14 +47,14 @@ class AwqLinear final : public CudaLinear {
     const DeviceView qweight(raw.qweight), qzeros(raw.qzeros), scales(raw.scales);
     PackAwq(weights_, qweight.As<int32_t>(), qzeros.As<int32_t>(), scales.As<void>(),
             raw.scales.type == DType::kFloat16, stream);
-    SKEIN_CUDA(cudaStreamSynchronize(stream));
+    stream.Synchronize();
   }
 
   int64_t in_features() const override { return weights_.in_features; }
   int64_t out_features() const override { return weights_.out_features; }
   size_t weight_bytes() const override { return weight_bytes_; }
 
-  void Run(const Matrix& x, const Matrix& out, BlasLt& blas, cudaStream_t stream) const override {
+  void Run(const Matrix& x, const Matrix& out, BlasLt& blas, Stream& stream) const override {
     if (RunWide(x, out, false, stream)) return;
     if (IsPacked(x.rows, stream)) {
       RunPacked(x, out, false, stream);
@@ -65,7 +64,7 @@ class AwqLinear final : public CudaLinear {
     }
   }
 
-  bool RunSwiGlu(const Matrix& x, const Matrix& out, cudaStream_t stream) const override {
+  bool RunSwiGlu(const Matrix& x, const Matrix& out, Stream& stream) const override {
     if (RunWide(x, out, true, stream)) return true;
     if (!IsPacked(x.rows, stream) || !AwqTakes(weights_, kAwqWhole, 1, true)) return false;
     RunPacked(x, out, true, stream);
@@ -73,8 +72,8 @@ class AwqLinear final : public CudaLinear {
   }
 
  private:
-  bool IsPacked(int64_t rows, cudaStream_t stream) const {
-    return rows <= kPackedRows || workspace_.deterministic() || IsCapturing(stream);
+  bool IsPacked(int64_t rows, Stream& stream) const {
+    return rows <= kPackedRows || workspace_.deterministic() || stream.IsCapturing();
   }
 
   AwqOperands Operands(const Matrix& x, const Matrix& out, bool swiglu) const {
@@ -92,7 +91,7 @@ class AwqLinear final : public CudaLinear {
   }
 
   // False, with nothing done, where another way is better or the only one.
-  bool RunWide(const Matrix& x, const Matrix& out, bool swiglu, cudaStream_t stream) const {
+  bool RunWide(const Matrix& x, const Matrix& out, bool swiglu, Stream& stream) const {
     if (x.rows <= kFewRows || workspace_.deterministic()) return false;
     const AwqOperands operands = Operands(x, out, swiglu);
     if (!AwqWideTakes(weights_, operands, workspace_.device())) return false;
@@ -103,7 +102,7 @@ class AwqLinear final : public CudaLinear {
     return true;
   }
 
-  void RunPacked(const Matrix& x, const Matrix& out, bool swiglu, cudaStream_t stream) const {
+  void RunPacked(const Matrix& x, const Matrix& out, bool swiglu, Stream& stream) const {
     const auto plan_for = [&](int64_t rows) {
       return workspace_.deterministic()
                  ? PlanAwqDeterministic(weights_, swiglu, workspace_.device())
@@ -133,7 +132,7 @@ class AwqLinear final : public CudaLinear {
 }  // namespace
 
 std::unique_ptr<CudaLinear> MakeAwqLinear(const RawLinear& raw, DeviceArena& arena,
-                                          AwqWorkspace& workspace, cudaStream_t stream) {
+                                          AwqWorkspace& workspace, Stream& stream) {
   return std::make_unique<AwqLinear>(raw, arena, workspace, stream);
 }
 

@@ -25,9 +25,8 @@ int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 }  // namespace
 
-AwqWorkspace::AwqWorkspace(cudaStream_t stream, bool deterministic)
+AwqWorkspace::AwqWorkspace(Stream& stream, bool deterministic)
     : stream_(stream), deterministic_(deterministic), device_(CurrentAwqDevice()) {
-  SKEIN_CUDA(cudaStreamCreateWithFlags(&side_, cudaStreamNonBlocking));
   for (cudaEvent_t* event : {&started_, &ready_[0], &ready_[1], &free_[0], &free_[1]}) {
     SKEIN_CUDA(cudaEventCreateWithFlags(event, cudaEventDisableTiming));
   }
@@ -37,7 +36,6 @@ AwqWorkspace::~AwqWorkspace() {
   for (cudaEvent_t event : {started_, ready_[0], ready_[1], free_[0], free_[1]}) {
     if (event != nullptr) cudaEventDestroy(event);
   }
-  if (side_ != nullptr) cudaStreamDestroy(side_);
 }
 
 bool AwqWorkspace::Reserve(int64_t in_features, int64_t out_features) {
@@ -99,13 +97,13 @@ void AwqWorkspace::DenseProduct(const AwqWeights& weights, const Matrix& x, cons
     const int64_t count = std::min(columns, weights.out_features - first);
     auto* const dense = buffers_[turn_].As<__nv_bfloat16>();
     if (overlaps) {
-      SKEIN_CUDA(cudaStreamWaitEvent(side_, free_[turn_], 0));
+      SKEIN_CUDA(cudaStreamWaitEvent(side_.ForDriver(), free_[turn_], 0));
       // The product before this one takes its multiprocessors first; dequantising has the rest.
-      if (first > 0) SKEIN_CUDA(cudaStreamWaitEvent(side_, started_, 0));
+      if (first > 0) SKEIN_CUDA(cudaStreamWaitEvent(side_.ForDriver(), started_, 0));
       AwqDequantize(weights, first, count, dense, side_);
-      SKEIN_CUDA(cudaEventRecord(ready_[turn_], side_));
-      SKEIN_CUDA(cudaStreamWaitEvent(stream_, ready_[turn_], 0));
-      SKEIN_CUDA(cudaEventRecord(started_, stream_));
+      SKEIN_CUDA(cudaEventRecord(ready_[turn_], side_.ForDriver()));
+      SKEIN_CUDA(cudaStreamWaitEvent(stream_.ForDriver(), ready_[turn_], 0));
+      SKEIN_CUDA(cudaEventRecord(started_, stream_.ForDriver()));
     } else {
       AwqDequantize(weights, first, count, dense, stream_);
     }
@@ -113,7 +111,7 @@ void AwqWorkspace::DenseProduct(const AwqWeights& weights, const Matrix& x, cons
     blas.Product(x, MakeMatrix(dense, DType::kBFloat16, count, weights.in_features),
                  part == nullptr ? nullptr : part + static_cast<size_t>(first) * SizeOf(out.type),
                  out.Cols(first, count));
-    SKEIN_CUDA(cudaEventRecord(free_[turn_], stream_));
+    SKEIN_CUDA(cudaEventRecord(free_[turn_], stream_.ForDriver()));
     turn_ ^= 1;
   }
 }

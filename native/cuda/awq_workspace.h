@@ -5,6 +5,7 @@
 #include "cuda/blas_lt.h"
 #include "cuda/device_memory.h"
 #include "cuda/kernels/awq.h"
+#include "cuda/stream.h"
 
 namespace skein::cuda {
 
@@ -12,7 +13,7 @@ class AwqWorkspace {
  public:
   // deterministic: the bits of a row depend on the row and the weights only, never on how many rows
   // there are.
-  AwqWorkspace(cudaStream_t stream, bool deterministic);
+  AwqWorkspace(Stream& stream, bool deterministic);
   ~AwqWorkspace();
   AwqWorkspace(const AwqWorkspace&) = delete;
   AwqWorkspace& operator=(const AwqWorkspace&) = delete;
@@ -37,12 +38,12 @@ class AwqWorkspace {
                     int64_t columns, bool overlaps, BlasLt& blas);
 
  private:
-  const cudaStream_t stream_;
+  Stream& stream_;
   const bool deterministic_;
   const AwqDevice device_;
   DeviceMemory partial_, buffers_[2];
   int turn_ = 0;  // the buffer that comes next
-  cudaStream_t side_ = nullptr;
+  Stream side_;
   cudaEvent_t started_ = nullptr, ready_[2] = {}, free_[2] = {};
 };
 

@@ -7,11 +7,12 @@
 #include <bit>
 #include <limits>
 #include <map>
+#include <optional>
 #include <vector>
 
 #include "cuda/cuda_check.h"
 #include "cuda/device_memory.h"
-#include "cuda/graph_cache.h"
+#include "cuda/launch_probe.h"
 
 namespace skein::cuda {
 namespace {
@@ -81,6 +82,8 @@ struct Plan {
   cublasLtMatmulAlgo_t algorithm{};
   size_t workspace_bytes = kWorkspaceBytes;
   bool is_timed = false;
+  // Whether the algorithm's kernels are known to be launched plainly.
+  std::optional<bool> is_plain;
   // The last number of rows with which the algorithm was checked.
   int64_t checked_rows = 0;
   uint64_t last_use = 0;
@@ -115,16 +118,17 @@ T ConfigOf(const cublasLtMatmulAlgo_t& algorithm, cublasLtMatmulAlgoConfigAttrib
 }  // namespace
 
 struct BlasLt::Impl {
+  Stream& stream;
+  const BlasChoice choice;
   cublasLtHandle_t handle = nullptr;
-  cudaStream_t stream = nullptr;
   DeviceMemory workspace{kWorkspaceBytes};
-  BlasChoice choice = BlasChoice::kHeuristic;
   // kFixedRows rows of x, and of out, for what a fixed algorithm does not take as it is.
   DeviceMemory x_tile, out_tile;
   cudaEvent_t start = nullptr, end = nullptr;
   std::map<Key, std::unique_ptr<Plan>> plans;
   uint64_t uses = 0;
 
+  Impl(Stream& on, BlasChoice how) : stream(on), choice(how) {}
   ~Impl() {
     if (start != nullptr) cudaEventDestroy(start);
     if (end != nullptr) cudaEventDestroy(end);
@@ -208,8 +212,9 @@ struct BlasLt::Impl {
                         key.alignments[1], key.alignments[2]));
   }
 
+  // What stands in front on the stream, if not a kernel, has ended when the product starts.
   void Run(Plan& plan, const cublasLtMatmulAlgo_t& algorithm, Layouts& layouts, const Matrix& x,
-           const Matrix& weight, const void* bias, const Matrix& out) {
+           const Matrix& weight, const void* bias, const Matrix& out, Stream& on, bool is_fenced) {
     if (bias != nullptr) {
       SKEIN_BLAS(cublasLtMatmulDescSetAttribute(&plan.operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER,
                                                 &bias, sizeof(bias)));
@@ -218,7 +223,20 @@ struct BlasLt::Impl {
     const float zero = 0.0f;
     SKEIN_BLAS(cublasLtMatmul(handle, &plan.operation, &one, weight.data, &layouts.a, x.data,
                               &layouts.b, &zero, out.data, &layouts.d, out.data, &layouts.d,
-                              &algorithm, workspace.data(), plan.workspace_bytes, stream));
+                              &algorithm, workspace.data(), plan.workspace_bytes,
+                              is_fenced ? on.ForLibrary() : on.ForDriver()));
+  }
+
+  // Behind a fence, unless the algorithm's kernels are launched plainly; that is looked up once.
+  void RunChosen(Plan& plan, Layouts& layouts, const Matrix& x, const Matrix& weight,
+                 const void* bias, const Matrix& out) {
+    if (!plan.is_plain.has_value() && !stream.IsCapturing()) {
+      plan.is_plain = IsLaunchedPlainly([&](Stream& trial) {
+        Run(plan, plan.algorithm, layouts, x, weight, bias, out, trial, false);
+      });
+    }
+    Run(plan, plan.algorithm, layouts, x, weight, bias, out, stream,
+        !plan.is_plain.value_or(false));
   }
 
   // The one that takes the least time on these operands, of those that take them: the best of a few
@@ -230,6 +248,7 @@ struct BlasLt::Impl {
     std::erase_if(candidates,
                   [&](const auto& result) { return !Takes(plan, result.algo, layouts); });
     plan.is_timed = true;
+    plan.is_plain.reset();
     if (candidates.empty()) return;
     DeviceMemory flush;
     try {
@@ -243,10 +262,10 @@ struct BlasLt::Impl {
     for (int run = 0; run < kTimedRuns; ++run) {
       for (size_t i = 0; i < candidates.size(); ++i) {
         // Its time also lets the host place both events and the product before they run.
-        SKEIN_CUDA(cudaMemsetAsync(written.data(), 0, written.bytes(), stream));
-        SKEIN_CUDA(cudaEventRecord(start, stream));
-        Run(plan, candidates[i].algo, layouts, x, weight, bias, out);
-        SKEIN_CUDA(cudaEventRecord(end, stream));
+        SKEIN_CUDA(cudaMemsetAsync(written.data(), 0, written.bytes(), stream.ForDriver()));
+        SKEIN_CUDA(cudaEventRecord(start, stream.ForDriver()));
+        Run(plan, candidates[i].algo, layouts, x, weight, bias, out, stream, false);
+        SKEIN_CUDA(cudaEventRecord(end, stream.ForDriver()));
         SKEIN_CUDA(cudaEventSynchronize(end));
         float ms = 0;
         SKEIN_CUDA(cudaEventElapsedTime(&ms, start, end));
@@ -282,7 +301,7 @@ struct BlasLt::Impl {
     Plan& plan = *found->second;
     plan.last_use = ++uses;
     if (choice == BlasChoice::kTimed && x.rows <= kMaxTimedRows && !plan.is_timed &&
-        !IsCapturing(stream)) {
+        !stream.IsCapturing()) {
       ChooseFastest(plan, key, x, weight, bias, out);
     }
     return plan;
@@ -303,7 +322,7 @@ struct BlasLt::Impl {
       }
       plan->checked_rows = x.rows;
     }
-    Run(*plan, plan->algorithm, layouts, x, weight, bias, out);
+    RunChosen(*plan, layouts, x, weight, bias, out);
   }
 
   bool Reserve(int64_t k, int64_t m) {
@@ -312,10 +331,10 @@ struct BlasLt::Impl {
     const auto grow = [&](DeviceMemory& tile, int64_t cols, size_t size) {
       const size_t bytes = static_cast<size_t>(kFixedRows * RoundUp(cols, 8)) * size;
       if (tile.bytes() >= bytes) return;
-      SKEIN_CUDA(cudaStreamSynchronize(stream));
+      stream.Synchronize();
       tile = DeviceMemory(bytes);
       // Rows without a value are multiplied too.
-      SKEIN_CUDA(cudaMemsetAsync(tile.data(), 0, bytes, stream));
+      SKEIN_CUDA(cudaMemsetAsync(tile.data(), 0, bytes, stream.ForDriver()));
       moved = true;
     };
     grow(x_tile, k, 2);
@@ -343,7 +362,7 @@ struct BlasLt::Impl {
       SKEIN_CUDA(cudaMemcpy2DAsync(to.data, static_cast<size_t>(to.stride) * SizeOf(to.type),
                                    from.data, static_cast<size_t>(from.stride) * SizeOf(from.type),
                                    from.RowBytes(), static_cast<size_t>(from.rows),
-                                   cudaMemcpyDeviceToDevice, stream));
+                                   cudaMemcpyDeviceToDevice, stream.ForDriver()));
     };
     for (int64_t first = 0; first < x.rows; first += kFixedRows) {
       const int64_t rows = std::min(kFixedRows, x.rows - first);
@@ -357,15 +376,13 @@ struct BlasLt::Impl {
         layouts = Layouts(from, weight, to, kFixedRows);
       }
       if (from.data == own_x.data) copy(x_rows, own_x.Rows(0, rows));
-      Run(plan, plan.algorithm, layouts, from, weight, bias, to);
+      RunChosen(plan, layouts, from, weight, bias, to);
       if (to.data == own_out.data) copy(own_out.Rows(0, rows), out_rows);
     }
   }
 };
 
-BlasLt::BlasLt(cudaStream_t stream, BlasChoice choice) : impl_(std::make_unique<Impl>()) {
-  impl_->choice = choice;
-  impl_->stream = stream;
+BlasLt::BlasLt(Stream& stream, BlasChoice choice) : impl_(std::make_unique<Impl>(stream, choice)) {
   SKEIN_BLAS(cublasLtCreate(&impl_->handle));
   SKEIN_CUDA(cudaEventCreate(&impl_->start));
   SKEIN_CUDA(cudaEventCreate(&impl_->end));

@@ -1,12 +1,11 @@
 // Matrix products through cuBLASLt with cached plans. The one place that includes cublasLt.h.
 #pragma once
 
-#include <cuda_runtime.h>
-
 #include <cstdint>
 #include <memory>
 
 #include "core/tensor.h"
+#include "cuda/stream.h"
 
 namespace skein::cuda {
 
@@ -25,7 +24,7 @@ enum class BlasChoice : uint8_t {
 class BlasLt {
  public:
   // Takes its workspace once. Afterwards Reserve() allocates, and timing, which gives it back.
-  BlasLt(cudaStream_t stream, BlasChoice choice);
+  BlasLt(Stream& stream, BlasChoice choice);
   ~BlasLt();
   BlasLt(const BlasLt&) = delete;
   BlasLt& operator=(const BlasLt&) = delete;

@@ -64,13 +64,13 @@ class CudaBackend final : public Backend {
     }
     SKEIN_CUDA(cudaSetDevice(device_));
     SKEIN_CUDA(cudaGetDeviceProperties(&properties_, device_));
-    SKEIN_CUDA(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking));
-    memory_ = std::make_unique<CudaMemory>(stream_);
-    blas_ =
-        std::make_unique<BlasLt>(stream_, deterministic_ ? BlasChoice::kFixed : BlasChoice::kTimed);
-    graphs_ = std::make_unique<GraphCache>(stream_);
+    stream_ = std::make_unique<Stream>();
+    memory_ = std::make_unique<CudaMemory>(*stream_);
+    blas_ = std::make_unique<BlasLt>(*stream_,
+                                     deterministic_ ? BlasChoice::kFixed : BlasChoice::kTimed);
+    graphs_ = std::make_unique<GraphCache>(*stream_);
     metadata_ =
-        std::make_unique<DeviceMetadata>(stream_, deterministic_, [this] { DropCaptured(); });
+        std::make_unique<DeviceMetadata>(*stream_, deterministic_, [this] { DropCaptured(); });
   }
   ~CudaBackend() override {
     metadata_.reset();
@@ -78,7 +78,6 @@ class CudaBackend final : public Backend {
     awq_.reset();
     blas_.reset();
     memory_.reset();
-    cudaStreamDestroy(stream_);
   }
 
   std::string name() const override { return Format("cuda:%d", device_); }
@@ -96,7 +95,7 @@ class CudaBackend final : public Backend {
     use.other = std::max<int64_t>(0, use.other - use.graphs);
     return use;
   }
-  void* stream() const override { return stream_; }
+  DeviceStream* stream() const override { return stream_.get(); }
   DType activation_type() const override { return DType::kBFloat16; }
   // A prompt's partial sums are bound by the link between the ranks, two of them for each layer;
   // shorter ones by latency, whatever their size.
@@ -138,11 +137,11 @@ class CudaBackend final : public Backend {
       if (blas_->Reserve(raw.in_features, raw.out_features)) DropCaptured();
       return MakeDenseLinear(raw, memory_->weights(), deterministic_);
     }
-    if (awq_ == nullptr) awq_ = std::make_unique<AwqWorkspace>(stream_, deterministic_);
+    if (awq_ == nullptr) awq_ = std::make_unique<AwqWorkspace>(*stream_, deterministic_);
     if (awq_->Reserve(raw.in_features, raw.out_features)) DropCaptured();
-    auto linear = MakeAwqLinear(raw, memory_->weights(), *awq_, stream_);
+    auto linear = MakeAwqLinear(raw, memory_->weights(), *awq_, *stream_);
     // The staged words' memory is used again at once.
-    SKEIN_CUDA(cudaStreamSynchronize(stream_));
+    stream_->Synchronize();
     return linear;
   }
 
@@ -165,17 +164,18 @@ class CudaBackend final : public Backend {
     }
   }
   void DropCaptured() override {
-    cudaStreamSynchronize(stream_);
+    // Not checked: an epoch that failed ends here too.
+    cudaStreamSynchronize(stream_->ForDriver());
     graphs_->Clear();
     metadata_->ForgetBuckets();
   }
-  void FinishStep() override { SKEIN_CUDA(cudaStreamSynchronize(stream_)); }
+  void FinishStep() override { stream_->Synchronize(); }
   std::vector<float> Read(const Matrix& matrix) override { return memory_->Read(matrix); }
 
   void EmbedTokens(const Matrix& table, int64_t vocab_start, int64_t valid_rows,
                    const Matrix& out) override {
     cuda::EmbedTokens(In(table), vocab_start, valid_rows, table.cols, metadata_->token_ids(),
-                      metadata_->slot_of_row(), nullptr, out.rows, OutFloat(out), stream_);
+                      metadata_->slot_of_row(), nullptr, out.rows, OutFloat(out), *stream_);
   }
 
   void ScatterRows(const Matrix& source, std::span<const int32_t> source_rows,
@@ -183,31 +183,31 @@ class CudaBackend final : public Backend {
     const int32_t* from = UploadIndices(source_rows, 0);
     const int32_t* to = UploadIndices(rows, 1);
     CopyRows(InFloat(source), source.stride, from, to, static_cast<int64_t>(rows.size()),
-             source.cols, OutFloat(out), out.stride, stream_);
+             source.cols, OutFloat(out), out.stride, *stream_);
   }
   void GatherRows(const Matrix& source, std::span<const int32_t> rows, const Matrix& out) override {
     const int32_t* from =
         metadata_->AreSampleRows(rows) ? metadata_->sample_rows() : UploadIndices(rows, 0);
     CopyRows(InFloat(source), source.stride, from, nullptr, static_cast<int64_t>(rows.size()),
-             source.cols, OutFloat(out), out.stride, stream_);
+             source.cols, OutFloat(out), out.stride, *stream_);
   }
 
   void Norm(const Matrix& x, const NormWeights& norm, const Matrix& out) override {
     cuda::Norm(InFloat(x), x.stride, Arguments(norm), x.rows, x.cols, Out(out), out.stride,
-               stream_);
+               *stream_);
   }
 
   void Linear(const PreparedLinear& linear, const Matrix& x, Activation activation,
               const Matrix& out) override {
-    static_cast<const CudaLinear&>(linear).Run(x, out, *blas_, stream_);
+    static_cast<const CudaLinear&>(linear).Run(x, out, *blas_, *stream_);
     if (activation == Activation::kGeluErf) {
-      BiasGelu(Out(out), out.stride, nullptr, out.rows, out.cols, true, stream_);
+      BiasGelu(Out(out), out.stride, nullptr, out.rows, out.cols, true, *stream_);
     }
   }
 
   void GateUpSwiGlu(const PreparedLinear& gate_up, const Matrix& x, const Matrix& scratch,
                     const Matrix& out) override {
-    if (static_cast<const CudaLinear&>(gate_up).RunSwiGlu(x, out, stream_)) return;
+    if (static_cast<const CudaLinear&>(gate_up).RunSwiGlu(x, out, *stream_)) return;
     // Gate and up of many rows pass through memory in bfloat16: of 1,024 rows of the 38 B model
     // they are 226 MB in float32, written and read again, which no cache holds.
     const bool in_float = deterministic_ || x.rows <= 8;
@@ -220,13 +220,13 @@ class CudaBackend final : public Backend {
                              const Matrix* normed) override {
     SKEIN_CHECK(partial.stride == partial.cols, "a partial sum is contiguous");
     communicator.AllReduce(partial.data, partial.rows * partial.cols, partial.type, ReduceOp::kSum,
-                           stream_);
+                           stream_.get());
     const NormArguments arguments = norm == nullptr ? NormArguments{} : Arguments(*norm);
     const auto add = [&](const auto* values) {
       AddResidualNorm(values, partial.stride, bias, scale, OutFloat(residual), residual.stride,
                       norm == nullptr ? nullptr : &arguments, partial.rows, partial.cols,
                       normed == nullptr ? nullptr : Out(*normed),
-                      normed == nullptr ? 8 : normed->stride, stream_);
+                      normed == nullptr ? 8 : normed->stride, *stream_);
     };
     if (partial.type == DType::kBFloat16) {
       add(In(partial));
@@ -251,7 +251,7 @@ class CudaBackend final : public Backend {
     arguments.slot_mapping = metadata_->slot_mapping();
     arguments.keys = paged.Keys(layer);
     arguments.values = paged.Values(layer);
-    cuda::RotaryStoreKv(arguments, qkv.rows, stream_);
+    cuda::RotaryStoreKv(arguments, qkv.rows, *stream_);
   }
 
   void PagedAttention(const Matrix& q, const KvCache& cache, int64_t layer,
@@ -269,7 +269,7 @@ class CudaBackend final : public Backend {
                          static_cast<int32_t>(shape.block_size),
                          static_cast<int32_t>(shape.num_kv_heads)};
     PagedPrefillAttention(arguments, keys, metadata_->prefill_tiles(),
-                          metadata_->num_prefill_tiles(), metadata_->prefill_tile_rows(), stream_);
+                          metadata_->num_prefill_tiles(), metadata_->prefill_tile_rows(), *stream_);
     const int tiles = metadata_->num_decode_tiles();
     if (tiles == 0) return;
     const int variant =
@@ -278,17 +278,17 @@ class CudaBackend final : public Backend {
                                 kDecodeVariants[variant].run_keys);
     const DecodeWorkspace workspace = decode_workspace_.Get(
         tiles, max_runs, static_cast<int64_t>(q_to_kv.size()), shape.num_kv_heads, map.max_group,
-        static_cast<int>(shape.head_dim), stream_, [this] { DropCaptured(); });
+        static_cast<int>(shape.head_dim), *stream_, [this] { DropCaptured(); });
     const int splits =
         DecodeSplits(tiles, static_cast<int>(shape.num_kv_heads) * DecodePasses(map.max_group),
                      properties_.multiProcessorCount, max_runs);
     PagedDecodeAttention(arguments, keys, map.kv_q_start.As<int32_t>(), map.max_group,
-                         metadata_->decode_tiles(), tiles, splits, workspace, variant, stream_);
+                         metadata_->decode_tiles(), tiles, splits, workspace, variant, *stream_);
   }
 
   void SwiGlu(const Matrix& gate_up, const Matrix& out) override {
     const auto run = [&](const auto* values) {
-      cuda::SwiGlu(values, gate_up.stride, out.rows, out.cols, Out(out), out.stride, stream_);
+      cuda::SwiGlu(values, gate_up.stride, out.rows, out.cols, Out(out), out.stride, *stream_);
     };
     gate_up.type == DType::kFloat32 ? run(InFloat(gate_up)) : run(In(gate_up));
   }
@@ -298,12 +298,13 @@ class CudaBackend final : public Backend {
     const auto bytes = static_cast<size_t>(tiles * side * side * 3);
     // Pageable memory: the copy has left the caller's buffer when the call returns.
     if (pixels_.bytes() < bytes) {
-      SKEIN_CUDA(cudaStreamSynchronize(stream_));
+      stream_->Synchronize();
       pixels_ = DeviceMemory(bytes);
     }
-    SKEIN_CUDA(cudaMemcpyAsync(pixels_.data(), pixels, bytes, cudaMemcpyHostToDevice, stream_));
+    SKEIN_CUDA(cudaMemcpyAsync(pixels_.data(), pixels, bytes, cudaMemcpyHostToDevice,
+                               stream_->ForDriver()));
     cuda::PixelsToPatches(pixels_.As<uint8_t>(), tiles, side, patch, mean, std, Out(out),
-                          out.stride, stream_);
+                          out.stride, *stream_);
   }
   void AssembleVisionTokens(const Matrix& patches, const float* class_embedding,
                             const float* position_embedding, int64_t tiles,
@@ -311,19 +312,19 @@ class CudaBackend final : public Backend {
     SKEIN_CHECK(patches.stride == patches.cols && out.stride == out.cols,
                 "vision tokens are contiguous");
     cuda::AssembleVisionTokens(InFloat(patches), class_embedding, position_embedding, tiles,
-                               patches.rows / tiles, out.cols, OutFloat(out), stream_);
+                               patches.rows / tiles, out.cols, OutFloat(out), *stream_);
   }
   void QkSumSquares(const Matrix& qkv, int64_t num_heads, int64_t head_dim,
                     const Matrix& sums) override {
     SKEIN_CHECK(sums.stride == 2, "sums are contiguous");
     cuda::QkSumSquares(In(qkv), qkv.stride, qkv.rows, num_heads * head_dim, sums.As<float>(),
-                       stream_);
+                       *stream_);
   }
   void ApplyQkNorm(const Matrix& qkv, const Matrix& sums, const float* q_weight,
                    const float* k_weight, int64_t num_heads, int64_t head_dim, int64_t full_width,
                    float eps) override {
     cuda::ApplyQkNorm(Out(qkv), qkv.stride, sums.As<const float>(), q_weight, k_weight, qkv.rows,
-                      num_heads * head_dim, full_width, eps, stream_);
+                      num_heads * head_dim, full_width, eps, *stream_);
   }
   void VisionAttention(const Matrix& qkv, int64_t tiles, int64_t tokens, int64_t num_heads,
                        int64_t head_dim, const Matrix& out) override {
@@ -333,16 +334,16 @@ class CudaBackend final : public Backend {
         Attention(In(qkv), qkv.stride, out, nullptr, num_heads, head_dim);
     const ContiguousKeys keys{In(qkv) + width, In(qkv) + 2 * width, qkv.stride};
     ContiguousAttention(arguments, keys, list.tiles.As<QueryTile>(), list.count, kLargeTileRows,
-                        stream_);
+                        *stream_);
   }
   void PixelShuffle(const Matrix& x, int64_t tiles, int64_t grid, int64_t factor,
                     const Matrix& out) override {
     SKEIN_CHECK(x.stride == x.cols && out.stride == out.cols, "vision tokens are contiguous");
-    cuda::PixelShuffle(InFloat(x), tiles, grid, factor, x.cols, OutFloat(out), stream_);
+    cuda::PixelShuffle(InFloat(x), tiles, grid, factor, x.cols, OutFloat(out), *stream_);
   }
 
   std::unique_ptr<Sampler> MakeSampler(const SamplerShape& shape) override {
-    return MakeCudaSampler(shape, stream_);
+    return MakeCudaSampler(shape, *stream_);
   }
 
  private:
@@ -369,7 +370,7 @@ class CudaBackend final : public Backend {
     const int max_runs = RunsOf(static_cast<int>(max_keys), kDecodeVariants[0].run_keys);
     decode_workspace_.Get(sequences, max_runs, limits.num_query_heads, limits.num_kv_heads,
                           static_cast<int>(limits.num_query_heads),
-                          static_cast<int>(limits.head_dim), stream_, [this] { DropCaptured(); });
+                          static_cast<int>(limits.head_dim), *stream_, [this] { DropCaptured(); });
   }
 
   // What steps bring along beside their metadata, and tables that stay.
@@ -390,18 +391,18 @@ class CudaBackend final : public Backend {
   const int32_t* UploadIndices(std::span<const int32_t> indices, int which) {
     DeviceMemory& memory = indices_[which];
     if (memory.bytes() < indices.size_bytes()) {
-      SKEIN_CUDA(cudaStreamSynchronize(stream_));
+      stream_->Synchronize();
       memory = DeviceMemory(indices.size_bytes() * 2);
     }
     SKEIN_CUDA(cudaMemcpyAsync(memory.data(), indices.data(), indices.size_bytes(),
-                               cudaMemcpyHostToDevice, stream_));
+                               cudaMemcpyHostToDevice, stream_->ForDriver()));
     return memory.As<int32_t>();
   }
 
   const int device_;
   const bool deterministic_;
   cudaDeviceProp properties_{};
-  cudaStream_t stream_ = nullptr;
+  std::unique_ptr<Stream> stream_;
   std::unique_ptr<CudaMemory> memory_;
   std::unique_ptr<BlasLt> blas_;
   std::unique_ptr<DeviceMetadata> metadata_;

@@ -20,6 +20,3 @@ inline void CheckCuda(cudaError_t status, const char* call, const char* file, in
 }  // namespace skein::cuda
 
 #define SKEIN_CUDA(call) ::skein::cuda::CheckCuda((call), #call, __FILE__, __LINE__)
-// After a kernel launch: the launch itself, not the kernel's end.
-#define SKEIN_CUDA_LAUNCHED(name) \
-  ::skein::cuda::CheckCuda(cudaGetLastError(), "launch of " name, __FILE__, __LINE__)

@@ -7,6 +7,7 @@
 #include "cuda/blas_lt.h"
 #include "cuda/device_arena.h"
 #include "cuda/device_memory.h"
+#include "cuda/stream.h"
 #include "ops/backend.h"
 
 namespace skein::cuda {
@@ -16,11 +17,11 @@ class AwqWorkspace;
 class CudaLinear : public PreparedLinear {
  public:
   // out = x W^T + bias, without activation.
-  virtual void Run(const Matrix& x, const Matrix& out, BlasLt& blas, cudaStream_t stream) const = 0;
+  virtual void Run(const Matrix& x, const Matrix& out, BlasLt& blas, Stream& stream) const = 0;
   // Outputs are gate | up: out [rows, out_features / 2] = silu(gate) * up in one kernel. False,
   // with nothing done, where there is none for these rows and weights.
   virtual bool RunSwiGlu([[maybe_unused]] const Matrix& x, [[maybe_unused]] const Matrix& out,
-                         [[maybe_unused]] cudaStream_t stream) const {
+                         [[maybe_unused]] Stream& stream) const {
     return false;
   }
 };
@@ -32,6 +33,6 @@ std::unique_ptr<CudaLinear> MakeDenseLinear(const RawLinear& raw, DeviceArena& a
                                             bool deterministic);
 // `workspace` is shared by all AWQ linears of a back end and has room for this one.
 std::unique_ptr<CudaLinear> MakeAwqLinear(const RawLinear& raw, DeviceArena& arena,
-                                          AwqWorkspace& workspace, cudaStream_t stream);
+                                          AwqWorkspace& workspace, Stream& stream);
 
 }  // namespace skein::cuda

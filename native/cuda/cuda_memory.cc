@@ -13,7 +13,7 @@ void CudaMemory::BeginLoad() {
 
 void CudaMemory::EndLoad() {
   upload_.reset();
-  SKEIN_CUDA(cudaStreamSynchronize(stream_));
+  stream_.Synchronize();
   staging_.Reset();
 }
 
@@ -46,16 +46,17 @@ std::unique_ptr<DeviceTensor> CudaMemory::MakeRandomTensor(DType type, int64_t r
                                                            TensorUse use) {
   auto tensor = NewTensor(type, rows, cols, use);
   const Matrix view = tensor->view();
-  SKEIN_CUDA(cudaMemsetAsync(view.data, 0, static_cast<size_t>(rows) * view.RowBytes(), stream_));
+  SKEIN_CUDA(cudaMemsetAsync(view.data, 0, static_cast<size_t>(rows) * view.RowBytes(),
+                             stream_.ForDriver()));
   for (const RandomBlock& block : blocks) FillRandomBlock(block, view, stream_);
-  SKEIN_CUDA(cudaStreamSynchronize(stream_));
+  stream_.Synchronize();
   return tensor;
 }
 
 std::vector<float> CudaMemory::Read(const Matrix& matrix) const {
   const auto count = static_cast<size_t>(matrix.rows * matrix.cols);
   std::vector<char> bytes(count * SizeOf(matrix.type));
-  SKEIN_CUDA(cudaStreamSynchronize(stream_));
+  stream_.Synchronize();
   SKEIN_CUDA(cudaMemcpy2D(bytes.data(), matrix.RowBytes(), matrix.data,
                           static_cast<size_t>(matrix.stride) * SizeOf(matrix.type),
                           matrix.RowBytes(), static_cast<size_t>(matrix.rows),

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "cuda/cuda_storage.h"
+#include "cuda/stream.h"
 #include "cuda/upload_stream.h"
 
 namespace skein::cuda {
@@ -14,7 +15,7 @@ namespace skein::cuda {
 class CudaMemory {
  public:
   // Work that uses the memory runs on `stream`.
-  explicit CudaMemory(cudaStream_t stream) : stream_(stream) {}
+  explicit CudaMemory(Stream& stream) : stream_(stream) {}
 
   // As those of Backend.
   void BeginLoad();
@@ -44,7 +45,7 @@ class CudaMemory {
   std::unique_ptr<DeviceTensor> NewTensor(DType type, int64_t rows, int64_t cols, TensorUse use);
   UploadStream& upload();
 
-  const cudaStream_t stream_;
+  Stream& stream_;
   DeviceArena weights_{"weights"};
   // Within pieces: what NCCL registers.
   DeviceArena activations_{"activations", DeviceArena::Packing::kWithinPieces};

@@ -7,7 +7,7 @@
 
 namespace skein::cuda {
 
-std::unique_ptr<Sampler> MakeCudaSampler(const SamplerShape& shape, cudaStream_t stream) {
+std::unique_ptr<Sampler> MakeCudaSampler(const SamplerShape& shape, Stream& stream) {
   return MakeSamplerOver(shape, MakeDeviceLogits(shape, stream));
 }
 

@@ -2,14 +2,13 @@
 // the back end's way to choose.
 #pragma once
 
-#include <cuda_runtime.h>
-
 #include <memory>
 
+#include "cuda/stream.h"
 #include "ops/backend.h"
 
 namespace skein::cuda {
 
-std::unique_ptr<Sampler> MakeCudaSampler(const SamplerShape& shape, cudaStream_t stream);
+std::unique_ptr<Sampler> MakeCudaSampler(const SamplerShape& shape, Stream& stream);
 
 }  // namespace skein::cuda

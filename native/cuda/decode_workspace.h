@@ -6,6 +6,7 @@
 
 #include "cuda/device_memory.h"
 #include "cuda/kernels/attention.h"
+#include "cuda/stream.h"
 
 namespace skein::cuda {
 
@@ -14,7 +15,7 @@ class DecodeWorkspaceMemory {
   // What one launch over `tiles` sequences needs. `before_move` runs before memory moves, which
   // recorded graphs would not survive.
   DecodeWorkspace Get(int64_t tiles, int max_runs, int64_t num_heads, int64_t num_kv_heads,
-                      int max_group, int head_dim, cudaStream_t stream,
+                      int max_group, int head_dim, Stream& stream,
                       const std::function<void()>& before_move);
   size_t bytes() const { return values_.bytes() + stats_.bytes() + counters_.bytes(); }
 

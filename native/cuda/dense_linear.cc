@@ -40,14 +40,14 @@ class DenseLinear final : public CudaLinear {
   int64_t in_features() const override { return in_; }
   int64_t out_features() const override { return out_; }
   size_t weight_bytes() const override { return static_cast<size_t>(in_ * out_) * 2 + bias_.bytes; }
-  void Run(const Matrix& x, const Matrix& out, BlasLt& blas, cudaStream_t stream) const override {
+  void Run(const Matrix& x, const Matrix& out, BlasLt& blas, Stream& stream) const override {
     if (IsOwn(x)) {
       SkinnyProduct(x, Weight(), bias_.For(out.type), out, stream);
     } else {
       blas.Product(x, Weight(), bias_.For(out.type), out);
     }
   }
-  bool RunSwiGlu(const Matrix& x, const Matrix& out, cudaStream_t stream) const override {
+  bool RunSwiGlu(const Matrix& x, const Matrix& out, Stream& stream) const override {
     if (!IsOwn(x) || bias_.For(out.type) != nullptr) return false;
     SkinnySwiGlu(x, Weight(), out, stream);
     return true;

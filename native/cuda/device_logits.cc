@@ -44,7 +44,7 @@ struct Slot {
 
 class DeviceLogits final : public LogitsSource {
  public:
-  DeviceLogits(const SamplerShape& shape, cudaStream_t stream);
+  DeviceLogits(const SamplerShape& shape, Stream& stream);
 
   void BeginSequence(int32_t slot) override { slots_[Size(slot)] = Slot(); }
   void AppendToken(int32_t slot, int32_t token_id) override {
@@ -73,7 +73,7 @@ class DeviceLogits final : public LogitsSource {
   void WriteBlockHeader(char* block, size_t num_rows) const;
 
   const SamplerShape shape_;
-  cudaStream_t stream_;
+  Stream& stream_;
   std::vector<Slot> slots_;
   Matrix logits_;
   int64_t num_updates_ = 0;
@@ -93,7 +93,7 @@ class DeviceLogits final : public LogitsSource {
   PinnedMemory pinned_wide_rows_, pinned_chosen_;
 };
 
-DeviceLogits::DeviceLogits(const SamplerShape& shape, cudaStream_t stream)
+DeviceLogits::DeviceLogits(const SamplerShape& shape, Stream& stream)
     : shape_(shape), stream_(stream), slots_(Size(shape.max_sequences)) {
   SKEIN_CHECK(shape.max_top_logprobs <= kMaxRowCandidates, "%lld top log-probabilities",
               static_cast<long long>(shape.max_top_logprobs));
@@ -132,7 +132,7 @@ void DeviceLogits::AddUpdate(int64_t position, uint32_t word) {
   if (num_updates_ == static_cast<int64_t>(updates_.bytes() / sizeof(WordUpdate))) {
     SendUpdates();
     // What travels must not be overwritten.
-    SKEIN_CUDA(cudaStreamSynchronize(stream_));
+    stream_.Synchronize();
   }
   reinterpret_cast<WordUpdate*>(pinned_updates_.data())[num_updates_++] = {position, word, 0};
 }
@@ -141,7 +141,7 @@ void DeviceLogits::SendUpdates() {
   if (num_updates_ == 0) return;
   SKEIN_CUDA(cudaMemcpyAsync(updates_.data(), pinned_updates_.data(),
                              Size(num_updates_) * sizeof(WordUpdate), cudaMemcpyHostToDevice,
-                             stream_));
+                             stream_.ForDriver()));
   UpdateWords(updates_.As<WordUpdate>(), num_updates_, words_.As<uint32_t>(), stream_);
   num_updates_ = 0;
 }
@@ -165,7 +165,8 @@ void DeviceLogits::FillBiases(int32_t slot, const SequenceState& state) {
   std::stable_sort(biases, biases + count,
                    [](const TokenBias& a, const TokenBias& b) { return a.index < b.index; });
   SKEIN_CUDA(cudaMemcpyAsync(biases_.As<TokenBias>() + first, biases,
-                             Size(count) * sizeof(TokenBias), cudaMemcpyHostToDevice, stream_));
+                             Size(count) * sizeof(TokenBias), cudaMemcpyHostToDevice,
+                             stream_.ForDriver()));
 }
 
 // A slot's first step: what bans its stop tokens and counts its tokens may only become less.
@@ -188,7 +189,8 @@ void DeviceLogits::FillSlot(int32_t slot, const SequenceState& state) {
   }
   const int64_t first = slot * shape_.vocab_valid_rows;
   SKEIN_CUDA(cudaMemsetAsync(words_.As<uint32_t>() + first, 0,
-                             Size(shape_.vocab_valid_rows) * sizeof(uint32_t), stream_));
+                             Size(shape_.vocab_valid_rows) * sizeof(uint32_t),
+                             stream_.ForDriver()));
   for (const auto& [index, word] : words) AddUpdate(first + index, word);
 }
 
@@ -272,7 +274,7 @@ const std::byte* DeviceLogits::Examine(const Matrix& logits, std::span<const Row
   WriteBlockHeader(pinned_step_.data() + block_offset, num_rows);
   SKEIN_CUDA(cudaMemcpyAsync(step_.data(), pinned_step_.data(),
                              block_offset + FindingOffset(num_rows), cudaMemcpyHostToDevice,
-                             stream_));
+                             stream_.ForDriver()));
 
   char* device = step_.As<char>();
   step.logits = logits.As<float>();
@@ -293,19 +295,19 @@ const std::byte* DeviceLogits::Examine(const Matrix& logits, std::span<const Row
   // Whether any row needs masses is the same on all ranks.
   if (step.needs_masses && world_size > 1) {
     communicator.AllGather(step.max_keys, rank_max_keys_.data(), num_rows * sizeof(uint32_t),
-                           stream_);
+                           &stream_);
     step.rank_max_keys = rank_max_keys_.As<uint32_t>();
     step.world_size = world_size;
   }
   FinishRows(step, stream_);
   const void* found = step.block;
   if (world_size > 1) {
-    communicator.AllGather(step.block, blocks_.data(), block_bytes, stream_);
+    communicator.AllGather(step.block, blocks_.data(), block_bytes, &stream_);
     found = blocks_.data();
   }
   SKEIN_CUDA(cudaMemcpyAsync(pinned_blocks_.data(), found, block_bytes * Size(world_size),
-                             cudaMemcpyDeviceToHost, stream_));
-  SKEIN_CUDA(cudaStreamSynchronize(stream_));
+                             cudaMemcpyDeviceToHost, stream_.ForDriver()));
+  stream_.Synchronize();
   return reinterpret_cast<const std::byte*>(pinned_blocks_.data());
 }
 
@@ -339,9 +341,9 @@ void DeviceLogits::ChooseKept(std::span<const WideRow> rows, Communicator& commu
     passes = std::max(passes, cuts * kCutPasses);
   }
   SKEIN_CUDA(cudaMemcpyAsync(wide_rows_.data(), pinned_wide_rows_.data(), bytes,
-                             cudaMemcpyHostToDevice, stream_));
+                             cudaMemcpyHostToDevice, stream_.ForDriver()));
   const size_t histogram_bytes = rows.size() * sizeof(CutHistogram);
-  SKEIN_CUDA(cudaMemsetAsync(histograms_.data(), 0, histogram_bytes, stream_));
+  SKEIN_CUDA(cudaMemsetAsync(histograms_.data(), 0, histogram_bytes, stream_.ForDriver()));
 
   CutStep step{};
   step.logits = logits_.As<float>();
@@ -359,19 +361,20 @@ void DeviceLogits::ChooseKept(std::span<const WideRow> rows, Communicator& commu
   for (int pass = 0; pass < passes; ++pass) {
     CountDigits(step, stream_);
     if (world_size > 1) {
-      communicator.AllGather(histograms_.data(), rank_histograms_.data(), histogram_bytes, stream_);
+      communicator.AllGather(histograms_.data(), rank_histograms_.data(), histogram_bytes,
+                             &stream_);
     }
     FindDigits(step, stream_);
   }
   ChooseBeforeCuts(step, stream_);
   const size_t chosen_bytes = rows.size() * sizeof(BestToken);
   if (world_size > 1) {
-    communicator.AllGather(chosen_.data(), rank_chosen_.data(), chosen_bytes, stream_);
+    communicator.AllGather(chosen_.data(), rank_chosen_.data(), chosen_bytes, &stream_);
   }
-  SKEIN_CUDA(cudaMemcpyAsync(pinned_chosen_.data(),
-                             world_size > 1 ? rank_chosen_.data() : chosen_.data(),
-                             chosen_bytes * world_size, cudaMemcpyDeviceToHost, stream_));
-  SKEIN_CUDA(cudaStreamSynchronize(stream_));
+  SKEIN_CUDA(
+      cudaMemcpyAsync(pinned_chosen_.data(), world_size > 1 ? rank_chosen_.data() : chosen_.data(),
+                      chosen_bytes * world_size, cudaMemcpyDeviceToHost, stream_.ForDriver()));
+  stream_.Synchronize();
   std::fill(chosen.begin(), chosen.end(), NoisyToken());
   for (size_t r = 0; r < world_size; ++r) {
     for (size_t i = 0; i < rows.size(); ++i) {
@@ -384,7 +387,7 @@ void DeviceLogits::ChooseKept(std::span<const WideRow> rows, Communicator& commu
 
 }  // namespace
 
-std::unique_ptr<LogitsSource> MakeDeviceLogits(const SamplerShape& shape, cudaStream_t stream) {
+std::unique_ptr<LogitsSource> MakeDeviceLogits(const SamplerShape& shape, Stream& stream) {
   return std::make_unique<DeviceLogits>(shape, stream);
 }
 

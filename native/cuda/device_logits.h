@@ -2,15 +2,14 @@
 // takes one copy in, one out and one synchronisation.
 #pragma once
 
-#include <cuda_runtime.h>
-
 #include <memory>
 
 #include "cpu/logits_source.h"
+#include "cuda/stream.h"
 
 namespace skein::cuda {
 
 // All its memory is taken here. Throws DEVICE_OUT_OF_MEMORY.
-std::unique_ptr<LogitsSource> MakeDeviceLogits(const SamplerShape& shape, cudaStream_t stream);
+std::unique_ptr<LogitsSource> MakeDeviceLogits(const SamplerShape& shape, Stream& stream);
 
 }  // namespace skein::cuda

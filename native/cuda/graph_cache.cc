@@ -6,12 +6,6 @@
 
 namespace skein::cuda {
 
-bool IsCapturing(cudaStream_t stream) {
-  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
-  SKEIN_CUDA(cudaStreamIsCapturing(stream, &status));
-  return status != cudaStreamCaptureStatusNone;
-}
-
 namespace {
 
 int64_t FreeBytes() {
@@ -25,7 +19,7 @@ int64_t FreeBytes() {
 void GraphCache::Run(int32_t bucket, const std::function<void()>& body) {
   const auto found = graphs_.find(bucket);
   if (found != graphs_.end()) {
-    SKEIN_CUDA(cudaGraphLaunch(found->second, stream_));
+    SKEIN_CUDA(cudaGraphLaunch(found->second, stream_.ForDriver()));
     return;
   }
   body();
@@ -34,23 +28,23 @@ void GraphCache::Run(int32_t bucket, const std::function<void()>& body) {
 
 cudaGraphExec_t GraphCache::Record(const std::function<void()>& body) {
   // Other threads may call CUDA meanwhile (an abort does).
-  SKEIN_CUDA(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal));
+  SKEIN_CUDA(cudaStreamBeginCapture(stream_.ForDriver(), cudaStreamCaptureModeThreadLocal));
   cudaGraph_t graph = nullptr;
   try {
     body();
   } catch (...) {
-    if (cudaStreamEndCapture(stream_, &graph) == cudaSuccess) cudaGraphDestroy(graph);
+    if (cudaStreamEndCapture(stream_.ForDriver(), &graph) == cudaSuccess) cudaGraphDestroy(graph);
     cudaGetLastError();
     throw;
   }
-  SKEIN_CUDA(cudaStreamEndCapture(stream_, &graph));
+  SKEIN_CUDA(cudaStreamEndCapture(stream_.ForDriver(), &graph));
   const int64_t free_before = FreeBytes();
   cudaGraphExec_t exec = nullptr;
   cudaError_t status = cudaGraphInstantiate(&exec, graph, 0);
   cudaGraphDestroy(graph);
   SKEIN_CUDA(status);
   // Now rather than in the first replay, which would be slow.
-  status = cudaGraphUpload(exec, stream_);
+  status = cudaGraphUpload(exec, stream_.ForDriver());
   if (status != cudaSuccess) cudaGraphExecDestroy(exec);
   SKEIN_CUDA(status);
   bytes_ += std::max<int64_t>(0, free_before - FreeBytes());

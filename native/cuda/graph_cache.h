@@ -2,20 +2,17 @@
 // must outlive them.
 #pragma once
 
-#include <cuda_runtime.h>
-
 #include <cstdint>
 #include <functional>
 #include <map>
 
-namespace skein::cuda {
+#include "cuda/stream.h"
 
-// Whether what is placed on the stream is being recorded instead of run.
-bool IsCapturing(cudaStream_t stream);
+namespace skein::cuda {
 
 class GraphCache {
  public:
-  explicit GraphCache(cudaStream_t stream) : stream_(stream) {}
+  explicit GraphCache(Stream& stream) : stream_(stream) {}
   ~GraphCache() { Clear(); }
   GraphCache(const GraphCache&) = delete;
   GraphCache& operator=(const GraphCache&) = delete;
@@ -30,7 +27,7 @@ class GraphCache {
  private:
   cudaGraphExec_t Record(const std::function<void()>& body);
 
-  const cudaStream_t stream_;
+  Stream& stream_;
   std::map<int32_t, cudaGraphExec_t> graphs_;
   int64_t bytes_ = 0;
 };

@@ -40,7 +40,7 @@ void DeviceMetadata::Reserve(const StepLimits& limits) {
 void DeviceMetadata::GrowTo(size_t bytes) {
   if (device_.bytes() >= bytes) return;
   before_move_();
-  SKEIN_CUDA(cudaStreamSynchronize(stream_));
+  stream_.Synchronize();
   device_ = DeviceMemory(bytes);
   for (PinnedMemory& staging : staging_) staging = PinnedMemory(bytes);
   host_.reserve(bytes);
@@ -113,8 +113,8 @@ void DeviceMetadata::Send() {
   }
   std::memcpy(staging_[current_].data(), host_.data(), host_.size());
   SKEIN_CUDA(cudaMemcpyAsync(device_.data(), staging_[current_].data(), host_.size(),
-                             cudaMemcpyHostToDevice, stream_));
-  SKEIN_CUDA(cudaEventRecord(copied_[current_], stream_));
+                             cudaMemcpyHostToDevice, stream_.ForDriver()));
+  SKEIN_CUDA(cudaEventRecord(copied_[current_], stream_.ForDriver()));
 }
 
 }  // namespace skein::cuda

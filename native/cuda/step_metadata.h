@@ -11,6 +11,7 @@
 
 #include "cuda/device_memory.h"
 #include "cuda/kernels/attention.h"
+#include "cuda/stream.h"
 #include "ops/backend.h"
 
 namespace skein::cuda {
@@ -20,7 +21,7 @@ class DeviceMetadata {
   // `uniform_rows`: the prefill kernel takes decode rows too, so that a row's bits do not depend on
   // how its sequence was cut into chunks. `before_move` runs before the arrays move, which recorded
   // graphs would not survive; after Reserve they move only for a step beyond the limits.
-  DeviceMetadata(cudaStream_t stream, bool uniform_rows, std::function<void()> before_move)
+  DeviceMetadata(Stream& stream, bool uniform_rows, std::function<void()> before_move)
       : stream_(stream), uniform_rows_(uniform_rows), before_move_(std::move(before_move)) {}
   ~DeviceMetadata();
   DeviceMetadata(const DeviceMetadata&) = delete;
@@ -70,7 +71,7 @@ class DeviceMetadata {
   void GrowTo(size_t bytes);
   void Send();
 
-  const cudaStream_t stream_;
+  Stream& stream_;
   const bool uniform_rows_;
   const std::function<void()> before_move_;
   // Two staging buffers: one may still be on its way when the next step is prepared.

@@ -5,7 +5,6 @@
 namespace skein::cuda {
 
 UploadStream::UploadStream() {
-  SKEIN_CUDA(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking));
   SKEIN_CUDA(cudaEventCreateWithFlags(&order_, cudaEventDisableTiming));
   for (Buffer& buffer : buffers_) {
     SKEIN_CUDA(cudaEventCreateWithFlags(&buffer.sent, cudaEventDisableTiming));
@@ -13,10 +12,9 @@ UploadStream::UploadStream() {
 }
 
 UploadStream::~UploadStream() {
-  cudaStreamSynchronize(stream_);
+  cudaStreamSynchronize(stream_.ForDriver());
   for (const Buffer& buffer : buffers_) cudaEventDestroy(buffer.sent);
   cudaEventDestroy(order_);
-  cudaStreamDestroy(stream_);
 }
 
 char* UploadStream::NextBuffer() {
@@ -34,31 +32,33 @@ void UploadStream::Send(const Matrix& rows, const Matrix& dest) {
               "rows that are not those of the buffer");
   SKEIN_CHECK(rows.rows == dest.rows && rows.cols == dest.cols, "rows of another shape");
   if (rows.type == dest.type && dest.stride == dest.cols) {
-    SKEIN_CUDA(cudaMemcpyAsync(dest.data, rows.data, bytes, cudaMemcpyHostToDevice, stream_));
+    SKEIN_CUDA(
+        cudaMemcpyAsync(dest.data, rows.data, bytes, cudaMemcpyHostToDevice, stream_.ForDriver()));
   } else if (rows.type == dest.type) {
     SKEIN_CUDA(cudaMemcpy2DAsync(dest.data, static_cast<size_t>(dest.stride) * SizeOf(dest.type),
                                  rows.data, rows.RowBytes(), rows.RowBytes(),
-                                 static_cast<size_t>(rows.rows), cudaMemcpyHostToDevice, stream_));
+                                 static_cast<size_t>(rows.rows), cudaMemcpyHostToDevice,
+                                 stream_.ForDriver()));
   } else {
     if (buffer.raw.bytes() == 0) buffer.raw = DeviceMemory(kBufferBytes);
-    SKEIN_CUDA(
-        cudaMemcpyAsync(buffer.raw.data(), rows.data, bytes, cudaMemcpyHostToDevice, stream_));
+    SKEIN_CUDA(cudaMemcpyAsync(buffer.raw.data(), rows.data, bytes, cudaMemcpyHostToDevice,
+                               stream_.ForDriver()));
     ConvertRows(MakeMatrix(buffer.raw.data(), rows.type, rows.rows, rows.cols), dest, stream_);
   }
-  SKEIN_CUDA(cudaEventRecord(buffer.sent, stream_));
+  SKEIN_CUDA(cudaEventRecord(buffer.sent, stream_.ForDriver()));
   current_ = (current_ + 1) % kNumBuffers;
 }
 
 void UploadStream::Clear(const Matrix& tensor) {
   SKEIN_CUDA(cudaMemsetAsync(tensor.data, 0, static_cast<size_t>(tensor.rows) * tensor.RowBytes(),
-                             stream_));
+                             stream_.ForDriver()));
 }
 
-void UploadStream::Wait() { SKEIN_CUDA(cudaStreamSynchronize(stream_)); }
+void UploadStream::Wait() { stream_.Synchronize(); }
 
-void UploadStream::OrderBefore(cudaStream_t stream) {
-  SKEIN_CUDA(cudaEventRecord(order_, stream_));
-  SKEIN_CUDA(cudaStreamWaitEvent(stream, order_, 0));
+void UploadStream::OrderBefore(Stream& stream) {
+  SKEIN_CUDA(cudaEventRecord(order_, stream_.ForDriver()));
+  SKEIN_CUDA(cudaStreamWaitEvent(stream.ForDriver(), order_, 0));
 }
 
 }  // namespace skein::cuda

@@ -5,6 +5,7 @@
 #include <cuda_runtime.h>
 
 #include "cuda/device_memory.h"
+#include "cuda/stream.h"
 #include "ops/backend.h"
 
 namespace skein::cuda {
@@ -24,7 +25,7 @@ class UploadStream final : public WeightStream {
   void Clear(const Matrix& tensor);
   // Until all that was sent has arrived: on the host, or for work that is put on `stream` later.
   void Wait();
-  void OrderBefore(cudaStream_t stream);
+  void OrderBefore(Stream& stream);
 
  private:
   static constexpr size_t kBufferBytes = size_t{32} << 20;
@@ -37,7 +38,7 @@ class UploadStream final : public WeightStream {
     cudaEvent_t sent = nullptr;
   };
 
-  cudaStream_t stream_ = nullptr;
+  Stream stream_;
   cudaEvent_t order_ = nullptr;
   Buffer buffers_[kNumBuffers];
   int current_ = 0;

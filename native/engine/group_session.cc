@@ -24,21 +24,18 @@ class GroupSession::Tracked final : public Communicator {
   int rank() const override { return inner_->rank(); }
   int world_size() const override { return inner_->world_size(); }
   const char* kind() const override { return inner_->kind(); }
-  void AllReduce(void* data, int64_t count, DType type, ReduceOp op, void* stream) override {
+  void AllReduce(void* data, int64_t count, DType type, ReduceOp op,
+                 DeviceStream* stream) override {
     Begin();
     inner_->AllReduce(data, count, type, op, stream);
   }
-  void AllGather(const void* send, void* receive, size_t bytes, void* stream) override {
+  void AllGather(const void* send, void* receive, size_t bytes, DeviceStream* stream) override {
     Begin();
     inner_->AllGather(send, receive, bytes, stream);
   }
-  void Broadcast(void* data, size_t bytes, int root, void* stream) override {
+  void Broadcast(void* data, size_t bytes, int root, DeviceStream* stream) override {
     Begin();
     inner_->Broadcast(data, bytes, root, stream);
-  }
-  void Barrier() override {
-    Begin();
-    inner_->Barrier();
   }
   void Register(void* data, size_t bytes) override {
     Begin();

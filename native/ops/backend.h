@@ -251,7 +251,7 @@ class Backend {
     use.total = memory_total_bytes();
     return use;
   }
-  virtual void* stream() const = 0;
+  virtual DeviceStream* stream() const = 0;
   // float32 on the CPU, bfloat16 on CUDA.
   virtual DType activation_type() const = 0;
   virtual DType residual_type() const { return DType::kFloat32; }

@@ -107,7 +107,7 @@ TEST_P(CollectiveFailureTest, AbortWakesAWaitingRank) {
           const int64_t woken_at = NowNanoseconds();
           aborter.join();
           SKEIN_CHECK(HasCode(error, "ABORTED"), "got '%s'", error.c_str());
-          const std::string later = ErrorOf([&] { communicator.Barrier(); });
+          const std::string later = ErrorOf([&] { Meet(communicator); });
           SKEIN_CHECK(HasCode(later, "ABORTED"), "later: '%s'", later.c_str());
           SKEIN_CHECK(communicator.TakeWaitNanoseconds() >= 0, "wait time");
           const double ms = static_cast<double>(woken_at - aborted_at.load()) / 1e6;
@@ -212,8 +212,8 @@ TEST_P(CollectiveFailureTest, LeavingAfterTheLastCallDisturbsNobody) {
 
 TEST_P(CollectiveFailureTest, APeerThatLeavesEndsTheCallsOfTheOthers) {
   ProcessGroup group(GetParam(), 3, [](Communicator& communicator) {
-    communicator.Barrier();
-    if (communicator.rank() != 1) communicator.Barrier();
+    Meet(communicator);
+    if (communicator.rank() != 1) Meet(communicator);
   });
   const auto start = Clock::now();
   const auto errors = group.Wait();
@@ -331,7 +331,7 @@ TEST_P(CollectiveFailureTest, NothingStaysBehind) {
   const auto before = Listing("/dev/shm");
   {
     ProcessGroup group(GetParam(), 3, [](Communicator& communicator) {
-      communicator.Barrier();
+      Meet(communicator);
       // Joined ranks keep no descriptor of the segment: it goes with the last mapping.
       for (const std::string& fd : Listing("/proc/self/fd")) {
         char target[256];
@@ -341,7 +341,7 @@ TEST_P(CollectiveFailureTest, NothingStaysBehind) {
         SKEIN_CHECK(std::strstr(target, "memfd:skein") == nullptr, "fd %s is %s", fd.c_str(),
                     target);
       }
-      for (;;) communicator.Barrier();
+      for (;;) Meet(communicator);
     });
     const auto abandoned = MakeBuilders(GetParam(), 2, 1);
     usleep(200000);
@@ -363,9 +363,9 @@ TEST(Communicator, LocalGroupsAbortToo) {
     usleep(50000);
     group[0]->Abort();
   });
-  EXPECT_TRUE(HasCode(ErrorOf([&] { group[0]->Barrier(); }), "ABORTED"));
+  EXPECT_TRUE(HasCode(ErrorOf([&] { Meet(*group[0]); }), "ABORTED"));
   aborter.join();
-  EXPECT_TRUE(HasCode(ErrorOf([&] { group[1]->Barrier(); }), "COLLECTIVE_ERROR"));
+  EXPECT_TRUE(HasCode(ErrorOf([&] { Meet(*group[1]); }), "COLLECTIVE_ERROR"));
 }
 
 TEST(Communicator, WorldSizeOneNeedsNoTransport) {
@@ -376,12 +376,12 @@ TEST(Communicator, WorldSizeOneNeedsNoTransport) {
   communicator->AllReduce(&value, 1, DType::kFloat32, ReduceOp::kSum, nullptr);
   communicator->AllGather(&value, &gathered, 4, nullptr);
   communicator->Broadcast(&value, 4, 0, nullptr);
-  communicator->Barrier();
+  Meet(*communicator);
   EXPECT_EQ(value, 1.25f);
   EXPECT_EQ(gathered, 1.25f);
   EXPECT_STREQ(communicator->kind(), "none");
   builders[0]->Abort();
-  EXPECT_TRUE(HasCode(ErrorOf([&] { communicator->Barrier(); }), "ABORTED"));
+  EXPECT_TRUE(HasCode(ErrorOf([&] { Meet(*communicator); }), "ABORTED"));
 }
 
 TEST(Communicator, OptionsOutOfRangeAreRefused) {

@@ -174,7 +174,7 @@ TEST_P(CollectiveTest, RanksOfUnequalPaceStayInStep) {
       communicator.AllReduce(values, 1 + step % 5, DType::kFloat32, ReduceOp::kSum, nullptr);
       SKEIN_CHECK(values[step % 5] == static_cast<float>(n * step + n * (n - 1) / 2), "step %d",
                   step);
-      if (step % 7 == 0) communicator.Barrier();
+      if (step % 7 == 0) Meet(communicator);
       int32_t word = step * 100 + communicator.rank();
       communicator.Broadcast(&word, 4, step % n, nullptr);
       SKEIN_CHECK(word == step * 100 + step % n, "broadcast of step %d", step);
@@ -184,7 +184,7 @@ TEST_P(CollectiveTest, RanksOfUnequalPaceStayInStep) {
 
 TEST_P(CollectiveTest, TimeSpentWaitingIsCounted) {
   Run([](Communicator& communicator) {
-    communicator.Barrier();
+    Meet(communicator);
     communicator.TakeWaitNanoseconds();
     if (communicator.rank() == 0) usleep(60000);
     float value = 1;

@@ -283,21 +283,17 @@ class CountingCommunicator final : public Communicator {
   int rank() const override { return inner_.rank(); }
   int world_size() const override { return inner_.world_size(); }
   const char* kind() const override { return inner_.kind(); }
-  void AllReduce(void* d, int64_t n, DType t, ReduceOp op, void* s) override {
+  void AllReduce(void* d, int64_t n, DType t, ReduceOp op, DeviceStream* s) override {
     ++calls;
     inner_.AllReduce(d, n, t, op, s);
   }
-  void AllGather(const void* s, void* r, size_t n, void* stream) override {
+  void AllGather(const void* s, void* r, size_t n, DeviceStream* stream) override {
     ++calls;
     inner_.AllGather(s, r, n, stream);
   }
-  void Broadcast(void* d, size_t n, int root, void* s) override {
+  void Broadcast(void* d, size_t n, int root, DeviceStream* s) override {
     ++calls;
     inner_.Broadcast(d, n, root, s);
-  }
-  void Barrier() override {
-    ++calls;
-    inner_.Barrier();
   }
   void Abort() override { inner_.Abort(); }
   int64_t TakeWaitNanoseconds() override { return inner_.TakeWaitNanoseconds(); }

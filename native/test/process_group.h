@@ -17,6 +17,12 @@ namespace skein::test {
 
 using RankBody = std::function<void(Communicator&)>;
 
+// Returns when every rank is here. Ranks whose collectives take memory of the host.
+inline void Meet(Communicator& communicator) {
+  float word = 0;
+  communicator.AllReduce(&word, 1, DType::kFloat32, ReduceOp::kMax, nullptr);
+}
+
 // Words that a process shares with its children; for what a body wants to tell.
 class SharedWords {
  public:

@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "cuda/stream.h"
+
 namespace skein::cuda {
 
 // One tile of queries of one sequence: rows query_row .. + num_rows - 1 of q stand at positions
@@ -55,12 +57,11 @@ struct AttentionArguments {
 
 // Causal, over the paged cache. tiles: [num_tiles] on the device.
 void PagedPrefillAttention(const AttentionArguments& arguments, const PagedKeys& keys,
-                           const QueryTile* tiles, int num_tiles, int tile_rows,
-                           cudaStream_t stream);
+                           const QueryTile* tiles, int num_tiles, int tile_rows, Stream& stream);
 
 // Bidirectional, keys beside the queries (vision tower).
 void ContiguousAttention(const AttentionArguments& arguments, const ContiguousKeys& keys,
-                         const QueryTile* tiles, int num_tiles, int tile_rows, cudaStream_t stream);
+                         const QueryTile* tiles, int num_tiles, int tile_rows, Stream& stream);
 
 // ---- decode: one query row a sequence ----
 // The context is cut in runs at absolute positions, whatever the batch: run_keys keys each below 16
@@ -168,6 +169,6 @@ inline int DecodeSplits(int num_tiles, int blocks_per_tile, int num_processors, 
 void PagedDecodeAttention(const AttentionArguments& arguments, const PagedKeys& keys,
                           const int32_t* kv_q_start, int max_group, const QueryTile* tiles,
                           int num_tiles, int splits, const DecodeWorkspace& workspace, int variant,
-                          cudaStream_t stream);
+                          Stream& stream);
 
 }  // namespace skein::cuda

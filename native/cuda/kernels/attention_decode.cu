@@ -188,7 +188,7 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 8 ? 2 : 3)
 template <int kD, bool kAligned, int kVariant>
 void Launch(const AttentionArguments& a, const PagedKeys& keys, const int32_t* kv_q_start,
             int max_group, const QueryTile* tiles, int num_tiles, int splits,
-            const DecodeWorkspace& workspace, cudaStream_t stream) {
+            const DecodeWorkspace& workspace, Stream& stream) {
   constexpr DecodeVariant kShape = kDecodeVariants[kVariant];
   constexpr int kBytes = (2 * kShape.warps * kShape.keys_per_warp + kDecodeHeads) * (kD + kPad) *
                          static_cast<int>(sizeof(__nv_bfloat16));
@@ -205,7 +205,7 @@ void Launch(const AttentionArguments& a, const PagedKeys& keys, const int32_t* k
 void PagedDecodeAttention(const AttentionArguments& a, const PagedKeys& keys,
                           const int32_t* kv_q_start, int max_group, const QueryTile* tiles,
                           int num_tiles, int splits, const DecodeWorkspace& workspace, int variant,
-                          cudaStream_t stream) {
+                          Stream& stream) {
   if (num_tiles == 0) return;
   SKEIN_CHECK(a.head_dim >= 1 && a.head_dim <= 128, "head_dim %d", a.head_dim);
   SKEIN_CHECK(splits >= 1 && splits <= workspace.max_runs, "splits %d", splits);

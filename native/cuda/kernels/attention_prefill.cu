@@ -276,7 +276,7 @@ __global__ void __launch_bounds__(kThreads, kRowTiles == 2 ? 2 : 1)
 
 template <int kD, int kRowTiles, bool kCausal, bool kAligned, typename Source>
 void Launch(const AttentionArguments& a, const Source& source, const QueryTile* tiles,
-            int num_tiles, cudaStream_t stream) {
+            int num_tiles, Stream& stream) {
   constexpr int kBytes =
       (kWarps * 16 * kRowTiles + 4 * kKeys) * (kD + kPad) * static_cast<int>(sizeof(__nv_bfloat16));
   const auto kernel = TiledAttentionKernel<kD, kRowTiles, kCausal, kAligned, Source>;
@@ -287,7 +287,7 @@ void Launch(const AttentionArguments& a, const Source& source, const QueryTile* 
 
 template <bool kCausal, typename Source>
 void LaunchForHeadDim(const AttentionArguments& a, const Source& source, const QueryTile* tiles,
-                      int num_tiles, int tile_rows, cudaStream_t stream) {
+                      int num_tiles, int tile_rows, Stream& stream) {
   if (num_tiles == 0) return;
   SKEIN_CHECK(a.head_dim >= 1 && a.head_dim <= 128, "head_dim %d", a.head_dim);
   SKEIN_CHECK(tile_rows == 64 || tile_rows == 128, "tiles of %d rows", tile_rows);
@@ -313,15 +313,13 @@ void LaunchForHeadDim(const AttentionArguments& a, const Source& source, const Q
 }  // namespace
 
 void PagedPrefillAttention(const AttentionArguments& arguments, const PagedKeys& keys,
-                           const QueryTile* tiles, int num_tiles, int tile_rows,
-                           cudaStream_t stream) {
+                           const QueryTile* tiles, int num_tiles, int tile_rows, Stream& stream) {
   LaunchForHeadDim<true>(arguments, PagedSource{keys, arguments.head_dim}, tiles, num_tiles,
                          tile_rows, stream);
 }
 
 void ContiguousAttention(const AttentionArguments& arguments, const ContiguousKeys& keys,
-                         const QueryTile* tiles, int num_tiles, int tile_rows,
-                         cudaStream_t stream) {
+                         const QueryTile* tiles, int num_tiles, int tile_rows, Stream& stream) {
   LaunchForHeadDim<false>(arguments, ContiguousSource{keys, arguments.head_dim}, tiles, num_tiles,
                           tile_rows, stream);
 }

@@ -5,9 +5,10 @@
 
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
-#include <cuda_runtime.h>
 
 #include <cstdint>
+
+#include "cuda/stream.h"
 
 namespace skein::cuda {
 
@@ -46,7 +47,7 @@ struct AwqWeights {
 // raw: qweight int32 [in, out / 8], qzeros int32 [groups, out / 8], scales float16 or float32
 // [groups, out], all on the device. Clears the tickets.
 void PackAwq(const AwqWeights& weights, const int32_t* qweight, const int32_t* qzeros,
-             const void* scales, bool scales_are_half, cudaStream_t stream);
+             const void* scales, bool scales_are_half, Stream& stream);
 
 // How a product is cut: warps of a block, tiles of columns in a group, units in a warp's ring.
 struct AwqTuning {
@@ -111,16 +112,16 @@ struct AwqOperands {
 
 // out [rows, out] = x [rows, in] W + bias. Overlaps with the launch before it (launch.cuh).
 void AwqProduct(const AwqWeights& weights, const AwqOperands& operands, const AwqPlan& plan,
-                cudaStream_t stream);
+                Stream& stream);
 
 // dense [columns, in] bfloat16 = columns first .. first + columns - 1 of W, each one row; first is
 // a multiple of 16.
 void AwqDequantize(const AwqWeights& weights, int64_t first, int64_t columns, __nv_bfloat16* dense,
-                   cudaStream_t stream);
+                   Stream& stream);
 
 // The plain loop that tests and benches compare with: float32 weights, one thread an output, from
 // the packed form; out float32 [rows, out].
 void AwqReference(const AwqWeights& weights, const __nv_bfloat16* x, int64_t x_stride, int64_t rows,
-                  float* out, cudaStream_t stream);
+                  float* out, Stream& stream);
 
 }  // namespace skein::cuda

@@ -3,6 +3,7 @@
 #include "cuda/cuda_check.h"
 #include "cuda/kernels/awq.h"
 #include "cuda/kernels/awq_words.cuh"
+#include "cuda/kernels/launch.cuh"
 
 namespace skein::cuda {
 namespace {
@@ -174,34 +175,31 @@ unsigned Blocks(int64_t count, int64_t each) {
 }  // namespace
 
 void PackAwq(const AwqWeights& weights, const int32_t* qweight, const int32_t* qzeros,
-             const void* scales, bool scales_are_half, cudaStream_t stream) {
+             const void* scales, bool scales_are_half, Stream& stream) {
   const dim3 chunks(static_cast<unsigned>(weights.units * 2),
                     static_cast<unsigned>(weights.padded_out / 16));
-  PackWordsKernel<<<chunks, 32, 0, stream>>>(weights, qweight);
-  SKEIN_CUDA_LAUNCHED("PackWordsKernel");
+  LaunchPlain(PackWordsKernel, chunks, dim3(32), 0, stream, weights, qweight);
   const int64_t groups =
       (weights.in_features + weights.group_offset + weights.group_size - 1) / weights.group_size;
   const int64_t entries = weights.padded_out * weights.units * weights.tables_per_unit;
-  PackTablesKernel<<<Blocks(entries, kThreads), kThreads, 0, stream>>>(weights, qzeros, scales,
-                                                                       scales_are_half, groups);
-  SKEIN_CUDA_LAUNCHED("PackTablesKernel");
-  SKEIN_CUDA(cudaMemsetAsync(weights.tickets, 0, kAwqMaxTickets * sizeof(uint32_t), stream));
+  LaunchPlain(PackTablesKernel, dim3(Blocks(entries, kThreads)), dim3(kThreads), 0, stream, weights,
+              qzeros, scales, scales_are_half, groups);
+  SKEIN_CUDA(
+      cudaMemsetAsync(weights.tickets, 0, kAwqMaxTickets * sizeof(uint32_t), stream.ForDriver()));
 }
 
 void AwqDequantize(const AwqWeights& weights, int64_t first, int64_t columns, __nv_bfloat16* dense,
-                   cudaStream_t stream) {
+                   Stream& stream) {
   if (columns == 0) return;
   const dim3 grid(Blocks(weights.units, kThreads / 32), Blocks(columns, 16));
-  DequantizeKernel<<<grid, kThreads, 0, stream>>>(weights, first, columns, dense);
-  SKEIN_CUDA_LAUNCHED("DequantizeKernel");
+  LaunchPlain(DequantizeKernel, grid, dim3(kThreads), 0, stream, weights, first, columns, dense);
 }
 
 void AwqReference(const AwqWeights& weights, const __nv_bfloat16* x, int64_t x_stride, int64_t rows,
-                  float* out, cudaStream_t stream) {
+                  float* out, Stream& stream) {
   if (rows == 0) return;
   const dim3 grid(Blocks(weights.out_features, kThreads), static_cast<unsigned>(rows));
-  ReferenceKernel<<<grid, kThreads, 0, stream>>>(weights, x, x_stride, out);
-  SKEIN_CUDA_LAUNCHED("ReferenceKernel");
+  LaunchPlain(ReferenceKernel, grid, dim3(kThreads), 0, stream, weights, x, x_stride, out);
 }
 
 }  // namespace skein::cuda

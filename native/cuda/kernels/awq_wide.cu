@@ -58,7 +58,7 @@ awq::WideMaps MakeMaps(const AwqWeights& w, const AwqOperands& p) {
 }
 
 template <int kTile, bool kSwiGlu>
-void Launch(const AwqWeights& w, const AwqOperands& p, const AwqWidePlan& s, cudaStream_t stream) {
+void Launch(const AwqWeights& w, const AwqOperands& p, const AwqWidePlan& s, Stream& stream) {
   using Wide = awq::Wide<kTile, kSwiGlu>;
   const auto kernel = awq::WideKernel<kTile, kSwiGlu>;
   static const bool raised = [&] {
@@ -77,7 +77,7 @@ void Launch(const AwqWeights& w, const AwqOperands& p, const AwqWidePlan& s, cud
                    dim3(kConsumers), 0, stream, w, p, s);
 }
 
-using Launcher = void (*)(const AwqWeights&, const AwqOperands&, const AwqWidePlan&, cudaStream_t);
+using Launcher = void (*)(const AwqWeights&, const AwqOperands&, const AwqWidePlan&, Stream&);
 template <int... kTiles>
 Launcher Choose(int tile, bool swiglu, std::integer_sequence<int, kTiles...>) {
   constexpr Launcher kPlain[] = {Launch<kTiles, false>...};
@@ -88,7 +88,7 @@ Launcher Choose(int tile, bool swiglu, std::integer_sequence<int, kTiles...>) {
 }  // namespace
 
 void AwqWideProduct(const AwqWeights& weights, const AwqOperands& operands, const AwqWidePlan& plan,
-                    cudaStream_t stream) {
+                    Stream& stream) {
   if (operands.rows == 0) return;
   Choose(plan.tile, operands.swiglu, std::make_integer_sequence<int, kAwqNumWideTiles>())(
       weights, operands, plan, stream);

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "cuda/kernels/awq.h"
+#include "cuda/stream.h"
 
 namespace skein::cuda {
 
@@ -57,6 +58,6 @@ size_t AwqWideMostPartialBytes(const AwqDevice& device);
 // Weights times scales are rounded to bfloat16, like AwqDequantize's. A row's bits depend on the
 // plan, and so on how many rows there are.
 void AwqWideProduct(const AwqWeights& weights, const AwqOperands& operands, const AwqWidePlan& plan,
-                    cudaStream_t stream);
+                    Stream& stream);
 
 }  // namespace skein::cuda

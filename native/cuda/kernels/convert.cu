@@ -2,8 +2,11 @@
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
+#include <type_traits>
+
 #include "cuda/cuda_check.h"
 #include "cuda/kernels/convert.h"
+#include "cuda/kernels/launch.cuh"
 
 namespace skein::cuda {
 namespace {
@@ -32,23 +35,25 @@ __global__ void ConvertKernel(const From* source, int64_t source_stride, int64_t
 }
 
 template <typename From>
-void Launch(const Matrix& source, const Matrix& dest, cudaStream_t stream) {
+void Launch(const Matrix& source, const Matrix& dest, Stream& stream) {
   const dim3 grid(static_cast<unsigned>(source.rows),
                   static_cast<unsigned>((source.cols + kColumnsPerBlock - 1) / kColumnsPerBlock));
+  const auto launch = [&](auto* values) {
+    using To = std::remove_pointer_t<decltype(values)>;
+    LaunchPlain(ConvertKernel<From, To>, grid, dim3(kThreads), 0, stream, source.As<const From>(),
+                source.stride, source.cols, values, dest.stride);
+  };
   if (dest.type == DType::kBFloat16) {
-    ConvertKernel<<<grid, kThreads, 0, stream>>>(
-        source.As<const From>(), source.stride, source.cols, dest.As<__nv_bfloat16>(), dest.stride);
+    launch(dest.As<__nv_bfloat16>());
   } else {
     SKEIN_CHECK(dest.type == DType::kFloat32, "to %s", Name(dest.type));
-    ConvertKernel<<<grid, kThreads, 0, stream>>>(source.As<const From>(), source.stride,
-                                                 source.cols, dest.As<float>(), dest.stride);
+    launch(dest.As<float>());
   }
-  SKEIN_CUDA_LAUNCHED("type conversion");
 }
 
 }  // namespace
 
-void ConvertRows(const Matrix& source, const Matrix& dest, cudaStream_t stream) {
+void ConvertRows(const Matrix& source, const Matrix& dest, Stream& stream) {
   SKEIN_CHECK(source.rows == dest.rows && source.cols == dest.cols, "conversion between shapes");
   if (source.rows == 0 || source.cols == 0) return;
   switch (source.type) {

@@ -194,7 +194,7 @@ __global__ void BiasGeluKernel(__nv_bfloat16* x, int64_t stride, const float* bi
 
 void EmbedTokens(const __nv_bfloat16* table, int64_t vocab_start, int64_t vocab_rows,
                  int64_t hidden, const int32_t* token_ids, const int32_t* slots,
-                 const int32_t* last_tokens, int64_t rows, float* out, cudaStream_t stream) {
+                 const int32_t* last_tokens, int64_t rows, float* out, Stream& stream) {
   if (rows == 0) return;
   const bool vector = IsVector(hidden, {});
   const auto kernel = vector ? EmbedKernel<true> : EmbedKernel<false>;
@@ -205,7 +205,7 @@ void EmbedTokens(const __nv_bfloat16* table, int64_t vocab_start, int64_t vocab_
 
 void CopyRows(const float* source, int64_t source_stride, const int32_t* source_rows,
               const int32_t* out_rows, int64_t count, int64_t cols, float* out, int64_t out_stride,
-              cudaStream_t stream) {
+              Stream& stream) {
   if (count == 0) return;
   const auto kernel =
       IsVector(cols, {source_stride, out_stride}) ? CopyRowsKernel<float4> : CopyRowsKernel<float>;
@@ -213,7 +213,7 @@ void CopyRows(const float* source, int64_t source_stride, const int32_t* source_
                    source_rows, out_rows, cols, out, out_stride);
 }
 
-void RotaryStoreKv(const RotaryArguments& arguments, int64_t rows, cudaStream_t stream) {
+void RotaryStoreKv(const RotaryArguments& arguments, int64_t rows, Stream& stream) {
   if (rows == 0) return;
   SKEIN_CHECK(arguments.head_dim % 2 == 0, "head_dim %d", arguments.head_dim);
   const bool vector = arguments.head_dim % 16 == 0 && arguments.stride % 8 == 0;
@@ -229,7 +229,7 @@ void RotaryStoreKv(const RotaryArguments& arguments, int64_t rows, cudaStream_t 
 
 template <typename Input>
 void SwiGlu(const Input* gate_up, int64_t stride, int64_t rows, int64_t width, __nv_bfloat16* out,
-            int64_t out_stride, cudaStream_t stream) {
+            int64_t out_stride, Stream& stream) {
   if (rows == 0) return;
   const bool vector = IsVector(width, {stride, out_stride});
   const auto kernel = vector ? SwiGluKernel<Input, true> : SwiGluKernel<Input, false>;
@@ -237,13 +237,12 @@ void SwiGlu(const Input* gate_up, int64_t stride, int64_t rows, int64_t width, _
   LaunchOverlapped(kernel, blocks, dim3(kSwiGluThreads), 0, stream, gate_up, stride, width, out,
                    out_stride);
 }
-template void SwiGlu(const float*, int64_t, int64_t, int64_t, __nv_bfloat16*, int64_t,
-                     cudaStream_t);
+template void SwiGlu(const float*, int64_t, int64_t, int64_t, __nv_bfloat16*, int64_t, Stream&);
 template void SwiGlu(const __nv_bfloat16*, int64_t, int64_t, int64_t, __nv_bfloat16*, int64_t,
-                     cudaStream_t);
+                     Stream&);
 
 void BiasGelu(__nv_bfloat16* x, int64_t stride, const float* bias, int64_t rows, int64_t cols,
-              bool gelu, cudaStream_t stream) {
+              bool gelu, Stream& stream) {
   if (rows == 0) return;
   const bool vector = IsVector(cols, {stride});
   const auto kernel = vector ? BiasGeluKernel<true> : BiasGeluKernel<false>;

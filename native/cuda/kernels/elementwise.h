@@ -4,9 +4,10 @@
 #pragma once
 
 #include <cuda_bf16.h>
-#include <cuda_runtime.h>
 
 #include <cstdint>
+
+#include "cuda/stream.h"
 
 namespace skein::cuda {
 
@@ -14,12 +15,12 @@ namespace skein::cuda {
 // outside vocab_start .. vocab_start + vocab_rows give zero rows.
 void EmbedTokens(const __nv_bfloat16* table, int64_t vocab_start, int64_t vocab_rows,
                  int64_t hidden, const int32_t* token_ids, const int32_t* slots,
-                 const int32_t* last_tokens, int64_t rows, float* out, cudaStream_t stream);
+                 const int32_t* last_tokens, int64_t rows, float* out, Stream& stream);
 
 // out row out_rows[i] = source row source_rows[i]; a null index array means i itself.
 void CopyRows(const float* source, int64_t source_stride, const int32_t* source_rows,
               const int32_t* out_rows, int64_t count, int64_t cols, float* out, int64_t out_stride,
-              cudaStream_t stream);
+              Stream& stream);
 
 struct NormArguments {
   bool is_layer_norm;
@@ -30,7 +31,7 @@ struct NormArguments {
 
 // normed = Norm(x).
 void Norm(const float* x, int64_t x_stride, const NormArguments& norm, int64_t rows, int64_t cols,
-          __nv_bfloat16* normed, int64_t normed_stride, cudaStream_t stream);
+          __nv_bfloat16* normed, int64_t normed_stride, Stream& stream);
 
 // residual += scale * (x + bias); normed = Norm(residual) where normed is given. bias and scale
 // [cols] may be null. Input: float or bfloat16.
@@ -38,7 +39,7 @@ template <typename Input>
 void AddResidualNorm(const Input* x, int64_t x_stride, const float* bias, const float* scale,
                      float* residual, int64_t residual_stride, const NormArguments* norm,
                      int64_t rows, int64_t cols, __nv_bfloat16* normed, int64_t normed_stride,
-                     cudaStream_t stream);
+                     Stream& stream);
 
 struct RotaryArguments {
   __nv_bfloat16* qkv;  // [rows, (num_heads + 2 * num_kv_heads) * head_dim]
@@ -54,40 +55,40 @@ struct RotaryArguments {
   __nv_bfloat16* values;
 };
 // Rotates q in place and k on its way to the cache, copies v to the cache.
-void RotaryStoreKv(const RotaryArguments& arguments, int64_t rows, cudaStream_t stream);
+void RotaryStoreKv(const RotaryArguments& arguments, int64_t rows, Stream& stream);
 
 // out [rows, width] = silu(gate_up[:, :width]) * gate_up[:, width:]; Input is float or
 // __nv_bfloat16.
 template <typename Input>
 void SwiGlu(const Input* gate_up, int64_t stride, int64_t rows, int64_t width, __nv_bfloat16* out,
-            int64_t out_stride, cudaStream_t stream);
+            int64_t out_stride, Stream& stream);
 
 // x [rows, cols] = gelu(x + bias), exact (erf) form; bias may be null.
 void BiasGelu(__nv_bfloat16* x, int64_t stride, const float* bias, int64_t rows, int64_t cols,
-              bool gelu, cudaStream_t stream);
+              bool gelu, Stream& stream);
 
 // pixels uint8 [tiles, side, side, 3] on the device -> out [tiles * (side / patch)^2, 3 * patch^2],
 // columns channel, row, column.
 void PixelsToPatches(const uint8_t* pixels, int64_t tiles, int64_t side, int64_t patch,
                      const float mean[3], const float std[3], __nv_bfloat16* out,
-                     int64_t out_stride, cudaStream_t stream);
+                     int64_t out_stride, Stream& stream);
 
 // out [tiles * (patches + 1), hidden]: class vector, then patches; position rows added.
 void AssembleVisionTokens(const float* patches, const float* class_embedding,
                           const float* position_embedding, int64_t tiles, int64_t num_patches,
-                          int64_t hidden, float* out, cudaStream_t stream);
+                          int64_t hidden, float* out, Stream& stream);
 
 // sums [rows, 2] float32: squares of q and of k of this rank's heads; qkv [rows, 3 * width].
 void QkSumSquares(const __nv_bfloat16* qkv, int64_t stride, int64_t rows, int64_t width,
-                  float* sums, cudaStream_t stream);
+                  float* sums, Stream& stream);
 // q and k in place: x * rsqrt(sum / full_width + eps) * weight.
 void ApplyQkNorm(__nv_bfloat16* qkv, int64_t stride, const float* sums, const float* q_weight,
                  const float* k_weight, int64_t rows, int64_t width, int64_t full_width, float eps,
-                 cudaStream_t stream);
+                 Stream& stream);
 
 // x [tiles * (grid^2 + 1), hidden] -> out [tiles * (grid / factor)^2, factor^2 * hidden] (pixel
 // shuffle v2).
 void PixelShuffle(const float* x, int64_t tiles, int64_t grid, int64_t factor, int64_t hidden,
-                  float* out, cudaStream_t stream);
+                  float* out, Stream& stream);
 
 }  // namespace skein::cuda

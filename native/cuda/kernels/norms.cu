@@ -155,7 +155,7 @@ __global__ void __launch_bounds__(kThreads)
 template <bool kResidual, typename Input>
 void LaunchNorm(const Input* x, int64_t x_stride, const float* bias, const float* scale,
                 float* residual, int64_t residual_stride, const NormArguments* norm, int64_t rows,
-                int64_t cols, __nv_bfloat16* normed, int64_t normed_stride, cudaStream_t stream) {
+                int64_t cols, __nv_bfloat16* normed, int64_t normed_stride, Stream& stream) {
   const NormArguments arguments = norm == nullptr ? NormArguments{} : *norm;
   const auto launch = [&](auto kernel, int64_t threads, size_t shared_bytes) {
     LaunchOverlapped(kernel, dim3(Blocks(rows)), dim3(Blocks(threads)), shared_bytes, stream, x,
@@ -190,7 +190,7 @@ void LaunchNorm(const Input* x, int64_t x_stride, const float* bias, const float
 }  // namespace
 
 void Norm(const float* x, int64_t x_stride, const NormArguments& norm, int64_t rows, int64_t cols,
-          __nv_bfloat16* normed, int64_t normed_stride, cudaStream_t stream) {
+          __nv_bfloat16* normed, int64_t normed_stride, Stream& stream) {
   if (rows == 0) return;
   LaunchNorm<false>(x, x_stride, nullptr, nullptr, nullptr, 0, &norm, rows, cols, normed,
                     normed_stride, stream);
@@ -200,16 +200,16 @@ template <typename Input>
 void AddResidualNorm(const Input* x, int64_t x_stride, const float* bias, const float* scale,
                      float* residual, int64_t residual_stride, const NormArguments* norm,
                      int64_t rows, int64_t cols, __nv_bfloat16* normed, int64_t normed_stride,
-                     cudaStream_t stream) {
+                     Stream& stream) {
   if (rows == 0) return;
   LaunchNorm<true>(x, x_stride, bias, scale, residual, residual_stride, norm, rows, cols, normed,
                    normed_stride, stream);
 }
 template void AddResidualNorm(const float*, int64_t, const float*, const float*, float*, int64_t,
                               const NormArguments*, int64_t, int64_t, __nv_bfloat16*, int64_t,
-                              cudaStream_t);
+                              Stream&);
 template void AddResidualNorm(const __nv_bfloat16*, int64_t, const float*, const float*, float*,
                               int64_t, const NormArguments*, int64_t, int64_t, __nv_bfloat16*,
-                              int64_t, cudaStream_t);
+                              int64_t, Stream&);
 
 }  // namespace skein::cuda

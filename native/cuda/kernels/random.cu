@@ -2,6 +2,7 @@
 #include <cuda_bf16.h>
 
 #include "cuda/cuda_check.h"
+#include "cuda/kernels/launch.cuh"
 #include "cuda/kernels/random.h"
 
 namespace skein::cuda {
@@ -43,20 +44,22 @@ __global__ void WordsKernel(RandomBlock block, uint32_t* dest, int64_t stride) {
 
 }  // namespace
 
-void FillRandomBlock(const RandomBlock& block, const Matrix& dest, cudaStream_t stream) {
+void FillRandomBlock(const RandomBlock& block, const Matrix& dest, Stream& stream) {
   if (block.rows == 0 || block.cols == 0) return;
   const dim3 grid(static_cast<unsigned>(block.rows),
                   static_cast<unsigned>((block.cols + kColumnsPerBlock - 1) / kColumnsPerBlock));
   if (block.kind != RandomBlock::Kind::kUniform) {
     SKEIN_CHECK(dest.type == DType::kInt32, "random words in a matrix of %s", Name(dest.type));
-    WordsKernel<<<grid, kThreads, 0, stream>>>(block, dest.As<uint32_t>(), dest.stride);
+    LaunchPlain(WordsKernel, grid, dim3(kThreads), 0, stream, block, dest.As<uint32_t>(),
+                dest.stride);
   } else if (dest.type == DType::kBFloat16) {
-    UniformKernel<<<grid, kThreads, 0, stream>>>(block, dest.As<__nv_bfloat16>(), dest.stride);
+    LaunchPlain(UniformKernel<__nv_bfloat16>, grid, dim3(kThreads), 0, stream, block,
+                dest.As<__nv_bfloat16>(), dest.stride);
   } else {
     SKEIN_CHECK(dest.type == DType::kFloat32, "random values in a matrix of %s", Name(dest.type));
-    UniformKernel<<<grid, kThreads, 0, stream>>>(block, dest.As<float>(), dest.stride);
+    LaunchPlain(UniformKernel<float>, grid, dim3(kThreads), 0, stream, block, dest.As<float>(),
+                dest.stride);
   }
-  SKEIN_CUDA_LAUNCHED("random fill");
 }
 
 }  // namespace skein::cuda

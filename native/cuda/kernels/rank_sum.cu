@@ -2,6 +2,7 @@
 #include <cuda_bf16.h>
 
 #include "cuda/cuda_check.h"
+#include "cuda/kernels/launch.cuh"
 #include "cuda/kernels/rank_sum.h"
 
 namespace skein::cuda {
@@ -26,16 +27,16 @@ __global__ void SumKernel(const T* gathered, int world_size, int64_t count, T* o
 }  // namespace
 
 void SumInRankOrder(const void* gathered, int world_size, int64_t count, bool is_bfloat16,
-                    void* out, cudaStream_t stream) {
+                    void* out, Stream& stream) {
   const auto blocks = static_cast<unsigned>((count + 255) / 256);
   if (is_bfloat16) {
-    SumKernel<<<blocks, 256, 0, stream>>>(static_cast<const __nv_bfloat16*>(gathered), world_size,
-                                          count, static_cast<__nv_bfloat16*>(out));
+    LaunchPlain(SumKernel<__nv_bfloat16>, dim3(blocks), dim3(256), 0, stream,
+                static_cast<const __nv_bfloat16*>(gathered), world_size, count,
+                static_cast<__nv_bfloat16*>(out));
   } else {
-    SumKernel<<<blocks, 256, 0, stream>>>(static_cast<const float*>(gathered), world_size, count,
-                                          static_cast<float*>(out));
+    LaunchPlain(SumKernel<float>, dim3(blocks), dim3(256), 0, stream,
+                static_cast<const float*>(gathered), world_size, count, static_cast<float*>(out));
   }
-  SKEIN_CUDA_LAUNCHED("SumKernel");
 }
 
 }  // namespace skein::cuda

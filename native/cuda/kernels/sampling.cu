@@ -287,20 +287,20 @@ int NumChunks(int64_t count, int64_t first_id) {
   return (NumTiles(count, first_id) + tiles_per_chunk - 1) / tiles_per_chunk;
 }
 
-void UpdateWords(const WordUpdate* updates, int64_t count, uint32_t* words, cudaStream_t stream) {
+void UpdateWords(const WordUpdate* updates, int64_t count, uint32_t* words, Stream& stream) {
   if (count == 0) return;
   LaunchOverlapped(UpdateKernel, dim3(static_cast<unsigned>((count + 255) / 256)), dim3(256), 0,
                    stream, updates, count, words);
 }
 
-void ExamineRows(const SamplingStep& step, cudaStream_t stream) {
+void ExamineRows(const SamplingStep& step, Stream& stream) {
   if (step.num_rows == 0 || step.count == 0) return;
   const dim3 grid(static_cast<unsigned>(NumChunks(step.count, step.first_id)),
                   static_cast<unsigned>(step.num_rows));
   LaunchOverlapped(ExamineKernel, grid, dim3(kExamineThreads), 0, stream, step);
 }
 
-void FinishRows(const SamplingStep& step, cudaStream_t stream) {
+void FinishRows(const SamplingStep& step, Stream& stream) {
   if (step.num_rows == 0 || step.count == 0) return;
   const int mass_parts =
       step.needs_masses ? (step.count + kLogitsPerMassBlock - 1) / kLogitsPerMassBlock : 0;

@@ -3,9 +3,9 @@
 // cpu/sampling_noise.h give.
 #pragma once
 
-#include <cuda_runtime.h>
-
 #include <cstdint>
+
+#include "cuda/stream.h"
 
 namespace skein::cuda {
 
@@ -106,10 +106,10 @@ struct SamplingStep {
 int NumChunks(int64_t count, int64_t first_id);
 int NumTiles(int64_t count, int64_t first_id);
 
-void UpdateWords(const WordUpdate* updates, int64_t count, uint32_t* words, cudaStream_t stream);
+void UpdateWords(const WordUpdate* updates, int64_t count, uint32_t* words, Stream& stream);
 // Adjusts and clamps the rows in place; fills max_keys, parts and tile_keys.
-void ExamineRows(const SamplingStep& step, cudaStream_t stream);
+void ExamineRows(const SamplingStep& step, Stream& stream);
 // After it, and after the maxima of all ranks are known: fills the findings and the candidates.
-void FinishRows(const SamplingStep& step, cudaStream_t stream);
+void FinishRows(const SamplingStep& step, Stream& stream);
 
 }  // namespace skein::cuda

@@ -254,19 +254,19 @@ unsigned Rows(const CutStep& step) { return static_cast<unsigned>(step.num_rows)
 
 }  // namespace
 
-void CountDigits(const CutStep& step, cudaStream_t stream) {
+void CountDigits(const CutStep& step, Stream& stream) {
   if (step.num_rows == 0 || step.count == 0) return;
   const int parts = (step.count + kLogitsPerBlock - 1) / kLogitsPerBlock;
   LaunchOverlapped(CountKernel, dim3(Rows(step), static_cast<unsigned>(parts)), dim3(kCountThreads),
                    0, stream, step);
 }
 
-void FindDigits(const CutStep& step, cudaStream_t stream) {
+void FindDigits(const CutStep& step, Stream& stream) {
   if (step.num_rows == 0) return;
   LaunchOverlapped(FindKernel, dim3(Rows(step)), dim3(kFindThreads), 0, stream, step);
 }
 
-void ChooseBeforeCuts(const CutStep& step, cudaStream_t stream) {
+void ChooseBeforeCuts(const CutStep& step, Stream& stream) {
   if (step.num_rows == 0) return;
   const int chunks = step.count == 0 ? 0 : NumChunks(step.count, step.first_id);
   if (chunks > 0) {

@@ -7,11 +7,10 @@
 // are gathered, FindDigits. A row that is cut by number and then by mass takes ten.
 #pragma once
 
-#include <cuda_runtime.h>
-
 #include <cstdint>
 
 #include "cuda/kernels/sampling.h"
+#include "cuda/stream.h"
 
 namespace skein::cuda {
 
@@ -67,10 +66,10 @@ struct CutStep {
 };
 
 // Adds the rank's tokens to its histograms.
-void CountDigits(const CutStep& step, cudaStream_t stream);
+void CountDigits(const CutStep& step, Stream& stream);
 // Takes the digit at which the cut is; leaves zeros in the rank's histograms.
-void FindDigits(const CutStep& step, cudaStream_t stream);
+void FindDigits(const CutStep& step, Stream& stream);
 // After the last pass.
-void ChooseBeforeCuts(const CutStep& step, cudaStream_t stream);
+void ChooseBeforeCuts(const CutStep& step, Stream& stream);
 
 }  // namespace skein::cuda

@@ -27,7 +27,7 @@ int32_t CeilDivide(int64_t value, int64_t by) {
   return static_cast<int32_t>((value + by - 1) / by);
 }
 
-void Start(Arguments& p, cudaStream_t stream) {
+void Start(Arguments& p, Stream& stream) {
   // Equal runs over all multiprocessors; a run shorter than 8 outputs reads x more than weights.
   p.run = std::max(CeilDivide(p.outputs, DeviceValue(cudaDevAttrMultiProcessorCount)), 8);
   // Passes as few, then as even, as can be.
@@ -89,7 +89,7 @@ bool IsSkinny(const Matrix& x, const Matrix& weight) {
 }
 
 void SkinnyProduct(const Matrix& x, const Matrix& weight, const void* bias, const Matrix& out,
-                   cudaStream_t stream) {
+                   Stream& stream) {
   SKEIN_CHECK(out.cols == weight.rows, "out has %lld columns, weight %lld rows",
               static_cast<long long>(out.cols), static_cast<long long>(weight.rows));
   Arguments p = MakeArguments(x, weight, out);
@@ -100,7 +100,7 @@ void SkinnyProduct(const Matrix& x, const Matrix& weight, const void* bias, cons
   Start(p, stream);
 }
 
-void SkinnySwiGlu(const Matrix& x, const Matrix& weight, const Matrix& out, cudaStream_t stream) {
+void SkinnySwiGlu(const Matrix& x, const Matrix& weight, const Matrix& out, Stream& stream) {
   SKEIN_CHECK(2 * out.cols == weight.rows && out.type == DType::kBFloat16,
               "out has %lld columns of %s, weight %lld rows", static_cast<long long>(out.cols),
               Name(out.type), static_cast<long long>(weight.rows));

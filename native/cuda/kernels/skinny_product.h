@@ -1,9 +1,8 @@
 // Products of few rows with a dense bfloat16 weight: bound by reading the weight once.
 #pragma once
 
-#include <cuda_runtime.h>
-
 #include "core/tensor.h"
+#include "cuda/stream.h"
 
 namespace skein::cuda {
 
@@ -19,8 +18,8 @@ bool IsSkinny(const Matrix& x, const Matrix& weight);
 // out [rows, m] = x [rows, k] weight^T + bias; weight [m, k], out bfloat16 or float32, bias [m] in
 // out's type, or null. Sums have a fixed order.
 void SkinnyProduct(const Matrix& x, const Matrix& weight, const void* bias, const Matrix& out,
-                   cudaStream_t stream);
+                   Stream& stream);
 // out [rows, m] bfloat16 = silu(x gate^T) * (x up^T); weight [2 m, k] is gate above up.
-void SkinnySwiGlu(const Matrix& x, const Matrix& weight, const Matrix& out, cudaStream_t stream);
+void SkinnySwiGlu(const Matrix& x, const Matrix& weight, const Matrix& out, Stream& stream);
 
 }  // namespace skein::cuda

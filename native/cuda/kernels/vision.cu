@@ -115,7 +115,7 @@ __global__ void PixelShuffleKernel(const float* x, int64_t grid, int64_t factor,
 
 void PixelsToPatches(const uint8_t* pixels, int64_t tiles, int64_t side, int64_t patch,
                      const float mean[3], const float std[3], __nv_bfloat16* out,
-                     int64_t out_stride, cudaStream_t stream) {
+                     int64_t out_stride, Stream& stream) {
   if (tiles == 0) return;
   Channels channels;
   for (int c = 0; c < 3; ++c) {
@@ -123,22 +123,20 @@ void PixelsToPatches(const uint8_t* pixels, int64_t tiles, int64_t side, int64_t
     channels.inverse_std[c] = 1.0f / std[c];
   }
   const int64_t grid = side / patch;
-  PatchesKernel<<<Blocks(tiles * grid * grid), 128, 0, stream>>>(pixels, side, patch, channels, out,
-                                                                 out_stride);
-  SKEIN_CUDA_LAUNCHED("PatchesKernel");
+  LaunchPlain(PatchesKernel, dim3(Blocks(tiles * grid * grid)), dim3(128), 0, stream, pixels, side,
+              patch, channels, out, out_stride);
 }
 
 void AssembleVisionTokens(const float* patches, const float* class_embedding,
                           const float* position_embedding, int64_t tiles, int64_t num_patches,
-                          int64_t hidden, float* out, cudaStream_t stream) {
+                          int64_t hidden, float* out, Stream& stream) {
   if (tiles == 0) return;
-  AssembleKernel<<<Blocks(tiles * (num_patches + 1)), kThreads, 0, stream>>>(
-      patches, class_embedding, position_embedding, num_patches, hidden, out);
-  SKEIN_CUDA_LAUNCHED("AssembleKernel");
+  LaunchPlain(AssembleKernel, dim3(Blocks(tiles * (num_patches + 1))), dim3(kThreads), 0, stream,
+              patches, class_embedding, position_embedding, num_patches, hidden, out);
 }
 
 void QkSumSquares(const __nv_bfloat16* qkv, int64_t stride, int64_t rows, int64_t width,
-                  float* sums, cudaStream_t stream) {
+                  float* sums, Stream& stream) {
   if (rows == 0) return;
   const auto kernel =
       IsVector(width, {stride}) ? QkSumSquaresKernel<true> : QkSumSquaresKernel<false>;
@@ -148,7 +146,7 @@ void QkSumSquares(const __nv_bfloat16* qkv, int64_t stride, int64_t rows, int64_
 
 void ApplyQkNorm(__nv_bfloat16* qkv, int64_t stride, const float* sums, const float* q_weight,
                  const float* k_weight, int64_t rows, int64_t width, int64_t full_width, float eps,
-                 cudaStream_t stream) {
+                 Stream& stream) {
   if (rows == 0) return;
   const auto kernel =
       IsVector(width, {stride}) ? ApplyQkNormKernel<true> : ApplyQkNormKernel<false>;
@@ -157,12 +155,11 @@ void ApplyQkNorm(__nv_bfloat16* qkv, int64_t stride, const float* sums, const fl
 }
 
 void PixelShuffle(const float* x, int64_t tiles, int64_t grid, int64_t factor, int64_t hidden,
-                  float* out, cudaStream_t stream) {
+                  float* out, Stream& stream) {
   if (tiles == 0) return;
   const int64_t side = grid / factor;
-  PixelShuffleKernel<<<Blocks(tiles * side * side), kThreads, 0, stream>>>(x, grid, factor, hidden,
-                                                                           out);
-  SKEIN_CUDA_LAUNCHED("PixelShuffleKernel");
+  LaunchPlain(PixelShuffleKernel, dim3(Blocks(tiles * side * side)), dim3(kThreads), 0, stream, x,
+              grid, factor, hidden, out);
 }
 
 }  // namespace skein::cuda

@@ -276,7 +276,7 @@ TEST_F(CudaAttentionTest, DecodeBitsDoNotDependOnTheSplits) {
            static_cast<int32_t>(sequences.table_width()), kBlockSize, 1},
           kv_q_start.As<int32_t>(), 12, tiles.As<cuda::QueryTile>(), 1, splits,
           {values.As<float>(), stats.As<float2>(), counters.As<int32_t>(), max_runs}, variant,
-          static_cast<cudaStream_t>(cuda_->stream()));
+          *static_cast<cuda::Stream*>(cuda_->stream()));
       cuda_->FinishStep();
       const std::vector<float> actual = Read(out->view(), true);
       if (splits == 1) {

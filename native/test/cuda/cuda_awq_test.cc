@@ -199,7 +199,7 @@ TEST_F(CudaAwqTest, GateUpSwiGluIsOneKernelWhereHalvesAreTiles) {
     const Linears linears = MakeLinears(shape);
     const Twin x = RandomTwin(4, shape.in), out = PoisonedTwin(4, width);
     const auto& linear = static_cast<const cuda::CudaLinear&>(*linears.fast);
-    const auto stream = static_cast<cudaStream_t>(fast_->stream());
+    auto& stream = *static_cast<cuda::Stream*>(fast_->stream());
     EXPECT_EQ(linear.RunSwiGlu(x.cuda->view(), out.cuda->view(), stream), width % 16 == 0);
     fast_->FinishStep();
     for (const float value : Read(out.cuda->view(), true)) {
@@ -234,7 +234,7 @@ TEST_F(CudaAwqTest, EveryTuningAgreesWithThePlainLoop) {
   weights.group_size = 128;
   weights.group_offset = shape.offset;
   weights.tables_per_unit = 1;
-  const auto stream = static_cast<cudaStream_t>(cuda_->stream());
+  auto& stream = *static_cast<cuda::Stream*>(cuda_->stream());
   const Twin x = RandomTwin(64, shape.in);
   const auto reference = cuda_->Allocate(DType::kFloat32, 64, shape.out);
   cuda::AwqReference(weights, x.cuda->view().As<__nv_bfloat16>(), shape.in, 64,

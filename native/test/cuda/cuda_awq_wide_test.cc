@@ -143,7 +143,7 @@ class CudaAwqWideTest : public CudaOpsTest {
     EXPECT_LT(std::sqrt(difference / norm), kRounding);
   }
 
-  static cudaStream_t Stream() { return static_cast<cudaStream_t>(cuda_->stream()); }
+  static cuda::Stream& Stream() { return *static_cast<cuda::Stream*>(cuda_->stream()); }
 
   cuda::AwqWeights weights_{};
   cuda::DeviceMemory words_, tables_, bias_;

@@ -51,7 +51,7 @@ class CudaProductTest : public CudaOpsTest {
     return tensor;
   }
 
-  cudaStream_t stream() const { return static_cast<cudaStream_t>(cuda_->stream()); }
+  cuda::Stream& stream() const { return *static_cast<cuda::Stream*>(cuda_->stream()); }
 };
 
 // One to four tiles in a pass, one pass and several, few and many columns, widths that uneven

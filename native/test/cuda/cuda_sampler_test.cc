@@ -138,14 +138,14 @@ TEST_F(CudaSamplerTest, TheModelsVocabulary) {
 // unit.
 TEST_F(CudaSamplerTest, FindingsAreTheHosts) {
   std::mt19937_64 random(16);
-  const Stream stream;
+  cuda::Stream stream;
   const auto alone = MakeLocalGroup(1);
   ThreadPool pool(1);
   constexpr size_t kRows = 4;
   constexpr int64_t kCount = 9001, kCandidates = 300;
   const SamplerShape shape{kRows, 20000, 777, kCount, 20, 1};
   const auto host_source = MakeHostLogits(shape, pool);
-  const auto device_source = cuda::MakeDeviceLogits(shape, stream.get());
+  const auto device_source = cuda::MakeDeviceLogits(shape, stream);
   constexpr size_t kBlockBytes = FindingOffset(kRows) + kRows * kCandidates * sizeof(Candidate);
   int compared = 0;
   for (int round = 0; round < 25; ++round) {

@@ -24,24 +24,23 @@ class DeviceCommunicator final : public Communicator {
   int rank() const override { return host_.rank(); }
   int world_size() const override { return host_.world_size(); }
   const char* kind() const override { return "device copies"; }
-  void AllReduce(void*, int64_t, DType, ReduceOp, void*) override {
+  void AllReduce(void*, int64_t, DType, ReduceOp, DeviceStream*) override {
     SKEIN_CHECK(false, "not a gather");
   }
-  void Broadcast(void*, size_t, int, void*) override { SKEIN_CHECK(false, "not a gather"); }
-  void AllGather(const void* send, void* receive, size_t bytes, void* stream) override {
+  void Broadcast(void*, size_t, int, DeviceStream*) override { SKEIN_CHECK(false, "not a gather"); }
+  void AllGather(const void* send, void* receive, size_t bytes, DeviceStream* stream) override {
     ++calls;
-    const auto on_device = static_cast<cudaStream_t>(stream);
-    SKEIN_CUDA(cudaStreamSynchronize(on_device));
+    auto& on_device = *static_cast<cuda::Stream*>(stream);
+    on_device.Synchronize();
     std::vector<const void*> sent(static_cast<size_t>(world_size()));
     host_.AllGather(&send, sent.data(), sizeof(send), nullptr);
     for (size_t r = 0; r < sent.size(); ++r) {
       SKEIN_CUDA(cudaMemcpyAsync(static_cast<char*>(receive) + r * bytes, sent[r], bytes,
-                                 cudaMemcpyDeviceToDevice, on_device));
+                                 cudaMemcpyDeviceToDevice, on_device.ForDriver()));
     }
-    SKEIN_CUDA(cudaStreamSynchronize(on_device));
-    host_.Barrier();
+    on_device.Synchronize();
+    Meet(host_);
   }
-  void Barrier() override { host_.Barrier(); }
   void Abort() override { host_.Abort(); }
   int64_t TakeWaitNanoseconds() override { return 0; }
 
@@ -104,10 +103,10 @@ Outcome RunSteps(const Steps& steps, const Part& part, Sampler& sampler,
 // `shift`: floats between the beginning of the memory and the first row, so that rows begin at
 // every alignment.
 Outcome RunOnDevice(const Steps& steps, const Part& part, Communicator& host, int64_t shift) {
-  const Stream stream;
+  cuda::Stream stream;
   DeviceCommunicator communicator(host);
   const auto sampler =
-      cuda::MakeCudaSampler(ShapeOf(steps, part, communicator.world_size()), stream.get());
+      cuda::MakeCudaSampler(ShapeOf(steps, part, communicator.world_size()), stream);
   Outcome outcome = RunSteps(
       steps, part, *sampler,
       [&](std::vector<float>& rows, int64_t stride, std::span<const int32_t> slots,
@@ -115,14 +114,14 @@ Outcome RunOnDevice(const Steps& steps, const Part& part, Communicator& host, in
         const DeviceMemory memory((rows.size() + static_cast<size_t>(shift)) * sizeof(float));
         float* device = memory.As<float>() + shift;
         const size_t bytes = rows.size() * sizeof(float);
-        SKEIN_CUDA(
-            cudaMemcpyAsync(device, rows.data(), bytes, cudaMemcpyHostToDevice, stream.get()));
+        SKEIN_CUDA(cudaMemcpyAsync(device, rows.data(), bytes, cudaMemcpyHostToDevice,
+                                   stream.ForDriver()));
         sampler->Sample(
             MakeMatrix(device, DType::kFloat32, static_cast<int64_t>(slots.size()), stride), slots,
             communicator, out);
-        SKEIN_CUDA(
-            cudaMemcpyAsync(rows.data(), device, bytes, cudaMemcpyDeviceToHost, stream.get()));
-        SKEIN_CUDA(cudaStreamSynchronize(stream.get()));
+        SKEIN_CUDA(cudaMemcpyAsync(rows.data(), device, bytes, cudaMemcpyDeviceToHost,
+                                   stream.ForDriver()));
+        stream.Synchronize();
       });
   outcome.gathers = communicator.calls;
   return outcome;

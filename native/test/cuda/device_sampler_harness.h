@@ -17,18 +17,6 @@
 
 namespace skein::test {
 
-class Stream {
- public:
-  Stream() { SKEIN_CUDA(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking)); }
-  ~Stream() { cudaStreamDestroy(stream_); }
-  Stream(const Stream&) = delete;
-  Stream& operator=(const Stream&) = delete;
-  cudaStream_t get() const { return stream_; }
-
- private:
-  cudaStream_t stream_ = nullptr;
-};
-
 // Steps of the same sequences in the same slots; some begin anew before some steps.
 struct Steps {
   int64_t vocab_size = 0;

@@ -11,6 +11,7 @@
 #include "core/error.h"
 #include "cuda/cuda_check.h"
 #include "cuda/device_arena.h"
+#include "cuda/stream.h"
 
 namespace skein {
 namespace {
@@ -20,13 +21,10 @@ class NcclTest : public ::testing::Test {
   void SetUp() override {
     int count = 0;
     if (cudaGetDeviceCount(&count) != cudaSuccess || count == 0) GTEST_SKIP() << "no CUDA device";
-    SKEIN_CUDA(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking));
+    stream_ = std::make_unique<cuda::Stream>();
     values_ = arena_.New<float>(kCount);
     SKEIN_CUDA(cudaMemcpy(values_, host_.data(), kCount * sizeof(float), cudaMemcpyHostToDevice));
     SKEIN_CUDA(cudaDeviceSynchronize());
-  }
-  void TearDown() override {
-    if (stream_ != nullptr) cudaStreamDestroy(stream_);
   }
 
   std::unique_ptr<Communicator> Connect(bool deterministic) {
@@ -37,7 +35,7 @@ class NcclTest : public ::testing::Test {
     return builder->Connect({builder->LocalAddress()}, 20'000);
   }
   std::vector<float> Read() {
-    SKEIN_CUDA(cudaStreamSynchronize(stream_));
+    stream_->Synchronize();
     std::vector<float> values(kCount);
     SKEIN_CUDA(cudaMemcpy(values.data(), values_, kCount * sizeof(float), cudaMemcpyDeviceToHost));
     return values;
@@ -45,7 +43,7 @@ class NcclTest : public ::testing::Test {
 
   static constexpr size_t kCount = 5120;
   cuda::DeviceArena arena_{"test", cuda::DeviceArena::Packing::kWithinPieces};
-  cudaStream_t stream_ = nullptr;
+  std::unique_ptr<cuda::Stream> stream_;
   float* values_ = nullptr;
   std::vector<float> host_ = [] {
     std::vector<float> values(kCount);
@@ -59,8 +57,7 @@ TEST_F(NcclTest, RegisteredMemoryIsReducedInPlace) {
     const auto communicator = Connect(deterministic);
     EXPECT_STREQ(communicator->kind(), "nccl");
     communicator->Register(values_, kCount * sizeof(float));
-    communicator->AllReduce(values_, kCount, DType::kFloat32, ReduceOp::kSum, stream_);
-    communicator->Barrier();
+    communicator->AllReduce(values_, kCount, DType::kFloat32, ReduceOp::kSum, stream_.get());
     EXPECT_EQ(Read(), host_);
   }
 }
@@ -68,15 +65,15 @@ TEST_F(NcclTest, RegisteredMemoryIsReducedInPlace) {
 TEST_F(NcclTest, CallsAreRecordedAndReplayed) {
   const auto communicator = Connect(false);
   communicator->Register(values_, kCount * sizeof(float));
-  communicator->AllReduce(values_, kCount, DType::kFloat32, ReduceOp::kSum, stream_);
-  SKEIN_CUDA(cudaStreamSynchronize(stream_));
+  communicator->AllReduce(values_, kCount, DType::kFloat32, ReduceOp::kSum, stream_.get());
+  stream_->Synchronize();
   cudaGraph_t graph = nullptr;
-  SKEIN_CUDA(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal));
-  communicator->AllReduce(values_, kCount, DType::kFloat32, ReduceOp::kSum, stream_);
-  SKEIN_CUDA(cudaStreamEndCapture(stream_, &graph));
+  SKEIN_CUDA(cudaStreamBeginCapture(stream_->ForDriver(), cudaStreamCaptureModeThreadLocal));
+  communicator->AllReduce(values_, kCount, DType::kFloat32, ReduceOp::kSum, stream_.get());
+  SKEIN_CUDA(cudaStreamEndCapture(stream_->ForDriver(), &graph));
   cudaGraphExec_t exec = nullptr;
   SKEIN_CUDA(cudaGraphInstantiate(&exec, graph, 0));
-  for (int i = 0; i < 3; ++i) SKEIN_CUDA(cudaGraphLaunch(exec, stream_));
+  for (int i = 0; i < 3; ++i) SKEIN_CUDA(cudaGraphLaunch(exec, stream_->ForDriver()));
   EXPECT_EQ(Read(), host_);
   cudaGraphExecDestroy(exec);
   cudaGraphDestroy(graph);
@@ -88,7 +85,7 @@ TEST_F(NcclTest, AfterAbortCallsFailAndNothingHangs) {
   communicator->Abort();
   communicator->Abort();
   try {
-    communicator->AllReduce(values_, kCount, DType::kFloat32, ReduceOp::kMax, stream_);
+    communicator->AllReduce(values_, kCount, DType::kFloat32, ReduceOp::kMax, stream_.get());
     FAIL() << "an aborted communicator took a call";
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), "ABORTED");

@@ -1,0 +1,54 @@
+#include "cuda/launch_probe.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "cuda/cuda_check.h"
+#include "cuda/kernels/fence.h"
+
+namespace skein::cuda {
+
+bool HasProgrammaticEdge(cudaGraph_t graph) {
+  // Recordings have had such edges since CUDA 12.3.
+#if CUDART_VERSION >= 13000
+  constexpr auto kGetEdges = cudaGraphGetEdges;
+#elif CUDART_VERSION >= 12030
+  constexpr auto kGetEdges = cudaGraphGetEdges_v2;
+#endif
+#if CUDART_VERSION >= 12030
+  size_t count = 0;
+  SKEIN_CUDA(kGetEdges(graph, nullptr, nullptr, nullptr, &count));
+  std::vector<cudaGraphNode_t> from(count), to(count);
+  std::vector<cudaGraphEdgeData> edges(count);
+  SKEIN_CUDA(kGetEdges(graph, from.data(), to.data(), edges.data(), &count));
+  return std::any_of(edges.begin(), edges.end(), [](const cudaGraphEdgeData& edge) {
+    return edge.type == cudaGraphDependencyTypeProgrammatic;
+  });
+#else
+  static_cast<void>(graph);
+  return true;
+#endif
+}
+
+bool IsLaunchedPlainly(const std::function<void(Stream&)>& place) {
+  Stream stream;
+  // Relaxed: a library may load a kernel's code meanwhile.
+  SKEIN_CUDA(cudaStreamBeginCapture(stream.ForDriver(), cudaStreamCaptureModeRelaxed));
+  cudaGraph_t graph = nullptr;
+  bool is_recorded = true;
+  try {
+    // A kernel, from which a programmatic edge could lead.
+    PlaceFence(stream);
+    place(stream);
+  } catch (const Error&) {
+    is_recorded = false;
+  }
+  is_recorded &= cudaStreamEndCapture(stream.ForDriver(), &graph) == cudaSuccess;
+  static_cast<void>(cudaGetLastError());
+  if (graph == nullptr) return false;
+  const bool is_plain = is_recorded && !HasProgrammaticEdge(graph);
+  cudaGraphDestroy(graph);
+  return is_plain;
+}
+
+}  // namespace skein::cuda
