@@ -2,6 +2,7 @@
 #include <cuda_bf16.h>
 
 #include "cuda/cuda_check.h"
+#include "cuda/kernels/launch.cuh"
 #include "cuda_bench_read.h"
 
 namespace skein::cuda {

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <limits>
 #include <map>
 #include <optional>
@@ -13,6 +12,7 @@
 #include "cuda/cuda_check.h"
 #include "cuda/device_memory.h"
 #include "cuda/launch_probe.h"
+#include "cuda/product_class.h"
 
 namespace skein::cuda {
 namespace {
@@ -42,29 +42,11 @@ void CheckBlas(cublasStatus_t status, const char* call, int line) {
 }
 #define SKEIN_BLAS(call) CheckBlas((call), #call, __LINE__)
 
-// Largest power of two up to 16 that divides the number of bytes; no algorithm asks for more.
-uint32_t Alignment(uint64_t bytes) {
-  const uint64_t bits = bytes | 16u;
-  return static_cast<uint32_t>(bits & (~bits + 1));
-}
-uint32_t AlignmentOf(const Matrix& matrix) {
-  return std::min(Alignment(reinterpret_cast<uint64_t>(matrix.data)),
-                  Alignment(static_cast<uint64_t>(matrix.stride) * SizeOf(matrix.type)));
-}
-
 cudaDataType_t DataType(DType type) {
   SKEIN_CHECK(type == DType::kBFloat16 || type == DType::kFloat32, "no product in %s", Name(type));
   return type == DType::kBFloat16 ? CUDA_R_16BF : CUDA_R_32F;
 }
 
-// Prompts have any number of rows, and each would be timed by itself: numbers that cut into the
-// same count of tiles share an algorithm, and so do batches up to a power of two. Each class is its
-// largest member.
-int64_t RowClass(int64_t rows) {
-  if (rows <= 64) return static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(rows)));
-  const int64_t step = rows <= 512 ? 64 : rows <= 2048 ? 128 : 512;
-  return (rows + step - 1) / step * step;
-}
 int64_t RoundUp(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
 
 // Everything that the choice of an algorithm depends on. Alignments of weight, x and out.
