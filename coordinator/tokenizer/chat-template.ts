@@ -1,9 +1,10 @@
-// Renders a checkpoint's Jinja chat template, compiled once, inside limits of size and time. Templates come from the checkpoint or from
-// the fallbacks below, never from a request.
-import vm from 'node:vm';
+// Renders a checkpoint's chat template, read once, inside limits of size and time. Templates come from the checkpoint or from the fallbacks
+// below, never from a request.
 import { AppError } from '../../common/errors.js';
 import { CHAT_TEMPLATE_TIMEOUT_MS, MAX_CHAT_TEMPLATE_CHARS, MAX_PROMPT_CHARS } from '../../common/limits.js';
-import { Environment, Interpreter, Template } from './huggingface.js';
+import { BudgetError } from './jinja/budget.js';
+import { Template } from './jinja/template.js';
+import { fromJson } from './jinja/values.js';
 import { THINK_END, THINK_START } from './reasoning-splitter.js';
 
 export interface TemplateMessage {
@@ -14,46 +15,28 @@ export interface TemplateMessage {
 /** Values of bos_token and the like that templates refer to by name. */
 export type TemplateTokens = Readonly<Record<string, string>>;
 
-const MAX_RANGE_LENGTH = 100_000;
 /** Escaping and role markers may make a prompt longer than its text. */
 const MAX_RENDERED_CHARS = 4 * MAX_PROMPT_CHARS;
+const LIMITS = { timeoutMs: CHAT_TEMPLATE_TIMEOUT_MS, maxSize: MAX_RENDERED_CHARS };
 const PROBE = 'skein-probe-text';
-
-/** Python's range, bounded: the library's own would fill memory before the time limit is seen. */
-function boundedRange(first: number, last?: number, step = 1): number[] {
-  const [start, stop] = last === undefined ? [0, first] : [first, last];
-  const length = Math.max(0, Math.ceil((stop - start) / step));
-  if (!(length <= MAX_RANGE_LENGTH)) throw new Error(`range() of more than ${MAX_RANGE_LENGTH} numbers`);
-  return Array.from({ length }, (_, i) => start + i * step);
-}
-
-function raiseException(message: unknown): never {
-  throw new Error(String(message));
-}
 
 function unsupported(problem: string, cause?: unknown): AppError {
   return new AppError('UNSUPPORTED_MODEL', `The chat template ${problem}`, { cause });
 }
 
 export class ChatTemplate {
-  private readonly program: object;
+  private readonly template: Template;
   private readonly tokens: TemplateTokens;
   /** Some templates of vision models walk a list of parts and render nothing for a plain string. */
   private readonly wantsPartList: boolean;
-  /** The template names the end tag: it cuts the history's reasoning itself, in its own way. */
-  readonly handlesReasoning: boolean;
-  private readonly sandbox: { render: () => string };
-  private readonly script = new vm.Script('render()');
 
   constructor(source: string, tokens: TemplateTokens) {
     if (source.length > MAX_CHAT_TEMPLATE_CHARS) {
       throw unsupported(`has ${source.length} characters; at most ${MAX_CHAT_TEMPLATE_CHARS} are accepted`);
     }
     this.tokens = tokens;
-    this.handlesReasoning = source.includes(THINK_END);
-    this.sandbox = vm.createContext({ render: () => '' }) as { render: () => string };
     try {
-      this.program = new Template(source).parsed;
+      this.template = new Template(source);
     } catch (error) {
       throw unsupported(`cannot be parsed: ${describe(error)}`, error);
     }
@@ -89,41 +72,26 @@ export class ChatTemplate {
     );
   }
 
-  /** The watchdog of `vm` interrupts the interpreter wherever it is; nothing of the template runs as JavaScript. */
   private run(messages: readonly TemplateMessage[], asPartList: boolean): string {
-    const environment = new Environment();
-    const values: Record<string, unknown> = {
-      true: true,
-      false: false,
-      none: null,
-      True: true,
-      False: false,
-      None: null,
-      range: boundedRange,
-      raise_exception: raiseException,
+    const values = {
       ...this.tokens,
       tools: null,
+      documents: null,
       add_generation_prompt: true,
       messages: messages.map(({ role, content }) => ({
         role,
         content: asPartList ? [{ type: 'text', text: content }] : content,
       })),
     };
-    for (const [name, value] of Object.entries(values)) environment.set(name, value);
-    this.sandbox.render = () => String(new Interpreter(environment).run(this.program).value);
-    let rendered: string;
     try {
-      rendered = this.script.runInContext(this.sandbox, {
-        timeout: CHAT_TEMPLATE_TIMEOUT_MS,
-      }) as string;
+      return this.template.render(
+        Object.entries(values).map(([name, value]) => [name, fromJson(value)] as const),
+        LIMITS,
+      );
     } catch (error) {
-      if ((error as { code?: unknown }).code !== 'ERR_SCRIPT_EXECUTION_TIMEOUT') throw error;
-      throw unsupported(`took longer than ${CHAT_TEMPLATE_TIMEOUT_MS} ms`, error);
+      if (error instanceof BudgetError) throw unsupported(error.message, error);
+      throw error;
     }
-    if (rendered.length > MAX_RENDERED_CHARS) {
-      throw unsupported(`renders ${rendered.length} characters; at most ${MAX_RENDERED_CHARS} are accepted`);
-    }
-    return rendered;
   }
 }
 
@@ -131,14 +99,23 @@ function describe(error: unknown): string {
   return (error instanceof Error ? error.message : String(error)).slice(0, 200);
 }
 
-const CHATML =
-  "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}{% endfor %}" +
-  "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
+/** A model that reasons opens the reasoning in the prompt, and sees none of its earlier turns, as the models' own templates have it. */
+function chatMl(reasons: boolean): string {
+  const cut =
+    "{% if message['role'] == 'assistant' and '</think>' in content %}" +
+    "{% set content = content.split('</think>')[-1].lstrip('\\n') %}{% endif %}";
+  return (
+    `{% for message in messages %}{% set content = message['content'] %}${reasons ? cut : ''}` +
+    "{{ '<|im_start|>' + message['role'] + '\\n' + content + '<|im_end|>\\n' }}{% endfor %}" +
+    `{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n${reasons ? `${THINK_START}\\n` : ''}' }}{% endif %}`
+  );
+}
 
 const R1V =
   "{{ '<｜begin▁of▁sentence｜>' }}{% for message in messages %}" +
   "{% if message['role'] == 'user' %}{{ '<｜User｜>\\n' + message['content'] }}" +
-  "{% elif message['role'] == 'assistant' %}{{ '<｜Assistant｜>' + message['content'] + '<｜end▁of▁sentence｜>' }}" +
+  "{% elif message['role'] == 'assistant' %}" +
+  "{{ '<｜Assistant｜>' + message['content'].split('</think>')[-1] + '<｜end▁of▁sentence｜>' }}" +
   "{% else %}{{ message['content'] }}{% endif %}{% endfor %}" +
   "{% if add_generation_prompt %}{{ '<｜Assistant｜><think>\\n' }}{% endif %}";
 
@@ -149,8 +126,7 @@ const R1V =
 export function fallbackTemplate(hasToken: (content: string) => boolean): string {
   if (hasToken('<｜User｜>') && hasToken('<｜Assistant｜>')) return R1V;
   if (hasToken('<|im_start|>') && hasToken('<|im_end|>')) {
-    const reasons = hasToken(THINK_START) && hasToken(THINK_END);
-    return reasons ? `${CHATML}{% if add_generation_prompt %}{{ '${THINK_START}\\n' }}{% endif %}` : CHATML;
+    return chatMl(hasToken(THINK_START) && hasToken(THINK_END));
   }
   throw new AppError(
     'UNSUPPORTED_MODEL',

@@ -1,5 +1,5 @@
-// Chat messages to token ids: history without old reasoning, user text that cannot spell a special token, one run of image tokens per
-// picture. Templates, tokens and limits come from beside it.
+// Chat messages to token ids: user text that cannot spell a special token, one run of image tokens per picture. What is left of the
+// history's reasoning is the template's to say: tags of an assistant's turn reach it, and the ids, as they are.
 import { AppError } from '../../common/errors.js';
 import { MAX_MESSAGES, MAX_PICTURES_PER_REQUEST, MAX_PROMPT_CHARS } from '../../common/limits.js';
 import type { ChatTemplate, TemplateMessage } from './chat-template.js';
@@ -34,20 +34,14 @@ function invalid(param: string, message: string, limit?: number): AppError {
   });
 }
 
-/** What is left of an assistant's turn without its reasoning; an answer cut inside the reasoning leaves nothing. */
-export function dropReasoning(text: string, keepLineBreaks: boolean): string {
-  const end = text.lastIndexOf(THINK_END);
-  if (end < 0) return text.trimStart().startsWith(THINK_START) ? '' : text;
-  const answer = text.slice(end + THINK_END.length);
-  return keepLineBreaks ? answer : answer.replace(/^[\r\n]+/, '');
-}
-
 export class PromptEncoder {
   private readonly tokenizer: Tokenizer;
   private readonly template: ChatTemplate;
   private readonly imageTokens: ImageTokens | null;
   private readonly startsInReasoning: (atEnd: ReasoningAtEnd) => boolean;
   private readonly protector: TextProtector;
+  /** For text of the model itself: its reasoning tags are tags. */
+  private readonly assistantProtector: TextProtector;
 
   constructor(options: PromptEncoderOptions) {
     this.tokenizer = options.tokenizer;
@@ -55,7 +49,10 @@ export class PromptEncoder {
     this.imageTokens = options.imageTokens;
     this.startsInReasoning = options.startsInReasoning;
     const contents = options.tokenizer.vocabulary.addedTokens.map((token) => token.content);
-    this.protector = new TextProtector([...contents, PICTURE_PLACEHOLDER, THINK_START, THINK_END]);
+    const spellings = [...contents, PICTURE_PLACEHOLDER];
+    const tags = [THINK_START, THINK_END];
+    this.protector = new TextProtector([...spellings, ...tags]);
+    this.assistantProtector = new TextProtector(spellings.filter((spelling) => !tags.includes(spelling)));
   }
 
   encode(messages: readonly ChatMessage[]): EncodedPrompt {
@@ -98,11 +95,11 @@ export class PromptEncoder {
 
   /** Text is protected per run of parts, so that two parts cannot spell a special token together either. */
   private toTemplateMessage(message: ChatMessage): TemplateMessage {
+    const protector = message.role === 'assistant' ? this.assistantProtector : this.protector;
     let content = '';
     let run = '';
     const flush = (): void => {
-      const text = message.role === 'assistant' ? dropReasoning(run, this.template.handlesReasoning) : run;
-      content += this.protector.protect(text);
+      content += protector.protect(run);
       run = '';
     };
     for (const part of message.parts) {

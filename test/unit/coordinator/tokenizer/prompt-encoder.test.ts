@@ -5,7 +5,6 @@ import fc from 'fast-check';
 import { AppError } from '../../../../common/errors.js';
 import { MAX_MESSAGES, MAX_PICTURES_PER_REQUEST, MAX_PROMPT_CHARS } from '../../../../common/limits.js';
 import { loadTextProcessor } from '../../../../coordinator/tokenizer/load-text-processor.js';
-import { dropReasoning } from '../../../../coordinator/tokenizer/prompt-encoder.js';
 import type {
   ChatMessage,
   ChatPart,
@@ -201,24 +200,33 @@ describe('prompt encoding', () => {
     assert.deepEqual(ordinary(''), []);
   });
 
-  it('drops earlier reasoning from the history', () => {
+  it('drops earlier reasoning from the history where no template says otherwise', () => {
     const ids = encode(user('one'), assistant('<think>\nold thoughts\n</think>\n\nanswer one'), user('two'));
     const decoded = processor.decode(ids);
     assert.ok(decoded.includes('<|im_start|>assistant\nanswer one<|im_end|>'), decoded);
     assert.ok(!decoded.includes('old thoughts'));
     assert.equal(ids.filter((id) => id === THINK_END).length, 0);
-    assert.equal(dropReasoning('no tags', false), 'no tags');
-    assert.equal(dropReasoning('thoughts without start</think>\n\nanswer', false), 'answer');
-    assert.equal(dropReasoning('thoughts without start</think>\n\nanswer', true), '\n\nanswer');
-    assert.equal(dropReasoning('<think>cut by the limit', false), '');
   });
 
-  it('leaves line breaks after reasoning to a template that cuts it itself', async () => {
-    const template =
-      "{% for m in messages %}{{ m['role'] + ':' + (m['content'].split('</think>')|last) + ';' }}{% endfor %}";
-    const own = await load({ 'tokenizer.json': tokenizerJson, 'chat_template.jinja': template });
-    const { tokenIds } = own.encodeChat([user('q'), assistant('<think>a</think>\n\nb')]);
-    assert.equal(own.decode(tokenIds), 'user:q;assistant:\n\nb;');
+  it('leaves earlier reasoning, tags and line breaks, to the template', async () => {
+    const render = async (content: string): Promise<readonly number[]> => {
+      const template = `{% for m in messages %}{{ m['role'] + ':' + ${content} + ';' }}{% endfor %}`;
+      const own = await load({ 'tokenizer.json': tokenizerJson, 'chat_template.jinja': template });
+      const history = [user('q'), assistant('<think>a</think>\n\nb<|im_end|>')];
+      const ids = [...own.encodeChat(history).tokenIds];
+      assert.ok(!ids.includes(IM_END), 'other special tokens stay text');
+      assert.equal(own.encodeChat(history).startsInReasoning, false);
+      return ids;
+    };
+    const marked = (text: string): number[] => [...processor.encodeText(text, { allowSpecial: true })];
+    const cut = await render("(m['content'].split('</think>')|last)");
+    assert.deepEqual(cut, ordinary('user:q;assistant:\n\nb<|im_end|>;'));
+    const kept = await render("m['content']");
+    assert.deepEqual(kept, [...marked('user:q;assistant:<think>a</think>'), ...ordinary('\n\nb<|im_end|>;')]);
+    assert.deepEqual(
+      kept.filter((id) => id === THINK || id === THINK_END),
+      [THINK, THINK_END],
+    );
   });
 
   describe('refuses', () => {
