@@ -1,16 +1,16 @@
 #!/usr/bin/env node
-// Starts what is built: `skein worker` is the worker process, everything else the coordinator.
+// Starts what is built: `skein worker` is the worker process, `skein health` a probe, everything else the coordinator.
 import { existsSync } from 'node:fs';
 
 const [command, ...rest] = process.argv.slice(2);
-const entry = new URL(
-  command === 'worker' ? '../dist/worker/main.js' : '../dist/coordinator/main.js',
-  import.meta.url,
-);
+// Probes run often: theirs loads nothing of the rest.
+const entries = { worker: '../dist/worker/main.js', health: '../dist/coordinator/commands/health.js' };
+const hasOwnEntry = Object.hasOwn(entries, command ?? '');
+const entry = new URL(hasOwnEntry ? entries[command] : '../dist/coordinator/main.js', import.meta.url);
 
 if (!existsSync(entry)) {
   process.stderr.write('skein: SETUP_INCOMPLETE: Skein is not built on this machine; run: npm run setup\n');
   process.exit(1);
 }
 const { main } = await import(entry.href);
-await main(command === 'worker' ? rest : process.argv.slice(2));
+await main(hasOwnEntry ? rest : process.argv.slice(2));

@@ -4,14 +4,21 @@ import { InvalidArgumentError } from 'commander';
 
 const UNITS: Readonly<Record<string, number>> = { '': 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30, T: 2 ** 40 };
 
-export function integerOption(min: number, max: number): (value: string) => number {
-  return (value) => {
+/** A parser of a flag's text that also says what it takes, for generated documentation. */
+export type DescribedParser<T> = ((value: string) => T) & { readonly expects: string };
+
+export function describedParser<T>(expects: string, parse: (value: string) => T): DescribedParser<T> {
+  return Object.assign((value: string) => parse(value), { expects });
+}
+
+export function integerOption(min: number, max: number): DescribedParser<number> {
+  return describedParser(`integer of ${min} to ${max}`, (value) => {
     const number = Number(value);
     if (!/^\d{1,15}$/.test(value) || number < min || number > max) {
       throw new InvalidArgumentError(`expected an integer of ${min} to ${max}.`);
     }
     return number;
-  };
+  });
 }
 
 /** Ranges are checked where the number's meaning is known; here only that it is one. */
@@ -27,27 +34,27 @@ export function seedOption(value: string): bigint {
   return BigInt(value);
 }
 
-export function listOption(value: string): string[] {
-  return value
+export const listOption = describedParser('list, separated by commas', (value) =>
+  value
     .split(',')
     .map((item) => item.trim())
-    .filter((item) => item !== '');
-}
+    .filter((item) => item !== ''),
+);
 
 /** 4096, 512M, 1.5GiB. Units are powers of 1024 however they are written: 10G, 10GB and 10GiB are the same. */
-export function byteSizeOption(value: string): number {
+export const byteSizeOption = describedParser('bytes, as 512M or 4G', (value) => {
   const match = /^(\d{1,12}(?:\.\d{1,3})?)([KMGT]?)(?:i?B)?$/i.exec(value);
   const bytes = match === null ? NaN : Math.floor(Number(match[1]) * UNITS[(match[2] ?? '').toUpperCase()]!);
   if (!(bytes >= 1 && bytes <= Number.MAX_SAFE_INTEGER))
     throw new InvalidArgumentError('expected bytes, as 512M or 4G (powers of 1024).');
   return bytes;
-}
+});
 
-export function shareOption(min: number): (value: string) => number {
-  return (value) => {
+export function shareOption(min: number): DescribedParser<number> {
+  return describedParser(`number of ${min} to 1`, (value) => {
     const share = Number(value);
     if (value.trim() === '' || !(share >= min && share <= 1))
       throw new InvalidArgumentError(`expected a number of ${min} to 1.`);
     return share;
-  };
+  });
 }

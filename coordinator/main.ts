@@ -1,6 +1,7 @@
 // Entry of all commands but `worker`: registers them, runs one, turns what it throws into a line and an exit code. The only
 // process.exit of the coordinator besides a second signal.
 import { Command } from 'commander';
+import { applySettings } from '../common/settings.js';
 import { VERSION } from '../common/version.js';
 import { reportError } from './commands/command-line.js';
 import { registerConvert } from './commands/convert.js';
@@ -20,14 +21,21 @@ export async function main(args: readonly string[], workerEntry = installedWorke
     .configureOutput({ outputError: () => undefined });
   registerRun(program, workerEntry);
   registerServe(program, workerEntry);
-  // For the list of commands: bin/skein.mjs starts the worker itself.
+  // For the list of commands: bin/skein.mjs starts these two itself.
   program
     .command('worker')
     .description('one rank on this host; the coordinator dials it back')
     .allowUnknownOption();
+  program
+    .command('health')
+    .description('asks a server or worker whether it is ready, for probes; exit code 0 or 1')
+    .allowUnknownOption();
   registerPlan(program);
   registerConvert(program);
   registerDoctor(program);
+  program.hook('preSubcommand', (_program, command) => {
+    if (command.name() === 'serve') applySettings(command, { args, environment: process.env });
+  });
   let exitCode: number;
   try {
     await program.parseAsync([...args], { from: 'user' });

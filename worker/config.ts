@@ -2,8 +2,10 @@
 // size, types) come from the coordinator.
 import { hostname } from 'node:os';
 import { Command, InvalidArgumentError, Option } from 'commander';
+import { describedParser, integerOption } from '../common/command-line.js';
 import { AppError } from '../common/errors.js';
 import { checkAddress } from '../common/grpc-server.js';
+import { addSettingsOption } from '../common/settings.js';
 
 /** What a worker does when its coordinator is gone: end at once, or keep its weights for a while. */
 export interface OrphanPolicy {
@@ -45,7 +47,7 @@ export interface ParsedWorkerOptions {
 const DEFAULT_ORPHAN_WAIT_SECONDS = 600;
 
 export function createWorkerCommand(): Command {
-  return new Command('worker')
+  const command = new Command('worker')
     .description('one rank on this host; the coordinator dials it back')
     .option('--coordinator <address>', 'where the coordinator takes registrations: HOST:PORT or unix:PATH')
     .option(
@@ -54,19 +56,20 @@ export function createWorkerCommand(): Command {
     )
     .option('--advertise <address>', 'what the coordinator dials, where it differs from --listen')
     .option('--device <device>', 'cpu or cuda:N', 'cpu')
-    .option('--threads <n>', 'threads for kernels; 0: from the number of cores', parseThreads, 0)
+    .option('--threads <n>', 'threads for kernels; 0: from the number of cores', integerOption(0, 1024), 0)
     .addOption(
       new Option(
         '--orphan-policy <policy>',
         'when the coordinator is gone: exit, or wait:SECONDS with the weights kept',
       )
-        .argParser(parseOrphanPolicy)
+        .argParser(describedParser('exit or wait:SECONDS', parseOrphanPolicy))
         .default({ waitMs: DEFAULT_ORPHAN_WAIT_SECONDS * 1000 }, `wait:${DEFAULT_ORPHAN_WAIT_SECONDS}`),
     )
     .option('--worker-id <id>', 'name in the cluster (default: host and process id)')
     .option('--log-level <level>', 'trace, debug, info, warn, error, fatal or silent')
     .addOption(new Option('--lifeline').hideHelp())
     .addOption(new Option('--run-folder <path>').hideHelp());
+  return addSettingsOption(command);
 }
 
 export function toWorkerConfig(options: ParsedWorkerOptions): WorkerConfig {
@@ -90,13 +93,6 @@ export function toWorkerConfig(options: ParsedWorkerOptions): WorkerConfig {
     runFolder: options.runFolder ?? null,
     logLevel: options.logLevel ?? null,
   });
-}
-
-function parseThreads(value: string): number {
-  const threads = Number(value);
-  if (!Number.isInteger(threads) || threads < 0 || threads > 1024)
-    throw new InvalidArgumentError('expected 0 to 1024.');
-  return threads;
 }
 
 function parseOrphanPolicy(value: string): OrphanPolicy {

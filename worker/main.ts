@@ -1,6 +1,7 @@
 // Entry of `skein worker`: command line in, a running worker out. The only place that names the addon.
 import { CommanderError } from 'commander';
 import { toAppError } from '../common/errors.js';
+import { applySettings } from '../common/settings.js';
 import { createWorkerCommand, toWorkerConfig, type ParsedWorkerOptions } from './config.js';
 import { createNativeEngine } from './native/load-addon.js';
 import { runWorker } from './run-worker.js';
@@ -12,6 +13,8 @@ export async function main(args: readonly string[]): Promise<void> {
     .exitOverride()
     .configureOutput({ outputError: () => undefined });
   try {
+    // Children of a coordinator get theirs by flags: its own environment is not meant for them.
+    if (!args.includes('--lifeline')) applySettings(command, { args, environment: process.env });
     command.parse([...args], { from: 'user' });
     await runWorker(toWorkerConfig(command.opts<ParsedWorkerOptions>()), createNativeEngine, (exitCode) =>
       process.exit(exitCode),

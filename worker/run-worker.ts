@@ -4,6 +4,7 @@ import type { Clock } from '../common/clock.js';
 import { systemClock } from '../common/clock.js';
 import type { AppError } from '../common/errors.js';
 import { bindServer, createGrpcServer, stopServer } from '../common/grpc-server.js';
+import { HealthServices } from '../common/health-services.js';
 import { MAX_GRPC_MESSAGE_BYTES } from '../common/limits.js';
 import { createLogger, type Logger } from '../common/logger.js';
 import { workerServiceDefinition } from '../common/proto.js';
@@ -58,8 +59,11 @@ export async function startWorker(options: StartWorkerOptions): Promise<RunningW
     maxConcurrentStreams: MAX_CONCURRENT_STREAMS,
   });
   server.addService(workerServiceDefinition, service.handlers());
+  const health = new HealthServices();
+  health.addToServer(server);
   const boundAddress = await bindServer(server, config.listenAddress);
   const address = config.advertisedAddress ?? boundAddress;
+  health.setStatus('', 'SERVING');
   logger.info({ address, device: config.device }, 'worker listens');
   const lease =
     config.coordinatorAddress === null
@@ -69,6 +73,7 @@ export async function startWorker(options: StartWorkerOptions): Promise<RunningW
   return {
     address,
     async stop(reason) {
+      health.setStatus('', 'NOT_SERVING');
       await Promise.all([lease?.stop(reason), runner.stop(reason).catch(() => undefined)]);
       await Promise.all([stopServer(server, STOP_GRACE_MS), engines.close()]);
     },

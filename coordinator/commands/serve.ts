@@ -5,6 +5,7 @@ import { integerOption, listOption } from '../../common/command-line.js';
 import { type AppError } from '../../common/errors.js';
 import { checkAddress } from '../../common/grpc-server.js';
 import { createLogger, type Logger } from '../../common/logger.js';
+import { addSettingsOption } from '../../common/settings.js';
 import { addClusterOptions, toClusterConfig } from '../config.js';
 import { GrpcGateway } from '../gateway/grpc-gateway.js';
 import { Serving } from '../serving/serving.js';
@@ -24,7 +25,7 @@ const FAILURE_GRACE_MS = 1_000;
 /** `workerEntry`: arguments of process.execPath that start `skein worker`. */
 export function registerServe(program: Command, workerEntry: readonly string[]): void {
   const command = program.command('serve').description('serve a model over gRPC');
-  addClusterOptions(command)
+  addSettingsOption(addClusterOptions(command))
     .option('--grpc-address <address>', 'HOST:PORT or unix:PATH', '127.0.0.1:50051')
     .option('--workers <addresses>', 'workers that run already, in rank order: HOST:PORT,...', listOption)
     .option('--cluster-address <address>', 'take registrations of workers here, and wait for them')

@@ -2,10 +2,10 @@
 // client reads. It never sees a rank.
 import * as grpc from '@grpc/grpc-js';
 import { ReflectionService } from '@grpc/reflection';
-import { HealthImplementation } from 'grpc-health-check';
 import { AppError } from '../../common/errors.js';
 import { bindServer, createGrpcServer, stopServer } from '../../common/grpc-server.js';
 import { toGrpcError } from '../../common/grpc-status.js';
+import { HEALTH_SERVICE_NAME, HealthServices } from '../../common/health-services.js';
 import { MAX_CLIENT_MESSAGE_BYTES } from '../../common/limits.js';
 import type { Logger } from '../../common/logger.js';
 import { inferenceServiceDefinition } from '../../common/proto.js';
@@ -43,7 +43,7 @@ type AnyCall = grpc.ServerUnaryCall<unknown, unknown> | grpc.ServerWritableStrea
 export class GrpcGateway {
   readonly #options: GrpcGatewayOptions;
   readonly #server: grpc.Server;
-  readonly #health = new HealthImplementation({ '': 'NOT_SERVING', [SERVICE_NAME]: 'NOT_SERVING' });
+  readonly #health = new HealthServices([SERVICE_NAME]);
   #address = '';
 
   private constructor(options: GrpcGatewayOptions) {
@@ -55,7 +55,7 @@ export class GrpcGateway {
     this.#server.addService(inferenceServiceDefinition, this.#handlers());
     this.#health.addToServer(this.#server);
     // The inner protocols of the cluster are nobody's business here.
-    const services = [SERVICE_NAME, 'grpc.health.v1.Health'];
+    const services = [SERVICE_NAME, HEALTH_SERVICE_NAME];
     new ReflectionService(reflectionDefinitions(), { services }).addToServer(this.#server);
   }
 

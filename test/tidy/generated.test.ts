@@ -4,7 +4,11 @@ import { spawnSync } from 'node:child_process';
 import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { Command } from 'commander';
 import { ERROR_CATALOGUE } from '../../common/errors.js';
+import * as settings from '../../common/settings.js';
+import { registerServe } from '../../coordinator/commands/serve.js';
+import { createWorkerCommand } from '../../worker/config.js';
 import { repoPath } from '../support/paths.js';
 import { loadScript } from '../support/scripts.js';
 
@@ -44,5 +48,18 @@ describe('generated files', () => {
     const page = readFileSync(repoPath('docs/errors.md'), 'utf8');
     assert.equal(page, renderErrorDocs(ERROR_CATALOGUE), 'run: node scripts/generate-error-docs.mjs');
     for (const code of Object.keys(ERROR_CATALOGUE)) assert.ok(page.includes(`| \`${code}\` |`), code);
+  });
+
+  it('docs/settings.md is the flags', async () => {
+    const { renderSettingsDocs } = await loadScript<{
+      renderSettingsDocs: (commands: readonly Command[], names: object) => string;
+    }>('settings-docs.mjs');
+    const program = new Command();
+    registerServe(program, []);
+    const page = renderSettingsDocs([program.commands[0]!, createWorkerCommand()], settings);
+    const committed = readFileSync(repoPath('docs/settings.md'), 'utf8');
+    assert.equal(committed, page, 'run: node scripts/generate-settings-docs.mjs');
+    assert.match(page, /\| `cuda-graphs` \| `SKEIN_CUDA_GRAPHS` \| true or false \| true \|/);
+    assert.match(page, /\| `step-timeout` \| `SKEIN_STEP_TIMEOUT` \| integer of 1 to 86400 \| 300 \|/);
   });
 });

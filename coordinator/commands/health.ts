@@ -1,0 +1,78 @@
+// `skein health`: asks the gRPC health service of a server or a worker one question, for HEALTHCHECK and exec probes. Exit code 0 when
+// the answer is SERVING, 1 for every other answer and for none, 2 for a mistake on the command line.
+import * as grpc from '@grpc/grpc-js';
+import { Command } from 'commander';
+import { service } from 'grpc-health-check';
+import { integerOption } from '../../common/command-line.js';
+import { checkAddress } from '../../common/grpc-server.js';
+import { HEALTH_SERVICE_NAME, PROBES } from '../../common/health-services.js';
+import { reportError } from './command-line.js';
+
+const DEFAULT_ADDRESS = '127.0.0.1:50051';
+const DEFAULT_TIMEOUT_SECONDS = 3;
+/** Of the standard health.proto. */
+const STATUS_NAMES = ['UNKNOWN', 'SERVING', 'NOT_SERVING', 'SERVICE_UNKNOWN'];
+
+type HealthClient = grpc.Client & {
+  check(
+    request: { service: string },
+    options: grpc.CallOptions,
+    callback: (error: grpc.ServiceError | null, response?: { status: string | number }) => void,
+  ): void;
+};
+
+const Client = grpc.makeClientConstructor(service, HEALTH_SERVICE_NAME) as unknown as new (
+  address: string,
+  credentials: grpc.ChannelCredentials,
+  options: grpc.ChannelOptions,
+) => HealthClient;
+
+export async function main(args: readonly string[]): Promise<void> {
+  const command = new Command('health')
+    .description('asks a server or worker whether it is ready')
+    .argument(
+      '[address]',
+      `HOST:PORT or unix:PATH (default: of SKEIN_GRPC_ADDRESS on this host, else ${DEFAULT_ADDRESS})`,
+    )
+    .option(
+      '--service <name>',
+      `${PROBES.join(', ')}, or a gRPC service; "" is the server as a whole`,
+      'ready',
+    )
+    .option('--timeout <seconds>', 'for the whole question', integerOption(1, 3600), DEFAULT_TIMEOUT_SECONDS)
+    .exitOverride()
+    .configureOutput({ outputError: () => undefined });
+  try {
+    command.parse([...args], { from: 'user' });
+    const flags = command.opts<{ service: string; timeout: number }>();
+    const address = checkAddress(command.args[0] ?? ownAddress(process.env), 'address');
+    const answer = await check(address, flags.service, flags.timeout * 1000);
+    process.stdout.write(`${answer}\n`);
+    process.exitCode = answer === 'SERVING' ? 0 : 1;
+  } catch (error) {
+    process.exitCode = reportError(error);
+  }
+}
+
+/** Where the server of this container listens, as a client dials it. */
+export function ownAddress(environment: Readonly<Record<string, string | undefined>>): string {
+  const address = environment['SKEIN_GRPC_ADDRESS'] ?? '';
+  return address === '' ? DEFAULT_ADDRESS : address.replace(/^(0\.0\.0\.0|\[::\]|\*):/, '127.0.0.1:');
+}
+
+/** SERVING, NOT_SERVING, …, or the name of the gRPC status with which there was no answer. */
+export function check(address: string, serviceName: string, timeoutMs: number): Promise<string> {
+  // A proxy of the environment is for the world outside.
+  const client = new Client(address, grpc.credentials.createInsecure(), { 'grpc.enable_http_proxy': 0 });
+  return new Promise((resolve) => {
+    client.check({ service: serviceName }, { deadline: Date.now() + timeoutMs }, (error, response) => {
+      client.close();
+      if (error !== null) resolve(grpc.status[error.code] ?? 'UNKNOWN');
+      else resolve(nameOf(response?.status));
+    });
+  });
+}
+
+function nameOf(status: string | number | undefined): string {
+  return typeof status === 'string' ? status : (STATUS_NAMES[status ?? 0] ?? 'UNKNOWN');
+}
