@@ -1,72 +1,18 @@
-// Reads a checkpoint's text files and puts the text processor together. All file access of the tokenizer is here.
-import { readFile, stat } from 'node:fs/promises';
-import path from 'node:path';
+// Puts the text processor of a checkpoint folder together: tokenizer, chat template, stop ids.
 import { AppError } from '../../common/errors.js';
-import { MAX_PROMPT_CHARS, MAX_TOKENIZER_FILE_BYTES } from '../../common/limits.js';
+import { MAX_PROMPT_CHARS } from '../../common/limits.js';
 import { ChatTemplate, fallbackTemplate, type TemplateTokens } from './chat-template.js';
 import { placePictures } from './place-pictures.js';
 import { PromptEncoder, type ImageTokens } from './prompt-encoder.js';
 import { reasoningAfterTokens, reasoningRule } from './reasoning-start.js';
 import { StreamingOutput } from './streaming-output.js';
 import type { LoadTextProcessorOptions, TextProcessor } from './text-processor.js';
+import { readJsonObject, readTextFile, readTokenizerFiles, type JsonObject } from './tokenizer-files.js';
 import { Tokenizer, toWellFormed } from './tokenizer.js';
 import type { Vocabulary } from './vocabulary.js';
 
-type JsonObject = Readonly<Record<string, unknown>>;
-
 /** Ends of turn that config files forget (InternVL3 names the wrong one, R1V3 none). By name: R1V uses these numbers for other tokens. */
 const STOP_TOKEN_NAMES = ['<|im_end|>', '<|endoftext|>', '<｜end▁of▁sentence｜>'];
-const NAMED_TOKENS = ['bos_token', 'eos_token', 'pad_token', 'unk_token'];
-
-/** Null where the file does not exist. Messages name the file, never the path. */
-async function readTextFile(folder: string, name: string): Promise<string | null> {
-  const file = path.join(folder, name);
-  try {
-    const { size } = await stat(file);
-    if (size > MAX_TOKENIZER_FILE_BYTES) {
-      throw new AppError(
-        'CORRUPT_WEIGHTS',
-        `${name} has ${size} bytes; at most ${MAX_TOKENIZER_FILE_BYTES} are accepted`,
-      );
-    }
-    return await readFile(file, 'utf8');
-  } catch (error) {
-    if (error instanceof AppError) throw error;
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
-    throw new AppError('CORRUPT_WEIGHTS', `${name} cannot be read`, { cause: error });
-  }
-}
-
-async function readJsonObject(folder: string, name: string): Promise<JsonObject | null> {
-  const text = await readTextFile(folder, name);
-  if (text === null) return null;
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch (error) {
-    throw new AppError('CORRUPT_WEIGHTS', `${name} is no valid JSON`, { cause: error });
-  }
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw new AppError('CORRUPT_WEIGHTS', `${name}: expected an object`);
-  }
-  return value as JsonObject;
-}
-
-/** A token in tokenizer_config.json is a string or an object with its content. */
-function tokenContent(value: unknown): string | null {
-  if (typeof value === 'string') return value;
-  const content = (value as { content?: unknown } | null | undefined)?.content;
-  return typeof content === 'string' ? content : null;
-}
-
-function templateTokens(config: JsonObject): TemplateTokens {
-  const tokens: Record<string, string> = {};
-  for (const name of NAMED_TOKENS) {
-    const content = tokenContent(config[name]);
-    if (content !== null) tokens[name] = content;
-  }
-  return tokens;
-}
 
 /** chat_template is one string, or a list of named ones of which "default" is meant. */
 function templateFromConfig(config: JsonObject | null): string | null {
@@ -140,15 +86,11 @@ function checkTextLength(text: string): void {
 /** Fails with CORRUPT_WEIGHTS or UNSUPPORTED_MODEL, naming the file. Templates are tried once here, so a broken one shows at start. */
 export async function loadTextProcessor(options: LoadTextProcessorOptions): Promise<TextProcessor> {
   const { folder } = options;
-  const tokenizerJson = await readJsonObject(folder, 'tokenizer.json');
-  if (tokenizerJson === null)
-    throw new AppError('CORRUPT_WEIGHTS', 'tokenizer.json is missing in the checkpoint folder');
-  const config = (await readJsonObject(folder, 'tokenizer_config.json')) ?? {};
+  const { tokenizerJson, config, namedTokens: tokens } = await readTokenizerFiles(folder);
   const generationConfig = await readJsonObject(folder, 'generation_config.json');
 
   const tokenizer = new Tokenizer(tokenizerJson);
   const { vocabulary } = tokenizer;
-  const tokens = templateTokens(config);
   const template = new ChatTemplate(await readTemplateSource(folder, config, vocabulary), tokens);
   const imageTokens = findImageTokens(vocabulary, options.tokensPerTile);
   const { reasoningStart = 'auto', alwaysReasons = false } = options;

@@ -28,6 +28,19 @@ function alternation(contents: readonly string[]): string | null {
   return sorted.length === 0 ? null : sorted.map(escapeForRegExp).join('|');
 }
 
+function tokenPattern(tokens: readonly AddedToken[]): RegExp | null {
+  const source = alternation(tokens.map((token) => token.content));
+  return source === null ? null : new RegExp(source, 'g');
+}
+
+const WORD = /[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}]/u;
+
+function isInsideWord(text: string, start: number, end: number): boolean {
+  const [before = ''] = [...text.slice(Math.max(0, start - 2), start)].slice(-1);
+  const [after = ''] = text.slice(end, end + 2);
+  return WORD.test(before) || WORD.test(after);
+}
+
 /** Makes text whose special-token spellings will be read as ordinary text by `encodeMarked`. */
 export class TextProtector {
   private readonly spellingStart: RegExp | null;
@@ -68,7 +81,8 @@ export class Tokenizer {
   readonly vocabulary: Vocabulary;
   private readonly library: LibraryTokenizer;
   private readonly encoder: BytePairEncoder;
-  private readonly addedToken: RegExp | null;
+  private readonly rawToken: RegExp | null;
+  private readonly normalizedToken: RegExp | null;
 
   constructor(tokenizerJson: unknown) {
     const json = checkTokenizerJson(tokenizerJson);
@@ -91,8 +105,9 @@ export class Tokenizer {
         cause: error,
       });
     }
-    const source = alternation(this.vocabulary.addedTokens.map((token) => token.content));
-    this.addedToken = source === null ? null : new RegExp(source, 'g');
+    const { addedTokens } = this.vocabulary;
+    this.rawToken = tokenPattern(addedTokens.filter((token) => !token.isNormalized));
+    this.normalizedToken = tokenPattern(addedTokens.filter((token) => token.isNormalized));
   }
 
   /** Ids of text in which nothing is special. */
@@ -106,34 +121,53 @@ export class Tokenizer {
     return ids;
   }
 
-  /** Ids of text in which special tokens are recognised, except where a sentinel breaks their spelling. */
+  /**
+   * Ids of text in which special tokens are recognised, except where a sentinel breaks their spelling. As in the tokenizers library,
+   * tokens of raw text come before those of normalised text, wherever they stand.
+   */
   encodeMarked(text: string): number[] {
-    if (this.addedToken === null) return this.encodeOrdinary(text);
     const ids: number[] = [];
+    this.splitAtTokens(text, this.rawToken, ids, (section) =>
+      this.splitAtTokens(section, this.normalizedToken, ids, (rest) => {
+        for (const id of this.encodeOrdinary(rest)) ids.push(id);
+      }),
+    );
+    return ids;
+  }
+
+  private splitAtTokens(
+    text: string,
+    pattern: RegExp | null,
+    ids: number[],
+    encode: (section: string) => void,
+  ): void {
     let previous: AddedToken | null = null;
     let position = 0;
-    const appendOrdinary = (end: number, next: AddedToken | null): void => {
+    const encodeUpTo = (end: number, next: AddedToken | null): void => {
       let section = text.slice(position, end);
       if (previous?.stripsRight === true) section = section.trimStart();
       if (next?.stripsLeft === true) section = section.trimEnd();
-      for (const id of this.encodeOrdinary(section)) ids.push(id);
+      if (section !== '') encode(section);
     };
-    for (const match of text.matchAll(this.addedToken)) {
-      const token: AddedToken = this.vocabulary.added(match[0])!;
-      appendOrdinary(match.index, token);
+    for (const match of pattern === null ? [] : text.matchAll(pattern)) {
+      const end = match.index + match[0].length;
+      const token = this.vocabulary.added(match[0])!;
+      if (token.isSingleWord && isInsideWord(text, match.index, end)) continue;
+      encodeUpTo(match.index, token);
       ids.push(token.id);
       previous = token;
-      position = match.index + match[0].length;
+      position = end;
     }
-    appendOrdinary(text.length, null);
-    return ids;
+    encodeUpTo(text.length, null);
   }
 
   /** Whether the text spells an added token, unbroken, whose content `counts`. */
   hasAddedToken(text: string, counts: (content: string) => boolean): boolean {
-    if (this.addedToken === null) return false;
-    for (const [content] of text.matchAll(this.addedToken)) if (counts(content)) return true;
-    return false;
+    return [this.rawToken, this.normalizedToken].some((pattern) => {
+      if (pattern === null) return false;
+      for (const [content] of text.matchAll(pattern)) if (counts(content)) return true;
+      return false;
+    });
   }
 
   /** All of it, special tokens included; invalid UTF-8 becomes U+FFFD. */

@@ -8,6 +8,10 @@ export interface AddedToken {
   /** Whitespace to the left or right belongs to the token. */
   readonly stripsLeft: boolean;
   readonly stripsRight: boolean;
+  /** Looked for in normalised text, after the others. */
+  readonly isNormalized: boolean;
+  /** No letter or digit may stand beside it. */
+  readonly isSingleWord: boolean;
 }
 
 export interface TokenizerJson {
@@ -97,6 +101,8 @@ export class Vocabulary {
       isSpecial: token['special'] === true,
       stripsLeft: token['lstrip'] === true,
       stripsRight: token['rstrip'] === true,
+      isNormalized: token['normalized'] === true,
+      isSingleWord: token['single_word'] === true,
     }));
     for (const token of this.addedTokens) {
       this.tokens[token.id] = token.content;
