@@ -12,6 +12,8 @@ export interface Clock {
   nowMs(): number;
   /** Runs the callback once, not before `delayMs` have passed. */
   setTimer(delayMs: number, callback: () => void): Timer;
+  /** Runs the callback once, after what is ready to run now: what arrives together is handled together. */
+  defer(callback: () => void): void;
 }
 
 export const systemClock: Clock = {
@@ -20,6 +22,7 @@ export const systemClock: Clock = {
     const handle = setTimeout(callback, delayMs);
     return { cancel: () => clearTimeout(handle) };
   },
+  defer: (callback) => void setImmediate(callback),
 };
 
 /** Resolves after `delayMs`; rejects with CANCELLED when the signal aborts first. */

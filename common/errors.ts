@@ -86,9 +86,10 @@ export const ERROR_CATALOGUE = {
     meaning: 'A rank died or went silent during the request.',
   },
   STEP_TIMEOUT: {
-    grpcStatus: 'DEADLINE_EXCEEDED',
-    httpStatus: 504,
+    grpcStatus: 'UNAVAILABLE',
+    httpStatus: 503,
     retryable: true,
+    retryAfterMs: 2_000,
     meaning: 'A step passed its deadline; the epoch ends.',
   },
   DEADLINE_EXCEEDED: {

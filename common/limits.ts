@@ -6,6 +6,8 @@ export const PROTOCOL_VERSION = 1;
 export const MAX_GRPC_MESSAGE_BYTES = 16 * 1024 * 1024;
 /** A request with pictures from a client. */
 export const MAX_CLIENT_MESSAGE_BYTES = 64 * 1024 * 1024;
+/** What a slow reader has not taken goes out in messages of about this size: clients accept 4 MiB unless they say otherwise. */
+export const MAX_DELTA_BYTES = 1024 * 1024;
 export const PIXEL_CHUNK_BYTES = 1024 * 1024;
 
 export const MAX_PICTURE_BYTES = 32 * 1024 * 1024;

@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { createLogger } from '../../common/logger.js';
 import type { ClusterConfig } from '../../coordinator/config.js';
-import type { GenerateInput } from '../../coordinator/requests/generate-input.js';
+import { generate } from '../../coordinator/engine/generate.js';
+import type { RequestSpec } from '../../coordinator/requests/request-spec.js';
 import { installedWorkerEntry } from '../../coordinator/serving/worker-entry.js';
 import { Serving } from '../../coordinator/serving/serving.js';
 
@@ -89,7 +90,7 @@ export async function evaluate(options: EvaluationOptions): Promise<Evaluation> 
 
 async function ask(serving: Serving, question: Question, signal: AbortSignal): Promise<EvaluatedAnswer> {
   const data = readFileSync(join(NANO_FOLDER, 'evaluation', question.picture));
-  const input: GenerateInput = {
+  const input: RequestSpec = {
     requestId: question.id,
     prompt: {
       kind: 'chat',
@@ -105,7 +106,7 @@ async function ask(serving: Serving, question: Question, signal: AbortSignal): P
     },
     sampling: { temperature: 0, maxTokens: MAX_TOKENS },
   };
-  const generation = await serving.inference.generate(input, signal);
+  const generation = generate(serving.engine, input, signal);
   const tokenIds: number[] = [];
   let answer = '';
   for await (const delta of generation.deltas) {

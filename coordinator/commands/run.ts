@@ -7,8 +7,9 @@ import { AppError } from '../../common/errors.js';
 import { MAX_PICTURE_BYTES } from '../../common/limits.js';
 import { createLogger } from '../../common/logger.js';
 import { addClusterOptions, toClusterConfig } from '../config.js';
-import type { GenerateInput, PartInput } from '../requests/generate-input.js';
-import type { GenerationDelta } from '../requests/inference.js';
+import type { RequestSpec, PartInput } from '../requests/request-spec.js';
+import { emptyDelta, mergeDeltas } from '../requests/generation.js';
+import { generate } from '../engine/generate.js';
 import { checkPictureCount } from '../gateway/parse-request.js';
 import { NEUTRAL_SAMPLING, resolveSampling, type SamplingInput } from '../requests/sampling-options.js';
 import { Serving } from '../serving/serving.js';
@@ -123,7 +124,7 @@ async function readPicture(path: string): Promise<Uint8Array> {
   }
 }
 
-function makeInput(flags: RunFlags, pictures: readonly Uint8Array[]): GenerateInput {
+function makeInput(flags: RunFlags, pictures: readonly Uint8Array[]): RequestSpec {
   const parts: PartInput[] = pictures.map((data, index) => ({
     type: 'picture',
     picture: { data, label: flags.imagePaths![index]! },
@@ -141,19 +142,15 @@ function makeInput(flags: RunFlags, pictures: readonly Uint8Array[]): GenerateIn
 /** Streams to `output`, reasoning and answer set apart by headings. */
 async function answer(
   serving: Serving,
-  input: GenerateInput,
+  input: RequestSpec,
   output: NodeJS.WritableStream | null,
   signal: AbortSignal,
 ): Promise<RunOutcome> {
-  const generation = await serving.inference.generate(input, signal);
-  const total: GenerationDelta = { reasoning: '', answer: '', tokenIds: [], logprobs: [], end: null };
+  const generation = generate(serving.engine, input, signal);
+  const total = emptyDelta();
   const printer = new SectionPrinter(output);
   for await (const delta of generation.deltas) {
-    total.reasoning += delta.reasoning;
-    total.answer += delta.answer;
-    total.tokenIds.push(...delta.tokenIds);
-    total.logprobs.push(...delta.logprobs);
-    total.end = delta.end;
+    mergeDeltas(total, delta);
     printer.print('reasoning', delta.reasoning);
     printer.print('answer', delta.answer);
   }
@@ -163,7 +160,7 @@ async function answer(
   return {
     total,
     end: total.end,
-    promptTokenIds: generation.promptTokenIds,
+    promptTokenIds: generation.promptTokenIds ?? new Uint32Array(),
     loadMs,
     ranks: group.ranks,
     deterministic: model.deterministic,

@@ -1,5 +1,6 @@
-// `skein serve`: the gRPC service, until a signal drains it or the group fails. A group that failed is not served on: the process
-// says why and ends with 1, so that whoever supervises it starts a new one.
+// `skein serve`: the gRPC service, until a signal drains it or nothing is served any more. It listens before the group is formed and says
+// so when it is. By RESTART_POLICY a lost group is not formed again: the process says why and ends with 1, so that whoever supervises
+// it starts a new one.
 import type { Command } from 'commander';
 import { integerOption, listOption } from '../../common/command-line.js';
 import { type AppError } from '../../common/errors.js';
@@ -7,6 +8,7 @@ import { checkAddress } from '../../common/grpc-server.js';
 import { createLogger, type Logger } from '../../common/logger.js';
 import { addSettingsOption } from '../../common/settings.js';
 import { addClusterOptions, toClusterConfig } from '../config.js';
+import type { RestartPolicy } from '../engine/supervisor.js';
 import { GrpcGateway } from '../gateway/grpc-gateway.js';
 import { Serving } from '../serving/serving.js';
 import { abortOnSignals } from './command-line.js';
@@ -21,6 +23,7 @@ interface ServeFlags {
 type ClusterFlags = Parameters<typeof toClusterConfig>[0];
 
 const FAILURE_GRACE_MS = 1_000;
+const RESTART_POLICY: RestartPolicy = 'none';
 
 /** `workerEntry`: arguments of process.execPath that start `skein worker`. */
 export function registerServe(program: Command, workerEntry: readonly string[]): void {
@@ -39,56 +42,60 @@ async function serve(flags: ServeFlags & ClusterFlags, workerEntry: readonly str
   const address = checkAddress(flags.grpcAddress, '--grpc-address');
   const logger = createLogger({ level: config.logLevel, bindings: { component: 'coordinator' } });
   const progress = createProgressDisplay(config.tensorParallelSize, false);
-  let serving: Serving;
+  const serving = await Serving.open({
+    config,
+    logger,
+    workerEntry,
+    onProgress: (state) => progress.update(state),
+    signal,
+    restartPolicy: RESTART_POLICY,
+  });
+  const gateway = await startGateway(serving, address, logger);
   try {
-    serving = await Serving.start({
-      config,
-      logger,
-      workerEntry,
-      onProgress: (state) => progress.update(state),
-      signal,
-    });
+    await serving.ready().finally(() => progress.stop());
+    announce(serving, gateway, logger);
+    await untilEnd(serving, { drainMs: flags.drainTimeout * 1000, logger, signal });
   } finally {
-    progress.stop();
+    await serving.stop();
+    await gateway.stop(FAILURE_GRACE_MS);
   }
-  await serveUntilEnd(serving, { address, drainMs: flags.drainTimeout * 1000, logger, signal });
 }
 
-export interface ServeUntilEndOptions {
-  readonly address: string;
+/** Nothing of a service whose address cannot be had is left running. */
+async function startGateway(serving: Serving, address: string, logger: Logger): Promise<GrpcGateway> {
+  try {
+    return await GrpcGateway.start({
+      address,
+      engine: serving.engine,
+      model: () => serving.model,
+      cluster: () => serving.cluster(),
+      logger,
+    });
+  } catch (error) {
+    await serving.stop();
+    throw error;
+  }
+}
+
+function announce(serving: Serving, gateway: GrpcGateway, logger: Logger): void {
+  const { ranks, numKvBlocks } = serving.group;
+  logger.info({ address: gateway.address, model: serving.model.name, ranks: ranks.length }, 'serving');
+  process.stdout.write(memoryTable(ranks, numKvBlocks * serving.cluster().blockSize));
+  process.stdout.write(`serving ${serving.model.name} on ${gateway.address}\n`);
+}
+
+interface UntilEndOptions {
   readonly drainMs: number;
   readonly logger: Logger;
   readonly signal: AbortSignal;
 }
 
-/** Returns after a drain that a signal asked for; throws when the group failed. */
-export async function serveUntilEnd(serving: Serving, options: ServeUntilEndOptions): Promise<void> {
-  const { logger, signal } = options;
-  let gateway: GrpcGateway | null = null;
-  try {
-    gateway = await GrpcGateway.start({
-      address: options.address,
-      inference: serving.inference,
-      model: serving.model,
-      cluster: () => serving.cluster(),
-      logger,
-    });
-    logger.info(
-      { address: gateway.address, model: serving.model.name, ranks: serving.group.ranks.length },
-      'serving',
-    );
-    const { ranks, numKvBlocks } = serving.group;
-    process.stdout.write(memoryTable(ranks, numKvBlocks * serving.cluster().blockSize));
-    process.stdout.write(`serving ${serving.model.name} on ${gateway.address}\n`);
-    const failure = await Promise.race([serving.failed, aborted(signal)]);
-    if (failure !== null) throw failure;
-    gateway.setServing(false);
-    logger.info({ numRequests: serving.inference.numActive, drainMs: options.drainMs }, 'draining');
-    await Promise.race([serving.inference.drain(), serving.failed, timeout(options.drainMs)]);
-  } finally {
-    await serving.stop();
-    await gateway?.stop(FAILURE_GRACE_MS);
-  }
+/** Returns after a drain that a signal asked for; throws when nothing is served any more. */
+async function untilEnd(serving: Serving, { drainMs, logger, signal }: UntilEndOptions): Promise<void> {
+  const failure = await Promise.race([serving.ended, aborted(signal)]);
+  if (failure !== null) throw failure;
+  logger.info({ numRequests: serving.engine.requests.size, drainMs }, 'draining');
+  await Promise.race([serving.engine.drain(), serving.ended, timeout(drainMs)]);
 }
 
 function aborted(signal: AbortSignal): Promise<AppError | null> {

@@ -1,15 +1,19 @@
-// Drives steps: plan, broadcast, gather, apply, and again. Keeps as many plans in flight as the scheduler allows, watches the
-// clock, and tells each sequence's owner of its tokens. It decides nothing about what runs.
-import { assertDefined } from '../../common/assert.js';
+// Drives the steps of one epoch: plan, broadcast, gather, apply, and again. Keeps as many plans in flight as the scheduler allows,
+// watches the clock, and tells each sequence's owner of its tokens. It decides nothing about what runs, nor what an epoch's end means.
+import { assertDefined, InvariantError } from '../../common/assert.js';
 import { sleep, type Clock, type Timer } from '../../common/clock.js';
-import { AppError, toAppError } from '../../common/errors.js';
-import type { Logger } from '../../common/logger.js';
+import { AppError, ERROR_CATALOGUE, toAppError } from '../../common/errors.js';
 import type { Scheduler } from '../scheduler/scheduler.js';
 import type { FinishReason, PictureUpload, SequenceOutput, SequenceRequest } from '../scheduler/step-plan.js';
 import type { RankGroup } from './rank-group.js';
 import type { StepResult } from './step-messages.js';
 
-export type { FinishReason, SamplingParams, SequencePicture } from '../scheduler/step-plan.js';
+export type {
+  FinishReason,
+  SamplingParams,
+  SequencePicture,
+  SequenceRequest,
+} from '../scheduler/step-plan.js';
 
 export interface TokenLogprobs {
   readonly logprob: number;
@@ -28,24 +32,39 @@ export interface SequenceListener {
   /** It is in a plan for the first time, or again after a preemption. */
   onStarted(): void;
   onTokens(tokens: SequenceTokens, finishReason: FinishReason | null): void;
+  /** A fault of this sequence alone: its picture. */
   onFailure(error: AppError): void;
+}
+
+/** Pixels for as long as they travel. */
+export interface PixelLease {
+  /** [tiles, side, side, 3]. */
+  readonly pixels: Uint8Array;
+  release(): void;
+}
+
+/** Where the pixels of a picture come from, as often as the ranks need them: once, and again after a preemption. */
+export interface PixelSource {
+  lease(): Promise<PixelLease>;
 }
 
 export interface SequenceSubmission {
   readonly request: SequenceRequest;
-  /** Pixels of each picture of the request: [tiles, side, side, 3]. */
-  readonly pixels: readonly Uint8Array[];
+  /** One for each picture of the request. */
+  readonly pictures: readonly PixelSource[];
   readonly listener: SequenceListener;
 }
 
+/** The ranks of an epoch, as far as steps need them. */
+export type StepGroup = Pick<RankGroup, 'start' | 'execute' | 'putPicture' | 'fail' | 'close'>;
+
 export interface StepLoopOptions {
   readonly scheduler: Scheduler;
-  readonly group: RankGroup;
+  readonly group: StepGroup;
   readonly clock: Clock;
-  readonly logger: Logger;
   readonly stepTimeoutMs: number;
-  /** The epoch is over; every sequence has been told. */
-  readonly onFailure: (error: AppError) => void;
+  /** The epoch is over: what ran in it is whoever's it was again. Called once. */
+  readonly onFailure: (error: AppError, unfinished: readonly SequenceListener[]) => void;
 }
 
 /** A rank that is in the middle of a step when the others leave it would see that as a fault. */
@@ -70,10 +89,6 @@ export class StepLoop {
       onResult: (result) => this.#onResult(result),
       onFailure: (error) => this.#fail(error),
     });
-  }
-
-  get numSequences(): number {
-    return this.#submissions.size;
   }
 
   /** Steps whose results have come back. */
@@ -101,11 +116,11 @@ export class StepLoop {
     this.#queuePump();
   }
 
-  /** Once per turn of the event loop: requests that arrive together share a step. */
+  /** Deferred: requests that arrive together share a step. */
   #queuePump(): void {
     if (this.#isPumpQueued || this.#failure !== null) return;
     this.#isPumpQueued = true;
-    setImmediate(() => {
+    this.#options.clock.defer(() => {
       this.#isPumpQueued = false;
       this.#pump();
     });
@@ -131,15 +146,40 @@ export class StepLoop {
     const { scheduler, group } = this.#options;
     // The scheduler forgets uploads of sequences that were cancelled before this.
     const submission = assertDefined(this.#submissions.get(upload.sequenceId), 'the sequence of an upload');
-    const pixels = assertDefined(submission.pixels[upload.pictureIndex], 'the pixels of an upload');
+    const source = assertDefined(submission.pictures[upload.pictureIndex], 'the pixels of an upload');
+    const lease = await this.#lease(source, upload, submission.listener);
+    if (lease === null) return;
     try {
-      await group.putPicture(upload.pictureId, upload.tileSlots, pixels);
+      await group.putPicture(upload.pictureId, upload.tileSlots, lease.pixels);
       if (this.#failure !== null) return;
       scheduler.pictureUploaded(upload.pictureId);
       this.#queuePump();
     } catch (error) {
       group.fail(toAppError(error));
+    } finally {
+      lease.release();
     }
+  }
+
+  /** Null: there are none, and the sequence is over for it. */
+  async #lease(
+    source: PixelSource,
+    upload: PictureUpload,
+    listener: SequenceListener,
+  ): Promise<PixelLease | null> {
+    try {
+      const lease = await source.lease();
+      if (this.#submissions.has(upload.sequenceId)) return lease;
+      lease.release();
+    } catch (error) {
+      if (error instanceof InvariantError) this.#options.group.fail(toAppError(error));
+      else listener.onFailure(toAppError(error));
+    }
+    if (this.#failure !== null) return null;
+    this.cancel(upload.sequenceId);
+    this.#options.scheduler.pictureDropped(upload.pictureId);
+    this.#queuePump();
+    return null;
   }
 
   #onResult(result: StepResult): void {
@@ -159,7 +199,12 @@ export class StepLoop {
     // The next plan first: the ranks must not wait for text to be made of tokens.
     this.#pump();
     if (this.#stepTimer === null && scheduler.stats.numPlansInFlight > 0) this.#watchStep();
-    for (const output of outputs) this.#deliver(output, result);
+    try {
+      for (const output of outputs) this.#deliver(output, result);
+    } catch (error) {
+      // Faults of a request stay with its listener: what comes out of one is a bug.
+      group.fail(toAppError(error));
+    }
   }
 
   #deliver(output: SequenceOutput, result: StepResult): void {
@@ -189,25 +234,21 @@ export class StepLoop {
     });
   }
 
-  #fail(error: AppError): void {
+  #fail(cause: AppError): void {
     if (this.#failure !== null) return;
+    const error = epochFailure(cause);
     this.#failure = error;
     this.#stepTimer?.cancel();
     this.#stepTimer = null;
-    const submissions = [...this.#submissions.values()];
+    const unfinished = [...this.#submissions.values()].map(({ listener }) => listener);
     this.#submissions.clear();
-    for (const submission of submissions) submission.listener.onFailure(error);
-    this.#options.onFailure(error);
+    this.#options.onFailure(error, unfinished);
   }
 
-  /** Ends what still runs with DRAINING, lets the steps in flight come back, and ends the epoch in peace. */
+  /** Lets the steps in flight come back, and ends the epoch in peace. What still runs is handed back with DRAINING. */
   async stop(): Promise<void> {
     const { scheduler, group, clock } = this.#options;
     const stopped = new AppError('DRAINING', 'the coordinator is shutting down');
-    for (const [sequenceId, { listener }] of [...this.#submissions]) {
-      this.cancel(sequenceId);
-      listener.onFailure(stopped);
-    }
     const deadlineMs = clock.nowMs() + STOP_TIMEOUT_MS;
     while (this.#failure === null && scheduler.stats.numPlansInFlight > 0 && clock.nowMs() < deadlineMs) {
       await sleep(clock, STOP_POLL_MS);
@@ -215,6 +256,18 @@ export class StepLoop {
     this.#fail(stopped);
     group.close();
   }
+}
+
+/** What requests are told: an epoch's end is no fault of theirs, and its deadlines are not those of their calls. */
+function epochFailure(error: AppError): AppError {
+  const { code, message, details } = error;
+  if (code === 'DEADLINE_EXCEEDED')
+    return new AppError('WORKER_LOST', `a rank did not answer in time: ${message}`, {
+      details,
+      cause: error.cause ?? error,
+    });
+  if (ERROR_CATALOGUE[code].httpStatus >= 500) return error;
+  return new AppError('INTERNAL', `the epoch failed: ${message}`, { details, cause: error.cause ?? error });
 }
 
 function logprobsAt(result: StepResult, index: number): TokenLogprobs {

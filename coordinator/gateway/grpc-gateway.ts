@@ -1,8 +1,8 @@
-// The public gRPC server: InferenceService, health and reflection. Parses, calls the inference core, writes no faster than the
-// client reads. It never sees a rank.
+// The public gRPC server: InferenceService, health and reflection. Parses, submits to the engine, writes no faster than the client
+// reads. It is up before there is a group, and its health is the engine's.
 import * as grpc from '@grpc/grpc-js';
 import { ReflectionService } from '@grpc/reflection';
-import { AppError } from '../../common/errors.js';
+import { AppError, toAppError } from '../../common/errors.js';
 import { bindServer, createGrpcServer, stopServer } from '../../common/grpc-server.js';
 import { toGrpcError } from '../../common/grpc-status.js';
 import { HEALTH_SERVICE_NAME, HealthServices } from '../../common/health-services.js';
@@ -12,7 +12,9 @@ import { inferenceServiceDefinition } from '../../common/proto.js';
 import type { GenerateRequest__Output } from '../../proto/ts/skein/inference/v1/GenerateRequest.js';
 import type { GenerateResponse } from '../../proto/ts/skein/inference/v1/GenerateResponse.js';
 import type { InferenceServiceHandlers } from '../../proto/ts/skein/inference/v1/InferenceService.js';
-import type { Generation, GenerationEnd, InferenceService } from '../requests/inference.js';
+import type { Engine } from '../engine/engine.js';
+import { generate, type Generation } from '../engine/generate.js';
+import type { GenerationEnd } from '../requests/generation.js';
 import {
   collectGeneration,
   serverTiming,
@@ -31,8 +33,8 @@ const MAX_CONCURRENT_STREAMS = 1024;
 
 export interface GrpcGatewayOptions {
   readonly address: string;
-  readonly inference: InferenceService;
-  readonly model: ModelFacts;
+  readonly engine: Engine;
+  readonly model: () => ModelFacts;
   readonly cluster: () => ClusterFacts;
   readonly logger: Logger;
 }
@@ -45,6 +47,7 @@ export class GrpcGateway {
   readonly #server: grpc.Server;
   readonly #health = new HealthServices([SERVICE_NAME]);
   #address = '';
+  #numCalls = 0;
 
   private constructor(options: GrpcGatewayOptions) {
     this.#options = options;
@@ -62,7 +65,7 @@ export class GrpcGateway {
   static async start(options: GrpcGatewayOptions): Promise<GrpcGateway> {
     const gateway = new GrpcGateway(options);
     gateway.#address = await bindServer(gateway.#server, options.address);
-    gateway.setServing(true);
+    options.engine.onStateChange((state) => gateway.#setHealth(state === 'ready'));
     return gateway;
   }
 
@@ -70,7 +73,12 @@ export class GrpcGateway {
     return this.#address;
   }
 
-  setServing(isServing: boolean): void {
+  /** Calls that have not been answered to their end. */
+  get numCalls(): number {
+    return this.#numCalls;
+  }
+
+  #setHealth(isServing: boolean): void {
     const status = isServing ? 'SERVING' : 'NOT_SERVING';
     this.#health.setStatus('', status);
     this.#health.setStatus(SERVICE_NAME, status);
@@ -78,7 +86,7 @@ export class GrpcGateway {
 
   /** Health watches never end by themselves: those are cut when the grace is over. */
   async stop(graceMs: number): Promise<void> {
-    this.setServing(false);
+    this.#setHealth(false);
     await stopServer(this.#server, graceMs);
   }
 
@@ -92,48 +100,59 @@ export class GrpcGateway {
           (error: unknown) => callback(toGrpcError(error, { audience: 'client' })),
         );
       },
-      GetModel: (_call, callback) => callback(null, toGetModelResponse(model)),
+      GetModel: (_call, callback) => callback(null, toGetModelResponse(model())),
       GetCluster: (_call, callback) => callback(null, toGetClusterResponse(cluster())),
     };
   }
 
   async #generate(call: grpc.ServerWritableStream<GenerateRequest__Output, GenerateResponse>): Promise<void> {
+    this.#numCalls += 1;
     try {
-      const generation = await this.#accept(call.request, call);
-      let promptTokenIds: Uint32Array | null = generation.promptTokenIds;
+      const signal = signalOf(call);
+      const generation = this.#accept(call.request, signal, call);
+      let isFirst = true;
       let end: GenerationEnd | null = null;
       for await (const delta of generation.deltas) {
+        const promptTokenIds = isFirst ? generation.promptTokenIds : null;
+        isFirst = false;
         const hasRoom = call.write(toGenerateResponse(generation.requestId, delta, promptTokenIds));
-        promptTokenIds = null;
         end = delta.end;
-        // Meanwhile deltas merge into one.
-        if (!hasRoom) await drained(call);
+        // Meanwhile deltas merge.
+        if (!hasRoom) await drained(call, signal);
+        if (signal.aborted) throw toAppError(signal.reason);
       }
       call.end(trailers(end));
     } catch (error) {
       this.#logFailure(error);
       call.emit('error', toGrpcError(error, { audience: 'client' }));
+    } finally {
+      this.#numCalls -= 1;
     }
   }
 
   async #generateOnce(call: grpc.ServerUnaryCall<{ request: GenerateRequest__Output | null }, unknown>) {
+    this.#numCalls += 1;
     try {
       if (call.request.request === null) throw new AppError('INVALID_REQUEST', 'request is missing');
-      return await collectGeneration(await this.#accept(call.request.request, call));
+      return await collectGeneration(this.#accept(call.request.request, signalOf(call), call));
     } catch (error) {
       this.#logFailure(error);
       throw error;
+    } finally {
+      this.#numCalls -= 1;
     }
   }
 
-  #accept(request: GenerateRequest__Output, call: AnyCall): Promise<Generation> {
-    const { model, inference } = this.#options;
-    const input = parseGenerateRequest(request, {
+  #accept(request: GenerateRequest__Output, signal: AbortSignal, call: AnyCall): Generation {
+    const { engine } = this.#options;
+    const model = this.#options.model();
+    const spec = parseGenerateRequest(request, {
       modelName: model.name,
       vocabSize: model.vocabSize,
       supportsPictures: model.maxTilesPerPicture > 0,
     });
-    return inference.generate(input, signalOf(call));
+    const timeoutMs = timeoutOf(call);
+    return generate(engine, timeoutMs === null ? spec : { ...spec, timeoutMs }, signal);
   }
 
   #logFailure(error: unknown): void {
@@ -149,33 +168,40 @@ function trailers(end: GenerationEnd | null): grpc.Metadata {
   return metadata;
 }
 
+/** What is left until the call's deadline, which is a date; null: it has none. */
+function timeoutOf(call: AnyCall): number | null {
+  const deadlineMs = Number(call.getDeadline());
+  return Number.isFinite(deadlineMs) ? Math.max(deadlineMs - Date.now(), 0) : null;
+}
+
 /** Aborts when the client leaves or the call's deadline passes. */
 function signalOf(call: AnyCall): AbortSignal {
   const controller = new AbortController();
-  const abort = (): void => {
-    const deadline = call.getDeadline();
-    const hasPassed = Number(deadline) <= Date.now();
+  const abort = (): void =>
     controller.abort(
-      hasPassed
+      timeoutOf(call) === 0
         ? new AppError('DEADLINE_EXCEEDED', "the call's deadline passed")
         : new AppError('CANCELLED', 'the client cancelled the call'),
     );
-  };
   if (call.cancelled) abort();
   else call.once('cancelled', abort);
   return controller.signal;
 }
 
-function drained(call: grpc.ServerWritableStream<GenerateRequest__Output, GenerateResponse>): Promise<void> {
+/** Resolves when the call takes more, or never will. */
+function drained(
+  call: grpc.ServerWritableStream<GenerateRequest__Output, GenerateResponse>,
+  signal: AbortSignal,
+): Promise<void> {
+  // The client may have left before its stream filled up: nothing would be heard of it any more.
+  if (signal.aborted || call.destroyed) return Promise.resolve();
   return new Promise((resolve) => {
     const done = (): void => {
-      call.off('drain', done);
-      call.off('cancelled', done);
-      call.off('error', done);
+      for (const event of ['drain', 'close', 'error']) call.off(event, done);
+      signal.removeEventListener('abort', done);
       resolve();
     };
-    call.once('drain', done);
-    call.once('cancelled', done);
-    call.once('error', done);
+    for (const event of ['drain', 'close', 'error']) call.once(event, done);
+    signal.addEventListener('abort', done);
   });
 }

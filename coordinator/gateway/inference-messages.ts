@@ -5,7 +5,8 @@ import type { GetClusterResponse } from '../../proto/ts/skein/inference/v1/GetCl
 import type { GetModelResponse } from '../../proto/ts/skein/inference/v1/GetModelResponse.js';
 import type { TokenLogprobs as TokenLogprobsMessage } from '../../proto/ts/skein/inference/v1/TokenLogprobs.js';
 import type { TokenLogprobs } from '../executor/step-loop.js';
-import type { Generation, GenerationDelta, GenerationEnd } from '../requests/inference.js';
+import type { Generation } from '../engine/generate.js';
+import { emptyDelta, mergeDeltas, type GenerationDelta, type GenerationEnd } from '../requests/generation.js';
 import type { SamplingDefaults } from '../requests/sampling-options.js';
 
 export interface ModelFacts {
@@ -78,14 +79,8 @@ export function toGenerateResponse(
 export async function collectGeneration(
   generation: Generation,
 ): Promise<{ readonly response: GenerateOnceResponse; readonly end: GenerationEnd | null }> {
-  const total: GenerationDelta = { reasoning: '', answer: '', tokenIds: [], logprobs: [], end: null };
-  for await (const delta of generation.deltas) {
-    total.reasoning += delta.reasoning;
-    total.answer += delta.answer;
-    total.tokenIds.push(...delta.tokenIds);
-    total.logprobs.push(...delta.logprobs);
-    total.end = delta.end;
-  }
+  const total = emptyDelta();
+  for await (const delta of generation.deltas) mergeDeltas(total, delta);
   const response = {
     requestId: generation.requestId,
     reasoning: total.reasoning,
@@ -93,7 +88,7 @@ export async function collectGeneration(
     text: total.end?.text ?? '',
     tokenIds: total.tokenIds,
     logprobs: total.logprobs.map(logprobsMessage),
-    promptTokenIds: Array.from(generation.promptTokenIds),
+    promptTokenIds: Array.from(generation.promptTokenIds ?? []),
     ...(total.end === null ? {} : endFields(total.end)),
   };
   return { response, end: total.end };

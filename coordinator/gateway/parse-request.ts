@@ -1,4 +1,4 @@
-// skein.inference.v1.GenerateRequest -> GenerateInput: form, counts and sizes. Whatever a client may send comes out checked, or
+// skein.inference.v1.GenerateRequest -> RequestSpec: form, counts and sizes. Whatever a client may send comes out checked, or
 // as one error that names the field and the limit.
 import { randomUUID } from 'node:crypto';
 import { AppError } from '../../common/errors.js';
@@ -15,12 +15,12 @@ import type { Message__Output } from '../../proto/ts/skein/inference/v1/Message.
 import type { Picture__Output } from '../../proto/ts/skein/inference/v1/Picture.js';
 import type { SamplingOptions__Output } from '../../proto/ts/skein/inference/v1/SamplingOptions.js';
 import type {
-  GenerateInput,
+  RequestSpec,
   MessageInput,
   PartInput,
   PictureInput,
   PromptInput,
-} from '../requests/generate-input.js';
+} from '../requests/request-spec.js';
 import type { SamplingInput } from '../requests/sampling-options.js';
 
 const MAX_REQUEST_ID_CHARS = 256;
@@ -32,7 +32,7 @@ export interface ParseContext {
   readonly supportsPictures: boolean;
 }
 
-export function parseGenerateRequest(request: GenerateRequest__Output, context: ParseContext): GenerateInput {
+export function parseGenerateRequest(request: GenerateRequest__Output, context: ParseContext): RequestSpec {
   if (request.requestId.length > MAX_REQUEST_ID_CHARS) {
     throw invalid(
       'request_id',

@@ -82,6 +82,10 @@ export interface SamplingContext {
   /** Ids that end a sequence of this model. */
   readonly eosTokenIds: readonly number[];
   readonly defaults: SamplingDefaults;
+  /** For a request that names none: 64 bits. */
+  readonly drawSeed?: () => bigint;
+  /** Default: 0. */
+  readonly choiceIndex?: number;
 }
 
 export function resolveSampling(input: SamplingInput, context: SamplingContext): ResolvedSampling {
@@ -138,8 +142,8 @@ export function resolveSampling(input: SamplingInput, context: SamplingContext):
         -MAX_PENALTY,
         MAX_PENALTY,
       ),
-      seed: checkSeed(input.seed),
-      choiceIndex: 0,
+      seed: checkSeed(input.seed, context.drawSeed ?? randomSeed),
+      choiceIndex: context.choiceIndex ?? 0,
       minTokens,
       numTopLogprobs,
       returnLogprobs: input.topLogprobs !== undefined,
@@ -151,11 +155,15 @@ export function resolveSampling(input: SamplingInput, context: SamplingContext):
 }
 
 /** A missing seed is drawn once, here, so that every rank and every replay has the same. */
-function checkSeed(seed: bigint | undefined): bigint {
-  if (seed === undefined) return randomBytes(8).readBigUInt64LE();
+function checkSeed(seed: bigint | undefined, drawSeed: () => bigint): bigint {
+  if (seed === undefined) return drawSeed();
   if (seed < 0n || seed > MAX_UINT64)
     throw outOfRange('seed', String(seed), `an integer of 0 to ${MAX_UINT64}`);
   return seed;
+}
+
+export function randomSeed(): bigint {
+  return randomBytes(8).readBigUInt64LE();
 }
 
 function integer(value: number, field: string, min: number, max: number): number {

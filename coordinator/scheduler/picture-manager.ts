@@ -79,6 +79,14 @@ export class PictureManager {
     else upload.owner.residence = 'resident';
   }
 
+  /** A fetched upload whose pixels never reach a rank: no rank needs to be told. Its sequence has let go of it. */
+  dropped(pictureId: number): void {
+    const upload = this.#uploading.get(pictureId);
+    assert(upload !== undefined && upload.owner === null, `picture ${pictureId} has no upload to drop`);
+    this.#uploading.delete(pictureId);
+    this.#freeSlots.push(...upload.tileSlots);
+  }
+
   /** Lets go of a picture: at once for the sequence, on the ranks with the next plan. */
   release(picture: PictureState): void {
     if (picture.residence === 'resident') {

@@ -109,13 +109,17 @@ export class Scheduler {
     if (sequence !== undefined) this.#end(sequence);
   }
 
-  /** Pixels that must reach every rank; `pictureUploaded` says that they have. Asked for after schedule(). */
+  /** Pixels that must reach every rank; `pictureUploaded` says that they have, `pictureDropped` that they never will. */
   takeUploads(): PictureUpload[] {
     return this.#pictures.takeUploads();
   }
 
   pictureUploaded(pictureId: number): void {
     this.#pictures.uploaded(pictureId);
+  }
+
+  pictureDropped(pictureId: number): void {
+    this.#pictures.dropped(pictureId);
   }
 
   /** The next step, or null while nothing can run or enough plans are in flight. */

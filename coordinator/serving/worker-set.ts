@@ -1,5 +1,5 @@
 // Where the workers of a group come from: started on this host, named on the command line, or registered from other hosts. Gives
-// their addresses in rank order and says when one is lost.
+// an epoch their addresses in rank order, says when one is lost, and gives the next epoch a set that is whole again.
 import { rmSync } from 'node:fs';
 import { systemClock } from '../../common/clock.js';
 import { AppError } from '../../common/errors.js';
@@ -16,88 +16,90 @@ export interface WorkerSetOptions {
   readonly config: ClusterConfig;
   readonly logger: Logger;
   readonly entry: readonly string[];
-  readonly signal: AbortSignal;
+}
+
+export interface EpochWorkers {
+  /** In rank order. */
+  readonly addresses: readonly string[];
+  /** Resolves with why, when the first of them is lost. */
+  readonly lost: Promise<AppError>;
 }
 
 export class WorkerSet {
-  /** In rank order. */
-  addresses: readonly string[] = [];
-  /** Resolves with why, when the first worker is lost. */
-  readonly lost: Promise<AppError>;
-  #reportLost!: (error: AppError) => void;
+  readonly #options: WorkerSetOptions;
   #cluster: ClusterServer | null = null;
   #local: LocalWorkers | null = null;
   #runFolder: string | null = null;
+  /** The acquire that goes on, or went on last. */
+  #acquired: Promise<unknown> = Promise.resolve();
 
-  private constructor() {
-    this.lost = new Promise((resolve) => {
-      this.#reportLost = resolve;
-    });
+  constructor(options: WorkerSetOptions) {
+    this.#options = options;
   }
 
-  static async start(options: WorkerSetOptions): Promise<WorkerSet> {
-    const set = new WorkerSet();
-    try {
-      if (options.config.workers !== null) set.#useNamed(options.config);
-      else if (options.config.clusterAddress !== null)
-        await set.#awaitRegistered(options, options.config.clusterAddress);
-      else await set.#startLocal(options);
-      return set;
-    } catch (error) {
-      await set.stop();
-      throw error;
-    }
+  /** Waits until there are as many as ranks. Workers of this host that are left over from an epoch are started anew. */
+  acquire(signal: AbortSignal): Promise<EpochWorkers> {
+    const { workers, clusterAddress } = this.#options.config;
+    const acquired =
+      workers !== null
+        ? Promise.resolve(this.#named(workers))
+        : clusterAddress !== null
+          ? this.#awaitRegistered(clusterAddress, signal)
+          : this.#startLocal(signal);
+    this.#acquired = acquired.catch(() => undefined);
+    return acquired;
   }
 
   /** Nothing is left when it resolves: no process that was started here, no socket, no folder. */
   async stop(): Promise<void> {
+    await this.#acquired;
     await this.#local?.stop();
     await this.#cluster?.stop();
     if (this.#runFolder !== null) rmSync(this.#runFolder, { recursive: true, force: true });
   }
 
-  #useNamed(config: ClusterConfig): void {
-    const { workers, tensorParallelSize } = config;
-    if (workers === null || workers.length !== tensorParallelSize) {
+  #named(workers: readonly string[]): EpochWorkers {
+    const { tensorParallelSize } = this.#options.config;
+    if (workers.length !== tensorParallelSize) {
       throw new AppError(
         'INVALID_REQUEST',
-        `--workers names ${workers?.length ?? 0} workers; --tensor-parallel-size is ${tensorParallelSize}`,
-        {
-          details: { param: 'workers' },
-        },
+        `--workers names ${workers.length} workers; --tensor-parallel-size is ${tensorParallelSize}`,
+        { details: { param: 'workers' } },
       );
     }
-    this.addresses = workers;
+    return { addresses: workers, lost: new Promise(() => undefined) };
   }
 
-  async #awaitRegistered({ config, logger, signal }: WorkerSetOptions, address: string): Promise<void> {
-    this.#cluster = await ClusterServer.start({
+  async #awaitRegistered(address: string, signal: AbortSignal): Promise<EpochWorkers> {
+    const { config, logger } = this.#options;
+    const cluster = (this.#cluster ??= await ClusterServer.start({
       address,
       clock: systemClock,
       logger,
       expectedWorkerIds: null,
-    });
+    }));
     logger.info(
-      { address: this.#cluster.address, worldSize: config.tensorParallelSize },
+      { address: cluster.address, worldSize: config.tensorParallelSize },
       'waiting for workers to register',
     );
-    const workers = await this.#registered(config.tensorParallelSize, signal);
-    this.addresses = workers.map((worker) => worker.address);
-    this.#watch(new Set(workers.map((worker) => worker.workerId)));
+    const workers = await registered(cluster, config.tensorParallelSize, signal);
+    const lost = lostOf(cluster, new Set(workers.map((worker) => worker.workerId)));
+    return { addresses: workers.map((worker) => worker.address), lost };
   }
 
-  async #startLocal({ config, logger, entry, signal }: WorkerSetOptions): Promise<void> {
+  async #startLocal(signal: AbortSignal): Promise<EpochWorkers> {
+    const { config, logger, entry } = this.#options;
     const count = config.tensorParallelSize;
     if (config.device === 'cuda') checkGpus(config, logger);
     const ids = Array.from({ length: count }, (_, index) => localWorkerId(index));
-    const runFolder = (this.#runFolder = createRunFolder());
-    const exits: WorkerExit[] = [];
-    this.#cluster = await ClusterServer.start({
+    const runFolder = (this.#runFolder ??= createRunFolder());
+    const cluster = (this.#cluster ??= await ClusterServer.start({
       address: `unix:${runFolder}/c.sock`,
       clock: systemClock,
       logger,
       expectedWorkerIds: ids,
-    });
+    }));
+    await this.#endLocal(ids, runFolder, cluster);
     const options = {
       devices: localDevicePlan(config, `skein-${process.pid}`),
       entry,
@@ -107,55 +109,82 @@ export class WorkerSet {
       clock: systemClock,
       logger,
     };
-    const cluster = this.#cluster;
-    let reportExit: (exit: WorkerExit) => void = (exit) => exits.push(exit);
-    this.#local = LocalWorkers.start(options, runFolder, cluster.address, (exit) => reportExit(exit));
-    const exited = new Promise<never>((_resolve, reject) => {
-      reportExit = ({ workerId, error }) => {
-        reject(error);
-        this.#reportLost(error.code === 'WORKER_LOST' ? error : lostBecause(workerId, error));
-        cluster.removeWorker(workerId, error.message);
-      };
-      for (const exit of exits) reportExit(exit);
+    const exit = withResolvers<WorkerExit>();
+    const lost = withResolvers<AppError>();
+    this.#local = LocalWorkers.start(options, runFolder, cluster.address, (each) => {
+      const { workerId, error } = each;
+      exit.resolve(each);
+      // Before its registration ends, which would say less.
+      lost.resolve(error.code === 'WORKER_LOST' ? error : lostBecause(workerId, error));
+      cluster.removeWorker(workerId, error.message);
     });
-    exited.catch(() => undefined);
     const timeout = AbortSignal.timeout(LOCAL_START_TIMEOUT_MS);
-    await Promise.race([this.#registered(count, AbortSignal.any([signal, timeout])), exited]);
+    const failed = exit.promise.then(({ error }) => Promise.reject(error));
+    failed.catch(() => undefined);
+    await Promise.race([registered(cluster, count, AbortSignal.any([signal, timeout])), failed]);
     const addresses = new Map(cluster.workers.map((worker) => [worker.workerId, worker.address]));
-    this.addresses = ids.map((id) => addresses.get(id)!);
-    this.#watch(new Set(ids));
+    void lostOf(cluster, new Set(ids)).then(lost.resolve);
+    return { addresses: ids.map((id) => addresses.get(id)!), lost: lost.promise };
   }
 
-  /** The first `count` workers, in order of registration. */
-  #registered(count: number, signal: AbortSignal) {
-    const cluster = this.#cluster!;
-    return new Promise<typeof cluster.workers>((resolve, reject) => {
-      const check = (): void => {
-        if (cluster.workers.length < count) return;
-        stopListening();
-        resolve(cluster.workers.slice(0, count));
-      };
-      const stopListening = cluster.onEvent(check);
-      const onAbort = (): void => {
-        stopListening();
-        const isTimeout = signal.reason instanceof DOMException && signal.reason.name === 'TimeoutError';
-        const missing = `${cluster.workers.length} of ${count} workers registered within ${LOCAL_START_TIMEOUT_MS} ms`;
-        reject(isTimeout ? new AppError('NOT_READY', missing) : (signal.reason as Error));
-      };
-      if (signal.aborted) onAbort();
-      signal.addEventListener('abort', onAbort, { once: true });
-      check();
-    });
+  /** Those of an epoch that is over: no process, registration or socket of theirs is in the way of the next. */
+  async #endLocal(ids: readonly string[], runFolder: string, cluster: ClusterServer): Promise<void> {
+    if (this.#local === null) return;
+    await this.#local.stop();
+    this.#local = null;
+    for (const [index, id] of ids.entries()) {
+      cluster.removeWorker(id, 'its epoch is over');
+      rmSync(`${runFolder}/w${index}.sock`, { force: true });
+    }
   }
+}
 
-  #watch(workerIds: ReadonlySet<string>): void {
-    this.#cluster?.onEvent(({ kind, worker, reason }) => {
+/** The first `count` workers, in order of registration. */
+function registered(
+  cluster: ClusterServer,
+  count: number,
+  signal: AbortSignal,
+): Promise<ClusterServer['workers']> {
+  return new Promise((resolve, reject) => {
+    const check = (): void => {
+      if (cluster.workers.length < count) return;
+      stopListening();
+      resolve(cluster.workers.slice(0, count));
+    };
+    const stopListening = cluster.onEvent(check);
+    const onAbort = (): void => {
+      stopListening();
+      const isTimeout = signal.reason instanceof DOMException && signal.reason.name === 'TimeoutError';
+      const missing = `${cluster.workers.length} of ${count} workers registered within ${LOCAL_START_TIMEOUT_MS} ms`;
+      reject(isTimeout ? new AppError('NOT_READY', missing) : (signal.reason as Error));
+    };
+    if (signal.aborted) onAbort();
+    signal.addEventListener('abort', onAbort, { once: true });
+    check();
+  });
+}
+
+function lostOf(cluster: ClusterServer, workerIds: ReadonlySet<string>): Promise<AppError> {
+  return new Promise((resolve) => {
+    const stopListening = cluster.onEvent(({ kind, worker, reason }) => {
       if (kind === 'joined' || !workerIds.has(worker.workerId)) return;
-      this.#reportLost(
-        new AppError('WORKER_LOST', `worker ${worker.workerId} on ${worker.host} was lost: ${reason}`),
-      );
+      stopListening();
+      resolve(new AppError('WORKER_LOST', `worker ${worker.workerId} on ${worker.host} was lost: ${reason}`));
     });
-  }
+  });
+}
+
+interface Resolvers<T> {
+  readonly promise: Promise<T>;
+  readonly resolve: (value: T) => void;
+}
+
+function withResolvers<T>(): Resolvers<T> {
+  let resolve!: (value: T) => void;
+  const promise = new Promise<T>((settle) => {
+    resolve = settle;
+  });
+  return { promise, resolve };
 }
 
 function checkGpus(config: ClusterConfig, logger: Logger): void {

@@ -2,8 +2,9 @@
 // and against child processes (over Unix sockets); the engine is a fake whose answers are known.
 import assert from 'node:assert/strict';
 import { AppError } from '../../common/errors.js';
-import type { GenerateInput } from '../../coordinator/requests/generate-input.js';
-import type { GenerationDelta } from '../../coordinator/requests/inference.js';
+import type { RequestSpec } from '../../coordinator/requests/request-spec.js';
+import { emptyDelta, mergeDeltas } from '../../coordinator/requests/generation.js';
+import { generate as generateFrom } from '../../coordinator/engine/generate.js';
 import { FAKE_END_TOKEN, FAKE_LENGTH_TOKEN, fakeNextToken } from '../support/fake-engine.js';
 import {
   startInProcess,
@@ -14,7 +15,7 @@ import {
 
 const code = (expected: string) => (error: unknown) => error instanceof AppError && error.code === expected;
 
-function tokensInput(tokenIds: readonly number[], sampling: GenerateInput['sampling'] = {}): GenerateInput {
+function tokensInput(tokenIds: readonly number[], sampling: RequestSpec['sampling'] = {}): RequestSpec {
   return {
     requestId: 'test',
     prompt: { kind: 'tokens', tokenIds: Uint32Array.from(tokenIds), pictures: [] },
@@ -29,14 +30,10 @@ function expectedIds(prompt: readonly number[], count: number): number[] {
   return ids.slice(prompt.length);
 }
 
-async function generate(cluster: FakeCluster, input: GenerateInput, signal = new AbortController().signal) {
-  const generation = await cluster.serving.inference.generate(input, signal);
-  const total: GenerationDelta = { reasoning: '', answer: '', tokenIds: [], logprobs: [], end: null };
-  for await (const delta of generation.deltas) {
-    total.tokenIds.push(...delta.tokenIds);
-    total.logprobs.push(...delta.logprobs);
-    total.end = delta.end;
-  }
+async function generate(cluster: FakeCluster, input: RequestSpec, signal = new AbortController().signal) {
+  const total = emptyDelta();
+  for await (const delta of generateFrom(cluster.serving.engine, input, signal).deltas)
+    mergeDeltas(total, delta);
   return total;
 }
 
@@ -125,12 +122,12 @@ for (const [kind, start] of [
         'blocks are free',
       );
       assert.ok(used.serving.cluster().steps <= stepsAtCancel + 1);
-      assert.equal(used.serving.inference.numActive, 0);
+      assert.equal(used.serving.engine.requests.size, 0);
     });
 
     it('refuses bad sampling options and prompts that do not fit, naming them', async () => {
       const used = await use({ worldSize: 1 });
-      const refused: [GenerateInput, string, RegExp][] = [
+      const refused: [RequestSpec, string, RegExp][] = [
         [tokensInput([5], { temperature: NaN }), 'INVALID_REQUEST', /temperature/],
         [tokensInput([]), 'INVALID_REQUEST', /empty/],
         [tokensInput([5, 100_000]), 'INVALID_REQUEST', /100000/],
@@ -151,14 +148,14 @@ for (const [kind, start] of [
           (error: unknown) => code(expected)(error) && message.test(String(error)),
         );
       }
-      assert.equal(used.serving.inference.numActive, 0);
+      assert.equal(used.serving.engine.requests.size, 0);
     });
 
     it('ends every request with the error of the rank that failed', async () => {
       const used = await use({ worldSize: 2, engines: { 1: { failAtStep: 6 } } });
       const requests = [5, 6].map((first) => generate(used, tokensInput([first], { maxTokens: 50 })));
       for (const request of requests) await assert.rejects(request, code('DEVICE_ERROR'));
-      assert.equal((await used.serving.failed).code, 'DEVICE_ERROR');
+      assert.equal((await used.serving.ended)?.code, 'DEVICE_ERROR');
       await assert.rejects(generate(used, tokensInput([5])), code('DEVICE_ERROR'));
     });
 
@@ -210,7 +207,7 @@ for (const [kind, start] of [
       const used = await use({ worldSize: 2, engine: { stepMs: 2 } });
       const running = generate(used, tokensInput([5, 6, 7], { maxTokens: 30 }));
       await until(() => used.serving.cluster().steps > 2, 'some steps');
-      const drained = used.serving.inference.drain();
+      const drained = used.serving.engine.drain();
       await assert.rejects(generate(used, tokensInput([5])), code('DRAINING'));
       assert.equal((await running).tokenIds.length, 30);
       await drained;

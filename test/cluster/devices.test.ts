@@ -1,7 +1,8 @@
 // A cluster on GPUs, as far as that can be told without one: workers whose fake engine says that it is a GPU, and checks that decodes
 // come in the buckets that were announced to it.
 import assert from 'node:assert/strict';
-import type { GenerateInput } from '../../coordinator/requests/generate-input.js';
+import { generate as generateFrom } from '../../coordinator/engine/generate.js';
+import type { RequestSpec } from '../../coordinator/requests/request-spec.js';
 import { startProcesses, type FakeCluster } from '../support/fake-cluster.js';
 
 const NUM_TOKENS = 5;
@@ -9,9 +10,9 @@ const NUM_TOKENS = 5;
 const GPU = { memoryTotalBytes: 64 * 1024 ** 3 };
 
 async function generate(cluster: FakeCluster): Promise<number> {
-  const prompt: GenerateInput['prompt'] = { kind: 'tokens', tokenIds: Uint32Array.of(7, 8, 9), pictures: [] };
-  const input: GenerateInput = { requestId: 'test', prompt, sampling: { maxTokens: NUM_TOKENS } };
-  const generation = await cluster.serving.inference.generate(input, new AbortController().signal);
+  const prompt: RequestSpec['prompt'] = { kind: 'tokens', tokenIds: Uint32Array.of(7, 8, 9), pictures: [] };
+  const input: RequestSpec = { requestId: 'test', prompt, sampling: { maxTokens: NUM_TOKENS } };
+  const generation = generateFrom(cluster.serving.engine, input, new AbortController().signal);
   let count = 0;
   for await (const delta of generation.deltas) count += delta.tokenIds.length;
   return count;

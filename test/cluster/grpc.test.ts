@@ -2,10 +2,9 @@
 // not read. The engine is a fake.
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
-import { connect as connectHttp2 } from 'node:http2';
+import { connect as connectHttp2, constants } from 'node:http2';
 import * as grpc from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
-import { protoPath as healthProtoPath } from 'grpc-health-check';
 import { ERROR_CODE_KEY } from '../../common/grpc-status.js';
 import { InferenceServiceClient, inferenceServiceDefinition } from '../../common/proto.js';
 import { GrpcGateway } from '../../coordinator/gateway/grpc-gateway.js';
@@ -14,6 +13,7 @@ import type { GenerateResponse__Output } from '../../proto/ts/skein/inference/v1
 import type { GetModelResponse__Output } from '../../proto/ts/skein/inference/v1/GetModelResponse.js';
 import type { GenerateOnceResponse__Output } from '../../proto/ts/skein/inference/v1/GenerateOnceResponse.js';
 import { silentLogger, startInProcess, type FakeCluster } from '../support/fake-cluster.js';
+import { healthClient } from '../support/health-client.js';
 import { goldenPath } from '../support/paths.js';
 
 const SERVICE = 'skein.inference.v1.InferenceService';
@@ -38,8 +38,8 @@ describe('the gRPC service', function () {
     cluster = await startInProcess({ worldSize: 2, engine: { stepMs: 2 } });
     gateway = await GrpcGateway.start({
       address: '127.0.0.1:0',
-      inference: cluster.serving.inference,
-      model: cluster.serving.model,
+      engine: cluster.serving.engine,
+      model: () => cluster.serving.model,
       cluster: () => cluster.serving.cluster(),
       logger: silentLogger,
     });
@@ -62,7 +62,7 @@ describe('the gRPC service', function () {
     const deadline = Date.now() + 10_000;
     const facts = () => cluster.serving.cluster();
     while (
-      cluster.serving.inference.numActive > 0 ||
+      cluster.serving.engine.requests.size > 0 ||
       facts().numRunning > 0 ||
       facts().numFreeKvBlocks < facts().numKvBlocks
     ) {
@@ -222,9 +222,8 @@ describe('the gRPC service', function () {
     await idle();
   });
 
-  it('merges what a slow reader has not taken, and loses nothing', async () => {
-    // grpc-js buffers on the client's side whatever comes, so the reader that does not read is a plain HTTP/2 client.
-    const numTokens = 1000;
+  /** grpc-js buffers on the client's side whatever comes, so the reader that does not read is a plain HTTP/2 client. */
+  function openStalled(numTokens: number) {
     const session = connectHttp2(`http://${gateway.address}`);
     const stream = session.request({
       ':method': 'POST',
@@ -237,6 +236,26 @@ describe('the gRPC service', function () {
     const header = Buffer.alloc(5);
     header.writeUInt32BE(body.byteLength, 1);
     stream.end(Buffer.concat([header, body]));
+    return { session, stream };
+  }
+
+  it('is done with a client that stalls, and cancels only when its answer is complete', async () => {
+    const { session, stream } = openStalled(1000);
+    await new Promise((resolve) => stream.once('response', resolve));
+    await idle();
+    assert.equal(gateway.numCalls, 1);
+    stream.close(constants.NGHTTP2_CANCEL);
+    const deadline = Date.now() + 5_000;
+    while (gateway.numCalls > 0) {
+      assert.ok(Date.now() < deadline, 'the call of a client that is gone ends');
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    session.close();
+  });
+
+  it('merges what a slow reader has not taken, and loses nothing', async () => {
+    const numTokens = 1000;
+    const { session, stream } = openStalled(numTokens);
     // The model does not wait for the reader: it is the server's memory that must.
     await new Promise((resolve) => stream.once('response', resolve));
     while (cluster.serving.cluster().numRunning > 0) await new Promise((resolve) => setTimeout(resolve, 20));
@@ -273,23 +292,8 @@ describe('the gRPC service', function () {
   });
 
   it('answers health checks, by service', async () => {
-    const Health = (
-      grpc.loadPackageDefinition(loadSync(healthProtoPath)) as unknown as {
-        grpc: { health: { v1: { Health: typeof grpc.Client } } };
-      }
-    ).grpc.health.v1.Health;
-    const health = new Health(gateway.address, grpc.credentials.createInsecure()) as grpc.Client & {
-      check(
-        request: object,
-        callback: (error: grpc.ServiceError | null, value: { status: number | string }) => void,
-      ): void;
-    };
-    for (const service of ['', SERVICE]) {
-      const status = await new Promise((resolve) =>
-        health.check({ service }, (_error, value) => resolve(value.status)),
-      );
-      assert.ok(status === 'SERVING' || status === 1);
-    }
+    const health = healthClient(gateway.address);
+    for (const service of ['', SERVICE]) assert.equal(await health.check(service), 'SERVING');
     health.close();
   });
 

@@ -2,6 +2,7 @@
 // their weights, and serve the next one in a higher epoch. The engine is a fake.
 import assert from 'node:assert/strict';
 import { spawn, type ChildProcess } from 'node:child_process';
+import { generate } from '../../coordinator/engine/generate.js';
 import { Serving } from '../../coordinator/serving/serving.js';
 import { FAKE_WORKER_ENTRY, fakeConfig, silentLogger } from '../support/fake-cluster.js';
 import { allGone } from '../support/skein-process.js';
@@ -43,7 +44,8 @@ describe('workers on other hosts', function () {
 
   async function answer(used: Serving): Promise<number> {
     const prompt = { kind: 'tokens' as const, tokenIds: Uint32Array.of(5, 6), pictures: [] };
-    const generation = await used.inference.generate(
+    const generation = generate(
+      used.engine,
       { requestId: '', prompt, sampling: { maxTokens: 5 } },
       new AbortController().signal,
     );
@@ -88,7 +90,7 @@ describe('workers on other hosts', function () {
     assert.equal(await answer(used), 5);
     const killedMs = Date.now();
     workers[1]!.kill('SIGKILL');
-    assert.equal((await used.failed).code, 'WORKER_LOST');
+    assert.equal((await used.ended)?.code, 'WORKER_LOST');
     assert.ok(Date.now() - killedMs < 2_000);
   });
 

@@ -4,8 +4,9 @@ import assert from 'node:assert/strict';
 import { cpSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { generate } from '../../coordinator/engine/generate.js';
 import { collectGeneration, toGetModelResponse } from '../../coordinator/gateway/inference-messages.js';
-import type { PromptInput } from '../../coordinator/requests/generate-input.js';
+import type { PromptInput } from '../../coordinator/requests/request-spec.js';
 import type { SamplingInput } from '../../coordinator/requests/sampling-options.js';
 import { installedWorkerEntry } from '../../coordinator/serving/worker-entry.js';
 import { Serving } from '../../coordinator/serving/serving.js';
@@ -61,7 +62,7 @@ describe('text options', function () {
     try {
       await use(serving, async (prompt, sampling) => {
         const input = { requestId: 'x', prompt, sampling };
-        const generation = await serving.inference.generate(input, new AbortController().signal);
+        const generation = generate(serving.engine, input, new AbortController().signal);
         return (await collectGeneration(generation)).response;
       });
     } finally {

@@ -31,6 +31,10 @@ export class FakeClock implements Clock {
     return { cancel: () => void this.timers.delete(timer) };
   }
 
+  defer(callback: () => void): void {
+    this.setTimer(0, callback);
+  }
+
   /** Moves time forward and runs what falls due on the way, timers set by timers included. */
   async advance(byMs: number): Promise<void> {
     const target = this.time + byMs;

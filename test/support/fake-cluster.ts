@@ -3,6 +3,7 @@
 import { pino } from 'pino';
 import { systemClock } from '../../common/clock.js';
 import type { ClusterConfig } from '../../coordinator/config.js';
+import type { RestartPolicy } from '../../coordinator/engine/supervisor.js';
 import { Serving } from '../../coordinator/serving/serving.js';
 import type { CreateEngine } from '../../worker/native/engine-like.js';
 import { startWorker, type RunningWorker } from '../../worker/run-worker.js';
@@ -15,6 +16,9 @@ export interface FakeClusterOptions {
   /** By rank, over `engine`. */
   readonly engines?: Readonly<Record<number, Partial<FakeEngineOptions>>>;
   readonly config?: Partial<ClusterConfig>;
+  readonly restartPolicy?: RestartPolicy;
+  /** What is waited for: 'open' leaves the group to form. Default: 'ready'. */
+  readonly until?: 'open' | 'ready';
 }
 
 export interface FakeCluster {
@@ -57,13 +61,15 @@ export function fakeConfig(options: FakeClusterOptions): ClusterConfig {
   };
 }
 
-function start(config: ClusterConfig): Promise<Serving> {
-  return Serving.start({
-    config,
+function start(options: FakeClusterOptions): Promise<Serving> {
+  const begin = options.until === 'open' ? Serving.open : Serving.start;
+  return begin.call(Serving, {
+    config: fakeConfig(options),
     logger: silentLogger,
     workerEntry: FAKE_WORKER_ENTRY,
     onProgress: () => undefined,
     signal: new AbortController().signal,
+    restartPolicy: options.restartPolicy ?? 'none',
   });
 }
 
@@ -74,7 +80,7 @@ export const startProcesses: StartFakeCluster = async (options) => {
   const before = process.env['SKEIN_FAKE_ENGINE'];
   process.env['SKEIN_FAKE_ENGINE'] = JSON.stringify({ ...options.engine, workers });
   try {
-    const serving = await start(fakeConfig(options));
+    const serving = await start(options);
     return { serving, stop: () => serving.stop() };
   } finally {
     if (before === undefined) delete process.env['SKEIN_FAKE_ENGINE'];
@@ -121,12 +127,8 @@ export const startInProcess: StartFakeCluster = async (options) => {
   );
   const stopWorkers = () => Promise.all(workers.map((worker) => worker.stop('test ends')));
   try {
-    const serving = await start(
-      fakeConfig({
-        ...options,
-        config: { ...options.config, workers: workers.map((worker) => worker.address) },
-      }),
-    );
+    const addresses = workers.map((worker) => worker.address);
+    const serving = await start({ ...options, config: { ...options.config, workers: addresses } });
     return {
       serving,
       async stop() {

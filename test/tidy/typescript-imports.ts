@@ -39,13 +39,29 @@ export const LAYERS: Readonly<Record<string, readonly string[]>> = {
     'coordinator/cluster/',
     'coordinator/sharding/',
   ],
-  'coordinator/requests/': [
+  'coordinator/requests/': [...EVERYWHERE, 'coordinator/tokenizer/', 'coordinator/executor/'],
+  'coordinator/encoding/': [
     ...EVERYWHERE,
+    'coordinator/checkpoint/',
     'coordinator/tokenizer/',
     'coordinator/vision/',
     'coordinator/executor/',
+    'coordinator/requests/',
   ],
-  'coordinator/gateway/': [...EVERYWHERE, 'coordinator/executor/', 'coordinator/requests/'],
+  'coordinator/engine/': [
+    ...EVERYWHERE,
+    'coordinator/tokenizer/',
+    'coordinator/scheduler/',
+    'coordinator/executor/',
+    'coordinator/requests/',
+    'coordinator/encoding/',
+  ],
+  'coordinator/gateway/': [
+    ...EVERYWHERE,
+    'coordinator/executor/',
+    'coordinator/requests/',
+    'coordinator/engine/',
+  ],
 };
 
 /** The forbidden imports of one file, as sentences; also when no layer is declared for the file. */

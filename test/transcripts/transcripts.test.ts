@@ -1,11 +1,12 @@
 // Replays the transcripts beside the sources (test/transcripts/*.txt): each line is a command, the lines under it are what the
-// scheduler or the membership said and what state it was in. REWRITE=1 writes what they say now; then read the diff.
+// scheduler, the membership or the supervisor said and what state it was in. REWRITE=1 writes what they say now; then read the diff.
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { AppError } from '../../common/errors.js';
 import { MembershipTranscript } from '../support/membership-transcript.js';
 import { repoPath } from '../support/paths.js';
 import { SchedulerTranscript } from '../support/scheduler-transcript.js';
+import { SupervisorTranscript } from '../support/supervisor-transcript.js';
 
 interface Transcript {
   /** What the command does, in lines. */
@@ -35,15 +36,17 @@ function said(run: () => string[]): string[] {
   }
 }
 
+function transcriptOf(name: string): Transcript {
+  if (name.startsWith('membership')) return new MembershipTranscript();
+  return name.startsWith('supervisor') ? new SupervisorTranscript() : new SchedulerTranscript();
+}
+
 describe('transcripts', () => {
   for (const name of readdirSync(folder).filter((each) => each.endsWith('.txt'))) {
     it(name, () => {
       const file = repoPath('test', 'transcripts', name);
       const before = readFileSync(file, 'utf8');
-      const after = replay(
-        before,
-        name.startsWith('membership') ? new MembershipTranscript() : new SchedulerTranscript(),
-      );
+      const after = replay(before, transcriptOf(name));
       if (process.env['REWRITE'] === '1') writeFileSync(file, after);
       else assert.equal(after, before, `${name} differs; REWRITE=1 rewrites it`);
     });

@@ -7,6 +7,7 @@ function create() {
   const cancels: string[] = [];
   const stream = new RequestStream<number[]>({
     merge: (older, newer) => [...older, ...newer],
+    isFull: (item) => item.length >= 3,
     onCancel: () => cancels.push('cancel'),
   });
   return { stream, cancels };
@@ -22,6 +23,15 @@ describe('RequestStream', () => {
     stream.end();
     assert.deepEqual(await waiting, { done: false, value: [1] });
     assert.deepEqual(await stream.next(), { done: false, value: [2, 3] });
+    assert.equal((await stream.next()).done, true);
+  });
+
+  it('begins another item when the last one is full', async () => {
+    const { stream } = create();
+    for (const each of [1, 2, 3, 4, 5]) stream.push([each]);
+    stream.end();
+    assert.deepEqual((await stream.next()).value, [1, 2, 3]);
+    assert.deepEqual((await stream.next()).value, [4, 5]);
     assert.equal((await stream.next()).done, true);
   });
 

@@ -26,8 +26,22 @@ export type PromptInput =
       readonly pictures: readonly PictureInput[];
     };
 
-export interface GenerateInput {
+export interface RequestSpec {
   readonly requestId: string;
   readonly prompt: PromptInput;
   readonly sampling: SamplingInput;
+  /** Of several answers to one prompt, which this is: each draws its own tokens. Default: 0. */
+  readonly choiceIndex?: number;
+  /** Smaller goes first where requests wait for an encoder. Default: 0. */
+  readonly priority?: number;
+  /** From its arrival on; then it ends with DEADLINE_EXCEEDED. Default: none. */
+  readonly timeoutMs?: number;
+}
+
+/** In the order in which they stand in the prompt. */
+export function picturesOf(prompt: PromptInput): readonly PictureInput[] {
+  if (prompt.kind === 'tokens') return prompt.pictures;
+  return prompt.messages.flatMap((message) =>
+    message.parts.flatMap((part) => (part.type === 'picture' ? [part.picture] : [])),
+  );
 }

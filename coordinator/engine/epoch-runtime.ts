@@ -1,0 +1,86 @@
+// One epoch at work: a group of ranks, the scheduler over its KV cache and the loop that drives both. Disposable: requests outlive it,
+// and whoever made it makes the next one.
+import type { Clock } from '../../common/clock.js';
+import type { AppError } from '../../common/errors.js';
+import type { RankGroup } from '../executor/rank-group.js';
+import {
+  StepLoop,
+  type PixelSource,
+  type SequenceListener,
+  type SequencePicture,
+  type SequenceRequest,
+} from '../executor/step-loop.js';
+import { Scheduler } from '../scheduler/scheduler.js';
+import type { SchedulerConfig, SchedulerStats } from '../scheduler/step-plan.js';
+
+/** What a sequence brings along: its pictures know where their pixels come from. */
+export interface EpochSequence extends SequenceRequest {
+  readonly pictures: readonly (SequencePicture & PixelSource)[];
+}
+
+export interface EpochRuntimeOptions {
+  readonly group: RankGroup;
+  readonly scheduler: Omit<SchedulerConfig, 'numBlocks'>;
+  readonly clock: Clock;
+  readonly stepTimeoutMs: number;
+  /** Another sign than the group's own that it is over: a worker's process ended, its lease ran out. */
+  readonly lost: Promise<AppError>;
+}
+
+export interface EpochStats extends SchedulerStats {
+  /** Steps whose results have come back, and the time that rank 0 spent in them. */
+  readonly numCompletedSteps: number;
+  readonly stepMsTotal: number;
+}
+
+export interface EpochListener {
+  /** The epoch is over, with what ran in it. Called once, and not after stop(). */
+  onFailure(error: AppError, unfinished: readonly SequenceListener[]): void;
+}
+
+export class EpochRuntime {
+  readonly group: RankGroup;
+  readonly #options: EpochRuntimeOptions;
+  readonly #scheduler: Scheduler;
+  #loop: StepLoop | null = null;
+  #isStopping = false;
+
+  constructor(options: EpochRuntimeOptions) {
+    this.group = options.group;
+    this.#options = options;
+    this.#scheduler = new Scheduler({ ...options.scheduler, numBlocks: options.group.numKvBlocks });
+  }
+
+  start(listener: EpochListener): void {
+    const { group, clock, stepTimeoutMs, lost } = this.#options;
+    const onFailure: EpochListener['onFailure'] = (error, unfinished) => {
+      if (!this.#isStopping) listener.onFailure(error, unfinished);
+    };
+    this.#loop = new StepLoop({ scheduler: this.#scheduler, group, clock, stepTimeoutMs, onFailure });
+    this.#loop.start();
+    void lost.then((error) => group.fail(error));
+  }
+
+  get stats(): EpochStats {
+    return {
+      ...this.#scheduler.stats,
+      numCompletedSteps: this.#loop?.numCompletedSteps ?? 0,
+      stepMsTotal: this.#loop?.stepMsTotal ?? 0,
+    };
+  }
+
+  /** Throws what the scheduler refuses, and the epoch's failure once it is over. */
+  submit(sequence: EpochSequence, listener: SequenceListener): void {
+    this.#loop!.submit({ request: sequence, pictures: sequence.pictures, listener });
+  }
+
+  cancel(sequenceId: string): void {
+    this.#loop!.cancel(sequenceId);
+  }
+
+  /** Nothing of it is left when this resolves but the workers, which are whoever's they were. */
+  async stop(): Promise<void> {
+    this.#isStopping = true;
+    await this.#loop?.stop();
+  }
+}

@@ -1,0 +1,66 @@
+// What a request gives its reader: deltas of text and tokens, the last of them with the end. Plain data, and how two deltas become one.
+import { MAX_DELTA_BYTES } from '../../common/limits.js';
+import type { AppError } from '../../common/errors.js';
+import type { FinishReason, TokenLogprobs } from '../executor/step-loop.js';
+
+export interface GenerationUsage {
+  readonly promptTokens: number;
+  readonly completionTokens: number;
+  readonly cachedTokens: number;
+  readonly pictureTiles: number;
+}
+
+export interface GenerationTimings {
+  readonly queueMs: number;
+  readonly ttftMs: number;
+  readonly tpotMs: number;
+  readonly totalMs: number;
+}
+
+export interface GenerationEnd {
+  readonly finishReason: FinishReason;
+  /** Everything that was generated, tags included. */
+  readonly text: string;
+  readonly usage: GenerationUsage;
+  readonly timings: GenerationTimings;
+}
+
+export interface GenerationDelta {
+  reasoning: string;
+  answer: string;
+  readonly tokenIds: number[];
+  readonly logprobs: TokenLogprobs[];
+  /** With the last delta. */
+  end: GenerationEnd | null;
+}
+
+/** Where a request's answer goes. It ends with a delta that has an end, or with a failure: one of them, once. */
+export interface RequestSink {
+  /** The prompt is encoded: called once, before any delta, unless the request fails first. */
+  onPrompt(promptTokenIds: Uint32Array): void;
+  onDelta(delta: GenerationDelta): void;
+  onFailure(error: AppError): void;
+}
+
+export function emptyDelta(): GenerationDelta {
+  return { reasoning: '', answer: '', tokenIds: [], logprobs: [], end: null };
+}
+
+/** Into the older one. */
+export function mergeDeltas(older: GenerationDelta, newer: GenerationDelta): GenerationDelta {
+  older.reasoning += newer.reasoning;
+  older.answer += newer.answer;
+  for (const tokenId of newer.tokenIds) older.tokenIds.push(tokenId);
+  for (const logprobs of newer.logprobs) older.logprobs.push(logprobs);
+  older.end = newer.end;
+  return older;
+}
+
+/** So large that what comes next is a delta of its own: a message made of it stays below what clients accept. */
+export function isLargeDelta({ reasoning, answer, tokenIds, logprobs }: GenerationDelta): boolean {
+  // The most that UTF-8 and protobuf make of them. Every token of a request has as many alternatives.
+  const bytesOfLogprobs = 32 + 24 * (logprobs[0]?.topIds.length ?? 0);
+  const bytes =
+    3 * (reasoning.length + answer.length) + 5 * tokenIds.length + bytesOfLogprobs * logprobs.length;
+  return bytes >= MAX_DELTA_BYTES;
+}

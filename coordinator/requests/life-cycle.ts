@@ -1,0 +1,42 @@
+// The one life of a request, and when it came to each stage of it. Pure; whether a request is over is asked here and nowhere else.
+//
+//   received -> encoded -> queued -> running -> first-token -> ended
+//       |          |          |         |                        ^
+//       +----------+----------+---------+------------------------+   refused, cancelled, failed, its deadline passed
+import { assert } from '../../common/assert.js';
+
+export const STAGES = ['received', 'encoded', 'queued', 'running', 'first-token', 'ended'] as const;
+export type Stage = (typeof STAGES)[number];
+
+export class LifeCycle {
+  #stage: Stage = 'received';
+  readonly #times = new Map<Stage, number>();
+
+  constructor(receivedAtMs: number) {
+    this.#times.set('received', receivedAtMs);
+  }
+
+  get stage(): Stage {
+    return this.#stage;
+  }
+
+  get isOver(): boolean {
+    return this.#stage === 'ended';
+  }
+
+  /** Null: it has not come so far. */
+  timeOf(stage: Stage): number | null {
+    return this.#times.get(stage) ?? null;
+  }
+
+  /** Comes to the next stage, or from any to its end. False when it was there already: a preempted request runs again. */
+  reach(stage: Stage, atMs: number): boolean {
+    if (this.#times.has(stage)) return false;
+    assert(!this.isOver, `a request that is over becomes ${stage}`);
+    const isNext = STAGES.indexOf(stage) === STAGES.indexOf(this.#stage) + 1;
+    assert(isNext || stage === 'ended', `a request that is ${this.#stage} becomes ${stage}`);
+    this.#stage = stage;
+    this.#times.set(stage, atMs);
+    return true;
+  }
+}

@@ -1,0 +1,109 @@
+// Every request that is in the server: admission, deadlines, the events of their lives, and a drain. It outlives epochs; it knows nothing
+// of how a request is encoded or computed.
+import type { Clock } from '../../common/clock.js';
+import { AppError } from '../../common/errors.js';
+import type { RequestSink } from './generation.js';
+import type { Stage } from './life-cycle.js';
+import type { RequestSpec } from './request-spec.js';
+import { Request, type RequestEnd } from './request.js';
+
+/** A request came to a stage of its life: what metrics, traces and the access log are made of. */
+export interface RequestEvent {
+  readonly request: Request;
+  readonly stage: Stage;
+  readonly atMs: number;
+  /** How it ended, with the stage 'ended'. */
+  readonly end: RequestEnd | null;
+}
+
+export interface RequestStoreOptions {
+  readonly clock: Clock;
+  /** Requests at once, from their arrival to their end. */
+  readonly maxRequests: number;
+}
+
+/** Timers of the platform count milliseconds in 31 bits; a deadline beyond that is none. */
+const MAX_TIMEOUT_MS = 2 ** 31 - 1;
+
+export class RequestStore {
+  readonly #options: RequestStoreOptions;
+  readonly #requests = new Set<Request>();
+  readonly #observers = new Set<(event: RequestEvent) => void>();
+  readonly #drained: (() => void)[] = [];
+  #numReceived = 0;
+  #isDraining = false;
+
+  constructor(options: RequestStoreOptions) {
+    this.#options = options;
+  }
+
+  get size(): number {
+    return this.#requests.size;
+  }
+
+  get isDraining(): boolean {
+    return this.#isDraining;
+  }
+
+  /** Called synchronously, in order; an observer must not throw. Returns how to stop it. */
+  observe(observer: (event: RequestEvent) => void): () => void {
+    this.#observers.add(observer);
+    return () => this.#observers.delete(observer);
+  }
+
+  /** A request that cannot be taken has ended when this returns, and its sink knows why. */
+  open(spec: RequestSpec, sink: RequestSink): Request {
+    this.#numReceived += 1;
+    const request = new Request({
+      sequenceId: `sequence-${this.#numReceived}`,
+      spec,
+      sink,
+      clock: this.#options.clock,
+      onStage: (...event) => this.#onStage(...event),
+    });
+    this.#requests.add(request);
+    this.#onStage(request, 'received', null);
+    const refusal = this.#refusal();
+    if (refusal !== null) request.fail(refusal);
+    else this.#watchDeadline(request);
+    return request;
+  }
+
+  /** Refuses new requests; resolves when those in the server have ended. */
+  drain(): Promise<void> {
+    this.#isDraining = true;
+    if (this.#requests.size === 0) return Promise.resolve();
+    return new Promise((resolve) => this.#drained.push(resolve));
+  }
+
+  /** Ends all that are in the server. */
+  failAll(error: AppError): void {
+    for (const request of [...this.#requests]) request.fail(error);
+  }
+
+  #refusal(): AppError | null {
+    if (this.#isDraining) return new AppError('DRAINING', 'the server is shutting down');
+    const numOthers = this.#requests.size - 1;
+    if (numOthers < this.#options.maxRequests) return null;
+    return new AppError(
+      'QUEUE_FULL',
+      `${numOthers} requests are in the server; the limit is ${this.#options.maxRequests}`,
+    );
+  }
+
+  #watchDeadline(request: Request): void {
+    const { timeoutMs } = request.spec;
+    if (timeoutMs === undefined || timeoutMs > MAX_TIMEOUT_MS) return;
+    const timer = this.#options.clock.setTimer(timeoutMs, () =>
+      request.fail(new AppError('DEADLINE_EXCEEDED', "the call's deadline passed")),
+    );
+    request.whenOver(() => timer.cancel());
+  }
+
+  #onStage(request: Request, stage: Stage, end: RequestEnd | null): void {
+    if (stage === 'ended') this.#requests.delete(request);
+    const atMs = request.timeOf(stage)!;
+    for (const observer of this.#observers) observer({ request, stage, atMs, end });
+    if (this.#requests.size === 0) for (const resolve of this.#drained.splice(0)) resolve();
+  }
+}

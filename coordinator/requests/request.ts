@@ -1,0 +1,205 @@
+// One request, whatever epoch computes it: what was asked, the prompt's ids, the ids produced so far, its reader, its life. A fault of
+// its own (its detokeniser, its stop strings, its reader) ends it and nothing else.
+import { assertDefined, InvariantError } from '../../common/assert.js';
+import type { Clock } from '../../common/clock.js';
+import { AppError, toAppError } from '../../common/errors.js';
+import type {
+  FinishReason,
+  SequenceListener,
+  SequencePicture,
+  SequenceRequest,
+  SequenceTokens,
+} from '../executor/step-loop.js';
+import type { OutputProcessor } from '../tokenizer/text-processor.js';
+import {
+  type GenerationDelta,
+  type GenerationEnd,
+  type GenerationTimings,
+  type RequestSink,
+} from './generation.js';
+import { LifeCycle, type Stage } from './life-cycle.js';
+import type { RequestSpec } from './request-spec.js';
+import type { ResolvedSampling } from './sampling-options.js';
+
+/** What encoding makes of a request. */
+export interface EncodedRequest<Picture extends SequencePicture = SequencePicture> {
+  readonly tokenIds: Uint32Array;
+  readonly pictures: readonly Picture[];
+  readonly sampling: ResolvedSampling;
+  readonly output: OutputProcessor;
+}
+
+export type RequestEnd = GenerationEnd | AppError;
+
+export interface RequestOptions {
+  readonly sequenceId: string;
+  readonly spec: RequestSpec;
+  readonly sink: RequestSink;
+  readonly clock: Clock;
+  /** It came to a stage; `end` with the last. */
+  readonly onStage: (request: Request, stage: Stage, end: RequestEnd | null) => void;
+}
+
+export class Request implements SequenceListener {
+  /** Its name in the scheduler and the step loop: unique, which the client's is not. */
+  readonly sequenceId: string;
+  readonly spec: RequestSpec;
+  /** Every token that was produced for it, in whatever epoch. */
+  readonly producedIds: number[] = [];
+  readonly #options: RequestOptions;
+  readonly #life: LifeCycle;
+  #departure: AbortController | null = null;
+  readonly #releases: (() => void)[] = [];
+  #encoded: EncodedRequest | null = null;
+
+  constructor(options: RequestOptions) {
+    this.sequenceId = options.sequenceId;
+    this.spec = options.spec;
+    this.#options = options;
+    this.#life = new LifeCycle(options.clock.nowMs());
+  }
+
+  get isOver(): boolean {
+    return this.#life.isOver;
+  }
+
+  get stage(): Stage {
+    return this.#life.stage;
+  }
+
+  timeOf(stage: Stage): number | null {
+    return this.#life.timeOf(stage);
+  }
+
+  /** Aborts at its end, whichever that is: work done for it alone stops. */
+  get signal(): AbortSignal {
+    this.#departure ??= new AbortController();
+    if (this.isOver) this.#departure.abort();
+    return this.#departure.signal;
+  }
+
+  /** What it holds is let go of at its end, in the order of the calls; at once when it is over. */
+  whenOver(release: () => void): void {
+    if (this.isOver) release();
+    else this.#releases.push(release);
+  }
+
+  encoded(encoded: EncodedRequest): void {
+    this.#encoded = encoded;
+    this.#reach('encoded');
+    this.#options.sink.onPrompt(encoded.tokenIds);
+  }
+
+  queued(): void {
+    this.#reach('queued');
+  }
+
+  /** As the scheduler takes it: what was produced so far follows the prompt. */
+  toSequence(): SequenceRequest {
+    const { tokenIds: promptIds, sampling, pictures } = assertDefined(this.#encoded, 'the encoded request');
+    const tokenIds = new Uint32Array(promptIds.length + this.producedIds.length);
+    tokenIds.set(promptIds);
+    tokenIds.set(this.producedIds, promptIds.length);
+    return {
+      sequenceId: this.sequenceId,
+      tokenIds: this.producedIds.length === 0 ? promptIds : tokenIds,
+      numPromptTokens: promptIds.length,
+      maxTokens: sampling.maxTokens,
+      maxTokensIsDefault: sampling.maxTokensIsDefault,
+      sampling: sampling.params,
+      pictures,
+    };
+  }
+
+  onStarted(): void {
+    if (!this.isOver) this.#reach('running');
+  }
+
+  onTokens(tokens: SequenceTokens, finishReason: FinishReason | null): void {
+    if (this.isOver) return;
+    try {
+      this.#reach('first-token');
+      this.#take(tokens, finishReason);
+    } catch (error) {
+      if (error instanceof InvariantError) throw error;
+      this.fail(toAppError(error));
+    }
+  }
+
+  /** Ends it, unless it is over: refused, cancelled, its deadline, a fault of its own or of what computes it. */
+  fail(error: AppError): void {
+    this.#end(error, () => this.#options.sink.onFailure(error));
+  }
+
+  onFailure(error: AppError): void {
+    this.fail(error);
+  }
+
+  #take(tokens: SequenceTokens, finishReason: FinishReason | null): void {
+    const { output } = assertDefined(this.#encoded, 'the encoded request');
+    this.producedIds.push(...tokens.tokenIds);
+    // The token that ends the sequence is no text.
+    const text = output.push(finishReason === 'stop' ? tokens.tokenIds.slice(0, -1) : tokens.tokenIds);
+    const delta: GenerationDelta = {
+      reasoning: text.reasoning,
+      answer: text.answer,
+      tokenIds: [...tokens.tokenIds],
+      logprobs: [...tokens.logprobs],
+      end: null,
+    };
+    const reason = text.stopped ? 'stop' : finishReason;
+    if (reason === null) this.#options.sink.onDelta(delta);
+    else this.#finish(delta, reason, output);
+  }
+
+  #finish(delta: GenerationDelta, finishReason: FinishReason, output: OutputProcessor): void {
+    const rest = output.finish();
+    delta.reasoning += rest.reasoning;
+    delta.answer += rest.answer;
+    const end = { finishReason, text: output.text, usage: this.#usage(), timings: this.#timings() };
+    delta.end = end;
+    this.#end(end, () => this.#options.sink.onDelta(delta));
+  }
+
+  /** The only way to an end. Whatever the reader makes of it, what the request holds is let go of. */
+  #end(end: RequestEnd, tell: () => void): void {
+    if (this.isOver) return;
+    this.#life.reach('ended', this.#options.clock.nowMs());
+    try {
+      tell();
+    } finally {
+      this.#departure?.abort();
+      for (const release of this.#releases.splice(0)) release();
+      this.#encoded = null;
+      this.#options.onStage(this, 'ended', end);
+    }
+  }
+
+  #reach(stage: Stage): void {
+    if (this.#life.reach(stage, this.#options.clock.nowMs())) this.#options.onStage(this, stage, null);
+  }
+
+  #usage(): GenerationEnd['usage'] {
+    const { tokenIds, pictures } = assertDefined(this.#encoded, 'the encoded request');
+    return {
+      promptTokens: tokenIds.length,
+      completionTokens: this.producedIds.length,
+      cachedTokens: 0,
+      pictureTiles: pictures.reduce((sum, picture) => sum + picture.numTiles, 0),
+    };
+  }
+
+  #timings(): GenerationTimings {
+    const receivedMs = this.timeOf('received')!;
+    const nowMs = this.#options.clock.nowMs();
+    const ttftMs = (this.timeOf('first-token') ?? nowMs) - receivedMs;
+    const totalMs = nowMs - receivedMs;
+    const numTokens = this.producedIds.length;
+    return {
+      queueMs: (this.timeOf('running') ?? receivedMs) - receivedMs,
+      ttftMs,
+      tpotMs: numTokens < 2 ? 0 : (totalMs - ttftMs) / (numTokens - 1),
+      totalMs,
+    };
+  }
+}

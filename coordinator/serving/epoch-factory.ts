@@ -1,0 +1,129 @@
+// Makes epochs, one after another: workers, their shards, a group of them, and the runtime over it. What the model is stays the same.
+import type { Clock } from '../../common/clock.js';
+import type { AppError } from '../../common/errors.js';
+import { MAX_TOP_LOGPROBS, MAX_WORLD_SIZE } from '../../common/limits.js';
+import type { Logger } from '../../common/logger.js';
+import type { LoadRequest } from '../../proto/ts/skein/worker/v1/LoadRequest.js';
+import type { Checkpoint } from '../checkpoint/model-spec.js';
+import type { ClusterConfig } from '../config.js';
+import { EpochRuntime } from '../engine/epoch-runtime.js';
+import { formGroup, type LoadProgress } from '../executor/form-group.js';
+import type { OpenRankTransport } from '../executor/rank-transport.js';
+import { makeLoadRequest } from '../sharding/load-request.js';
+import { checkMemory, type RankDevice } from '../sharding/memory-plan.js';
+import { makeShardPlan } from '../sharding/make-shard-plan.js';
+import type { ShardPlan } from '../sharding/shard-plan.js';
+import { BLOCK_SIZE, chooseSizes, computeType, deviceChoices, type SizeConfig } from './model-sizes.js';
+import type { WorkerSet } from './worker-set.js';
+
+const DUMMY_SEED = 0;
+
+export interface EpochFactoryOptions {
+  readonly config: ClusterConfig;
+  readonly checkpoint: Checkpoint;
+  readonly plan: ShardPlan;
+  readonly sizes: SizeConfig;
+  readonly workers: Pick<WorkerSet, 'acquire'>;
+  readonly openTransport: OpenRankTransport;
+  readonly onProgress: (progress: LoadProgress) => void;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+/** Rejects when a worker is lost meanwhile, when the workers cannot serve this model, or when the signal aborts. */
+export async function formEpoch(options: EpochFactoryOptions, signal: AbortSignal): Promise<EpochRuntime> {
+  const { config, checkpoint, plan, sizes, clock, logger } = options;
+  const workers = await options.workers.acquire(signal);
+  const watch = rejection(workers.lost, signal);
+  const group = await formGroup({
+    addresses: workers.addresses,
+    openTransport: options.openTransport,
+    makeLoadRequest: (rank, isOnGpu) => loadRequest(plan, rank, sizes, config, isOnGpu),
+    collective: config.collective,
+    kvCacheBytes: config.kvCacheBytes,
+    gpuMemoryUtilization: config.gpuMemoryUtilization,
+    checkMemory: (devices) => checkDeviceMemory(devices, checkpoint, plan, config),
+    maxUsefulBlocks: sizes.maxNumSequences * Math.ceil(sizes.maxModelLength / BLOCK_SIZE),
+    onProgress: options.onProgress,
+    lost: watch.promise,
+    clock,
+    logger,
+  }).finally(watch.stop);
+  const { graphBuckets } = deviceChoices(config, group.isOnGpu);
+  return new EpochRuntime({
+    group,
+    scheduler: { ...sizes, graphBuckets },
+    clock,
+    stepTimeoutMs: config.stepTimeoutMs,
+    lost: workers.lost,
+  });
+}
+
+function loadRequest(
+  plan: ShardPlan,
+  rank: number,
+  sizes: SizeConfig,
+  config: ClusterConfig,
+  isOnGpu: boolean,
+): LoadRequest {
+  return makeLoadRequest(plan, rank, {
+    ...deviceChoices(config, isOnGpu),
+    computeType: computeType(plan, config),
+    dummyWeights: config.loadFormat === 'dummy',
+    dummySeed: DUMMY_SEED,
+    // Local workers were started with theirs; others know their hosts.
+    numThreads: 0,
+    maxNumSequences: sizes.maxNumSequences,
+    maxStepTokens: sizes.maxStepTokens,
+    blockSize: sizes.blockSize,
+    maxModelLength: sizes.maxModelLength,
+    numTileSlots: sizes.numTileSlots,
+    maxTilesPerStep: sizes.maxTilesPerStep,
+    maxTopLogprobs: MAX_TOP_LOGPROBS,
+  }) as LoadRequest;
+}
+
+function checkDeviceMemory(
+  devices: readonly RankDevice[],
+  checkpoint: Checkpoint,
+  plan: ShardPlan,
+  config: ClusterConfig,
+): void {
+  checkMemory({
+    devices,
+    utilization: config.gpuMemoryUtilization,
+    kvCacheBytes: config.kvCacheBytes,
+    plan,
+    planFor: (worldSize) => {
+      try {
+        return makeShardPlan(checkpoint, { worldSize, visionParallel: config.visionParallel });
+      } catch {
+        return null;
+      }
+    },
+    limitsOf: (anyPlan, changes) => ({
+      ...chooseSizes(anyPlan, { ...config, ...changes }),
+      computeType: computeType(anyPlan, config),
+    }),
+    maxWorldSize: MAX_WORLD_SIZE,
+  });
+}
+
+interface Rejection {
+  readonly promise: Promise<never>;
+  readonly stop: () => void;
+}
+
+/** Rejects with what `lost` resolves to, or when the signal aborts; never resolves. */
+function rejection(lost: Promise<AppError>, signal: AbortSignal): Rejection {
+  let stop: () => void = () => undefined;
+  const promise = new Promise<never>((_resolve, reject) => {
+    const onAbort = (): void => reject(signal.reason as Error);
+    stop = () => signal.removeEventListener('abort', onAbort);
+    void lost.then(reject);
+    if (signal.aborted) onAbort();
+    else signal.addEventListener('abort', onAbort, { once: true });
+  });
+  promise.catch(() => undefined);
+  return { promise, stop };
+}

@@ -1,0 +1,40 @@
+// What a model's files say of text: its tokenizer and templates, and the sampling that absent fields of a request take.
+import { alwaysReasons } from '../checkpoint/families/registry.js';
+import { readGenerationConfig } from '../checkpoint/generation-config.js';
+import { knownPictureTokenId } from '../checkpoint/known-models.js';
+import type { Checkpoint } from '../checkpoint/model-spec.js';
+import type { ClusterConfig } from '../config.js';
+import { NEUTRAL_SAMPLING, type SamplingDefaults } from '../requests/sampling-options.js';
+import { loadTextProcessor } from '../tokenizer/load-text-processor.js';
+import type { TextProcessor } from '../tokenizer/text-processor.js';
+import { tokensOnlyProcessor } from '../tokenizer/tokens-only-processor.js';
+
+export interface ModelText {
+  readonly processor: TextProcessor;
+  readonly samplingDefaults: SamplingDefaults;
+}
+
+export async function loadText(checkpoint: Checkpoint, config: ClusterConfig): Promise<ModelText> {
+  const { folder, spec } = checkpoint;
+  const generation = await readGenerationConfig(config.generationConfig, folder);
+  const samplingDefaults = { ...NEUTRAL_SAMPLING, ...generation.sampling };
+  const eosTokenIds = [...checkpoint.eosTokenIds, ...generation.eosTokenIds];
+  const tokensPerTile = spec.tiling?.tokensPerTile ?? null;
+  if (folder === null) {
+    const processor = tokensOnlyProcessor({
+      vocabSize: spec.text.vocabSize,
+      stopTokenIds: eosTokenIds,
+      pictureTokenId: knownPictureTokenId(spec.name),
+      tokensPerTile,
+    });
+    return { processor, samplingDefaults };
+  }
+  const processor = await loadTextProcessor({
+    folder,
+    eosTokenIds,
+    tokensPerTile,
+    reasoningStart: config.reasoningStart,
+    alwaysReasons: alwaysReasons(spec.architecture),
+  });
+  return { processor, samplingDefaults };
+}

@@ -1,0 +1,83 @@
+// A request read as a stream: messages that fit however slow the reader is, and a reader that leaves.
+import assert from 'node:assert/strict';
+import { AppError } from '../../../../common/errors.js';
+import { inferenceServiceDefinition } from '../../../../common/proto.js';
+import type { Engine } from '../../../../coordinator/engine/engine.js';
+import { generate } from '../../../../coordinator/engine/generate.js';
+import { toGenerateResponse } from '../../../../coordinator/gateway/inference-messages.js';
+import type { RequestSink } from '../../../../coordinator/requests/generation.js';
+import type { RequestSpec } from '../../../../coordinator/requests/request-spec.js';
+
+const SPEC: RequestSpec = {
+  requestId: 'test',
+  prompt: { kind: 'tokens', tokenIds: Uint32Array.of(1), pictures: [] },
+  sampling: {},
+};
+/** What gRPC clients accept unless they say otherwise. */
+const CLIENT_LIMIT_BYTES = 4 * 1024 * 1024;
+
+function setUp() {
+  let sink: RequestSink | null = null;
+  const cancels: string[] = [];
+  const engine = {
+    submit: (_spec: RequestSpec, given: RequestSink) => {
+      sink = given;
+      return { cancel: (error: AppError) => cancels.push(`${error.code}: ${error.message}`) };
+    },
+  } as unknown as Engine;
+  const controller = new AbortController();
+  const generation = generate(engine, SPEC, controller.signal);
+  return { generation, controller, cancels, sink: sink! as RequestSink };
+}
+
+describe('a request as a stream', () => {
+  it('comes in messages that clients accept, though nothing was read until its end', async () => {
+    const { generation, sink } = setUp();
+    const numTokens = 20_000;
+    const topIds = Uint32Array.from({ length: 20 }, (_, index) => 150_000 + index);
+    const topLogprobs = new Float32Array(20).fill(-1.5);
+    sink.onPrompt(Uint32Array.of(1));
+    for (let index = 0; index < numTokens; index += 1) {
+      sink.onDelta({
+        reasoning: '',
+        answer: 'ß',
+        tokenIds: [index],
+        logprobs: [{ logprob: -0.5, topIds, topLogprobs }],
+        end: null,
+      });
+    }
+    sink.onDelta({ reasoning: '', answer: '', tokenIds: [], logprobs: [], end: null });
+    sink.onFailure(new AppError('WORKER_LOST', 'at last'));
+    const sizes: number[] = [];
+    const tokenIds: number[] = [];
+    let answer = '';
+    await assert.rejects(async () => {
+      for await (const delta of generation.deltas) {
+        const message = toGenerateResponse('test', delta, null);
+        sizes.push(inferenceServiceDefinition.Generate.responseSerialize(message).byteLength);
+        tokenIds.push(...delta.tokenIds);
+        answer += delta.answer;
+      }
+    }, /at last/);
+    assert.ok(Math.max(...sizes) < CLIENT_LIMIT_BYTES, `a message of ${Math.max(...sizes)} bytes`);
+    assert.ok(sizes.length < 100, `${sizes.length} messages`);
+    assert.deepEqual(
+      tokenIds,
+      Array.from({ length: numTokens }, (_, index) => index),
+    );
+    assert.equal(answer, 'ß'.repeat(numTokens));
+  });
+
+  it('is cancelled by its signal with the signal’s reason, and by a reader that leaves', async () => {
+    const aborted = setUp();
+    aborted.controller.abort(new AppError('CANCELLED', 'the client left'));
+    assert.deepEqual(aborted.cancels, ['CANCELLED: the client left']);
+    const left = setUp();
+    left.sink.onDelta({ reasoning: '', answer: 'a', tokenIds: [1], logprobs: [], end: null });
+    for await (const delta of left.generation.deltas) {
+      assert.equal(delta.answer, 'a');
+      break;
+    }
+    assert.deepEqual(left.cancels, ['CANCELLED: the reader left']);
+  });
+});

@@ -1,0 +1,254 @@
+// A request's life in the store: refused or taken, through its stages, to exactly one end; a fault of its own stays its own.
+import assert from 'node:assert/strict';
+import fc from 'fast-check';
+import { InvariantError } from '../../../../common/assert.js';
+import { AppError } from '../../../../common/errors.js';
+import type { GenerationDelta, RequestSink } from '../../../../coordinator/requests/generation.js';
+import { LifeCycle, STAGES } from '../../../../coordinator/requests/life-cycle.js';
+import { RequestStore, type RequestEvent } from '../../../../coordinator/requests/request-store.js';
+import type { RequestSpec } from '../../../../coordinator/requests/request-spec.js';
+import type { Request } from '../../../../coordinator/requests/request.js';
+import { NEUTRAL_SAMPLING, resolveSampling } from '../../../../coordinator/requests/sampling-options.js';
+import type { OutputProcessor } from '../../../../coordinator/tokenizer/text-processor.js';
+import { FakeClock } from '../../../support/fake-clock.js';
+
+const SPEC: RequestSpec = {
+  requestId: 'same for all',
+  prompt: { kind: 'tokens', tokenIds: Uint32Array.of(1, 2, 3), pictures: [] },
+  sampling: { seed: 7n, maxTokens: 100 },
+};
+
+class Ends implements RequestSink {
+  readonly deltas: GenerationDelta[] = [];
+  readonly failures: AppError[] = [];
+  prompt: Uint32Array | null = null;
+
+  onPrompt(promptTokenIds: Uint32Array): void {
+    this.prompt = promptTokenIds;
+  }
+
+  onDelta(delta: GenerationDelta): void {
+    this.deltas.push(delta);
+  }
+
+  onFailure(error: AppError): void {
+    this.failures.push(error);
+  }
+
+  get numEnds(): number {
+    return this.failures.length + this.deltas.filter(({ end }) => end !== null).length;
+  }
+
+  get codes(): string[] {
+    return this.failures.map(({ code }) => code);
+  }
+}
+
+/** Letters for token ids; stops after "stop". */
+function letters(): OutputProcessor {
+  let text = '';
+  return {
+    get text() {
+      return text;
+    },
+    push: (ids) => {
+      const piece = String.fromCharCode(...ids);
+      text += piece;
+      return { reasoning: '', answer: piece, stopped: text.endsWith('stop') };
+    },
+    finish: () => ({ reasoning: '', answer: '', stopped: false }),
+  };
+}
+
+function setUp(maxRequests = 10) {
+  const clock = new FakeClock();
+  const store = new RequestStore({ clock, maxRequests });
+  const events: RequestEvent[] = [];
+  store.observe((event) => events.push(event));
+  const open = (spec: Partial<RequestSpec> = {}) => {
+    const sink = new Ends();
+    return { sink, request: store.open({ ...SPEC, ...spec }, sink) };
+  };
+  return { clock, store, events, open };
+}
+
+function encode(request: Request, output: OutputProcessor = letters()): void {
+  const sampling = resolveSampling(request.spec.sampling, {
+    vocabSize: 1000,
+    eosTokenIds: [],
+    defaults: NEUTRAL_SAMPLING,
+  });
+  request.encoded({ tokenIds: Uint32Array.of(1, 2, 3), pictures: [], sampling, output });
+}
+
+function run(request: Request, output?: OutputProcessor): void {
+  encode(request, output);
+  request.queued();
+  request.onStarted();
+}
+
+const token = (letter: string) => ({ tokenIds: [letter.charCodeAt(0)], logprobs: [] });
+
+describe('the life of a request', () => {
+  it('goes through its stages, each an event with its time, and gives its timings and tokens', async () => {
+    const { clock, events, open } = setUp();
+    const { sink, request } = open();
+    await clock.advance(5);
+    encode(request);
+    request.queued();
+    await clock.advance(10);
+    request.onStarted();
+    await clock.advance(20);
+    request.onTokens(token('a'), null);
+    // Preempted and running again is no new stage.
+    request.onStarted();
+    await clock.advance(30);
+    request.onTokens(token('b'), 'length');
+    assert.deepEqual(
+      events.map(({ stage, atMs }) => [stage, atMs]),
+      [
+        ['received', 0],
+        ['encoded', 5],
+        ['queued', 5],
+        ['running', 15],
+        ['first-token', 35],
+        ['ended', 65],
+      ],
+    );
+    const end = sink.deltas.at(-1)?.end;
+    assert.deepEqual(end?.timings, { queueMs: 15, ttftMs: 35, tpotMs: 30, totalMs: 65 });
+    assert.equal(events.at(-1)?.end, end);
+    assert.deepEqual([end?.text, end?.finishReason, end?.usage.completionTokens], ['ab', 'length', 2]);
+    assert.deepEqual([...(sink.prompt ?? [])], [1, 2, 3]);
+  });
+
+  it('carries what was produced into the next sequence that computes it', () => {
+    const { open } = setUp();
+    const { request } = open();
+    run(request);
+    assert.deepEqual([...request.toSequence().tokenIds], [1, 2, 3]);
+    for (const letter of 'ab') request.onTokens(token(letter), null);
+    const { tokenIds, numPromptTokens, sampling } = request.toSequence();
+    assert.deepEqual([[...tokenIds], numPromptTokens, sampling.seed], [[1, 2, 3, 97, 98], 3, 7n]);
+  });
+
+  it('ends by a stop string of its own, lets go of what it holds, and hears nothing more', () => {
+    const { store, open } = setUp();
+    const { sink, request } = open();
+    const released: string[] = [];
+    const { signal } = request;
+    request.whenOver(() => released.push('slot'));
+    request.whenOver(() => released.push('pixels'));
+    run(request);
+    for (const letter of 'xstopmore') request.onTokens(token(letter), null);
+    assert.deepEqual([sink.deltas.length, sink.numEnds, sink.deltas.at(-1)?.end?.text], [5, 1, 'xstop']);
+    assert.deepEqual([released, signal.aborted, store.size], [['slot', 'pixels'], true, 0]);
+    request.whenOver(() => released.push('late'));
+    assert.equal(released.at(-1), 'late');
+  });
+
+  it('has exactly one end, whatever happens to it and in whatever order', () => {
+    const blow = (request: Request, kind: number): void => {
+      if (kind === 0) request.onTokens(token('z'), 'length');
+      else if (kind === 1) request.fail(new AppError('CANCELLED', 'the client left'));
+      else if (kind === 2) request.onFailure(new AppError('WORKER_LOST', 'the epoch failed'));
+      else request.onTokens(token('y'), null);
+    };
+    fc.assert(
+      fc.property(fc.array(fc.integer({ min: 0, max: 3 }), { maxLength: 8 }), (kinds) => {
+        const { store, events, open } = setUp();
+        const { sink, request } = open();
+        run(request);
+        for (const kind of kinds) blow(request, kind);
+        blow(request, 1);
+        assert.equal(sink.numEnds, 1);
+        assert.equal(events.filter(({ stage }) => stage === 'ended').length, 1);
+        assert.equal(store.size, 0);
+      }),
+    );
+  });
+
+  it('cannot skip a stage or go back', () => {
+    for (const [index, stage] of STAGES.entries()) {
+      const life = new LifeCycle(0);
+      if (index <= 1 || stage === 'ended') continue;
+      assert.throws(() => life.reach(stage, 1), InvariantError, stage);
+    }
+    const life = new LifeCycle(0);
+    assert.equal(life.reach('ended', 1), true);
+    assert.equal(life.reach('ended', 2), false);
+    assert.throws(() => life.reach('encoded', 3), InvariantError);
+  });
+});
+
+describe('a fault of one request', () => {
+  it('its detokeniser throws: that request ends with INTERNAL, and another goes on', () => {
+    const { open } = setUp();
+    const [broken, sound] = [open(), open()];
+    const output = letters();
+    run(broken.request, {
+      ...output,
+      push: () => {
+        throw new TypeError('no such token');
+      },
+    });
+    run(sound.request);
+    for (const { request } of [broken, sound]) request.onTokens(token('a'), null);
+    sound.request.onTokens(token('b'), 'length');
+    assert.deepEqual([broken.sink.codes, broken.sink.numEnds], [['INTERNAL'], 1]);
+    assert.equal(sound.sink.deltas.at(-1)?.end?.text, 'ab');
+  });
+
+  it('its reader throws: what it holds is let go of all the same', () => {
+    const { store, open } = setUp();
+    const { sink, request } = open();
+    sink.onDelta = () => {
+      throw new TypeError('a broken pipe');
+    };
+    run(request);
+    request.onTokens(token('a'), null);
+    assert.deepEqual([sink.codes, store.size], [['INTERNAL'], 0]);
+  });
+
+  it('but a broken invariant is nobody’s fault and is not swallowed', () => {
+    const { open } = setUp();
+    const { request } = open();
+    run(request, {
+      ...letters(),
+      push: () => {
+        throw new InvariantError('a test');
+      },
+    });
+    assert.throws(() => request.onTokens(token('a'), null), InvariantError);
+  });
+});
+
+describe('the store of requests', () => {
+  it('refuses what is too much, and what comes during a drain; each refusal is an end', async () => {
+    const { store, events, open } = setUp(2);
+    const taken = [open(), open()];
+    assert.deepEqual(open().sink.codes, ['QUEUE_FULL']);
+    taken[0]!.request.fail(new AppError('CANCELLED', 'left'));
+    assert.deepEqual(open().sink.codes, []);
+    const drained = store.drain();
+    assert.deepEqual(open().sink.codes, ['DRAINING']);
+    store.failAll(new AppError('DRAINING', 'stopped'));
+    await drained;
+    assert.equal(events.filter(({ stage }) => stage === 'received').length, 5);
+    assert.equal(events.filter(({ stage }) => stage === 'ended').length, 5);
+  });
+
+  it('ends a request at its deadline, and forgets the deadline of one that is over', async () => {
+    const { clock, open } = setUp();
+    const late = open({ timeoutMs: 100 });
+    const early = open({ timeoutMs: 100 });
+    open({ timeoutMs: 1e12 });
+    early.request.fail(new AppError('CANCELLED', 'left'));
+    assert.equal(clock.numTimers, 1);
+    await clock.advance(99);
+    assert.deepEqual(late.sink.codes, []);
+    await clock.advance(1);
+    assert.deepEqual(late.sink.codes, ['DEADLINE_EXCEEDED']);
+    assert.deepEqual(early.sink.codes, ['CANCELLED']);
+  });
+});
