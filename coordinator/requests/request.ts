@@ -2,7 +2,7 @@
 // its own (its detokeniser, its stop strings, its reader) ends it and nothing else.
 import { assertDefined, InvariantError } from '../../common/assert.js';
 import type { Clock } from '../../common/clock.js';
-import { AppError, toAppError } from '../../common/errors.js';
+import { toAppError, type AppError } from '../../common/errors.js';
 import type {
   FinishReason,
   SequenceListener,

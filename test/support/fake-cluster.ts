@@ -62,15 +62,15 @@ export function fakeConfig(options: FakeClusterOptions): ClusterConfig {
 }
 
 function start(options: FakeClusterOptions): Promise<Serving> {
-  const begin = options.until === 'open' ? Serving.open : Serving.start;
-  return begin.call(Serving, {
+  const servingOptions = {
     config: fakeConfig(options),
     logger: silentLogger,
     workerEntry: FAKE_WORKER_ENTRY,
     onProgress: () => undefined,
     signal: new AbortController().signal,
     restartPolicy: options.restartPolicy ?? 'none',
-  });
+  };
+  return options.until === 'open' ? Serving.open(servingOptions) : Serving.start(servingOptions);
 }
 
 export const startProcesses: StartFakeCluster = async (options) => {

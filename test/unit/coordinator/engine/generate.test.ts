@@ -17,17 +17,17 @@ const SPEC: RequestSpec = {
 const CLIENT_LIMIT_BYTES = 4 * 1024 * 1024;
 
 function setUp() {
-  let sink: RequestSink | null = null;
+  const given: RequestSink[] = [];
   const cancels: string[] = [];
   const engine = {
-    submit: (_spec: RequestSpec, given: RequestSink) => {
-      sink = given;
+    submit: (_spec: RequestSpec, sink: RequestSink) => {
+      given.push(sink);
       return { cancel: (error: AppError) => cancels.push(`${error.code}: ${error.message}`) };
     },
   } as unknown as Engine;
   const controller = new AbortController();
   const generation = generate(engine, SPEC, controller.signal);
-  return { generation, controller, cancels, sink: sink! as RequestSink };
+  return { generation, controller, cancels, sink: given[0]! };
 }
 
 describe('a request as a stream', () => {

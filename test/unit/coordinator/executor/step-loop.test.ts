@@ -127,7 +127,9 @@ describe('the step loop', () => {
       group.plans[0]?.newSequences.map(({ sequenceId }) => sequenceId),
       ['a', 'b'],
     );
-    group.answer(group.plans[0]!);
+    const [first] = group.plans;
+    assert.ok(first);
+    group.answer(first);
     for (const { said } of listeners) assert.deepEqual(said, ['started', 'tokens 9']);
   });
 
