@@ -3,11 +3,11 @@ import { stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { AppError } from '../../common/errors.js';
 import { ConfigReader, type DefaultsTaken } from './config-reader.js';
-import { expectedTensors, type ExpectedTensor } from './expected-tensors.js';
+import { expectedTensors, type ExpectedModel, type ExpectedTensor } from './expected-tensors.js';
 import type { FamilyConfig, ModelFamily } from './families/family.js';
 import { familyOfConfig } from './families/registry.js';
 import type { Checkpoint, ComputeType, DataType, ModelSpec, SourceTensor } from './model-spec.js';
-import { findAwqGroupSize } from './quantization.js';
+import { findAwqLayout } from './quantization.js';
 import { readWeightTable, type StoredTensor, type WeightTable } from './weight-files.js';
 
 const FLOAT_TYPES: Readonly<Record<string, DataType>> = { F32: 'float32', BF16: 'bfloat16', F16: 'float16' };
@@ -43,9 +43,9 @@ export async function readCheckpoint(folder: string): Promise<Checkpoint> {
   });
   const table = await readWeightTable(root);
   const named = canonicalise(family, table);
-  const text = settleText(root, table, config, family, familyConfig, named);
+  const { text, denseLinears } = settleText(root, table, config, family, familyConfig, named);
   const hasLmHead = !text.tieWordEmbeddings;
-  const expected = expectedTensors(family.names, { ...familyConfig, text, hasLmHead });
+  const expected = expectedTensors(family.names, { ...familyConfig, text, hasLmHead, denseLinears });
   const tensors = matchTensors(root, family, table, named, expected, text.tieWordEmbeddings);
   const storedType = tensors.get(family.names.tokenEmbedding)?.dataType ?? 'float32';
   const spec: ModelSpec = {
@@ -101,15 +101,19 @@ function settleText(
   family: ModelFamily,
   familyConfig: FamilyConfig,
   named: ReadonlyMap<string, StoredTensor>,
-): ModelSpec['text'] {
+): Pick<ExpectedModel, 'text' | 'denseLinears'> {
   const nested = [config.object('llm_config'), config.object('text_config'), config];
-  const awqGroupSize = findAwqGroupSize(nested, family.names, familyConfig.text, named, (tensor) =>
+  const awq = findAwqLayout(nested, family.names, familyConfig.text, named, (tensor) =>
     tensor === undefined ? root : pathOf(table, tensor),
   );
   const { tiedHead } = familyConfig;
   const isTied = tiedHead === 'always' || (tiedHead === 'if-absent' && !named.has(family.names.lmHead));
   const vocabSize = familyConfig.text.vocabSize || (named.get(family.names.tokenEmbedding)?.shape[0] ?? 0);
-  return { ...familyConfig.text, vocabSize, awqGroupSize, tieWordEmbeddings: isTied };
+  const awqGroupSize = awq.groupSize;
+  return {
+    text: { ...familyConfig.text, vocabSize, awqGroupSize, tieWordEmbeddings: isTied },
+    denseLinears: awq.denseLinears,
+  };
 }
 
 function matchTensors(

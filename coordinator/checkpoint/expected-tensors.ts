@@ -15,6 +15,16 @@ export interface ExpectedModel {
   readonly vision: VisionSpec | null;
   readonly storedVisionLayers: number;
   readonly hasLmHead: boolean;
+  /** Of an AWQ decoder: prefixes of the linears that are stored as plain weights. */
+  readonly denseLinears: ReadonlySet<string>;
+}
+
+/** A linear of the decoder, by the prefix of its tensors. */
+export interface DecoderLinear {
+  readonly prefix: string;
+  readonly outFeatures: number;
+  readonly inFeatures: number;
+  readonly hasBias: boolean;
 }
 
 /** Columns in one packed AWQ word. */
@@ -31,23 +41,46 @@ function float(name: string, ...shape: number[]): ExpectedTensor {
   return { name, shape, kind: 'float' };
 }
 
-function textTensors(names: TensorNames, { text, hasLmHead }: ExpectedModel): ExpectedTensor[] {
-  const { hiddenSize, headDim, numHeads, numKvHeads, intermediateSize, vocabSize } = text;
+/** Of one layer, grouped as the engine holds them: one product for all of a group. */
+export function decoderLinears(names: TensorNames, text: TextSpec, layer: number): DecoderLinear[][] {
+  const { hiddenSize, headDim, numHeads, numKvHeads, intermediateSize } = text;
+  const prefixes = names.textLayer(layer);
+  const linear = (
+    prefix: string,
+    outFeatures: number,
+    inFeatures: number,
+    hasBias = false,
+  ): DecoderLinear => ({
+    prefix,
+    outFeatures,
+    inFeatures,
+    hasBias,
+  });
+  return [
+    [
+      linear(prefixes.q, numHeads * headDim, hiddenSize, true),
+      linear(prefixes.k, numKvHeads * headDim, hiddenSize, true),
+      linear(prefixes.v, numKvHeads * headDim, hiddenSize, true),
+    ],
+    [linear(prefixes.o, hiddenSize, numHeads * headDim)],
+    [linear(prefixes.gate, intermediateSize, hiddenSize), linear(prefixes.up, intermediateSize, hiddenSize)],
+    [linear(prefixes.down, hiddenSize, intermediateSize)],
+  ];
+}
+
+function textTensors(names: TensorNames, model: ExpectedModel): ExpectedTensor[] {
+  const { text, hasLmHead, denseLinears } = model;
+  const { hiddenSize, vocabSize } = text;
   const tensors: ExpectedTensor[] = [float(names.tokenEmbedding, vocabSize, hiddenSize)];
-  const linear = (prefix: string, outFeatures: number, inFeatures: number, hasBias: boolean): void => {
-    tensors.push(...decoderLinear(prefix, outFeatures, inFeatures, text.awqGroupSize));
-    if (hasBias) tensors.push(float(`${prefix}.bias`, outFeatures));
-  };
   for (let index = 0; index < text.numLayers; index++) {
     const layer = names.textLayer(index);
     tensors.push(float(layer.inputNorm, hiddenSize), float(layer.postAttentionNorm, hiddenSize));
-    linear(layer.q, numHeads * headDim, hiddenSize, true);
-    linear(layer.k, numKvHeads * headDim, hiddenSize, true);
-    linear(layer.v, numKvHeads * headDim, hiddenSize, true);
-    linear(layer.o, hiddenSize, numHeads * headDim, false);
-    linear(layer.gate, intermediateSize, hiddenSize, false);
-    linear(layer.up, intermediateSize, hiddenSize, false);
-    linear(layer.down, hiddenSize, intermediateSize, false);
+    for (const linear of decoderLinears(names, text, index).flat()) {
+      const { prefix, outFeatures, inFeatures, hasBias } = linear;
+      const groupSize = denseLinears.has(prefix) ? 0 : text.awqGroupSize;
+      tensors.push(...decoderLinear(prefix, outFeatures, inFeatures, groupSize));
+      if (hasBias) tensors.push(float(`${prefix}.bias`, outFeatures));
+    }
   }
   tensors.push(float(names.finalNorm, hiddenSize));
   if (hasLmHead) tensors.push(float(names.lmHead, vocabSize, hiddenSize));

@@ -171,6 +171,7 @@ export function syntheticTensors(spec: ModelSpec): ReadonlyMap<string, SourceTen
     vision: spec.vision,
     storedVisionLayers: spec.vision?.numLayers ?? 0,
     hasLmHead: !spec.text.tieWordEmbeddings,
+    denseLinears: new Set(),
   });
   const typeOf = (kind: 'float' | 'int32'): DataType => (kind === 'int32' ? 'int32' : spec.storedType);
   return new Map(

@@ -1,38 +1,79 @@
 // Finds out whether the decoder is AWQ-quantised, from the configuration and from the tensors, and refuses every other scheme.
 import { AppError } from '../../common/errors.js';
 import type { ConfigReader } from './config-reader.js';
-import { AWQ_COLUMNS_PER_WORD } from './expected-tensors.js';
+import { AWQ_COLUMNS_PER_WORD, decoderLinears, type DecoderLinear } from './expected-tensors.js';
 import type { TensorNames } from './families/family.js';
 import type { TextSpec } from './model-spec.js';
 import type { StoredTensor } from './weight-files.js';
 
-/** The group size, or 0 for a decoder that is not quantised. Keys are canonical names. */
-export function findAwqGroupSize(
+export interface AwqLayout {
+  /** 0: the decoder is not quantised. */
+  readonly groupSize: number;
+  /** Prefixes of linears that are plain weights beside packed ones. */
+  readonly denseLinears: ReadonlySet<string>;
+}
+
+/** What configurations say: the group size, 0 where there is no AWQ, and parts of names of linears that were left dense. */
+interface Configured {
+  readonly groupSize: number;
+  readonly excepted: readonly string[];
+}
+
+/**
+ * The files decide which linears are packed and which are dense, layer by layer; the configuration must not contradict them. Keys
+ * are canonical names.
+ */
+export function findAwqLayout(
   configs: readonly (ConfigReader | null)[],
   names: TensorNames,
   text: TextSpec,
   tensors: ReadonlyMap<string, StoredTensor>,
   pathOf: (tensor: StoredTensor | undefined) => string,
-): number {
-  const configured = configuredGroupSize(configs);
+): AwqLayout {
+  const configured = readConfigured(configs);
   refuseOtherPackings(tensors, pathOf);
-  const firstQuery = names.textLayer(0).q;
-  const stored = storedGroupSize(firstQuery, tensors, pathOf);
-  // Files decide whether there is anything quantised; the configuration must not contradict them.
-  if (stored === 0 && configured === 0) return 0;
-  if (stored === 0) {
-    const path = pathOf(tensors.get(`${firstQuery}.weight`));
+  const groups = Array.from({ length: text.numLayers }, (_, layer) =>
+    decoderLinears(names, text, layer),
+  ).flat();
+  const linears = groups.flat();
+  const packed = linears.filter(({ prefix }) => tensors.has(`${prefix}.qweight`));
+  const [first] = packed;
+  if (first === undefined) {
+    if (configured.groupSize === 0) return { groupSize: 0, denseLinears: new Set() };
+    const prefix = names.textLayer(0).q;
     throw new AppError(
       'CORRUPT_WEIGHTS',
-      `${path}: tensor ${firstQuery}.qweight is missing, and quantization_config says AWQ`,
+      `${pathOf(tensors.get(`${prefix}.weight`))}: tensor ${prefix}.qweight is missing, and quantization_config says AWQ`,
     );
   }
-  const groupSize = configured === 0 ? stored : configured;
-  checkShapesPack(text, groupSize);
-  return groupSize;
+  const groupSize = configured.groupSize || storedGroupSize(first.prefix, tensors, pathOf);
+  for (const linear of packed) checkShapePacks(linear, groupSize);
+  // Of a linear that is not there at all, the configuration says what is missing.
+  const isDense = ({ prefix }: DecoderLinear): boolean =>
+    !tensors.has(`${prefix}.qweight`) &&
+    (tensors.has(`${prefix}.weight`) || configured.excepted.some((part) => prefix.includes(part)));
+  for (const group of groups) refuseMixture(group, isDense, tensors, pathOf);
+  return { groupSize, denseLinears: new Set(linears.filter(isDense).map(({ prefix }) => prefix)) };
 }
 
-function configuredGroupSize(configs: readonly (ConfigReader | null)[]): number {
+/** q, k and v are one product, and so are gate and up: their weights have one form. */
+function refuseMixture(
+  group: readonly DecoderLinear[],
+  isDense: (linear: DecoderLinear) => boolean,
+  tensors: ReadonlyMap<string, StoredTensor>,
+  pathOf: (tensor: StoredTensor | undefined) => string,
+): void {
+  const dense = group.find(isDense);
+  const packed = group.find((linear) => !isDense(linear));
+  if (dense === undefined || packed === undefined) return;
+  throw new AppError(
+    'UNSUPPORTED_MODEL',
+    `${pathOf(tensors.get(`${packed.prefix}.qweight`))}: ${packed.prefix} is packed and ${dense.prefix}, which is computed together ` +
+      'with it, is not; Skein supports layers of which q, k and v are all packed or all dense, and so gate and up',
+  );
+}
+
+function readConfigured(configs: readonly (ConfigReader | null)[]): Configured {
   for (const config of configs) {
     const quantization = config?.object('quantization_config') ?? null;
     if (quantization === null) continue;
@@ -41,9 +82,12 @@ function configuredGroupSize(configs: readonly (ConfigReader | null)[]): number 
     quantization.requireOneOf('zero_point', [true], true);
     if (quantization.string('version', 'gemm').toLowerCase() !== 'gemm')
       throw quantization.unsupported('version', '"gemm"');
-    return quantization.dimension(['group_size', 'q_group_size'], 128);
+    const excepted = quantization.raw('modules_to_not_convert') ?? [];
+    if (!Array.isArray(excepted) || !excepted.every((part): part is string => typeof part === 'string'))
+      throw quantization.invalid('modules_to_not_convert', 'a list of strings');
+    return { groupSize: quantization.dimension(['group_size', 'q_group_size'], 128), excepted };
   }
-  return 0;
+  return { groupSize: 0, excepted: [] };
 }
 
 function refuseOtherPackings(
@@ -71,39 +115,32 @@ function refuseOtherPackings(
 }
 
 function storedGroupSize(
-  firstQuery: string,
+  prefix: string,
   tensors: ReadonlyMap<string, StoredTensor>,
   pathOf: (tensor: StoredTensor) => string,
 ): number {
-  const qweight = tensors.get(`${firstQuery}.qweight`);
+  const qweight = tensors.get(`${prefix}.qweight`);
   if (qweight === undefined) return 0;
   const rows = qweight.shape[0] ?? 0;
-  const groups = tensors.get(`${firstQuery}.qzeros`)?.shape[0] ?? 0;
+  const groups = tensors.get(`${prefix}.qzeros`)?.shape[0] ?? 0;
   if (groups < 1 || rows % groups !== 0) {
     throw new AppError(
       'CORRUPT_WEIGHTS',
-      `${pathOf(qweight)}: tensor ${firstQuery}.qzeros: its ${groups} rows do not group the ${rows} rows of qweight`,
+      `${pathOf(qweight)}: tensor ${prefix}.qzeros: its ${groups} rows do not group the ${rows} rows of qweight`,
     );
   }
   return rows / groups;
 }
 
-function checkShapesPack(text: TextSpec, groupSize: number): void {
-  const queryWidth = text.numHeads * text.headDim;
-  const kvWidth = text.numKvHeads * text.headDim;
-  const refuse = (what: string, value: number, unit: number): never => {
-    throw new AppError('UNSUPPORTED_MODEL', `AWQ needs ${what} to be a multiple of ${unit}, it is ${value}`);
-  };
-  if (kvWidth % AWQ_COLUMNS_PER_WORD !== 0)
-    refuse('the width of the KV heads', kvWidth, AWQ_COLUMNS_PER_WORD);
-  if (queryWidth % groupSize !== 0) refuse('the width of the query heads', queryWidth, groupSize);
-  if (queryWidth % AWQ_COLUMNS_PER_WORD !== 0)
-    refuse('the width of the query heads', queryWidth, AWQ_COLUMNS_PER_WORD);
-  for (const [what, value] of [
-    ['hidden_size', text.hiddenSize],
-    ['intermediate_size', text.intermediateSize],
+function checkShapePacks({ prefix, outFeatures, inFeatures }: DecoderLinear, groupSize: number): void {
+  for (const [what, value, unit] of [
+    ['input width', inFeatures, groupSize],
+    ['output width', outFeatures, AWQ_COLUMNS_PER_WORD],
   ] as const) {
-    if (value % groupSize !== 0) refuse(what, value, groupSize);
-    if (value % AWQ_COLUMNS_PER_WORD !== 0) refuse(what, value, AWQ_COLUMNS_PER_WORD);
+    if (value % unit === 0) continue;
+    throw new AppError(
+      'UNSUPPORTED_MODEL',
+      `AWQ needs the ${what} of ${prefix} to be a multiple of ${unit}, it is ${value}`,
+    );
   }
 }
