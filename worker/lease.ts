@@ -3,6 +3,7 @@
 import * as grpc from '@grpc/grpc-js';
 import type { Clock, Timer } from '../common/clock.js';
 import { AppError } from '../common/errors.js';
+import { clusterChannelOptions } from '../common/grpc-client.js';
 import { fromGrpcError } from '../common/grpc-status.js';
 import type { Logger } from '../common/logger.js';
 import { ClusterServiceClient } from '../common/proto.js';
@@ -40,9 +41,9 @@ export class Lease {
 
   constructor(options: LeaseOptions) {
     this.#options = options;
-    this.#client = new ClusterServiceClient(options.coordinatorAddress, grpc.credentials.createInsecure(), {
-      'grpc.max_reconnect_backoff_ms': 1_000,
-    });
+    const { coordinatorAddress } = options;
+    const credentials = grpc.credentials.createInsecure();
+    this.#client = new ClusterServiceClient(coordinatorAddress, credentials, clusterChannelOptions());
     this.#lastAnswerMs = options.clock.nowMs();
   }
 

@@ -2,6 +2,7 @@
 import * as grpc from '@grpc/grpc-js';
 import sharp from 'sharp';
 
+import { clusterChannelOptions } from '../../common/grpc-client.js';
 import { InferenceServiceClient } from '../../common/proto.js';
 import type { GenerateRequest } from '../../proto/ts/skein/inference/v1/GenerateRequest.js';
 import type { GenerateResponse__Output } from '../../proto/ts/skein/inference/v1/GenerateResponse.js';
@@ -27,9 +28,11 @@ export interface Answer {
 }
 
 export function connect(address: string): Client {
-  return new InferenceServiceClient(address, grpc.credentials.createInsecure(), {
-    'grpc.max_receive_message_length': -1,
-  });
+  return new InferenceServiceClient(
+    address,
+    grpc.credentials.createInsecure(),
+    clusterChannelOptions({ 'grpc.max_receive_message_length': -1 }),
+  );
 }
 
 export function getModel(client: Client): Promise<GetModelResponse__Output> {

@@ -2,6 +2,7 @@
 // stand before a step plan. It must not know what calls are for.
 import * as grpc from '@grpc/grpc-js';
 import { AppError } from '../../common/errors.js';
+import { clusterChannelOptions } from '../../common/grpc-client.js';
 import { fromGrpcError } from '../../common/grpc-status.js';
 import { MAX_GRPC_MESSAGE_BYTES, PIXEL_CHUNK_BYTES } from '../../common/limits.js';
 import { workerServiceDefinition, WorkerServiceClient } from '../../common/proto.js';
@@ -129,16 +130,16 @@ class GrpcRankTransport implements RankTransport {
 }
 
 function openClient(address: string): Client {
-  return new WorkerServiceClient(address, grpc.credentials.createInsecure(), {
+  const options = clusterChannelOptions({
     'grpc.max_receive_message_length': MAX_GRPC_MESSAGE_BYTES,
     'grpc.max_send_message_length': MAX_GRPC_MESSAGE_BYTES,
     'grpc.keepalive_time_ms': 5_000,
     'grpc.keepalive_timeout_ms': 5_000,
     'grpc-node.flow_control_window': FLOW_CONTROL_WINDOW_BYTES,
-    'grpc.max_reconnect_backoff_ms': 1_000,
     // Each client its own connection: a worker that was restarted at the same address is another worker.
     'grpc.use_local_subchannel_pool': 1,
   });
+  return new WorkerServiceClient(address, grpc.credentials.createInsecure(), options);
 }
 
 function unary<Response>(start: (done: Done<Response>) => void): Promise<Response> {

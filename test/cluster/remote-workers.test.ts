@@ -94,6 +94,24 @@ describe('workers on other hosts', function () {
     assert.ok(Date.now() - killedMs < 2_000);
   });
 
+  it('are reached directly, whatever proxies the environment names', async () => {
+    const dead = 'http://127.0.0.1:9';
+    const proxies = { grpc_proxy: dead, http_proxy: dead, https_proxy: dead };
+    const before = { ...process.env };
+    Object.assign(process.env, proxies);
+    try {
+      const coordinator = `127.0.0.1:${20_000 + (process.pid % 20_000)}`;
+      // They inherit the environment: the way to the coordinator and the way back are both tested.
+      for (const id of ['a', 'b']) startWorker('--coordinator', coordinator, '--worker-id', id);
+      assert.equal(await answer(await serve({ clusterAddress: coordinator })), 5);
+    } finally {
+      for (const name of Object.keys(proxies)) {
+        if (before[name] === undefined) delete process.env[name];
+        else process.env[name] = before[name];
+      }
+    }
+  });
+
   it('are refused as two ranks when they are one, or when they are too few', async () => {
     const address = await listening(startWorker('--listen', '127.0.0.1:0', '--worker-id', 'a'));
     await assert.rejects(serve({ workers: [address, address] }), /one and the same worker/);
