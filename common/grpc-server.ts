@@ -4,7 +4,9 @@
 import type { Http2Server, ServerHttp2Session } from 'node:http2';
 import * as grpc from '@grpc/grpc-js';
 import { AppError } from './errors.js';
+import { clearSocketPath } from './socket-path.js';
 
+const UNIX_PREFIX = 'unix:';
 const STREAM_WINDOW_BYTES = 16 * 1024 * 1024;
 const SESSION_WINDOW_BYTES = 32 * 1024 * 1024;
 
@@ -49,14 +51,15 @@ function widenWindows(server: grpc.Server): void {
 }
 
 /** Binds "host:port" or "unix:/path"; resolves with the address that clients use (port 0 becomes the real one). */
-export function bindServer(server: grpc.Server, address: string): Promise<string> {
+export async function bindServer(server: grpc.Server, address: string): Promise<string> {
+  if (address.startsWith(UNIX_PREFIX)) await clearSocketPath(address.slice(UNIX_PREFIX.length));
   return new Promise((resolve, reject) => {
     server.bindAsync(address, grpc.ServerCredentials.createInsecure(), (error, port) => {
       if (error !== null) {
         reject(
           new AppError('INVALID_REQUEST', `cannot listen on ${address}: ${error.message}`, { cause: error }),
         );
-      } else if (address.startsWith('unix:')) {
+      } else if (address.startsWith(UNIX_PREFIX)) {
         resolve(address);
       } else {
         resolve(`${address.slice(0, address.lastIndexOf(':'))}:${port}`);
@@ -82,7 +85,7 @@ const MAX_SOCKET_PATH_BYTES = 107;
 
 /** "host:port" or "unix:/path"; INVALID_REQUEST naming `field` otherwise. */
 export function checkAddress(address: string, field: string): string {
-  const path = address.startsWith('unix:') ? address.slice('unix:'.length) : null;
+  const path = address.startsWith(UNIX_PREFIX) ? address.slice(UNIX_PREFIX.length) : null;
   if (path !== null) {
     if (path === '' || Buffer.byteLength(path) > MAX_SOCKET_PATH_BYTES) {
       throw invalidAddress(field, address, `a socket path has 1 to ${MAX_SOCKET_PATH_BYTES} bytes`);
