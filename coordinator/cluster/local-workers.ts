@@ -1,9 +1,10 @@
 // Worker processes on this host, started and ended by the coordinator: a private folder for their sockets, a lifeline that ends
 // them when the coordinator dies, their last words when one of them dies. It must not speak their protocol.
 import { mkdtempSync } from 'node:fs';
-import { availableParallelism, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { Clock } from '../../common/clock.js';
+import { usableCores } from '../../common/control-group.js';
 import { AppError, isErrorCode } from '../../common/errors.js';
 import type { Logger } from '../../common/logger.js';
 import type { LocalDevice } from './local-devices.js';
@@ -97,7 +98,7 @@ export class LocalWorkers {
   #spawn(index: number, { device, environment }: LocalDevice, coordinatorAddress: string): void {
     const { devices, entry, logLevel } = this.#options;
     const workerId = localWorkerId(index);
-    const threads = Math.max(Math.floor(availableParallelism() / devices.length), 1);
+    const threads = Math.max(Math.floor(usableCores() / devices.length), 1);
     const args = [...entry];
     args.push(
       '--coordinator',

@@ -10,6 +10,7 @@
 #include "core/aligned_buffer.h"
 #include "core/thread_pool.h"
 #include "cpu/cpu_features.h"
+#include "cpu/host_memory.h"
 #include "cpu/kernels.h"
 #include "ops/backend.h"
 

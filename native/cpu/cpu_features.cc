@@ -13,34 +13,6 @@ namespace {
 constexpr InstructionClass kClasses[] = {InstructionClass::kPortable, InstructionClass::kAvx2,
                                          InstructionClass::kAvx512, InstructionClass::kAvx512Bf16};
 
-// "MemTotal:  24689764 kB" -> bytes; 0 if the line is missing.
-int64_t ReadMeminfo(const std::string& key) {
-  std::ifstream file("/proc/meminfo");
-  std::string line;
-  while (std::getline(file, line)) {
-    if (line.rfind(key + ":", 0) != 0) continue;
-    return std::strtoll(line.c_str() + key.size() + 1, nullptr, 10) * 1024;
-  }
-  return 0;
-}
-
-// -1 where the file is missing or says "max".
-int64_t ReadNumber(const std::string& path) {
-  std::ifstream file(path);
-  int64_t value = -1;
-  return file >> value ? value : -1;
-}
-
-// Folder of this process's control group under version 2 of the interface; empty if unknown.
-std::string ControlGroupFolder() {
-  std::ifstream file("/proc/self/cgroup");
-  std::string line;
-  while (std::getline(file, line)) {
-    if (line.rfind("0::", 0) == 0) return "/sys/fs/cgroup" + line.substr(3);
-  }
-  return "";
-}
-
 }  // namespace
 
 const char* Name(InstructionClass instruction_class) {
@@ -108,18 +80,6 @@ std::string ProcessorName() {
     if (start != std::string::npos) return line.substr(start);
   }
   return "unknown processor";
-}
-
-HostMemory ReadHostMemory() {
-  HostMemory memory{ReadMeminfo("MemTotal"), ReadMeminfo("MemAvailable")};
-  const std::string folder = ControlGroupFolder();
-  const int64_t limit = folder.empty() ? -1 : ReadNumber(folder + "/memory.max");
-  if (limit > 0) {
-    const int64_t used = std::max<int64_t>(0, ReadNumber(folder + "/memory.current"));
-    memory.total_bytes = std::min(memory.total_bytes, limit);
-    memory.free_bytes = std::min(memory.free_bytes, std::max<int64_t>(0, limit - used));
-  }
-  return memory;
 }
 
 }  // namespace skein::cpu

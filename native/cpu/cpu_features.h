@@ -28,11 +28,4 @@ std::vector<InstructionClass> AvailableInstructionClasses();
 // "AMD EPYC 9B14", from /proc/cpuinfo; "unknown processor" where there is none.
 std::string ProcessorName();
 
-// Memory of the host, or of the control group if that is less.
-struct HostMemory {
-  int64_t total_bytes = 0;
-  int64_t free_bytes = 0;
-};
-HostMemory ReadHostMemory();
-
 }  // namespace skein::cpu

@@ -1,5 +1,6 @@
 // Reads meaning out of the kernel's files: instruction sets, cgroup limits, process limits, where a library lies.
 import path from 'node:path';
+import { controlGroupCores, controlGroupMemoryBytes } from '../../../common/control-group.js';
 import type { Machine } from './machine.js';
 
 /** Flags of /proc/cpuinfo that make a class of instruction set, weakest first. */
@@ -16,21 +17,18 @@ export function instructionClasses(cpuinfo: string): string[] {
   return CLASSES.filter(([, needed]) => needed.every((flag) => flags.has(flag))).map(([name]) => name);
 }
 
-/** Cores after the quota of the control group (version 2, then 1); a fraction counts as what is whole, at least 1. */
+/** Cores after the quota of the control group; a fraction counts as what is whole, at least 1. */
 export function allowedCores(machine: Machine): number {
-  const [quota, period] = (machine.readFile('/sys/fs/cgroup/cpu.max') ?? '').trim().split(' ').map(Number);
-  const quotaV1 = numberIn(machine, '/sys/fs/cgroup/cpu/cpu.cfs_quota_us');
-  const periodV1 = numberIn(machine, '/sys/fs/cgroup/cpu/cpu.cfs_period_us');
-  const shares = [ratio(quota, period), ratio(quotaV1, periodV1)].filter((share) => share !== null);
-  return Math.max(1, Math.min(machine.numCores, ...shares.map(Math.floor)));
+  const quota = Math.floor(controlGroupCores((path) => machine.readFile(path)));
+  return Math.max(1, Math.min(machine.numCores, quota));
 }
 
 /** Memory after the limit of the control group. */
 export function allowedMemoryBytes(machine: Machine): number {
-  const limits = ['/sys/fs/cgroup/memory.max', '/sys/fs/cgroup/memory/memory.limit_in_bytes']
-    .map((file) => numberIn(machine, file))
-    .filter((limit) => limit !== null && limit > 0);
-  return Math.min(machine.totalMemoryBytes, ...(limits as number[]));
+  return Math.min(
+    machine.totalMemoryBytes,
+    controlGroupMemoryBytes((path) => machine.readFile(path)),
+  );
 }
 
 /** Soft limits of /proc/self/limits by name; unlimited is Infinity. */
@@ -57,14 +55,4 @@ export function libraryPath(machine: Machine, library: string): string | null {
     if (file !== undefined) return path.join(folder, file);
   }
   return null;
-}
-
-function numberIn(machine: Machine, file: string): number | null {
-  const text = machine.readFile(file)?.trim() ?? '';
-  return /^\d+$/.test(text) ? Number(text) : null;
-}
-
-function ratio(quota: number | null | undefined, period: number | null | undefined): number | null {
-  if (quota === null || quota === undefined || period === null || period === undefined) return null;
-  return quota > 0 && period > 0 ? quota / period : null;
 }
