@@ -1,8 +1,26 @@
-// How values of flags are read, one way for every command: strict, in range, one sentence where they are not. For commander's
-// `.option(flags, description, integerOption(1, 64))`; it declares no command itself.
-import { InvalidArgumentError } from 'commander';
+// How flags and their values are read, one way for every command: in upstream's spelling too; strict, in range, one sentence where they
+// are not. For commander's `.option(flags, description, integerOption(1, 64))`; it declares no command itself.
+import { InvalidArgumentError, type Command } from 'commander';
 
 const UNITS: Readonly<Record<string, number>> = { '': 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30, T: 2 ** 40 };
+
+/** Other names that upstream's scripts have for flags, without dashes. */
+const UPSTREAM_NAMES: Readonly<Record<string, string>> = { 'model-path': 'model' };
+
+/**
+ * Arguments of a command with its flags as the help shows them: upstream's scripts write --tensor_parallel_size and --model_path.
+ * What is no flag of the command stays as it is, and so does everything behind "--".
+ */
+export function inOurSpelling(args: readonly string[], command: Command): string[] {
+  const end = args.indexOf('--');
+  return args.map((arg, index) => {
+    const match = /^--([a-z][a-z0-9_-]*)(=.*)?$/s.exec(arg);
+    if (match === null || (end >= 0 && index > end)) return arg;
+    const name = match[1]!.replaceAll('_', '-');
+    const flag = `--${UPSTREAM_NAMES[name] ?? name}`;
+    return command.options.some((option) => option.long === flag) ? `${flag}${match[2] ?? ''}` : arg;
+  });
+}
 
 /** A parser of a flag's text that also says what it takes, for generated documentation. */
 export type DescribedParser<T> = ((value: string) => T) & { readonly expects: string };

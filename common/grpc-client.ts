@@ -1,4 +1,5 @@
-// The options of every channel of the cluster's own: workers to their coordinator, the coordinator to its workers.
+// The options of every channel of the cluster's own: workers to their coordinator, the coordinator to its
+// workers, probes.
 import type { ChannelOptions } from '@grpc/grpc-js';
 
 /**

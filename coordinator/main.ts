@@ -1,6 +1,7 @@
 // Entry of all commands but `worker`: registers them, runs one, turns what it throws into a line and an exit code. The only
 // process.exit of the coordinator besides a second signal.
 import { Command } from 'commander';
+import { inOurSpelling } from '../common/command-line.js';
 import { applySettings } from '../common/settings.js';
 import { VERSION } from '../common/version.js';
 import { reportError } from './commands/command-line.js';
@@ -33,12 +34,15 @@ export async function main(args: readonly string[], workerEntry = installedWorke
   registerPlan(program);
   registerConvert(program);
   registerDoctor(program);
+  const [name = '', ...rest] = args;
+  const named = program.commands.find((candidate) => candidate.name() === name);
+  const spelled = named === undefined ? [...args] : [name, ...inOurSpelling(rest, named)];
   program.hook('preSubcommand', (_program, command) => {
-    if (command.name() === 'serve') applySettings(command, { args, environment: process.env });
+    if (command.name() === 'serve') applySettings(command, { args: spelled, environment: process.env });
   });
   let exitCode: number;
   try {
-    await program.parseAsync([...args], { from: 'user' });
+    await program.parseAsync(spelled, { from: 'user' });
     exitCode = Number(process.exitCode ?? 0);
   } catch (error) {
     exitCode = reportError(error);

@@ -1,5 +1,6 @@
 // Entry of `skein worker`: command line in, a running worker out. The only place that names the addon.
 import { CommanderError } from 'commander';
+import { inOurSpelling } from '../common/command-line.js';
 import { toAppError } from '../common/errors.js';
 import { applySettings } from '../common/settings.js';
 import { createWorkerCommand, toWorkerConfig, type ParsedWorkerOptions } from './config.js';
@@ -13,9 +14,10 @@ export async function main(args: readonly string[]): Promise<void> {
     .exitOverride()
     .configureOutput({ outputError: () => undefined });
   try {
+    const spelled = inOurSpelling(args, command);
     // Children of a coordinator get theirs by flags: its own environment is not meant for them.
-    if (!args.includes('--lifeline')) applySettings(command, { args, environment: process.env });
-    command.parse([...args], { from: 'user' });
+    if (!spelled.includes('--lifeline')) applySettings(command, { args: spelled, environment: process.env });
+    command.parse(spelled, { from: 'user' });
     await runWorker(toWorkerConfig(command.opts<ParsedWorkerOptions>()), createNativeEngine, (exitCode) =>
       process.exit(exitCode),
     );

@@ -3,7 +3,8 @@
 import * as grpc from '@grpc/grpc-js';
 import { Command } from 'commander';
 import { service } from 'grpc-health-check';
-import { integerOption } from '../../common/command-line.js';
+import { inOurSpelling, integerOption } from '../../common/command-line.js';
+import { clusterChannelOptions } from '../../common/grpc-client.js';
 import { checkAddress } from '../../common/grpc-server.js';
 import { HEALTH_SERVICE_NAME, PROBES } from '../../common/health-services.js';
 import { reportError } from './command-line.js';
@@ -43,7 +44,7 @@ export async function main(args: readonly string[]): Promise<void> {
     .exitOverride()
     .configureOutput({ outputError: () => undefined });
   try {
-    command.parse([...args], { from: 'user' });
+    command.parse(inOurSpelling(args, command), { from: 'user' });
     const flags = command.opts<{ service: string; timeout: number }>();
     const address = checkAddress(command.args[0] ?? ownAddress(process.env), 'address');
     const answer = await check(address, flags.service, flags.timeout * 1000);
@@ -62,8 +63,7 @@ export function ownAddress(environment: Readonly<Record<string, string | undefin
 
 /** SERVING, NOT_SERVING, …, or the name of the gRPC status with which there was no answer. */
 export function check(address: string, serviceName: string, timeoutMs: number): Promise<string> {
-  // A proxy of the environment is for the world outside.
-  const client = new Client(address, grpc.credentials.createInsecure(), { 'grpc.enable_http_proxy': 0 });
+  const client = new Client(address, grpc.credentials.createInsecure(), clusterChannelOptions());
   return new Promise((resolve) => {
     client.check({ service: serviceName }, { deadline: Date.now() + timeoutMs }, (error, response) => {
       client.close();

@@ -27,6 +27,7 @@ interface RunFlags extends SamplingInput {
 type ClusterFlags = Parameters<typeof toClusterConfig>[0];
 
 const MAX_UINT32 = 0xffff_ffff;
+const PICTURE_MARKER = '<image>\n';
 
 /** `workerEntry`: arguments of process.execPath that start `skein worker`. */
 export function registerRun(program: Command, workerEntry: readonly string[]): void {
@@ -133,10 +134,27 @@ function makeInput(flags: RunFlags, pictures: readonly Uint8Array[]): RequestSpe
     requestId: 'run',
     prompt: {
       kind: 'chat',
-      messages: [{ role: 'user', parts: [...parts, { type: 'text', text: flags.question }] }],
+      messages: [
+        { role: 'user', parts: [...parts, { type: 'text', text: questionText(flags, pictures.length) }] },
+      ],
     },
     sampling: flags,
   };
+}
+
+/** As upstream's script: a question that brings its own picture markers gets no others. Here the pictures themselves stand for them. */
+function questionText({ question }: RunFlags, numPictures: number): string {
+  const markers = /^(?:<image>\n)*/.exec(question)![0];
+  const numMarkers = markers.length / PICTURE_MARKER.length;
+  if (numPictures === 0 || numMarkers === 0) return question;
+  if (numMarkers !== numPictures) {
+    throw new AppError(
+      'INVALID_REQUEST',
+      `--question begins with ${numMarkers} <image> markers, --image-paths names ${numPictures} pictures`,
+      { details: { param: 'question' } },
+    );
+  }
+  return question.slice(markers.length);
 }
 
 /** Streams to `output`, reasoning and answer set apart by headings. */

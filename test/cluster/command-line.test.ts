@@ -106,6 +106,48 @@ describe('the command line', function () {
     assert.match(stderr, /loading: 100 %/);
   });
 
+  it("takes the command lines of upstream's script as they are written", async () => {
+    const images = ['img0.png', 'img1.png'].map((name) => goldenPath('tiny-6b-vit', name));
+    const sampling = [
+      '--temperature',
+      '0.0',
+      '--max_tokens',
+      '3',
+      '--repetition_penalty=1.05',
+      '--top_p',
+      '0.95',
+    ];
+    const upstream = (question: string) => [
+      'run',
+      ...[
+        '--model_path',
+        goldenPath('tiny-6b-vit'),
+        '--tensor_parallel_size',
+        '2',
+        '--image_paths',
+        ...images,
+      ],
+      ...['--question', question, ...sampling],
+    ];
+    const ours = ['run', ...MODEL, '--tensor-parallel-size', '2', '--image-paths', ...images];
+    const expected = await promptOf([...ours, '--question', 'What differs?']);
+    assert.deepEqual(await promptOf(upstream('What differs?')), expected);
+    // A question that brings its own markers gets no others.
+    assert.deepEqual(await promptOf(upstream('<image>\n<image>\nWhat differs?')), expected);
+    const { code, stderr } = await run(upstream('<image>\nWhat differs?'));
+    assert.equal(code, 1);
+    assert.match(
+      stderr,
+      /^skein: INVALID_REQUEST: --question begins with 1 <image> markers?, .* 2 pictures\n$/,
+    );
+  });
+
+  async function promptOf(args: readonly string[]): Promise<readonly number[]> {
+    const { code, stdout, stderr } = await run([...args, '--json']);
+    assert.equal(code, 0, stderr);
+    return (JSON.parse(stdout) as { prompt_token_ids: number[] }).prompt_token_ids;
+  }
+
   it('says at start which settings the checkpoint does not give, louder where their file is missing', async () => {
     const model = path.join(folder, 'without-picture-settings');
     cpSync(goldenPath('tiny-hf-layout'), model, { recursive: true });

@@ -1,13 +1,40 @@
 // Values of flags are parsed strictly; whatever is refused says what was expected.
 import assert from 'node:assert/strict';
+import { Command } from 'commander';
 import {
   byteSizeOption,
+  inOurSpelling,
   integerOption,
   listOption,
   realOption,
   seedOption,
   shareOption,
 } from '../../../common/command-line.js';
+
+describe("flags in upstream's spelling", () => {
+  const command = new Command('run')
+    .option('--model <folder>')
+    .option('--tensor-parallel-size <n>')
+    .option('--image-paths <path...>')
+    .option('--question <text>')
+    .option('--no-exif-rotation');
+
+  it('are read as ours, with a value behind them or after an equals sign', () => {
+    const args = ['--model_path', 'P', '--image_paths', 'A_B', 'C', '--tensor_parallel_size=4'];
+    const ours = ['--model', 'P', '--image-paths', 'A_B', 'C', '--tensor-parallel-size=4'];
+    assert.deepEqual(inOurSpelling(args, command), ours);
+    assert.deepEqual(inOurSpelling(ours, command), ours);
+    assert.deepEqual(inOurSpelling(['--model-path=a_b', '--no_exif_rotation'], command), [
+      '--model=a_b',
+      '--no-exif-rotation',
+    ]);
+  });
+
+  it('leave alone what is no flag of the command, and what follows "--"', () => {
+    const args = ['--max_tokens', '1', '--question', 'what is --image_paths?', '-m', '--', '--model_path'];
+    assert.deepEqual(inOurSpelling(args, command), args);
+  });
+});
 
 describe('values of flags', () => {
   it('integers are whole, plain and in range', () => {
