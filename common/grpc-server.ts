@@ -10,6 +10,9 @@ const UNIX_PREFIX = 'unix:';
 const STREAM_WINDOW_BYTES = 16 * 1024 * 1024;
 const SESSION_WINDOW_BYTES = 32 * 1024 * 1024;
 
+// What fails is thrown and told in our own words; the library would print a line of its own beside them.
+if (process.env['GRPC_VERBOSITY'] === undefined) grpc.setLogVerbosity(grpc.logVerbosity.NONE);
+
 interface ServerInternals {
   commonServerOptions?: { settings?: Record<string, number> };
   createHttp2Server?: (credentials: grpc.ServerCredentials) => Http2Server;
@@ -56,9 +59,10 @@ export async function bindServer(server: grpc.Server, address: string): Promise<
   return new Promise((resolve, reject) => {
     server.bindAsync(address, grpc.ServerCredentials.createInsecure(), (error, port) => {
       if (error !== null) {
-        reject(
-          new AppError('INVALID_REQUEST', `cannot listen on ${address}: ${error.message}`, { cause: error }),
-        );
+        const reason = address.startsWith(UNIX_PREFIX)
+          ? 'another process was faster, or the folder cannot be written'
+          : error.message;
+        reject(new AppError('INVALID_REQUEST', `cannot listen on ${address}: ${reason}`, { cause: error }));
       } else if (address.startsWith(UNIX_PREFIX)) {
         resolve(address);
       } else {

@@ -109,12 +109,12 @@ describe('the path of a Unix socket', function () {
   });
 
   it('goes to exactly one of several that start at once over a stale socket', async () => {
-    for (let round = 0; round < 3; round++) {
+    for (let round = 0; round < 2; round++) {
       const path = join(folder, `${round}.sock`);
       await leaveStale(path);
-      const outcomes = await Promise.all(Array.from({ length: 4 }, () => startBinder(path)));
+      const outcomes = await Promise.all(Array.from({ length: 3 }, () => startBinder(path)));
       const losers = outcomes.filter((outcome) => outcome !== 'bound');
-      assert.equal(losers.length, 3, outcomes.join('; '));
+      assert.equal(losers.length, 2, outcomes.join('; '));
       for (const loser of losers) assert.match(loser, /^cannot listen on unix:/);
       assert.equal(await answers(path), true);
       assert.deepEqual(
