@@ -35,6 +35,9 @@ export const MAX_TOKENIZER_FILE_BYTES = 64 * 1024 * 1024;
 export const MAX_CHAT_TEMPLATE_CHARS = 256 * 1024;
 export const CHAT_TEMPLATE_TIMEOUT_MS = 2_000;
 
+/** Log lines that wait for whoever reads stderr; more are dropped. */
+export const MAX_BUFFERED_STDERR_BYTES = 1024 * 1024;
+
 /** Safetensors headers beyond this are refused before they are read. */
 export const MAX_SAFETENSORS_HEADER_BYTES = 100 * 1024 * 1024;
 

@@ -2,6 +2,7 @@
 // (component, workerId, rank, groupEpoch, requestId). Never log prompts, tokens, pictures or credentials.
 import { pino, stdSerializers, type DestinationStream, type Logger as PinoLogger } from 'pino';
 import { AppError } from './errors.js';
+import { standardError } from './standard-error.js';
 
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
@@ -18,12 +19,8 @@ export interface LoggerOptions {
   readonly destination?: DestinationStream;
 }
 
-const STDERR_FD = 2;
-
 export function createLogger(options: LoggerOptions): Logger {
   const level = resolveLevel(options.level, options.defaultLevel ?? 'info', process.env);
-  // Synchronous: lines written just before a crash are the ones that matter, and a process logs few.
-  const destination = options.destination ?? pino.destination({ fd: STDERR_FD, sync: true });
   return pino(
     {
       level,
@@ -33,7 +30,7 @@ export function createLogger(options: LoggerOptions): Logger {
       serializers: { err: stdSerializers.errWithCause },
       redact: { paths: ['authorization', '*.authorization'], censor: '[redacted]' },
     },
-    destination,
+    options.destination ?? standardError,
   );
 }
 

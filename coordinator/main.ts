@@ -14,6 +14,8 @@ import { installedWorkerEntry } from './serving/worker-entry.js';
 
 /** Tests start workers with a fake engine by an entry of their own. */
 export async function main(args: readonly string[], workerEntry = installedWorkerEntry): Promise<void> {
+  // Commands that live by what they print see to failed writes themselves; without a listener any would end the process.
+  process.stdout.on('error', () => undefined);
   const program = new Command('skein')
     .description('tensor-parallel inference for the Skywork-R1V models')
     .version(VERSION)

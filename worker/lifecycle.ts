@@ -22,28 +22,32 @@ export class Lifecycle {
   readonly #options: LifecycleOptions;
   #orphanTimer: Timer | null = null;
   #isStopping = false;
+  /** While it holds, the end is the coordinator's to say. */
+  #hasLifeline: boolean;
 
   constructor(options: LifecycleOptions) {
     this.#options = options;
+    this.#hasLifeline = options.config.hasLifeline;
   }
 
   watchProcess(): void {
-    const { config } = this.#options;
-    process.on('SIGTERM', () => this.stop('SIGTERM', 0));
-    process.on('SIGINT', () => {
-      // Ctrl-C reaches the whole process group; a coordinator that started this worker stops it when it is time.
-      if (!config.hasLifeline) this.stop('SIGINT', 0);
-    });
-    process.on('SIGHUP', () => undefined);
-    if (!config.hasLifeline) return;
-    process.stdin.on('end', () => this.coordinatorDied());
-    process.stdin.on('error', () => this.coordinatorDied());
+    for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
+      process.on(signal, () => {
+        // Ctrl-C, timeout and systemd signal every process of a group or service. A coordinator that started this worker may be
+        // draining: it lets go of the lifeline when it is time.
+        if (!this.#hasLifeline) this.stop(signal, 0);
+      });
+    }
+    if (!this.#hasLifeline) return;
+    process.stdin.on('end', () => this.lifelineEnded());
+    process.stdin.on('error', () => this.lifelineEnded());
     process.stdin.resume();
   }
 
-  /** The lifeline broke: the coordinator's process is gone, and with it nobody cleans up the folder of sockets. */
-  coordinatorDied(): void {
+  /** The lifeline ended: the coordinator let go of it, or its process is gone and nobody else cleans up the folder of sockets. */
+  lifelineEnded(): void {
     const { config } = this.#options;
+    this.#hasLifeline = false;
     if (config.runFolder !== null) rmSync(config.runFolder, { recursive: true, force: true });
     this.coordinatorLost();
   }

@@ -3,6 +3,7 @@ import { CommanderError } from 'commander';
 import { inOurSpelling } from '../common/command-line.js';
 import { toAppError } from '../common/errors.js';
 import { applySettings } from '../common/settings.js';
+import { standardError } from '../common/standard-error.js';
 import { createWorkerCommand, toWorkerConfig, type ParsedWorkerOptions } from './config.js';
 import { createNativeEngine } from './native/load-addon.js';
 import { runWorker } from './run-worker.js';
@@ -24,11 +25,11 @@ export async function main(args: readonly string[]): Promise<void> {
   } catch (error) {
     if (error instanceof CommanderError) {
       if (error.exitCode === 0) process.exit(0);
-      process.stderr.write(`skein: INVALID_REQUEST: ${error.message.replace(/^error: /, '')}\n`);
+      standardError.write(`skein: INVALID_REQUEST: ${error.message.replace(/^error: /, '')}\n`);
       process.exit(USAGE_EXIT_CODE);
     }
     const appError = toAppError(error);
-    process.stderr.write(`skein: ${appError.code}: ${appError.message}\n`);
+    standardError.write(`skein: ${appError.code}: ${appError.message}\n`);
     process.exit(1);
   }
 }

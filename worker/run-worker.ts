@@ -8,6 +8,7 @@ import { HealthServices } from '../common/health-services.js';
 import { MAX_GRPC_MESSAGE_BYTES } from '../common/limits.js';
 import { createLogger, type Logger } from '../common/logger.js';
 import { workerServiceDefinition } from '../common/proto.js';
+import { standardError } from '../common/standard-error.js';
 import type { WorkerConfig } from './config.js';
 import { EngineHolder } from './engine-holder.js';
 import { Lease } from './lease.js';
@@ -128,7 +129,7 @@ export async function runWorker(
       onCoordinatorLost: () => lifecycle.coordinatorLost(),
       onCoordinatorHeld: () => lifecycle.coordinatorFound(),
       onRefused: (error) => {
-        process.stderr.write(`skein: ${error.code}: ${error.message}\n`);
+        standardError.write(`skein: ${error.code}: ${error.message}\n`);
         lifecycle.stop('the coordinator refused this worker', 1);
       },
     },

@@ -7,6 +7,7 @@ import type { Clock } from '../../common/clock.js';
 import { usableCores } from '../../common/control-group.js';
 import { AppError, isErrorCode } from '../../common/errors.js';
 import type { Logger } from '../../common/logger.js';
+import { standardError } from '../../common/standard-error.js';
 import type { LocalDevice } from './local-devices.js';
 import type { SpawnedProcess, Spawner } from './spawner.js';
 
@@ -128,7 +129,7 @@ export class LocalWorkers {
           worker.stderr = (worker.stderr + chunk).slice(-MAX_STDERR_CHARS);
           const lines = (partial + chunk).split('\n');
           partial = (lines.pop() ?? '').slice(-MAX_STDERR_CHARS);
-          for (const line of lines) if (!FATAL_LINE.test(line)) process.stderr.write(`${line}\n`);
+          for (const line of lines) if (!FATAL_LINE.test(line)) standardError.write(`${line}\n`);
         },
         onExit: (what) => this.#exited(worker, what),
       }),
@@ -146,17 +147,15 @@ export class LocalWorkers {
     this.#onExit({ workerId: worker.workerId, pid, error });
   }
 
-  /** SIGTERM, then SIGKILL; resolves when no process is left. The folder is its maker's to remove. */
+  /** Lets go of their lifelines, then kills; resolves when no process is left. The folder is its maker's to remove. */
   async stop(): Promise<void> {
     this.#isStopping = true;
-    const timer = this.#options.clock.setTimer(STOP_TIMEOUT_MS, () => this.#signal('SIGKILL'));
-    this.#signal('SIGTERM');
+    const timer = this.#options.clock.setTimer(STOP_TIMEOUT_MS, () => {
+      for (const worker of this.#workers) worker.process.kill();
+    });
+    for (const worker of this.#workers) worker.process.release();
     await Promise.all(this.#workers.map((worker) => worker.process.ended));
     timer.cancel();
-  }
-
-  #signal(signal: 'SIGTERM' | 'SIGKILL'): void {
-    for (const worker of this.#workers) worker.process.signal(signal);
   }
 }
 

@@ -16,8 +16,10 @@ export interface SpawnedProcess {
   readonly pid: number;
   /** Resolves when nothing of it is left. */
   readonly ended: Promise<void>;
+  /** Lets go of its lifeline, at which it ends in order. Signals it leaves to its coordinator: they may reach the whole group. */
+  release(): void;
   /** Nothing once it has ended. */
-  signal(signal: 'SIGTERM' | 'SIGKILL'): void;
+  kill(): void;
 }
 
 export interface Spawner {
@@ -42,8 +44,9 @@ export const systemSpawner: Spawner = {
     return {
       pid: child.pid ?? 0,
       ended,
-      signal: (name) => {
-        if (child.exitCode === null && child.signalCode === null) child.kill(name);
+      release: () => void child.stdin.end(),
+      kill: () => {
+        if (child.exitCode === null && child.signalCode === null) child.kill('SIGKILL');
       },
     };
   },

@@ -2,6 +2,7 @@
 // the CPU here. It changes nothing.
 import type { Command } from 'commander';
 import { FAILURE_EXIT_CODE } from './command-line.js';
+import { CommandOutput } from './command-line.js';
 import type { Check } from './doctor/check.js';
 import { runChecks } from './doctor/checks.js';
 import { thisMachine } from './doctor/machine.js';
@@ -18,11 +19,13 @@ export function registerDoctor(program: Command): void {
     .command('doctor')
     .description('say what this machine has and lacks, with the command that mends it')
     .option('--json', 'one JSON object instead of a table')
-    .action((options: { json?: boolean }) => {
+    .action(async (options: { json?: boolean }) => {
       const checks = runChecks(thisMachine);
       const canRun = canRunOnCpu(checks);
       const text = options.json === true ? renderJson(checks) : renderTable(checks);
-      process.stdout.write(`${text}\n`);
+      const output = new CommandOutput();
+      output.write(`${text}\n`);
+      await output.flush();
       if (!canRun) process.exitCode = FAILURE_EXIT_CODE;
     });
 }

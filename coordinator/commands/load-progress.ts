@@ -1,5 +1,6 @@
 // Loading, as it is seen on stderr: a bar on a terminal, a line per quarter elsewhere.
 import cliProgress from 'cli-progress';
+import { standardError } from '../../common/standard-error.js';
 import type { LoadProgress } from '../executor/form-group.js';
 
 const MIB = 1024 * 1024;
@@ -47,7 +48,7 @@ function createLines(worldSize: number): ProgressDisplay {
       if (percent < nextPercent) return;
       while (nextPercent <= percent) nextPercent += LINE_EVERY_PERCENT;
       const mib = (loadedBytes / MIB).toFixed(0);
-      process.stderr.write(`loading: ${percent} %, ${mib} MiB, ${numRanksReady} of ${worldSize} ranks\n`);
+      standardError.write(`loading: ${percent} %, ${mib} MiB, ${numRanksReady} of ${worldSize} ranks\n`);
     },
     stop: () => undefined,
   };

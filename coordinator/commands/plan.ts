@@ -8,6 +8,7 @@ import { DEFAULT_MEMORY_BANDWIDTH, priceShardPlan } from '../sharding/cost-model
 import { predictMemory, type MemoryLimits } from '../sharding/memory-plan.js';
 import { makeShardPlan, visionChoice } from '../sharding/make-shard-plan.js';
 import type { ShardPlanOptions } from '../sharding/shard-plan.js';
+import { CommandOutput } from './command-line.js';
 import { planReportJson, planReportText, type PlanReport } from './plan-report.js';
 
 interface PlanFlags {
@@ -46,11 +47,13 @@ export function registerPlan(program: Command): void {
     .option('--slices', 'with --json: every tensor and slice of every rank')
     .action(async (flags: PlanFlags) => {
       const report = await makePlanReport(flags);
-      process.stdout.write(
+      const output = new CommandOutput();
+      output.write(
         flags.json
           ? `${JSON.stringify(planReportJson(report, flags.slices === true))}\n`
           : planReportText(report),
       );
+      await output.flush();
     });
 }
 

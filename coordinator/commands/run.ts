@@ -14,7 +14,7 @@ import { checkPictureCount } from '../gateway/parse-request.js';
 import { NEUTRAL_SAMPLING, resolveSampling, type SamplingInput } from '../requests/sampling-options.js';
 import { Serving } from '../serving/serving.js';
 import { sniffPicture } from '../vision/sniff-picture.js';
-import { abortOnSignals } from './command-line.js';
+import { CommandOutput, untilSignal } from './command-line.js';
 import { createProgressDisplay } from './load-progress.js';
 import { runReportJson, runSummary, type RunOutcome } from './run-report.js';
 
@@ -56,11 +56,24 @@ export function registerRun(program: Command, workerEntry: readonly string[]): v
     .option('--no-skip-special-tokens', 'spell special tokens (<ref>, <box>, ...) in the text')
     .option('--top-logprobs <n>', 'log-probabilities of the n most likely tokens', integerOption(0, 20))
     .option('--json', 'print one JSON object')
-    .action((flags: RunFlags & ClusterFlags) => run(flags, workerEntry));
+    .action(async (flags: RunFlags & ClusterFlags) => {
+      const output = new CommandOutput();
+      await untilSignal((signal) => run(flags, { workerEntry, output, signal }), output.lost);
+      await output.flush();
+    });
 }
 
-async function run(flags: RunFlags & ClusterFlags, workerEntry: readonly string[]): Promise<void> {
-  const signal = abortOnSignals();
+interface RunContext {
+  readonly workerEntry: readonly string[];
+  readonly output: CommandOutput;
+  /** Ends the command, whether it loads or answers. */
+  readonly signal: AbortSignal;
+}
+
+async function run(
+  flags: RunFlags & ClusterFlags,
+  { workerEntry, output, signal }: RunContext,
+): Promise<void> {
   const config = toClusterConfig(flags);
   const logger = createLogger({
     level: config.logLevel,
@@ -86,12 +99,12 @@ async function run(flags: RunFlags & ClusterFlags, workerEntry: readonly string[
   }
   try {
     checkPictureCount(pictures.length, serving.model.maxTilesPerPicture > 0);
-    const outcome = await answer(serving, input, flags.json === true ? null : process.stdout, signal);
-    if (flags.json === true) process.stdout.write(`${JSON.stringify(runReportJson(outcome))}\n`);
+    const outcome = await answer(serving, input, flags.json === true ? null : output, signal);
+    if (flags.json === true) output.write(`${JSON.stringify(runReportJson(outcome))}\n`);
     else {
       const { collective, numKvBlocks } = serving.group;
       const cacheTokens = numKvBlocks * serving.cluster().blockSize;
-      process.stdout.write(`\n${runSummary(outcome, serving.plan, collective, cacheTokens)}`);
+      output.write(`\n${runSummary(outcome, serving.plan, collective, cacheTokens)}`);
     }
   } finally {
     await serving.stop();
@@ -161,7 +174,7 @@ function questionText({ question }: RunFlags, numPictures: number): string {
 async function answer(
   serving: Serving,
   input: RequestSpec,
-  output: NodeJS.WritableStream | null,
+  output: CommandOutput | null,
   signal: AbortSignal,
 ): Promise<RunOutcome> {
   const generation = generate(serving.engine, input, signal);
@@ -186,10 +199,10 @@ async function answer(
 }
 
 class SectionPrinter {
-  readonly #output: NodeJS.WritableStream | null;
+  readonly #output: CommandOutput | null;
   #section: string | null = null;
 
-  constructor(output: NodeJS.WritableStream | null) {
+  constructor(output: CommandOutput | null) {
     this.#output = output;
   }
 

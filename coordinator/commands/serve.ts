@@ -11,7 +11,7 @@ import { addClusterOptions, toClusterConfig } from '../config.js';
 import type { RestartPolicy } from '../engine/supervisor.js';
 import { GrpcGateway } from '../gateway/grpc-gateway.js';
 import { Serving } from '../serving/serving.js';
-import { abortOnSignals } from './command-line.js';
+import { untilSignal } from './command-line.js';
 import { createProgressDisplay } from './load-progress.js';
 import { memoryTable } from './memory-table.js';
 
@@ -33,11 +33,14 @@ export function registerServe(program: Command, workerEntry: readonly string[]):
     .option('--workers <addresses>', 'workers that run already, in rank order: HOST:PORT,...', listOption)
     .option('--cluster-address <address>', 'take registrations of workers here, and wait for them')
     .option('--drain-timeout <seconds>', 'for running requests, after a signal', integerOption(0, 86_400), 30)
-    .action((flags: ServeFlags & ClusterFlags) => serve(flags, workerEntry));
+    .action((flags: ServeFlags & ClusterFlags) => untilSignal((signal) => serve(flags, workerEntry, signal)));
 }
 
-async function serve(flags: ServeFlags & ClusterFlags, workerEntry: readonly string[]): Promise<void> {
-  const signal = abortOnSignals();
+async function serve(
+  flags: ServeFlags & ClusterFlags,
+  workerEntry: readonly string[],
+  signal: AbortSignal,
+): Promise<void> {
   const config = toClusterConfig(flags);
   const address = checkAddress(flags.grpcAddress, '--grpc-address');
   const logger = createLogger({ level: config.logLevel, bindings: { component: 'coordinator' } });

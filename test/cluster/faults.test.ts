@@ -5,8 +5,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import * as grpc from '@grpc/grpc-js';
 import { ERROR_CODE_KEY } from '../../common/grpc-status.js';
-import { InferenceServiceClient } from '../../common/proto.js';
-import type { GenerateResponse__Output } from '../../proto/ts/skein/inference/v1/GenerateResponse.js';
+import { startStream } from '../support/generate-stream.js';
 import { allGone, runFolders, SkeinProcess } from '../support/skein-process.js';
 import { goldenPath } from '../support/paths.js';
 
@@ -41,30 +40,6 @@ describe('faults of a cluster of processes', function () {
       ...flags,
     ];
     return (skein = new SkeinProcess(args, engine, { TMPDIR: folder, XDG_RUNTIME_DIR: '' }));
-  }
-
-  async function connect(server: SkeinProcess) {
-    const [, address] = await server.outputMatches(/serving \S+ on (\S+)/);
-    return new InferenceServiceClient(address!, grpc.credentials.createInsecure());
-  }
-
-  /** A stream that has begun to give tokens, and its end. */
-  async function startStream(server: SkeinProcess, maxTokens: number) {
-    const client = await connect(server);
-    const call = client.generate({ promptTokenIds: [5, 6, 7], sampling: { maxTokens } });
-    const tokens: number[] = [];
-    let onFirst: () => void;
-    const first = new Promise<void>((resolve) => (onFirst = resolve));
-    call.on('data', (message: GenerateResponse__Output) => {
-      tokens.push(...message.tokenIds);
-      onFirst();
-    });
-    const ended = new Promise<grpc.ServiceError | null>((resolve) => {
-      call.on('error', (error) => resolve(error as grpc.ServiceError));
-      call.on('end', () => resolve(null));
-    });
-    await Promise.race([first, ended]);
-    return { tokens, ended, close: () => client.close() };
   }
 
   for (const index of [0, 1]) {

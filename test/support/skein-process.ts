@@ -13,6 +13,14 @@ type FakeSettings = Partial<FakeEngineOptions> & {
   readonly workers?: Readonly<Record<string, Partial<FakeEngineOptions>>>;
 };
 
+export interface SpawnOptions {
+  /** A process group of its own, its workers in it: what a shell, `timeout` and systemd signal. */
+  readonly ownGroup?: boolean;
+  /** A file descriptor in place of what `stdout` and `stderr` gather. */
+  readonly stdout?: number;
+  readonly stderr?: number;
+}
+
 export class SkeinProcess {
   readonly child: ChildProcess;
   stdout = '';
@@ -24,9 +32,12 @@ export class SkeinProcess {
     engine: FakeSettings = {},
     environment: NodeJS.ProcessEnv = {},
     main: string = FAKE_MAIN,
+    options: SpawnOptions = {},
   ) {
     const env = { ...process.env, ...environment, SKEIN_FAKE_ENGINE: JSON.stringify(engine) };
-    this.child = spawn(process.execPath, [main, ...args], { stdio: ['ignore', 'pipe', 'pipe'], env });
+    const { ownGroup = false, stdout = 'pipe', stderr = 'pipe' } = options;
+    const stdio = ['ignore', stdout, stderr] as const;
+    this.child = spawn(process.execPath, [main, ...args], { stdio: [...stdio], env, detached: ownGroup });
     this.child.stdout?.setEncoding('utf8').on('data', (chunk: string) => (this.stdout += chunk));
     this.child.stderr?.setEncoding('utf8').on('data', (chunk: string) => (this.stderr += chunk));
     this.exited = new Promise((resolve) => {

@@ -1,0 +1,96 @@
+// Goal: a signal that asks for an end, sent to the coordinator alone or to every process of its group, drains: the stream that runs is
+// finished, then everything is gone and the exit code is 0. A second one ends at once.
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { startStream } from '../support/generate-stream.js';
+import { goldenPath } from '../support/paths.js';
+import { allGone, runFolders, SkeinProcess } from '../support/skein-process.js';
+
+const NUM_TOKENS = 60;
+const SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const;
+
+describe('signals', function () {
+  let folder: string;
+  let skein: SkeinProcess | null = null;
+
+  beforeEach(() => {
+    folder = mkdtempSync(path.join(tmpdir(), 't-'));
+  });
+
+  afterEach(async () => {
+    await skein?.killed();
+    skein = null;
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  function start(command: readonly string[], engine: object): SkeinProcess {
+    const args = [...command, '--model', goldenPath('tiny-6b-vit'), '--tensor-parallel-size', '2'];
+    const environment = { TMPDIR: folder, XDG_RUNTIME_DIR: '' };
+    skein = new SkeinProcess([...args, '--log-level', 'silent'], engine, environment, undefined, {
+      ownGroup: true,
+    });
+    return skein;
+  }
+
+  const startServe = (engine: object): SkeinProcess =>
+    start(['serve', '--grpc-address', '127.0.0.1:0'], engine);
+
+  for (const signal of SIGNALS) {
+    for (const target of [
+      'the coordinator alone',
+      'the whole process group',
+      'each process in turn',
+    ] as const) {
+      it(`${signal} to ${target} drains`, async () => {
+        const server = startServe({ stepMs: 10 });
+        const stream = await startStream(server, NUM_TOKENS);
+        const pids = server.childPids();
+        assert.equal(pids.length, 2);
+        if (target === 'the coordinator alone') process.kill(server.pid, signal);
+        else if (target === 'the whole process group') process.kill(-server.pid, signal);
+        // As systemd does it, the workers first.
+        else for (const pid of [...pids, server.pid]) process.kill(pid, signal);
+        assert.equal(await stream.ended, null);
+        assert.equal(stream.tokens.length, NUM_TOKENS);
+        assert.deepEqual(await server.exited, { code: 0, signal: null }, server.stderr);
+        await allGone(pids, 100);
+        assert.deepEqual(runFolders(folder), []);
+        assert.equal(server.stderr.replace(/^loading: .*\n/gm, ''), '');
+        stream.close();
+      });
+    }
+
+    it(`a second ${signal} ends at once, workers and all`, async () => {
+      const server = startServe({ stepMs: 20 });
+      const stream = await startStream(server, 1000);
+      const pids = server.childPids();
+      process.kill(-server.pid, signal);
+      const startedMs = Date.now();
+      while (stream.tokens.length < 20 && Date.now() - startedMs < 5_000)
+        await new Promise((resolve) => setTimeout(resolve, 10));
+      assert.ok(stream.tokens.length >= 20, 'the first one drains');
+      process.kill(-server.pid, signal);
+      assert.deepEqual(await server.exited, { code: null, signal });
+      await allGone(pids, 3_000);
+      assert.deepEqual(runFolders(folder), []);
+      await stream.ended;
+      stream.close();
+    });
+
+    it(`${signal} to the group of skein run, while it loads or answers, is told in one line`, async () => {
+      const exitCode = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 }[signal];
+      for (const engine of [{ loadMs: 20_000 }, { stepMs: 20 }]) {
+        const run = start(['run', '--question', 'Why?', '--ignore-eos', '--max-tokens', '1000'], engine);
+        if ('stepMs' in engine) await run.outputMatches(/--- /);
+        else while (run.childPids().length < 2) await new Promise((resolve) => setTimeout(resolve, 10));
+        const pids = run.childPids();
+        process.kill(-run.pid, signal);
+        assert.equal((await run.exited).code, exitCode, run.stderr);
+        assert.equal(run.stderr.replace(/^loading: .*\n/gm, ''), `skein: CANCELLED: stopped by ${signal}\n`);
+        await allGone(pids, 1_000);
+      }
+    });
+  }
+});
