@@ -26,8 +26,10 @@ async function isGolden(folder: string, maxTiles: number): Promise<void> {
 }
 
 interface Report {
+  readonly reasoning: string;
   readonly answer: string;
   readonly prompt_token_ids: readonly number[];
+  readonly token_ids: readonly number[];
 }
 
 async function ask(model: string, question: string, ...flags: readonly string[]): Promise<Report> {
@@ -68,6 +70,35 @@ const ROWS: readonly InputRow[] = [
     laidOver: 'hf-processor-config',
     removed: ['preprocessor_config.json'],
     check: (folder) => isGolden(folder, 6),
+  },
+  {
+    what: 'tokens that stand only in tokenizer_config.json exist, under their ids',
+    checkpoint: goldenPath('tiny-hf-layout'),
+    laidOver: 'hf-tokens-in-config',
+    async check(folder) {
+      await isGolden(folder, 6);
+      const { cases } = await readGoldenFolder(folder);
+      const picture = cases.find(({ expected }) => expected.images.join() === 'img1.png');
+      assert.equal(picture?.tokenIds.filter((id) => id === 372).length, 16, '<IMG_CONTEXT>');
+    },
+  },
+  {
+    what: '<think> and </think> are one id each, and the reasoning is split at them',
+    checkpoint: repoPath('models', 'r1v-nano'),
+    laidOver: 'nano-tokens-in-config',
+    async check(folder) {
+      const picture = repoPath('test', 'inputs', 'pictures', 'upright.jpg');
+      const report = await ask(folder, 'Where is the blue square?', '--image-paths', picture);
+      const counts = [report.prompt_token_ids, report.token_ids].map((ids) =>
+        [608, 609].map((id) => ids.filter((other) => other === id).length),
+      );
+      assert.deepEqual(counts, [
+        [1, 0],
+        [0, 1],
+      ]);
+      assert.notEqual(report.reasoning.trim(), '');
+      assert.equal(report.answer.trim(), 'bottom middle');
+    },
   },
   {
     what: 'a phone held upright stores its picture turned, and says so; it is shown upright',
