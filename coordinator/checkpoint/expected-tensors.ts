@@ -41,30 +41,19 @@ function float(name: string, ...shape: number[]): ExpectedTensor {
   return { name, shape, kind: 'float' };
 }
 
-/** Of one layer, grouped as the engine holds them: one product for all of a group. */
-export function decoderLinears(names: TensorNames, text: TextSpec, layer: number): DecoderLinear[][] {
+export function decoderLinears(names: TensorNames, text: TextSpec, layer: number): DecoderLinear[] {
   const { hiddenSize, headDim, numHeads, numKvHeads, intermediateSize } = text;
-  const prefixes = names.textLayer(layer);
-  const linear = (
-    prefix: string,
-    outFeatures: number,
-    inFeatures: number,
-    hasBias = false,
-  ): DecoderLinear => ({
-    prefix,
-    outFeatures,
-    inFeatures,
-    hasBias,
-  });
+  const { q, k, v, o, gate, up, down } = names.textLayer(layer);
+  const kvWidth = numKvHeads * headDim;
+  const queryWidth = numHeads * headDim;
   return [
-    [
-      linear(prefixes.q, numHeads * headDim, hiddenSize, true),
-      linear(prefixes.k, numKvHeads * headDim, hiddenSize, true),
-      linear(prefixes.v, numKvHeads * headDim, hiddenSize, true),
-    ],
-    [linear(prefixes.o, hiddenSize, numHeads * headDim)],
-    [linear(prefixes.gate, intermediateSize, hiddenSize), linear(prefixes.up, intermediateSize, hiddenSize)],
-    [linear(prefixes.down, hiddenSize, intermediateSize)],
+    { prefix: q, outFeatures: queryWidth, inFeatures: hiddenSize, hasBias: true },
+    { prefix: k, outFeatures: kvWidth, inFeatures: hiddenSize, hasBias: true },
+    { prefix: v, outFeatures: kvWidth, inFeatures: hiddenSize, hasBias: true },
+    { prefix: o, outFeatures: hiddenSize, inFeatures: queryWidth, hasBias: false },
+    { prefix: gate, outFeatures: intermediateSize, inFeatures: hiddenSize, hasBias: false },
+    { prefix: up, outFeatures: intermediateSize, inFeatures: hiddenSize, hasBias: false },
+    { prefix: down, outFeatures: hiddenSize, inFeatures: intermediateSize, hasBias: false },
   ];
 }
 
@@ -75,7 +64,7 @@ function textTensors(names: TensorNames, model: ExpectedModel): ExpectedTensor[]
   for (let index = 0; index < text.numLayers; index++) {
     const layer = names.textLayer(index);
     tensors.push(float(layer.inputNorm, hiddenSize), float(layer.postAttentionNorm, hiddenSize));
-    for (const linear of decoderLinears(names, text, index).flat()) {
+    for (const linear of decoderLinears(names, text, index)) {
       const { prefix, outFeatures, inFeatures, hasBias } = linear;
       const groupSize = denseLinears.has(prefix) ? 0 : text.awqGroupSize;
       tensors.push(...decoderLinear(prefix, outFeatures, inFeatures, groupSize));

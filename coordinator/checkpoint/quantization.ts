@@ -32,10 +32,9 @@ export function findAwqLayout(
 ): AwqLayout {
   const configured = readConfigured(configs);
   refuseOtherPackings(tensors, pathOf);
-  const groups = Array.from({ length: text.numLayers }, (_, layer) =>
+  const linears = Array.from({ length: text.numLayers }, (_, layer) =>
     decoderLinears(names, text, layer),
   ).flat();
-  const linears = groups.flat();
   const packed = linears.filter(({ prefix }) => tensors.has(`${prefix}.qweight`));
   const [first] = packed;
   if (first === undefined) {
@@ -52,25 +51,7 @@ export function findAwqLayout(
   const isDense = ({ prefix }: DecoderLinear): boolean =>
     !tensors.has(`${prefix}.qweight`) &&
     (tensors.has(`${prefix}.weight`) || configured.excepted.some((part) => prefix.includes(part)));
-  for (const group of groups) refuseMixture(group, isDense, tensors, pathOf);
   return { groupSize, denseLinears: new Set(linears.filter(isDense).map(({ prefix }) => prefix)) };
-}
-
-/** q, k and v are one product, and so are gate and up: their weights have one form. */
-function refuseMixture(
-  group: readonly DecoderLinear[],
-  isDense: (linear: DecoderLinear) => boolean,
-  tensors: ReadonlyMap<string, StoredTensor>,
-  pathOf: (tensor: StoredTensor | undefined) => string,
-): void {
-  const dense = group.find(isDense);
-  const packed = group.find((linear) => !isDense(linear));
-  if (dense === undefined || packed === undefined) return;
-  throw new AppError(
-    'UNSUPPORTED_MODEL',
-    `${pathOf(tensors.get(`${packed.prefix}.qweight`))}: ${packed.prefix} is packed and ${dense.prefix}, which is computed together ` +
-      'with it, is not; Skein supports layers of which q, k and v are all packed or all dense, and so gate and up',
-  );
 }
 
 function readConfigured(configs: readonly (ConfigReader | null)[]): Configured {

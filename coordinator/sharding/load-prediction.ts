@@ -2,7 +2,7 @@
 // a time in the order of the plan, handed to the back end, which makes its own copy, and freed. The vocabulary's large tensors come first,
 // while little else is resident, so that the peak is hardly above what stays.
 import { DATA_TYPE_BYTES, type DataType } from '../checkpoint/model-spec.js';
-import type { RankPlan, RankTensor, TensorRole } from './shard-plan.js';
+import { mixedProducts, productOf, type RankPlan, type RankTensor, type TensorRole } from './shard-plan.js';
 
 export interface LoadPrediction {
   /** Weights as they stay, in the back end's types. */
@@ -40,6 +40,7 @@ export function predictLoad(rank: RankPlan, computeType: 'float32' | 'bfloat16')
   let peakWeightBytes = 0;
   let stagedBytes = 0;
   let stagedName = '';
+  const mixed = mixedProducts(rank);
   for (const tensor of rank.tensors) {
     const bytes = tensor.rows * tensor.cols * DATA_TYPE_BYTES[residentType(tensor, computeType)];
     // A tied head is made from the embedding's rows while they are staged: a second copy, not a second staging.
@@ -47,7 +48,8 @@ export function predictLoad(rank: RankPlan, computeType: 'float32' | 'bfloat16')
     if (name !== stagedName) stagedBytes = 0;
     if (!tensor.tiedToEmbedding) stagedBytes += bytes;
     stagedName = name;
-    residentWeightBytes += bytes;
+    const isKept = !tensor.part.startsWith('awq-') || !mixed.has(productOf(tensor));
+    if (isKept) residentWeightBytes += bytes;
     peakWeightBytes = Math.max(peakWeightBytes, residentWeightBytes + stagedBytes);
   }
   const fixedBytes = PROCESS_BASE_BYTES + LOADER_BUFFER_BYTES;

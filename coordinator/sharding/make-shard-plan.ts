@@ -13,7 +13,7 @@ import {
 import { checkWorldSize, chooseVisionParallel, makeRankLayout, type VisionChoice } from './layout.js';
 import type { RankLayout, RankPlan, ShardPlan, ShardPlanOptions, TensorRole } from './shard-plan.js';
 import { SliceCollector } from './slices.js';
-import type { Range } from './split.js';
+import { sizeOf, type Range } from './split.js';
 
 export function makeShardPlan(checkpoint: Checkpoint, options: ShardPlanOptions): ShardPlan {
   const { spec } = checkpoint;
@@ -179,18 +179,29 @@ function addColumnParallel(
 ): void {
   const first = pieces[0];
   if (first === undefined) throw new AppError('INTERNAL', `${role} has no pieces`);
-  if (collector.has(`${first.prefix}.qweight`)) {
+  const isPacked = ({ prefix }: ColumnPiece): boolean => collector.has(`${prefix}.qweight`);
+  if (pieces.some(isPacked)) {
     for (const [part, suffix] of AWQ_PACKED_PARTS) {
-      const packed = pieces.map(({ prefix, outputs }) => ({
-        name: `${prefix}.${suffix}`,
-        cols: inWords(outputs),
-      }));
+      const packed = pieces.map((piece) => {
+        const cols = inWords(piece.outputs);
+        return isPacked(piece) ? { name: `${piece.prefix}.${suffix}`, cols } : { gap: sizeOf(cols) };
+      });
       collector.add({ role, part, layer, stack: 'cols', pieces: packed });
     }
-    const scales = pieces.map(({ prefix, outputs }) => ({ name: `${prefix}.scales`, cols: outputs }));
+    const scales = pieces.map((piece) =>
+      isPacked(piece)
+        ? { name: `${piece.prefix}.scales`, cols: piece.outputs }
+        : { gap: sizeOf(piece.outputs) },
+    );
     collector.add({ role, part: 'awq-scales', layer, stack: 'cols', pieces: scales });
-  } else {
-    const weights = pieces.map(({ prefix, outputs }) => ({ name: `${prefix}.weight`, rows: outputs }));
+  }
+  // Beside packed ones: the engine makes the whole product plain.
+  if (!pieces.every(isPacked)) {
+    const weights = pieces.map((piece) =>
+      isPacked(piece)
+        ? { gap: sizeOf(piece.outputs) }
+        : { name: `${piece.prefix}.weight`, rows: piece.outputs },
+    );
     collector.add({ role, part: 'weight', layer, stack: 'rows', pieces: weights });
   }
   if (!collector.has(`${first.prefix}.bias`)) return;

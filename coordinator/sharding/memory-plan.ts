@@ -3,7 +3,14 @@
 import { AppError } from '../../common/errors.js';
 import { DATA_TYPE_BYTES, type ModelSpec, type VisionSpec } from '../checkpoint/model-spec.js';
 import { MATRIX_ROLES, predictLoad } from './load-prediction.js';
-import type { RankLayout, RankPlan, RankTensor, ShardPlan } from './shard-plan.js';
+import {
+  mixedProducts,
+  productOf,
+  type RankLayout,
+  type RankPlan,
+  type RankTensor,
+  type ShardPlan,
+} from './shard-plan.js';
 
 export interface MemoryLimits {
   readonly computeType: 'float32' | 'bfloat16';
@@ -128,6 +135,7 @@ function pictureBytes(
 
 /** bfloat16 matrices, float32 vectors, AWQ triples repacked. */
 function cudaWeightBytes(spec: ModelSpec, rank: RankPlan): number {
+  const mixed = mixedProducts(rank);
   return rank.tensors.reduce((sum, tensor) => {
     const { role, part, rows, cols } = tensor;
     const count = rows * cols;
@@ -139,6 +147,7 @@ function cudaWeightBytes(spec: ModelSpec, rank: RankPlan): number {
       case 'bias':
         return sum + count * cudaBiasBytes(tensor, rank.layout);
       case 'awq-qweight':
+        if (mixed.has(productOf(tensor))) return sum;
         return sum + awqBytes(tensor, spec.text.awqGroupSize);
       default:
         return sum;
@@ -169,9 +178,10 @@ function awqBytes({ rows, cols, awqGroupOffset }: RankTensor, groupSize: number)
 }
 
 /** Partial sums, and two buffers of columns that products of many rows dequantise at a time. */
-function awqWorkspaceBytes({ tensors }: RankPlan): number {
-  const buffers = tensors
-    .filter(({ part }) => part === 'awq-qweight')
+function awqWorkspaceBytes(rank: RankPlan): number {
+  const mixed = mixedProducts(rank);
+  const buffers = rank.tensors
+    .filter((tensor) => tensor.part === 'awq-qweight' && !mixed.has(productOf(tensor)))
     .map(({ rows, cols }) => Math.min(AWQ_BUFFER_COLUMNS, roundUp(cols * 8, 16)) * rows * 2);
   return buffers.length === 0 ? 0 : AWQ_PARTIAL_BYTES + 2 * Math.max(...buffers);
 }

@@ -88,6 +88,22 @@ export interface RankPlan {
   readonly slices: readonly Slice[];
 }
 
+/** Parts with the same one make one linear of the engine. */
+export function productOf({ role, layer }: RankTensor): string {
+  return `${role} ${layer}`;
+}
+
+/** Products of which some linears are packed and some plain: the engine keeps one plain weight for all of each. */
+export function mixedProducts({ tensors }: RankPlan): ReadonlySet<string> {
+  const packed = new Set(tensors.filter(({ part }) => part === 'awq-qweight').map(productOf));
+  return new Set(
+    tensors
+      .filter(({ part }) => part === 'weight')
+      .map(productOf)
+      .filter((product) => packed.has(product)),
+  );
+}
+
 export interface ShardPlan {
   readonly spec: ModelSpec;
   readonly worldSize: number;

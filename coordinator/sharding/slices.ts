@@ -11,13 +11,18 @@ export interface Piece {
   readonly cols?: Range;
 }
 
+/** Rows or columns that nothing fills: what another part of the same product holds. */
+export interface Gap {
+  readonly gap: number;
+}
+
 export interface FusedTensor {
   readonly role: TensorRole;
   readonly part: TensorPart;
   readonly layer: number;
   /** The axis along which pieces follow each other. */
   readonly stack: 'rows' | 'cols';
-  readonly pieces: readonly Piece[];
+  readonly pieces: readonly (Piece | Gap)[];
   /** More rows than the pieces fill: padding. */
   readonly paddedRows?: number;
   readonly awqGroupOffset?: number;
@@ -36,6 +41,11 @@ export class SliceCollector {
     let cols = 0;
     let first: SourceTensor | null = null;
     for (const piece of fused.pieces) {
+      if ('gap' in piece) {
+        if (stack === 'rows') rows += piece.gap;
+        else cols += piece.gap;
+        continue;
+      }
       const source = this.source(piece.name);
       first ??= source;
       if (source.dataType !== first.dataType) {

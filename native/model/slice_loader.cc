@@ -1,10 +1,34 @@
 #include "model/slice_loader.h"
 
+#include <algorithm>
+#include <cstring>
 #include <utility>
 
 #include "core/error.h"
 
 namespace skein {
+namespace {
+
+// weight[o][i] += (q - z) * scale, by the words' order of ops/backend.h. Sliced along the outputs
+// only, so that groups begin at the first input.
+void AddDequantised(const Matrix& words, const Matrix& zeros, const Matrix& scales, int64_t group,
+                    const Matrix& weight) {
+  constexpr int kBitOfColumn[8] = {0, 16, 4, 20, 8, 24, 12, 28};
+  for (int64_t i = 0; i < words.rows; ++i) {
+    const auto* q = reinterpret_cast<const uint32_t*>(words.Rows(i, 1).data);
+    const auto* z = reinterpret_cast<const uint32_t*>(zeros.Rows(i / group, 1).data);
+    const auto* scale = reinterpret_cast<const float*>(scales.Rows(i / group, 1).data);
+    for (int64_t o = 0; o < weight.rows; ++o) {
+      const int bit = kBitOfColumn[o % 8];
+      const int difference =
+          static_cast<int>((q[o / 8] >> bit) & 15) - static_cast<int>((z[o / 8] >> bit) & 15);
+      reinterpret_cast<float*>(weight.Rows(o, 1).data)[i] +=
+          static_cast<float>(difference) * scale[o];
+    }
+  }
+}
+
+}  // namespace
 
 SliceLoader::SliceLoader(Backend& backend, const LoadPlan& plan, const TensorCatalogue& catalogue,
                          WeightSource& source)
@@ -43,14 +67,45 @@ SliceLoader::Staged SliceLoader::Stage(TensorRole role, TensorPart part, int64_t
   return staged;
 }
 
-SliceLoader::Staged SliceLoader::StageOnHost(TensorRole role, TensorPart part, int64_t layer) {
+SliceLoader::Staged SliceLoader::StageOnHost(TensorRole role, TensorPart part, int64_t layer,
+                                             DType type) {
   Staged staged;
   const int64_t index = catalogue_.Find(role, part, layer);
   if (index < 0) return staged;
   const RankTensor& tensor = plan_.tensors[static_cast<size_t>(index)];
-  staged.buffer = AlignedBuffer(static_cast<size_t>(tensor.rows * tensor.cols) * sizeof(float));
-  staged.matrix = MakeMatrix(staged.buffer.As<char>(), DType::kFloat32, tensor.rows, tensor.cols);
+  staged.buffer = AlignedBuffer(static_cast<size_t>(tensor.rows * tensor.cols) * SizeOf(type));
+  staged.matrix = MakeMatrix(staged.buffer.As<char>(), type, tensor.rows, tensor.cols);
   source_.Fill(index, staged.matrix);
+  return staged;
+}
+
+// Plain rows as they are, packed ones written out: one plain weight. Each of the two is zero where
+// the other holds an output, so that the weight is their sum. Such products are few.
+SliceLoader::Staged SliceLoader::StageMixed(TensorRole role, int64_t layer, TensorUse use) {
+  Staged weight = StageOnHost(role, TensorPart::kWeight, layer);
+  {
+    const Staged words = StageOnHost(role, TensorPart::kAwqQweight, layer, DType::kInt32);
+    const Staged zeros = StageOnHost(role, TensorPart::kAwqQzeros, layer, DType::kInt32);
+    const Staged scales = StageOnHost(role, TensorPart::kAwqScales, layer);
+    AddDequantised(words.matrix, zeros.matrix, scales.matrix, plan_.text.awq_group_size,
+                   weight.matrix);
+  }
+  WeightStream* const stream = backend_.weight_stream();
+  if (stream == nullptr) return weight;
+  Staged staged;
+  const Matrix& host = weight.matrix;
+  staged.tensor = backend_.NewWeight(plan_.compute_type, host.rows, host.cols, use);
+  staged.matrix = staged.tensor->view();
+  const auto step = static_cast<int64_t>(stream->buffer_bytes() / host.RowBytes());
+  SKEIN_CHECK(step > 0, "a row of %zu bytes", static_cast<size_t>(host.RowBytes()));
+  for (int64_t row = 0; row < host.rows; row += step) {
+    const int64_t count = std::min(step, host.rows - row);
+    char* const buffer = stream->NextBuffer();
+    std::memcpy(buffer, host.Rows(row, count).data,
+                static_cast<size_t>(count) * static_cast<size_t>(host.RowBytes()));
+    stream->Send(MakeMatrix(buffer, DType::kFloat32, count, host.cols),
+                 staged.matrix.Rows(row, count));
+  }
   return staged;
 }
 
@@ -67,7 +122,7 @@ LinearPtr SliceLoader::Linear(LinearRole linear_role, TensorRole role, int64_t l
   RawLinear raw;
   raw.role = linear_role;
   Staged weight, qweight, qzeros, scales, bias;
-  if (catalogue_.IsAwq(role, layer)) {
+  if (catalogue_.IsAwq(role, layer) && !catalogue_.IsMixed(role, layer)) {
     qweight = Stage(role, TensorPart::kAwqQweight, layer, DType::kInt32, TensorUse::kConsumed);
     qzeros = Stage(role, TensorPart::kAwqQzeros, layer, DType::kInt32, TensorUse::kConsumed);
     scales = Stage(role, TensorPart::kAwqScales, layer, DType::kFloat32, TensorUse::kConsumed);
@@ -82,7 +137,9 @@ LinearPtr SliceLoader::Linear(LinearRole linear_role, TensorRole role, int64_t l
   } else {
     const TensorUse use =
         backend_.weight_stream() == nullptr ? TensorUse::kConsumed : TensorUse::kKept;
-    weight = Stage(role, TensorPart::kWeight, layer, plan_.compute_type, use);
+    weight = catalogue_.IsMixed(role, layer)
+                 ? StageMixed(role, layer, use)
+                 : Stage(role, TensorPart::kWeight, layer, plan_.compute_type, use);
     raw.weight = weight.matrix;
     raw.in_features = raw.weight.cols;
     raw.out_features = raw.weight.rows;

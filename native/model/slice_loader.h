@@ -30,7 +30,8 @@ class SliceLoader {
   enum class Bias { kNone, kAttached, kDropped };
 
   Staged Stage(TensorRole role, TensorPart part, int64_t layer, DType type, TensorUse use);
-  Staged StageOnHost(TensorRole role, TensorPart part, int64_t layer);
+  Staged StageOnHost(TensorRole role, TensorPart part, int64_t layer, DType type = DType::kFloat32);
+  Staged StageMixed(TensorRole role, int64_t layer, TensorUse use);
   LinearPtr Linear(LinearRole linear_role, TensorRole role, int64_t layer, Bias bias_use);
   LinearPtr Prepare(const RawLinear& raw);
   TensorPtr Float32(TensorRole role, TensorPart part, int64_t layer);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <utility>
+#include <vector>
 
 #include "core/error.h"
 
@@ -97,12 +98,46 @@ class ShapeChecker {
                          static_cast<long long>(offset), static_cast<long long>(out)));
     }
     const int64_t groups = (offset + in + group - 1) / group;
+    if (catalogue_.IsMixed(role, layer)) {
+      Require(role, TensorPart::kWeight, layer, out, in);
+      CheckMixture(role, layer, out);
+    }
     Require(role, TensorPart::kAwqQweight, layer, in, out / 8);
     Require(role, TensorPart::kAwqQzeros, layer, groups, out / 8);
     Require(role, TensorPart::kAwqScales, layer, groups, out);
   }
 
  private:
+  // Every output is held once: by a row of the weight or by a column of each part of the triple.
+  void CheckMixture(TensorRole role, int64_t layer, int64_t out) {
+    std::vector<int> held(static_cast<size_t>(out));
+    for (const int64_t index : SlicesOf(role, TensorPart::kWeight, layer)) {
+      const Slice& s = plan_.slices[static_cast<size_t>(index)];
+      for (int64_t i = 0; i < s.row_end - s.row_start; ++i)
+        ++held[static_cast<size_t>(s.dest_row + i)];
+    }
+    for (const auto& [part, width] :
+         {std::pair{TensorPart::kAwqQweight, 8}, std::pair{TensorPart::kAwqQzeros, 8},
+          std::pair{TensorPart::kAwqScales, 1}}) {
+      std::vector<int> both = held;
+      for (const int64_t index : SlicesOf(role, part, layer)) {
+        const Slice& s = plan_.slices[static_cast<size_t>(index)];
+        for (int64_t i = 0; i < (s.col_end - s.col_start) * width; ++i) {
+          ++both[static_cast<size_t>(s.dest_col * width + i)];
+        }
+      }
+      if (std::any_of(both.begin(), both.end(), [](int count) { return count != 1; })) {
+        throw Error("INVALID_REQUEST",
+                    Format("%s of layer %lld: an output is not held once by its weight and its %s",
+                           Name(role), static_cast<long long>(layer), Name(part)));
+      }
+    }
+  }
+
+  const std::vector<int64_t>& SlicesOf(TensorRole role, TensorPart part, int64_t layer) const {
+    return catalogue_.slices_of(catalogue_.Find(role, part, layer));
+  }
+
   const LoadPlan& plan_;
   const TensorCatalogue& catalogue_;
   int64_t num_required_ = 0;
@@ -304,7 +339,9 @@ void TensorCatalogue::CheckCoverage(const LoadPlan& plan, int64_t tensor_index) 
                  static_cast<long long>(list[i]), a.source_name.c_str(), Describe(tensor).c_str()));
     }
   }
-  if (covered != rows * tensor.cols) {
+  // What a mixture leaves empty is checked with its shapes, over all its parts.
+  const bool may_have_gaps = tensor.part != TensorPart::kBias && IsMixed(tensor.role, tensor.layer);
+  if (covered != rows * tensor.cols && !may_have_gaps) {
     throw Error("INVALID_REQUEST",
                 Format("tensors[%lld]: slices cover %lld of %lld elements of %s",
                        static_cast<long long>(tensor_index), static_cast<long long>(covered),

@@ -28,6 +28,11 @@ class TensorCatalogue {
   bool IsAwq(TensorRole role, int64_t layer) const {
     return Find(role, TensorPart::kAwqQweight, layer) >= 0;
   }
+  // Of the linears in one product some are packed and some plain: it has an AWQ triple and a
+  // weight, and each leaves empty what the other holds.
+  bool IsMixed(TensorRole role, int64_t layer) const {
+    return IsAwq(role, layer) && Find(role, TensorPart::kWeight, layer) >= 0;
+  }
   // Slices of a tensor, as indices into plan.slices, in file order.
   const std::vector<int64_t>& slices_of(int64_t tensor_index) const {
     return slices_of_[static_cast<size_t>(tensor_index)];
