@@ -58,7 +58,7 @@ export class Attributes {
     if (object instanceof Tuple)
       return object.names.includes(name)
         ? object.items[object.names.indexOf(name)]
-        : listMethod(object.items, name);
+        : tupleMethod(object.items, name);
     if (object instanceof Range) return rangeAttribute(object, name);
     if (object instanceof Dict) return dictMethod(object, name);
     if (object instanceof DictView) return name === 'mapping' ? object.dict : undefined;
@@ -122,9 +122,13 @@ function listMethod(items: readonly Value[], name: string): Value | undefined {
   return undefined;
 }
 
+function tupleMethod(items: readonly Value[], name: string): Value | undefined {
+  return name === 'copy' ? undefined : listMethod(items, name);
+}
+
 function rangeAttribute(range: Range, name: string): Value | undefined {
   if (name === 'start' || name === 'stop' || name === 'step') return BigInt(range[name]);
-  return name === 'copy' ? undefined : listMethod(range.items, name);
+  return tupleMethod(range.items, name);
 }
 
 function dictMethod(dict: Dict, name: string): Value | undefined {

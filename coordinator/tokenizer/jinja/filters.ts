@@ -123,7 +123,7 @@ function groupBy(value: Value, [attribute, fallback, isCaseSensitive]: Value[], 
 }
 
 function map(value: Value, args: Arguments, runtime: Runtime): Value {
-  const items = itemsOf(value);
+  const items = isTrue(value) ? itemsOf(value) : [];
   if (args.positional.length === 0 && args.named.has('attribute')) {
     const [attribute, fallback] = bind('map', ['attribute', ['default', null]], args);
     const read = attributeReader(attribute!, runtime, fallback);
@@ -147,7 +147,8 @@ function selection(keeps: boolean, byAttribute: boolean): Filter {
       name === undefined
         ? isTrue(read(item))
         : runtime.test(textOf(name), read(item), { positional: rest, named: args.named });
-    return new Generator(itemsOf(value).filter((item) => passes(item) === keeps));
+    const items = isTrue(value) ? itemsOf(value) : [];
+    return new Generator(items.filter((item) => passes(item) === keeps));
   };
 }
 
@@ -228,6 +229,7 @@ function defaultValue(value: Value, [fallback, boolean]: Value[]): Value {
 }
 
 function toInteger(value: Value, [fallback, base]: Value[]): Value {
+  refuseUndefined(value);
   if (isText(value)) {
     const text = textOf(value)
       .trim()
@@ -260,6 +262,7 @@ function parseInteger(text: string, base: number): bigint | null {
 }
 
 function toFloat(value: Value, [fallback]: Value[]): Value {
+  refuseUndefined(value);
   if (isNumber(value)) return Number(value);
   if (!isText(value)) return fallback!;
   const text = textOf(value).trim().toLowerCase();

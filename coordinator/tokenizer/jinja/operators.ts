@@ -47,7 +47,6 @@ export function arithmetic(operator: ArithmeticOperator, left: Value, right: Val
     if (a !== null) return repeat(right, a, budget);
   }
   if (operator === '%' && isText(left)) {
-    refuseUndefined(right);
     return budget.checkText(formatPercent(textOf(left), right, budget));
   }
   throw unsupportedOperands(operator, left, right);

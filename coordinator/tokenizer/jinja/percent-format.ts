@@ -1,7 +1,17 @@
 // Python's two ways to fill a text in: 'a %s' % value, and the number formats that it shares with '{:...}'.format(value).
 import type { Budget } from './budget.js';
 import { floatText, repr, textOf } from './text-of.js';
-import { Dict, isNumber, isText, TemplateError, Tuple, typeName, type Value } from './values.js';
+import {
+  Dict,
+  isList,
+  isNumber,
+  isText,
+  TemplateError,
+  Tuple,
+  typeName,
+  Undefined,
+  type Value,
+} from './values.js';
 
 const CONVERSION = /%(?:\(([^)]*)\))?([#0 +-]*)(\*|\d+)?(?:\.(\*|\d+)?)?[hlL]?([\s\S]?)/g;
 const MAX_PRECISION = 100;
@@ -54,7 +64,9 @@ export function formatPercent(format: string, values: Value, budget: Budget): st
       return convert(value, conversion);
     },
   );
-  const isComplete = usesNames || next === positional.length || values instanceof Dict;
+  // Python does not look closely at what could be asked for names.
+  const couldHaveNames = values instanceof Dict || values instanceof Undefined || isList(values);
+  const isComplete = usesNames || next === positional.length || couldHaveNames;
   if (!isComplete) throw new TemplateError('not all arguments converted during string formatting');
   return result;
 }

@@ -20,7 +20,9 @@ import {
   isText,
   isTrue,
   itemsOf,
+  lengthOf,
   Markup,
+  refuseUndefined,
   TemplateError,
   Tuple,
   typeName,
@@ -38,6 +40,16 @@ function filter(
   return (value, args, runtime) => {
     const result = run(textOf(value), bind('the filter', parameters, args), runtime);
     return value instanceof Markup && typeof result === 'string' ? new Markup(result) : result;
+  };
+}
+
+/** For filters that take text as it is, where others take the text of anything. */
+function strict(run: Parameters<typeof filter>[0], ...parameters: Parameter[]): Filter {
+  const inner = filter(run, ...parameters);
+  return (value, args, runtime) => {
+    refuseUndefined(value);
+    textArgument(value, 'the filtered value');
+    return inner(value, args, runtime);
   };
 }
 
@@ -65,13 +77,13 @@ function indent(text: string, [width, first, blank]: Value[], { budget }: Runtim
   return isTrue(first!) ? prefix + indented : indented;
 }
 
-function truncate(text: string, [length, killWords, end, leeway]: Value[]): string {
-  const points = [...text];
+function truncate(value: Value, [length, killWords, end, leeway]: Value[]): Value {
   const [max, mark] = [integerArgument(length!, 'length'), textArgument(end!, 'end')];
   const slack = leeway === null ? 5 : integerArgument(leeway!, 'leeway');
   const numMark = [...mark].length;
   if (max < numMark) throw new TemplateError(`expected length >= ${numMark}, got ${max}`);
-  if (points.length <= max + slack) return text;
+  if (lengthOf(value) <= max + slack) return value;
+  const points = [...textArgument(value, 'the filtered value')];
   const cut = points.slice(0, max - numMark).join('');
   if (isTrue(killWords!)) return cut + mark;
   const space = cut.lastIndexOf(' ');
@@ -208,11 +220,11 @@ export const TEXT_FILTERS: readonly (readonly [string, Filter])[] = [
     ),
   ],
   ['center', filter((text, [width], { budget }) => centre(text, [width!, ' '], budget), ['width', 80n])],
-  ['indent', filter(indent, ['width', 4n], ['first', false], ['blank', false])],
-  ['truncate', filter(truncate, ['length', 255n], ['killwords', false], ['end', '...'], ['leeway', null])],
+  ['indent', strict(indent, ['width', 4n], ['first', false], ['blank', false])],
+  ['truncate', whole(truncate, ['length', 255n], ['killwords', false], ['end', '...'], ['leeway', null])],
   [
     'wordwrap',
-    filter(
+    strict(
       wordWrap,
       ['width', 79n],
       ['break_long_words', true],

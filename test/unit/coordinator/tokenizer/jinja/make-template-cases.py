@@ -191,6 +191,24 @@ TEMPLATES = [
     *expressions(
         r"""
         messages[0].role
+        n[1:]
+        nothing[1:]
+        missing|int
+        missing|float
+        missing.x|int
+        '%s' % missing
+        '%s-%s' % [1, 2]
+        n|indent
+        numbers|truncate(9)
+        n|truncate
+        missing|wordwrap
+        (1, 2).copy()
+        missing[1:]
+        mapping[1:]
+        0|map(attribute='x')|list
+        none|select|list
+        '' % [1]
+        'a' % 1
         messages[0]['role']
         messages[-1]['role']
         messages[99]
