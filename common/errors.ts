@@ -62,7 +62,7 @@ export const ERROR_CATALOGUE = {
     httpStatus: 429,
     retryable: true,
     retryAfterMs: 1_000,
-    meaning: 'The admission limit is reached.',
+    meaning: 'The server has as many requests, or as many bytes of them, as it takes at once.',
   },
   NOT_READY: {
     grpcStatus: 'UNAVAILABLE',

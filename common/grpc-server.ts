@@ -1,9 +1,11 @@
 // The gRPC servers of both processes: windows wide enough for pictures, message limits, binding, and an orderly end.
 // grpc-js always advertises HTTP/2 windows of 64 KiB on the server side, which makes an upload of 8 MiB take 2 s at 10 ms of
-// round trip; it has no option for it, so the two settings are made where it creates its HTTP/2 server.
+// round trip; it has no option for it, so the two settings are made where it creates its HTTP/2 server. There, too, is decided whether a
+// message is taken, before the whole of it has arrived.
 import type { Http2Server, ServerHttp2Session } from 'node:http2';
 import * as grpc from '@grpc/grpc-js';
 import { AppError } from './errors.js';
+import { admitWithin, type ReceiveBudget } from './receive-budget.js';
 import { clearSocketPath } from './socket-path.js';
 
 const UNIX_PREFIX = 'unix:';
@@ -22,6 +24,8 @@ export interface GrpcServerOptions {
   readonly maxMessageBytes: number;
   /** Calls at once on one connection. */
   readonly maxConcurrentStreams: number;
+  /** For the methods that it names; the others take what comes. */
+  readonly admission?: { readonly budget: ReceiveBudget; readonly paths: ReadonlySet<string> };
 }
 
 export function createGrpcServer(options: GrpcServerOptions): grpc.Server {
@@ -32,11 +36,11 @@ export function createGrpcServer(options: GrpcServerOptions): grpc.Server {
     'grpc.keepalive_time_ms': 30_000,
     'grpc.keepalive_timeout_ms': 10_000,
   });
-  widenWindows(server);
+  prepareHttp2(server, options);
   return server;
 }
 
-function widenWindows(server: grpc.Server): void {
+function prepareHttp2(server: grpc.Server, { admission, maxMessageBytes }: GrpcServerOptions): void {
   const internals = server as unknown as ServerInternals;
   const create = internals.createHttp2Server?.bind(server);
   if (create === undefined || internals.commonServerOptions === undefined) return;
@@ -46,6 +50,7 @@ function widenWindows(server: grpc.Server): void {
   };
   internals.createHttp2Server = (credentials) => {
     const http2Server = create(credentials);
+    if (admission !== undefined) admitWithin({ ...admission, maxMessageBytes }, http2Server);
     http2Server.on('session', (session: ServerHttp2Session) =>
       session.setLocalWindowSize(SESSION_WINDOW_BYTES),
     );

@@ -19,9 +19,16 @@ export const MAX_PICTURES_PER_REQUEST = 20;
 export const MAX_JPEG_SCANS = 100;
 /** Decoding and tiling of one picture; longer means a picture made to be slow. */
 export const PICTURE_TIMEOUT_MS = 30_000;
-/** Encoded bytes that wait for a decoder. */
-export const MAX_QUEUED_PICTURE_BYTES = 512 * 1024 * 1024;
-export const MAX_QUEUED_PICTURES = 1024;
+/** Prompts and pictures that wait for a thread. Their bytes are bounded where they arrive. */
+export const MAX_QUEUED_TASKS = 4096;
+/** Encoding of one prompt or picture; beyond the decoder's own limit, for what that does not cover. */
+export const ENCODE_TIMEOUT_MS = PICTURE_TIMEOUT_MS + 5_000;
+/** Chats up to this are encoded where they arrive: the way to a thread and back takes longer. */
+export const INLINE_PROMPT_CHARS = 2048;
+/** Requests in the server, pictures as they came; --request-memory. */
+export const DEFAULT_REQUEST_MEMORY_BYTES = 512 * 1024 * 1024;
+/** Decoded pictures on their way to the ranks; --picture-memory. */
+export const DEFAULT_PICTURE_MEMORY_BYTES = 512 * 1024 * 1024;
 
 export const MAX_TOP_LOGPROBS = 20;
 export const MAX_STOP_STRINGS = 16;

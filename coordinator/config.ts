@@ -4,7 +4,11 @@ import { Option, type Command } from 'commander';
 import { byteSizeOption, integerOption, shareOption } from '../common/command-line.js';
 import { AppError } from '../common/errors.js';
 import { checkAddress } from '../common/grpc-server.js';
-import { MAX_WORLD_SIZE } from '../common/limits.js';
+import {
+  DEFAULT_PICTURE_MEMORY_BYTES,
+  DEFAULT_REQUEST_MEMORY_BYTES,
+  MAX_WORLD_SIZE,
+} from '../common/limits.js';
 
 /** How CPU ranks meet; GPUs meet over NCCL. */
 export type CollectiveChoice = 'auto' | 'shared-memory' | 'gloo';
@@ -41,6 +45,12 @@ export interface ClusterConfig {
   /** Pictures are turned upright as their EXIF data asks. */
   readonly exifRotation: boolean;
   readonly stepTimeoutMs: number;
+  /** Threads that encode prompts and decode pictures; null: as many as there are cores, 4 at most. */
+  readonly encodingThreads: number | null;
+  /** Requests in the server, pictures as they came. */
+  readonly requestMemoryBytes: number;
+  /** Decoded pictures on their way to the ranks. */
+  readonly pictureMemoryBytes: number;
   /** Workers that run elsewhere, in rank order; null: started here, or registered at clusterAddress. */
   readonly workers: readonly string[] | null;
   /** Where workers of other hosts register; null: none are awaited. */
@@ -68,6 +78,9 @@ interface ClusterFlags {
   readonly ranksPerDevice?: number;
   readonly exifRotation?: boolean;
   readonly stepTimeout: number;
+  readonly encodingThreads?: number;
+  readonly requestMemory?: number;
+  readonly pictureMemory?: number;
   readonly workers?: readonly string[];
   readonly clusterAddress?: string;
   readonly logLevel?: string;
@@ -159,6 +172,21 @@ export function addClusterOptions(command: Command): Command {
       integerOption(1, 86_400),
       300,
     )
+    .option(
+      '--encoding-threads <n>',
+      'threads that encode prompts and decode pictures (default: the cores, 4 at most)',
+      integerOption(1, 64),
+    )
+    .option(
+      '--request-memory <bytes>',
+      'requests in the server, pictures as they came; beyond it they are refused (default: 512M)',
+      byteSizeOption,
+    )
+    .option(
+      '--picture-memory <bytes>',
+      'decoded pictures on their way to the ranks; beyond it they wait (default: 512M)',
+      byteSizeOption,
+    )
     .option('--log-level <level>', 'trace, debug, info, warn, error, fatal or silent');
 }
 
@@ -187,6 +215,9 @@ export function toClusterConfig(flags: ClusterFlags): ClusterConfig {
     ranksPerDevice: flags.ranksPerDevice ?? 1,
     exifRotation: flags.exifRotation ?? true,
     stepTimeoutMs: flags.stepTimeout * 1000,
+    encodingThreads: flags.encodingThreads ?? null,
+    requestMemoryBytes: flags.requestMemory ?? DEFAULT_REQUEST_MEMORY_BYTES,
+    pictureMemoryBytes: flags.pictureMemory ?? DEFAULT_PICTURE_MEMORY_BYTES,
     workers,
     clusterAddress:
       flags.clusterAddress === undefined ? null : checkAddress(flags.clusterAddress, '--cluster-address'),

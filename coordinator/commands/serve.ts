@@ -7,7 +7,7 @@ import { type AppError } from '../../common/errors.js';
 import { checkAddress } from '../../common/grpc-server.js';
 import { createLogger, type Logger } from '../../common/logger.js';
 import { addSettingsOption } from '../../common/settings.js';
-import { addClusterOptions, toClusterConfig } from '../config.js';
+import { addClusterOptions, toClusterConfig, type ClusterConfig } from '../config.js';
 import type { RestartPolicy } from '../engine/supervisor.js';
 import { GrpcGateway } from '../gateway/grpc-gateway.js';
 import { Serving } from '../serving/serving.js';
@@ -53,7 +53,7 @@ async function serve(
     signal,
     restartPolicy: RESTART_POLICY,
   });
-  const gateway = await startGateway(serving, address, logger);
+  const gateway = await startGateway(serving, config, address, logger);
   try {
     await serving.ready().finally(() => progress.stop());
     announce(serving, gateway, logger);
@@ -65,13 +65,19 @@ async function serve(
 }
 
 /** Nothing of a service whose address cannot be had is left running. */
-async function startGateway(serving: Serving, address: string, logger: Logger): Promise<GrpcGateway> {
+async function startGateway(
+  serving: Serving,
+  { requestMemoryBytes }: ClusterConfig,
+  address: string,
+  logger: Logger,
+): Promise<GrpcGateway> {
   try {
     return await GrpcGateway.start({
       address,
       engine: serving.engine,
       model: () => serving.model,
       cluster: () => serving.cluster(),
+      requestMemoryBytes,
       logger,
     });
   } catch (error) {

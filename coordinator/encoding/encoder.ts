@@ -1,5 +1,7 @@
-// A request's prompt, as it came, to what the ranks compute: token ids, and pictures with their places in them.
+// A request's prompt, as it came, to what the ranks compute: token ids, and pictures with their places in them. Bounded before anything
+// is encoded, off the event loop but for what is short.
 import { AppError } from '../../common/errors.js';
+import { INLINE_PROMPT_CHARS } from '../../common/limits.js';
 import type { PixelSource, SequencePicture } from '../executor/step-loop.js';
 import {
   picturesOf,
@@ -7,69 +9,140 @@ import {
   type PictureInput,
   type PromptInput,
 } from '../requests/request-spec.js';
-import type { ChatMessage, TextProcessor } from '../tokenizer/text-processor.js';
-import type { PictureProcessor, ProcessedPicture } from '../vision/picture.js';
-
-export type EncodedPicture = SequencePicture & PixelSource;
+import type { ChatMessage, EncodedPrompt, TextProcessor } from '../tokenizer/text-processor.js';
+import { countTiles } from '../vision/count-tiles.js';
+import type { PictureSettings } from '../vision/picture.js';
+import type { EncodingQueue } from './encoding-queue.js';
+import { checkLength, type LengthBound } from './length-bound.js';
+import { PictureStore, type StoredPicture } from './picture-store.js';
 
 export interface EncodedInput {
   readonly tokenIds: Uint32Array;
-  /** The rendered prompt leaves the model inside <think>. */
+  /** Output without a start tag starts as reasoning. */
   readonly startsInReasoning: boolean;
-  readonly pictures: readonly EncodedPicture[];
+  readonly pictures: readonly (SequencePicture & PixelSource)[];
+  /** Lets go of pixels that have not travelled: to be called when the request is over. */
+  release(): void;
 }
 
 export interface EncoderOptions {
-  readonly text: TextProcessor;
+  readonly queue: EncodingQueue;
+  /** For what is short. */
+  readonly text: Pick<TextProcessor, 'encodeChat' | 'encodeTokens'>;
   /** Null for text-only models. */
-  readonly pictures: PictureProcessor | null;
+  readonly pictures: PictureSettings | null;
+  readonly bound: LengthBound;
+  /** Tiles that one request may have: as many as the ranks hold. */
+  readonly maxTiles: number;
   /** Rows of the embedding: ids below it exist. */
   readonly vocabSize: number;
+  readonly pictureBudgetBytes: number;
 }
 
+const BYTES_PER_PIXEL = 3;
+
 export class Encoder {
+  readonly pictures: PictureStore;
   readonly #options: EncoderOptions;
 
   constructor(options: EncoderOptions) {
     this.#options = options;
+    this.pictures = new PictureStore({
+      decode: ({ data, label }, signal, priority) =>
+        options.queue.run({ kind: 'picture', encoded: data, label }, signal, priority),
+      budgetBytes: options.pictureBudgetBytes,
+    });
   }
 
-  async encode(prompt: PromptInput): Promise<EncodedInput> {
-    const { text } = this.#options;
-    const processed = await this.#processPictures(picturesOf(prompt));
-    const encoded =
-      prompt.kind === 'tokens'
-        ? text.encodeTokens(
-            prompt.tokenIds,
-            processed.map(({ numTiles }) => numTiles),
-          )
-        : text.encodeChat(toChatMessages(prompt.messages, processed));
-    checkTokenIds(encoded.tokenIds, this.#options.vocabSize);
-    return {
-      tokenIds: encoded.tokenIds,
-      startsInReasoning: encoded.startsInReasoning,
-      pictures: processed.map(({ numTiles, tiles }, index) => ({
-        numTiles,
-        firstPosition: encoded.pictures[index]!.firstPosition,
-        lease: () => Promise.resolve({ pixels: tiles, release: () => undefined }),
-      })),
-    };
+  /** The signal is the request's: what waits for it is not begun once it has aborted. */
+  async encode(prompt: PromptInput, signal: AbortSignal, priority: number): Promise<EncodedInput> {
+    const { pictures, bound } = this.#options;
+    const tiling = pictures?.tiling ?? null;
+    const inputs = picturesOf(prompt);
+    const numTiles = this.#countTiles(inputs);
+    checkLength(prompt, numTiles * (tiling?.tokensPerTile ?? 0), bound);
+    const stored =
+      tiling === null || inputs.length === 0
+        ? []
+        : await this.pictures.add(inputs, numTiles * tileBytes(tiling), signal, priority);
+    try {
+      const sizes = stored.map(({ numBytes }) => numBytes / tileBytes(tiling!));
+      const encoded = await this.#encodePrompt(prompt, sizes, signal, priority);
+      checkTokenIds(encoded.tokenIds, this.#options.vocabSize);
+      return toInput(encoded, stored, sizes);
+    } catch (error) {
+      for (const picture of stored) picture.release();
+      throw error;
+    }
   }
 
-  #processPictures(inputs: readonly PictureInput[]): Promise<ProcessedPicture[]> {
-    const { pictures } = this.#options;
-    if (inputs.length === 0) return Promise.resolve([]);
+  async close(): Promise<void> {
+    await this.#options.queue.close();
+  }
+
+  /** From the headers alone. */
+  #countTiles(inputs: readonly PictureInput[]): number {
+    const { pictures, maxTiles } = this.#options;
+    if (inputs.length === 0) return 0;
     if (pictures === null) {
       throw new AppError('INVALID_REQUEST', 'pictures are not supported: the model has no vision tower', {
         details: { param: 'pictures' },
       });
     }
-    return Promise.all(inputs.map(({ data, label }) => pictures.process(data, label)));
+    let numTiles = 0;
+    for (const { data, label } of inputs) numTiles += countTiles(data, label, pictures);
+    if (numTiles <= maxTiles) return numTiles;
+    throw new AppError(
+      'CONTEXT_LENGTH_EXCEEDED',
+      `the pictures have ${numTiles} tiles; the limit is ${maxTiles} tiles a request`,
+      { details: { param: 'pictures', tiles: numTiles, limit: maxTiles } },
+    );
   }
 
-  async close(): Promise<void> {
-    await this.#options.pictures?.close();
+  #encodePrompt(
+    prompt: PromptInput,
+    numTiles: readonly number[],
+    signal: AbortSignal,
+    priority: number,
+  ): EncodedPrompt | Promise<EncodedPrompt> {
+    const { text, queue, bound } = this.#options;
+    if (prompt.kind === 'tokens') return text.encodeTokens(prompt.tokenIds, numTiles);
+    const messages = toChatMessages(prompt.messages, numTiles);
+    if (isShort(prompt.messages)) return text.encodeChat(messages);
+    // Up to twice what fits is counted to the end, so that who is a little over learns by how much.
+    return queue.run({ kind: 'chat', messages, maxTokens: 2 * bound.maxModelLength }, signal, priority);
   }
+}
+
+function toInput(
+  encoded: EncodedPrompt,
+  stored: readonly StoredPicture[],
+  numTiles: readonly number[],
+): EncodedInput {
+  return {
+    tokenIds: encoded.tokenIds,
+    startsInReasoning: encoded.startsInReasoning,
+    pictures: stored.map((picture, index) => ({
+      numTiles: numTiles[index]!,
+      firstPosition: encoded.pictures[index]!.firstPosition,
+      lease: () => picture.lease(),
+    })),
+    release: () => {
+      for (const picture of stored) picture.release();
+    },
+  };
+}
+
+function tileBytes({ tileSize }: PictureSettings['tiling']): number {
+  return tileSize * tileSize * BYTES_PER_PIXEL;
+}
+
+/** Encoded where it stands: that takes less than the way to a thread and back. */
+function isShort(messages: readonly MessageInput[]): boolean {
+  let numChars = 0;
+  for (const { parts } of messages)
+    for (const part of parts) if (part.type === 'text') numChars += part.text.length;
+  return numChars <= INLINE_PROMPT_CHARS;
 }
 
 /** The ranks refuse a plan with such an id, and with it everybody's sequences: so it must not get that far. */
@@ -83,18 +156,14 @@ function checkTokenIds(tokenIds: Uint32Array, vocabSize: number): void {
   throw new AppError('INVALID_REQUEST', `the prompt ${problem}`, { details: { param: 'prompt' } });
 }
 
-function toChatMessages(
-  messages: readonly MessageInput[],
-  pictures: readonly ProcessedPicture[],
-): ChatMessage[] {
+function toChatMessages(messages: readonly MessageInput[], numTiles: readonly number[]): ChatMessage[] {
   let next = 0;
   return messages.map(({ role, parts }) => ({
     role,
     parts: parts.map((part) => {
       if (part.type === 'text') return part;
-      const numTiles = pictures[next]!.numTiles;
       next += 1;
-      return { type: 'picture' as const, numTiles };
+      return { type: 'picture' as const, numTiles: numTiles[next - 1]! };
     }),
   }));
 }

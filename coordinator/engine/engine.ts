@@ -98,13 +98,14 @@ export class Engine {
         drawSeed,
         choiceIndex: spec.choiceIndex ?? 0,
       });
-      const encoded = await encoder.encode(spec.prompt);
+      const encoded = await encoder.encode(spec.prompt, request.signal, spec.priority ?? 0);
+      request.whenOver(() => encoded.release());
       if (request.isOver) return;
-      const { startsInReasoning, ...prompt } = encoded;
+      const { startsInReasoning, tokenIds, pictures } = encoded;
       const { stop, skipSpecialTokens } = sampling;
       const output = text.createOutput({ startsInReasoning, stop, skipSpecialTokens });
-      request.encoded({ ...prompt, sampling, output });
-      replica.submit({ ...request.toSequence(), pictures: encoded.pictures }, request);
+      request.encoded({ tokenIds, pictures, sampling, output });
+      replica.submit({ ...request.toSequence(), pictures }, request);
       request.whenOver(() => replica.cancel(request.sequenceId));
       request.queued();
     } catch (error) {

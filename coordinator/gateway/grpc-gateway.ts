@@ -9,6 +9,7 @@ import { HEALTH_SERVICE_NAME, HealthServices } from '../../common/health-service
 import { MAX_CLIENT_MESSAGE_BYTES } from '../../common/limits.js';
 import type { Logger } from '../../common/logger.js';
 import { inferenceServiceDefinition } from '../../common/proto.js';
+import { ReceiveBudget } from '../../common/receive-budget.js';
 import type { GenerateRequest__Output } from '../../proto/ts/skein/inference/v1/GenerateRequest.js';
 import type { GenerateResponse } from '../../proto/ts/skein/inference/v1/GenerateResponse.js';
 import type { InferenceServiceHandlers } from '../../proto/ts/skein/inference/v1/InferenceService.js';
@@ -30,12 +31,19 @@ import { reflectionDefinitions } from './reflection-definitions.js';
 const SERVICE_NAME = 'skein.inference.v1.InferenceService';
 const SERVER_TIMING_KEY = 'server-timing';
 const MAX_CONCURRENT_STREAMS = 1024;
+/** Prompts and pictures come with these; an answer's stream is open for as long as they are needed. */
+const LARGE_REQUEST_PATHS = new Set([
+  inferenceServiceDefinition.Generate.path,
+  inferenceServiceDefinition.GenerateOnce.path,
+]);
 
 export interface GrpcGatewayOptions {
   readonly address: string;
   readonly engine: Engine;
   readonly model: () => ModelFacts;
   readonly cluster: () => ClusterFacts;
+  /** Of all requests that are in the server, as they came; beyond it they are refused. */
+  readonly requestMemoryBytes: number;
   readonly logger: Logger;
 }
 
@@ -43,6 +51,7 @@ export interface GrpcGatewayOptions {
 type AnyCall = grpc.ServerUnaryCall<unknown, unknown> | grpc.ServerWritableStream<unknown, unknown>;
 
 export class GrpcGateway {
+  readonly budget: ReceiveBudget;
   readonly #options: GrpcGatewayOptions;
   readonly #server: grpc.Server;
   readonly #health = new HealthServices([SERVICE_NAME]);
@@ -51,9 +60,11 @@ export class GrpcGateway {
 
   private constructor(options: GrpcGatewayOptions) {
     this.#options = options;
+    this.budget = new ReceiveBudget(options.requestMemoryBytes);
     this.#server = createGrpcServer({
       maxMessageBytes: MAX_CLIENT_MESSAGE_BYTES,
       maxConcurrentStreams: MAX_CONCURRENT_STREAMS,
+      admission: { budget: this.budget, paths: LARGE_REQUEST_PATHS },
     });
     this.#server.addService(inferenceServiceDefinition, this.#handlers());
     this.#health.addToServer(this.#server);

@@ -6,11 +6,13 @@ import type { Checkpoint } from '../checkpoint/model-spec.js';
 import type { ClusterConfig } from '../config.js';
 import { NEUTRAL_SAMPLING, type SamplingDefaults } from '../requests/sampling-options.js';
 import { loadTextProcessor } from '../tokenizer/load-text-processor.js';
-import type { TextProcessor } from '../tokenizer/text-processor.js';
+import type { LoadTextProcessorOptions, TextProcessor } from '../tokenizer/text-processor.js';
 import { tokensOnlyProcessor } from '../tokenizer/tokens-only-processor.js';
 
 export interface ModelText {
   readonly processor: TextProcessor;
+  /** What another thread makes such a processor of; null: it takes no text. */
+  readonly source: LoadTextProcessorOptions | null;
   readonly samplingDefaults: SamplingDefaults;
 }
 
@@ -27,14 +29,14 @@ export async function loadText(checkpoint: Checkpoint, config: ClusterConfig): P
       pictureTokenId: knownPictureTokenId(spec.name),
       tokensPerTile,
     });
-    return { processor, samplingDefaults };
+    return { processor, source: null, samplingDefaults };
   }
-  const processor = await loadTextProcessor({
+  const source = {
     folder,
     eosTokenIds,
     tokensPerTile,
     reasoningStart: config.reasoningStart,
     alwaysReasons: alwaysReasons(spec.architecture),
-  });
-  return { processor, samplingDefaults };
+  };
+  return { processor: await loadTextProcessor(source), source, samplingDefaults };
 }

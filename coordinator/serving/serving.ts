@@ -7,7 +7,7 @@ import type { Logger } from '../../common/logger.js';
 import { resolveModel } from '../checkpoint/known-models.js';
 import type { Checkpoint } from '../checkpoint/model-spec.js';
 import type { ClusterConfig } from '../config.js';
-import { Encoder } from '../encoding/encoder.js';
+import type { Encoder } from '../encoding/encoder.js';
 import { Engine } from '../engine/engine.js';
 import { Replica } from '../engine/replica.js';
 import type { RestartPolicy } from '../engine/supervisor.js';
@@ -18,14 +18,13 @@ import type { ClusterFacts, ModelFacts } from '../gateway/inference-messages.js'
 import { randomSeed } from '../requests/sampling-options.js';
 import { makeShardPlan } from '../sharding/make-shard-plan.js';
 import type { ShardPlan } from '../sharding/shard-plan.js';
-import { createPictureProcessor } from '../vision/picture-processor.js';
 import { formEpoch } from './epoch-factory.js';
 import { clusterFacts, modelFacts } from './facts.js';
 import { loadText, type ModelText } from './load-text.js';
+import { makeEncoder } from './make-encoder.js';
 import { chooseSizes, type SizeConfig } from './model-sizes.js';
 import { WorkerSet } from './worker-set.js';
 
-const PICTURE_CONCURRENCY = 2;
 const RESTARTS = { minBackoffMs: 250, maxBackoffMs: 10_000, healthyAfterMs: 60_000 };
 
 export interface ServingOptions {
@@ -69,16 +68,8 @@ export class Serving {
     this.#startedMs = startedMs;
     this.plan = plan;
     this.#workers = new WorkerSet({ config, logger, entry: options.workerEntry });
-    const { tiling, text: textSpec } = plan.spec;
-    const pictures =
-      tiling === null
-        ? null
-        : createPictureProcessor({
-            tiling,
-            exifRotation: config.exifRotation,
-            concurrency: PICTURE_CONCURRENCY,
-          });
-    this.#encoder = new Encoder({ text, pictures, vocabSize: textSpec.vocabSize });
+    const { vocabSize } = plan.spec.text;
+    this.#encoder = makeEncoder({ config, plan, sizes, text: parts.text, clock });
     const factory = {
       config,
       ...parts,
@@ -98,7 +89,7 @@ export class Serving {
       replica: this.#replica,
       encoder: this.#encoder,
       text,
-      vocabSize: textSpec.vocabSize,
+      vocabSize,
       samplingDefaults,
       clock,
       maxRequests: sizes.maxWaiting + sizes.maxNumSequences,

@@ -99,6 +99,7 @@ export async function loadTextProcessor(options: LoadTextProcessorOptions): Prom
   const pictureTokenId = imageTokens?.context ?? null;
   return {
     vocabSize: vocabulary.size,
+    longestTokenBytes: vocabulary.longestTokenBytes,
     pictureTokenId,
     stopTokenIds: collectStopTokenIds(vocabulary, tokens, [
       ...options.eosTokenIds,

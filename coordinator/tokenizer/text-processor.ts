@@ -56,6 +56,8 @@ export interface TextProcessor {
   /** Ids that end a sequence, of all the checkpoint's files together; found by string where a name is meant. */
   readonly stopTokenIds: readonly number[];
   readonly vocabSize: number;
+  /** Bytes of text that one token can stand for, at most; 0: there is no text. */
+  readonly longestTokenBytes: number;
   /** Stands for a picture in a client's token ids; null for text-only models. */
   readonly pictureTokenId: number | null;
 }

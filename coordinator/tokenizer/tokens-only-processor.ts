@@ -31,6 +31,7 @@ export function tokensOnlyProcessor(options: TokensOnlyOptions): TextProcessor {
     createOutput: () => ({ push: () => NOTHING, finish: () => NOTHING, text: '' }),
     stopTokenIds,
     vocabSize,
+    longestTokenBytes: 0,
     pictureTokenId,
   };
 }

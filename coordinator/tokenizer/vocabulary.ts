@@ -87,6 +87,8 @@ export class Vocabulary {
   readonly addedTokens: readonly AddedToken[];
   /** Highest id plus one. */
   readonly size: number;
+  /** Bytes of text that one token can stand for, at most. */
+  readonly longestTokenBytes: number;
   private readonly tokens: (string | undefined)[] = [];
   private readonly addedById = new Map<number, AddedToken>();
   private readonly addedByContent = new Map<string, AddedToken>();
@@ -94,7 +96,12 @@ export class Vocabulary {
   private readonly byteOfCharacter = buildByteOfCharacter();
 
   constructor(json: TokenizerJson) {
-    for (const [token, id] of Object.entries(json.model.vocab)) this.tokens[id] = token;
+    let longest = 0;
+    for (const [token, id] of Object.entries(json.model.vocab)) {
+      this.tokens[id] = token;
+      // A character is a byte here; where it is not, the token is its own UTF-8.
+      longest = Math.max(longest, Buffer.byteLength(token));
+    }
     this.addedTokens = json.added_tokens.map((token) => ({
       id: token['id'] as number,
       content: token['content'] as string,
@@ -106,10 +113,12 @@ export class Vocabulary {
     }));
     for (const token of this.addedTokens) {
       this.tokens[token.id] = token.content;
+      longest = Math.max(longest, Buffer.byteLength(token.content));
       this.addedById.set(token.id, token);
       this.addedByContent.set(token.content, token);
     }
     this.size = this.tokens.length;
+    this.longestTokenBytes = longest;
   }
 
   added(content: string): AddedToken | undefined {

@@ -12,20 +12,9 @@ export interface ProcessedPicture {
   readonly tiles: Uint8Array;
 }
 
-/** Decodes and tiles off the main thread, at most `concurrency` at a time; the rest wait in order. */
-export interface PictureProcessor {
-  /** Fails with INVALID_PICTURE, naming the limit. `label` says in messages which picture is meant, e.g. "pictures[1]". */
-  process(encoded: Uint8Array, label: string): Promise<ProcessedPicture>;
-  close(): Promise<void>;
-}
-
 /** What becomes of a picture besides its decoding. */
 export interface PictureSettings {
   readonly tiling: TilingSpec;
   /** Turned upright as its metadata asks, before anything else. */
   readonly exifRotation: boolean;
-}
-
-export interface PictureProcessorOptions extends PictureSettings {
-  readonly concurrency: number;
 }

@@ -51,6 +51,7 @@ describe('the engine over its groups', () => {
       engine: started.serving.engine,
       model: () => started.serving.model,
       cluster: () => started.serving.cluster(),
+      requestMemoryBytes: 2 ** 29,
       logger: silentLogger,
     });
     client = new InferenceServiceClient(gateway.address, grpc.credentials.createInsecure());

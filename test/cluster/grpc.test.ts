@@ -41,6 +41,7 @@ describe('the gRPC service', function () {
       engine: cluster.serving.engine,
       model: () => cluster.serving.model,
       cluster: () => cluster.serving.cluster(),
+      requestMemoryBytes: 2 ** 29,
       logger: silentLogger,
     });
     client = new InferenceServiceClient(gateway.address, grpc.credentials.createInsecure());

@@ -11,8 +11,8 @@ import { readCheckpoint } from '../../coordinator/checkpoint/checkpoint.js';
 import { convertCheckpoint } from '../../coordinator/checkpoint/convert.js';
 import type { Checkpoint } from '../../coordinator/checkpoint/model-spec.js';
 import { loadTextProcessor } from '../../coordinator/tokenizer/load-text-processor.js';
-import { createPictureProcessor } from '../../coordinator/vision/picture-processor.js';
 import type { ProcessedPicture } from '../../coordinator/vision/picture.js';
+import { processPicture } from '../../coordinator/vision/process-picture.js';
 import { repoRoot } from './paths.js';
 
 interface ExpectedCase {
@@ -71,45 +71,40 @@ export async function readGoldenFolder(folder: string): Promise<GoldenModel> {
     eosTokenIds: checkpoint.eosTokenIds,
     tokensPerTile: tiling?.tokensPerTile ?? null,
   });
-  const processor =
-    tiling === null ? null : createPictureProcessor({ tiling, exifRotation: true, concurrency: 1 });
   const cases: GoldenCase[] = [];
-  try {
-    for (const expected of JSON.parse(
-      await readFile(join(folder, 'expected.json'), 'utf8'),
-    ) as ExpectedCase[]) {
-      const pictures: ProcessedPicture[] = [];
-      for (const [index, image] of expected.images.entries()) {
-        assert.ok(processor);
-        const picture = await processor.process(await readFile(join(folder, image)), image);
-        assert.equal(sha256(picture.tiles), expected.tiles_uint8_sha256[index], `tiles of ${image}`);
-        pictures.push(picture);
-      }
-      const prompt = text.encodeChat([
-        {
-          role: 'user',
-          parts: [
-            ...pictures.map(({ numTiles }) => ({ type: 'picture', numTiles }) as const),
-            { type: 'text', text: expected.question },
-          ],
-        },
-      ]);
-      assert.equal(
-        sha256(JSON.stringify([...prompt.tokenIds])),
-        expected.prompt_ids_sha256,
-        `prompt of "${expected.question}"`,
-      );
-      cases.push({
-        expected,
-        tokenIds: prompt.tokenIds,
-        pictures: pictures.map((picture, index) => ({
-          picture,
-          firstPosition: prompt.pictures[index]?.firstPosition ?? -1,
-        })),
-      });
+  for (const expected of JSON.parse(
+    await readFile(join(folder, 'expected.json'), 'utf8'),
+  ) as ExpectedCase[]) {
+    const pictures: ProcessedPicture[] = [];
+    for (const [index, image] of expected.images.entries()) {
+      assert.ok(tiling);
+      const encoded = await readFile(join(folder, image));
+      const picture = await processPicture(encoded, image, { tiling, exifRotation: true });
+      assert.equal(sha256(picture.tiles), expected.tiles_uint8_sha256[index], `tiles of ${image}`);
+      pictures.push(picture);
     }
-  } finally {
-    await processor?.close();
+    const prompt = text.encodeChat([
+      {
+        role: 'user',
+        parts: [
+          ...pictures.map(({ numTiles }) => ({ type: 'picture', numTiles }) as const),
+          { type: 'text', text: expected.question },
+        ],
+      },
+    ]);
+    assert.equal(
+      sha256(JSON.stringify([...prompt.tokenIds])),
+      expected.prompt_ids_sha256,
+      `prompt of "${expected.question}"`,
+    );
+    cases.push({
+      expected,
+      tokenIds: prompt.tokenIds,
+      pictures: pictures.map((picture, index) => ({
+        picture,
+        firstPosition: prompt.pictures[index]?.firstPosition ?? -1,
+      })),
+    });
   }
   return { checkpoint, cases };
 }

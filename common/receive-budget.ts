@@ -1,0 +1,124 @@
+// How many bytes of requests a server holds at once: a large message is taken only when there is room for all of it, told from the five
+// bytes that precede it, and refused before the rest has arrived. What was taken counts until its call is over.
+import { constants, type Http2Server, type IncomingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
+import { AppError } from './errors.js';
+import { toGrpcError } from './grpc-status.js';
+
+/** Smaller messages are not counted: calls that are short, health checks among them, get through however full it is. */
+const SMALL_MESSAGE_BYTES = 64 * 1024;
+const PREFIX_BYTES = 5;
+const RESPONSE_TYPE = 'application/grpc+proto';
+
+export class ReceiveBudget {
+  readonly limitBytes: number;
+  #usedBytes = 0;
+
+  constructor(limitBytes: number) {
+    this.limitBytes = limitBytes;
+  }
+
+  get usedBytes(): number {
+    return this.#usedBytes;
+  }
+
+  /** What is larger than the whole budget may have it alone. */
+  tryReserve(numBytes: number): boolean {
+    if (this.#usedBytes > 0 && this.#usedBytes + numBytes > this.limitBytes) return false;
+    this.#usedBytes += numBytes;
+    return true;
+  }
+
+  release(numBytes: number): void {
+    this.#usedBytes -= numBytes;
+  }
+}
+
+type StreamListener = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, ...rest: unknown[]) => void;
+
+export interface AdmissionOptions {
+  readonly budget: ReceiveBudget;
+  /** Methods whose requests may be large, each a single message: "/package.Service/Method". */
+  readonly paths: ReadonlySet<string>;
+  /** The most that one message may have. */
+  readonly maxMessageBytes: number;
+}
+
+/** Calls of those methods reach who listens for them on the server only with a message that is taken. */
+export function admitWithin(options: AdmissionOptions, server: Http2Server): void {
+  const listeners = server.listeners('stream') as StreamListener[];
+  server.removeAllListeners('stream');
+  for (const listener of listeners) server.on('stream', admitting(options, listener));
+}
+
+function admitting(
+  { budget, paths, maxMessageBytes }: AdmissionOptions,
+  listener: StreamListener,
+): StreamListener {
+  return (stream, headers, ...rest) => {
+    if (!paths.has(String(headers[constants.HTTP2_HEADER_PATH]))) {
+      listener(stream, headers, ...rest);
+      return;
+    }
+    awaitPrefix(stream, (prefix) => {
+      const numBytes = messageBytes(prefix, maxMessageBytes);
+      if (numBytes > SMALL_MESSAGE_BYTES) {
+        if (!budget.tryReserve(numBytes)) {
+          refuse(stream, numBytes, budget);
+          return;
+        }
+        stream.once('close', () => budget.release(numBytes));
+      }
+      listener(stream, headers, ...rest);
+    });
+  };
+}
+
+/** Calls back with the first bytes, which stay in the stream; a call that ends without them is none. */
+function awaitPrefix(stream: ServerHttp2Stream, then: (prefix: Buffer) => void): void {
+  const onReadable = (): void => {
+    const prefix = stream.read(PREFIX_BYTES) as Buffer | null;
+    if (prefix === null) return;
+    stream.off('readable', onReadable);
+    stream.off('end', onEnd);
+    if (prefix.byteLength < PREFIX_BYTES) {
+      onEnd();
+      return;
+    }
+    stream.unshift(prefix);
+    then(prefix);
+  };
+  const onEnd = (): void => {
+    stream.on('error', () => undefined);
+    stream.close(constants.NGHTTP2_PROTOCOL_ERROR);
+  };
+  stream.on('readable', onReadable);
+  stream.once('end', onEnd);
+}
+
+/** What a compressed message becomes is not known: the most that it may. */
+function messageBytes(prefix: Buffer, maxMessageBytes: number): number {
+  const isCompressed = prefix[0] !== 0;
+  return isCompressed ? maxMessageBytes : prefix.readUInt32BE(1);
+}
+
+function refuse(stream: ServerHttp2Stream, numBytes: number, budget: ReceiveBudget): void {
+  const error = new AppError(
+    'QUEUE_FULL',
+    `the request has ${numBytes} bytes, and the server holds ${budget.usedBytes} bytes of requests; its limit is ${budget.limitBytes}`,
+    { details: { bytes: numBytes, limit: budget.limitBytes } },
+  );
+  const { code, details, metadata } = toGrpcError(error, { audience: 'client' });
+  stream.on('error', () => undefined);
+  stream.respond(
+    {
+      ...metadata.toHttp2Headers(),
+      [constants.HTTP2_HEADER_STATUS]: constants.HTTP_STATUS_OK,
+      [constants.HTTP2_HEADER_CONTENT_TYPE]: RESPONSE_TYPE,
+      'grpc-status': String(code),
+      'grpc-message': encodeURI(details),
+    },
+    { endStream: true },
+  );
+  // The rest of the request is of no use: the client need not send it.
+  stream.close(constants.NGHTTP2_NO_ERROR);
+}

@@ -1,0 +1,187 @@
+// Pixels on their way to the ranks: one copy of equal pictures, counted by who refers to it, within a budget of bytes. Pixels are made
+// before a request is queued, as far as the budget goes (the others wait their turn), and are let go of once every rank has them; a
+// sequence that is computed again has them made again, from the encoded bytes that its request keeps.
+import { assert } from '../../common/assert.js';
+import { AppError } from '../../common/errors.js';
+import type { PixelLease } from '../executor/step-loop.js';
+import type { PictureInput } from '../requests/request-spec.js';
+import type { ProcessedPicture } from '../vision/picture.js';
+
+export type DecodePicture = (
+  picture: PictureInput,
+  signal: AbortSignal,
+  priority: number,
+) => Promise<ProcessedPicture>;
+
+export interface PictureStoreOptions {
+  readonly decode: DecodePicture;
+  readonly budgetBytes: number;
+}
+
+/** Equal pixels, once. */
+interface Entry {
+  readonly contentHash: string;
+  readonly pixels: Uint8Array;
+  numReferences: number;
+}
+
+interface Waiter {
+  readonly numBytes: number;
+  readonly grant: () => void;
+}
+
+export class PictureStore {
+  readonly #options: PictureStoreOptions;
+  readonly #entries = new Map<string, Entry>();
+  readonly #waiting: Waiter[] = [];
+  /** Of entries, and reserved for pictures that are being decoded. */
+  #numBytes = 0;
+
+  constructor(options: PictureStoreOptions) {
+    this.#options = options;
+  }
+
+  get numBytes(): number {
+    return this.#numBytes;
+  }
+
+  get numPictures(): number {
+    return this.#entries.size;
+  }
+
+  /**
+   * Decodes all pictures of a request once the budget has room for all of them together, so that requests that wait hold nothing.
+   * `numBytes`: what their pixels will have. The signal takes it back.
+   */
+  async add(
+    pictures: readonly PictureInput[],
+    numBytes: number,
+    signal: AbortSignal,
+    priority: number,
+  ): Promise<StoredPicture[]> {
+    await this.#reserve(numBytes, signal);
+    const outcomes = await Promise.allSettled(
+      pictures.map((picture) => this.#options.decode(picture, signal, priority)),
+    );
+    const entries = outcomes.map((outcome) =>
+      outcome.status === 'fulfilled' ? this.#enter(outcome.value) : null,
+    );
+    this.#unreserve(numBytes);
+    const failed = outcomes.find((outcome) => outcome.status === 'rejected');
+    if (failed !== undefined) {
+      for (const entry of entries) if (entry !== null) this.release(entry);
+      throw failed.reason;
+    }
+    return entries.map((entry, index) => new StoredPicture(this, pictures[index]!, entry!, signal));
+  }
+
+  /** For a sequence that holds its place on the ranks already: over the budget if need be, by what fits on them at most. */
+  async decodeAgain(picture: PictureInput, signal: AbortSignal): Promise<Entry> {
+    return this.#enter(await this.#options.decode(picture, signal, Number.NEGATIVE_INFINITY));
+  }
+
+  release(entry: Entry): void {
+    entry.numReferences -= 1;
+    assert(entry.numReferences >= 0, `picture ${entry.contentHash} is released too often`);
+    if (entry.numReferences > 0) return;
+    this.#entries.delete(entry.contentHash);
+    this.#unreserve(entry.pixels.byteLength);
+  }
+
+  #enter({ contentHash, tiles }: ProcessedPicture): Entry {
+    const present = this.#entries.get(contentHash);
+    if (present !== undefined) {
+      present.numReferences += 1;
+      return present;
+    }
+    const entry = { contentHash, pixels: tiles, numReferences: 1 };
+    this.#entries.set(contentHash, entry);
+    this.#numBytes += tiles.byteLength;
+    return entry;
+  }
+
+  /** First come, first served. What is larger than the whole budget has it alone. */
+  #reserve(numBytes: number, signal: AbortSignal): Promise<void> {
+    if (this.#waiting.length === 0 && this.#hasRoom(numBytes)) {
+      this.#numBytes += numBytes;
+      return Promise.resolve();
+    }
+    return new Promise((resolve, reject) => {
+      const onAbort = (): void => {
+        this.#waiting.splice(this.#waiting.indexOf(waiter), 1);
+        reject(new AppError('CANCELLED', 'the request ended before its pictures were decoded'));
+        this.#grant();
+      };
+      const waiter = {
+        numBytes,
+        grant: () => {
+          signal.removeEventListener('abort', onAbort);
+          resolve();
+        },
+      };
+      this.#waiting.push(waiter);
+      signal.addEventListener('abort', onAbort, { once: true });
+    });
+  }
+
+  #unreserve(numBytes: number): void {
+    this.#numBytes -= numBytes;
+    this.#grant();
+  }
+
+  #grant(): void {
+    for (
+      let next = this.#waiting[0];
+      next !== undefined && this.#hasRoom(next.numBytes);
+      next = this.#waiting[0]
+    ) {
+      this.#waiting.shift();
+      this.#numBytes += next.numBytes;
+      next.grant();
+    }
+  }
+
+  #hasRoom(numBytes: number): boolean {
+    return this.#numBytes === 0 || this.#numBytes + numBytes <= this.#options.budgetBytes;
+  }
+}
+
+/** A picture of one request: holds its pixels until they have been leased once, or the request is over. */
+export class StoredPicture {
+  readonly #store: PictureStore;
+  readonly #input: PictureInput;
+  readonly #signal: AbortSignal;
+  readonly #numBytes: number;
+  #entry: Entry | null;
+
+  constructor(store: PictureStore, input: PictureInput, entry: Entry, signal: AbortSignal) {
+    this.#store = store;
+    this.#input = input;
+    this.#signal = signal;
+    this.#entry = entry;
+    this.#numBytes = entry.pixels.byteLength;
+  }
+
+  /** Of all its tiles. */
+  get numBytes(): number {
+    return this.#numBytes;
+  }
+
+  async lease(): Promise<PixelLease> {
+    const entry = this.#entry ?? (await this.#store.decodeAgain(this.#input, this.#signal));
+    this.#entry = null;
+    let isHeld = true;
+    return {
+      pixels: entry.pixels,
+      release: () => {
+        if (isHeld) this.#store.release(entry);
+        isHeld = false;
+      },
+    };
+  }
+
+  release(): void {
+    if (this.#entry !== null) this.#store.release(this.#entry);
+    this.#entry = null;
+  }
+}

@@ -1,0 +1,40 @@
+// The encoder of a model, with threads of its own.
+import { availableParallelism } from 'node:os';
+import type { Clock } from '../../common/clock.js';
+import type { ClusterConfig } from '../config.js';
+import { Encoder } from '../encoding/encoder.js';
+import { EncodingQueue } from '../encoding/encoding-queue.js';
+import { ThreadPool } from '../encoding/thread-pool.js';
+import type { ShardPlan } from '../sharding/shard-plan.js';
+import type { ModelText } from './load-text.js';
+import type { SizeConfig } from './model-sizes.js';
+
+/** More would seldom be busy: one decodes a picture in a tenth of a second. */
+const MAX_DEFAULT_THREADS = 4;
+
+export interface MakeEncoderOptions {
+  readonly config: ClusterConfig;
+  readonly plan: ShardPlan;
+  readonly sizes: SizeConfig;
+  readonly text: ModelText;
+  readonly clock: Clock;
+}
+
+export function makeEncoder({ config, plan, sizes, text, clock }: MakeEncoderOptions): Encoder {
+  const { tiling } = plan.spec;
+  const pictures = tiling === null ? null : { tiling, exifRotation: config.exifRotation };
+  const numThreads = config.encodingThreads ?? Math.min(availableParallelism(), MAX_DEFAULT_THREADS);
+  const threads = new ThreadPool({ numThreads, settings: { text: text.source, pictures } });
+  return new Encoder({
+    queue: new EncodingQueue({ threads, clock }),
+    text: text.processor,
+    pictures,
+    bound: {
+      maxModelLength: sizes.maxModelLength,
+      longestTokenBytes: text.processor.longestTokenBytes,
+    },
+    maxTiles: sizes.numTileSlots,
+    vocabSize: plan.spec.text.vocabSize,
+    pictureBudgetBytes: config.pictureMemoryBytes,
+  });
+}
