@@ -28,6 +28,8 @@ export interface WorkerEvents {
   onCoordinatorHeld(): void;
   /** The coordinator will not have this worker. */
   onRefused(error: AppError): void;
+  /** A step failed in a way after which this process is not to be trusted; whoever waited for the step has been told. */
+  onBroken(error: AppError): void;
 }
 
 export interface StartWorkerOptions {
@@ -47,7 +49,7 @@ export interface RunningWorker {
 export async function startWorker(options: StartWorkerOptions): Promise<RunningWorker> {
   const { config, logger, events } = options;
   const engines = new EngineHolder(options.createEngine, config);
-  const runner = new StepRunner(engines, logger);
+  const runner = new StepRunner(engines, logger, (error) => events.onBroken(error));
   const service = new WorkerService({
     workerId: config.workerId,
     engines,
@@ -132,6 +134,12 @@ export async function runWorker(
         standardError.write(`skein: ${error.code}: ${error.message}\n`);
         lifecycle.stop('the coordinator refused this worker', 1);
       },
+      // Later, so that the step stream still says why.
+      onBroken: (error) =>
+        void setImmediate(() => {
+          process.stderr.write(`skein: ${error.code}: ${error.message}\n`);
+          lifecycle.stop('the device failed', 1);
+        }),
     },
   });
 }

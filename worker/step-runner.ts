@@ -20,6 +20,7 @@ type GroupState = 'idle' | 'prepared' | 'joined' | 'running' | 'failed';
 export class StepRunner {
   readonly #engines: EngineHolder;
   readonly #logger: Logger;
+  readonly #onBroken: (error: AppError) => void;
   #state: GroupState = 'idle';
   #groupEpoch = 0;
   #highestEpoch = 0;
@@ -30,9 +31,11 @@ export class StepRunner {
   /** Ends of epochs, one after another: an epoch begins only when the one before has ended. */
   #ending: Promise<void> = Promise.resolve();
 
-  constructor(engines: EngineHolder, logger: Logger) {
+  /** `onBroken`: the device failed, or the engine met a bug of its own; this process must not compute any more. */
+  constructor(engines: EngineHolder, logger: Logger, onBroken: (error: AppError) => void) {
     this.#engines = engines;
     this.#logger = logger;
+    this.#onBroken = onBroken;
     engines.onStep((error, result) => this.#onStep(error, result));
   }
 
@@ -158,9 +161,11 @@ export class StepRunner {
     if (this.#state !== 'running') return;
     if (error !== null || result === null) {
       this.#state = 'failed';
-      this.#sink?.onFailure(
-        toAppError(error ?? new AppError('INTERNAL', 'the engine gave neither result nor error')),
+      const failure = toAppError(
+        error ?? new AppError('INTERNAL', 'the engine gave neither result nor error'),
       );
+      this.#sink?.onFailure(failure);
+      if (failure.code === 'DEVICE_ERROR' || failure.code === 'INTERNAL') this.#onBroken(failure);
       return;
     }
     if (result.groupEpoch !== this.#groupEpoch) return;

@@ -9,11 +9,14 @@ import { allGone } from '../support/skein-process.js';
 
 describe('workers on other hosts', function () {
   const children: ChildProcess[] = [];
+  let engine: object = {};
   let serving: Serving | null = null;
 
   function startWorker(...args: string[]): ChildProcess {
+    const env = { ...process.env, SKEIN_FAKE_ENGINE: JSON.stringify(engine) };
     const child = spawn(process.execPath, [...FAKE_WORKER_ENTRY, '--log-level', 'info', ...args], {
       stdio: ['ignore', 'ignore', 'pipe'],
+      env,
     });
     children.push(child);
     return child;
@@ -63,6 +66,7 @@ describe('workers on other hosts', function () {
       5_000,
     );
     children.length = 0;
+    engine = {};
   });
 
   it('are named with --workers, and serve a second coordinator in a higher epoch', async () => {
@@ -110,6 +114,20 @@ describe('workers on other hosts', function () {
         else process.env[name] = before[name];
       }
     }
+  });
+
+  it('a device that fails ends the process that had it, and no other', async () => {
+    engine = { workers: { b: { failAtStep: 4 } } };
+    const workers = ['a', 'b'].map((id) => startWorker('--listen', '127.0.0.1:0', '--worker-id', id));
+    let stderr = '';
+    workers[1]!.stderr?.on('data', (chunk: string) => (stderr += chunk));
+    const used = await serve({ workers: await Promise.all(workers.map((worker) => listening(worker))) });
+    await assert.rejects(answer(used), { code: 'DEVICE_ERROR' });
+    const ended = new Promise((resolve) => workers[1]!.once('close', resolve));
+    assert.equal(workers[1]!.exitCode ?? (await ended), 1);
+    assert.match(stderr, /^skein: DEVICE_ERROR: the fake device failed$/m);
+    assert.equal(workers[0]!.exitCode, null);
+    assert.equal((await used.ended)?.code, 'DEVICE_ERROR');
   });
 
   it('are refused as two ranks when they are one, or when they are too few', async () => {

@@ -114,6 +114,7 @@ export function startInProcessWorker(workerId: string, createEngine: CreateEngin
       onCoordinatorLost: () => undefined,
       onCoordinatorHeld: () => undefined,
       onRefused: () => undefined,
+      onBroken: () => undefined,
     },
   });
 }
