@@ -25,6 +25,10 @@ export interface EncodedInput {
   release(): void;
 }
 
+interface SignalOwner {
+  readonly signal: AbortSignal;
+}
+
 export interface EncoderOptions {
   readonly queue: EncodingQueue;
   /** For what is short. */
@@ -54,8 +58,8 @@ export class Encoder {
     });
   }
 
-  /** The signal is the request's: what waits for it is not begun once it has aborted. */
-  async encode(prompt: PromptInput, signal: AbortSignal, priority: number): Promise<EncodedInput> {
+  /** `owner`: the request; what waits for it is not begun once its signal has aborted. Asked for only where something waits. */
+  async encode(prompt: PromptInput, owner: SignalOwner, priority: number): Promise<EncodedInput> {
     const { pictures, bound } = this.#options;
     const tiling = pictures?.tiling ?? null;
     const inputs = picturesOf(prompt);
@@ -64,10 +68,10 @@ export class Encoder {
     const stored =
       tiling === null || inputs.length === 0
         ? []
-        : await this.pictures.add(inputs, numTiles * tileBytes(tiling), signal, priority);
+        : await this.pictures.add(inputs, numTiles * tileBytes(tiling), owner.signal, priority);
     try {
       const sizes = stored.map(({ numBytes }) => numBytes / tileBytes(tiling!));
-      const encoded = await this.#encodePrompt(prompt, sizes, signal, priority);
+      const encoded = await this.#encodePrompt(prompt, sizes, owner, priority);
       checkTokenIds(encoded.tokenIds, this.#options.vocabSize);
       return toInput(encoded, stored, sizes);
     } catch (error) {
@@ -102,7 +106,7 @@ export class Encoder {
   #encodePrompt(
     prompt: PromptInput,
     numTiles: readonly number[],
-    signal: AbortSignal,
+    owner: SignalOwner,
     priority: number,
   ): EncodedPrompt | Promise<EncodedPrompt> {
     const { text, queue, bound } = this.#options;
@@ -110,7 +114,7 @@ export class Encoder {
     const messages = toChatMessages(prompt.messages, numTiles);
     if (isShort(prompt.messages)) return text.encodeChat(messages);
     // Up to twice what fits is counted to the end, so that who is a little over learns by how much.
-    return queue.run({ kind: 'chat', messages, maxTokens: 2 * bound.maxModelLength }, signal, priority);
+    return queue.run({ kind: 'chat', messages, maxTokens: 2 * bound.maxModelLength }, owner.signal, priority);
   }
 }
 

@@ -98,7 +98,7 @@ export class Engine {
         drawSeed,
         choiceIndex: spec.choiceIndex ?? 0,
       });
-      const encoded = await encoder.encode(spec.prompt, request.signal, spec.priority ?? 0);
+      const encoded = await encoder.encode(spec.prompt, request, spec.priority ?? 0);
       request.whenOver(() => encoded.release());
       if (request.isOver) return;
       const { startsInReasoning, tokenIds, pictures } = encoded;
