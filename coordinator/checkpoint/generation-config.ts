@@ -21,6 +21,8 @@ export interface GenerationConfig {
   readonly sampling: GenerationDefaults;
   /** Ids that end a sequence, beside those of the checkpoint's other files. */
   readonly eosTokenIds: readonly number[];
+  /** The checkpoint has no such file. */
+  readonly isMissing: boolean;
 }
 
 /**
@@ -28,13 +30,15 @@ export interface GenerationConfig {
  * a folder that must have the file. Fails with CORRUPT_WEIGHTS, naming file and key, or INVALID_REQUEST for such a folder.
  */
 export async function readGenerationConfig(source: string, folder: string | null): Promise<GenerationConfig> {
-  if (source === 'none' || (source === 'auto' && folder === null)) return { sampling: {}, eosTokenIds: [] };
+  if (source === 'none' || (source === 'auto' && folder === null))
+    return { sampling: {}, eosTokenIds: [], isMissing: false };
   const file = path.resolve(source === 'auto' ? folder! : source, FILE_NAME);
   const config = await ConfigReader.read(file);
   if (config !== null) {
-    return { sampling: parseGenerationDefaults(config), eosTokenIds: config.tokenIds('eos_token_id') };
+    const eosTokenIds = config.tokenIds('eos_token_id');
+    return { sampling: parseGenerationDefaults(config), eosTokenIds, isMissing: false };
   }
-  if (source === 'auto') return { sampling: {}, eosTokenIds: [] };
+  if (source === 'auto') return { sampling: {}, eosTokenIds: [], isMissing: true };
   throw new AppError(
     'INVALID_REQUEST',
     `--generation-config: ${file} does not exist; expected auto, none or a folder that has it`,

@@ -1,5 +1,6 @@
 // What a model's files say of text: its tokenizer and templates, and the sampling that absent fields of a request take.
 import { alwaysReasons } from '../checkpoint/families/registry.js';
+import type { DefaultTaken } from '../checkpoint/config-reader.js';
 import { readGenerationConfig } from '../checkpoint/generation-config.js';
 import { knownPictureTokenId } from '../checkpoint/known-models.js';
 import type { Checkpoint } from '../checkpoint/model-spec.js';
@@ -14,6 +15,7 @@ export interface ModelText {
   /** What another thread makes such a processor of; null: it takes no text. */
   readonly source: LoadTextProcessorOptions | null;
   readonly samplingDefaults: SamplingDefaults;
+  readonly defaultsTaken: readonly DefaultTaken[];
 }
 
 export async function loadText(checkpoint: Checkpoint, config: ClusterConfig): Promise<ModelText> {
@@ -29,7 +31,7 @@ export async function loadText(checkpoint: Checkpoint, config: ClusterConfig): P
       pictureTokenId: knownPictureTokenId(spec.name),
       tokensPerTile,
     });
-    return { processor, source: null, samplingDefaults };
+    return { processor, source: null, samplingDefaults, defaultsTaken: [] };
   }
   const source = {
     folder,
@@ -38,5 +40,8 @@ export async function loadText(checkpoint: Checkpoint, config: ClusterConfig): P
     reasoningStart: config.reasoningStart,
     alwaysReasons: alwaysReasons(spec.architecture),
   };
-  return { processor: await loadTextProcessor(source), source, samplingDefaults };
+  const processor = await loadTextProcessor(source);
+  const sampling = { setting: 'generation_config.json', value: 'neutral sampling', isFileMissing: true };
+  const defaultsTaken = [...processor.defaultsTaken, ...(generation.isMissing ? [sampling] : [])];
+  return { processor, source, samplingDefaults, defaultsTaken };
 }

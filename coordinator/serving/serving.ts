@@ -103,13 +103,13 @@ export class Serving {
     setMaxListeners(0, signal);
     const startedMs = performance.now();
     const checkpoint = await resolveModel(config.model);
-    logDefaults(checkpoint.defaultsTaken, options.logger);
     const plan = makeShardPlan(checkpoint, {
       worldSize: config.tensorParallelSize,
       visionParallel: config.visionParallel,
     });
     const sizes = chooseSizes(plan, config);
     const text = await loadText(checkpoint, config);
+    logDefaults([...checkpoint.defaultsTaken, ...text.defaultsTaken], options.logger);
     signal.throwIfAborted();
     const serving = new Serving(options, { checkpoint, plan, sizes, text }, startedMs);
     serving.#replica.start();

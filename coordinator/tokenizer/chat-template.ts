@@ -119,14 +119,21 @@ const R1V =
   "{% else %}{{ message['content'] }}{% endif %}{% endfor %}" +
   "{% if add_generation_prompt %}{{ '<｜Assistant｜><think>\\n' }}{% endif %}";
 
+export interface FallbackTemplate {
+  /** For people. */
+  readonly name: string;
+  readonly source: string;
+}
+
 /**
  * For checkpoints without a template, by the names that the vocabulary knows: R1V's full-width form, else ChatML. ChatML opens the
  * reasoning itself where both tags are tokens (R1V2, R1V3); a vocabulary without them is taken for a model that does not reason.
  */
-export function fallbackTemplate(hasToken: (content: string) => boolean): string {
-  if (hasToken('<｜User｜>') && hasToken('<｜Assistant｜>')) return R1V;
+export function fallbackTemplate(hasToken: (content: string) => boolean): FallbackTemplate {
+  if (hasToken('<｜User｜>') && hasToken('<｜Assistant｜>')) return { name: "R1V's form", source: R1V };
   if (hasToken('<|im_start|>') && hasToken('<|im_end|>')) {
-    return chatMl(hasToken(THINK_START) && hasToken(THINK_END));
+    const reasons = hasToken(THINK_START) && hasToken(THINK_END);
+    return { name: reasons ? 'ChatML that opens the reasoning' : 'ChatML', source: chatMl(reasons) };
   }
   throw new AppError(
     'UNSUPPORTED_MODEL',

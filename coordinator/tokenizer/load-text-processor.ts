@@ -25,16 +25,11 @@ function templateFromConfig(config: JsonObject | null): string | null {
 }
 
 /** In the order of transformers: the file of its own first, then the tokenizer's configuration, then the old processor file. */
-async function readTemplateSource(
-  folder: string,
-  config: JsonObject,
-  vocabulary: Vocabulary,
-): Promise<string> {
+async function readTemplateSource(folder: string, config: JsonObject): Promise<string | null> {
   return (
     (await readTextFile(folder, 'chat_template.jinja')) ??
     templateFromConfig(config) ??
-    templateFromConfig(await readJsonObject(folder, 'chat_template.json')) ??
-    fallbackTemplate((content) => vocabulary.added(content) !== undefined)
+    templateFromConfig(await readJsonObject(folder, 'chat_template.json'))
   );
 }
 
@@ -91,7 +86,12 @@ export async function loadTextProcessor(options: LoadTextProcessorOptions): Prom
 
   const tokenizer = new Tokenizer(tokenizerJson);
   const { vocabulary } = tokenizer;
-  const template = new ChatTemplate(await readTemplateSource(folder, config, vocabulary), tokens);
+  const ownTemplate = await readTemplateSource(folder, config);
+  const fallback =
+    ownTemplate === null ? fallbackTemplate((content) => vocabulary.added(content) !== undefined) : null;
+  const template = new ChatTemplate(fallback?.source ?? ownTemplate!, tokens);
+  const defaultsTaken =
+    fallback === null ? [] : [{ setting: 'chat_template.jinja', value: fallback.name, isFileMissing: true }];
   const imageTokens = findImageTokens(vocabulary, options.tokensPerTile);
   const { reasoningStart = 'auto', alwaysReasons = false } = options;
   const startsInReasoning = reasoningRule({ reasoningStart, alwaysReasons });
@@ -101,6 +101,7 @@ export async function loadTextProcessor(options: LoadTextProcessorOptions): Prom
     vocabSize: vocabulary.size,
     longestTokenBytes: vocabulary.longestTokenBytes,
     pictureTokenId,
+    defaultsTaken,
     stopTokenIds: collectStopTokenIds(vocabulary, tokens, [
       ...options.eosTokenIds,
       ...eosIds(generationConfig),

@@ -1,6 +1,7 @@
 // Text in and out of a model: chat template and token ids on the way in; UTF-8, stop strings and the reasoning split on the way
 // out. These types are what the gateway and the commands use; the pieces live in the files beside this one.
 
+import type { DefaultTaken } from '../checkpoint/config-reader.js';
 import type { ReasoningStart } from './reasoning-start.js';
 
 export interface ChatPart {
@@ -60,6 +61,8 @@ export interface TextProcessor {
   readonly longestTokenBytes: number;
   /** Stands for a picture in a client's token ids; null for text-only models. */
   readonly pictureTokenId: number | null;
+  /** What the checkpoint's files do not say, to be told at start. */
+  readonly defaultsTaken: readonly DefaultTaken[];
 }
 
 /** Reads tokenizer.json, tokenizer_config.json, chat_template.jinja, generation_config.json of the checkpoint folder. */

@@ -33,5 +33,6 @@ export function tokensOnlyProcessor(options: TokensOnlyOptions): TextProcessor {
     vocabSize,
     longestTokenBytes: 0,
     pictureTokenId,
+    defaultsTaken: [],
   };
 }

@@ -41,18 +41,20 @@ describe('generation_config.json', () => {
   it('is read where it is asked for', async () => {
     const own = folderWith({ temperature: 0.5, eos_token_id: [1, 2] });
     const other = folderWith({ temperature: 0.25, eos_token_id: 3 });
-    const nothing = { sampling: {}, eosTokenIds: [] };
+    const nothing = { sampling: {}, eosTokenIds: [], isMissing: false };
     assert.deepEqual(await readGenerationConfig('auto', own), {
       sampling: { temperature: 0.5 },
       eosTokenIds: [1, 2],
+      isMissing: false,
     });
     assert.deepEqual(await readGenerationConfig(other, own), {
       sampling: { temperature: 0.25 },
       eosTokenIds: [3],
+      isMissing: false,
     });
     assert.deepEqual(await readGenerationConfig('none', own), nothing);
     assert.deepEqual(await readGenerationConfig('auto', null), nothing);
-    assert.deepEqual(await readGenerationConfig('auto', folderWith(null)), nothing);
+    assert.deepEqual(await readGenerationConfig('auto', folderWith(null)), { ...nothing, isMissing: true });
     await assert.rejects(readGenerationConfig(folderWith(null), own), {
       code: 'INVALID_REQUEST',
       message: /--generation-config: .*generation_config\.json does not exist/,

@@ -92,10 +92,11 @@ describe('chat template of a checkpoint', () => {
       ['<think>', true],
       ['</think>', true],
     ]);
-    assert.match(
-      rendered(await load({ 'tokenizer.json': reasoning })),
-      /<\|im_start\|>assistant\n<think>\n$/,
-    );
+    const processor = await load({ 'tokenizer.json': reasoning });
+    assert.match(rendered(processor), /<\|im_start\|>assistant\n<think>\n$/);
+    assert.deepEqual(processor.defaultsTaken, [
+      { setting: 'chat_template.jinja', value: 'ChatML that opens the reasoning', isFileMissing: true },
+    ]);
   });
 
   it("falls back to R1V's full-width form", async () => {

@@ -48,11 +48,10 @@ describe('files of a tokenizer', () => {
 
   for (const [name, { files, ids, added }] of Object.entries(CASES)) {
     it(name, async () => {
-      const filled = Object.entries(files).map(([file, content]) => [
-        file,
-        content === 'golden' ? GOLDEN_FILES[file] : content,
-      ]);
-      await withFolder({ ...TEMPLATE, ...Object.fromEntries(filled) }, async (folder) => {
+      const filled: Record<string, unknown> = { ...TEMPLATE };
+      for (const [file, content] of Object.entries(files))
+        filled[file] = content === 'golden' ? GOLDEN_FILES[file] : content;
+      await withFolder(filled, async (folder) => {
         const { tokenizerJson } = await readTokenizerFiles(folder);
         const tokens = tokenizerJson['added_tokens'] as TestTokenizerJson['added_tokens'];
         const found = Object.fromEntries(tokens.map(({ content, id, special }) => [content, [id, special]]));
