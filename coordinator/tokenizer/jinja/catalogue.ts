@@ -1,7 +1,6 @@
 // Which filters, tests, methods and names a template may use. What is not here is refused when the template is read, by name, so that no
 // conversation finds out.
 import { FILTERS } from './filters.js';
-import { STRING_METHODS } from './string-methods.js';
 import { TESTS } from './tests.js';
 import type { TokenStream } from './token-stream.js';
 
@@ -10,8 +9,8 @@ const ABSENT_NAMES = ['lipsum'];
 /** Methods of Python's values that a template may call in transformers and not here. */
 const ABSENT_METHODS = [
   ...['encode', 'translate', 'maketrans', 'format_map', 'as_integer_ratio', 'conjugate', 'hex', 'fromhex'],
-  ...['to_bytes', 'from_bytes', 'bit_count', 'tolist'],
-].filter((name) => !STRING_METHODS.has(name));
+  ...['to_bytes', 'from_bytes', 'bit_count'],
+];
 
 export function checkFilter(name: string, stream: TokenStream): void {
   if (!FILTERS.has(name)) throw stream.error(`the filter ${name} is not supported`);
