@@ -3,7 +3,6 @@
 // environment over the file, the file over the default.
 import { InvalidArgumentError, type Command, type Option } from 'commander';
 import { readFileSync } from 'node:fs';
-import { AppError } from './errors.js';
 
 const PREFIX = 'SKEIN_';
 /** Of the file itself, as a flag and as a variable. */
@@ -70,10 +69,10 @@ function applyFile(command: Command, options: readonly Option[], file: string): 
   for (const [key, value] of Object.entries(readSettings(file))) {
     const name = key.replaceAll('_', '-');
     const option = options.find((candidate) => settingName(candidate) === name);
-    if (option === undefined) throw wrong(file, `${key} is no setting of skein ${command.name()}`, name);
+    if (option === undefined) throw wrong(file, `${key} is no setting of skein ${command.name()}`);
     const text = Array.isArray(value) ? value.map(String).join(',') : value;
     if (!['string', 'number', 'boolean'].includes(typeof text))
-      throw wrong(file, `${key} must be a string, a number, true, false or a list`, name);
+      throw wrong(file, `${key} must be a string, a number, true, false or a list`);
     apply(command, option, String(text), `${file}: ${key}`, 'config');
   }
 }
@@ -92,7 +91,7 @@ function readSettings(file: string): Record<string, unknown> {
     );
   }
   if (typeof settings !== 'object' || settings === null || Array.isArray(settings))
-    throw wrong(file, 'a JSON object of settings is expected', 'settings');
+    throw wrong(file, 'a JSON object of settings is expected');
   return settings as Record<string, unknown>;
 }
 
@@ -105,16 +104,17 @@ function parse(option: Option, text: string, from: string): unknown {
   if (isSwitch) {
     if (/^(true|1|yes|on)$/i.test(text)) return true;
     if (/^(false|0|no|off)$/i.test(text)) return false;
-    throw wrong(from, 'expected true or false', settingName(option));
+    throw wrong(from, 'expected true or false');
   }
   try {
     return option.parseArg === undefined ? text : option.parseArg(text, undefined);
   } catch (error) {
     if (!(error instanceof InvalidArgumentError)) throw error;
-    throw wrong(from, `${JSON.stringify(text)}: ${error.message}`, settingName(option));
+    throw wrong(from, `${JSON.stringify(text)}: ${error.message}`);
   }
 }
 
-function wrong(where: string, what: string, param: string): AppError {
-  return new AppError('INVALID_REQUEST', `${where}: ${what.replace(/\.$/, '')}`, { details: { param } });
+/** A mistake of the caller, as a wrong flag is one: commands end with the same exit code. */
+function wrong(where: string, what: string): InvalidArgumentError {
+  return new InvalidArgumentError(`${where}: ${what.replace(/\.$/, '')}`);
 }

@@ -1,4 +1,5 @@
 // WorkerService: parses messages, calls, maps errors. Policy about epochs and steps is in step-runner.ts.
+import { readFileSync, readlinkSync } from 'node:fs';
 import { hostname } from 'node:os';
 import type * as grpc from '@grpc/grpc-js';
 import { AppError, toAppError } from '../common/errors.js';
@@ -88,6 +89,7 @@ export class WorkerService {
     return {
       workerId,
       host: hostname(),
+      sharedMemoryDomain: sharedMemoryDomain(),
       pid: process.pid,
       device: description.device,
       deviceName: description.deviceName,
@@ -221,4 +223,15 @@ function toGroupOptions(request: PrepareGroupRequest__Output): NativeGroupOption
     collective,
     bindHost: request.bindHost,
   };
+}
+
+/** As native/collective/process_identity.cc tells hosts apart: containers of one host may share a name and no process ids. */
+function sharedMemoryDomain(): string {
+  try {
+    const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
+    return `${boot} ${readlinkSync('/proc/self/ns/pid')}`;
+  } catch {
+    // Not to be seen here: the name of the host has to do.
+    return '';
+  }
 }

@@ -215,13 +215,13 @@ function chooseCollective(
   descriptions: readonly DescribeResponse__Output[],
 ): string {
   const isOnGpu = descriptions.some((each) => each.device !== 'cpu');
-  const isOneHost = new Set(descriptions.map((each) => each.host)).size === 1;
+  const isOneHost = new Set(descriptions.map((each) => `${each.host} ${each.sharedMemoryDomain}`)).size === 1;
   if (descriptions.length === 1) return 'none';
   if (isOnGpu) return 'nccl';
   if (choice === 'shared-memory' && !isOneHost) {
     throw new AppError(
       'INVALID_REQUEST',
-      '--collective shared-memory: the ranks are on several hosts; use gloo',
+      '--collective shared-memory: the ranks are on several hosts, or in containers without common process ids; use gloo',
       {
         details: { param: 'collective' },
       },

@@ -29,6 +29,34 @@ export const GO_TOOLS = {
     sum: 'h1:6F4wsmZVwFg5UnD+/R+IABWk6sKE/0OKIBdUQUZnOdo=',
     takes: 'about a minute',
   },
+  helm: {
+    module: 'helm.sh/helm/v3',
+    command: 'cmd/helm',
+    version: 'v3.22.0',
+    sum: 'h1:n1if5iQgHYsujPAcO5oonH/KiSNUmqmUF0iGVjSF3AU=',
+    takes: 'two to five minutes',
+  },
+  kubeconform: {
+    module: 'github.com/yannh/kubeconform',
+    command: 'cmd/kubeconform',
+    version: 'v0.8.0',
+    sum: 'h1:loDYd3a3spjIFrauqW67CDKF55Oo9R6uvC8AvpVd4ug=',
+    takes: 'half a minute',
+  },
+};
+
+/** Modules of which a file is read. */
+export const GO_MODULES = {
+  kubernetes: {
+    module: 'k8s.io/kubernetes',
+    version: 'v1.32.0',
+    sum: 'h1:4BDBWSolqPrv8GC3YfZw0CJvh5kA1TPnoX0FxDVd+qc=',
+  },
+  leaderworkerset: {
+    module: 'sigs.k8s.io/lws',
+    version: 'v0.8.0',
+    sum: 'h1:DdhJ8QabwTfWgbgaHH2gdf8twliioHaoSfmDXRYEVU0=',
+  },
 };
 
 /** [major, minor] of `go version`'s output, or null. */
@@ -90,6 +118,27 @@ export async function ensureGoTool({ name, repoRoot, reporter }) {
     rmSync(workshop, { recursive: true, force: true });
   }
   return file;
+}
+
+/** Fetches a module, gives `use` its folder, and removes it again; returns what `use` returns. */
+export async function withGoModule({ name, repoRoot, reporter }, use) {
+  const { module, version, sum } = GO_MODULES[name];
+  const go = await ensureGo({ repoRoot, reporter });
+  reporter.step(`fetching ${module} ${version} from the Go module proxy`);
+  const workshop = path.join(repoRoot, '.cache', 'tools', `fetching-${name}-${process.pid}`);
+  mkdirSync(workshop, { recursive: true });
+  try {
+    const args = ['mod', 'download', '-json', '-modcacherw', `${module}@${version}`];
+    const env = { ...process.env, GOPATH: path.join(workshop, 'path'), GOTOOLCHAIN: 'local', GOFLAGS: '' };
+    const { status, stdout, stderr } = spawnSync(go, args, { encoding: 'utf8', cwd: workshop, env });
+    if (status !== 0) throw new SetupError(`go mod download ${module} failed: ${(stderr + stdout).trim()}`);
+    const fetched = JSON.parse(stdout);
+    if (fetched.Sum !== sum)
+      throw new SetupError(`${module}@${version} has the checksum ${fetched.Sum}; expected ${sum}`);
+    return await use(fetched.Dir);
+  } finally {
+    rmSync(workshop, { recursive: true, force: true });
+  }
 }
 
 async function ensureGo({ repoRoot, reporter }) {

@@ -8,8 +8,8 @@ import { SetupError } from './console.mjs';
 import { listFiles } from './fingerprint.mjs';
 import { repoRoot } from './setup.mjs';
 
-/** Soak tests: minutes long, run only when named. */
-const OPT_IN = /^dist\/test\/load\//;
+/** Soak tests, and what needs an image that npm run test:deploy builds: run only when named. */
+const OPT_IN = /^dist\/test\/(load\/|deploy\/image\.)/;
 
 /** Splits arguments into parts of paths and mocha's flags; a flag's value follows it with = or as the next argument. */
 export function splitArguments(args) {

@@ -60,7 +60,7 @@ describe('probes', function () {
     assert.match(probe(['nowhere']).answer, /INVALID_REQUEST: address/);
     assert.equal(probe(['--timeout', '0']).code, 2);
     skein = new SkeinProcess(['serve', '--model', 'x'], {}, { SKEIN_DRAIN_TIMEOUT: 'soon' });
-    assert.equal((await skein.exited).code, 1);
+    assert.equal((await skein.exited).code, 2);
     assert.match(skein.stderr, /^skein: INVALID_REQUEST: SKEIN_DRAIN_TIMEOUT: "soon": expected an integer/m);
   });
 

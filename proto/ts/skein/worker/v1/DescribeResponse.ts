@@ -31,6 +31,10 @@ export interface DescribeResponse {
    * Hash of the load plan whose weights are resident; empty when nothing is loaded.
    */
   'loadedPlanHash'?: (string);
+  /**
+   * Equal for ranks that can open each other's memory: one host and one process id namespace; empty where it is not known.
+   */
+  'sharedMemoryDomain'?: (string);
 }
 
 export interface DescribeResponse__Output {
@@ -62,4 +66,8 @@ export interface DescribeResponse__Output {
    * Hash of the load plan whose weights are resident; empty when nothing is loaded.
    */
   'loadedPlanHash': (string);
+  /**
+   * Equal for ranks that can open each other's memory: one host and one process id namespace; empty where it is not known.
+   */
+  'sharedMemoryDomain': (string);
 }

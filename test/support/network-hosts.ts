@@ -1,0 +1,108 @@
+// Network namespaces as hosts: each with an address of its own on one bridge, nothing else reachable. What runs in one is a child of the
+// test and ends with it.
+import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
+import assert from 'node:assert/strict';
+
+const SUBNET = '10.231.77';
+
+export class NetworkHosts {
+  readonly #prefix = `skein${process.pid}`;
+  readonly #started: Started[] = [];
+  readonly names: readonly string[];
+
+  constructor(names: readonly string[]) {
+    this.names = names;
+    ip('netns', 'add', this.namespace('bridge'));
+    this.#in('bridge', 'link', 'add', 'br0', 'type', 'bridge');
+    this.#in('bridge', 'link', 'set', 'br0', 'up');
+    for (const [index, name] of names.entries()) {
+      const namespace = this.namespace(name);
+      ip('netns', 'add', namespace);
+      ip(
+        'link',
+        'add',
+        `e${index}`,
+        'netns',
+        this.namespace('bridge'),
+        'type',
+        'veth',
+        'peer',
+        'name',
+        'eth0',
+        'netns',
+        namespace,
+      );
+      this.#in('bridge', 'link', 'set', `e${index}`, 'master', 'br0', 'up');
+      this.#in(name, 'address', 'add', `${this.address(name)}/24`, 'dev', 'eth0');
+      this.#in(name, 'link', 'set', 'eth0', 'up');
+      this.#in(name, 'link', 'set', 'lo', 'up');
+    }
+  }
+
+  namespace(name: string): string {
+    return `${this.#prefix}-${name}`;
+  }
+
+  address(name: string): string {
+    return `${SUBNET}.${this.names.indexOf(name) + 1}`;
+  }
+
+  /** Started with these variables and PATH alone. */
+  start(name: string, command: readonly string[], environment: Readonly<Record<string, string>>): Started {
+    const child = spawn('ip', ['netns', 'exec', this.namespace(name), ...command], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { PATH: process.env['PATH'], ...environment },
+    });
+    const started = new Started(child);
+    this.#started.push(started);
+    return started;
+  }
+
+  /** To its end. */
+  run(name: string, command: readonly string[], environment: Readonly<Record<string, string>> = {}): string {
+    const { status, stdout, stderr } = spawnSync('ip', ['netns', 'exec', this.namespace(name), ...command], {
+      encoding: 'utf8',
+      timeout: 60_000,
+      env: { PATH: process.env['PATH'], ...environment },
+    });
+    assert.equal(status, 0, `${command.join(' ')}: ${stdout}${stderr}`);
+    return stdout;
+  }
+
+  async close(): Promise<void> {
+    for (const { child } of this.#started) child.kill('SIGKILL');
+    for (const { exited } of this.#started) await exited;
+    for (const name of ['bridge', ...this.names]) spawnSync('ip', ['netns', 'del', this.namespace(name)]);
+  }
+
+  #in(name: string, ...args: string[]): void {
+    ip('-n', this.namespace(name), ...args);
+  }
+}
+
+export class Started {
+  output = '';
+  readonly child: ChildProcess;
+  readonly exited: Promise<number | null>;
+
+  constructor(child: ChildProcess) {
+    this.child = child;
+    for (const stream of [child.stdout, child.stderr])
+      stream?.setEncoding('utf8').on('data', (chunk: string) => (this.output += chunk));
+    this.exited = new Promise((resolve) => child.once('close', resolve));
+  }
+
+  async says(pattern: RegExp, timeoutMs: number): Promise<void> {
+    const deadline = Date.now() + timeoutMs;
+    while (!pattern.test(this.output)) {
+      if (Date.now() > deadline || this.child.exitCode !== null)
+        assert.fail(`no ${String(pattern)} after ${timeoutMs} ms: ${this.output}`);
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }
+}
+
+function ip(...args: string[]): void {
+  const { status, stderr } = spawnSync('ip', args, { encoding: 'utf8' });
+  assert.equal(status, 0, `ip ${args.join(' ')}: ${stderr}`);
+}
