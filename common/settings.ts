@@ -84,11 +84,7 @@ function readSettings(file: string): Record<string, unknown> {
     if (bytes.byteLength > MAX_FILE_BYTES) throw new Error(`it has more than ${MAX_FILE_BYTES} bytes`);
     settings = JSON.parse(bytes.toString('utf8'));
   } catch (error) {
-    throw wrong(
-      file,
-      `cannot be read: ${error instanceof Error ? error.message : String(error)}`,
-      'settings',
-    );
+    throw wrong(file, `cannot be read: ${error instanceof Error ? error.message : String(error)}`);
   }
   if (typeof settings !== 'object' || settings === null || Array.isArray(settings))
     throw wrong(file, 'a JSON object of settings is expected');

@@ -6,7 +6,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { readCompose } from '../support/deploy-files.js';
-import { NetworkHosts, type Started } from '../support/network-hosts.js';
+import { NetworkHosts, signal, type Started } from '../support/network-hosts.js';
 import { repoPath, repoRoot } from '../support/paths.js';
 import { loadScript } from '../support/scripts.js';
 
@@ -121,6 +121,8 @@ describe('the CPU image', function () {
       };
       assert.deepEqual([said.answer, said.collective], [said.expected, 'gloo']);
       process.stdout.write(`      ${JSON.stringify(said)}\n`);
+      for (const pid of hosts.pids('coordinator')) signal(pid, 'SIGTERM');
+      assert.equal(await coordinator.exited, 0, coordinator.output);
     } finally {
       await hosts.close();
       rmSync(folder, { recursive: true });

@@ -69,8 +69,19 @@ export class NetworkHosts {
     return stdout;
   }
 
+  /** Processes in the host's network, by their ids here. */
+  pids(name: string): number[] {
+    const { stdout } = spawnSync('ip', ['netns', 'pids', this.namespace(name)], { encoding: 'utf8' });
+    return stdout
+      .split('\n')
+      .filter((line) => line !== '')
+      .map(Number);
+  }
+
   async close(): Promise<void> {
     for (const { child } of this.#started) child.kill('SIGKILL');
+    // What changed its user outlives the parent that was to take it along.
+    for (const name of this.names) for (const pid of this.pids(name)) signal(pid, 'SIGKILL');
     for (const { exited } of this.#started) await exited;
     for (const name of ['bridge', ...this.names]) spawnSync('ip', ['netns', 'del', this.namespace(name)]);
   }
@@ -99,6 +110,14 @@ export class Started {
         assert.fail(`no ${String(pattern)} after ${timeoutMs} ms: ${this.output}`);
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
+  }
+}
+
+export function signal(pid: number, name: NodeJS.Signals): void {
+  try {
+    process.kill(pid, name);
+  } catch {
+    // Gone by itself meanwhile.
   }
 }
 
