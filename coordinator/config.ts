@@ -7,6 +7,8 @@ import { checkAddress } from '../common/grpc-server.js';
 import {
   DEFAULT_PICTURE_MEMORY_BYTES,
   DEFAULT_REQUEST_MEMORY_BYTES,
+  MAX_NUM_SEQUENCES,
+  MAX_STEP_TOKENS,
   MAX_WORLD_SIZE,
 } from '../common/limits.js';
 
@@ -144,12 +146,12 @@ export function addClusterOptions(command: Command): Command {
     .option(
       '--max-num-sequences <n>',
       `sequences that run at once (default: ${DEFAULT_SIZES.cpu.maxNumSequences}, on GPUs ${DEFAULT_SIZES.cuda.maxNumSequences})`,
-      integerOption(1, 4096),
+      integerOption(1, MAX_NUM_SEQUENCES),
     )
     .option(
       '--max-step-tokens <n>',
       `tokens computed in one step (default: ${DEFAULT_SIZES.cpu.maxStepTokens}, on GPUs ${DEFAULT_SIZES.cuda.maxStepTokens})`,
-      integerOption(1, 65_536),
+      integerOption(1, MAX_STEP_TOKENS),
     )
     .option('--kv-cache-memory <bytes>', 'KV cache of a rank, e.g. 512M or 4G', byteSizeOption)
     .option(
