@@ -8,7 +8,7 @@ const LAUNCHES = /^native\/cuda\/kernels\/launch\.cuh$/;
 
 /** What the driver itself keeps in order, whatever the kernel in front allows. */
 const DRIVER_CALLS =
-  /\b(cudaMemcpy(2D)?Async|cudaMemsetAsync|cudaEventRecord|cudaStreamWaitEvent|cudaStreamSynchronize|cudaGraphLaunch|cudaGraphUpload|cudaStream(Begin|End)Capture)\s*\(/;
+  /\b(cudaMemcpy(2D)?Async|cudaMemsetAsync|cudaEventRecord|cudaStreamWaitEvent|cudaStreamSynchronize|cudaStreamQuery|cudaGraphLaunch|cudaGraphUpload|cudaStream(Begin|End)Capture)\s*\(/;
 /** Libraries' kernels; those of a product go without a fence only where they are known to be launched plainly. */
 const LIBRARY_CALLS = /\b(nccl[A-Z]\w*|cublasLt[A-Z]\w*)\s*\(/;
 const PLAIN_LIBRARY_CALLS = /\bcublasLtMatmul\s*\(/;
