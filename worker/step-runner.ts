@@ -71,6 +71,8 @@ export class StepRunner {
     const kvBytes = await this.#engines.engine.joinGroup(groupEpoch, addresses, numKvBlocks, timeoutMs);
     this.#checkEpoch(groupEpoch);
     this.#state = 'joined';
+    const { collective } = this.#engines.engine.progress();
+    this.#logger.info({ groupEpoch, rank: this.#rank, collective }, 'joined the group');
     return kvBytes;
   }
 

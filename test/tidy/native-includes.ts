@@ -28,7 +28,7 @@ const OUTSIDE_HEADERS: readonly OutsideRule[] = [
   { header: /^nccl/, allowedIn: /^native\/collective\/nccl/ },
   {
     header: /^(cuda|cublas|cub\/|cooperative_groups|mma\.h|nv)/,
-    allowedIn: /^native\/(cuda\/|collective\/nccl|test\/cuda)/,
+    allowedIn: /^native\/(cuda\/|collective\/(nccl|peer)_|test\/cuda)/,
   },
   { header: /^gloo\//, allowedIn: /^native\/(collective|test)\// },
   { header: /^(oneapi\/dnnl|dnnl)/, allowedIn: /^native\/cpu\// },
@@ -37,12 +37,12 @@ const OUTSIDE_HEADERS: readonly OutsideRule[] = [
 ];
 
 /**
- * NCCL works on device memory: its communicator alone, of all collectives, launches kernels. And the host's half of sampling (states,
+ * NCCL's communicator, and the one beside it, work on device memory: they alone, of all collectives, launch kernels. And the host's half of sampling (states,
  * filters) is one for both back ends.
  */
 function isException(file: string, target: string): boolean {
   return (
-    (file.startsWith('native/collective/nccl') && target === 'cuda') ||
+    (/^native\/collective\/(nccl|peer)_/.test(file) && target === 'cuda') ||
     (/^native\/cuda\/(cuda_sampler\.cc|device_logits\.(h|cc))$/.test(file) && target === 'cpu')
   );
 }

@@ -219,6 +219,8 @@ export interface NativeProgress {
   collectives: number;
   /** Calls that the device has begun, replays of recorded steps included: a rank with fewer than the others still computes. */
   deviceCalls: number;
+  /** How the ranks of the joined group exchange, for logs; empty while none is joined. */
+  collective: string;
   /** Milliseconds since anything last moved. */
   idleMs: number;
 }
