@@ -28,7 +28,7 @@ Generated from the flags of the commands by \`node scripts/generate-settings-doc
 (\`--settings FILE\` or \`SKEIN_SETTINGS=FILE\`; one JSON object, \`{"tensor-parallel-size": 4, "model": "/models/r1v"}\`), the file over the default. An empty variable counts as none. Switches take true or
 false there. A value that is wrong is refused at the start, with the name of the variable or of the file's entry; so is an entry of the file that names no setting. Variables that name no setting are left alone.
 
-Workers that \`skein serve\` starts itself get theirs from it, not from the environment. NCCL's variables (\`NCCL_SOCKET_IFNAME\`, …) are NCCL's own, and \`SKEIN_LOG\` sets the level of logs where
+Workers that \`skein serve\` starts itself get theirs from it, not from the environment. NCCL's variables (\`NCCL_SOCKET_IFNAME\`, …) are NCCL's own, \`SKEIN_PEER_MEMORY=0\` keeps GPUs of one host to NCCL ([why](collectives.md#gpus-of-one-host)), and \`SKEIN_LOG\` sets the level of logs where
 \`log-level\` is absent.
 
 ${sections.join('\n')}`;
