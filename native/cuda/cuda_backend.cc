@@ -219,11 +219,8 @@ class CudaBackend final : public Backend {
                              const float* scale, const Matrix& residual, const NormWeights* norm,
                              const Matrix* normed) override {
     SKEIN_CHECK(partial.stride == partial.cols, "a partial sum is contiguous");
-    if (communicator.AllReduceResidualNorm(
-            {partial, bias, scale, residual, norm, norm == nullptr ? nullptr : normed},
-            stream_.get())) {
-      return;
-    }
+    const ResidualNorm rows{partial, bias, scale, residual, norm, normed};
+    if (communicator.AllReduceResidualNorm(rows, stream_.get())) return;
     communicator.AllReduce(partial.data, partial.rows * partial.cols, partial.type, ReduceOp::kSum,
                            stream_.get());
     const NormArguments arguments = norm == nullptr ? NormArguments{} : Arguments(*norm);
@@ -233,11 +230,7 @@ class CudaBackend final : public Backend {
                       normed == nullptr ? nullptr : Out(*normed),
                       normed == nullptr ? 8 : normed->stride, *stream_);
     };
-    if (partial.type == DType::kBFloat16) {
-      add(In(partial));
-    } else {
-      add(InFloat(partial));
-    }
+    partial.type == DType::kBFloat16 ? add(In(partial)) : add(InFloat(partial));
   }
 
   void RotaryStoreKv(const Matrix& qkv, KvCache& cache, int64_t layer, int64_t num_heads,

@@ -28,7 +28,7 @@ const OUTSIDE_HEADERS: readonly OutsideRule[] = [
   { header: /^nccl/, allowedIn: /^native\/collective\/nccl/ },
   {
     header: /^(cuda|cublas|cub\/|cooperative_groups|mma\.h|nv)/,
-    allowedIn: /^native\/(cuda\/|collective\/(nccl|peer)_|test\/cuda)/,
+    allowedIn: /^native\/(cuda\/|collective\/(nccl|peer_)|test\/cuda)/,
   },
   { header: /^gloo\//, allowedIn: /^native\/(collective|test)\// },
   { header: /^(oneapi\/dnnl|dnnl)/, allowedIn: /^native\/cpu\// },
@@ -42,7 +42,7 @@ const OUTSIDE_HEADERS: readonly OutsideRule[] = [
  */
 function isException(file: string, target: string): boolean {
   return (
-    (/^native\/collective\/(nccl|peer)_/.test(file) && target === 'cuda') ||
+    (/^native\/collective\/(nccl|peer_)/.test(file) && target === 'cuda') ||
     (/^native\/cuda\/(cuda_sampler\.cc|device_logits\.(h|cc))$/.test(file) && target === 'cpu')
   );
 }

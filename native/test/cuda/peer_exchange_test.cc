@@ -10,7 +10,6 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
-#include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <limits>
@@ -19,10 +18,10 @@
 #include <vector>
 
 #include "cuda/cuda_check.h"
-#include "cuda/device_copy.h"
 #include "cuda/device_memory.h"
 #include "cuda/graph_cache.h"
 #include "cuda/kernels/elementwise.h"
+#include "test/cuda/peer_group.h"
 #include "test/cuda/under_checker.h"
 
 namespace skein::cuda {
@@ -31,79 +30,13 @@ namespace {
 // Streams that share a queue of the device would wait for each other. Before the driver starts.
 const bool kHasQueues = setenv("CUDA_DEVICE_MAX_CONNECTIONS", "32", 0) == 0;
 
+using test::Download;
+using test::PeerGroup;
+using test::SameBits;
+using test::TypeOf;
+using test::Upload;
+
 constexpr uint32_t kAllOnes = 0xffffffffu;
-
-template <typename T>
-DeviceMemory Upload(const std::vector<T>& values) {
-  DeviceMemory memory(values.size() * sizeof(T));
-  CopyAndWait(memory.data(), values.data(), memory.bytes());
-  return memory;
-}
-template <typename T>
-std::vector<T> Download(const DeviceMemory& memory) {
-  std::vector<T> values(memory.bytes() / sizeof(T));
-  CopyAndWait(values.data(), memory.data(), memory.bytes());
-  return values;
-}
-
-template <typename T>
-constexpr DType TypeOf() {
-  return sizeof(T) == 4 ? DType::kFloat32 : DType::kBFloat16;
-}
-
-// Whether the bytes are the same, but for NaNs, which need only be NaNs.
-template <typename T>
-::testing::AssertionResult SameBits(const std::vector<T>& a, const std::vector<T>& b) {
-  if (a.size() != b.size()) return ::testing::AssertionFailure() << "sizes differ";
-  for (size_t i = 0; i < a.size(); ++i) {
-    if (std::memcmp(&a[i], &b[i], sizeof(T)) == 0) continue;
-    const auto x = static_cast<float>(a[i]), y = static_cast<float>(b[i]);
-    if (std::isnan(x) && std::isnan(y)) continue;
-    return ::testing::AssertionFailure() << "element " << i << ": " << x << " and " << y;
-  }
-  return ::testing::AssertionSuccess();
-}
-
-// The ranks of a group on one device.
-class Group {
- public:
-  Group(int world_size, int max_blocks, size_t slot_bytes = size_t{1} << 20) {
-    std::vector<std::string> handles;
-    for (int rank = 0; rank < world_size; ++rank) {
-      PeerExchangeOptions options;
-      options.rank = rank;
-      options.world_size = world_size;
-      options.slot_bytes = slot_bytes;
-      options.max_blocks = max_blocks;
-      ranks_.push_back(std::make_unique<PeerExchange>(options));
-      streams_.push_back(std::make_unique<Stream>());
-      handles.push_back(ranks_.back()->handle());
-    }
-    for (auto& rank : ranks_) EXPECT_EQ(rank->Open(handles), "");
-  }
-  ~Group() {
-    for (auto& rank : ranks_) rank->Abort();
-    cudaDeviceSynchronize();
-  }
-
-  int world_size() const { return static_cast<int>(ranks_.size()); }
-  PeerExchange& rank(int rank) { return *ranks_[static_cast<size_t>(rank)]; }
-  Stream& stream(int rank) { return *streams_[static_cast<size_t>(rank)]; }
-  // Another rank first each time.
-  template <typename Body>
-  void OnEach(const Body& body) {
-    for (int i = 0; i < world_size(); ++i) body((i + first_) % world_size());
-    ++first_;
-  }
-  void Settle() {
-    for (auto& stream : streams_) stream->Synchronize();
-  }
-
- private:
-  std::vector<std::unique_ptr<PeerExchange>> ranks_;
-  std::vector<std::unique_ptr<Stream>> streams_;
-  int first_ = 0;
-};
 
 class PeerExchangeTest : public ::testing::Test {
  protected:
@@ -150,7 +83,7 @@ class PeerExchangeTest : public ::testing::Test {
   }
 
   template <typename T>
-  void CheckSum(Group& group, int64_t count) {
+  void CheckSum(PeerGroup& group, int64_t count) {
     const auto values = RandomOfRanks<T>(group.world_size(), count);
     const std::vector<T> expected = SumInOrder(values);
     std::vector<DeviceMemory> data;
@@ -172,8 +105,8 @@ class PeerExchangeTest : public ::testing::Test {
     bool has_norm, is_layer_norm, is_scaled;
   };
   template <typename T>
-  void CheckResidualNorm(Group& group, const Shape& shape);
-  void CheckGather(Group& group, int64_t words);
+  void CheckResidualNorm(PeerGroup& group, const Shape& shape);
+  void CheckGather(PeerGroup& group, int64_t words);
 
   std::mt19937 generator_;
 };
@@ -181,7 +114,7 @@ class PeerExchangeTest : public ::testing::Test {
 // Sums of one call, of several, and in parts.
 TEST_F(PeerExchangeTest, SumsAreThoseOfALoopOverTheRanks) {
   for (const int world_size : {2, 3, 4, 5, 8}) {
-    Group group(world_size, 16 / world_size);
+    PeerGroup group(world_size, 16 / world_size);
     for (const int64_t count : Values(
              {1, 7, 60, 3200, 5120, 5121, 3 * 5120 + 3, 130'003, 1'600'001}, {7, 5121, 40'003})) {
       CheckSum<float>(group, count);
@@ -191,7 +124,7 @@ TEST_F(PeerExchangeTest, SumsAreThoseOfALoopOverTheRanks) {
 }
 
 template <typename T>
-void PeerExchangeTest::CheckResidualNorm(Group& group, const Shape& shape) {
+void PeerExchangeTest::CheckResidualNorm(PeerGroup& group, const Shape& shape) {
   const int64_t count = shape.rows * shape.cols;
   const auto partial = RandomOfRanks<T>(group.world_size(), count);
   const std::vector<float> old = Random<float>(count);
@@ -251,7 +184,7 @@ TEST_F(PeerExchangeTest, ResidualAndNormAreThoseOfTheKernelWithoutRanks) {
   for (const int world_size : {2, 3, 4, 8}) {
     // Of more ranks than two, longer vectors are summed in parts, without the norm.
     const bool is_pair = world_size == 2;
-    Group group(world_size, 16 / world_size, size_t{2} << 20);
+    PeerGroup group(world_size, 16 / world_size, size_t{2} << 20);
     for (const int64_t cols : Values({8, 72, 3200, 5120, 6144}, {72, 5120})) {
       std::vector<int64_t> all_rows = {1, 2, 3};
       if (is_pair) all_rows = Values({1, 2, 3, 5, 8, 16, 33, 64, 300}, {1, 3, 33});
@@ -267,7 +200,7 @@ TEST_F(PeerExchangeTest, ResidualAndNormAreThoseOfTheKernelWithoutRanks) {
 }
 
 TEST_F(PeerExchangeTest, WidthsThatTheFusedKernelDoesNotTakeAreLeftToOthers) {
-  Group group(2, 8);
+  PeerGroup group(2, 8);
   const DeviceMemory memory(8 * 8192 * sizeof(float));
   for (const int64_t cols : {7, 60, 6152}) {
     ResidualNorm rows;
@@ -280,7 +213,7 @@ TEST_F(PeerExchangeTest, WidthsThatTheFusedKernelDoesNotTakeAreLeftToOthers) {
   EXPECT_EQ(group.rank(0).begun(), 0u);
 }
 
-void PeerExchangeTest::CheckGather(Group& group, int64_t words) {
+void PeerExchangeTest::CheckGather(PeerGroup& group, int64_t words) {
   std::vector<std::vector<uint32_t>> sent;
   std::vector<uint32_t> expected;
   std::vector<DeviceMemory> send, receive;
@@ -306,7 +239,7 @@ void PeerExchangeTest::CheckGather(Group& group, int64_t words) {
 
 TEST_F(PeerExchangeTest, BytesOfAnyMeaningAreGathered) {
   for (const int world_size : {2, 3, 8}) {
-    Group group(world_size, 16 / world_size);
+    PeerGroup group(world_size, 16 / world_size);
     for (const int64_t words : Values({1, 2, 3, 33, 500, 4'097, 100'001}, {3, 501})) {
       CheckGather(group, words);
     }
@@ -316,7 +249,7 @@ TEST_F(PeerExchangeTest, BytesOfAnyMeaningAreGathered) {
 // Whatever follows whatever: the two slots never meet. Ranks run ahead of each other by as much as
 // the launches in between take.
 TEST_F(PeerExchangeTest, ExchangesOfAllKindsFollowEachOther) {
-  Group group(3, 6);
+  PeerGroup group(3, 6);
   for (int i = 0; i < Times(150, 6); ++i) {
     switch (generator_() % 4) {
       case 0:
@@ -344,7 +277,7 @@ TEST_F(PeerExchangeTest, AThousandReplaysOfAGraph) {
   constexpr int64_t kCols = 5120;
   for (const int world_size : {2, 4}) {
     for (const int64_t rows : {1, 3}) {
-      Group group(world_size, 4);
+      PeerGroup group(world_size, 4);
       const int64_t count = rows * kCols;
       std::vector<std::vector<float>> partial, other;
       std::vector<DeviceMemory> in, source, scratch, residual, normed, gathered;
@@ -425,7 +358,7 @@ TEST_F(PeerExchangeTest, AThousandReplaysOfAGraph) {
 TEST_F(PeerExchangeTest, AbortEndsWaitingAndLaterExchanges) {
   using Clock = std::chrono::steady_clock;
   constexpr int64_t kCount = 5120;
-  Group group(2, 8);
+  PeerGroup group(2, 8);
   const auto values = RandomOfRanks<float>(2, kCount);
   const DeviceMemory first = Upload(values[0]), second = Upload(values[1]);
   const auto sum = [&](int rank) {
