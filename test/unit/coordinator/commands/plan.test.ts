@@ -13,7 +13,11 @@ async function runPlan(...args: string[]): Promise<string> {
   );
   const written: string[] = [];
   const original = process.stdout.write.bind(process.stdout);
-  process.stdout.write = (chunk: string) => written.push(chunk) > 0;
+  process.stdout.write = (chunk: string, done?: unknown) => {
+    written.push(chunk);
+    if (typeof done === 'function') done();
+    return true;
+  };
   try {
     await program.parseAsync(['plan', ...args], { from: 'user' });
   } finally {
