@@ -92,9 +92,9 @@ class Engine {
 
   Backend& backend();
 
-  // Executes the slice list. Weights that are resident (same weights_hash) are not read again; other
-  // limits end the epoch, and what they decide is laid out anew.
-  // Progress: (loaded, total) bytes.
+  // Executes the slice list. Weights that are resident (same weights_hash) are not read again;
+  // other limits end the epoch, and what they decide is laid out anew. Progress: (loaded, total)
+  // bytes.
   LoadResult Load(const LoadPlan& plan, const std::function<void(int64_t, int64_t)>& progress);
   const std::string& resident_weights_hash() const;
   // With what the engine itself knows where the back end does not count.

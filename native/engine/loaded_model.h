@@ -1,5 +1,6 @@
-// A model as one rank holds it after Load: weights, and what the limits of its steps decide: activations
-// and the parts that run over them. Lives through epochs; the limits may change between two.
+// A model as one rank holds it after Load: weights, and what the limits of its steps decide:
+// activations and the parts that run over them. Lives through epochs; the limits may change between
+// two.
 #pragma once
 
 #include <atomic>
@@ -22,8 +23,8 @@ class LoadedModel {
   const LoadPlan& plan() const { return plan_; }
   const LoadResult& result() const { return result_; }
   bool HasLimitsOf(const LoadPlan& plan) const;
-  // Lays out what the limits decide anew; the weights stay where they are. Between epochs only. When
-  // it throws, the model is of no use any more.
+  // Lays out what the limits decide anew; the weights stay where they are. Between epochs only.
+  // When it throws, the model is of no use any more.
   void SetLimits(Backend& backend, const LoadPlan& plan);
   // Anew, for a device that is limited to a share (0: what was counted when it was loaded stays).
   void CountAvailable(const Backend& backend, double memory_share);

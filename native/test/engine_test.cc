@@ -293,8 +293,8 @@ TEST(Engine, OtherLimitsReadNothingAndComputeTheSame) {
       plan.max_num_sequences *= factor;
       plan.max_step_tokens *= factor;
       plan.max_top_logprobs += factor;
-      const LoadResult again = engine.Load(
-          plan, [](int64_t, int64_t) { FAIL() << "nothing is to be loaded"; });
+      const LoadResult again =
+          engine.Load(plan, [](int64_t, int64_t) { FAIL() << "nothing is to be loaded"; });
       EXPECT_EQ(again.read_bytes, 0);
       EXPECT_EQ(again.activation_bytes > group.load_result(rank).activation_bytes, factor > 1);
     });

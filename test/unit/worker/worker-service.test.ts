@@ -2,9 +2,7 @@
 // a fake; the client is a bare one.
 import assert from 'node:assert/strict';
 import * as grpc from '@grpc/grpc-js';
-import { AppError } from '../../../common/errors.js';
 import { ERROR_CODE_KEY } from '../../../common/grpc-status.js';
-import { COORDINATOR_SILENCE_MS } from '../../../common/limits.js';
 import { packUint32 } from '../../../common/packed.js';
 import { WorkerServiceClient } from '../../../common/proto.js';
 import type { DescribeResponse__Output } from '../../../proto/ts/skein/worker/v1/DescribeResponse.js';
@@ -14,14 +12,9 @@ import type { LoadResponse__Output } from '../../../proto/ts/skein/worker/v1/Loa
 import type { LoadRequest } from '../../../proto/ts/skein/worker/v1/LoadRequest.js';
 import type { PutPixelsRequest } from '../../../proto/ts/skein/worker/v1/PutPixelsRequest.js';
 import type { StepPlan } from '../../../proto/ts/skein/worker/v1/StepPlan.js';
-import { EngineHolder } from '../../../worker/engine-holder.js';
-import type { NativeGroupOptions, NativeStepPlan } from '../../../worker/native/native.js';
-import { RankService } from '../../../worker/rank-service.js';
 import type { RunningWorker } from '../../../worker/run-worker.js';
-import { StepRunner, type StepSink } from '../../../worker/step-runner.js';
-import { FakeClock } from '../../support/fake-clock.js';
 import { FakeEngine, type FakeEngineOptions } from '../../support/fake-engine.js';
-import { silentLogger, startInProcessWorker } from '../../support/fake-cluster.js';
+import { startInProcessWorker } from '../../support/fake-cluster.js';
 
 const SIDE = 28;
 const TILE_BYTES = SIDE * SIDE * 3;
@@ -47,32 +40,6 @@ const LOAD: LoadRequest = {
   maxTilesPerStep: 2,
   deterministic: true,
 };
-
-const IDENTITY = { workerId: 'w', clusterId: 'default', incarnation: 3 };
-const SINK: StepSink = { onResult: () => undefined, onFailure: () => undefined };
-const GROUP: NativeGroupOptions = {
-  groupEpoch: 1,
-  rank: 0,
-  worldSize: 1,
-  collective: 'none',
-  bindHost: '',
-};
-
-const holder = (engine: FakeEngine) => new EngineHolder(() => engine, { device: 'cpu', numThreads: 1 });
-const stepRunner = (engine: FakeEngine) =>
-  new StepRunner({
-    ...{ engines: holder(engine), identity: IDENTITY, logger: silentLogger },
-    onBroken: () => undefined,
-  });
-const rankService = (engine: FakeEngine, clock: FakeClock) =>
-  new RankService({
-    ...{ identity: IDENTITY, engines: holder(engine), clock, logger: silentLogger },
-    ...{ onShutDown: () => undefined, onHeld: () => undefined, onReleased: () => undefined },
-    onBroken: () => undefined,
-  });
-const runnerFence = (groupEpoch: number) => ({
-  ...{ clusterId: 'default', coordinatorIncarnation: 7, groupEpoch, workerIncarnation: 3 },
-});
 
 const code = (error: unknown): unknown => (error as grpc.ServiceError).metadata.get(ERROR_CODE_KEY)[0];
 const is = (expected: string) => (error: unknown) => code(error) === expected;
@@ -265,66 +232,6 @@ describe('WorkerService', function () {
     const first = await prepare(1, '5');
     assert.deepEqual((await prepare(1, '5')).address, first.address);
     await assert.rejects(prepare(1, '6'), is('STEP_OUT_OF_ORDER'));
-  });
-
-  it('shows on the stream that it is there, and ends what a silent coordinator has begun', async () => {
-    const clock = new FakeClock();
-    const sent: string[] = [];
-    const service = rankService(new FakeEngine('cpu'), clock);
-    const session = service.openSteps({
-      send: (message) => sent.push(...Object.keys(message)),
-      end: (error) => sent.push(error?.code ?? 'end'),
-    });
-    const sessionFence = {
-      ...fence(1),
-      coordinatorIncarnation: '7',
-      groupEpoch: '1',
-      workerIncarnation: '3',
-    };
-    session.onMessage({ message: 'open', open: sessionFence });
-    await clock.advance(0);
-    await clock.advance(2_000);
-    session.onMessage({ message: 'signOfLife', signOfLife: {} });
-    // The tick after `opened` is not due: the stream has spoken.
-    assert.deepEqual(sent, ['opened', 'progress']);
-    await clock.advance(COORDINATOR_SILENCE_MS);
-    assert.equal(sent.at(-1), 'WORKER_LOST');
-    assert.equal(clock.numTimers, 0);
-  });
-
-  it('tries again to end an epoch that the engine could not end', async () => {
-    let numEnds = 0;
-    class FailingOnce extends FakeEngine {
-      override endEpoch(): Promise<void> {
-        numEnds += 1;
-        return numEnds === 1 ? Promise.reject(new AppError('DEVICE_ERROR', 'once')) : super.endEpoch();
-      }
-    }
-    const runner = stepRunner(new FailingOnce('cpu'));
-    await runner.open(runnerFence(1), SINK);
-    await assert.rejects(runner.abort(runnerFence(1), 'test'), { code: 'DEVICE_ERROR' });
-    await runner.open(runnerFence(2), SINK);
-    assert.equal(numEnds, 2);
-    await runner.abort(runnerFence(2), 'test');
-  });
-
-  it('does not join an epoch that was aborted while the engine joined it', async () => {
-    let onJoined: (kvBytes: number) => void = () => undefined;
-    class SlowToJoin extends FakeEngine {
-      override joinGroup(): Promise<number> {
-        return new Promise((resolve) => (onJoined = resolve));
-      }
-    }
-    const runner = stepRunner(new SlowToJoin('cpu'));
-    await runner.open(runnerFence(1), SINK);
-    await runner.prepareGroup(runnerFence(1), '1', GROUP);
-    const joined = runner.joinGroup(runnerFence(1), [], 8, 1000);
-    await runner.abort(runnerFence(1), 'test');
-    onJoined(1);
-    await assert.rejects(joined, { code: 'ABORTED' });
-    assert.throws(() => runner.submit(SINK, { groupEpoch: 1, step: 1 } as NativeStepPlan), {
-      code: 'ABORTED',
-    });
   });
 
   it('refuses a join without its prepare', async () => {
