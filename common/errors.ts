@@ -134,6 +134,12 @@ export const ERROR_CATALOGUE = {
     retryable: false,
     meaning: 'The worker id or rank is held by another worker.',
   },
+  WORKER_TAKEN: {
+    grpcStatus: 'FAILED_PRECONDITION',
+    httpStatus: 503,
+    retryable: false,
+    meaning: 'The worker serves another coordinator, whose step stream is open.',
+  },
   DEVICE_OUT_OF_MEMORY: {
     grpcStatus: 'RESOURCE_EXHAUSTED',
     httpStatus: 503,

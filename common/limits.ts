@@ -1,6 +1,6 @@
 // Every limit in one place: nothing in Skein is unbounded. Units are in the names.
 
-export const PROTOCOL_VERSION = 1;
+export const PROTOCOL_VERSION = 2;
 
 /** Largest gRPC message between processes; pixels and plans stay below it by chunking. */
 export const MAX_GRPC_MESSAGE_BYTES = 16 * 1024 * 1024;
@@ -56,3 +56,9 @@ export const MAX_WORLD_SIZE = 64;
 /** Sequences that run at once, and tokens computed in one step; native/model/plan_limits.cc has the same. */
 export const MAX_NUM_SEQUENCES = 4096;
 export const MAX_STEP_TOKENS = 65_536;
+/** How often each end of a step stream shows that it is there, where nothing else travels. */
+export const SIGN_OF_LIFE_INTERVAL_MS = 1_000;
+/** A worker that says nothing for so long is lost: its epoch ends. */
+export const WORKER_SILENCE_MS = 10_000;
+/** A coordinator may stand still for longer before its workers give it up: with it, everything would end. */
+export const COORDINATOR_SILENCE_MS = 30_000;

@@ -4,6 +4,7 @@ import { Option, type Command } from 'commander';
 import { byteSizeOption, integerOption, shareOption } from '../common/command-line.js';
 import { AppError } from '../common/errors.js';
 import { checkAddress } from '../common/grpc-server.js';
+import { checkClusterId, DEFAULT_CLUSTER_ID } from '../common/identity.js';
 import {
   DEFAULT_PICTURE_MEMORY_BYTES,
   DEFAULT_REQUEST_MEMORY_BYTES,
@@ -57,6 +58,8 @@ export interface ClusterConfig {
   readonly workers: readonly string[] | null;
   /** Where workers of other hosts register; null: none are awaited. */
   readonly clusterAddress: string | null;
+  /** Of the deployment: workers of another are refused. */
+  readonly clusterId: string;
   readonly logLevel: string | null;
 }
 
@@ -85,6 +88,7 @@ interface ClusterFlags {
   readonly pictureMemory?: number;
   readonly workers?: readonly string[];
   readonly clusterAddress?: string;
+  readonly clusterId?: string;
   readonly logLevel?: string;
 }
 
@@ -189,6 +193,10 @@ export function addClusterOptions(command: Command): Command {
       'decoded pictures on their way to the ranks; beyond it they wait (default: 512M)',
       byteSizeOption,
     )
+    .option(
+      '--cluster-id <id>',
+      `name of the cluster; workers of another are refused (default: ${DEFAULT_CLUSTER_ID})`,
+    )
     .option('--log-level <level>', 'trace, debug, info, warn, error, fatal or silent');
 }
 
@@ -223,6 +231,7 @@ export function toClusterConfig(flags: ClusterFlags): ClusterConfig {
     workers,
     clusterAddress:
       flags.clusterAddress === undefined ? null : checkAddress(flags.clusterAddress, '--cluster-address'),
+    clusterId: checkClusterId(flags.clusterId ?? DEFAULT_CLUSTER_ID),
     logLevel: flags.logLevel ?? null,
   });
 }

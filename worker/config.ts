@@ -5,6 +5,7 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { describedParser, integerOption } from '../common/command-line.js';
 import { AppError } from '../common/errors.js';
 import { checkAddress } from '../common/grpc-server.js';
+import { checkClusterId, DEFAULT_CLUSTER_ID } from '../common/identity.js';
 import { addSettingsOption } from '../common/settings.js';
 
 /** What a worker does when its coordinator is gone: end at once, or keep its weights for a while. */
@@ -15,6 +16,8 @@ export interface OrphanPolicy {
 
 export interface WorkerConfig {
   readonly workerId: string;
+  /** Of the deployment: coordinators of another are refused. */
+  readonly clusterId: string;
   /** Null: the coordinator dials `listen` by itself, and there is no lease. */
   readonly coordinatorAddress: string | null;
   readonly listenAddress: string;
@@ -39,6 +42,7 @@ export interface ParsedWorkerOptions {
   readonly threads: number;
   readonly orphanPolicy: OrphanPolicy;
   readonly workerId?: string;
+  readonly clusterId: string;
   readonly lifeline?: boolean;
   readonly runFolder?: string;
   readonly logLevel?: string;
@@ -66,6 +70,11 @@ export function createWorkerCommand(): Command {
         .default({ waitMs: DEFAULT_ORPHAN_WAIT_SECONDS * 1000 }, `wait:${DEFAULT_ORPHAN_WAIT_SECONDS}`),
     )
     .option('--worker-id <id>', 'name in the cluster (default: host and process id)')
+    .option(
+      '--cluster-id <id>',
+      "name of the cluster; its coordinator's, which is refused with another",
+      DEFAULT_CLUSTER_ID,
+    )
     .option('--log-level <level>', 'trace, debug, info, warn, error, fatal or silent')
     .addOption(new Option('--lifeline').hideHelp())
     .addOption(new Option('--run-folder <path>').hideHelp());
@@ -81,6 +90,7 @@ export function toWorkerConfig(options: ParsedWorkerOptions): WorkerConfig {
   const listenAddress = options.listen ?? '127.0.0.1:0';
   return Object.freeze({
     workerId: options.workerId ?? `${hostname()}-${process.pid}`,
+    clusterId: checkClusterId(options.clusterId),
     coordinatorAddress:
       options.coordinator === undefined ? null : checkAddress(options.coordinator, '--coordinator'),
     listenAddress: checkAddress(listenAddress, '--listen'),

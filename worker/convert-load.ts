@@ -34,7 +34,7 @@ export function toNativeLoadPlan(request: LoadRequest__Output): NativeLoadPlan {
   if (computeType !== 'float32' && computeType !== 'bfloat16')
     throw invalid('compute_type', `cannot be ${computeType}`);
   return {
-    planHash: request.planHash,
+    weightsHash: request.weightsHash,
     text: { ...request.text },
     vision: request.vision === null ? null : toNativeVision(request.vision),
     layout: toNativeLayout(request.layout),

@@ -2,14 +2,14 @@
 // nothing is stored beyond it.
 import { AppError } from '../common/errors.js';
 import { unpackUint32 } from '../common/packed.js';
-import { uint64ToNumber } from '../common/proto.js';
 import type { PutPixelsRequest__Output } from '../proto/ts/skein/worker/v1/PutPixelsRequest.js';
+import { parseFence, type Fence } from './epoch-guard.js';
 import type { NativeLoadPlan } from './native/native.js';
 
 const CHANNELS = 3;
 
 export interface AssembledPicture {
-  readonly groupEpoch: number;
+  readonly fence: Fence;
   readonly pictureId: number;
   readonly tileSlots: Uint32Array;
   /** [tiles, side, side, 3] */
@@ -60,7 +60,7 @@ export class PixelAssembler {
     }
     const tileBytes = plan.vision.imageSize * plan.vision.imageSize * CHANNELS;
     return {
-      groupEpoch: uint64ToNumber(request.groupEpoch, 'group_epoch'),
+      fence: parseFence(request.fence),
       pictureId: request.pictureId,
       tileSlots,
       pixels: new Uint8Array(request.numTiles * tileBytes),

@@ -5,17 +5,19 @@ import { systemClock } from '../common/clock.js';
 import type { AppError } from '../common/errors.js';
 import { bindServer, createGrpcServer, stopServer } from '../common/grpc-server.js';
 import { HealthServices } from '../common/health-services.js';
+import { newIncarnation } from '../common/identity.js';
 import { MAX_GRPC_MESSAGE_BYTES } from '../common/limits.js';
 import { createLogger, type Logger } from '../common/logger.js';
 import { workerServiceDefinition } from '../common/proto.js';
 import { standardError } from '../common/standard-error.js';
 import type { WorkerConfig } from './config.js';
+import { CoordinatorWatch } from './coordinator-watch.js';
 import { EngineHolder } from './engine-holder.js';
 import { Lease } from './lease.js';
 import { Lifecycle } from './lifecycle.js';
 import type { CreateEngine } from './native/engine-like.js';
-import { StepRunner } from './step-runner.js';
-import { WorkerService } from './worker-service.js';
+import { RankService } from './rank-service.js';
+import { workerServiceHandlers } from './worker-service.js';
 
 const MAX_CONCURRENT_STREAMS = 64;
 const STOP_GRACE_MS = 300;
@@ -23,7 +25,7 @@ const STOP_GRACE_MS = 300;
 export interface WorkerEvents {
   /** The coordinator asked the worker to end. */
   onShutDown(reason: string): void;
-  /** The lease is over without an answer. */
+  /** Neither a step stream nor the lease shows that it is there. */
   onCoordinatorLost(): void;
   onCoordinatorHeld(): void;
   /** The coordinator will not have this worker. */
@@ -49,19 +51,27 @@ export interface RunningWorker {
 export async function startWorker(options: StartWorkerOptions): Promise<RunningWorker> {
   const { config, logger, events } = options;
   const engines = new EngineHolder(options.createEngine, config);
-  const runner = new StepRunner(engines, logger, (error) => events.onBroken(error));
-  const service = new WorkerService({
-    workerId: config.workerId,
+  const watch = new CoordinatorWatch({
+    hasLease: config.coordinatorAddress !== null,
+    clock: options.clock,
+    onLost: () => events.onCoordinatorLost(),
+    onHeld: () => events.onCoordinatorHeld(),
+  });
+  const service = new RankService({
+    identity: { workerId: config.workerId, clusterId: config.clusterId, incarnation: newIncarnation() },
     engines,
-    runner,
+    clock: options.clock,
     logger,
     onShutDown: (reason) => events.onShutDown(reason),
+    onHeld: () => watch.held(),
+    onReleased: () => watch.released(),
+    onBroken: (error) => events.onBroken(error),
   });
   const server = createGrpcServer({
     maxMessageBytes: MAX_GRPC_MESSAGE_BYTES,
     maxConcurrentStreams: MAX_CONCURRENT_STREAMS,
   });
-  server.addService(workerServiceDefinition, service.handlers());
+  server.addService(workerServiceDefinition, workerServiceHandlers(service));
   const health = new HealthServices();
   health.addToServer(server);
   const boundAddress = await bindServer(server, config.listenAddress);
@@ -71,13 +81,14 @@ export async function startWorker(options: StartWorkerOptions): Promise<RunningW
   const lease =
     config.coordinatorAddress === null
       ? null
-      : makeLease(options, config.coordinatorAddress, service, address);
+      : makeLease(options, config.coordinatorAddress, service, watch, address);
   lease?.start();
   return {
     address,
     async stop(reason) {
       health.setStatus('', 'NOT_SERVING');
-      await Promise.all([lease?.stop(reason), runner.stop(reason).catch(() => undefined)]);
+      await Promise.all([lease?.stop(reason), service.stop(reason)]);
+      watch.stop();
       await Promise.all([stopServer(server, STOP_GRACE_MS), engines.close()]);
     },
   };
@@ -86,7 +97,8 @@ export async function startWorker(options: StartWorkerOptions): Promise<RunningW
 function makeLease(
   { clock, logger, events }: StartWorkerOptions,
   coordinatorAddress: string,
-  service: WorkerService,
+  service: RankService,
+  watch: CoordinatorWatch,
   address: string,
 ): Lease {
   return new Lease({
@@ -94,8 +106,8 @@ function makeLease(
     clock,
     logger,
     describe: () => ({ ...service.describe(), address }),
-    onLost: () => events.onCoordinatorLost(),
-    onHeld: () => events.onCoordinatorHeld(),
+    onLost: () => watch.leaseLost(),
+    onHeld: () => watch.leaseHeld(),
     onRefused: (error) => events.onRefused(error),
   });
 }
@@ -137,7 +149,7 @@ export async function runWorker(
       // Later, so that the step stream still says why.
       onBroken: (error) =>
         void setImmediate(() => {
-          process.stderr.write(`skein: ${error.code}: ${error.message}\n`);
+          standardError.write(`skein: ${error.code}: ${error.message}\n`);
           lifecycle.stop('the device failed', 1);
         }),
     },

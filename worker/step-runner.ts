@@ -1,12 +1,18 @@
-// One rank's place in its group: which epoch it is in, which step comes next, and who is told of results. Refuses what is of an
-// older epoch (STALE_EPOCH) or out of order (STEP_OUT_OF_ORDER); hands the rest to the engine and decides nothing.
+// One rank's place in its group: which epoch it is in, how far that has come, which step is next, and who is told of results. Refuses
+// what is of another epoch or coordinator (epoch-guard.ts) or out of order (STEP_OUT_OF_ORDER); hands the rest to the engine.
 //
-//   idle -> prepared (prepareGroup) -> joined (joinGroup) -> running (openStream) -> idle (abort, failure, stream closed)
+//   open -> loading -> open -> preparing -> joining -> joined      any -> over (abort, failure, stream closed, a newer epoch)
 import { AppError, toAppError } from '../common/errors.js';
 import { MAX_PLANS_IN_FLIGHT } from '../common/limits.js';
 import type { Logger } from '../common/logger.js';
 import type { EngineHolder } from './engine-holder.js';
-import type { NativeGroupOptions, NativeStepPlan, NativeStepResult } from './native/native.js';
+import { EpochGuard, staleEpoch, type Fence, type WorkerIdentity } from './epoch-guard.js';
+import type {
+  NativeGroupOptions,
+  NativeProgress,
+  NativeStepPlan,
+  NativeStepResult,
+} from './native/native.js';
 
 /** Who gets the results of an epoch's steps. Not called after `closeStream`. */
 export interface StepSink {
@@ -15,173 +21,234 @@ export interface StepSink {
   onFailure(error: AppError): void;
 }
 
-type GroupState = 'idle' | 'prepared' | 'joined' | 'running' | 'failed';
+export interface StepRunnerOptions {
+  readonly engines: EngineHolder;
+  readonly identity: WorkerIdentity;
+  readonly logger: Logger;
+  /** The device failed, or the engine met a bug of its own: this process must not compute any more. */
+  readonly onBroken: (error: AppError) => void;
+}
+
+interface Epoch {
+  readonly fence: Fence;
+  readonly sink: StepSink;
+  state: 'open' | 'loading' | 'preparing' | 'joining' | 'joined' | 'over';
+  rank: number;
+  lastSubmittedStep: number;
+  /** What PrepareGroup was answered, by its nonce. */
+  prepared: { readonly nonce: string; readonly address: Promise<Uint8Array> } | null;
+}
 
 export class StepRunner {
   readonly #engines: EngineHolder;
   readonly #logger: Logger;
   readonly #onBroken: (error: AppError) => void;
-  #state: GroupState = 'idle';
-  #groupEpoch = 0;
-  #highestEpoch = 0;
-  #rank = 0;
-  #lastSubmittedStep = 0;
+  readonly #guard: EpochGuard;
+  #epoch: Epoch | null = null;
+  /** Of the present epoch, or of the last one. */
   #lastCompletedStep = 0;
-  #sink: StepSink | null = null;
-  /** Ends of epochs, one after another: an epoch begins only when the one before has ended. */
+  #loading: Promise<unknown> = Promise.resolve();
+  /** Epochs of which the engine may still hold something, and those that it has let go of. */
+  #numOver = 0;
+  #numEnded = 0;
   #ending: Promise<void> = Promise.resolve();
 
-  /** `onBroken`: the device failed, or the engine met a bug of its own; this process must not compute any more. */
-  constructor(engines: EngineHolder, logger: Logger, onBroken: (error: AppError) => void) {
-    this.#engines = engines;
-    this.#logger = logger;
-    this.#onBroken = onBroken;
-    engines.onStep((error, result) => this.#onStep(error, result));
+  constructor(options: StepRunnerOptions) {
+    this.#engines = options.engines;
+    this.#logger = options.logger;
+    this.#onBroken = options.onBroken;
+    this.#guard = new EpochGuard(options.identity);
+    this.#engines.onStep((error, result) => this.#onStep(error, result));
   }
 
   get highestEpoch(): number {
-    return this.#highestEpoch;
+    return this.#guard.highestEpoch;
   }
 
   get rank(): number {
-    return this.#rank;
+    return this.#epoch?.rank ?? 0;
   }
 
-  async prepareGroup(options: NativeGroupOptions): Promise<Uint8Array> {
-    if (options.groupEpoch <= this.#highestEpoch) throw staleEpoch(options.groupEpoch, this.#highestEpoch);
-    this.#highestEpoch = options.groupEpoch;
-    await this.#endEpoch('a newer epoch begins', staleEpoch(this.#groupEpoch, options.groupEpoch));
-    if (options.groupEpoch < this.#highestEpoch) throw staleEpoch(options.groupEpoch, this.#highestEpoch);
-    this.#state = 'prepared';
-    this.#groupEpoch = options.groupEpoch;
-    this.#rank = options.rank;
-    this.#lastSubmittedStep = 0;
+  get progress(): NativeProgress {
+    return this.#engines.engine.progress();
+  }
+
+  /** Begins an epoch; resolves when the one before has left the engine. */
+  async open(fence: Fence, sink: StepSink): Promise<void> {
+    this.#guard.open(fence);
+    // Not released: the newer epoch holds the worker already.
+    this.#leave('a newer epoch begins', staleEpoch(this.#epoch?.fence.groupEpoch ?? 0, fence.groupEpoch));
+    const epoch: Epoch = { fence, sink, state: 'open', rank: 0, lastSubmittedStep: 0, prepared: null };
+    this.#epoch = epoch;
     this.#lastCompletedStep = 0;
-    return this.#engines.engine.prepareGroup(options);
+    await this.#loading;
+    await this.#endEpochs();
+    this.#checkCurrent(epoch);
+  }
+
+  /** `work` puts weights into the engine, which nothing else uses meanwhile. */
+  async load<T>(fence: Fence, work: () => Promise<T>): Promise<T> {
+    const epoch = this.#enter(fence, 'open', 'loading');
+    const loaded = work();
+    this.#loading = loaded.catch(() => undefined);
+    try {
+      return await loaded;
+    } finally {
+      if (epoch.state === 'loading') epoch.state = 'open';
+    }
+  }
+
+  /** The same nonce again is answered as before. */
+  async prepareGroup(fence: Fence, nonce: string, options: NativeGroupOptions): Promise<Uint8Array> {
+    this.#guard.check(fence);
+    const before = this.#epoch?.prepared ?? null;
+    if (before !== null && before.nonce === nonce) return before.address;
+    const epoch = this.#enter(fence, 'open', 'preparing');
+    epoch.rank = options.rank;
+    const address = this.#engines.engine.prepareGroup(options);
+    epoch.prepared = { nonce, address };
+    return address;
   }
 
   async joinGroup(
-    groupEpoch: number,
+    fence: Fence,
     addresses: Uint8Array[],
     numKvBlocks: number,
     timeoutMs: number,
   ): Promise<number> {
-    this.#checkEpoch(groupEpoch);
-    if (this.#state !== 'prepared') throw new AppError('STEP_OUT_OF_ORDER', 'join without prepare');
-    const kvBytes = await this.#engines.engine.joinGroup(groupEpoch, addresses, numKvBlocks, timeoutMs);
-    this.#checkEpoch(groupEpoch);
-    this.#state = 'joined';
+    const epoch = this.#enter(fence, 'preparing', 'joining');
+    const kvBytes = await this.#engines.engine.joinGroup(fence.groupEpoch, addresses, numKvBlocks, timeoutMs);
+    // The epoch may have ended while the engine joined: then what it has joined is on its way out.
+    this.#checkCurrent(epoch);
+    epoch.state = 'joined';
     const { collective } = this.#engines.engine.progress();
-    this.#logger.info({ groupEpoch, rank: this.#rank, collective }, 'joined the group');
+    this.#logger.info({ groupEpoch: fence.groupEpoch, rank: epoch.rank, collective }, 'joined the group');
     return kvBytes;
   }
 
-  /** Binds the one step stream of an epoch. */
-  openStream(groupEpoch: number, sink: StepSink): void {
-    this.#checkEpoch(groupEpoch);
-    if (this.#state === 'running')
-      throw new AppError('RANK_TAKEN', `epoch ${groupEpoch} has its step stream already`);
-    if (this.#state !== 'joined')
-      throw new AppError('ABORTED', `epoch ${groupEpoch} is not joined or has ended`);
-    this.#state = 'running';
-    this.#sink = sink;
-  }
-
-  submit(plan: NativeStepPlan): void {
-    this.#checkEpoch(plan.groupEpoch);
-    if (this.#state !== 'running') throw new AppError('ABORTED', `epoch ${plan.groupEpoch} has ended`);
-    const expected = this.#lastSubmittedStep + 1;
+  submit(sink: StepSink, plan: NativeStepPlan): void {
+    const epoch = this.#epoch;
+    if (epoch?.sink !== sink) throw new AppError('ABORTED', `epoch ${plan.groupEpoch} has ended`);
+    if (plan.groupEpoch !== epoch.fence.groupEpoch) throw staleEpoch(plan.groupEpoch, this.highestEpoch);
+    if (epoch.state !== 'joined') throw outOfOrder(epoch, 'a step');
+    const expected = epoch.lastSubmittedStep + 1;
     if (plan.step !== expected) {
       throw new AppError('STEP_OUT_OF_ORDER', `step ${plan.step} arrived; the next is ${expected}`, {
         details: { step: plan.step, expected },
       });
     }
-    const numInFlight = this.#lastSubmittedStep - this.#lastCompletedStep;
+    const numInFlight = epoch.lastSubmittedStep - this.#lastCompletedStep;
     if (numInFlight >= MAX_PLANS_IN_FLIGHT || !this.#engines.engine.submitStep(plan)) {
       throw new AppError(
         'QUEUE_FULL',
         `${numInFlight} plans are in flight; the limit is ${MAX_PLANS_IN_FLIGHT}`,
       );
     }
-    this.#lastSubmittedStep = plan.step;
+    epoch.lastSubmittedStep = plan.step;
   }
 
-  /** The coordinator's end of the stream is gone: so is the epoch. */
+  /** The stream is gone, whoever closed it: so is the epoch. */
   closeStream(sink: StepSink): void {
-    if (this.#sink !== sink) return;
-    this.#sink = null;
-    void this.#endEpoch('the step stream closed', null).catch((error: unknown) => {
-      this.#logger.error({ err: toAppError(error) }, 'the epoch did not end cleanly');
-    });
+    if (this.#epoch?.sink === sink) this.#drop('the step stream closed', null);
   }
 
   async putPixels(
-    groupEpoch: number,
+    fence: Fence,
     pictureId: number,
     tileSlots: Uint32Array,
     pixels: Uint8Array,
   ): Promise<void> {
-    this.#checkEpoch(groupEpoch);
-    await this.#engines.engine.putPixels(groupEpoch, pictureId, tileSlots, pixels);
+    this.#guard.check(fence);
+    await this.#engines.engine.putPixels(fence.groupEpoch, pictureId, tileSlots, pixels);
   }
 
   /** Wakes whatever waits at once, then drops the epoch. Returns the last step that was completed in it. */
-  async abort(groupEpoch: number, reason: string): Promise<number> {
-    this.#checkEpoch(groupEpoch);
+  async abort(fence: Fence, reason: string): Promise<number> {
+    this.#guard.checkAbort(fence);
     const lastStep = this.#lastCompletedStep;
-    await this.#endEpoch(reason, new AppError('ABORTED', `epoch ${groupEpoch} was aborted: ${reason}`));
+    const { groupEpoch } = fence;
+    await this.#end(reason, new AppError('ABORTED', `epoch ${groupEpoch} was aborted: ${reason}`));
     return lastStep;
+  }
+
+  checkShutDown(fence: Fence): void {
+    this.#guard.checkShutDown(fence);
   }
 
   /** At the end of the process. */
   async stop(reason: string): Promise<void> {
-    await this.#endEpoch(reason, new AppError('WORKER_LOST', `the worker stops: ${reason}`));
+    await this.#end(reason, new AppError('WORKER_LOST', `the worker stops: ${reason}`));
   }
 
-  /** `error` is what the step stream, if there is one, ends with. */
-  #endEpoch(reason: string, error: AppError | null): Promise<void> {
-    const sink = this.#sink;
-    this.#sink = null;
-    if (error !== null) sink?.onFailure(error);
-    const wasActive = this.#state !== 'idle';
-    this.#state = 'idle';
-    if (!wasActive) return this.#ending;
-    this.#logger.debug({ groupEpoch: this.#groupEpoch, reason }, 'epoch ends');
-    const engine = this.#engines.engine;
-    engine.abort(this.#groupEpoch);
-    this.#ending = this.#ending.catch(() => undefined).then(() => engine.endEpoch());
+  #enter(fence: Fence, from: Epoch['state'], to: Epoch['state']): Epoch {
+    this.#guard.check(fence);
+    const epoch = this.#epoch!;
+    if (epoch.state !== from) throw outOfOrder(epoch, `what follows "${from}"`);
+    epoch.state = to;
+    return epoch;
+  }
+
+  #checkCurrent(epoch: Epoch): void {
+    if (epoch.state === 'over') throw new AppError('ABORTED', `epoch ${epoch.fence.groupEpoch} has ended`);
+  }
+
+  /** `error` is what the step stream, if it is open, ends with. Resolves when the engine has let go of the epoch. */
+  #end(reason: string, error: AppError | null): Promise<void> {
+    if (this.#epoch !== null) {
+      this.#guard.release();
+      this.#leave(reason, error);
+    }
+    return this.#endEpochs();
+  }
+
+  /** Nobody waits for it. */
+  #drop(reason: string, error: AppError | null): void {
+    this.#end(reason, error).catch((cause: unknown) => {
+      this.#logger.error({ err: toAppError(cause) }, 'the epoch did not end cleanly');
+    });
+  }
+
+  #leave(reason: string, error: AppError | null): void {
+    const epoch = this.#epoch;
+    if (epoch === null) return;
+    this.#logger.debug({ groupEpoch: epoch.fence.groupEpoch, reason }, 'epoch ends');
+    const { engine } = this.#engines;
+    // 0: a load belongs to no epoch of the engine's.
+    engine.abort(epoch.state === 'loading' ? 0 : epoch.fence.groupEpoch);
+    this.#epoch = null;
+    epoch.state = 'over';
+    this.#numOver += 1;
+    if (error !== null) epoch.sink.onFailure(error);
+  }
+
+  /** One after another; where the engine could not end an epoch, the next one that is opened has it try again. */
+  #endEpochs(): Promise<void> {
+    const before = this.#ending.catch(() => undefined);
+    this.#ending = before.then(async () => {
+      const numOver = this.#numOver;
+      if (this.#numEnded === numOver) return;
+      await this.#engines.engine.endEpoch();
+      this.#numEnded = numOver;
+    });
     return this.#ending;
   }
 
-  #checkEpoch(groupEpoch: number): void {
-    if (groupEpoch !== this.#groupEpoch || groupEpoch < this.#highestEpoch) {
-      throw staleEpoch(groupEpoch, this.#highestEpoch);
-    }
-  }
-
   #onStep(error: Error | null, result: NativeStepResult | null): void {
-    if (this.#state !== 'running') return;
+    const epoch = this.#epoch;
+    if (epoch?.state !== 'joined') return;
     if (error !== null || result === null) {
-      this.#state = 'failed';
-      const failure = toAppError(
-        error ?? new AppError('INTERNAL', 'the engine gave neither result nor error'),
-      );
-      this.#sink?.onFailure(failure);
+      const nothing = new AppError('INTERNAL', 'the engine gave neither result nor error');
+      const failure = toAppError(error ?? nothing);
+      this.#drop('a step failed', failure);
       if (failure.code === 'DEVICE_ERROR' || failure.code === 'INTERNAL') this.#onBroken(failure);
       return;
     }
-    if (result.groupEpoch !== this.#groupEpoch) return;
+    if (result.groupEpoch !== epoch.fence.groupEpoch) return;
     this.#lastCompletedStep = result.step;
-    this.#sink?.onResult(result);
+    epoch.sink.onResult(result);
   }
 }
 
-function staleEpoch(groupEpoch: number, highestEpoch: number): AppError {
-  return new AppError(
-    'STALE_EPOCH',
-    `epoch ${groupEpoch} is not current; the highest seen is ${highestEpoch}`,
-    {
-      details: { group_epoch: groupEpoch, highest_epoch: highestEpoch },
-    },
-  );
+function outOfOrder({ fence, state }: Epoch, what: string): AppError {
+  return new AppError('STEP_OUT_OF_ORDER', `${what} arrived while epoch ${fence.groupEpoch} is ${state}`);
 }

@@ -1,7 +1,7 @@
 // One loss of one worker, from the start of the service to the end of its last process: the course of lost-worker.ts.
 import { allGone, isRunning, SkeinProcess } from '../../test/support/skein-process.js';
 import { ask, connect, getCluster, getModel, makeIds, type Client } from './serving-client.js';
-import { bytesRead, loadedPlanHash, startWorker, type StandingWorker } from './standing-workers.js';
+import { bytesRead, heldWeightsHash, startWorker, type StandingWorker } from './standing-workers.js';
 import { WatchedStream } from './watched-stream.js';
 
 export interface LossSettings {
@@ -96,7 +96,7 @@ interface Rank {
   readonly rank: number;
   readonly pid: number;
   readonly weightBytes: number;
-  readonly planHash: string | null;
+  readonly weightsHash: string | null;
   readonly bytesRead: number | null;
 }
 
@@ -259,7 +259,7 @@ class Course {
           rank,
           pid,
           weightBytes: Number(weightBytes),
-          planHash: address === undefined ? null : await loadedPlanHash(address),
+          weightsHash: address === undefined ? null : await heldWeightsHash(address),
           bytesRead: bytesRead(pid),
         };
       }),
@@ -269,10 +269,10 @@ class Course {
   /** By process; only standing workers can be asked. */
   async #keptWeights(ranks: readonly Rank[], victim: Rank): Promise<ReadonlyMap<number, boolean>> {
     const kept = new Map<number, boolean>();
-    for (const { rank, pid, planHash } of ranks) {
+    for (const { rank, pid, weightsHash } of ranks) {
       const worker = this.#standing[rank];
       if (worker === undefined || pid === victim.pid) continue;
-      kept.set(pid, planHash !== '' && (await loadedPlanHash(worker.address)) === planHash);
+      kept.set(pid, weightsHash !== '' && (await heldWeightsHash(worker.address)) === weightsHash);
     }
     return kept;
   }

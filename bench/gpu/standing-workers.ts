@@ -3,13 +3,12 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 
-import { systemClock } from '../../common/clock.js';
 import { localDevicePlan } from '../../coordinator/cluster/local-devices.js';
 import { openGrpcRankTransport } from '../../coordinator/executor/grpc-rank-transport.js';
-import { RankClient } from '../../coordinator/executor/rank-client.js';
 import { installedWorkerEntry } from '../../coordinator/serving/worker-entry.js';
 
 const LISTEN_TIMEOUT_MS = 60_000;
+const CALL_TIMEOUT_MS = 10_000;
 
 export interface WorkerDevices {
   readonly device: 'cuda' | 'cpu';
@@ -62,13 +61,13 @@ export function startWorker(devices: WorkerDevices, rank: number): Promise<Stand
 }
 
 /** Of the weights that a worker holds; empty: none. */
-export async function loadedPlanHash(address: string): Promise<string> {
-  const client = new RankClient(0, openGrpcRankTransport(address), systemClock);
+export async function heldWeightsHash(address: string): Promise<string> {
+  const transport = openGrpcRankTransport(address);
   try {
-    await client.connect();
-    return (await client.describe()).loadedPlanHash;
+    await transport.connect(CALL_TIMEOUT_MS);
+    return (await transport.describe(CALL_TIMEOUT_MS)).weightsHash;
   } finally {
-    client.close();
+    transport.close();
   }
 }
 

@@ -6,7 +6,7 @@ import { bindServer, checkAddress, createGrpcServer, stopServer } from '../../co
 import { toGrpcError } from '../../common/grpc-status.js';
 import { MAX_GRPC_MESSAGE_BYTES, MAX_WORLD_SIZE, PROTOCOL_VERSION } from '../../common/limits.js';
 import type { Logger } from '../../common/logger.js';
-import { clusterServiceDefinition } from '../../common/proto.js';
+import { clusterServiceDefinition, uint64ToNumber } from '../../common/proto.js';
 import { VERSION } from '../../common/version.js';
 import type { ClusterServiceHandlers } from '../../proto/ts/skein/cluster/v1/ClusterService.js';
 import type { RegisterRequest__Output } from '../../proto/ts/skein/cluster/v1/RegisterRequest.js';
@@ -20,6 +20,7 @@ const MAX_ID_CHARS = 256;
 
 export interface ClusterServerOptions {
   readonly address: string;
+  readonly clusterId: string;
   readonly clock: Clock;
   readonly logger: Logger;
   /** Null: any worker may register; otherwise these only. */
@@ -40,6 +41,7 @@ export class ClusterServer {
       leaseTtlMs: LEASE_TTL_MS,
       maxTickGapMs: MAX_TICK_GAP_MS,
       maxWorkers: MAX_WORLD_SIZE,
+      clusterId: options.clusterId,
       version: VERSION,
       protocolVersion: PROTOCOL_VERSION,
     });
@@ -72,6 +74,11 @@ export class ClusterServer {
   removeWorker(workerId: string, reason: string): void {
     this.#membership.remove(workerId, reason);
     this.#publish();
+  }
+
+  /** As good as a renewed lease: its step stream speaks. */
+  sawLife(workerId: string): void {
+    this.#membership.sawLife(workerId, this.#options.clock.nowMs());
   }
 
   async stop(): Promise<void> {
@@ -132,6 +139,8 @@ export class ClusterServer {
       address: checkAddress(request.address, 'address'),
       host,
       pid: request.pid,
+      incarnation: uint64ToNumber(request.workerIncarnation, 'worker_incarnation'),
+      clusterId: request.clusterId,
       version: request.version,
       protocolVersion: request.protocolVersion,
     };

@@ -25,6 +25,7 @@ export interface LocalWorkersOptions {
   readonly entry: readonly string[];
   readonly environment: NodeJS.ProcessEnv;
   readonly logLevel: string | null;
+  readonly clusterId: string;
   readonly spawner: Spawner;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -97,7 +98,7 @@ export class LocalWorkers {
   }
 
   #spawn(index: number, { device, environment }: LocalDevice, coordinatorAddress: string): void {
-    const { devices, entry, logLevel } = this.#options;
+    const { devices, entry, logLevel, clusterId } = this.#options;
     const workerId = localWorkerId(index);
     const threads = Math.max(Math.floor(usableCores() / devices.length), 1);
     const args = [...entry];
@@ -116,6 +117,8 @@ export class LocalWorkers {
       this.#runFolder,
       '--worker-id',
       workerId,
+      '--cluster-id',
+      clusterId,
     );
     if (logLevel !== null) args.push('--log-level', logLevel);
     let partial = '';

@@ -2,7 +2,9 @@
 // knows nothing of groups, ranks or connections.
 //
 //   event        absent     alive                                   gone
-//   register     -> alive   same process: new lease; else RANK_TAKEN  -> alive
+//   register     -> alive   the same process: a new lease            -> alive
+//                           another at its address: -> gone (lost), -> alive
+//                           another elsewhere: RANK_TAKEN
 //   renew        invalid    valid, lease prolonged                  invalid
 //   deregister   -          -> gone (left)                          -
 //   tick         -          lease over -> gone (lost)               -
@@ -14,6 +16,9 @@ export interface WorkerInfo {
   readonly address: string;
   readonly host: string;
   readonly pid: number;
+  /** Of the worker's process: a restarted container keeps host, process id and address. */
+  readonly incarnation: number;
+  readonly clusterId: string;
   readonly version: string;
   readonly protocolVersion: number;
 }
@@ -23,6 +28,7 @@ export interface MembershipConfig {
   /** Ticks further apart than this mean that the coordinator itself stood still: leases are prolonged by the gap. */
   readonly maxTickGapMs: number;
   readonly maxWorkers: number;
+  readonly clusterId: string;
   readonly version: string;
   readonly protocolVersion: number;
 }
@@ -64,11 +70,15 @@ export class Membership {
           `the coordinator has ${version}, protocol ${protocolVersion}`,
       );
     }
-    const present = this.#members.get(info.workerId);
-    if (present !== undefined && !isSameProcess(present.info, info)) {
-      const { host, pid } = present.info;
-      throw new AppError('RANK_TAKEN', `worker id ${info.workerId} is held by process ${pid} on ${host}`);
+    if (info.clusterId !== this.#config.clusterId) {
+      throw new AppError(
+        'JOIN_REJECTED',
+        `worker ${info.workerId} is of cluster "${info.clusterId}"; the coordinator is of cluster ` +
+          `"${this.#config.clusterId}"`,
+      );
     }
+    this.#removeRestarted(info);
+    const present = this.#members.get(info.workerId);
     if (present === undefined && this.#members.size >= maxWorkers) {
       throw new AppError(
         'QUEUE_FULL',
@@ -80,6 +90,12 @@ export class Membership {
     this.#members.set(info.workerId, { info, leaseId, expiresAtMs: nowMs + leaseTtlMs });
     if (present === undefined) this.#events.push({ kind: 'joined', worker: info, reason: 'registered' });
     return leaseId;
+  }
+
+  /** A sign of life beside the lease: its step stream speaks. */
+  sawLife(workerId: string, nowMs: number): void {
+    const member = this.#members.get(workerId);
+    if (member !== undefined) member.expiresAtMs = nowMs + this.#config.leaseTtlMs;
   }
 
   renew(workerId: string, leaseId: string, nowMs: number): boolean {
@@ -118,12 +134,18 @@ export class Membership {
     return events;
   }
 
+  /** Two processes cannot listen at one address: the one that registers has taken the place of the other. */
+  #removeRestarted(info: WorkerInfo): void {
+    const present = this.#members.get(info.workerId);
+    if (present === undefined || present.info.incarnation === info.incarnation) return;
+    const { host, pid, address } = present.info;
+    if (host !== info.host || address !== info.address)
+      throw new AppError('RANK_TAKEN', `worker id ${info.workerId} is held by process ${pid} on ${host}`);
+    this.#remove(present, 'lost', 'its process was restarted');
+  }
+
   #remove(member: Member, kind: 'left' | 'lost', reason: string): void {
     this.#members.delete(member.info.workerId);
     this.#events.push({ kind, worker: member.info, reason });
   }
-}
-
-function isSameProcess(first: WorkerInfo, second: WorkerInfo): boolean {
-  return first.host === second.host && first.pid === second.pid && first.address === second.address;
 }

@@ -1,5 +1,5 @@
 // What holds the memory of each rank's device, as aligned lines. Formats only.
-import type { RankInfo } from '../executor/rank-group.js';
+import type { RankInfo } from '../executor/rank-info.js';
 
 type RankMemory = Pick<
   RankInfo,

@@ -1,6 +1,6 @@
 // What `skein run` prints besides the answer: the JSON object, and the summary of ranks and speed. Pure.
 import type { GenerationDelta, GenerationEnd } from '../requests/generation.js';
-import type { RankInfo } from '../executor/rank-group.js';
+import type { RankInfo } from '../executor/rank-info.js';
 import type { ShardPlan } from '../sharding/shard-plan.js';
 import { memoryTable } from './memory-table.js';
 

@@ -78,6 +78,11 @@ export class EpochRuntime {
     this.#loop!.cancel(sequenceId);
   }
 
+  /** What tests check after every event; throws InvariantError. */
+  checkInvariants(): void {
+    this.#scheduler.checkInvariants();
+  }
+
   /** Nothing of it is left when this resolves but the workers, which are whoever's they were. */
   async stop(): Promise<void> {
     this.#isStopping = true;

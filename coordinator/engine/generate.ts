@@ -16,14 +16,17 @@ export interface Generation {
 /** An abort of the signal ends the request; its reason, an AppError, is what the reader gets. */
 export function generate(engine: Engine, spec: RequestSpec, signal: AbortSignal): Generation {
   const reader = new Reader(spec.requestId);
+  let isOver = false;
   const onAbort = (): void => handle.cancel(toAppError(signal.reason));
-  const handle = engine.submit(
-    spec,
-    reader.sink(() => signal.removeEventListener('abort', onAbort)),
-  );
+  const onOver = (): void => {
+    isOver = true;
+    signal.removeEventListener('abort', onAbort);
+  };
+  const handle = engine.submit(spec, reader.sink(onOver));
   reader.onLeave = () => handle.cancel(new AppError('CANCELLED', 'the reader left'));
   if (signal.aborted) onAbort();
-  else signal.addEventListener('abort', onAbort, { once: true });
+  // A request that is refused is over by now.
+  else if (!isOver) signal.addEventListener('abort', onAbort, { once: true });
   return reader;
 }
 

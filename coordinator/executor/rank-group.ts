@@ -7,33 +7,8 @@ import { uint64ToNumber } from '../../common/proto.js';
 import type { StepResult__Output } from '../../proto/ts/skein/worker/v1/StepResult.js';
 import type { StepPlan } from '../scheduler/step-plan.js';
 import type { RankClient } from './rank-client.js';
-import type { StepStream } from './rank-transport.js';
+import type { RankInfo } from './rank-info.js';
 import { decodeStepResult, encodeStepPlan, type StepResult } from './step-messages.js';
-
-/** What a rank is and holds, as far as anybody asks. */
-export interface RankInfo {
-  readonly rank: number;
-  readonly workerId: string;
-  readonly host: string;
-  readonly pid: number;
-  readonly device: string;
-  readonly deviceName: string;
-  readonly address: string;
-  readonly weightBytes: number;
-  readonly readBytes: number;
-  /** Peak of the process while loading; 0 where the worker cannot tell. */
-  readonly peakResidentBytes: number;
-  readonly kvBytes: number;
-  readonly loadMs: number;
-  /** The rest of the device's memory when the group was formed; 0 where it is not counted. */
-  readonly activationBytes: number;
-  readonly graphBytes: number;
-  readonly workspaceBytes: number;
-  /** In use beyond these: the driver's own, the communicator's, and that of other processes. */
-  readonly otherBytes: number;
-  readonly freeBytes: number;
-  readonly totalBytes: number;
-}
 
 export interface RankGroupListener {
   onResult(result: StepResult): void;
@@ -60,7 +35,6 @@ export class RankGroup {
   readonly #clients: readonly RankClient[];
   readonly #clock: Clock;
   readonly #logger: Logger;
-  readonly #streams: StepStream[] = [];
   readonly #nextStep: number[];
   readonly #pending: PendingStep[] = [];
   #listener: RankGroupListener | null = null;
@@ -94,15 +68,14 @@ export class RankGroup {
     return this.#failure;
   }
 
-  /** Opens the step streams. */
+  /** Results come from now on. */
   start(listener: RankGroupListener): void {
     this.#listener = listener;
     for (const [index, client] of this.#clients.entries()) {
-      const stream = client.openSteps({
+      client.listen({
         onResult: (result) => this.#onResult(index, result),
         onFailure: (error) => this.#suspect(error),
       });
-      this.#streams.push(stream);
     }
     // A rank may have been lost between joining and now.
     if (this.#failure !== null) listener.onFailure(this.#failure);
@@ -112,15 +85,12 @@ export class RankGroup {
     if (this.#failure !== null) return;
     this.#pending.push({ step: plan.step, numAnswers: 0, sampleHash: null, result: null });
     const bytes = encodeStepPlan(plan, this.groupEpoch);
-    for (const stream of this.#streams) stream.send(bytes);
+    for (const client of this.#clients) client.sendPlan(bytes);
   }
 
   /** Resolves when every rank holds the picture. */
   async putPicture(pictureId: number, tileSlots: readonly number[], pixels: Uint8Array): Promise<void> {
-    const { groupEpoch } = this;
-    const puts = this.#clients.map((client) =>
-      client.putPixels({ groupEpoch, pictureId, tileSlots, pixels }),
-    );
+    const puts = this.#clients.map((client) => client.putPixels(pictureId, tileSlots, pixels));
     try {
       await Promise.all(puts);
     } catch (error) {
@@ -144,15 +114,16 @@ export class RankGroup {
   close(): void {
     this.#failure ??= new AppError('CANCELLED', 'the group is closed');
     this.#suspicion?.timer.cancel();
-    for (const stream of this.#streams) stream.close();
     for (const client of this.#clients) client.close();
   }
 
   /** Wakes the survivors, which may wait in a collective; who cannot be reached is gone already. */
   #abandon(reason: string): void {
     this.#pending.length = 0;
-    for (const client of this.#clients) client.abort(this.groupEpoch, reason).catch(() => undefined);
-    for (const stream of this.#streams) stream.close();
+    for (const client of this.#clients) {
+      client.abort(reason).catch(() => undefined);
+      client.closeSteps();
+    }
   }
 
   #suspect(error: AppError): void {

@@ -1,6 +1,7 @@
 // Step plans to bytes, step results to numbers: the hot path of the control plane. The plan is encoded once for all ranks.
 import { packFloat32, packUint32, unpackFloat32, unpackUint32 } from '../../common/packed.js';
 import { uint64FromBigInt, uint64ToNumber, workerServiceDefinition } from '../../common/proto.js';
+import type { Fence } from '../../proto/ts/skein/worker/v1/Fence.js';
 import type { NewSequence as NewSequenceMessage } from '../../proto/ts/skein/worker/v1/NewSequence.js';
 import type { SamplingParams as SamplingParamsMessage } from '../../proto/ts/skein/worker/v1/SamplingParams.js';
 import type { StepResult__Output } from '../../proto/ts/skein/worker/v1/StepResult.js';
@@ -21,6 +22,15 @@ export interface StepResult extends StepTokens {
 }
 
 const EMPTY = Buffer.alloc(0);
+const SIGN_OF_LIFE = workerServiceDefinition.Execute.requestSerialize({ signOfLife: {} });
+
+export function encodeOpen(fence: Fence): Buffer {
+  return workerServiceDefinition.Execute.requestSerialize({ open: fence });
+}
+
+export function encodeSignOfLife(): Buffer {
+  return SIGN_OF_LIFE;
+}
 
 export function encodeStepPlan(plan: StepPlan, groupEpoch: number): Buffer {
   return workerServiceDefinition.Execute.requestSerialize({

@@ -36,6 +36,7 @@ export interface ClusterFacts {
     readonly pid: number;
     readonly device: string;
     readonly weightBytes: number;
+    readonly readBytes: number;
     readonly kvBytes: number;
     readonly address: string;
     readonly activationBytes: number;

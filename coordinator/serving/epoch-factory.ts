@@ -5,6 +5,7 @@ import { MAX_TOP_LOGPROBS, MAX_WORLD_SIZE } from '../../common/limits.js';
 import type { Logger } from '../../common/logger.js';
 import type { LoadRequest } from '../../proto/ts/skein/worker/v1/LoadRequest.js';
 import type { Checkpoint } from '../checkpoint/model-spec.js';
+import type { CoordinatorIdentity } from '../cluster/identity.js';
 import type { ClusterConfig } from '../config.js';
 import { EpochRuntime } from '../engine/epoch-runtime.js';
 import { formGroup, type LoadProgress } from '../executor/form-group.js';
@@ -23,8 +24,10 @@ export interface EpochFactoryOptions {
   readonly checkpoint: Checkpoint;
   readonly plan: ShardPlan;
   readonly sizes: SizeConfig;
-  readonly workers: Pick<WorkerSet, 'acquire'>;
+  readonly workers: Pick<WorkerSet, 'acquire' | 'sawLife'>;
   readonly openTransport: OpenRankTransport;
+  readonly identity: CoordinatorIdentity;
+  readonly drawNonce: () => bigint;
   readonly onProgress: (progress: LoadProgress) => void;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -38,6 +41,9 @@ export async function formEpoch(options: EpochFactoryOptions, signal: AbortSigna
   const group = await formGroup({
     addresses: workers.addresses,
     openTransport: options.openTransport,
+    identity: options.identity,
+    drawNonce: options.drawNonce,
+    onSignOfLife: (workerId) => options.workers.sawLife(workerId),
     makeLoadRequest: (rank, isOnGpu) => loadRequest(plan, rank, sizes, config, isOnGpu),
     collective: config.collective,
     kvCacheBytes: config.kvCacheBytes,

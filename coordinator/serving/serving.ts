@@ -6,6 +6,7 @@ import { AppError } from '../../common/errors.js';
 import type { Logger } from '../../common/logger.js';
 import { resolveModel } from '../checkpoint/known-models.js';
 import type { Checkpoint } from '../checkpoint/model-spec.js';
+import { CoordinatorIdentity } from '../cluster/identity.js';
 import type { ClusterConfig } from '../config.js';
 import type { Encoder } from '../encoding/encoder.js';
 import { Engine } from '../engine/engine.js';
@@ -75,6 +76,8 @@ export class Serving {
       ...parts,
       workers: this.#workers,
       openTransport: openGrpcRankTransport,
+      identity: new CoordinatorIdentity(config.clusterId),
+      drawNonce: randomSeed,
       onProgress: options.onProgress,
       clock,
       logger,

@@ -50,6 +50,11 @@ export class WorkerSet {
     return acquired;
   }
 
+  /** A worker has shown on its step stream that it is there: its lease holds. */
+  sawLife(workerId: string): void {
+    this.#cluster?.sawLife(workerId);
+  }
+
   /** Nothing is left when it resolves: no process that was started here, no socket, no folder. */
   async stop(): Promise<void> {
     await this.#acquired;
@@ -74,6 +79,7 @@ export class WorkerSet {
     const { config, logger } = this.#options;
     const cluster = (this.#cluster ??= await ClusterServer.start({
       address,
+      clusterId: config.clusterId,
       clock: systemClock,
       logger,
       expectedWorkerIds: null,
@@ -95,6 +101,7 @@ export class WorkerSet {
     const runFolder = (this.#runFolder ??= createRunFolder());
     const cluster = (this.#cluster ??= await ClusterServer.start({
       address: `unix:${runFolder}/c.sock`,
+      clusterId: config.clusterId,
       clock: systemClock,
       logger,
       expectedWorkerIds: ids,
@@ -107,6 +114,7 @@ export class WorkerSet {
       logLevel: config.logLevel,
       spawner: systemSpawner,
       clock: systemClock,
+      clusterId: config.clusterId,
       logger,
     };
     const exit = withResolvers<WorkerExit>();

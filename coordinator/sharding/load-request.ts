@@ -1,5 +1,5 @@
 // Turns one rank's plan into the LoadRequest that its worker executes, in the field names that the proto loader uses.
-// Pure: the hash covers everything that decides what the worker would hold, file sizes and times included.
+// Pure: the hash covers everything that decides which weights the worker would hold, file sizes and times included, and nothing else.
 import { createHash } from 'node:crypto';
 import { AppError } from '../../common/errors.js';
 import { packUint32 } from '../../common/packed.js';
@@ -67,7 +67,7 @@ interface ProtoSlice {
 }
 
 export interface LoadRequest extends Omit<LoadOptions, 'computeType' | 'graphBuckets'> {
-  readonly planHash: string;
+  readonly weightsHash: string;
   readonly text: ProtoTextSpec;
   readonly vision: ProtoVisionSpec | null;
   readonly layout: ProtoRankLayout;
@@ -114,14 +114,14 @@ export function makeLoadRequest(plan: ShardPlan, rank: number, options: LoadOpti
     );
   }
   const content = makeContent(plan, rankPlan, options);
-  return { planHash: hashOf(content, plan), ...content };
+  return { weightsHash: hashOf(content, plan), ...content };
 }
 
 function makeContent(
   plan: ShardPlan,
   rankPlan: RankPlan,
   options: LoadOptions,
-): Omit<LoadRequest, 'planHash'> {
+): Omit<LoadRequest, 'weightsHash'> {
   return {
     ...options,
     text: textMessage(plan.spec.text),
@@ -167,11 +167,15 @@ function layoutMessage(layout: RankLayout): ProtoRankLayout {
   };
 }
 
-/** SHA-256 over the content with its keys in order, and the files' times. */
-function hashOf(content: Omit<LoadRequest, 'planHash'>, plan: ShardPlan): string {
-  const times = content.files.length === 0 ? [] : plan.files.map(({ modifiedMs }) => modifiedMs);
+/** SHA-256 over what decides the bytes that are held, with its keys in order, and the files' times. Limits are no part of it. */
+function hashOf(content: Omit<LoadRequest, 'weightsHash'>, plan: ShardPlan): string {
+  const { text, vision, layout, files, tensors, slices, computeType, dummyWeights, dummySeed } = content;
+  // An engine is made for one mode and packs its weights for it.
+  const { deterministic } = content;
+  const times = files.length === 0 ? [] : plan.files.map(({ modifiedMs }) => modifiedMs);
+  const weights = { text, vision, layout, files, tensors, slices, computeType, dummyWeights, dummySeed };
   return createHash('sha256')
-    .update(JSON.stringify([sortedKeys(content), times]))
+    .update(JSON.stringify([sortedKeys({ ...weights, deterministic }), times]))
     .digest('hex');
 }
 

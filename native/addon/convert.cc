@@ -183,7 +183,7 @@ BackendOptions ToBackendOptions(const Napi::Value& value) {
 LoadPlan ToLoadPlan(const Napi::Value& value) {
   const FieldReader from(value, "plan");
   LoadPlan to;
-  to.plan_hash = from.Text("planHash");
+  to.weights_hash = from.Text("weightsHash");
   to.text = ReadText(from.Object("text"));
   to.has_vision = !from.IsNull("vision");
   if (to.has_vision) to.vision = ReadVision(from.Object("vision"));

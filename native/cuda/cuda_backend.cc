@@ -124,6 +124,10 @@ class CudaBackend final : public Backend {
   std::unique_ptr<DeviceTensor> Allocate(DType type, int64_t rows, int64_t cols) override {
     return memory_->Allocate(type, rows, cols);
   }
+  void ReleaseActivations() override {
+    DropCaptured();
+    memory_->ReleaseActivations();
+  }
   std::unique_ptr<KvCache> AllocateKvCache(const KvCacheShape& shape, DType) override {
     return memory_->AllocateKvCache(shape);
   }

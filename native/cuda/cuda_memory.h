@@ -29,6 +29,7 @@ class CudaMemory {
   std::unique_ptr<DeviceTensor> Allocate(DType type, int64_t rows, int64_t cols) {
     return std::make_unique<ArenaTensor>(activations_, type, rows, cols);
   }
+  void ReleaseActivations() { activations_.Reset(); }
   std::unique_ptr<KvCache> AllocateKvCache(const KvCacheShape& shape) {
     return std::make_unique<CudaKvCache>(shape, &kv_bytes_);
   }

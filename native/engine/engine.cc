@@ -13,7 +13,7 @@ struct Engine::Impl {
   std::unique_ptr<Backend> backend;
   bool deterministic = true;
   std::unique_ptr<LoadedModel> model;
-  std::string plan_hash;
+  std::string weights_hash;
   std::unique_ptr<Epoch> epoch;
   GroupSession session;
   std::atomic<bool> load_cancelled{false};
@@ -30,6 +30,28 @@ struct Engine::Impl {
       session.Abort(group_epoch);
       throw;
     }
+  }
+
+  // For other limits, or another share of the device: nothing is read.
+  LoadResult KeepWeights(const LoadPlan& plan) {
+    const auto start = std::chrono::steady_clock::now();
+    if (!model->HasLimitsOf(plan)) {
+      EndEpoch();
+      try {
+        model->SetLimits(*backend, plan);
+      } catch (...) {
+        weights_hash.clear();
+        model.reset();
+        backend->BeginLoad();
+        throw;
+      }
+    }
+    model->CountAvailable(*backend, plan.memory_share);
+    LoadResult result = model->result();
+    result.read_bytes = 0;
+    result.load_ms =
+        std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+    return result;
   }
 
   // The epoch's state goes before the communicator that its ops may still refer to.
@@ -50,13 +72,12 @@ Backend& Engine::backend() { return *impl_->backend; }
 
 LoadResult Engine::Load(const LoadPlan& plan,
                         const std::function<void(int64_t, int64_t)>& progress) {
-  if (impl_->model != nullptr && !plan.plan_hash.empty() && plan.plan_hash == impl_->plan_hash) {
-    impl_->model->CountAvailable(*impl_->backend, plan.memory_share);
-    return impl_->model->result();
-  }
+  const bool is_resident = impl_->model != nullptr && !plan.weights_hash.empty() &&
+                           plan.weights_hash == impl_->weights_hash;
+  if (is_resident) return impl_->KeepWeights(plan);
   // The old weights go first: both together need not fit.
   impl_->EndEpoch();
-  impl_->plan_hash.clear();
+  impl_->weights_hash.clear();
   impl_->model.reset();
   impl_->backend->BeginLoad();
   impl_->load_cancelled = false;
@@ -68,7 +89,7 @@ LoadResult Engine::Load(const LoadPlan& plan,
     impl_->backend->BeginLoad();
     throw;
   }
-  impl_->plan_hash = plan.plan_hash;
+  impl_->weights_hash = plan.weights_hash;
   return impl_->model->result();
 }
 
@@ -81,7 +102,7 @@ MemoryUse Engine::memory_use() const {
   return use;
 }
 
-const std::string& Engine::loaded_plan_hash() const { return impl_->plan_hash; }
+const std::string& Engine::resident_weights_hash() const { return impl_->weights_hash; }
 
 std::string Engine::PrepareGroup(const GroupOptions& options) {
   if (impl_->model == nullptr) throw Error("NOT_READY", "no weights are loaded");

@@ -92,11 +92,11 @@ class Engine {
 
   Backend& backend();
 
-  // Executes the slice list. The same plan_hash again returns the earlier result, but for what is
-  // available, and reads nothing.
-  // Progress: (loaded, total) bytes.
+  // Executes the slice list. Weights that are resident (same weights_hash) are not read again;
+  // other limits end the epoch, and what they decide is laid out anew. Progress: (loaded, total)
+  // bytes.
   LoadResult Load(const LoadPlan& plan, const std::function<void(int64_t, int64_t)>& progress);
-  const std::string& loaded_plan_hash() const;
+  const std::string& resident_weights_hash() const;
   // With what the engine itself knows where the back end does not count.
   MemoryUse memory_use() const;
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <fstream>
+#include <tuple>
 
 #include "core/error.h"
 #include "kv/kv_layout.h"
@@ -38,9 +39,18 @@ void ResetPeakResident() { std::ofstream("/proc/self/clear_refs") << "5"; }
 LoadedModel::LoadedModel(Backend& backend, const LoadPlan& plan,
                          const std::function<void(int64_t, int64_t)>& progress,
                          const std::atomic<bool>& cancelled)
-    : plan_(plan), activations_(backend) {
+    : plan_(plan) {
   const auto start = std::chrono::steady_clock::now();
   CheckPlanLimits(plan_);
+  LoadWeights(backend, progress, cancelled);
+  LayOut(backend);
+  result_.load_ms =
+      std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+}
+
+void LoadedModel::LoadWeights(Backend& backend,
+                              const std::function<void(int64_t, int64_t)>& progress,
+                              const std::atomic<bool>& cancelled) {
   if (plan_.dummy_weights && plan_.slices.empty()) plan_.slices = MakeDummySlices(plan_);
   const TensorCatalogue catalogue(plan_);
   WeightSourceOptions options;
@@ -60,26 +70,56 @@ LoadedModel::LoadedModel(Backend& backend, const LoadPlan& plan,
   plan_.files.clear();
   plan_.tensors.clear();
   plan_.slices.clear();
+  result_.weight_bytes = weights_.weight_bytes;
+}
 
+bool LoadedModel::HasLimitsOf(const LoadPlan& plan) const {
+  const auto limits = [](const LoadPlan& of) {
+    return std::tie(of.max_num_sequences, of.max_step_tokens, of.block_size, of.max_model_length,
+                    of.num_tile_slots, of.max_tiles_per_step, of.max_top_logprobs,
+                    of.graph_buckets);
+  };
+  return limits(plan_) == limits(plan);
+}
+
+void LoadedModel::SetLimits(Backend& backend, const LoadPlan& plan) {
+  CheckPlanLimits(plan);
+  sampler_.reset();
+  encoder_.reset();
+  decoder_.reset();
+  activations_.reset();
+  backend.ReleaseActivations();
+  plan_.max_num_sequences = plan.max_num_sequences;
+  plan_.max_step_tokens = plan.max_step_tokens;
+  plan_.block_size = plan.block_size;
+  plan_.max_model_length = plan.max_model_length;
+  plan_.num_tile_slots = plan.num_tile_slots;
+  plan_.max_tiles_per_step = plan.max_tiles_per_step;
+  plan_.max_top_logprobs = plan.max_top_logprobs;
+  plan_.graph_buckets = plan.graph_buckets;
+  plan_.memory_share = plan.memory_share;
+  LayOut(backend);
+}
+
+void LoadedModel::LayOut(Backend& backend) {
+  const LoadPlan& plan = plan_;
+  activations_.emplace(backend);
   const int64_t free_before = backend.memory_free_bytes();
   const int64_t max_samples = std::min(plan.max_num_sequences, plan.max_step_tokens);
   decoder_.emplace(backend, DecoderShape{plan.text, plan.layout, plan.max_step_tokens, max_samples},
-                   weights_.decoder, activations_);
-  if (plan.has_vision) encoder_.emplace(backend, plan_, weights_, activations_);
+                   weights_.decoder, *activations_);
+  if (plan.has_vision) encoder_.emplace(backend, plan_, weights_, *activations_);
   sampler_ = backend.MakeSampler({plan.max_num_sequences, plan.text.vocab_size,
                                   plan.layout.vocab_start, plan.layout.vocab_valid_rows,
                                   plan.max_top_logprobs, plan.layout.world_size});
   backend.ReserveSteps(StepLimitsOf(plan_));
-  result_.weight_bytes = weights_.weight_bytes;
-  result_.activation_bytes = activations_.bytes();
+  result_.activation_bytes = activations_->bytes();
   result_.kv_bytes_per_block = KvBytesPerBlock(kv_shape(1), plan.compute_type);
   // The CPU takes pages when they are first written, so what is free now may not count the
   // activations yet.
   result_.available_bytes = std::max<int64_t>(
-      0, std::min(backend.memory_free_bytes(), free_before - activations_.bytes()));
+      0, std::min(backend.memory_free_bytes(), free_before - activations_->bytes()));
   CountAvailable(backend, plan.memory_share);
-  result_.load_ms =
-      std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
 }
 
 void LoadedModel::CountAvailable(const Backend& backend, double memory_share) {

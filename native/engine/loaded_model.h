@@ -1,5 +1,6 @@
-// A model as one rank holds it after Load: weights, activations, and the parts that run over them.
-// Lives through epochs.
+// A model as one rank holds it after Load: weights, and what the limits of its steps decide:
+// activations and the parts that run over them. Lives through epochs; the limits may change between
+// two.
 #pragma once
 
 #include <atomic>
@@ -21,6 +22,10 @@ class LoadedModel {
   // The plan without its lists of files, tensors and slices.
   const LoadPlan& plan() const { return plan_; }
   const LoadResult& result() const { return result_; }
+  bool HasLimitsOf(const LoadPlan& plan) const;
+  // Lays out what the limits decide anew; the weights stay where they are. Between epochs only.
+  // When it throws, the model is of no use any more.
+  void SetLimits(Backend& backend, const LoadPlan& plan);
   // Anew, for a device that is limited to a share (0: what was counted when it was loaded stays).
   void CountAvailable(const Backend& backend, double memory_share);
   Decoder& decoder() { return *decoder_; }
@@ -30,8 +35,12 @@ class LoadedModel {
   KvCacheShape kv_shape(int64_t num_blocks) const;
 
  private:
+  void LoadWeights(Backend& backend, const std::function<void(int64_t, int64_t)>& progress,
+                   const std::atomic<bool>& cancelled);
+  void LayOut(Backend& backend);
+
   LoadPlan plan_;
-  Activations activations_;
+  std::optional<Activations> activations_;
   ModelWeights weights_;
   std::optional<Decoder> decoder_;
   std::optional<PictureEncoder> encoder_;

@@ -95,7 +95,7 @@ struct WeightFile {
 };
 
 struct LoadPlan {
-  std::string plan_hash;
+  std::string weights_hash;
   TextSpec text;
   bool has_vision = false;
   VisionSpec vision;

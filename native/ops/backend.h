@@ -280,8 +280,11 @@ class Backend {
 
   // ---- activations ----
   // Scratch from one arena that is laid out before the first step; no allocation afterwards. Where
-  // the back end gives memory back as a whole, it stays until the next BeginLoad.
+  // the back end gives memory back as a whole, it stays until the next BeginLoad or
+  // ReleaseActivations.
   virtual std::unique_ptr<DeviceTensor> Allocate(DType type, int64_t rows, int64_t cols) = 0;
+  // Gives back what Allocate gave: none of it exists any more. Between epochs.
+  virtual void ReleaseActivations() {}
   virtual std::unique_ptr<KvCache> AllocateKvCache(const KvCacheShape& shape,
                                                    DType compute_type) = 0;
 

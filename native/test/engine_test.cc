@@ -276,8 +276,31 @@ TEST(Engine, LoadingTheSamePlanAgainReadsNothingAndKeepsTheEpoch) {
   const LoadResult again = group.engine(0).Load(
       MakeTinyPlan({}, 1, 0), [](int64_t, int64_t) { FAIL() << "nothing is to be loaded"; });
   EXPECT_EQ(again.weight_bytes, group.load_result(0).weight_bytes);
+  EXPECT_EQ(again.read_bytes, 0);
   EXPECT_EQ(group.Step({}).step, 1u);
-  EXPECT_EQ(group.engine(0).loaded_plan_hash(), "tiny");
+  EXPECT_EQ(group.engine(0).resident_weights_hash(), "tiny");
+}
+
+TEST(Engine, OtherLimitsReadNothingAndComputeTheSame) {
+  TinyGroup group({}, 2);
+  group.Join(1);
+  const NewSequence sequence = MakeSequence(0, RandomTokens(12, 8));
+  const auto first = Generate(group, sequence, 5);
+  for (const int64_t factor : {2, 1}) {
+    group.OnAllRanks([&](int rank, Engine& engine) {
+      engine.EndEpoch();
+      LoadPlan plan = MakeTinyPlan({}, 2, rank);
+      plan.max_num_sequences *= factor;
+      plan.max_step_tokens *= factor;
+      plan.max_top_logprobs += factor;
+      const LoadResult again =
+          engine.Load(plan, [](int64_t, int64_t) { FAIL() << "nothing is to be loaded"; });
+      EXPECT_EQ(again.read_bytes, 0);
+      EXPECT_EQ(again.activation_bytes > group.load_result(rank).activation_bytes, factor > 1);
+    });
+    group.Join(group.group_epoch + 1);
+    EXPECT_EQ(Generate(group, sequence, 5), first);
+  }
 }
 
 TEST(Engine, NeedsWeightsBeforeAGroup) {

@@ -188,7 +188,7 @@ void AddVisionTensors(LoadPlan* plan) {
 
 LoadPlan MakeTinyPlan(const TinyModelOptions& options, int64_t world_size, int64_t rank) {
   LoadPlan plan;
-  plan.plan_hash = "tiny";
+  plan.weights_hash = "tiny";
   plan.has_vision = options.has_vision;
   plan.compute_type = options.compute_type;
   plan.dummy_weights = true;

@@ -320,7 +320,7 @@ TEST(WeightSource, ACancelledLoadEnds) {
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), "ABORTED");
   }
-  EXPECT_EQ(engine.loaded_plan_hash(), "");
+  EXPECT_EQ(engine.resident_weights_hash(), "");
   EXPECT_GT(engine.Load(plan, nullptr).weight_bytes, 0);
 }
 

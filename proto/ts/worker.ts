@@ -8,6 +8,7 @@ import type { DescribeResponse as _skein_worker_v1_DescribeResponse, DescribeRes
 import type { EncodeItem as _skein_worker_v1_EncodeItem, EncodeItem__Output as _skein_worker_v1_EncodeItem__Output } from './skein/worker/v1/EncodeItem.js';
 import type { ExecuteRequest as _skein_worker_v1_ExecuteRequest, ExecuteRequest__Output as _skein_worker_v1_ExecuteRequest__Output } from './skein/worker/v1/ExecuteRequest.js';
 import type { ExecuteResponse as _skein_worker_v1_ExecuteResponse, ExecuteResponse__Output as _skein_worker_v1_ExecuteResponse__Output } from './skein/worker/v1/ExecuteResponse.js';
+import type { Fence as _skein_worker_v1_Fence, Fence__Output as _skein_worker_v1_Fence__Output } from './skein/worker/v1/Fence.js';
 import type { JoinGroupRequest as _skein_worker_v1_JoinGroupRequest, JoinGroupRequest__Output as _skein_worker_v1_JoinGroupRequest__Output } from './skein/worker/v1/JoinGroupRequest.js';
 import type { JoinGroupResponse as _skein_worker_v1_JoinGroupResponse, JoinGroupResponse__Output as _skein_worker_v1_JoinGroupResponse__Output } from './skein/worker/v1/JoinGroupResponse.js';
 import type { LoadProgress as _skein_worker_v1_LoadProgress, LoadProgress__Output as _skein_worker_v1_LoadProgress__Output } from './skein/worker/v1/LoadProgress.js';
@@ -25,9 +26,12 @@ import type { RankTensor as _skein_worker_v1_RankTensor, RankTensor__Output as _
 import type { SamplingParams as _skein_worker_v1_SamplingParams, SamplingParams__Output as _skein_worker_v1_SamplingParams__Output } from './skein/worker/v1/SamplingParams.js';
 import type { ShutDownRequest as _skein_worker_v1_ShutDownRequest, ShutDownRequest__Output as _skein_worker_v1_ShutDownRequest__Output } from './skein/worker/v1/ShutDownRequest.js';
 import type { ShutDownResponse as _skein_worker_v1_ShutDownResponse, ShutDownResponse__Output as _skein_worker_v1_ShutDownResponse__Output } from './skein/worker/v1/ShutDownResponse.js';
+import type { SignOfLife as _skein_worker_v1_SignOfLife, SignOfLife__Output as _skein_worker_v1_SignOfLife__Output } from './skein/worker/v1/SignOfLife.js';
 import type { Slice as _skein_worker_v1_Slice, Slice__Output as _skein_worker_v1_Slice__Output } from './skein/worker/v1/Slice.js';
 import type { StepPlan as _skein_worker_v1_StepPlan, StepPlan__Output as _skein_worker_v1_StepPlan__Output } from './skein/worker/v1/StepPlan.js';
+import type { StepProgress as _skein_worker_v1_StepProgress, StepProgress__Output as _skein_worker_v1_StepProgress__Output } from './skein/worker/v1/StepProgress.js';
 import type { StepResult as _skein_worker_v1_StepResult, StepResult__Output as _skein_worker_v1_StepResult__Output } from './skein/worker/v1/StepResult.js';
+import type { StepsOpened as _skein_worker_v1_StepsOpened, StepsOpened__Output as _skein_worker_v1_StepsOpened__Output } from './skein/worker/v1/StepsOpened.js';
 import type { TextSpec as _skein_worker_v1_TextSpec, TextSpec__Output as _skein_worker_v1_TextSpec__Output } from './skein/worker/v1/TextSpec.js';
 import type { VisionSpec as _skein_worker_v1_VisionSpec, VisionSpec__Output as _skein_worker_v1_VisionSpec__Output } from './skein/worker/v1/VisionSpec.js';
 import type { WeightFile as _skein_worker_v1_WeightFile, WeightFile__Output as _skein_worker_v1_WeightFile__Output } from './skein/worker/v1/WeightFile.js';
@@ -50,6 +54,7 @@ export interface ProtoGrpcType {
         EncodeItem: MessageTypeDefinition<_skein_worker_v1_EncodeItem, _skein_worker_v1_EncodeItem__Output>
         ExecuteRequest: MessageTypeDefinition<_skein_worker_v1_ExecuteRequest, _skein_worker_v1_ExecuteRequest__Output>
         ExecuteResponse: MessageTypeDefinition<_skein_worker_v1_ExecuteResponse, _skein_worker_v1_ExecuteResponse__Output>
+        Fence: MessageTypeDefinition<_skein_worker_v1_Fence, _skein_worker_v1_Fence__Output>
         JoinGroupRequest: MessageTypeDefinition<_skein_worker_v1_JoinGroupRequest, _skein_worker_v1_JoinGroupRequest__Output>
         JoinGroupResponse: MessageTypeDefinition<_skein_worker_v1_JoinGroupResponse, _skein_worker_v1_JoinGroupResponse__Output>
         LoadProgress: MessageTypeDefinition<_skein_worker_v1_LoadProgress, _skein_worker_v1_LoadProgress__Output>
@@ -68,9 +73,12 @@ export interface ProtoGrpcType {
         SamplingParams: MessageTypeDefinition<_skein_worker_v1_SamplingParams, _skein_worker_v1_SamplingParams__Output>
         ShutDownRequest: MessageTypeDefinition<_skein_worker_v1_ShutDownRequest, _skein_worker_v1_ShutDownRequest__Output>
         ShutDownResponse: MessageTypeDefinition<_skein_worker_v1_ShutDownResponse, _skein_worker_v1_ShutDownResponse__Output>
+        SignOfLife: MessageTypeDefinition<_skein_worker_v1_SignOfLife, _skein_worker_v1_SignOfLife__Output>
         Slice: MessageTypeDefinition<_skein_worker_v1_Slice, _skein_worker_v1_Slice__Output>
         StepPlan: MessageTypeDefinition<_skein_worker_v1_StepPlan, _skein_worker_v1_StepPlan__Output>
+        StepProgress: MessageTypeDefinition<_skein_worker_v1_StepProgress, _skein_worker_v1_StepProgress__Output>
         StepResult: MessageTypeDefinition<_skein_worker_v1_StepResult, _skein_worker_v1_StepResult__Output>
+        StepsOpened: MessageTypeDefinition<_skein_worker_v1_StepsOpened, _skein_worker_v1_StepsOpened__Output>
         TensorPart: EnumTypeDefinition
         TensorRole: EnumTypeDefinition
         TextSpec: MessageTypeDefinition<_skein_worker_v1_TextSpec, _skein_worker_v1_TextSpec__Output>

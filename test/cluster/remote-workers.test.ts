@@ -75,11 +75,11 @@ describe('workers on other hosts', function () {
     );
     const first = await serve({ workers: addresses });
     assert.equal(await answer(first), 5);
-    assert.equal(first.cluster().groupEpoch, 1);
+    const firstEpoch = first.cluster().groupEpoch;
     await first.stop();
     const second = await serve({ workers: addresses });
     assert.equal(await answer(second), 5);
-    assert.equal(second.cluster().groupEpoch, 2);
+    assert.ok(second.cluster().groupEpoch > firstEpoch);
     assert.deepEqual(
       second.group.ranks.map(({ pid }) => pid),
       children.map(({ pid }) => pid),

@@ -37,7 +37,7 @@ async function startRanks(): Promise<RemoteEngine[]> {
         maxTilesPerStep: 1,
         dummySeed: null,
       });
-      return engine.load({ ...loadPlan, planHash: 'nano' }, () => {});
+      return engine.load({ ...loadPlan, weightsHash: 'nano' }, () => {});
     }),
   );
   return ranks;

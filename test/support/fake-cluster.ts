@@ -59,6 +59,7 @@ export function fakeConfig(options: FakeClusterOptions): ClusterConfig {
     pictureMemoryBytes: 2 ** 29,
     workers: null,
     clusterAddress: null,
+    clusterId: 'default',
     logLevel: 'silent',
     ...options.config,
   };
@@ -96,6 +97,7 @@ export function startInProcessWorker(workerId: string, createEngine: CreateEngin
   return startWorker({
     config: {
       workerId,
+      clusterId: 'default',
       coordinatorAddress: null,
       listenAddress: '127.0.0.1:0',
       advertisedAddress: null,

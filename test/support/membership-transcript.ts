@@ -3,7 +3,14 @@ import { AppError } from '../../common/errors.js';
 import { Membership } from '../../coordinator/cluster/membership.js';
 import { parse } from './scheduler-transcript.js';
 
-const CONFIG = { leaseTtlMs: 1000, maxTickGapMs: 500, maxWorkers: 3, version: '1.0', protocolVersion: 1 };
+const CONFIG = {
+  leaseTtlMs: 1000,
+  maxTickGapMs: 500,
+  maxWorkers: 3,
+  clusterId: 'c',
+  version: '1.0',
+  protocolVersion: 1,
+};
 
 export class MembershipTranscript {
   readonly #membership = new Membership(CONFIG);
@@ -25,9 +32,18 @@ export class MembershipTranscript {
       case 'register': {
         const pid = Number(options.get('pid') ?? 1);
         const version = options.get('version') ?? CONFIG.version;
-        const info = { workerId: id, address: `host:${pid}`, host: 'host', pid, version, protocolVersion: 1 };
+        const incarnation = Number(options.get('incarnation') ?? pid);
+        const clusterId = options.get('cluster') ?? CONFIG.clusterId;
+        const address = `host:${pid}`;
+        const info = {
+          ...{ workerId: id, address, host: 'host', pid, incarnation, clusterId },
+          ...{ version, protocolVersion: 1 },
+        };
         return [this.#membership.register(info, atMs)];
       }
+      case 'life':
+        this.#membership.sawLife(id, atMs);
+        return [];
       case 'renew':
         return [this.#membership.renew(id, lease, atMs) ? 'valid' : 'invalid'];
       case 'deregister':

@@ -57,7 +57,7 @@ export function toNativeLoadPlan(plan: ShardPlan, rank: RankPlan, limits: Native
   const { text, vision } = plan.spec;
   return {
     ...rest,
-    planHash: '',
+    weightsHash: '',
     text,
     vision:
       vision === null

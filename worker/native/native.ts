@@ -89,7 +89,8 @@ export interface NativeSlice {
 }
 
 export interface NativeLoadPlan {
-  planHash: string;
+  /** Of what decides the bytes that are held; weights that are held already are not read again. */
+  weightsHash: string;
   text: NativeTextSpec;
   vision: NativeVisionSpec | null;
   layout: NativeRankLayout;

@@ -5,7 +5,10 @@ import * as grpc from '@grpc/grpc-js';
 import { ERROR_CODE_KEY } from '../../../common/grpc-status.js';
 import { packUint32 } from '../../../common/packed.js';
 import { WorkerServiceClient } from '../../../common/proto.js';
+import type { DescribeResponse__Output } from '../../../proto/ts/skein/worker/v1/DescribeResponse.js';
+import type { ExecuteRequest } from '../../../proto/ts/skein/worker/v1/ExecuteRequest.js';
 import type { ExecuteResponse__Output } from '../../../proto/ts/skein/worker/v1/ExecuteResponse.js';
+import type { LoadResponse__Output } from '../../../proto/ts/skein/worker/v1/LoadResponse.js';
 import type { LoadRequest } from '../../../proto/ts/skein/worker/v1/LoadRequest.js';
 import type { PutPixelsRequest } from '../../../proto/ts/skein/worker/v1/PutPixelsRequest.js';
 import type { StepPlan } from '../../../proto/ts/skein/worker/v1/StepPlan.js';
@@ -16,7 +19,7 @@ import { startInProcessWorker } from '../../support/fake-cluster.js';
 const SIDE = 28;
 const TILE_BYTES = SIDE * SIDE * 3;
 const LOAD: LoadRequest = {
-  planHash: 'plan',
+  weightsHash: 'weights',
   text: {
     hiddenSize: 8,
     numLayers: 1,
@@ -41,16 +44,23 @@ const LOAD: LoadRequest = {
 const code = (error: unknown): unknown => (error as grpc.ServiceError).metadata.get(ERROR_CODE_KEY)[0];
 const is = (expected: string) => (error: unknown) => code(error) === expected;
 
+type Call = grpc.ClientDuplexStream<ExecuteRequest, ExecuteResponse__Output>;
+
+interface Held {
+  readonly call: Call;
+  readonly ended: Promise<unknown>;
+  readonly results: { steps: string[]; tokenIds: number[] };
+}
+
 describe('WorkerService', function () {
   let worker: RunningWorker;
   let client: InstanceType<typeof WorkerServiceClient>;
+  let workerIncarnation = '0';
 
   async function start(engine: Partial<FakeEngineOptions> = {}): Promise<void> {
     worker = await startInProcessWorker('worker', ({ device }) => new FakeEngine(device, engine));
     client = new WorkerServiceClient(worker.address, grpc.credentials.createInsecure());
-    const load = client.load(LOAD);
-    load.resume();
-    await new Promise((resolve, reject) => load.on('end', resolve).on('error', reject));
+    ({ workerIncarnation } = await describe_());
   }
 
   afterEach(async () => {
@@ -62,34 +72,84 @@ describe('WorkerService', function () {
     new Promise((resolve, reject) =>
       call((error, value) => (error === null ? resolve(value!) : reject(error))),
     );
-  const prepare = (groupEpoch: number) =>
+  const describe_ = () => unary<DescribeResponse__Output>((done) => client.describe({}, done));
+  const fence = (groupEpoch: number, changes: object = {}) => ({
+    ...{ clusterId: 'default', coordinatorIncarnation: 7, groupEpoch, workerIncarnation },
+    ...changes,
+  });
+
+  /** Opens a step stream; resolves when the worker has taken the epoch, rejects when it refuses. */
+  function open(groupEpoch: number, changes: object = {}): Promise<Held> {
+    const call = client.execute() as Call;
+    const results: Held['results'] = { steps: [], tokenIds: [] };
+    let onOpened: () => void;
+    const opened = new Promise<void>((resolve) => (onOpened = resolve));
+    call.on('data', ({ result, opened: isOpen }: ExecuteResponse__Output) => {
+      if (isOpen) onOpened();
+      if (!result) return;
+      results.steps.push(result.step);
+      for (let offset = 0; offset < result.tokenIds.length; offset += 4)
+        results.tokenIds.push(result.tokenIds.readUInt32LE(offset));
+      call.emit('step');
+    });
+    const ended = new Promise<unknown>((resolve) => {
+      call.on('error', (error) => resolve(error));
+      call.on('end', () => resolve(null));
+    });
+    call.write({ open: fence(groupEpoch, changes) });
+    return Promise.race([
+      opened.then(() => ({ call, ended, results })),
+      ended.then((error) => Promise.reject(error as Error)),
+    ]);
+  }
+
+  async function load(groupEpoch: number, changes: object = {}, request: object = {}): Promise<string> {
+    const call = client.load({ ...LOAD, ...request, fence: fence(groupEpoch, changes) });
+    let readBytes = '';
+    call.on('data', ({ result }: LoadResponse__Output) => {
+      if (result) ({ readBytes } = result);
+    });
+    await new Promise((resolve, reject) => call.on('end', resolve).on('error', reject));
+    return readBytes;
+  }
+
+  const prepare = (groupEpoch: number, nonce = '1') =>
     unary<{ address: Buffer }>((done) =>
-      client.prepareGroup({ groupEpoch, rank: 0, worldSize: 1, collective: 'COLLECTIVE_KIND_NONE' }, done),
+      client.prepareGroup(
+        { fence: fence(groupEpoch), nonce, rank: 0, worldSize: 1, collective: 'COLLECTIVE_KIND_NONE' },
+        done,
+      ),
     );
   const join = (groupEpoch: number, address: Buffer) =>
     unary<object>((done) =>
-      client.joinGroup({ groupEpoch, addresses: [address], numKvBlocks: 8, timeoutMs: 1000 }, done),
+      client.joinGroup(
+        { fence: fence(groupEpoch), addresses: [address], numKvBlocks: 8, timeoutMs: 1000 },
+        done,
+      ),
     );
-  const form = async (groupEpoch: number) => join(groupEpoch, (await prepare(groupEpoch)).address);
-  const abort = (groupEpoch: number) =>
-    unary<{ lastStep: string }>((done) => client.abort({ groupEpoch, reason: 'test' }, done));
+  async function form(groupEpoch: number): Promise<Held> {
+    const held = await open(groupEpoch);
+    await load(groupEpoch);
+    await join(groupEpoch, (await prepare(groupEpoch)).address);
+    return held;
+  }
+  const abort = (groupEpoch: number, changes: object = {}) =>
+    unary<{ lastStep: string }>((done) =>
+      client.abort({ fence: fence(groupEpoch, changes), reason: 'test' }, done),
+    );
 
-  /** Sends plans on one stream; resolves with the steps that were answered and the error, if any. */
-  function execute(plans: readonly StepPlan[], numExpected = plans.length) {
-    return new Promise<{ steps: string[]; tokenIds: number[]; error: unknown }>((resolve) => {
-      const call = client.execute();
-      const steps: string[] = [];
-      const tokenIds: number[] = [];
-      call.on('data', ({ result }: ExecuteResponse__Output) => {
-        steps.push(result!.step);
-        for (let offset = 0; offset < result!.tokenIds.length; offset += 4)
-          tokenIds.push(result!.tokenIds.readUInt32LE(offset));
-        if (steps.length === numExpected) call.end();
-      });
-      call.on('error', (error) => resolve({ steps, tokenIds, error: code(error) }));
-      call.on('end', () => resolve({ steps, tokenIds, error: null }));
-      for (const plan of plans) call.write({ plan });
+  /** Sends plans; resolves with the steps that were answered and the error, if any. */
+  async function execute(
+    { call, ended, results }: Held,
+    plans: readonly StepPlan[],
+    numExpected = plans.length,
+  ) {
+    call.on('step', () => {
+      if (results.steps.length === numExpected) call.end();
     });
+    for (const plan of plans) call.write({ plan });
+    const error = await ended;
+    return { ...results, error: error === null ? null : code(error) };
   }
 
   const firstPlan = (groupEpoch: number, step = 1): StepPlan => ({
@@ -116,23 +176,62 @@ describe('WorkerService', function () {
 
   it('runs steps in order and acknowledges each', async () => {
     await start();
-    await form(3);
-    const { steps, tokenIds, error } = await execute([firstPlan(3), decode(3, 2)]);
+    const { steps, tokenIds, error } = await execute(await form(3), [firstPlan(3), decode(3, 2)]);
     assert.deepEqual([steps, tokenIds.length, error], [['1', '2'], 2, null]);
   });
 
   it('refuses an epoch that is not above the highest it has seen, and says which that is', async () => {
     await start();
-    await form(5);
-    for (const groupEpoch of [5, 4, 0]) await assert.rejects(prepare(groupEpoch), is('STALE_EPOCH'));
-    const description = await unary<{ highestEpoch: string; loadedPlanHash: string }>((done) =>
-      client.describe({}, done),
-    );
-    assert.deepEqual([description.highestEpoch, description.loadedPlanHash], ['5', 'plan']);
-    await form(6);
-    assert.equal((await execute([firstPlan(5)])).error, 'STALE_EPOCH');
+    const fifth = await form(5);
+    await assert.rejects(open(5), is('RANK_TAKEN'));
+    for (const groupEpoch of [4, 0]) await assert.rejects(open(groupEpoch), is('STALE_EPOCH'));
+    const { highestEpoch, weightsHash } = await describe_();
+    assert.deepEqual([highestEpoch, weightsHash], ['5', 'weights']);
+    const sixth = await form(6);
+    assert.equal(code(await fifth.ended), 'STALE_EPOCH');
+    await assert.rejects(prepare(5), is('STALE_EPOCH'));
     await assert.rejects(abort(5), is('STALE_EPOCH'));
-    assert.equal((await execute([firstPlan(6)])).error, null);
+    assert.equal((await execute(sixth, [firstPlan(6)])).error, null);
+  });
+
+  it('serves one coordinator while its step stream is open, and the next when it is closed', async () => {
+    await start({ stepMs: 5 });
+    const other = { coordinatorIncarnation: 9 };
+    const held = await form(5);
+    await assert.rejects(open(6, other), is('WORKER_TAKEN'));
+    await assert.rejects(load(5, other), is('WORKER_TAKEN'));
+    await assert.rejects(abort(5, other), is('WORKER_TAKEN'));
+    const shutDown = unary((done) => client.shutDown({ fence: fence(6, other), reason: 'test' }, done));
+    await assert.rejects(shutDown, is('WORKER_TAKEN'));
+    assert.equal((await describe_()).highestEpoch, '5');
+    const { steps, error } = await execute(held, [firstPlan(5), decode(5, 2)]);
+    assert.deepEqual([steps, error], [['1', '2'], null]);
+    const next = await open(6, other);
+    await assert.rejects(load(6), is('WORKER_TAKEN'));
+    next.call.cancel();
+  });
+
+  it('refuses other clusters, and calls that are meant for the process before it', async () => {
+    await start();
+    await assert.rejects(open(1, { clusterId: 'other' }), is('JOIN_REJECTED'));
+    await assert.rejects(open(1, { workerIncarnation: 1 }), is('WORKER_LOST'));
+    await assert.rejects(
+      unary((done) => client.abort({ reason: 'no fence' }, done)),
+      is('INVALID_REQUEST'),
+    );
+    const call = client.execute();
+    call.write({ plan: firstPlan(1) });
+    const error = await new Promise((resolve) => call.on('error', resolve));
+    assert.equal(code(error), 'INVALID_REQUEST');
+  });
+
+  it('answers a prepare that comes again as before, and no other', async () => {
+    await start();
+    await open(1);
+    await load(1);
+    const first = await prepare(1, '5');
+    assert.deepEqual((await prepare(1, '5')).address, first.address);
+    await assert.rejects(prepare(1, '6'), is('STEP_OUT_OF_ORDER'));
   });
 
   it('refuses a join without its prepare', async () => {
@@ -145,43 +244,28 @@ describe('WorkerService', function () {
   it('refuses a step that does not follow the last one', async () => {
     for (const step of [2, 0]) {
       await start();
-      await form(1);
-      assert.equal((await execute([firstPlan(1, step)])).error, 'STEP_OUT_OF_ORDER');
+      assert.equal((await execute(await form(1), [firstPlan(1, step)])).error, 'STEP_OUT_OF_ORDER');
       client.close();
       await worker.stop('again');
     }
     await start();
-    await form(1);
-    assert.equal((await execute([firstPlan(1), firstPlan(1)], 9)).error, 'STEP_OUT_OF_ORDER');
+    assert.equal((await execute(await form(1), [firstPlan(1), firstPlan(1)], 9)).error, 'STEP_OUT_OF_ORDER');
   });
 
   it('takes no more plans than may be in flight', async () => {
     await start({ hangAtStep: 1 });
-    await form(1);
-    assert.equal((await execute([firstPlan(1), decode(1, 2), decode(1, 3)])).error, 'QUEUE_FULL');
+    const plans = [firstPlan(1), decode(1, 2), decode(1, 3)];
+    assert.equal((await execute(await form(1), plans)).error, 'QUEUE_FULL');
   });
 
   it('lets an abort pass a step that hangs, and starts the next epoch clean', async () => {
     await start({ hangAtStep: 2 });
-    await form(1);
-    const running = execute([firstPlan(1), decode(1, 2)]);
+    const running = execute(await form(1), [firstPlan(1), decode(1, 2)], 9);
     await new Promise((resolve) => setTimeout(resolve, 50));
     assert.equal((await abort(1)).lastStep, '1');
-    assert.equal((await execute([decode(1, 3)])).error, 'ABORTED');
-    await form(2);
-    assert.equal((await execute([firstPlan(2)])).error, null);
     assert.equal((await running).error, 'ABORTED');
-  });
-
-  it('allows one step stream an epoch', async () => {
-    await start({ hangAtStep: 1 });
-    await form(1);
-    const first = client.execute();
-    first.on('error', () => undefined);
-    first.write({ plan: firstPlan(1) });
-    await new Promise((resolve) => setTimeout(resolve, 50));
-    assert.equal((await execute([firstPlan(1)])).error, 'RANK_TAKEN');
-    first.cancel();
+    assert.equal((await abort(1)).lastStep, '1');
+    assert.equal((await execute(await form(2), [firstPlan(2)])).error, null);
   });
 
   function putPixels(messages: readonly PutPixelsRequest[]): Promise<unknown> {
@@ -196,7 +280,7 @@ describe('WorkerService', function () {
   it('assembles pictures from chunks and refuses what does not fit', async () => {
     await start();
     await form(1);
-    const header = { groupEpoch: 1, numTiles: 2, tileSlots: packUint32([0, 1]) };
+    const header = { fence: fence(1), numTiles: 2, tileSlots: packUint32([0, 1]) };
     const bytes = Buffer.alloc(2 * TILE_BYTES, 7);
     const half = { data: bytes.subarray(0, TILE_BYTES) };
     assert.equal(await putPixels([{ ...header, pictureId: 1, data: bytes }]), null);
@@ -213,7 +297,7 @@ describe('WorkerService', function () {
       await putPixels([{ ...header, pictureId: 7, tileSlots: Buffer.alloc(7), data: bytes }]),
       'INVALID_REQUEST',
     );
-    assert.equal(await putPixels([{ ...header, groupEpoch: 9, pictureId: 8, data: bytes }]), 'STALE_EPOCH');
+    assert.equal(await putPixels([{ ...header, fence: fence(9), pictureId: 8, data: bytes }]), 'STALE_EPOCH');
   });
 
   it('refuses plans whose arrays do not agree', async () => {
@@ -225,8 +309,7 @@ describe('WorkerService', function () {
     ];
     for (const plan of broken) {
       await start();
-      await form(1);
-      assert.equal((await execute([plan])).error, 'INVALID_REQUEST');
+      assert.equal((await execute(await form(1), [plan])).error, 'INVALID_REQUEST');
       client.close();
       await worker.stop('again');
     }

@@ -53,10 +53,10 @@ describe('load request', () => {
     assert.deepEqual(received['text'], request.text);
     assert.deepEqual(received['files'], request.files);
     assert.deepEqual(received['graphBuckets'], Buffer.from(Uint32Array.of(1, 2, 4, 8).buffer));
-    assert.equal(received['planHash'], request.planHash);
+    assert.equal(received['weightsHash'], request.weightsHash);
     assert.equal(received['computeType'], 'DATA_TYPE_FLOAT32');
     assert.equal((received['vision'] as { normType: string }).normType, 'NORM_TYPE_RMS');
-    assert.match(request.planHash, /^[0-9a-f]{64}$/);
+    assert.match(request.weightsHash, /^[0-9a-f]{64}$/);
   });
 
   it('names every role and part of the protocol', async () => {
@@ -70,26 +70,30 @@ describe('load request', () => {
     assert.equal(seen.size, 25 + 5);
   });
 
-  it('hashes ranks, options and file times apart, and equal content alike', async () => {
+  it('hashes ranks, types and file times apart, limits and equal content alike', async () => {
     const plan = await goldenPlan('tiny-text');
     const hash = (rank: number, options: Partial<LoadOptions> = {}, from = plan) =>
-      makeLoadRequest(from, rank, { ...OPTIONS, ...options }).planHash;
+      makeLoadRequest(from, rank, { ...OPTIONS, ...options }).weightsHash;
     assert.equal(hash(0), hash(0, {}, await goldenPlan('tiny-text')));
     const reordered = Object.fromEntries(Object.entries(OPTIONS).reverse()) as unknown as LoadOptions;
-    assert.equal(makeLoadRequest(plan, 0, reordered).planHash, hash(0));
+    assert.equal(makeLoadRequest(plan, 0, reordered).weightsHash, hash(0));
     const touched = {
       ...plan,
       files: plan.files.map((file) => ({ ...file, modifiedMs: file.modifiedMs + 1 })),
     };
-    const hashes = [
-      hash(0),
-      hash(1),
-      hash(2),
-      hash(0, { computeType: 'bfloat16' }),
-      hash(0, { maxStepTokens: 256 }),
-      hash(0, {}, touched),
-    ];
+    const hashes = [hash(0), hash(1), hash(2), hash(0, { computeType: 'bfloat16' }), hash(0, {}, touched)];
     assert.equal(new Set(hashes).size, hashes.length);
+    const limits = {
+      maxStepTokens: 256,
+      maxNumSequences: 3,
+      maxModelLength: 64,
+      graphBuckets: [1],
+      maxTopLogprobs: 1,
+    };
+    assert.equal(
+      hash(0, { ...limits, numTileSlots: 3, maxTilesPerStep: 2, blockSize: 32, numThreads: 3 }),
+      hash(0),
+    );
   });
 
   it('sends no slices for random weights, and nothing else for a model without files', () => {

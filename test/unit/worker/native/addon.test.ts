@@ -131,7 +131,7 @@ describe('native addon', () => {
         return error.message;
       };
       assert.equal(await refusal(null), 'plan: expected an object');
-      assert.equal(await refusal({ ...good, planHash: undefined }), 'plan.planHash: expected a string');
+      assert.equal(await refusal({ ...good, weightsHash: undefined }), 'plan.weightsHash: expected a string');
       assert.match(
         await refusal({ ...good, text: { ...good.text, numHeads: '12' } }),
         /^plan\.text\.numHeads: expected an integer/,

@@ -18,7 +18,12 @@ export interface RegisterRequest {
   'version'?: (string);
   'protocolVersion'?: (number);
   'highestEpoch'?: (number | string | Long);
-  'loadedPlanHash'?: (string);
+  'clusterId'?: (string);
+  /**
+   * Of the worker's process: a restarted container keeps its host name, process id and address.
+   */
+  'workerIncarnation'?: (number | string | Long);
+  'weightsHash'?: (string);
 }
 
 export interface RegisterRequest__Output {
@@ -37,5 +42,10 @@ export interface RegisterRequest__Output {
   'version': (string);
   'protocolVersion': (number);
   'highestEpoch': (string);
-  'loadedPlanHash': (string);
+  'clusterId': (string);
+  /**
+   * Of the worker's process: a restarted container keeps its host name, process id and address.
+   */
+  'workerIncarnation': (string);
+  'weightsHash': (string);
 }

@@ -23,6 +23,10 @@ export interface Rank {
   'otherBytes'?: (number | string | Long);
   'freeBytes'?: (number | string | Long);
   'totalBytes'?: (number | string | Long);
+  /**
+   * Read from files when the group was formed; 0: the worker held its weights already.
+   */
+  'readBytes'?: (number | string | Long);
 }
 
 export interface Rank__Output {
@@ -46,4 +50,8 @@ export interface Rank__Output {
   'otherBytes': (string);
   'freeBytes': (string);
   'totalBytes': (string);
+  /**
+   * Read from files when the group was formed; 0: the worker held its weights already.
+   */
+  'readBytes': (string);
 }

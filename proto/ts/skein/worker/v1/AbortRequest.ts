@@ -1,13 +1,13 @@
 // Original file: proto/skein/worker/v1/worker.proto
 
-import type { Long } from '@grpc/proto-loader';
+import type { Fence as _skein_worker_v1_Fence, Fence__Output as _skein_worker_v1_Fence__Output } from '../../../skein/worker/v1/Fence.js';
 
 export interface AbortRequest {
-  'groupEpoch'?: (number | string | Long);
   'reason'?: (string);
+  'fence'?: (_skein_worker_v1_Fence | null);
 }
 
 export interface AbortRequest__Output {
-  'groupEpoch': (string);
   'reason': (string);
+  'fence': (_skein_worker_v1_Fence__Output | null);
 }

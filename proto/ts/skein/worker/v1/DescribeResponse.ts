@@ -27,10 +27,15 @@ export interface DescribeResponse {
   'version'?: (string);
   'protocolVersion'?: (number);
   'highestEpoch'?: (number | string | Long);
+  'clusterId'?: (string);
   /**
-   * Hash of the load plan whose weights are resident; empty when nothing is loaded.
+   * Of this process; see Fence.
    */
-  'loadedPlanHash'?: (string);
+  'workerIncarnation'?: (number | string | Long);
+  /**
+   * Hash of the weights that are resident; empty when there are none.
+   */
+  'weightsHash'?: (string);
   /**
    * Equal for ranks that can open each other's memory: one host and one process id namespace; empty where it is not known.
    */
@@ -62,10 +67,15 @@ export interface DescribeResponse__Output {
   'version': (string);
   'protocolVersion': (number);
   'highestEpoch': (string);
+  'clusterId': (string);
   /**
-   * Hash of the load plan whose weights are resident; empty when nothing is loaded.
+   * Of this process; see Fence.
    */
-  'loadedPlanHash': (string);
+  'workerIncarnation': (string);
+  /**
+   * Hash of the weights that are resident; empty when there are none.
+   */
+  'weightsHash': (string);
   /**
    * Equal for ranks that can open each other's memory: one host and one process id namespace; empty where it is not known.
    */

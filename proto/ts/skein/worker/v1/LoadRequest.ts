@@ -7,10 +7,10 @@ import type { WeightFile as _skein_worker_v1_WeightFile, WeightFile__Output as _
 import type { RankTensor as _skein_worker_v1_RankTensor, RankTensor__Output as _skein_worker_v1_RankTensor__Output } from '../../../skein/worker/v1/RankTensor.js';
 import type { Slice as _skein_worker_v1_Slice, Slice__Output as _skein_worker_v1_Slice__Output } from '../../../skein/worker/v1/Slice.js';
 import type { DataType as _skein_worker_v1_DataType, DataType__Output as _skein_worker_v1_DataType__Output } from '../../../skein/worker/v1/DataType.js';
+import type { Fence as _skein_worker_v1_Fence, Fence__Output as _skein_worker_v1_Fence__Output } from '../../../skein/worker/v1/Fence.js';
 import type { Long } from '@grpc/proto-loader';
 
 export interface LoadRequest {
-  'planHash'?: (string);
   'text'?: (_skein_worker_v1_TextSpec | null);
   /**
    * Absent for text-only models.
@@ -52,10 +52,14 @@ export interface LoadRequest {
    * u32, ascending: the buckets that StepPlan.graph_bucket will name. The engine records a step of each when the group is joined.
    */
   'graphBuckets'?: (Buffer | Uint8Array | string);
+  'fence'?: (_skein_worker_v1_Fence | null);
+  /**
+   * Of everything that decides which bytes the rank holds, and of nothing else: not of the limits.
+   */
+  'weightsHash'?: (string);
 }
 
 export interface LoadRequest__Output {
-  'planHash': (string);
   'text': (_skein_worker_v1_TextSpec__Output | null);
   /**
    * Absent for text-only models.
@@ -97,4 +101,9 @@ export interface LoadRequest__Output {
    * u32, ascending: the buckets that StepPlan.graph_bucket will name. The engine records a step of each when the group is joined.
    */
   'graphBuckets': (Buffer);
+  'fence': (_skein_worker_v1_Fence__Output | null);
+  /**
+   * Of everything that decides which bytes the rank holds, and of nothing else: not of the limits.
+   */
+  'weightsHash': (string);
 }

@@ -1,10 +1,10 @@
 // Original file: proto/skein/worker/v1/worker.proto
 
 import type { CollectiveKind as _skein_worker_v1_CollectiveKind, CollectiveKind__Output as _skein_worker_v1_CollectiveKind__Output } from '../../../skein/worker/v1/CollectiveKind.js';
+import type { Fence as _skein_worker_v1_Fence, Fence__Output as _skein_worker_v1_Fence__Output } from '../../../skein/worker/v1/Fence.js';
 import type { Long } from '@grpc/proto-loader';
 
 export interface PrepareGroupRequest {
-  'groupEpoch'?: (number | string | Long);
   'rank'?: (number);
   'worldSize'?: (number);
   'collective'?: (_skein_worker_v1_CollectiveKind);
@@ -12,10 +12,14 @@ export interface PrepareGroupRequest {
    * Address of the network interface that ranks reach each other by; empty: the one that the coordinator reaches.
    */
   'bindHost'?: (string);
+  'fence'?: (_skein_worker_v1_Fence | null);
+  /**
+   * Drawn for each attempt: a request that comes again is answered as before.
+   */
+  'nonce'?: (number | string | Long);
 }
 
 export interface PrepareGroupRequest__Output {
-  'groupEpoch': (string);
   'rank': (number);
   'worldSize': (number);
   'collective': (_skein_worker_v1_CollectiveKind__Output);
@@ -23,4 +27,9 @@ export interface PrepareGroupRequest__Output {
    * Address of the network interface that ranks reach each other by; empty: the one that the coordinator reaches.
    */
   'bindHost': (string);
+  'fence': (_skein_worker_v1_Fence__Output | null);
+  /**
+   * Drawn for each attempt: a request that comes again is answered as before.
+   */
+  'nonce': (string);
 }

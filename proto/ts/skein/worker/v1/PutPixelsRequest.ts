@@ -1,9 +1,8 @@
 // Original file: proto/skein/worker/v1/worker.proto
 
-import type { Long } from '@grpc/proto-loader';
+import type { Fence as _skein_worker_v1_Fence, Fence__Output as _skein_worker_v1_Fence__Output } from '../../../skein/worker/v1/Fence.js';
 
 export interface PutPixelsRequest {
-  'groupEpoch'?: (number | string | Long);
   /**
    * Chosen by the coordinator, unique in the epoch while resident.
    */
@@ -17,10 +16,13 @@ export interface PutPixelsRequest {
    * First message: the fields above. Every message: the next bytes of [tiles, side, side, 3] uint8 RGB.
    */
   'data'?: (Buffer | Uint8Array | string);
+  /**
+   * In the first message.
+   */
+  'fence'?: (_skein_worker_v1_Fence | null);
 }
 
 export interface PutPixelsRequest__Output {
-  'groupEpoch': (string);
   /**
    * Chosen by the coordinator, unique in the epoch while resident.
    */
@@ -34,4 +36,8 @@ export interface PutPixelsRequest__Output {
    * First message: the fields above. Every message: the next bytes of [tiles, side, side, 3] uint8 RGB.
    */
   'data': (Buffer);
+  /**
+   * In the first message.
+   */
+  'fence': (_skein_worker_v1_Fence__Output | null);
 }

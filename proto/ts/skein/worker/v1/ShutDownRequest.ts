@@ -1,10 +1,13 @@
 // Original file: proto/skein/worker/v1/worker.proto
 
+import type { Fence as _skein_worker_v1_Fence, Fence__Output as _skein_worker_v1_Fence__Output } from '../../../skein/worker/v1/Fence.js';
 
 export interface ShutDownRequest {
   'reason'?: (string);
+  'fence'?: (_skein_worker_v1_Fence | null);
 }
 
 export interface ShutDownRequest__Output {
   'reason': (string);
+  'fence': (_skein_worker_v1_Fence__Output | null);
 }

@@ -51,12 +51,14 @@ export interface WorkerServiceClient extends grpc.Client {
   describe(argument: _skein_worker_v1_DescribeRequest, callback: grpc.requestCallback<_skein_worker_v1_DescribeResponse__Output>): grpc.ClientUnaryCall;
   
   /**
-   * The step stream: plans in, one acknowledgement per plan out, in order. One stream per epoch.
+   * The step stream: opened before anything else of an epoch, and the epoch's hold on the worker for as long as it is open.
+   * Plans in, one acknowledgement per plan out, in order; signs of life both ways.
    */
   Execute(metadata: grpc.Metadata, options?: grpc.CallOptions): grpc.ClientDuplexStream<_skein_worker_v1_ExecuteRequest, _skein_worker_v1_ExecuteResponse__Output>;
   Execute(options?: grpc.CallOptions): grpc.ClientDuplexStream<_skein_worker_v1_ExecuteRequest, _skein_worker_v1_ExecuteResponse__Output>;
   /**
-   * The step stream: plans in, one acknowledgement per plan out, in order. One stream per epoch.
+   * The step stream: opened before anything else of an epoch, and the epoch's hold on the worker for as long as it is open.
+   * Plans in, one acknowledgement per plan out, in order; signs of life both ways.
    */
   execute(metadata: grpc.Metadata, options?: grpc.CallOptions): grpc.ClientDuplexStream<_skein_worker_v1_ExecuteRequest, _skein_worker_v1_ExecuteResponse__Output>;
   execute(options?: grpc.CallOptions): grpc.ClientDuplexStream<_skein_worker_v1_ExecuteRequest, _skein_worker_v1_ExecuteResponse__Output>;
@@ -77,14 +79,14 @@ export interface WorkerServiceClient extends grpc.Client {
   joinGroup(argument: _skein_worker_v1_JoinGroupRequest, callback: grpc.requestCallback<_skein_worker_v1_JoinGroupResponse__Output>): grpc.ClientUnaryCall;
   
   /**
-   * Loads the rank's slices. Streams progress; the last message carries the result. Loading the plan that is
-   * already loaded (same plan_hash) answers at once and reads nothing.
+   * Loads the rank's slices. Streams progress; the last message carries the result. Weights that are resident already
+   * (same weights_hash) are not read again, whatever the limits beside them.
    */
   Load(argument: _skein_worker_v1_LoadRequest, metadata: grpc.Metadata, options?: grpc.CallOptions): grpc.ClientReadableStream<_skein_worker_v1_LoadResponse__Output>;
   Load(argument: _skein_worker_v1_LoadRequest, options?: grpc.CallOptions): grpc.ClientReadableStream<_skein_worker_v1_LoadResponse__Output>;
   /**
-   * Loads the rank's slices. Streams progress; the last message carries the result. Loading the plan that is
-   * already loaded (same plan_hash) answers at once and reads nothing.
+   * Loads the rank's slices. Streams progress; the last message carries the result. Weights that are resident already
+   * (same weights_hash) are not read again, whatever the limits beside them.
    */
   load(argument: _skein_worker_v1_LoadRequest, metadata: grpc.Metadata, options?: grpc.CallOptions): grpc.ClientReadableStream<_skein_worker_v1_LoadResponse__Output>;
   load(argument: _skein_worker_v1_LoadRequest, options?: grpc.CallOptions): grpc.ClientReadableStream<_skein_worker_v1_LoadResponse__Output>;
@@ -148,7 +150,8 @@ export interface WorkerServiceHandlers extends grpc.UntypedServiceImplementation
   Describe: grpc.handleUnaryCall<_skein_worker_v1_DescribeRequest__Output, _skein_worker_v1_DescribeResponse>;
   
   /**
-   * The step stream: plans in, one acknowledgement per plan out, in order. One stream per epoch.
+   * The step stream: opened before anything else of an epoch, and the epoch's hold on the worker for as long as it is open.
+   * Plans in, one acknowledgement per plan out, in order; signs of life both ways.
    */
   Execute: grpc.handleBidiStreamingCall<_skein_worker_v1_ExecuteRequest__Output, _skein_worker_v1_ExecuteResponse>;
   
@@ -158,8 +161,8 @@ export interface WorkerServiceHandlers extends grpc.UntypedServiceImplementation
   JoinGroup: grpc.handleUnaryCall<_skein_worker_v1_JoinGroupRequest__Output, _skein_worker_v1_JoinGroupResponse>;
   
   /**
-   * Loads the rank's slices. Streams progress; the last message carries the result. Loading the plan that is
-   * already loaded (same plan_hash) answers at once and reads nothing.
+   * Loads the rank's slices. Streams progress; the last message carries the result. Weights that are resident already
+   * (same weights_hash) are not read again, whatever the limits beside them.
    */
   Load: grpc.handleServerStreamingCall<_skein_worker_v1_LoadRequest__Output, _skein_worker_v1_LoadResponse>;
   

@@ -1,0 +1,169 @@
+// A simulated client: one request, what an undisturbed run would answer, and what came. Reads at its own pace, leaves early, has a deadline,
+// as the seed has it.
+import { sleep } from '../../common/clock.js';
+import { AppError, toAppError, type ErrorCode } from '../../common/errors.js';
+import type { Engine } from '../../coordinator/engine/engine.js';
+import { generate } from '../../coordinator/engine/generate.js';
+import type { GenerationDelta } from '../../coordinator/requests/generation.js';
+import type { RequestSpec } from '../../coordinator/requests/request-spec.js';
+import {
+  MAX_NEW_TOKENS,
+  MAX_PROMPT_TOKENS,
+  MAX_TILES_PER_REQUEST,
+  TILE_SIDE,
+  TOKENS_PER_TILE,
+} from './config.js';
+import { answerOf, VOCAB_SIZE, type Answer, type SimulatedPicture } from './model.js';
+import type { SimulatedProcess } from './process.js';
+import type { Random } from './random.js';
+
+export type ClientOutcome = 'finished' | 'failed' | 'cancelled';
+
+export interface ClientOptions {
+  readonly random: Random;
+  readonly engine: Engine;
+  readonly process: SimulatedProcess;
+  readonly onViolation: (message: string) => void;
+}
+
+/** With what a request may end that a fault has met, or that came while there was no group. */
+const HONEST_FAILURES: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  'WORKER_LOST',
+  'STEP_TIMEOUT',
+  'NOT_READY',
+  'QUEUE_FULL',
+  'COLLECTIVE_ERROR',
+  'DEVICE_ERROR',
+  'ABORTED',
+  'STALE_EPOCH',
+]);
+const RETRIED: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['NOT_READY', 'QUEUE_FULL']);
+const MAX_ATTEMPTS = 20;
+const RETRY_MS = 250;
+const LAST_ARRIVAL_MS = 1_000;
+
+export class Client {
+  readonly name: string;
+  readonly arrivalMs: number;
+  readonly promptIds: readonly number[];
+  readonly pictures: readonly SimulatedPicture[];
+  readonly spec: RequestSpec;
+  outcome: ClientOutcome | null = null;
+  readonly #options: ClientOptions;
+  readonly #expected: Answer;
+  readonly #leavesAfterMs: number | null;
+  readonly #readDelayMs: number;
+  readonly #received: number[] = [];
+  #numChecked = 0;
+
+  constructor(name: string, options: ClientOptions) {
+    const { random } = options;
+    this.name = name;
+    this.#options = options;
+    this.arrivalMs = random.real(0, LAST_ARRIVAL_MS);
+    const length = random.integer(1, MAX_PROMPT_TOKENS);
+    this.promptIds = Array.from({ length }, () => random.integer(3, VOCAB_SIZE - 1));
+    this.pictures = drawPictures(random, length);
+    const seed = BigInt(random.uint32());
+    const maxTokens = random.integer(1, MAX_NEW_TOKENS);
+    this.#expected = answerOf(this.promptIds, this.pictures, TOKENS_PER_TILE, seed, maxTokens);
+    this.#leavesAfterMs = random.chance(0.15) ? random.real(0, 2_000) : null;
+    this.#readDelayMs = random.chance(0.3) ? random.real(0, 300) : 0;
+    this.spec = {
+      requestId: name,
+      prompt: { kind: 'tokens', tokenIds: Uint32Array.from(this.promptIds), pictures: [] },
+      sampling: { seed, maxTokens },
+      ...(random.chance(0.1) ? { timeoutMs: random.real(10, 5_000) } : {}),
+    };
+  }
+
+  get isOver(): boolean {
+    return this.outcome !== null;
+  }
+
+  get numTokens(): number {
+    return this.#received.length;
+  }
+
+  start(): void {
+    const { engine, process } = this.#options;
+    const departure = new AbortController();
+    const leave = (): void => departure.abort(new AppError('CANCELLED', 'the client left'));
+    const timer = this.#leavesAfterMs === null ? null : process.clock.setTimer(this.#leavesAfterMs, leave);
+    void this.#ask(engine, departure.signal).finally(() => timer?.cancel());
+  }
+
+  /** Comes back later where there is no group, or no room. */
+  async #ask(engine: Engine, signal: AbortSignal): Promise<void> {
+    for (let attempt = 0; this.outcome === null; attempt += 1) {
+      const isLast = attempt === MAX_ATTEMPTS || signal.aborted;
+      await this.#read(generate(engine, this.spec, signal).deltas, isLast);
+      if (this.outcome === null) await sleep(this.#options.process.clock, RETRY_MS);
+    }
+  }
+
+  /** What has come is the beginning of what an undisturbed run gives. */
+  check(): void {
+    for (; this.#numChecked < this.#received.length; this.#numChecked += 1) {
+      const [token, expected] = [this.#received[this.#numChecked], this.#expected.tokenIds[this.#numChecked]];
+      if (token !== expected)
+        this.#wrong(`token ${this.#numChecked} is ${token}, an undisturbed run gives ${expected ?? 'none'}`);
+    }
+  }
+
+  async #read(deltas: AsyncIterable<GenerationDelta>, isLast: boolean): Promise<void> {
+    try {
+      for await (const { tokenIds, end } of deltas) {
+        this.#received.push(...tokenIds);
+        if (end !== null) this.#onEnd(end.finishReason);
+        if (this.#readDelayMs > 0) await sleep(this.#options.process.clock, this.#readDelayMs);
+      }
+      if (this.outcome === null) this.#wrong('its stream ended without an end');
+    } catch (error) {
+      const failure = toAppError(error);
+      if (isLast || !RETRIED.has(failure.code) || this.#received.length > 0) this.#onFailure(failure);
+    }
+  }
+
+  #onEnd(finishReason: string): void {
+    if (this.outcome !== null) this.#wrong('it ended twice');
+    this.outcome = 'finished';
+    const { tokenIds, finishReason: expected } = this.#expected;
+    if (this.#received.length !== tokenIds.length || finishReason !== expected)
+      this.#wrong(
+        `${finishReason} after ${this.#received.length} tokens, not ${expected} after ${tokenIds.length}`,
+      );
+  }
+
+  #onFailure({ code, message }: AppError): void {
+    if (this.outcome !== null) this.#wrong('it failed after its end');
+    const isOwn = code === 'CANCELLED' || code === 'DEADLINE_EXCEEDED';
+    this.outcome = isOwn ? 'cancelled' : 'failed';
+    const mayBe =
+      (code === 'CANCELLED' && this.#leavesAfterMs !== null) ||
+      (code === 'DEADLINE_EXCEEDED' && this.spec.timeoutMs !== undefined) ||
+      HONEST_FAILURES.has(code);
+    if (!mayBe) this.#wrong(`it failed with ${code}: ${message}`);
+  }
+
+  #wrong(what: string): void {
+    this.#options.onViolation(`${this.name}: ${what}`);
+  }
+}
+
+function drawPictures(random: Random, promptLength: number): SimulatedPicture[] {
+  const pictures: SimulatedPicture[] = [];
+  let numTilesLeft = random.chance(0.3) ? MAX_TILES_PER_REQUEST : 0;
+  let position = random.integer(0, 4);
+  while (numTilesLeft > 0) {
+    const numTiles = random.integer(1, Math.min(2, numTilesLeft));
+    if (position + numTiles * TOKENS_PER_TILE > promptLength) break;
+    const tiles = Array.from({ length: numTiles }, () =>
+      Uint8Array.from({ length: TILE_SIDE * TILE_SIDE * 3 }, () => random.integer(0, 255)),
+    );
+    pictures.push({ firstPosition: position, tiles });
+    numTilesLeft -= numTiles;
+    position += numTiles * TOKENS_PER_TILE + random.integer(0, 3);
+  }
+  return pictures;
+}

@@ -1,0 +1,372 @@
+// A simulated engine: one job after another as on the engine's thread, steps that wait for every other rank, keys and values in blocks
+// that anybody may overwrite. It has no rules of its own beyond those: what is wrong shows in the tokens.
+import { assert } from '../../common/assert.js';
+import { AppError } from '../../common/errors.js';
+import type {
+  NativeDescription,
+  NativeEngine,
+  NativeGroupOptions,
+  NativeLoadPlan,
+  NativeLoadResult,
+  NativeMemoryUse,
+  NativeNewSequence,
+  NativeProgress,
+  NativeStepPlan,
+  NativeStepResult,
+} from '../../worker/native/native.js';
+import type { Fabric } from './fabric.js';
+import { attend, keyValue, nextToken, tileValue } from './model.js';
+import type { SimulatedProcess } from './process.js';
+import type { Random } from './random.js';
+
+export const KV_BYTES_PER_BLOCK = 64;
+
+/** Of the end of an epoch, which no abort stops. */
+const NO_EPOCH = -1;
+
+interface Job {
+  /** 0: a load. */
+  readonly groupEpoch: number;
+  readonly start: (done: () => void) => void;
+  readonly fail: (error: AppError) => void;
+}
+
+interface Sequence {
+  readonly tokenIds: number[];
+  readonly request: NativeNewSequence;
+  readonly blocks: number[];
+  numComputed: number;
+}
+
+interface Picture {
+  readonly tileSlots: Uint32Array;
+  readonly tiles: readonly Uint8Array[];
+}
+
+export interface SimulatedEngineOptions {
+  readonly process: SimulatedProcess;
+  readonly fabric: Fabric;
+  readonly random: Random;
+  readonly numBlocks: number;
+  readonly maxStepMs: number;
+  readonly maxLoadMs: number;
+}
+
+export class SimulatedEngine implements NativeEngine {
+  readonly #options: SimulatedEngineOptions;
+  #plan: NativeLoadPlan | null = null;
+  #group: NativeGroupOptions | null = null;
+  #listener: ((error: Error | null, result: NativeStepResult | null) => void) | null = null;
+  readonly #jobs: Job[] = [];
+  #running: Job | null = null;
+  readonly #sequences = new Map<number, Sequence>();
+  readonly #pictures = new Map<number, Picture>();
+  readonly #tiles = new Map<number, number>();
+  readonly #keyValues = new Map<number, Uint32Array>();
+  #lastStep = 0;
+  /** How often weights were read. */
+  numReads = 0;
+  failsNextStep = false;
+
+  constructor(options: SimulatedEngineOptions) {
+    this.#options = options;
+  }
+
+  describe(): NativeDescription {
+    return {
+      ...{ device: 'cpu', deviceName: 'simulated', instructionClass: 'simulated' },
+      ...{ memoryTotalBytes: 2 ** 30, memoryFreeBytes: 2 ** 30, backends: [], collectives: [] },
+    };
+  }
+
+  load(plan: NativeLoadPlan, onProgress: (loaded: number, total: number) => void): Promise<NativeLoadResult> {
+    return this.#job<NativeLoadResult>(0, (resolve, _reject, isOver) => {
+      const isResident = this.#plan?.weightsHash === plan.weightsHash;
+      if (!isResident) this.numReads += 1;
+      const loadMs = isResident ? 0 : this.#options.random.integer(0, this.#options.maxLoadMs);
+      const half = loadMs / 2;
+      this.#later(half, () => onProgress(1, 2));
+      this.#later(loadMs, () => {
+        if (isOver()) return;
+        this.#plan = plan;
+        // Ranks of one host share what there is.
+        const availableBytes = this.#options.numBlocks * KV_BYTES_PER_BLOCK * plan.layout.worldSize;
+        resolve({
+          ...{ weightBytes: 1, readBytes: isResident ? 0 : 1, peakResidentBytes: 0, activationBytes: 0 },
+          ...{ kvBytesPerBlock: KV_BYTES_PER_BLOCK, availableBytes, workspaceBytes: 0, reserveBytes: 0 },
+          loadMs,
+        });
+      });
+    });
+  }
+
+  prepareGroup(options: NativeGroupOptions): Promise<Uint8Array> {
+    return this.#job(options.groupEpoch, (resolve, reject) => {
+      if (this.#plan === null) return reject(new AppError('NOT_READY', 'no weights are loaded'));
+      this.#group = options;
+      resolve(Buffer.from(`${options.groupEpoch}/${options.rank}`));
+    });
+  }
+
+  joinGroup(
+    groupEpoch: number,
+    addresses: Uint8Array[],
+    _blocks: number,
+    timeoutMs: number,
+  ): Promise<number> {
+    return this.#job(groupEpoch, (resolve, reject) => {
+      const { fabric, process } = this.#options;
+      const { rank, worldSize } = this.#group!;
+      const names = addresses.map((address) => Buffer.from(address).toString());
+      for (const [index, name] of names.entries())
+        if (name !== `${groupEpoch}/${index}`) return reject(new AppError('COLLECTIVE_ERROR', name));
+      fabric.meet({ key: `${groupEpoch}/join`, rank, worldSize, process }, (error) => {
+        if (error === null) resolve(1);
+        else reject(error);
+      });
+      this.#later(timeoutMs, () => reject(new AppError('COLLECTIVE_ERROR', 'the others did not join')));
+    });
+  }
+
+  putPixels(
+    groupEpoch: number,
+    pictureId: number,
+    tileSlots: Uint32Array,
+    pixels: Uint8Array,
+  ): Promise<void> {
+    return this.#job(groupEpoch, (resolve, reject) => {
+      if (this.#pictures.has(pictureId)) return reject(new AppError('INVALID_REQUEST', 'resident already'));
+      const size = pixels.length / tileSlots.length;
+      const tiles = Array.from(tileSlots, (_, index) => pixels.slice(index * size, (index + 1) * size));
+      this.#pictures.set(pictureId, { tileSlots, tiles });
+      resolve();
+    });
+  }
+
+  memoryUse(): Promise<NativeMemoryUse> {
+    return Promise.resolve({
+      ...{ weightBytes: 1, activationBytes: 0, kvBytes: 1, graphBytes: 0, workspaceBytes: 0 },
+      ...{ otherBytes: 0, freeBytes: 0, totalBytes: 2 ** 30 },
+    });
+  }
+
+  inspect(): Promise<Float32Array> {
+    return Promise.reject(new AppError('INVALID_REQUEST', 'nothing to see'));
+  }
+
+  onStep(listener: (error: Error | null, result: NativeStepResult | null) => void): void {
+    this.#listener = listener;
+  }
+
+  submitStep(plan: NativeStepPlan): boolean {
+    const { fabric, random, maxStepMs, process } = this.#options;
+    const { rank, worldSize } = this.#group!;
+    void this.#job<NativeStepResult>(plan.groupEpoch, (resolve, reject, isOver) => {
+      this.#later(random.real(0, maxStepMs), () => {
+        fabric.meet({ key: `${plan.groupEpoch}/${plan.step}`, rank, worldSize, process }, (error) => {
+          // An abort has passed it.
+          if (isOver()) return;
+          if (error !== null) return reject(error);
+          if (this.failsNextStep) {
+            this.failsNextStep = false;
+            return reject(new AppError('DEVICE_ERROR', 'the simulated device failed'));
+          }
+          try {
+            resolve(this.#compute(plan));
+          } catch (cause) {
+            reject(cause as AppError);
+          }
+        });
+      });
+    }).then(
+      (result) => {
+        this.#lastStep = plan.step;
+        this.#listener?.(null, result);
+      },
+      (error: unknown) => this.#listener?.(error as Error, null),
+    );
+    return true;
+  }
+
+  abort(groupEpoch: number): void {
+    const isMeant = (job: Job): boolean => job.groupEpoch === groupEpoch;
+    const error = new AppError('ABORTED', `epoch ${groupEpoch} was aborted`);
+    const dropped = this.#jobs.filter(isMeant);
+    for (const job of dropped) this.#jobs.splice(this.#jobs.indexOf(job), 1);
+    if (this.#running !== null && isMeant(this.#running)) this.#running.fail(error);
+    for (const job of dropped) job.fail(error);
+  }
+
+  endEpoch(): Promise<void> {
+    return this.#job(NO_EPOCH, (resolve) => {
+      this.#sequences.clear();
+      this.#pictures.clear();
+      this.#tiles.clear();
+      this.#keyValues.clear();
+      this.#group = null;
+      this.#lastStep = 0;
+      resolve();
+    });
+  }
+
+  progress(): NativeProgress {
+    return {
+      groupEpoch: this.#group?.groupEpoch ?? 0,
+      lastStep: this.#lastStep,
+      collectives: 0,
+      collective: 'simulated',
+      deviceCalls: 0,
+      idleMs: 0,
+    };
+  }
+
+  close(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  /** What a slot, a picture or a job of an epoch still holds; empty when the epoch is over. */
+  get leftovers(): string {
+    return `${this.#sequences.size} sequences, ${this.#pictures.size} pictures, ${this.#jobs.length} jobs`;
+  }
+
+  get isClean(): boolean {
+    return this.#sequences.size === 0 && this.#pictures.size === 0 && this.#jobs.length === 0;
+  }
+
+  #later(delayMs: number, callback: () => void): void {
+    this.#options.process.run(delayMs, 'engine', callback);
+  }
+
+  #job<T>(
+    groupEpoch: number,
+    run: (resolve: (value: T) => void, reject: (error: AppError) => void, isOver: () => boolean) => void,
+  ): Promise<T> {
+    return new Promise((resolve, reject) => {
+      let finish: () => void = () => undefined;
+      let isOver = false;
+      const end = (settle: () => void): void => {
+        if (isOver) return;
+        isOver = true;
+        settle();
+        finish();
+      };
+      const job: Job = {
+        groupEpoch,
+        start: (done) => {
+          finish = done;
+          run(
+            (value) => end(() => resolve(value)),
+            job.fail,
+            () => isOver,
+          );
+        },
+        fail: (error) => end(() => reject(error)),
+      };
+      this.#jobs.push(job);
+      this.#next();
+    });
+  }
+
+  #next(): void {
+    const job = this.#jobs[0];
+    if (this.#running !== null || job === undefined) return;
+    this.#jobs.shift();
+    this.#running = job;
+    job.start(() => {
+      if (this.#running !== job) return;
+      this.#running = null;
+      this.#later(0, () => this.#next());
+    });
+  }
+
+  #compute(plan: NativeStepPlan): NativeStepResult {
+    for (const slot of plan.releasedSlots) assert(this.#sequences.delete(slot), `slot ${slot} is empty`);
+    for (const id of plan.releasedPictures) assert(this.#pictures.delete(id), `picture ${id} is not there`);
+    for (const request of plan.newSequences) {
+      assert(!this.#sequences.has(request.slot), `slot ${request.slot} is taken`);
+      const tokenIds = [...request.tokenIds];
+      this.#sequences.set(request.slot, { tokenIds, request, blocks: [], numComputed: 0 });
+    }
+    for (let index = 0; index < plan.newBlocks.length; index += 2)
+      this.#sequences.get(plan.newBlocks[index]!)!.blocks.push(plan.newBlocks[index + 1]!);
+    for (const { pictureId, tileStart, tileEnd } of plan.encodeItems) {
+      const { tileSlots, tiles } = this.#pictures.get(pictureId)!;
+      for (let tile = tileStart; tile < tileEnd; tile += 1)
+        this.#tiles.set(tileSlots[tile]!, tileValue(tiles[tile]!));
+    }
+    const sampled: [number, number][] = [];
+    for (const [index, slot] of plan.scheduledSlots.entries()) {
+      const token = this.#run(this.#sequences.get(slot)!, plan.scheduledTokens[index]!);
+      if (token !== null) sampled.push([slot, token]);
+    }
+    return toResult(plan, sampled);
+  }
+
+  #run(sequence: Sequence, numTokens: number): number | null {
+    const { tokenIds, request } = sequence;
+    const end = sequence.numComputed + numTokens;
+    assert(end <= tokenIds.length, 'rows of tokens that are known');
+    for (let position = sequence.numComputed; position < end; position += 1) {
+      const before = position === 0 ? 0 : this.#keyValue(sequence, position - 1);
+      this.#store(sequence, position, keyValue(before, tokenIds[position]!, this.#tileAt(request, position)));
+    }
+    sequence.numComputed = end;
+    if (end < tokenIds.length) return null;
+    let sum = 0;
+    for (let position = 0; position < end; position += 1)
+      sum = attend(sum, position, this.#keyValue(sequence, position));
+    const token = nextToken(sum, request.sampling.seed, end);
+    tokenIds.push(token);
+    return token;
+  }
+
+  #place({ blocks }: Sequence, position: number): [Uint32Array, number] {
+    const { blockSize } = this.#plan!;
+    const block = blocks[Math.floor(position / blockSize)];
+    assert(block !== undefined, 'a block for every row');
+    let values = this.#keyValues.get(block);
+    if (values === undefined) this.#keyValues.set(block, (values = new Uint32Array(blockSize)));
+    return [values, position % blockSize];
+  }
+
+  #keyValue(sequence: Sequence, position: number): number {
+    const [values, index] = this.#place(sequence, position);
+    return values[index]!;
+  }
+
+  #store(sequence: Sequence, position: number, value: number): void {
+    const [values, index] = this.#place(sequence, position);
+    values[index] = value;
+  }
+
+  #tileAt(request: NativeNewSequence, position: number): number {
+    const { tokensPerTile } = this.#options.fabric;
+    for (const { pictureId, firstPosition } of request.pictures) {
+      const picture = this.#pictures.get(pictureId);
+      const tile = Math.floor((position - firstPosition) / tokensPerTile);
+      if (picture !== undefined && tile >= 0 && tile < picture.tileSlots.length)
+        return this.#tiles.get(picture.tileSlots[tile]!) ?? 0;
+    }
+    return 0;
+  }
+}
+
+function toResult(plan: NativeStepPlan, sampled: readonly [number, number][]): NativeStepResult {
+  let hash = 0n;
+  for (const [slot, token] of sampled)
+    hash = BigInt.asUintN(64, hash * 1_000_003n + BigInt(slot * 64 + token));
+  return {
+    groupEpoch: plan.groupEpoch,
+    step: plan.step,
+    slots: Uint32Array.from(sampled, ([slot]) => slot),
+    tokenOffsets: Uint32Array.from({ length: sampled.length + 1 }, (_, index) => index),
+    tokenIds: Uint32Array.from(sampled, ([, token]) => token),
+    logprobs: new Float32Array(sampled.length).fill(NaN),
+    topOffsets: new Uint32Array(sampled.length + 1),
+    topIds: new Uint32Array(),
+    topLogprobs: new Float32Array(),
+    sampleHash: hash,
+    stepNs: 1000,
+    collectiveNs: 0,
+  };
+}

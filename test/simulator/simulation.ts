@@ -1,0 +1,383 @@
+// One simulated life of a service: the real engine, replica, scheduler, step loop, group and workers' services over simulated processes,
+// network and model, with faults that the seed draws. What must always hold is checked after every event.
+import { InvariantError } from '../../common/assert.js';
+import { sleep } from '../../common/clock.js';
+import { AppError, toAppError } from '../../common/errors.js';
+import { CoordinatorIdentity } from '../../coordinator/cluster/identity.js';
+import type { Encoder } from '../../coordinator/encoding/encoder.js';
+import { Engine } from '../../coordinator/engine/engine.js';
+import { EpochRuntime } from '../../coordinator/engine/epoch-runtime.js';
+import { Replica } from '../../coordinator/engine/replica.js';
+import { formGroup } from '../../coordinator/executor/form-group.js';
+import type { PromptInput } from '../../coordinator/requests/request-spec.js';
+import { NEUTRAL_SAMPLING } from '../../coordinator/requests/sampling-options.js';
+import type { SchedulerConfig } from '../../coordinator/scheduler/step-plan.js';
+import type { LoadRequest } from '../../proto/ts/skein/worker/v1/LoadRequest.js';
+import { Client, type ClientOutcome } from './client.js';
+import { drawConfig, TILE_SIDE, TOKENS_PER_TILE, type SimulatedConfig } from './config.js';
+import { KV_BYTES_PER_BLOCK } from './engine.js';
+import { EventQueue, settle } from './event-queue.js';
+import { Fabric } from './fabric.js';
+import { drawFaults, type Fault } from './faults.js';
+import { END_TOKEN, VOCAB_SIZE } from './model.js';
+import { SimulatedTransport, type NetworkOptions } from './network.js';
+import { SimulatedProcess } from './process.js';
+import { Random } from './random.js';
+import { CLUSTER_ID, SimulatedWorker, silentLogger } from './worker.js';
+
+const START_MS = 1_000_000;
+/** All faults are over and mended by then. */
+const MENDED_MS = 6_000;
+/** Nothing may take longer: every deadline is shorter. */
+const LIMIT_MS = 400_000;
+const AFTERMATH_MS = 120_000;
+
+export interface SimulationOptions {
+  readonly seed: number;
+  /** Told of every event. */
+  readonly trace?: (line: string) => void;
+  /** Default: true. Without, only outcomes are looked at. */
+  readonly checksInvariants?: boolean;
+  /** A fault that a test plants: some callbacks that were deferred never run. */
+  readonly losesWakeUps?: boolean;
+}
+
+export interface SimulationResult {
+  readonly seed: number;
+  /** What did not hold; null: everything did. */
+  readonly violation: string | null;
+  readonly numEvents: number;
+  readonly simulatedMs: number;
+  readonly numEpochs: number;
+  readonly faults: readonly Fault['kind'][];
+  readonly outcomes: Readonly<Record<ClientOutcome, number>>;
+  readonly numTokens: number;
+}
+
+class Violation extends Error {}
+
+export function simulate(options: SimulationOptions): Promise<SimulationResult> {
+  return new Simulation(options).run();
+}
+
+class Simulation {
+  readonly #options: SimulationOptions;
+  readonly #random: Random;
+  readonly #queue = new EventQueue();
+  readonly #config: SimulatedConfig;
+  readonly #coordinator: SimulatedProcess;
+  readonly #fabric: Fabric;
+  readonly #workers: SimulatedWorker[] = [];
+  readonly #network: NetworkOptions;
+  readonly #identity = new CoordinatorIdentity(CLUSTER_ID, START_MS * 4096);
+  readonly #replica: Replica;
+  readonly #engine: Engine;
+  readonly #clients: Client[] = [];
+  readonly #byPrompt = new Map<PromptInput, Client>();
+  readonly #faults: Fault[];
+  readonly #numEnds = new Map<string, number>();
+  /** Of each epoch that was opened, which attempt to form a group opened it. */
+  readonly #attemptOf = new Map<number, number>();
+  #numAttempts = 0;
+  #numIncarnations = 0;
+  #numLeases = 0;
+  #violation: string | null = null;
+  #reportLost: (error: AppError) => void = () => undefined;
+
+  constructor(options: SimulationOptions) {
+    this.#options = options;
+    const random = (this.#random = new Random(options.seed));
+    const config = (this.#config = drawConfig(random));
+    const { trace } = options;
+    if (trace !== undefined)
+      this.#queue.trace = (atMs, what) => trace(`${atMs.toFixed(3).padStart(12)}  ${what}`);
+    const coordinator = (this.#coordinator = new SimulatedProcess('coordinator', this.#queue));
+    if (options.losesWakeUps === true) coordinator.dropsDeferred = () => random.chance(0.02);
+    this.#fabric = new Fabric(random, TOKENS_PER_TILE);
+    for (let index = 0; index < config.worldSize; index += 1) this.#workers.push(this.#startWorker(index));
+    this.#network = {
+      random,
+      maxDelayMs: config.maxDelayMs,
+      coordinator,
+      listener: (address) => {
+        const worker = this.#workers[Number(address.slice(1))]!;
+        return worker.process.isAlive ? worker : null;
+      },
+      onOpen: (groupEpoch) => this.#onOpen(groupEpoch),
+    };
+    this.#replica = new Replica({
+      formEpoch: (signal) => this.#formEpoch(signal),
+      supervisor: { restartPolicy: 'epoch', minBackoffMs: 50, maxBackoffMs: 1_000, healthyAfterMs: 5_000 },
+      clock: coordinator.clock,
+      logger: silentLogger,
+    });
+    this.#engine = new Engine({
+      replica: this.#replica,
+      encoder: { encode: (prompt: PromptInput) => this.#encode(prompt) } as unknown as Encoder,
+      text: {
+        stopTokenIds: [END_TOKEN],
+        createOutput: () => ({
+          push: () => ({ reasoning: '', answer: '', stopped: false }),
+          finish: () => ({ reasoning: '', answer: '', stopped: false }),
+          text: '',
+        }),
+      },
+      vocabSize: VOCAB_SIZE,
+      samplingDefaults: NEUTRAL_SAMPLING,
+      clock: coordinator.clock,
+      maxRequests: 100,
+      drawSeed: () => BigInt(random.uint32()),
+    });
+    this.#engine.requests.observe(({ request, stage }) => {
+      if (stage !== 'ended') return;
+      this.#numEnds.set(request.sequenceId, (this.#numEnds.get(request.sequenceId) ?? 0) + 1);
+    });
+    this.#faults = drawFaults(random, config.worldSize);
+  }
+
+  async run(): Promise<SimulationResult> {
+    const { stackTraceLimit } = Error;
+    // Errors are many here, and where they come from is the transcript's to tell.
+    Error.stackTraceLimit = 0;
+    try {
+      // Wherever it was called from, the first event finds what the others do.
+      await settle();
+      await this.#run();
+    } catch (error) {
+      if (!(error instanceof Violation || error instanceof InvariantError)) throw error;
+      this.#violation ??= error.message;
+    } finally {
+      Error.stackTraceLimit = stackTraceLimit;
+    }
+    const outcomes = { finished: 0, failed: 0, cancelled: 0 };
+    for (const { outcome } of this.#clients) if (outcome !== null) outcomes[outcome] += 1;
+    return {
+      seed: this.#options.seed,
+      violation: this.#violation,
+      numEvents: this.#queue.numEvents,
+      simulatedMs: this.#queue.nowMs,
+      numEpochs: this.#attemptOf.size,
+      faults: this.#faults.map(({ kind }) => kind),
+      outcomes,
+      numTokens: this.#clients.reduce((sum, { numTokens }) => sum + numTokens, 0),
+    };
+  }
+
+  async #run(): Promise<void> {
+    this.#replica.start();
+    for (let index = 0; index < this.#config.numRequests; index += 1) this.#startClient(index);
+    for (const fault of this.#faults)
+      this.#queue.at(fault.atMs, `fault: ${fault.kind}`, () => this.#strike(fault));
+    this.#queue.at(MENDED_MS, 'faults are mended', () => this.#mend());
+    await this.#until(
+      LIMIT_MS,
+      () => this.#clients.every(({ isOver }) => isOver) && this.#queue.nowMs >= MENDED_MS,
+    );
+    const open = this.#clients.filter(({ isOver }) => !isOver).map(({ name }) => name);
+    this.#expect(open.length === 0, `never ended: ${open.join(', ')}`);
+    let isStopped = false;
+    void this.#engine.stop().then(() => {
+      isStopped = true;
+    });
+    await this.#until(this.#queue.nowMs + AFTERMATH_MS, () => isStopped && this.#queue.pending.length === 0);
+    this.#expect(isStopped, 'the engine did not stop');
+    this.#checkNothingLeft();
+  }
+
+  async #until(limitMs: number, isDone: () => boolean): Promise<void> {
+    while (!isDone()) {
+      const what = await this.#queue.step(limitMs);
+      if (what === null) return;
+      // Nothing else changes what the coordinator holds.
+      if (what.startsWith('coordinator')) this.#check();
+      if (this.#violation !== null) throw new Violation(this.#violation);
+    }
+  }
+
+  #check(): void {
+    if (this.#options.checksInvariants !== false) this.#replica.epoch?.checkInvariants();
+    for (const client of this.#clients) client.check();
+  }
+
+  #checkNothingLeft(): void {
+    this.#expect(this.#engine.requests.size === 0, 'requests are left in the store');
+    for (const [id, count] of this.#numEnds) this.#expect(count === 1, `${id} ended ${count} times`);
+    this.#expect(this.#numLeases === 0, `${this.#numLeases} prompts or pictures are still held`);
+    this.#expect(
+      this.#coordinator.numTimers === 0,
+      `${this.#coordinator.numTimers} timers of the coordinator are set`,
+    );
+    for (const { process, engine, isHeld } of this.#workers) {
+      this.#expect(!isHeld, `${process.name} is still held`);
+      this.#expect(process.numTimers === 0, `${process.numTimers} timers of ${process.name} are set`);
+      this.#expect(engine.isClean, `${process.name} still has ${engine.leftovers}`);
+    }
+  }
+
+  #expect(holds: boolean, message: string): void {
+    if (!holds) this.#fail(message);
+  }
+
+  /** Not thrown at once: the caller may be code under test that would catch it. */
+  #fail(message: string): void {
+    this.#violation ??= message;
+  }
+
+  #startWorker(index: number): SimulatedWorker {
+    this.#numIncarnations += 1;
+    const { numBlocks, maxStepMs, maxLoadMs } = this.#config;
+    const process = new SimulatedProcess(`w${index}`, this.#queue);
+    const options = { process, fabric: this.#fabric, random: this.#random, numBlocks, maxStepMs, maxLoadMs };
+    return new SimulatedWorker(this.#numIncarnations, options, () =>
+      // Later, so that its step stream still says why.
+      process.run(1, 'ends', () => this.#kill(index, this.#random.real(10, 1_000))),
+    );
+  }
+
+  #startClient(index: number): void {
+    const client = new Client(`request ${index}`, {
+      random: this.#random,
+      engine: this.#engine,
+      process: this.#coordinator,
+      onViolation: (message) => this.#fail(message),
+    });
+    this.#clients.push(client);
+    this.#byPrompt.set(client.spec.prompt, client);
+    this.#queue.at(client.arrivalMs, `${client.name} arrives`, () =>
+      this.#coordinator.run(0, client.name, () => client.start()),
+    );
+  }
+
+  async #encode(prompt: PromptInput) {
+    const client = this.#byPrompt.get(prompt)!;
+    await sleep(this.#coordinator.clock, this.#random.real(0, 10));
+    this.#numLeases += 1;
+    return {
+      release: () => {
+        this.#numLeases -= 1;
+      },
+      tokenIds: Uint32Array.from(client.promptIds),
+      startsInReasoning: false,
+      pictures: client.pictures.map(({ firstPosition, tiles }) => ({
+        firstPosition,
+        numTiles: tiles.length,
+        lease: async () => {
+          await sleep(this.#coordinator.clock, this.#random.real(0, 5));
+          this.#numLeases += 1;
+          return {
+            pixels: Uint8Array.from(tiles.flatMap((tile) => [...tile])),
+            release: () => {
+              this.#numLeases -= 1;
+            },
+          };
+        },
+      })),
+    };
+  }
+
+  async #formEpoch(signal: AbortSignal): Promise<EpochRuntime> {
+    this.#numAttempts += 1;
+    const { worldSize, scheduler, numBlocks } = this.#config;
+    const { clock } = this.#coordinator;
+    const lost = new Promise<AppError>((resolve) => {
+      this.#reportLost = resolve;
+    });
+    let onAbort: () => void = () => undefined;
+    const aborted = new Promise<never>((_resolve, reject) => {
+      void lost.then(reject);
+      onAbort = () => reject(toAppError(signal.reason));
+    });
+    signal.addEventListener('abort', onAbort);
+    aborted.catch(() => undefined);
+    const group = await formGroup({
+      addresses: Array.from({ length: worldSize }, (_, index) => `w${index}`),
+      openTransport: (address) => new SimulatedTransport(address, this.#network),
+      identity: this.#identity,
+      drawNonce: () => BigInt(this.#random.uint32()),
+      makeLoadRequest: (rank) => loadRequest(rank, worldSize, scheduler),
+      collective: 'auto',
+      kvCacheBytes: numBlocks * KV_BYTES_PER_BLOCK,
+      gpuMemoryUtilization: 1,
+      checkMemory: () => undefined,
+      maxUsefulBlocks: numBlocks,
+      onProgress: () => undefined,
+      onSignOfLife: () => undefined,
+      lost: aborted,
+      clock,
+      logger: silentLogger,
+    }).finally(() => signal.removeEventListener('abort', onAbort));
+    return new EpochRuntime({ group, scheduler, clock, stepTimeoutMs: this.#config.stepTimeoutMs, lost });
+  }
+
+  /** Within this coordinator, epochs rise, and no two groups have the same. */
+  #onOpen(groupEpoch: number): void {
+    const attempt = this.#attemptOf.get(groupEpoch) ?? this.#numAttempts;
+    this.#expect(attempt === this.#numAttempts, `epoch ${groupEpoch} is used again`);
+    this.#expect(
+      groupEpoch >= Math.max(...this.#attemptOf.keys(), START_MS + 1),
+      `epoch ${groupEpoch} is not above the last`,
+    );
+    this.#attemptOf.set(groupEpoch, attempt);
+  }
+
+  #strike(fault: Fault): void {
+    const worker = this.#workers[fault.worker]!;
+    switch (fault.kind) {
+      case 'kill':
+        this.#kill(fault.worker, fault.forMs);
+        break;
+      case 'pause':
+        worker.process.pause(fault.forMs);
+        break;
+      case 'pause-coordinator':
+        this.#coordinator.pause(fault.forMs);
+        break;
+      case 'disconnect':
+        for (const connection of [...worker.connections]) connection.break();
+        break;
+      case 'step-fails':
+        worker.engine.failsNextStep = true;
+        break;
+    }
+  }
+
+  #kill(index: number, restartMs: number): void {
+    const worker = this.#workers[index]!;
+    if (!worker.process.isAlive) return;
+    worker.kill();
+    this.#fabric.died();
+    if (this.#random.chance(0.5)) {
+      const lost = new AppError('WORKER_LOST', `w${index} was killed`);
+      this.#coordinator.run(this.#random.real(0, 20), 'a child has ended', () => this.#reportLost(lost));
+    }
+    this.#queue.after(restartMs, `w${index} starts again`, () => this.#restart(index));
+  }
+
+  #restart(index: number): void {
+    if (!this.#workers[index]!.process.isAlive) this.#workers[index] = this.#startWorker(index);
+  }
+
+  #mend(): void {
+    for (const index of this.#workers.keys()) this.#restart(index);
+    for (const { process } of this.#workers) process.resume();
+    this.#coordinator.resume();
+  }
+}
+
+function loadRequest(
+  rank: number,
+  worldSize: number,
+  scheduler: Omit<SchedulerConfig, 'numBlocks'>,
+): LoadRequest {
+  const { maxNumSequences, maxStepTokens, maxModelLength, blockSize, numTileSlots, maxTilesPerStep } =
+    scheduler;
+  return {
+    weightsHash: `weights of rank ${rank} of ${worldSize}`,
+    text: { vocabSize: VOCAB_SIZE },
+    vision: { normType: 'NORM_TYPE_RMS', imageSize: TILE_SIDE, patchSize: TILE_SIDE, numChannels: 3 },
+    layout: { rank, worldSize },
+    computeType: 'DATA_TYPE_FLOAT32',
+    deterministic: true,
+    ...{ maxNumSequences, maxStepTokens, maxModelLength, blockSize, numTileSlots, maxTilesPerStep },
+  };
+}

@@ -1,0 +1,100 @@
+// Goal: what a rank's service makes of an epoch, without a wire: signs of life, ends that fail, joins that an abort overtakes. The engine
+// is a fake.
+import assert from 'node:assert/strict';
+import { AppError } from '../../../common/errors.js';
+import { COORDINATOR_SILENCE_MS } from '../../../common/limits.js';
+import { EngineHolder } from '../../../worker/engine-holder.js';
+import type { NativeGroupOptions, NativeStepPlan } from '../../../worker/native/native.js';
+import { RankService } from '../../../worker/rank-service.js';
+import { StepRunner, type StepSink } from '../../../worker/step-runner.js';
+import { FakeClock } from '../../support/fake-clock.js';
+import { FakeEngine } from '../../support/fake-engine.js';
+import { silentLogger } from '../../support/fake-cluster.js';
+
+const IDENTITY = { workerId: 'w', clusterId: 'default', incarnation: 3 };
+const SINK: StepSink = { onResult: () => undefined, onFailure: () => undefined };
+const GROUP: NativeGroupOptions = {
+  groupEpoch: 1,
+  rank: 0,
+  worldSize: 1,
+  collective: 'none',
+  bindHost: '',
+};
+
+const holder = (engine: FakeEngine) => new EngineHolder(() => engine, { device: 'cpu', numThreads: 1 });
+const stepRunner = (engine: FakeEngine) =>
+  new StepRunner({
+    ...{ engines: holder(engine), identity: IDENTITY, logger: silentLogger },
+    onBroken: () => undefined,
+  });
+const rankService = (engine: FakeEngine, clock: FakeClock) =>
+  new RankService({
+    ...{ identity: IDENTITY, engines: holder(engine), clock, logger: silentLogger },
+    ...{ onShutDown: () => undefined, onHeld: () => undefined, onReleased: () => undefined },
+    onBroken: () => undefined,
+  });
+const runnerFence = (groupEpoch: number) => ({
+  ...{ clusterId: 'default', coordinatorIncarnation: 7, groupEpoch, workerIncarnation: 3 },
+});
+
+describe('an epoch at a worker', () => {
+  it('shows on the stream that it is there, and ends what a silent coordinator has begun', async () => {
+    const clock = new FakeClock();
+    const sent: string[] = [];
+    const service = rankService(new FakeEngine('cpu'), clock);
+    const session = service.openSteps({
+      send: (message) => sent.push(...Object.keys(message)),
+      end: (error) => sent.push(error?.code ?? 'end'),
+    });
+    const fence = {
+      clusterId: 'default',
+      coordinatorIncarnation: '7',
+      groupEpoch: '1',
+      workerIncarnation: '3',
+    };
+    session.onMessage({ message: 'open', open: fence });
+    await clock.advance(0);
+    await clock.advance(2_000);
+    session.onMessage({ message: 'signOfLife', signOfLife: {} });
+    // The tick after `opened` is not due: the stream has spoken.
+    assert.deepEqual(sent, ['opened', 'progress']);
+    await clock.advance(COORDINATOR_SILENCE_MS);
+    assert.equal(sent.at(-1), 'WORKER_LOST');
+    assert.equal(clock.numTimers, 0);
+  });
+
+  it('tries again to end an epoch that the engine could not end', async () => {
+    let numEnds = 0;
+    class FailingOnce extends FakeEngine {
+      override endEpoch(): Promise<void> {
+        numEnds += 1;
+        return numEnds === 1 ? Promise.reject(new AppError('DEVICE_ERROR', 'once')) : super.endEpoch();
+      }
+    }
+    const runner = stepRunner(new FailingOnce('cpu'));
+    await runner.open(runnerFence(1), SINK);
+    await assert.rejects(runner.abort(runnerFence(1), 'test'), { code: 'DEVICE_ERROR' });
+    await runner.open(runnerFence(2), SINK);
+    assert.equal(numEnds, 2);
+    await runner.abort(runnerFence(2), 'test');
+  });
+
+  it('does not join an epoch that was aborted while the engine joined it', async () => {
+    let onJoined: (kvBytes: number) => void = () => undefined;
+    class SlowToJoin extends FakeEngine {
+      override joinGroup(): Promise<number> {
+        return new Promise((resolve) => (onJoined = resolve));
+      }
+    }
+    const runner = stepRunner(new SlowToJoin('cpu'));
+    await runner.open(runnerFence(1), SINK);
+    await runner.prepareGroup(runnerFence(1), '1', GROUP);
+    const joined = runner.joinGroup(runnerFence(1), [], 8, 1000);
+    await runner.abort(runnerFence(1), 'test');
+    onJoined(1);
+    await assert.rejects(joined, { code: 'ABORTED' });
+    assert.throws(() => runner.submit(SINK, { groupEpoch: 1, step: 1 } as NativeStepPlan), {
+      code: 'ABORTED',
+    });
+  });
+});
