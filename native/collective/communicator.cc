@@ -111,6 +111,14 @@ std::unique_ptr<CommunicatorBuilder> MakeCommunicatorBuilder(const CommunicatorO
               Format("collective kind %d: unknown", static_cast<int>(options.kind)));
 }
 
+std::string DescribeDeviceCollectives() {
+#if SKEIN_WITH_CUDA
+  return DescribeNccl();
+#else
+  return "";
+#endif
+}
+
 std::vector<std::unique_ptr<Communicator>> MakeLocalGroup(int world_size) {
   if (world_size < 1 || world_size > kMaxSegmentRanks) {
     throw Error("INVALID_REQUEST", Format("world size %d: a local group has 1 to %d ranks",

@@ -47,6 +47,11 @@ class Communicator {
   // Any thread, any number of times.
   virtual void Abort() = 0;
 
+  // Calls that a device has begun, those of recorded steps too, which its host does not see: a rank
+  // with fewer than the others has not got there yet, one with as many waits for them. Any thread;
+  // 0 where the calls return when they are done.
+  virtual uint64_t device_calls() const { return 0; }
+
   // Nanoseconds spent waiting in collectives since the last call; resets. Only from the thread that
   // makes the calls.
   virtual int64_t TakeWaitNanoseconds() = 0;
@@ -82,6 +87,9 @@ struct CommunicatorOptions {
 };
 
 std::unique_ptr<CommunicatorBuilder> MakeCommunicatorBuilder(const CommunicatorOptions& options);
+
+// What GPUs use, and why not what else, as doctor says it; "" in a build without.
+std::string DescribeDeviceCollectives();
 
 // World size `n` inside one process, one thread a rank; for tests.
 std::vector<std::unique_ptr<Communicator>> MakeLocalGroup(int world_size);

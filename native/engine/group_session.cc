@@ -42,6 +42,7 @@ class GroupSession::Tracked final : public Communicator {
     inner_->Register(data, bytes);
   }
   void Abort() override { inner_->Abort(); }
+  uint64_t device_calls() const override { return inner_->device_calls(); }
   int64_t TakeWaitNanoseconds() override { return inner_->TakeWaitNanoseconds(); }
 
  private:
@@ -171,6 +172,8 @@ Progress GroupSession::progress() const {
   progress.last_step = last_step_.load();
   progress.collectives = collectives_.load(std::memory_order_relaxed);
   progress.last_progress_ns = last_progress_ns_.load(std::memory_order_relaxed);
+  const std::lock_guard lock(mutex_);
+  if (communicator_ != nullptr) progress.device_calls = communicator_->device_calls();
   return progress;
 }
 
