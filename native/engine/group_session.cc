@@ -29,6 +29,10 @@ class GroupSession::Tracked final : public Communicator {
     Begin();
     inner_->AllReduce(data, count, type, op, stream);
   }
+  bool AllReduceResidualNorm(const ResidualNorm& rows, DeviceStream* stream) override {
+    Begin();
+    return inner_->AllReduceResidualNorm(rows, stream);
+  }
   void AllGather(const void* send, void* receive, size_t bytes, DeviceStream* stream) override {
     Begin();
     inner_->AllGather(send, receive, bytes, stream);
