@@ -45,3 +45,7 @@ export const MAX_SAFETENSORS_HEADER_BYTES = 100 * 1024 * 1024;
 export const MAX_PLANS_IN_FLIGHT = 2;
 
 export const MAX_WORLD_SIZE = 64;
+
+/** Sequences that run at once, and tokens computed in one step; native/model/plan_limits.cc has the same. */
+export const MAX_NUM_SEQUENCES = 4096;
+export const MAX_STEP_TOKENS = 65_536;

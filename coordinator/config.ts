@@ -4,7 +4,7 @@ import { Option, type Command } from 'commander';
 import { byteSizeOption, integerOption, shareOption } from '../common/command-line.js';
 import { AppError } from '../common/errors.js';
 import { checkAddress } from '../common/grpc-server.js';
-import { MAX_WORLD_SIZE } from '../common/limits.js';
+import { MAX_NUM_SEQUENCES, MAX_STEP_TOKENS, MAX_WORLD_SIZE } from '../common/limits.js';
 
 /** How CPU ranks meet; GPUs meet over NCCL. */
 export type CollectiveChoice = 'auto' | 'shared-memory' | 'gloo';
@@ -131,12 +131,12 @@ export function addClusterOptions(command: Command): Command {
     .option(
       '--max-num-sequences <n>',
       `sequences that run at once (default: ${DEFAULT_SIZES.cpu.maxNumSequences}, on GPUs ${DEFAULT_SIZES.cuda.maxNumSequences})`,
-      integerOption(1, 4096),
+      integerOption(1, MAX_NUM_SEQUENCES),
     )
     .option(
       '--max-step-tokens <n>',
       `tokens computed in one step (default: ${DEFAULT_SIZES.cpu.maxStepTokens}, on GPUs ${DEFAULT_SIZES.cuda.maxStepTokens})`,
-      integerOption(1, 65_536),
+      integerOption(1, MAX_STEP_TOKENS),
     )
     .option('--kv-cache-memory <bytes>', 'KV cache of a rank, e.g. 512M or 4G', byteSizeOption)
     .option(

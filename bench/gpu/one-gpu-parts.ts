@@ -1,7 +1,7 @@
 // The parts of what one GPU has to show, in the order in which they run. Runs nothing.
 import { repoPath } from '../../test/support/paths.js';
 import { checkerPart } from './checker-part.js';
-import { evaluationPart, servingPart, testPart, transformersPart } from './part-kinds.js';
+import { evaluationPart, servingPart, shortPromptsPart, testPart, transformersPart } from './part-kinds.js';
 import type { Part, PartRecords, Parts } from './part.js';
 
 const MODEL = 'skywork-r1v3-38b';
@@ -16,19 +16,8 @@ function serving(model: string): Part {
   return servingPart({ model, limitS: 240, needsMps: false, memoryBandwidth });
 }
 
-/** The shapes of prompts and batches in which the peers are measured. */
 function servingOfShortPrompts(model: string): Part {
-  return servingPart({
-    model,
-    flags: [
-      ...['--cases', 'text:128:1,text:128:16,text:128:64,text:128:256,text:1024:1,text:7000:1'],
-      ...['--new-tokens', '129', '--repetitions', '2'],
-    ],
-    serveFlags: ['--max-num-sequences', '256'],
-    limitS: 240,
-    needsMps: false,
-    memoryBandwidth,
-  });
+  return shortPromptsPart({ model, limitS: 240, needsMps: false, memoryBandwidth });
 }
 
 function servingOfTwoRanks(model: string): Part {

@@ -96,6 +96,19 @@ export function servingPart(options: ServingPartOptions): Part {
   };
 }
 
+/** The shapes of prompts and batches in which the peers are measured. */
+export function shortPromptsPart(options: ServingPartOptions): Part {
+  return servingPart({
+    ...options,
+    flags: [
+      ...['--cases', 'text:128:1,text:128:16,text:128:64,text:128:256,text:1024:1,text:7000:1'],
+      ...['--new-tokens', '129', '--repetitions', '2'],
+      ...(options.flags ?? []),
+    ],
+    serveFlags: ['--max-num-sequences', '256', ...(options.serveFlags ?? [])],
+  });
+}
+
 export function evaluationPart(flags: readonly string[], limitS: number, needsMps: boolean): Part {
   return ({ file, extra }) => ({
     command: [

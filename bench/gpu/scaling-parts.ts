@@ -3,7 +3,8 @@
 import { repoPath } from '../../test/support/paths.js';
 import type { AllReduceTime } from './attribution.js';
 import { gpuLabel } from './run-parts.js';
-import { evaluationPart, servingPart, testPart, transformersPart } from './part-kinds.js';
+import { evaluationPart, servingPart, shortPromptsPart, testPart, transformersPart } from './part-kinds.js';
+import { PEER_KINDS, peerPart } from './peer-part.js';
 import { lastJsonLine, PartFailure, readJson, type Part, type PartRecords, type Parts } from './part.js';
 
 export interface ScalingSettings {
@@ -15,6 +16,8 @@ export interface ScalingSettings {
   readonly worldSizes: readonly number[];
   /** By the word that the parts' names have for it. */
   readonly models: Readonly<Record<string, string>>;
+  /** The folder with vLLM's bench.py (peer-part.ts); null: without. */
+  readonly vllm: string | null;
 }
 
 export const DEFAULT_MODELS: Readonly<Record<string, string>> = {
@@ -143,6 +146,20 @@ function serving(settings: ScalingSettings, model: string, worldSize: number): P
   });
 }
 
+/** As in one-gpu, and as vLLM is measured. */
+function servingOfShortPrompts(settings: ScalingSettings, model: string, worldSize: number): Part {
+  const serveFlags = sharing(settings, worldSize);
+  return shortPromptsPart({
+    model,
+    device: settings.device,
+    flags: ['--tensor-parallel-size', String(worldSize)],
+    serveFlags,
+    limitS: 300,
+    needsMps: serveFlags.length > 0,
+    memoryBandwidth,
+  });
+}
+
 /** Without MPS: what a killed client leaves its others is undefined. */
 function lostWorker(settings: ScalingSettings, model: string, worldSize: number): Part {
   return ({ file, extra }) => ({
@@ -159,12 +176,27 @@ function lostWorker(settings: ScalingSettings, model: string, worldSize: number)
   });
 }
 
+function peers({ vllm, models, worldSizes }: ScalingSettings): Parts {
+  if (vllm === null) return {};
+  return Object.fromEntries(
+    PEER_KINDS.filter((kind) => Object.hasOwn(models, kind)).flatMap((kind) =>
+      worldSizes.map((size) => [`vllm-${kind}-tp${size}`, peerPart(vllm, kind, size)]),
+    ),
+  );
+}
+
 export function scalingParts(settings: ScalingSettings): Parts {
   const { worldSizes } = settings;
   const several = worldSizes.filter((size) => size > 1);
   const isGpu = settings.device === 'cuda';
   const groups = isGpu && several.length > 0;
   const model = Object.values(settings.models)[0];
+  const perModel = (part: (word: string, model: string, size: number) => [string, Part]) =>
+    Object.fromEntries(
+      Object.entries(settings.models).flatMap(([word, each]) =>
+        worldSizes.map((size) => part(word, each, size)),
+      ),
+    );
   return {
     ...(isGpu ? { ceilings: ceilings(settings) } : {}),
     ...(groups
@@ -175,14 +207,18 @@ export function scalingParts(settings: ScalingSettings): Parts {
         }
       : {}),
     evaluation: evaluation(settings),
-    ...Object.fromEntries(
-      Object.entries(settings.models).flatMap(([word, each]) =>
-        worldSizes.map((size) => [`serving-${word}-tp${size}`, serving(settings, each, size)]),
-      ),
-    ),
+    ...perModel((word, each, size) => [`serving-${word}-tp${size}`, serving(settings, each, size)]),
+    // The bundled model has too few positions for them.
+    ...(isGpu
+      ? perModel((word, each, size) => [
+          `serving-${word}-short-prompts-tp${size}`,
+          servingOfShortPrompts(settings, each, size),
+        ])
+      : {}),
     ...(several.length > 0 && model !== undefined
       ? { 'lost-worker': lostWorker(settings, model, Math.max(...several)) }
       : {}),
     ...(isGpu ? { transformers: transformersPart(['--device-map', 'auto'], 300) } : {}),
+    ...peers(settings),
   };
 }

@@ -2,10 +2,13 @@
 // golden models and the bundled one with a GPU for each rank, the 38 B model served at every world size, a lost worker, transformers over
 // the same GPUs. Parts, logs and merging are as in one-gpu.ts.
 //
-//   node dist/bench/gpu/scaling.js [PART...] [--devices N] [--world-sizes 1,2,4,8] [--list]
+//   node dist/bench/gpu/scaling.js [PART...] [--devices N] [--world-sizes 1,2,4,8] [--with-vllm DIR] [--list]
 //
+// --with-vllm DIR measures vLLM on the same GPUs in the same call (peer-part.ts says what DIR holds).
 // The results are merged into RESULTS/scaling-<gpu>-x<N>.json. --ranks-per-device K is a trial on fewer GPUs than ranks, and
 // --device cpu --models nano=models/r1v-nano one without any: the file's name and its field `trial` say so.
+import { existsSync } from 'node:fs';
+import path from 'node:path';
 import { parseArgs } from 'node:util';
 
 import { visibleGpus } from '../../coordinator/cluster/local-devices.js';
@@ -33,6 +36,7 @@ const { values, positionals } = parseArgs({
     'world-sizes': { type: 'string' },
     'ranks-per-device': { type: 'string', default: '1' },
     models: { type: 'string' },
+    'with-vllm': { type: 'string' },
   },
 });
 
@@ -42,6 +46,12 @@ function parseModels(list: string | undefined): Readonly<Record<string, string>>
   if (pairs.some(([word, model, ...rest]) => !word || !model || rest.length > 0))
     throw new Error(`--models ${list}: expected WORD=MODEL,...`);
   return Object.fromEntries(pairs) as Record<string, string>;
+}
+
+function peerFolder(folder: string | undefined): string | null {
+  if (folder === undefined) return null;
+  if (!existsSync(path.join(folder, 'bench.py'))) throw new Error(`--with-vllm ${folder}: no bench.py in it`);
+  return path.resolve(folder);
 }
 
 function settingsOf(numGpus: number): ScalingSettings {
@@ -57,6 +67,7 @@ function settingsOf(numGpus: number): ScalingSettings {
     ranksPerDevice,
     worldSizes: chooseWorldSizes(asked, numDevices, ranksPerDevice),
     models: parseModels(values.models),
+    vllm: peerFolder(values['with-vllm']),
   };
 }
 
@@ -82,7 +93,7 @@ async function main(): Promise<number> {
     parts: scalingParts(settings),
     named: positionals,
     name: resultName(gpu, settings),
-    facts: { gpu, machine, trial: trialOf(settings), ...settings },
+    facts: { gpu, machine, trial: trialOf(settings), ...settings, vllm: settings.vllm !== null },
     derive: (records) => ({ attribution: attributions(records) }),
     results: values.results,
     logs: values.logs,

@@ -1,10 +1,12 @@
-// Times all-reduces over NCCL as the engine makes them: one process a rank, the communicator of
-// collective/nccl_communicator.cc, sums in place in registered memory of an arena, recorded in a
-// CUDA graph as in a decode step, and enqueued one by one as in a prompt. Checks the sums before it
-// times them. Prints one JSON object a line.
+// Times all-reduces as the engine makes them: one process a rank, sums in place in registered memory
+// of an arena, recorded in a CUDA graph as in a decode step, and enqueued one by one as in a prompt;
+// then with residual and norm among a layer's products. First through the memory of the GPUs, where
+// they reach each other's, then over NCCL alone. Checks the sums before it times them. Prints one
+// JSON object a line.
 //
 //   cuda_collective_bench [--world-sizes 2,4] [--ranks-per-device K] [--max-bytes N]
 //                         [--deterministic] [--unregistered]
+//                         [--only peer-memory|nccl]
 //
 // Rank r is on device r / K. Ranks that share a device meet over loopback sockets, as hosts of
 // their own: a trial of the program, not a measurement of the devices.
@@ -18,6 +20,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <functional>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -27,6 +30,8 @@
 #include "cuda/device_arena.h"
 #include "cuda/device_memory.h"
 #include "cuda/graph_cache.h"
+#include "cuda/kernels/skinny_product.h"
+#include "cuda_collective_chain.h"
 #include "test/process_group.h"
 
 namespace skein::cuda {
@@ -42,6 +47,8 @@ struct Options {
   size_t max_bytes = size_t{64} << 20;
   bool deterministic = false;
   bool registers = true;
+  // Of the two ways, as the communicator names itself; empty: both.
+  std::string only;
 };
 
 // A row of the 38 B model.
@@ -49,7 +56,7 @@ constexpr int64_t kHidden = 5120;
 // A step's sums of up to so many rows travel in float32 (CudaBackend::PartialType).
 constexpr int64_t kMaxFloatRows = 128;
 constexpr int kMaxRanks = 16, kMinRuns = 5, kMaxRuns = 20;
-constexpr int kMinCalls = 4, kMaxCalls = 128;
+constexpr int kMinCalls = 4, kMaxCalls = 128, kChainRuns = 60;
 // What one run takes, about, and all runs of a case.
 constexpr double kRunNanoseconds = 20e6, kCaseNanoseconds = 500e6;
 constexpr int kConnectTimeoutMs = 60'000, kGroupTimeoutMs = 150'000;
@@ -79,6 +86,11 @@ int ValueOf(int64_t index, int rank) { return static_cast<int>((index * 7 + rank
 template <typename T>
 T Converted(int value) {
   return T(static_cast<float>(value));
+}
+
+double MedianOf(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
 }
 
 // One rank's part of the bench.
@@ -119,7 +131,43 @@ class RankBench {
     Time(test, calls, false, all);
   }
 
+  void RunChains() {
+    if (!HasSkinnyProduct()) return;
+    CollectiveChain chain(communicator_, stream_);
+    for (const int64_t rows : {1, 2, 4, 8}) RunChain(chain, rows);
+  }
+
  private:
+  // What sum, residual and norm add to the products around them, and what the latter two add alone.
+  void RunChain(CollectiveChain& chain, int64_t rows) {
+    using Between = CollectiveChain::Between;
+    std::vector<std::unique_ptr<Recording>> chains;
+    for (const Between between : {Between::kNothing, Between::kNormOnly, Between::kSum}) {
+      chains.push_back(
+          std::make_unique<Recording>(stream_, [&, between] { chain.Place(rows, between); }));
+    }
+    // In turns, so that what changes slowly cancels out.
+    std::vector<double> products, norms, sums;
+    for (int run = 0; run < kChainRuns; ++run) {
+      double us[3];
+      for (size_t i = 0; i < chains.size(); ++i) {
+        us[i] = Slowest([&] { chains[i]->Launch(); }) * 1e-3 / CollectiveChain::kSums;
+      }
+      products.push_back(us[0]);
+      norms.push_back(us[1] - us[0]);
+      sums.push_back(us[2] - us[0]);
+    }
+    if (communicator_.rank() != 0) return;
+    std::printf(
+        "{\"what\":\"residual-norm\",\"kind\":\"%s\",\"world_size\":%d,\"ranks_per_device\":%d,"
+        "\"type\":\"float32\",\"bytes\":%lld,\"deterministic\":%s,\"us\":%.2f,"
+        "\"us_without_sum\":%.2f,\"us_of_products\":%.2f}\n",
+        communicator_.kind(), communicator_.world_size(), options_.ranks_per_device,
+        static_cast<long long>(rows * kHidden * 4), options_.deterministic ? "true" : "false",
+        MedianOf(sums), MedianOf(norms), MedianOf(products));
+    std::fflush(stdout);
+  }
+
   // A graph of what `body` places on the stream.
   class Recording {
    public:
@@ -192,24 +240,30 @@ class RankBench {
     return static_cast<double>(slowest);
   }
 
-  void Time(const Case& test, int calls, bool in_graph, const std::function<void()>& work) {
+  // Microseconds of the slowest rank, run by run, ascending.
+  std::vector<double> Times(const std::function<void()>& work) {
     const double first = Slowest(work);
     const int runs = std::clamp(static_cast<int>(kCaseNanoseconds / first), kMinRuns, kMaxRuns);
     std::vector<double> times;
-    for (int run = 0; run < runs; ++run) times.push_back(Slowest(work) / calls * 1e-3);
-    if (communicator_.rank() != 0) return;
+    for (int run = 0; run < runs; ++run) times.push_back(Slowest(work) * 1e-3);
     std::sort(times.begin(), times.end());
+    return times;
+  }
+  void Time(const Case& test, int calls, bool in_graph, const std::function<void()>& work) {
+    std::vector<double> times = Times(work);
+    if (communicator_.rank() != 0) return;
+    for (double& time : times) time /= calls;
     const double us = times[times.size() / 2];
     const int n = communicator_.world_size();
     // What each link carries, whatever the world size: 2 (n - 1) / n of the vector.
     const double bus = static_cast<double>(test.bytes()) / us * 1e-3 * 2 * (n - 1) / n;
     std::printf(
-        "{\"what\":\"all-reduce\",\"world_size\":%d,\"ranks_per_device\":%d,\"type\":\"%s\","
+        "{\"what\":\"all-reduce\",\"kind\":\"%s\",\"world_size\":%d,\"ranks_per_device\":%d,\"type\":\"%s\","
         "\"bytes\":%zu,\"in_graph\":%s,\"deterministic\":%s,\"registered\":%s,\"calls\":%d,"
         "\"runs\":%d,\"us\":%.2f,\"us_min\":%.2f,\"us_max\":%.2f,\"bus_gb_per_s\":%.2f}\n",
-        n, options_.ranks_per_device, Name(test.type), test.bytes(), in_graph ? "true" : "false",
+        communicator_.kind(), n, options_.ranks_per_device, Name(test.type), test.bytes(), in_graph ? "true" : "false",
         options_.deterministic ? "true" : "false", options_.registers ? "true" : "false", calls,
-        runs, us, times.front(), times.back(), bus);
+        static_cast<int>(times.size()), us, times.front(), times.back(), bus);
     std::fflush(stdout);
   }
 
@@ -241,7 +295,7 @@ void ClaimHost(int rank) {
   setenv("NCCL_SOCKET_IFNAME", "lo", 1);
 }
 
-bool RunWorldSize(int world_size, const Options& options) {
+bool RunWorldSize(int world_size, const Options& options, bool uses_peer_memory) {
   const SharedWords words(kMaxRanks);
   // Each child fills its copy: registered memory outlives the communicator.
   DeviceArena arena("the bench", DeviceArena::Packing::kWithinPieces);
@@ -252,11 +306,13 @@ bool RunWorldSize(int world_size, const Options& options) {
   group.connect_timeout_ms = kConnectTimeoutMs;
   group.prepare = [&](int rank) {
     if (options.ranks_per_device > 1) ClaimHost(rank);
+    if (!uses_peer_memory) setenv("SKEIN_PEER_MEMORY", "0", 1);
     SKEIN_CUDA(cudaSetDevice(rank / options.ranks_per_device));
   };
   ProcessGroup processes(group, [&](Communicator& communicator) {
     RankBench bench(communicator, options, words, arena);
     for (const Case& test : Cases(options.max_bytes)) bench.Run(test);
+    bench.RunChains();
     bench.Meet();
   });
   bool all_good = true;
@@ -296,6 +352,8 @@ bool Parse(int argc, char** argv, Options* options) {
       options->world_sizes = ParseSizes(argv[++i]);
     } else if (flag == "--ranks-per-device") {
       options->ranks_per_device = std::atoi(argv[++i]);
+    } else if (flag == "--only") {
+      options->only = argv[++i];
     } else if (flag == "--max-bytes") {
       options->max_bytes = static_cast<size_t>(std::strtoull(argv[++i], nullptr, 10));
     } else {
@@ -311,7 +369,7 @@ int Main(int argc, char** argv) {
   if (!Parse(argc, argv, &options)) {
     std::fprintf(stderr,
                  "usage: cuda_collective_bench [--world-sizes 2,4] [--ranks-per-device K] "
-                 "[--max-bytes N] [--deterministic] [--unregistered]\n");
+                 "[--max-bytes N] [--deterministic] [--unregistered] [--only peer-memory|nccl]\n");
     return 2;
   }
   const int devices = CountDevices();
@@ -323,7 +381,10 @@ int Main(int argc, char** argv) {
                    world_size, needed, devices);
       all_good = false;
     } else {
-      all_good = RunWorldSize(world_size, options) && all_good;
+      for (const bool uses_peer_memory : {true, false}) {
+        if (!options.only.empty() && (options.only == "peer-memory") != uses_peer_memory) continue;
+        all_good = RunWorldSize(world_size, options, uses_peer_memory) && all_good;
+      }
     }
   }
   return all_good ? 0 : 1;

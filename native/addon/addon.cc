@@ -7,7 +7,7 @@
 namespace {
 
 // Raised whenever worker/native/native.ts changes.
-constexpr int kInterfaceVersion = 3;
+constexpr int kInterfaceVersion = 4;
 
 struct AddonData {
   Napi::FunctionReference engine_constructor;
@@ -23,6 +23,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   data->engine_constructor = Napi::Persistent(skein::EngineWrap::Define(env));
   env.SetInstanceData(data.release());
   exports.Set("createEngine", Napi::Function::New(env, CreateEngine, "createEngine"));
+  exports.Set("deviceCollectives", Napi::String::New(env, skein::DescribeDeviceCollectives()));
   exports.Set("interfaceVersion", Napi::Number::New(env, kInterfaceVersion));
   return exports;
 }

@@ -305,6 +305,7 @@ Napi::Object ToJs(Napi::Env env, const Progress& progress) {
   to.Set("groupEpoch", JsNumber(env, static_cast<int64_t>(progress.group_epoch)));
   to.Set("lastStep", JsNumber(env, static_cast<int64_t>(progress.last_step)));
   to.Set("collectives", JsNumber(env, static_cast<int64_t>(progress.collectives)));
+  to.Set("deviceCalls", JsNumber(env, static_cast<int64_t>(progress.device_calls)));
   to.Set("idleMs", Napi::Number::New(env, idle_ms));
   return to;
 }

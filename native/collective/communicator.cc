@@ -8,6 +8,7 @@
 #include "collective/builders.h"
 #if SKEIN_WITH_CUDA
 #include "collective/nccl_communicator.h"
+#include "collective/peer_communicator.h"
 #endif
 #include "collective/reduce.h"
 #include "collective/segment_barrier.h"
@@ -102,13 +103,21 @@ std::unique_ptr<CommunicatorBuilder> MakeCommunicatorBuilder(const CommunicatorO
       return MakeGlooBuilder(options);
     case CollectiveKind::kNccl:
 #if SKEIN_WITH_CUDA
-      return MakeNcclBuilder(options, options.deterministic);
+      return MakePeerBuilder(options, MakeNcclBuilder(options, options.deterministic));
 #else
       throw Error("INVALID_REQUEST", "collective kind nccl: not built into this library");
 #endif
   }
   throw Error("INVALID_REQUEST",
               Format("collective kind %d: unknown", static_cast<int>(options.kind)));
+}
+
+std::string DescribeDeviceCollectives() {
+#if SKEIN_WITH_CUDA
+  return DescribeNccl();
+#else
+  return "";
+#endif
 }
 
 std::vector<std::unique_ptr<Communicator>> MakeLocalGroup(int world_size) {

@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "collective/residual_norm.h"
 #include "core/device_stream.h"
 #include "core/dtype.h"
 
@@ -27,7 +28,8 @@ class Communicator {
 
   virtual int rank() const = 0;
   virtual int world_size() const = 0;
-  // Short name for logs and results: "none", "shared-memory", "gloo", "nccl".
+  // Short name for logs and results: "none", "shared-memory", "gloo", "nccl",
+  // "peer-memory" (NCCL, with our own exchanges beside it).
   virtual const char* kind() const = 0;
 
   // In place over `count` elements of float32 or bfloat16. `stream` is the back end's (nullptr on
@@ -35,6 +37,11 @@ class Communicator {
   // after Abort.
   virtual void AllReduce(void* data, int64_t count, DType type, ReduceOp op,
                          DeviceStream* stream) = 0;
+  // The end of a row-parallel product in one pass (residual_norm.h), where the transport has such a
+  // one for these shapes; otherwise false, and nothing is done. The same on all ranks.
+  virtual bool AllReduceResidualNorm(const ResidualNorm& /*rows*/, DeviceStream* /*stream*/) {
+    return false;
+  }
   // `receive` holds world_size blocks of `bytes` in rank order; `send` may lie in the own block.
   virtual void AllGather(const void* send, void* receive, size_t bytes, DeviceStream* stream) = 0;
   virtual void Broadcast(void* data, size_t bytes, int root, DeviceStream* stream) = 0;
@@ -46,6 +53,11 @@ class Communicator {
   // Wakes this rank's waiting call within 50 ms, and lets every later call throw Error(ABORTED).
   // Any thread, any number of times.
   virtual void Abort() = 0;
+
+  // Calls that a device has begun, those of recorded steps too, which its host does not see: a rank
+  // with fewer than the others has not got there yet, one with as many waits for them. Any thread;
+  // 0 where the calls return when they are done.
+  virtual uint64_t device_calls() const { return 0; }
 
   // Nanoseconds spent waiting in collectives since the last call; resets. Only from the thread that
   // makes the calls.
@@ -82,6 +94,9 @@ struct CommunicatorOptions {
 };
 
 std::unique_ptr<CommunicatorBuilder> MakeCommunicatorBuilder(const CommunicatorOptions& options);
+
+// What GPUs use, and why not what else, as doctor says it; "" in a build without.
+std::string DescribeDeviceCollectives();
 
 // World size `n` inside one process, one thread a rank; for tests.
 std::vector<std::unique_ptr<Communicator>> MakeLocalGroup(int world_size);

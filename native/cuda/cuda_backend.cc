@@ -219,6 +219,11 @@ class CudaBackend final : public Backend {
                              const float* scale, const Matrix& residual, const NormWeights* norm,
                              const Matrix* normed) override {
     SKEIN_CHECK(partial.stride == partial.cols, "a partial sum is contiguous");
+    if (communicator.AllReduceResidualNorm(
+            {partial, bias, scale, residual, norm, norm == nullptr ? nullptr : normed},
+            stream_.get())) {
+      return;
+    }
     communicator.AllReduce(partial.data, partial.rows * partial.cols, partial.type, ReduceOp::kSum,
                            stream_.get());
     const NormArguments arguments = norm == nullptr ? NormArguments{} : Arguments(*norm);

@@ -1,6 +1,5 @@
 #include "cuda/launch_probe.h"
 
-#include <algorithm>
 #include <vector>
 
 #include "cuda/cuda_check.h"
@@ -8,7 +7,7 @@
 
 namespace skein::cuda {
 
-bool HasProgrammaticEdge(cudaGraph_t graph) {
+bool HasProgrammaticEdge(cudaGraph_t graph, cudaGraphNode_t from) {
   // Recordings have had such edges since CUDA 12.3.
 #if CUDART_VERSION >= 13000
   constexpr auto kGetEdges = cudaGraphGetEdges;
@@ -18,14 +17,17 @@ bool HasProgrammaticEdge(cudaGraph_t graph) {
 #if CUDART_VERSION >= 12030
   size_t count = 0;
   SKEIN_CUDA(kGetEdges(graph, nullptr, nullptr, nullptr, &count));
-  std::vector<cudaGraphNode_t> from(count), to(count);
+  std::vector<cudaGraphNode_t> begins(count), ends(count);
   std::vector<cudaGraphEdgeData> edges(count);
-  SKEIN_CUDA(kGetEdges(graph, from.data(), to.data(), edges.data(), &count));
-  return std::any_of(edges.begin(), edges.end(), [](const cudaGraphEdgeData& edge) {
-    return edge.type == cudaGraphDependencyTypeProgrammatic;
-  });
+  SKEIN_CUDA(kGetEdges(graph, begins.data(), ends.data(), edges.data(), &count));
+  for (size_t i = 0; i < count; ++i) {
+    const bool is_asked = from == nullptr || begins[i] == from;
+    if (is_asked && edges[i].type == cudaGraphDependencyTypeProgrammatic) return true;
+  }
+  return false;
 #else
   static_cast<void>(graph);
+  static_cast<void>(from);
   return true;
 #endif
 }
@@ -46,7 +48,12 @@ bool IsLaunchedPlainly(const std::function<void(Stream&)>& place) {
   is_recorded &= cudaStreamEndCapture(stream.ForDriver(), &graph) == cudaSuccess;
   static_cast<void>(cudaGetLastError());
   if (graph == nullptr) return false;
-  const bool is_plain = is_recorded && !HasProgrammaticEdge(graph);
+  cudaGraphNode_t first = nullptr;
+  size_t count = 1;
+  // The fence is the one node that none leads to.
+  const bool is_plain = is_recorded &&
+                        cudaGraphGetRootNodes(graph, &first, &count) == cudaSuccess && count == 1 &&
+                        !HasProgrammaticEdge(graph, first);
   cudaGraphDestroy(graph);
   return is_plain;
 }

@@ -7,11 +7,13 @@
 
 namespace skein::cuda {
 
-// Whether some kernel of the graph may start before the one in front of it has ended.
-bool HasProgrammaticEdge(cudaGraph_t graph);
+// Whether some kernel of the graph may start before one in front of it has ended; with `from`, one
+// right behind that.
+bool HasProgrammaticEdge(cudaGraph_t graph, cudaGraphNode_t from = nullptr);
 
-// Whether no kernel that `place` puts on a stream is launched programmatically, so that each starts
-// when all work before has ended. Records it, and runs nothing; false where that cannot be done.
+// Whether what `place` puts on a stream begins only when all work before has ended: no kernel
+// behind that work is launched programmatically. (A second kernel may be, behind the first: a
+// library knows its own.) Records it, and runs nothing; false where that cannot be done.
 bool IsLaunchedPlainly(const std::function<void(Stream&)>& place);
 
 }  // namespace skein::cuda

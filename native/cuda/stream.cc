@@ -15,13 +15,13 @@ Stream::Stream() {
 
 Stream::~Stream() { cudaStreamDestroy(stream_); }
 
-cudaStream_t Stream::ForLibrary() {
-  if (!overlaps_) return stream_;
-  if (IsCapturing()) {
-    FenceCapture();
-  } else {
-    // Launched plainly, so it starts when the work before has ended; it lets nothing start early.
-    PlaceFence(*this);
+cudaStream_t Stream::ForLibrary(const CallCounter* counter) {
+  // A fence kernel is launched plainly, so it starts when the work before has ended, and it lets
+  // nothing start early.
+  if (counter != nullptr) {
+    PlaceFence(*this, counter);
+  } else if (overlaps_) {
+    IsCapturing() ? FenceCapture() : PlaceFence(*this);
   }
   return stream_;
 }

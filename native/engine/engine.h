@@ -77,7 +77,8 @@ enum class InspectTarget : uint8_t { kHidden, kTiles };
 struct Progress {
   uint64_t group_epoch = 0;
   uint64_t last_step = 0;        // last completed
-  uint64_t collectives = 0;      // calls begun in the epoch
+  uint64_t collectives = 0;      // calls begun in the epoch, by the host
+  uint64_t device_calls = 0;     // and those that the device has begun (Communicator::device_calls)
   int64_t last_progress_ns = 0;  // steady clock
 };
 

@@ -29,6 +29,10 @@ class GroupSession::Tracked final : public Communicator {
     Begin();
     inner_->AllReduce(data, count, type, op, stream);
   }
+  bool AllReduceResidualNorm(const ResidualNorm& rows, DeviceStream* stream) override {
+    Begin();
+    return inner_->AllReduceResidualNorm(rows, stream);
+  }
   void AllGather(const void* send, void* receive, size_t bytes, DeviceStream* stream) override {
     Begin();
     inner_->AllGather(send, receive, bytes, stream);
@@ -42,6 +46,7 @@ class GroupSession::Tracked final : public Communicator {
     inner_->Register(data, bytes);
   }
   void Abort() override { inner_->Abort(); }
+  uint64_t device_calls() const override { return inner_->device_calls(); }
   int64_t TakeWaitNanoseconds() override { return inner_->TakeWaitNanoseconds(); }
 
  private:
@@ -171,6 +176,8 @@ Progress GroupSession::progress() const {
   progress.last_step = last_step_.load();
   progress.collectives = collectives_.load(std::memory_order_relaxed);
   progress.last_progress_ns = last_progress_ns_.load(std::memory_order_relaxed);
+  const std::lock_guard lock(mutex_);
+  if (communicator_ != nullptr) progress.device_calls = communicator_->device_calls();
   return progress;
 }
 

@@ -67,18 +67,25 @@ class PlanMaker {
     ++num_live_;
   }
 
-  // The longest chunk of one prompt, behind the most tiles that a step encodes.
+  // As many tokens as a step takes, of as many prompts as that needs, behind the most tiles that a
+  // step encodes.
   void AddPrefill() {
-    const int64_t tokens = std::min(
-        {plan_.max_step_tokens, plan_.max_model_length, num_kv_blocks_ * plan_.block_size});
     StepPlan& plan = Next();
-    Start(0, tokens, 0, EverySamplingParam(plan_), &plan);
+    int64_t left = plan_.max_step_tokens, blocks = num_kv_blocks_, tokens = 0;
+    for (int32_t slot = 0; slot < plan_.max_num_sequences && left > 0 && blocks > 0; ++slot) {
+      const int64_t count = std::min({left, plan_.max_model_length, blocks * plan_.block_size});
+      Start(slot, count, static_cast<int32_t>(num_kv_blocks_ - blocks), EverySamplingParam(plan_),
+            &plan);
+      if (slot == 0) tokens = count;
+      left -= count;
+      blocks -= BlocksFor(count, plan_.block_size);
+    }
     const int64_t tiles = WarmUpTiles(plan_);
     if (tiles == 0) return;
     has_picture_ = true;
     plan.encode_items.push_back({0, 0, static_cast<int32_t>(tiles)});
     if (tiles * TokensPerTile(plan_.vision) > tokens) return;
-    plan.new_sequences.back().pictures.push_back({0, 0});
+    plan.new_sequences.front().pictures.push_back({0, 0});
   }
 
   void AddDecode(int64_t sequences, int32_t bucket, const SamplingParams& sampling) {

@@ -28,6 +28,11 @@ void IsTrue(bool holds, const char* message) {
 // Far above every known model; keeps products of three dimensions within int64.
 constexpr int64_t kMaxDimension = int64_t{1} << 20;
 
+// As in common/limits.ts. CUDA grids hold them: sequences in a dimension of 65,535 blocks, rows in
+// one of 2^31.
+constexpr int64_t kMaxNumSequences = 4096;
+constexpr int64_t kMaxStepTokens = 65'536;
+
 void CheckText(const TextSpec& text) {
   InRange("text.hiddenSize", text.hidden_size, 1, kMaxDimension);
   InRange("text.numLayers", text.num_layers, 1, 4096);
@@ -99,8 +104,8 @@ void CheckPlanLimits(const LoadPlan& plan) {
   CheckText(plan.text);
   CheckLayout(plan);
   if (plan.has_vision) CheckVision(plan);
-  InRange("maxNumSequences", plan.max_num_sequences, 1, int64_t{1} << 16);
-  InRange("maxStepTokens", plan.max_step_tokens, 1, kMaxDimension);
+  InRange("maxNumSequences", plan.max_num_sequences, 1, kMaxNumSequences);
+  InRange("maxStepTokens", plan.max_step_tokens, 1, kMaxStepTokens);
   InRange("blockSize", plan.block_size, 1, 4096);
   InRange("maxModelLength", plan.max_model_length, 1, int64_t{1} << 24);
   InRange("maxTopLogprobs", plan.max_top_logprobs, 0, 1024);

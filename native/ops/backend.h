@@ -23,6 +23,7 @@
 
 #include "collective/communicator.h"
 #include "core/dtype.h"
+#include "core/norm_weights.h"
 #include "core/random_block.h"
 #include "core/tensor.h"
 
@@ -106,15 +107,6 @@ struct MemoryUse {
 };
 
 enum class Activation : uint8_t { kNone, kGeluErf };
-
-enum class NormKind : uint8_t { kRms, kLayer };
-
-struct NormWeights {
-  NormKind kind = NormKind::kRms;
-  const float* weight = nullptr;  // [h], float32 in the back end's memory
-  const float* bias = nullptr;    // [h]; LayerNorm only
-  float eps = 0;
-};
 
 // The paged cache of one rank: per layer, blocks of block_size slots of hkv * d keys and values.
 // Layout is the back end's own.

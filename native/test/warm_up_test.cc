@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <numeric>
+#include <set>
 #include <thread>
 
 #include "core/error.h"
@@ -52,6 +54,25 @@ TEST(WarmUp, RunsEveryBucketTwiceFromTheLargestAndReleasesEverything) {
   EXPECT_EQ(buckets, (std::vector<int32_t>{6, 6, 4, 4, 2, 2, 1, 1}));
   EXPECT_EQ(most_tokens, load.max_step_tokens);
   EXPECT_EQ(is_live, std::vector<bool>(6, false));
+}
+
+// A step may hold more tokens than one sequence: several prompts fill it, as far as there are
+// blocks.
+TEST(WarmUp, TheGreatestStepTakesSeveralPrompts) {
+  LoadPlan load = MakeTinyPlan(Options(), 1, 0);
+  load.max_model_length = 20;
+  load.max_step_tokens = 50;
+  for (const int64_t blocks : {64, 8}) {
+    const StepPlan first = MakeWarmUpPlans(load, blocks).front();
+    const int64_t room = blocks * load.block_size;
+    EXPECT_EQ(std::accumulate(first.scheduled_tokens.begin(), first.scheduled_tokens.end(), 0),
+              std::min<int64_t>(50, room));
+    std::set<int32_t> taken;
+    for (size_t i = 1; i < first.new_blocks.size(); i += 2) {
+      EXPECT_LT(first.new_blocks[i], blocks);
+      EXPECT_TRUE(taken.insert(first.new_blocks[i]).second);
+    }
+  }
 }
 
 TEST(WarmUp, LeavesNothingBehind) {

@@ -192,7 +192,7 @@ export class FakeEngine implements NativeEngine {
   }
 
   progress(): NativeProgress {
-    return { groupEpoch: this.#epoch, lastStep: this.#lastStep, collectives: 0, idleMs: 0 };
+    return { groupEpoch: this.#epoch, lastStep: this.#lastStep, collectives: 0, deviceCalls: 0, idleMs: 0 };
   }
 
   close(): Promise<void> {

@@ -217,6 +217,8 @@ export interface NativeProgress {
   groupEpoch: number;
   lastStep: number;
   collectives: number;
+  /** Calls that the device has begun, replays of recorded steps included: a rank with fewer than the others still computes. */
+  deviceCalls: number;
   /** Milliseconds since anything last moved. */
   idleMs: number;
 }
@@ -264,4 +266,6 @@ export interface NativeAddon {
   createEngine(options: { device: string; numThreads: number; deterministic: boolean }): NativeEngine;
   /** Version of this interface; compared with the worker's. */
   interfaceVersion: number;
+  /** What ranks on GPUs exchange data by, and why not by what else; '' in the addon for the CPU. */
+  deviceCollectives: string;
 }

@@ -28,8 +28,9 @@ export function cudaChecks(machine: Machine): Check[] {
     engineCheck(machine),
     toolkitCheck(toolkit),
     ncclCheck(machine),
+    ...collectivesCheck(machine),
     ...(gpus.length > 0 ? [mpsCheck(machine)] : []),
-    ...(gpus.length > 1 ? [linksCheck(machine)] : []),
+    ...(gpus.length > 1 ? [linksCheck(machine), peerMemoryCheck(machine)] : []),
   ];
 }
 
@@ -162,6 +163,15 @@ function ncclCheck(machine: Machine): Check {
   return { name, status: 'warning', found: `${library}, but no nccl.h to build with`, mend };
 }
 
+/** What the built engine would use between GPUs; nothing where it does not load, which engineCheck tells. */
+function collectivesCheck(machine: Machine): Check[] {
+  const file = machine.inRepository('build', 'cuda', 'skein_cuda.node');
+  if (!machine.exists(file)) return [];
+  const program = `process.stdout.write(String(require(${JSON.stringify(file)}).deviceCollectives))`;
+  const result = machine.run(process.execPath, ['-e', program]);
+  return result.ok ? [{ name: 'GPU collectives', status: 'ok', found: result.output, mend: null }] : [];
+}
+
 function mpsCheck(machine: Machine): Check {
   const name = 'MPS';
   const control = mpsControl(machine.env('CUDA_MPS_PIPE_DIRECTORY'));
@@ -183,6 +193,18 @@ function linksCheck(machine: Machine): Check {
   }
   const some = numNvLink === 0 ? 'no NVLink' : `NVLink between ${numNvLink} of ${pairs.length} pairs`;
   return { name, status: 'warning', found: `${some} (${kinds}): all-reduce is slower`, mend: null };
+}
+
+/** Whether each GPU can read and write the memory of the others, in the same form. */
+function peerMemoryCheck(machine: Machine): Check {
+  const name = 'Peer memory';
+  const result = machine.run('nvidia-smi', ['topo', '-p2p', 'r']);
+  const pairs = result.ok ? parseLinks(result.output) : [];
+  if (pairs.length === 0) return { name, status: 'warning', found: 'unknown', mend: null };
+  const numReached = pairs.filter((state) => state === 'OK').length;
+  if (numReached === pairs.length) return { name, status: 'ok', found: 'reachable between all', mend: null };
+  const found = `reachable between ${numReached} of ${pairs.length} pairs: ranks exchange through NCCL`;
+  return { name, status: 'warning', found, mend: null };
 }
 
 export function parseLinks(matrix: string): string[] {

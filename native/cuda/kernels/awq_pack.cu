@@ -145,8 +145,8 @@ __global__ void __launch_bounds__(kThreads)
 
 __global__ void ReferenceKernel(AwqWeights w, const __nv_bfloat16* x, int64_t x_stride,
                                 float* out) {
-  const int64_t column = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
-  const int64_t row = blockIdx.y;
+  const int64_t column = static_cast<int64_t>(blockIdx.y) * kThreads + threadIdx.x;
+  const int64_t row = blockIdx.x;
   if (column >= w.out_features) return;
   float sum = 0.0f;
   for (int64_t in = 0; in < w.in_features; ++in) {
@@ -198,7 +198,7 @@ void AwqDequantize(const AwqWeights& weights, int64_t first, int64_t columns, __
 void AwqReference(const AwqWeights& weights, const __nv_bfloat16* x, int64_t x_stride, int64_t rows,
                   float* out, Stream& stream) {
   if (rows == 0) return;
-  const dim3 grid(Blocks(weights.out_features, kThreads), static_cast<unsigned>(rows));
+  const dim3 grid(static_cast<unsigned>(rows), Blocks(weights.out_features, kThreads));
   LaunchPlain(ReferenceKernel, grid, dim3(kThreads), 0, stream, weights, x, x_stride, out);
 }
 

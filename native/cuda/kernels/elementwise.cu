@@ -2,6 +2,9 @@
 // memory, or, of few rows, by latency: eight values a thread and 16-byte accesses where the width
 // allows it, single values otherwise; and what decode steps run reads its parameters while the
 // kernel before it ends.
+//
+// Rows are a grid's first dimension, which takes 2^31 blocks; the others take 65,535, and a step's
+// tiles alone can have more rows.
 
 #include "cuda/cuda_check.h"
 #include "cuda/kernels/elementwise.h"
@@ -139,15 +142,16 @@ __device__ __forceinline__ void LoadEightOf(const __nv_bfloat16* from, float (&v
   Unpack(LoadEight(from), values);
 }
 
+// Grid (row, part of its columns), as the next one.
 template <typename Input, bool kVector>
 __global__ void SwiGluKernel(const Input* gate_up, int64_t stride, int64_t width,
                              __nv_bfloat16* out, int64_t out_stride) {
   LetNextStart();
   WaitForPrevious();
-  const int64_t row = blockIdx.y;
+  const int64_t row = blockIdx.x;
   const Input* gate = gate_up + row * stride;
   if constexpr (kVector) {
-    const int64_t col = (static_cast<int64_t>(blockIdx.x) * kSwiGluThreads + threadIdx.x) * 8;
+    const int64_t col = (static_cast<int64_t>(blockIdx.y) * kSwiGluThreads + threadIdx.x) * 8;
     if (col >= width) return;
     float g[8], u[8];
     LoadEightOf(gate + col, g);
@@ -156,7 +160,7 @@ __global__ void SwiGluKernel(const Input* gate_up, int64_t stride, int64_t width
     for (int i = 0; i < 8; ++i) g[i] = Silu(g[i]) * u[i];
     StoreEight(out + row * out_stride + col, Pack(g));
   } else {
-    const int64_t col = static_cast<int64_t>(blockIdx.x) * kSwiGluThreads + threadIdx.x;
+    const int64_t col = static_cast<int64_t>(blockIdx.y) * kSwiGluThreads + threadIdx.x;
     if (col >= width) return;
     const float value = Silu(static_cast<float>(gate[col])) * static_cast<float>(gate[width + col]);
     out[row * out_stride + col] = __float2bfloat16(value);
@@ -169,9 +173,9 @@ __global__ void BiasGeluKernel(__nv_bfloat16* x, int64_t stride, const float* bi
   LetNextStart();
   WaitForPrevious();
   constexpr int kWidth = kVector ? 8 : 1;
-  const int64_t col = (static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x) * kWidth;
+  const int64_t col = (static_cast<int64_t>(blockIdx.y) * kThreads + threadIdx.x) * kWidth;
   if (col >= cols) return;
-  __nv_bfloat16* place = x + blockIdx.y * stride + col;
+  __nv_bfloat16* place = x + blockIdx.x * stride + col;
   float values[kWidth];
   if constexpr (kVector) {
     Unpack(LoadEight(place), values);
@@ -233,7 +237,7 @@ void SwiGlu(const Input* gate_up, int64_t stride, int64_t rows, int64_t width, _
   if (rows == 0) return;
   const bool vector = IsVector(width, {stride, out_stride});
   const auto kernel = vector ? SwiGluKernel<Input, true> : SwiGluKernel<Input, false>;
-  const dim3 blocks(BlocksFor(width, kSwiGluThreads * (vector ? 8 : 1)), Blocks(rows));
+  const dim3 blocks(Blocks(rows), BlocksFor(width, kSwiGluThreads * (vector ? 8 : 1)));
   LaunchOverlapped(kernel, blocks, dim3(kSwiGluThreads), 0, stream, gate_up, stride, width, out,
                    out_stride);
 }
@@ -246,7 +250,7 @@ void BiasGelu(__nv_bfloat16* x, int64_t stride, const float* bias, int64_t rows,
   if (rows == 0) return;
   const bool vector = IsVector(cols, {stride});
   const auto kernel = vector ? BiasGeluKernel<true> : BiasGeluKernel<false>;
-  LaunchOverlapped(kernel, dim3(BlocksFor(cols, kThreads * (vector ? 8 : 1)), Blocks(rows)),
+  LaunchOverlapped(kernel, dim3(Blocks(rows), BlocksFor(cols, kThreads * (vector ? 8 : 1))),
                    dim3(kThreads), 0, stream, x, stride, bias, cols, gelu);
 }
 

@@ -1,10 +1,13 @@
-// An empty kernel that waits for all work before it, and that work behind it waits for.
+// A kernel that does next to nothing, waits for all work before it, and is waited for by
+// work behind it.
 #pragma once
 
+#include "cuda/call_counter.h"
 #include "cuda/stream.h"
 
 namespace skein::cuda {
 
-void PlaceFence(Stream& stream);
+// Counts itself where there is a counter.
+void PlaceFence(Stream& stream, const CallCounter* counter = nullptr);
 
 }  // namespace skein::cuda

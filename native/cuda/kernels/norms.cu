@@ -3,6 +3,7 @@
 #include "cuda/cuda_check.h"
 #include "cuda/kernels/elementwise.h"
 #include "cuda/kernels/launch.cuh"
+#include "cuda/kernels/norm_parts.cuh"
 #include "cuda/kernels/vectors.cuh"
 
 namespace skein::cuda {
@@ -45,20 +46,8 @@ __global__ void __launch_bounds__(1024)
       float* place = residual + row * residual_stride + col;
       float old[8];
       LoadEightFloats(place, old);
-      if (bias != nullptr) {
-        float added[8];
-        LoadEightFloats(bias + col, added);
-#pragma unroll
-        for (int i = 0; i < 8; ++i) values[v][i] += added[i];
-      }
-      if (scale != nullptr) {
-        float factor[8];
-        LoadEightFloats(scale + col, factor);
-#pragma unroll
-        for (int i = 0; i < 8; ++i) values[v][i] *= factor[i];
-      }
-#pragma unroll
-      for (int i = 0; i < 8; ++i) values[v][i] += old[i];
+      AddToResidual(bias == nullptr ? nullptr : bias + col, scale == nullptr ? nullptr : scale + col,
+                    old, values[v]);
       StoreEightFloats(place, values[v]);
     }
 #pragma unroll
@@ -92,14 +81,7 @@ __global__ void __launch_bounds__(1024)
     const int64_t col = col_of(v);
     if (col >= cols) break;
     if (kVectors > 1) LoadEightFloats(norm.weight + col, weight);
-#pragma unroll
-    for (int i = 0; i < 8; ++i) values[v][i] = (values[v][i] - mean) * inverse * weight[i];
-    if (norm.bias != nullptr) {
-      float added[8];
-      LoadEightFloats(norm.bias + col, added);
-#pragma unroll
-      for (int i = 0; i < 8; ++i) values[v][i] += added[i];
-    }
+    Normalize(mean, inverse, weight, norm.bias == nullptr ? nullptr : norm.bias + col, values[v]);
     StoreEight(normed + row * normed_stride + col, Pack(values[v]));
   }
 }

@@ -56,12 +56,18 @@ __device__ __forceinline__ void StoreEightFloats(float* to, const float (&values
   reinterpret_cast<float4*>(to)[1] = make_float4(values[4], values[5], values[6], values[7]);
 }
 
-// Sum over the block in a fixed order; every thread gets it. `parts` [32] is this sum's own: a
-// second sum in the same kernel takes other memory, so that one barrier is enough.
-__device__ __forceinline__ float BlockSum(float value, float* parts) {
+// Sum over a warp, the same on every lane.
+__device__ __forceinline__ float WarpSum(float value) {
 #pragma unroll
   for (int offset = 16; offset > 0; offset /= 2)
     value += __shfl_xor_sync(0xffffffffu, value, offset);
+  return value;
+}
+
+// Sum over the block in a fixed order; every thread gets it. `parts` [32] is this sum's own: a
+// second sum in the same kernel takes other memory, so that one barrier is enough.
+__device__ __forceinline__ float BlockSum(float value, float* parts) {
+  value = WarpSum(value);
   if (threadIdx.x % 32 == 0) parts[threadIdx.x / 32] = value;
   __syncthreads();
   float sum = 0.0f;

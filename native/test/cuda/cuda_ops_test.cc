@@ -3,6 +3,7 @@
 // element nobody wrote shows.
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -196,11 +197,67 @@ TEST_F(CudaOpsTest, SwiGluAgrees) {
   }
 }
 
+// More rows than a grid's second dimension takes.
+TEST_F(CudaFastTest, OpsTakeMoreRowsThanTheGreatestStep) {
+  if (IsUnderChecker()) GTEST_SKIP() << "the kernels are those of fewer rows";
+  constexpr int64_t kRows = 66'000, kIn = 128, kOut = 48;
+  std::vector<float> weight = Random(kOut * kIn, 0.05f);
+  RawLinear raw;
+  raw.in_features = kIn;
+  raw.out_features = kOut;
+  raw.weight = MakeMatrix(weight.data(), DType::kFloat32, kOut, kIn);
+  std::vector<int32_t> words(static_cast<size_t>(kIn * kOut / 8)), zeros(kOut / 8, 0x77777777);
+  for (int32_t& word : words) word = static_cast<int32_t>(generator_());
+  std::vector<float> scales(kOut, 0.01f);
+  RawLinear awq;
+  awq.in_features = kIn;
+  awq.out_features = kOut;
+  awq.group_size = kIn;
+  awq.qweight = MakeMatrix(words.data(), DType::kInt32, kIn, kOut / 8);
+  awq.qzeros = MakeMatrix(zeros.data(), DType::kInt32, 1, kOut / 8);
+  awq.scales = MakeMatrix(scales.data(), DType::kFloat32, 1, kOut);
+  const Twin x = RandomTwin(kRows, kIn), sums = RandomResidual(kRows, kIn),
+             residual = RandomResidual(kRows, kIn), product = PoisonedTwin(kRows, kIn / 2),
+             normed = PoisonedTwin(kRows, kIn), norm_weight = Parameters(1, kIn, 0.2f, 1.0f);
+  const auto single = MakeLocalGroup(1);
+  const auto run = [&](Backend& backend, const std::unique_ptr<DeviceTensor> Twin::*side) {
+    const NormWeights norm{NormKind::kRms, (norm_weight.*side)->view().As<const float>(), nullptr,
+                           1e-5f};
+    const Matrix out = (normed.*side)->view();
+    backend.AllReduceResidualNorm(*single[0], (sums.*side)->view(), nullptr, nullptr,
+                                  (residual.*side)->view(), &norm, &out);
+    backend.SwiGlu((sums.*side)->view(), (product.*side)->view());
+  };
+  run(*cpu_, &Twin::cpu);
+  run(*fast_, &Twin::cuda);
+  fast_->FinishStep();
+  ExpectClose(residual, 1e-6, "residual");
+  ExpectClose(normed, 2 * kRounding, "norm");
+  ExpectClose(product, kRounding, "SwiGLU");
+  for (const RawLinear* linear : {&raw, &awq}) {
+    const auto on_cpu = cpu_->PrepareLinear(*linear, DType::kBFloat16);
+    for (Backend* backend : {fast_.get(), cuda_.get()}) {
+      const auto on_device = backend->PrepareLinear(*linear, DType::kBFloat16);
+      const Twin out = PoisonedTwin(kRows, kOut);
+      const Activation activation = linear == &raw ? Activation::kGeluErf : Activation::kNone;
+      cpu_->Linear(*on_cpu, x.cpu->view(), activation, out.cpu->view());
+      backend->Linear(*on_device, x.cuda->view(), activation, out.cuda->view());
+      backend->FinishStep();
+      ExpectClose(out, 2 * kRounding, linear == &raw ? "product and GELU" : "AWQ product");
+    }
+  }
+}
+
 TEST_F(CudaOpsTest, VisionOpsAgree) {
-  const int64_t cases[][4] = {
-      {5, 16, 8, 14}, {3, 20, 4, 14}, {4, 16, 6, 14}, {5, 32, 16, 14}, {7, 128, 32, 14}};
-  for (const auto& [heads, head_dim, grid, patch] : cases) {
-    const int64_t tiles = 2, side = grid * patch, patches = grid * grid, tokens = patches + 1,
+  std::vector<std::array<int64_t, 5>> cases = {{5, 16, 8, 14, 2},
+                                               {3, 20, 4, 14, 2},
+                                               {4, 16, 6, 14, 2},
+                                               {5, 32, 16, 14, 2},
+                                               {7, 128, 32, 14, 2}};
+  // As many rows as the greatest step's tiles have, and more than 65,535.
+  if (!IsUnderChecker()) cases.push_back({1, 16, 16, 2, 257});
+  for (const auto& [heads, head_dim, grid, patch, tiles] : cases) {
+    const int64_t side = grid * patch, patches = grid * grid, tokens = patches + 1,
                   hidden = heads * head_dim;
     std::vector<uint8_t> pixels(static_cast<size_t>(tiles * side * side * 3));
     for (uint8_t& pixel : pixels) pixel = static_cast<uint8_t>(generator_());

@@ -144,14 +144,21 @@ void OpList::AddAttention() {
                table = Random(DType::kBFloat16, 100, 5120);
   ops_.push_back({"attention of decodes and a prompt",
                   [this, q, out] { backend_.PagedAttention(q, *cache_, 0, q_to_kv_, out); },
-                  {q, stored},
+                  {q},
                   {out}});
-  // Rotating again what is stored already: the cache is no output of this op, but q is.
-  ops_.push_back(
-      {"rotary",
-       [this, shape, qkv] { backend_.RotaryStoreKv(qkv, *cache_, 0, shape.num_heads(), 1e6); },
-       {qkv},
-       {qkv, stored}});
+  const auto rotate = [this, shape, qkv] {
+    backend_.RotaryStoreKv(qkv, *cache_, 0, shape.num_heads(), 1e6);
+  };
+  ops_.push_back({"rotary", rotate, {qkv}, {qkv, stored}, {stored}});
+  const Matrix attended = New(DType::kBFloat16, rows, q.cols);
+  ops_.push_back({"rotary and attention",
+                  [this, rotate, qkv, q, attended] {
+                    rotate();
+                    backend_.PagedAttention(qkv.Cols(0, q.cols), *cache_, 0, q_to_kv_, attended);
+                  },
+                  {qkv},
+                  {qkv, stored, attended},
+                  {stored}});
   ops_.push_back({"embedding",
                   [this, table, embedded] { backend_.EmbedTokens(table, 0, 100, embedded); },
                   {},

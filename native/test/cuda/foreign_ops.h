@@ -15,8 +15,10 @@ namespace skein::test {
 struct Op {
   std::string name;
   std::function<void()> run;
-  // What it reads that other kernels write, and what it writes; one matrix may be both.
+  // What it reads that kernels in front write, and what it writes; one matrix may be both.
   std::vector<Matrix> inputs, outputs;
+  // What it reads before it waits, since no kernel of the step but its own writes there: the cache.
+  std::vector<Matrix> kept = {};
 };
 
 // In the order in which they may run: one changes what one before it reads.

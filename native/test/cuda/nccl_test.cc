@@ -75,6 +75,8 @@ TEST_F(NcclTest, CallsAreRecordedAndReplayed) {
   SKEIN_CUDA(cudaGraphInstantiate(&exec, graph, 0));
   for (int i = 0; i < 3; ++i) SKEIN_CUDA(cudaGraphLaunch(exec, stream_->ForDriver()));
   EXPECT_EQ(Read(), host_);
+  // The host made two calls; the device ran one and replayed the other three times.
+  EXPECT_EQ(communicator->device_calls(), 4u);
   cudaGraphExecDestroy(exec);
   cudaGraphDestroy(graph);
 }

@@ -2,7 +2,9 @@
 import assert from 'node:assert/strict';
 
 import { parseCeilings, visibleDevices } from '../../../bench/gpu/device-list.js';
-import type { PartContext, PartRecord } from '../../../bench/gpu/part.js';
+import { ONE_GPU_PARTS } from '../../../bench/gpu/one-gpu-parts.js';
+import { PartFailure, type PartContext, type PartRecord } from '../../../bench/gpu/part.js';
+import { readPeerResults } from '../../../bench/gpu/peer-part.js';
 import {
   chooseWorldSizes,
   DEFAULT_MODELS,
@@ -18,6 +20,7 @@ const FOUR: ScalingSettings = {
   ranksPerDevice: 1,
   worldSizes: [1, 2, 4],
   models: DEFAULT_MODELS,
+  vllm: null,
 };
 const SHARED: ScalingSettings = { ...FOUR, numDevices: 1, ranksPerDevice: 2, worldSizes: [1, 2] };
 
@@ -65,6 +68,12 @@ describe('parts of the scaling benchmark', () => {
       'serving-awq-tp1',
       'serving-awq-tp2',
       'serving-awq-tp4',
+      'serving-bf16-short-prompts-tp1',
+      'serving-bf16-short-prompts-tp2',
+      'serving-bf16-short-prompts-tp4',
+      'serving-awq-short-prompts-tp1',
+      'serving-awq-short-prompts-tp2',
+      'serving-awq-short-prompts-tp4',
       'lost-worker',
       'transformers',
     ]);
@@ -77,6 +86,8 @@ describe('parts of the scaling benchmark', () => {
       'evaluation',
       'serving-bf16-tp1',
       'serving-awq-tp1',
+      'serving-bf16-short-prompts-tp1',
+      'serving-awq-short-prompts-tp1',
       'transformers',
     ]);
     const cpu = { ...FOUR, device: 'cpu' as const, worldSizes: [2], models: { nano: 'models/r1v-nano' } };
@@ -108,6 +119,33 @@ describe('parts of the scaling benchmark', () => {
       'evaluation',
       'serving-bf16-tp2',
       'serving-awq-tp2',
+      'serving-bf16-short-prompts-tp2',
+      'serving-awq-short-prompts-tp2',
+    ]);
+  });
+
+  it('ask the short prompts that one-gpu asks', () => {
+    const cases = 'text:128:1,text:128:16,text:128:64,text:128:256,text:1024:1,text:7000:1';
+    for (const name of ['serving-bf16-short-prompts-tp2', 'serving-awq-short-prompts-tp4'])
+      assert.equal(valueOf(name, FOUR, '--cases'), cases);
+    assert.equal(
+      ONE_GPU_PARTS['serving-bf16-short-prompts']!(context()).command.join(' ').includes(cases),
+      true,
+    );
+    assert.equal(valueOf('serving-bf16-short-prompts-tp2', FOUR, '--tensor-parallel-size'), '2');
+    assert.equal(valueOf('serving-awq-short-prompts-tp2', SHARED, '--ranks-per-device'), '2');
+  });
+
+  it('measure vLLM where a folder with it is named', () => {
+    const parts = scalingParts({ ...FOUR, worldSizes: [1, 2], vllm: '/peers/vllm' });
+    const names = Object.keys(parts).filter((name) => name.startsWith('vllm'));
+    assert.deepEqual(names, ['vllm-bf16-tp1', 'vllm-bf16-tp2', 'vllm-awq-tp1', 'vllm-awq-tp2']);
+    assert.deepEqual(parts['vllm-awq-tp2']!(context()).command, [
+      'python3',
+      '/peers/vllm/bench.py',
+      'awq',
+      '2',
+      '--more',
     ]);
   });
 
@@ -158,5 +196,21 @@ describe('what programs of the scaling benchmark print', () => {
     assert.deepEqual(visibleDevices(undefined, 2), ['0', '1']);
     assert.deepEqual(visibleDevices('3, 5,6', 2), ['3', '5']);
     assert.throws(() => visibleDevices('3', 2), /names 1: 3/);
+  });
+
+  it("is vLLM's cases among what it logs", () => {
+    const output = [
+      'INFO loading',
+      'RESULT bf16 tp2 start s 84.1 import s 12.0',
+      'RESULT bf16 tp2 B=16 P=128 N=129 first 130.2 ms, total 2031 ms, ms/step 14.850, tok/s 1077.4, total tok/s 1016.2',
+      'RESULT bf16 tp2 7000-token first 419.0 ms',
+    ].join('\n');
+    const { cases, lines } = readPeerResults(output);
+    assert.equal(lines.length, 3);
+    assert.deepEqual(cases, [
+      { batch: 16, promptTokens: 128, newTokens: 129, firstTokenMs: 130.2, tokenMs: 14.85 },
+      { batch: 1, promptTokens: 7000, newTokens: 1, firstTokenMs: 419, tokenMs: null },
+    ]);
+    assert.throws(() => readPeerResults('RESULT bf16 tp2 start s 84.1\nkilled'), PartFailure);
   });
 });

@@ -25,9 +25,14 @@ interface GpuFacts {
   readonly architectures?: string;
   readonly nvcc?: string;
   readonly topology?: string;
+  readonly peers?: string;
   readonly env?: Readonly<Record<string, string>>;
   readonly files?: Readonly<Record<string, string>>;
 }
+
+/** As nvidia-smi topo -p2p r prints it. */
+const PEERS = ' \tGPU0\tGPU1\n GPU0\tX\tOK\n GPU1\tOK\tX\n\nLegend:\n\n  X    = Self\n  OK   = Status Ok\n';
+const COLLECTIVES = 'NCCL 2.28.9, symmetric windows not used: 2.28.3 to 2.30.4 start without waiting';
 
 /** A machine with H200s on which everything is built, but for what a test changes. */
 function gpuMachine(facts: GpuFacts = {}): Machine {
@@ -48,11 +53,16 @@ function gpuMachine(facts: GpuFacts = {}): Machine {
     run: (command, args) => {
       if (command.endsWith('nvcc'))
         return { ok: true, output: `Cuda compilation tools, release ${facts.nvcc ?? '13.0'}, V13.0.88` };
+      if (args.some((argument) => argument.includes('deviceCollectives')))
+        return addon?.ok === true
+          ? { ok: true, output: COLLECTIVES }
+          : { ok: false, reason: 'does not load' };
       if (command !== 'nvidia-smi') {
         return args.some((argument) => argument.includes('skein_cuda')) && addon !== null
           ? addon
           : { ok: true, output: '2' };
       }
+      if (args[1] === '-p2p') return { ok: true, output: facts.peers ?? PEERS };
       if (args[0] === 'topo') return { ok: true, output: facts.topology ?? TOPOLOGY };
       if (args[0] === undefined) return { ok: true, output: facts.overview ?? OVERVIEW };
       return gpus.length === 0 ? { ok: false, reason: 'no devices' } : { ok: true, output: gpus.join('\n') };
@@ -130,6 +140,13 @@ describe('skein doctor, for GPUs', () => {
       /no NVLink/,
       /^$/,
     ],
+    [
+      'Peer memory',
+      { gpus: [H200, H200], peers: PEERS.replaceAll('\tOK', '\tCNS') },
+      'warning',
+      /between 0 of 1 pairs: ranks exchange through NCCL/,
+      /^$/,
+    ],
   ];
   for (const [name, facts, status, found, mend] of failures) {
     it(`${name}: ${status} with ${JSON.stringify(facts)}`, () => {
@@ -149,6 +166,8 @@ describe('skein doctor, for GPUs', () => {
     assert.equal(check({ files, env }, 'CUDA toolkit').found, 'CUDA 13.0 in /cuda');
     assert.equal(check({ files, env }, 'NCCL').found, 'header in /nccl/include');
     assert.equal(check({ gpus: [H200, H200] }, 'GPU links').found, 'NVLink between all (NV18)');
+    assert.equal(check({ gpus: [H200, H200] }, 'Peer memory').found, 'reachable between all');
+    assert.equal(check({}, 'GPU collectives').found, COLLECTIVES);
   });
 
   it('knows which GPUs machine code runs on', () => {

@@ -1,0 +1,27 @@
+// What a kernel has to know of the ranks whose memory it reaches: by value, a kernel's argument.
+#pragma once
+
+#include <cstdint>
+
+namespace skein::cuda {
+
+inline constexpr int kMostPeerRanks = 8;
+// Blocks of a kernel that exchanges: each has a count of its own.
+inline constexpr int kMostPeerBlocks = 512;
+
+struct PeerView {
+  int32_t rank, world_size;
+  // The staging memory of every rank, as this one reaches it: two slots of `slot_bytes`, a multiple
+  // of 16.
+  char* staging[kMostPeerRanks];
+  int64_t slot_bytes;
+  // Exchanges that have ended [kMostPeerBlocks], all the same between kernels; whether one was
+  // given up: in this rank's own memory.
+  uint64_t* counts;
+  uint32_t* given_up;
+  // In the host's memory: not 0 once waiting is to end; the exchanges that have begun.
+  const uint32_t* abort_asked;
+  uint64_t* begun;
+};
+
+}  // namespace skein::cuda
