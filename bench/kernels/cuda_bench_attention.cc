@@ -1,6 +1,7 @@
 // Attention and the memory-bound kernels of a step, at the 38 B model's widths. Rates of decode
 // attention count keys and values once per KV head; prefill and vision attention print TFLOP/s of
 // the products that a mask leaves.
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <numeric>
@@ -39,12 +40,17 @@ int Processors() {
   return count;
 }
 
-void BenchDecode(Report& report, int batch, int context, int kv_heads) {
+// How many splits are tried of the shape of block that the engine takes.
+constexpr int kSplits[] = {1, 2, 3, 4, 6, 8, 12, 16, 24, 33};
+
+// One of the sequences has `longest` tokens, the others `context`.
+void BenchDecode(Report& report, int batch, int context, int longest, int kv_heads) {
   const int heads = kv_heads * kGroup, width = (heads + 2 * kv_heads) * kHeadDim;
-  const int blocks_each = (context + kBlockSize - 1) / kBlockSize, blocks = blocks_each * batch;
+  const int blocks_each = (longest + kBlockSize - 1) / kBlockSize, blocks = blocks_each * batch;
   const int64_t elements = int64_t{blocks} * kv_heads * kBlockSize * kHeadDim;
-  const double bytes = 2.0 * 2.0 * batch * kv_heads * context * kHeadDim;
-  const int copies = std::min(512, Report::RotatingCopies(static_cast<size_t>(bytes)));
+  const double tokens = static_cast<double>(batch - 1) * context + longest;
+  const double bytes = 2.0 * 2.0 * tokens * kv_heads * kHeadDim;
+  const int copies = std::min(512, Report::RotatingCopies(static_cast<size_t>(elements) * 4));
   const DeviceMemory keys = RandomBFloat16(elements * copies, 1, report.stream()),
                      values = RandomBFloat16(elements * copies, 2, report.stream()),
                      q = RandomBFloat16(int64_t{batch} * width, 3, report.stream());
@@ -55,7 +61,10 @@ void BenchDecode(Report& report, int batch, int context, int kv_heads) {
     table[i] = static_cast<int32_t>(i * 7919 % table.size());
   }
   std::vector<QueryTile> rows;
-  for (int i = 0; i < batch; ++i) rows.push_back({i, 1, context - 1, context, i});
+  for (int i = 0; i < batch; ++i) {
+    const int length = i == batch / 2 ? longest : context;
+    rows.push_back({i, 1, length - 1, length, i});
+  }
   for (int i = 0; i < heads; ++i) q_to_kv.push_back(i / kGroup);
   for (int i = 0; i <= kv_heads; ++i) kv_q_start.push_back(i * kGroup);
   const DeviceMemory tables = Upload(table), tiles = Upload(rows), map = Upload(q_to_kv),
@@ -77,15 +86,17 @@ void BenchDecode(Report& report, int batch, int context, int kv_heads) {
                      tables.As<int32_t>(),
                      blocks_each,
                      kBlockSize,
-                     kv_heads};
+                     kv_heads,
+                     blocks};
   };
   // The prefill kernel is the reference: as deterministic mode runs it.
-  Measurement measurement{"decode attention", Format("%d KV heads, context %d", kv_heads, context),
-                          "prefill kernel", batch};
+  const std::string shape = Format("%d KV heads, context %d", kv_heads, context) +
+                            (longest == context ? std::string() : Format(", one of %d", longest));
+  Measurement measurement{"decode attention", shape, "prefill kernel", batch};
   measurement.bytes = bytes;
   const auto prefill = [&](int i) {
-    PagedPrefillAttention(arguments(expected), paged(i), tiles.As<QueryTile>(), batch,
-                          kSmallTileRows, report.stream());
+    PagedPrefillAttention(arguments(expected), paged(i), {starts.As<int32_t>(), kGroup},
+                          tiles.As<QueryTile>(), batch, 1, report.stream());
   };
   measurement.microseconds = report.Microseconds(prefill, 8);
   report.Print(measurement);
@@ -98,18 +109,23 @@ void BenchDecode(Report& report, int batch, int context, int kv_heads) {
         counters(size.counters_bytes);
     SKEIN_CUDA(cudaMemsetAsync(counters.data(), 0, counters.bytes(), report.stream().ForDriver()));
     const int chosen = DecodeSplits(batch, kv_heads, Processors(), max_runs);
-    for (const int splits : {chosen / 2, chosen, chosen * 2}) {
-      if (splits < 1 || splits > max_runs) continue;
+    std::vector<int> all_splits = {chosen};
+    if (variant == ChooseDecodeVariant(batch, kv_heads, kHeadDim)) {
+      all_splits.insert(all_splits.end(), std::begin(kSplits), std::end(kSplits));
+    }
+    for (const int splits : all_splits) {
+      if (splits > max_runs) continue;
       const auto launch = [&](int i) {
         PagedDecodeAttention(
-            arguments(out), paged(i), starts.As<int32_t>(), kGroup, tiles.As<QueryTile>(), batch,
+            arguments(out), paged(i), {starts.As<int32_t>(), kGroup}, tiles.As<QueryTile>(), batch,
             splits, {parts.As<float>(), stats.As<float2>(), counters.As<int32_t>(), max_runs},
             variant, report.stream());
       };
       launch(0);
-      const DecodeVariant& shape = kDecodeVariants[variant];
-      measurement.variant = Format("%d warps x %d keys, runs of %d, %d splits", shape.warps,
-                                   shape.keys_per_warp, shape.run_keys, splits);
+      const DecodeVariant& block = kDecodeVariants[variant];
+      measurement.variant =
+          Format("%d warps x %d keys, runs of %d, %d splits%s", block.warps, block.keys_per_warp,
+                 block.run_keys, splits, &splits == all_splits.data() ? " (chosen)" : "");
       measurement.error = RelativeDifference(
           out.data(), expected.data(), int64_t{batch} * heads * kHeadDim, false, report.stream());
       measurement.microseconds = report.Microseconds(launch, 2 * copies);
@@ -118,79 +134,123 @@ void BenchDecode(Report& report, int batch, int context, int kv_heads) {
   }
 }
 
-void PrintRate(const char* what, const char* shape, int64_t rows, int tile_rows, double us,
-               double operations, double error) {
+// A kernel and the rows of its tiles. The first is what the others' results are compared with.
+struct TiledVariant {
+  const char* name;
+  AttentionKernel kernel;
+  int tile_rows;
+};
+constexpr TiledVariant kTiledVariants[] = {
+    {"tiled, 64 rows", AttentionKernel::kTiled, kSmallTileRows},
+    {"tiled, 128 rows", AttentionKernel::kTiled, kLargeTileRows},
+    {"best, 64 rows", AttentionKernel::kBest, kSmallTileRows},
+    {"best, 128 rows", AttentionKernel::kBest, kLargeTileRows}};
+
+void PrintRate(const char* what, const std::string& shape, int64_t rows, const char* variant,
+               double us, double operations, double error) {
   std::printf(
-      "{\"what\":\"%s\",\"shape\":\"%s\",\"rows\":%lld,\"variant\":\"tiles of %d rows\","
+      "{\"what\":\"%s\",\"shape\":\"%s\",\"rows\":%lld,\"variant\":\"%s\","
       "\"us\":%.2f,\"tflop_per_s\":%.0f,\"error\":%.2e}\n",
-      what, shape, static_cast<long long>(rows), tile_rows, us, operations / us * 1e-6, error);
+      what, shape.c_str(), static_cast<long long>(rows), variant, us, operations / us * 1e-6,
+      error);
   std::fflush(stdout);
 }
 
-std::vector<QueryTile> TilesOf(int sequences, int rows, int tile_rows) {
+// Of sequences that are `before` tokens long already and get `rows` more; those of most keys first.
+std::vector<QueryTile> TilesOf(int sequences, int before, int rows, int tile_rows) {
   std::vector<QueryTile> tiles;
-  for (int s = 0; s < sequences; ++s) {
-    for (int row = 0; row < rows; row += tile_rows) {
-      tiles.push_back({s * rows + row, std::min(tile_rows, rows - row), row, rows, s * rows});
+  for (int row = (rows - 1) / tile_rows * tile_rows; row >= 0; row -= tile_rows) {
+    for (int s = 0; s < sequences; ++s) {
+      tiles.push_back(
+          {s * rows + row, std::min(tile_rows, rows - row), before + row, before + rows, s});
     }
   }
   return tiles;
 }
 
-void BenchPrefill(Report& report) {
-  constexpr int kRows = 1344, kKvHeads = 8, kHeads = kKvHeads * kGroup;
-  constexpr int kBlocks = kRows / kBlockSize, kWidth = (kHeads + 2 * kKvHeads) * kHeadDim;
-  const DeviceMemory keys = RandomBFloat16(kRows * kKvHeads * kHeadDim, 1, report.stream()),
-                     values = RandomBFloat16(kRows * kKvHeads * kHeadDim, 2, report.stream()),
-                     q = RandomBFloat16(kRows * kWidth, 3, report.stream());
-  std::vector<int32_t> table(kBlocks), q_to_kv;
-  std::iota(table.begin(), table.end(), 0);
+void BenchPrefill(Report& report, int sequences, int before, int rows) {
+  constexpr int kKvHeads = 8, kHeads = kKvHeads * kGroup;
+  constexpr int kWidth = (kHeads + 2 * kKvHeads) * kHeadDim;
+  const int blocks_each = (before + rows + kBlockSize - 1) / kBlockSize;
+  const int blocks = sequences * blocks_each;
+  const int64_t elements = int64_t{blocks} * kBlockSize * kKvHeads * kHeadDim;
+  const int64_t all_rows = int64_t{sequences} * rows, count = all_rows * kHeads * kHeadDim;
+  const DeviceMemory keys = RandomBFloat16(elements, 1, report.stream()),
+                     values = RandomBFloat16(elements, 2, report.stream()),
+                     q = RandomBFloat16(all_rows * kWidth, 3, report.stream());
+  std::vector<int32_t> table(static_cast<size_t>(blocks)), q_to_kv, kv_q_start;
+  for (size_t i = 0; i < table.size(); ++i) {
+    table[i] = static_cast<int32_t>(i * 7919 % table.size());
+  }
   for (int i = 0; i < kHeads; ++i) q_to_kv.push_back(i / kGroup);
-  const DeviceMemory tables = Upload(table), map = Upload(q_to_kv),
-                     out(size_t{kRows} * kHeads * kHeadDim * 2),
-                     first(size_t{kRows} * kHeads * kHeadDim * 2);
-  for (const int tile_rows : {kSmallTileRows, kLargeTileRows}) {
-    const std::vector<QueryTile> list = TilesOf(1, kRows, tile_rows);
+  for (int i = 0; i <= kKvHeads; ++i) kv_q_start.push_back(i * kGroup);
+  const DeviceMemory tables = Upload(table), map = Upload(q_to_kv), starts = Upload(kv_q_start),
+                     out(static_cast<size_t>(count) * 2), first(static_cast<size_t>(count) * 2);
+  for (const TiledVariant& variant : kTiledVariants) {
+    const std::vector<QueryTile> list = TilesOf(sequences, before, rows, variant.tile_rows);
     const DeviceMemory tiles = Upload(list);
-    const DeviceMemory& to = tile_rows == kSmallTileRows ? first : out;
+    const DeviceMemory& to = &variant == kTiledVariants ? first : out;
     const auto launch = [&](int) {
       PagedPrefillAttention({q.As<const __nv_bfloat16>(), kWidth, to.As<__nv_bfloat16>(),
                              kHeads * kHeadDim, map.As<int32_t>(), kHeads, kHeadDim, 0.0883883f},
                             {keys.As<const __nv_bfloat16>(), values.As<const __nv_bfloat16>(),
-                             tables.As<int32_t>(), kBlocks, kBlockSize, kKvHeads},
-                            tiles.As<QueryTile>(), static_cast<int>(list.size()), tile_rows,
-                            report.stream());
+                             tables.As<int32_t>(), blocks_each, kBlockSize, kKvHeads, blocks},
+                            {starts.As<int32_t>(), kGroup}, tiles.As<QueryTile>(),
+                            static_cast<int>(list.size()), variant.tile_rows, report.stream(),
+                            variant.kernel);
     };
     const double us = report.Microseconds(launch, 8);
-    PrintRate("prefill attention", "40 heads", kRows, tile_rows, us,
-              2.0 * kRows * (kRows + 1) * kHeads * kHeadDim,
-              RelativeDifference(to.data(), first.data(), int64_t{kRows} * kHeads * kHeadDim, false,
-                                 report.stream()));
+    const double pairs = static_cast<double>(all_rows) * (before + (rows + 1) / 2.0);
+    PrintRate("prefill attention", Format("40 heads, %d sequences after %d", sequences, before),
+              rows, variant.name, us, 4.0 * pairs * kHeads * kHeadDim,
+              RelativeDifference(to.data(), first.data(), count, false, report.stream()));
   }
 }
 
-void BenchVision(Report& report) {
-  constexpr int kTiles = 5, kTokens = 1025, kHeads = 25, kWidth = kHeads * kHeadDim;
-  constexpr int64_t kRows = int64_t{kTiles} * kTokens;
-  const DeviceMemory qkv = RandomBFloat16(kRows * 3 * kWidth, 1, report.stream()),
-                     out(static_cast<size_t>(kRows) * kWidth * 2),
-                     first(static_cast<size_t>(kRows) * kWidth * 2);
+void BenchVision(Report& report, int pictures, int heads, int head_dim) {
+  constexpr int kTokens = 1025;
+  const int width = heads * head_dim;
+  const int64_t rows = int64_t{pictures} * kTokens;
+  const DeviceMemory qkv = RandomBFloat16(rows * 3 * width, 1, report.stream()),
+                     out(static_cast<size_t>(rows * width) * 2),
+                     first(static_cast<size_t>(rows * width) * 2);
   const auto* base = qkv.As<const __nv_bfloat16>();
-  for (const int tile_rows : {kSmallTileRows, kLargeTileRows}) {
-    const std::vector<QueryTile> list = TilesOf(kTiles, kTokens, tile_rows);
+  for (const TiledVariant& variant : kTiledVariants) {
+    // A picture's tiles one after the other, those of one row at the end.
+    std::vector<QueryTile> list;
+    for (int i = 0; i < pictures; ++i) {
+      for (const QueryTile& tile : TilesOf(1, 0, kTokens, variant.tile_rows)) {
+        list.push_back({i * kTokens + tile.query_row, tile.num_rows, tile.first_position, kTokens,
+                        i * kTokens});
+      }
+    }
+    std::stable_partition(list.begin(), list.end(),
+                          [](const QueryTile& tile) { return tile.num_rows > 1; });
     const DeviceMemory tiles = Upload(list);
-    const DeviceMemory& to = tile_rows == kSmallTileRows ? first : out;
+    const DeviceMemory& to = &variant == kTiledVariants ? first : out;
     const auto launch = [&](int) {
-      ContiguousAttention(
-          {base, 3 * kWidth, to.As<__nv_bfloat16>(), kWidth, nullptr, kHeads, kHeadDim, 0.0883883f},
-          {base + kWidth, base + 2 * kWidth, 3 * kWidth}, tiles.As<QueryTile>(),
-          static_cast<int>(list.size()), tile_rows, report.stream());
+      ContiguousAttention({base, 3 * width, to.As<__nv_bfloat16>(), width, nullptr, heads, head_dim,
+                           1.0f / std::sqrt(static_cast<float>(head_dim))},
+                          {base + width, base + 2 * width, 3 * width, kTokens, pictures},
+                          tiles.As<QueryTile>(), static_cast<int>(list.size()), variant.tile_rows,
+                          report.stream(), variant.kernel);
     };
     const double us = report.Microseconds(launch, 8);
-    PrintRate("vision attention", "25 heads, 5 tiles", kRows, tile_rows, us,
-              4.0 * kTiles * kTokens * kTokens * kWidth,
-              RelativeDifference(to.data(), first.data(), kRows * kWidth, false, report.stream()));
+    PrintRate("vision attention", Format("%d heads of %d, %d tiles", heads, head_dim, pictures),
+              rows, variant.name, us, 4.0 * static_cast<double>(rows) * kTokens * width,
+              RelativeDifference(to.data(), first.data(), rows * width, false, report.stream()));
   }
+}
+
+void BenchTiled(Report& report) {
+  BenchPrefill(report, 1, 0, 1024);
+  BenchPrefill(report, 1, 0, 1344);
+  BenchPrefill(report, 1, 0, 7000);
+  BenchPrefill(report, 1, 6000, 1024);
+  BenchPrefill(report, 16, 0, 1024);
+  BenchPrefill(report, 64, 0, 128);
+  for (const int pictures : {5, 13}) BenchVision(report, pictures, 25, 128);
+  BenchVision(report, 5, 16, 64);
 }
 
 // What stands between the products of a decode step; in cache, as there.
@@ -240,15 +300,15 @@ void BenchElementwise(Report& report, int rows) {
 void BenchAttention(Report& report) {
   for (const int kv_heads : {8, 2}) {
     for (const int context : {128, 1400, 8192}) {
-      for (const int batch : {1, 4, 16, 64}) BenchDecode(report, batch, context, kv_heads);
+      for (const int batch : {1, 4, 16, 64}) BenchDecode(report, batch, context, context, kv_heads);
     }
+    for (const int batch : {16, 64}) BenchDecode(report, batch, 1400, 32768, kv_heads);
   }
-  BenchPrefill(report);
-  BenchVision(report);
   for (const int rows : {1, 16}) BenchElementwise(report, rows);
 }
 
 const BenchRegistration kRegistration("attention", &BenchAttention);
+const BenchRegistration kTiledRegistration("prefill", &BenchTiled);
 
 }  // namespace
 }  // namespace skein::cuda

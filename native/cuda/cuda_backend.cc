@@ -272,8 +272,10 @@ class CudaBackend final : public Backend {
                          metadata_->block_tables(),
                          metadata_->max_blocks(),
                          static_cast<int32_t>(shape.block_size),
-                         static_cast<int32_t>(shape.num_kv_heads)};
-    PagedPrefillAttention(arguments, keys, metadata_->prefill_tiles(),
+                         static_cast<int32_t>(shape.num_kv_heads),
+                         static_cast<int32_t>(shape.num_blocks)};
+    const HeadGroups groups{map.kv_q_start.As<int32_t>(), map.max_group};
+    PagedPrefillAttention(arguments, keys, groups, metadata_->prefill_tiles(),
                           metadata_->num_prefill_tiles(), metadata_->prefill_tile_rows(), *stream_);
     const int tiles = metadata_->num_decode_tiles();
     if (tiles == 0) return;
@@ -287,8 +289,8 @@ class CudaBackend final : public Backend {
     const int splits =
         DecodeSplits(tiles, static_cast<int>(shape.num_kv_heads) * DecodePasses(map.max_group),
                      properties_.multiProcessorCount, max_runs);
-    PagedDecodeAttention(arguments, keys, map.kv_q_start.As<int32_t>(), map.max_group,
-                         metadata_->decode_tiles(), tiles, splits, workspace, variant, *stream_);
+    PagedDecodeAttention(arguments, keys, groups, metadata_->decode_tiles(), tiles, splits,
+                         workspace, variant, *stream_);
   }
 
   void SwiGlu(const Matrix& gate_up, const Matrix& out) override {
@@ -337,7 +339,8 @@ class CudaBackend final : public Backend {
     const int64_t width = num_heads * head_dim;
     const AttentionArguments arguments =
         Attention(In(qkv), qkv.stride, out, nullptr, num_heads, head_dim);
-    const ContiguousKeys keys{In(qkv) + width, In(qkv) + 2 * width, qkv.stride};
+    const ContiguousKeys keys{In(qkv) + width, In(qkv) + 2 * width, qkv.stride,
+                              static_cast<int32_t>(tokens), static_cast<int32_t>(tiles)};
     ContiguousAttention(arguments, keys, list.tiles.As<QueryTile>(), list.count, kLargeTileRows,
                         *stream_);
   }

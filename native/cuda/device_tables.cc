@@ -63,6 +63,8 @@ const DeviceTables::TileList& DeviceTables::VisionTiles(int64_t tiles, int64_t t
                           static_cast<int32_t>(tile * tokens)});
       }
     }
+    std::stable_partition(values.begin(), values.end(),
+                          [&](const QueryTile& tile) { return tile.num_rows == tile_rows; });
     list.tiles = Copy(values);
     list.count = static_cast<int>(values.size());
   }

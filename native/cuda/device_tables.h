@@ -26,7 +26,7 @@ class DeviceTables {
   // float32 [head_dim / 2]: theta^(-2 i / head_dim).
   const float* InverseFrequencies(int64_t head_dim, double theta);
   const HeadMap& MapOf(std::span<const int32_t> q_to_kv, int64_t num_kv_heads);
-  // Query tiles of `tiles` pictures' worth of `tokens` rows.
+  // Query tiles of `tiles` pictures' worth of `tokens` rows, those that are not full at the end.
   const TileList& VisionTiles(int64_t tiles, int64_t tokens, int tile_rows);
 
  private:

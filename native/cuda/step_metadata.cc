@@ -26,7 +26,7 @@ void DeviceMetadata::Reserve(const StepLimits& limits) {
     sequences = std::max<int64_t>(sequences, bucket);
   }
   // Every sequence may end in a tile that is not full.
-  const int64_t tiles = sequences + rows / prefill_tile_rows();
+  const int64_t tiles = sequences + rows / kSmallTileRows;
   const auto row_count = static_cast<size_t>(rows), sequence_count = static_cast<size_t>(sequences);
   GrowTo(3 * Aligned(row_count * sizeof(int32_t)) + Aligned(row_count * sizeof(int64_t)) +
          Aligned(sequence_count * static_cast<size_t>(limits.max_blocks_per_sequence) *
@@ -82,7 +82,13 @@ void DeviceMetadata::Update(const StepMetadata& metadata) {
 }
 
 void DeviceMetadata::FillTiles(const StepMetadata& metadata) {
-  const int32_t tile_rows = prefill_tile_rows();
+  int32_t most = 1;
+  for (const SequenceSpan& span : metadata.spans) most = std::max(most, span.num_queries);
+  // Beside decodes, which fill no tile, the larger pays only where there are long prompts.
+  const int32_t tile_rows = most == 1                ? 1
+                            : most <= kSmallTileRows ? kSmallTileRows
+                                                     : kLargeTileRows;
+  prefill_tile_rows_ = tile_rows;
   decode_.clear();
   prefill_.clear();
   for (const SequenceSpan& span : metadata.spans) {
@@ -96,6 +102,10 @@ void DeviceMetadata::FillTiles(const StepMetadata& metadata) {
                           first_position + done, span.context_length, span.table_row});
     }
   }
+  // Those of most keys begin first: what is left at the end is short.
+  std::stable_sort(prefill_.begin(), prefill_.end(), [](const QueryTile& a, const QueryTile& b) {
+    return a.first_position + a.num_rows > b.first_position + b.num_rows;
+  });
   // One tile for every row of the bucket; those of padded rows are empty.
   std::vector<QueryTile>& padded = uniform_rows_ ? prefill_ : decode_;
   for (auto row = static_cast<int32_t>(padded.size()); row < metadata.graph_bucket; ++row) {

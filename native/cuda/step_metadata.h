@@ -51,7 +51,8 @@ class DeviceMetadata {
   int num_decode_tiles() const { return num_decode_tiles_; }
   const QueryTile* prefill_tiles() const { return Device<QueryTile>(prefill_tiles_); }
   int num_prefill_tiles() const { return num_prefill_tiles_; }
-  int prefill_tile_rows() const { return uniform_rows_ ? kSmallTileRows : kLargeTileRows; }
+  // At most, of each tile; the same for every step of a graph bucket.
+  int prefill_tile_rows() const { return prefill_tile_rows_; }
 
  private:
   struct BucketLayout {
@@ -84,7 +85,7 @@ class DeviceMetadata {
   std::map<int32_t, BucketLayout> bucket_layouts_;
   int64_t rows_ = 0;
   int32_t max_blocks_ = 0;
-  int num_decode_tiles_ = 0, num_prefill_tiles_ = 0;
+  int num_decode_tiles_ = 0, num_prefill_tiles_ = 0, prefill_tile_rows_ = 1;
   size_t token_ids_ = 0, slot_of_row_ = 0, positions_ = 0, slot_mapping_ = 0, block_tables_ = 0,
          sample_rows_ = 0, decode_tiles_ = 0, prefill_tiles_ = 0;
   std::span<const int32_t> host_sample_rows_;

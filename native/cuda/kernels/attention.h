@@ -21,8 +21,8 @@ struct QueryTile {
   int32_t table_row;       // paged: row of block_tables; contiguous: first key row
 };
 
-// Rows of a prefill block may be 64 or 128; a row's bits are the same. The larger reads keys from
-// shared memory half as often, the smaller wastes less on steps of few rows.
+// Rows of a tile of queries, at most; a row's bits are the same with each. The larger reads keys
+// half as often, the smaller wastes less on steps of few rows.
 inline constexpr int kSmallTileRows = 64;
 inline constexpr int kLargeTileRows = 128;
 
@@ -34,13 +34,24 @@ struct PagedKeys {
   int32_t max_blocks;
   int32_t block_size;
   int32_t num_kv_heads;
+  int32_t num_blocks;
 };
 
 // Keys and values as columns of a matrix: row r, head h at base + r * row_stride + h * head_dim.
+// Its rows are those of sequences of the same length, one after the other.
 struct ContiguousKeys {
   const __nv_bfloat16* keys;
   const __nv_bfloat16* values;
   int64_t row_stride;
+  int32_t sequence_rows;
+  int32_t num_sequences;
+};
+
+// Query heads kv_q_start[h] .. kv_q_start[h + 1] - 1 use KV head h; [num_kv_heads + 1] on the
+// device. max_group is the largest number of those.
+struct HeadGroups {
+  const int32_t* kv_q_start;
+  int32_t max_group;
 };
 
 struct AttentionArguments {
@@ -55,13 +66,22 @@ struct AttentionArguments {
   float scale;
 };
 
-// Causal, over the paged cache. tiles: [num_tiles] on the device.
-void PagedPrefillAttention(const AttentionArguments& arguments, const PagedKeys& keys,
-                           const QueryTile* tiles, int num_tiles, int tile_rows, Stream& stream);
+// Hopper has a kernel of its own, for heads and rows of whole 16 bytes and blocks of whole sixteens
+// of keys; the tiled one takes everything everywhere. The device and the model decide, not the
+// step: each gives a row the same bits in every step, the two of them differ.
+enum class AttentionKernel { kBest, kTiled };
 
-// Bidirectional, keys beside the queries (vision tower).
+// Causal, over the paged cache. tiles: [num_tiles] on the device, best with those of most keys
+// first, for they take longest.
+void PagedPrefillAttention(const AttentionArguments& arguments, const PagedKeys& keys,
+                           const HeadGroups& groups, const QueryTile* tiles, int num_tiles,
+                           int tile_rows, Stream& stream,
+                           AttentionKernel kernel = AttentionKernel::kBest);
+
+// Bidirectional, keys beside the queries (vision tower). Tiles that are not full best last.
 void ContiguousAttention(const AttentionArguments& arguments, const ContiguousKeys& keys,
-                         const QueryTile* tiles, int num_tiles, int tile_rows, Stream& stream);
+                         const QueryTile* tiles, int num_tiles, int tile_rows, Stream& stream,
+                         AttentionKernel kernel = AttentionKernel::kBest);
 
 // ---- decode: one query row a sequence ----
 // The context is cut in runs at absolute positions, whatever the batch: run_keys keys each below 16
@@ -156,19 +176,22 @@ inline DecodeSize SizeOfDecodeWorkspace(int64_t tiles, int64_t max_runs, int64_t
 // Blocks that share the runs of one sequence and KV head. Depends on the shape of the step only, so
 // that a recorded graph serves every context length; the bits do not depend on it.
 inline int DecodeSplits(int num_tiles, int blocks_per_tile, int num_processors, int max_runs) {
-  // Two blocks a multiprocessor where sequences are few; where they are many, still enough of them
-  // that a long context beside short ones is shared out.
-  const int fill = (2 * num_processors + num_tiles * blocks_per_tile - 1) /
-                   std::max(1, num_tiles * blocks_per_tile);
-  return std::clamp(fill, std::min(4, max_runs), max_runs);
+  // Two blocks a multiprocessor where sequences are few. Where they are many, still enough that a
+  // long context beside short ones is shared out: at least eight where those are little more than
+  // one wave (16 sequences of 8,192 keys: 205 us where four take 219, on an H100; with one of
+  // 32,768 among short ones, 131 where four take 193), and four beyond, for each of them costs 64
+  // short sequences 0.8 us.
+  const int blocks = num_tiles * blocks_per_tile;
+  const int fill = (2 * num_processors + blocks - 1) / std::max(1, blocks);
+  const int fewest = blocks <= 2 * num_processors ? 8 : 4;
+  return std::clamp(fill, std::min(fewest, max_runs), max_runs);
 }
 
-// kv_q_start [num_kv_heads + 1] on the device: first query head of each KV head. Causality needs no
-// mask: the row stands at the end of its context. Reads keys and values before `first_position`
-// before the kernels in front of it have ended: those must be of earlier steps.
+// Causality needs no mask: the row stands at the end of its context. Reads keys and values before
+// `first_position` before the kernels in front of it have ended: those must be of earlier steps.
 void PagedDecodeAttention(const AttentionArguments& arguments, const PagedKeys& keys,
-                          const int32_t* kv_q_start, int max_group, const QueryTile* tiles,
-                          int num_tiles, int splits, const DecodeWorkspace& workspace, int variant,
+                          const HeadGroups& groups, const QueryTile* tiles, int num_tiles,
+                          int splits, const DecodeWorkspace& workspace, int variant,
                           Stream& stream);
 
 }  // namespace skein::cuda

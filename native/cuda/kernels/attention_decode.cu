@@ -186,25 +186,25 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 8 ? 2 : 3)
 }
 
 template <int kD, bool kAligned, int kVariant>
-void Launch(const AttentionArguments& a, const PagedKeys& keys, const int32_t* kv_q_start,
-            int max_group, const QueryTile* tiles, int num_tiles, int splits,
-            const DecodeWorkspace& workspace, Stream& stream) {
+void Launch(const AttentionArguments& a, const PagedKeys& keys, const HeadGroups& groups,
+            const QueryTile* tiles, int num_tiles, int splits, const DecodeWorkspace& workspace,
+            Stream& stream) {
   constexpr DecodeVariant kShape = kDecodeVariants[kVariant];
   constexpr int kBytes = (2 * kShape.warps * kShape.keys_per_warp + kDecodeHeads) * (kD + kPad) *
                          static_cast<int>(sizeof(__nv_bfloat16));
   const auto kernel =
       DecodeKernel<kD, kAligned, kShape.warps, kShape.keys_per_warp, kShape.run_keys>;
   SKEIN_CUDA(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes));
-  const dim3 grid(keys.num_kv_heads * DecodePasses(max_group), num_tiles, splits);
-  LaunchOverlapped(kernel, grid, dim3(kShape.warps * 32), kBytes, stream, a, keys, kv_q_start,
-                   tiles, workspace);
+  const dim3 grid(keys.num_kv_heads * DecodePasses(groups.max_group), num_tiles, splits);
+  LaunchOverlapped(kernel, grid, dim3(kShape.warps * 32), kBytes, stream, a, keys,
+                   groups.kv_q_start, tiles, workspace);
 }
 
 }  // namespace
 
 void PagedDecodeAttention(const AttentionArguments& a, const PagedKeys& keys,
-                          const int32_t* kv_q_start, int max_group, const QueryTile* tiles,
-                          int num_tiles, int splits, const DecodeWorkspace& workspace, int variant,
+                          const HeadGroups& groups, const QueryTile* tiles, int num_tiles,
+                          int splits, const DecodeWorkspace& workspace, int variant,
                           Stream& stream) {
   if (num_tiles == 0) return;
   SKEIN_CHECK(a.head_dim >= 1 && a.head_dim <= 128, "head_dim %d", a.head_dim);
@@ -212,7 +212,7 @@ void PagedDecodeAttention(const AttentionArguments& a, const PagedKeys& keys,
   const bool is_aligned = a.head_dim % 8 == 0 && a.q_stride % 8 == 0 && a.out_stride % 8 == 0;
   const auto launch = [&]<int kD, int kVariant>() {
     const auto kernel = is_aligned ? Launch<kD, true, kVariant> : Launch<kD, false, 0>;
-    kernel(a, keys, kv_q_start, max_group, tiles, num_tiles, splits, workspace, stream);
+    kernel(a, keys, groups, tiles, num_tiles, splits, workspace, stream);
   };
   const int columns = DecodeColumns(a.head_dim);
   SKEIN_CHECK(variant == 0 || (columns == 128 && is_aligned && variant < kNumDecodeVariants),

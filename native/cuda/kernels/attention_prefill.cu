@@ -2,10 +2,11 @@
 // tensor cores. One block of four warps works on 64 or 128 query rows of one head; each warp owns
 // 16 or 32 of them and walks over tiles of 64 keys that lie at multiples of 64 absolute positions,
 // so that a row's bits depend neither on how its prompt was cut into chunks nor on the block's
-// rows.
+// rows. Hopper has attention_warpgroup.cuh.
 
 #include "cuda/cuda_check.h"
 #include "cuda/kernels/attention.h"
+#include "cuda/kernels/attention_warpgroup.h"
 #include "cuda/kernels/launch.cuh"
 #include "cuda/kernels/mma.cuh"
 
@@ -74,8 +75,7 @@ __global__ void __launch_bounds__(kThreads, kRowTiles == 2 ? 2 : 1)
   auto* v_tiles = k_tiles + 2 * kKeys * kStride;
 
   LetNextStart();
-  // The last rows of a prompt have the most keys: they begin first.
-  const QueryTile tile = tiles[kCausal ? gridDim.x - 1 - blockIdx.x : blockIdx.x];
+  const QueryTile tile = tiles[blockIdx.x];
   const int head = blockIdx.y;
   const int kv_head = a.q_to_kv == nullptr ? head : a.q_to_kv[head];
   const int warp = threadIdx.x / 32;
@@ -288,12 +288,11 @@ void Launch(const AttentionArguments& a, const Source& source, const QueryTile* 
 template <bool kCausal, typename Source>
 void LaunchForHeadDim(const AttentionArguments& a, const Source& source, const QueryTile* tiles,
                       int num_tiles, int tile_rows, Stream& stream) {
-  if (num_tiles == 0) return;
   SKEIN_CHECK(a.head_dim >= 1 && a.head_dim <= 128, "head_dim %d", a.head_dim);
-  SKEIN_CHECK(tile_rows == 64 || tile_rows == 128, "tiles of %d rows", tile_rows);
+  SKEIN_CHECK(tile_rows >= 1 && tile_rows <= 128, "tiles of %d rows", tile_rows);
   const bool is_aligned = a.head_dim % 8 == 0 && a.q_stride % 8 == 0 && a.out_stride % 8 == 0;
   const auto launch = [&]<int kD>() {
-    const auto kernel = tile_rows == 64 ? (is_aligned ? Launch<kD, 1, kCausal, true, Source>
+    const auto kernel = tile_rows <= 64 ? (is_aligned ? Launch<kD, 1, kCausal, true, Source>
                                                       : Launch<kD, 1, kCausal, false, Source>)
                                         : (is_aligned ? Launch<kD, 2, kCausal, true, Source>
                                                       : Launch<kD, 2, kCausal, false, Source>);
@@ -313,13 +312,25 @@ void LaunchForHeadDim(const AttentionArguments& a, const Source& source, const Q
 }  // namespace
 
 void PagedPrefillAttention(const AttentionArguments& arguments, const PagedKeys& keys,
-                           const QueryTile* tiles, int num_tiles, int tile_rows, Stream& stream) {
+                           const HeadGroups& groups, const QueryTile* tiles, int num_tiles,
+                           int tile_rows, Stream& stream, AttentionKernel kernel) {
+  if (num_tiles == 0) return;
+  if (kernel == AttentionKernel::kBest && warpgroup::Takes(arguments, keys)) {
+    warpgroup::Attend(arguments, keys, groups, tiles, num_tiles, tile_rows, stream);
+    return;
+  }
   LaunchForHeadDim<true>(arguments, PagedSource{keys, arguments.head_dim}, tiles, num_tiles,
                          tile_rows, stream);
 }
 
 void ContiguousAttention(const AttentionArguments& arguments, const ContiguousKeys& keys,
-                         const QueryTile* tiles, int num_tiles, int tile_rows, Stream& stream) {
+                         const QueryTile* tiles, int num_tiles, int tile_rows, Stream& stream,
+                         AttentionKernel kernel) {
+  if (num_tiles == 0) return;
+  if (kernel == AttentionKernel::kBest && warpgroup::Takes(arguments, keys)) {
+    warpgroup::Attend(arguments, keys, tiles, num_tiles, tile_rows, stream);
+    return;
+  }
   LaunchForHeadDim<false>(arguments, ContiguousSource{keys, arguments.head_dim}, tiles, num_tiles,
                           tile_rows, stream);
 }

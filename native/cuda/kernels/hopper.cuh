@@ -57,13 +57,37 @@ __device__ __forceinline__ void AwaitParity(uint32_t barrier, int parity) {
   } while (done == 0);
 }
 
-// The map's box at (x, y, z) to this block's shared memory.
+// What this thread wrote to shared memory is seen by copies and warpgroup products that come after
+// a barrier.
+__device__ __forceinline__ void FenceSharedForAsync() {
+  asm volatile("fence.proxy.async.shared::cta;\n" ::: "memory");
+}
+
+// The map's box at (x, y) to this block's shared memory.
+__device__ __forceinline__ void CopyBox(uint32_t shared, const CUtensorMap* map, int x, int y,
+                                        uint32_t barrier) {
+  asm volatile(
+      "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes"
+      " [%0], [%1, {%2, %3}], [%4];\n" ::"r"(shared),
+      "l"(map), "r"(x), "r"(y), "r"(barrier)
+      : "memory");
+}
+// At (x, y, z).
 __device__ __forceinline__ void CopyBox(uint32_t shared, const CUtensorMap* map, int x, int y,
                                         int z, uint32_t barrier) {
   asm volatile(
       "cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes"
       " [%0], [%1, {%2, %3, %4}], [%5];\n" ::"r"(shared),
       "l"(map), "r"(x), "r"(y), "r"(z), "r"(barrier)
+      : "memory");
+}
+// At (x, y, z, w).
+__device__ __forceinline__ void CopyBox(uint32_t shared, const CUtensorMap* map, int x, int y,
+                                        int z, int w, uint32_t barrier) {
+  asm volatile(
+      "cp.async.bulk.tensor.4d.shared::cluster.global.mbarrier::complete_tx::bytes"
+      " [%0], [%1, {%2, %3, %4, %5}], [%6];\n" ::"r"(shared),
+      "l"(map), "r"(x), "r"(y), "r"(z), "r"(w), "r"(barrier)
       : "memory");
 }
 // The map's box at (column, row) to the same place in both blocks, and their barriers.

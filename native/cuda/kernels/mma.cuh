@@ -49,11 +49,14 @@ __device__ __forceinline__ float PowerOfTwo(float x) {
 }
 
 // 16 bytes from global to shared memory; zeros where `valid` is false (nothing is read then).
-__device__ __forceinline__ void CopyAsync16(void* shared, const void* global, bool valid) {
+__device__ __forceinline__ void CopyAsync16(uint32_t shared, const void* global, bool valid) {
   const int bytes = valid ? 16 : 0;
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;\n" ::"r"(SharedAddress(shared)),
-               "l"(global), "r"(bytes)
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;\n" ::"r"(shared), "l"(global),
+               "r"(bytes)
                : "memory");
+}
+__device__ __forceinline__ void CopyAsync16(void* shared, const void* global, bool valid) {
+  CopyAsync16(SharedAddress(shared), global, valid);
 }
 
 __device__ __forceinline__ void CommitAsync() {

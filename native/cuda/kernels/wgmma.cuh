@@ -1,6 +1,6 @@
-// Hopper's warpgroup products: c^T [64, rows] += a [64, 16] x^T [16, rows], a in registers, x in
-// shared memory; bf16 operands, float32 sums. They run by themselves: what they read and write may
-// not be touched before WaitProducts.
+// Hopper's warpgroup products: c [64, rows] += a [64, 16] x^T [16, rows], a in registers or shared
+// memory, x in shared memory; bf16 operands, float32 sums. They run by themselves: what they read
+// and write may not be touched before WaitProducts.
 #pragma once
 
 #include <cstdint>
@@ -32,6 +32,12 @@ __device__ __forceinline__ uint64_t OperandDescriptor(uint32_t shared) {
   constexpr uint64_t kLayout = uint64_t{1} << 62 | uint64_t{1024 / 16} << 32 | uint64_t{1} << 16;
   return kLayout | (shared & 0x3ffffu) >> 4;
 }
+// The same rows as the inputs of a product, whose columns are then its rows of x: columns 64 and on
+// lie `step` bytes behind columns 0 to 63 (bits 16-29). Sixteen inputs further is 2048 bytes.
+__device__ __forceinline__ uint64_t TransposedDescriptor(uint32_t shared, uint32_t step) {
+  constexpr uint64_t kLayout = uint64_t{1} << 62 | uint64_t{1024 / 16} << 32;
+  return kLayout | uint64_t{step / 16} << 16 | (shared & 0x3ffffu) >> 4;
+}
 
 // clang-format off
 #define SKEIN_SUMS_0 "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15"
@@ -47,6 +53,7 @@ __device__ __forceinline__ uint64_t OperandDescriptor(uint32_t shared) {
 #define SKEIN_LIST_48 SKEIN_LIST_32 ", " SKEIN_SUMS_32
 #define SKEIN_LIST_64 SKEIN_LIST_48 ", " SKEIN_SUMS_48
 #define SKEIN_LIST_80 SKEIN_LIST_64 ", " SKEIN_SUMS_64
+#define SKEIN_LIST_88 SKEIN_LIST_80 ", %80, %81, %82, %83, %84, %85, %86, %87"
 #define SKEIN_LIST_96 SKEIN_LIST_80 ", " SKEIN_SUMS_80
 #define SKEIN_LIST_112 SKEIN_LIST_96 ", " SKEIN_SUMS_96
 #define SKEIN_LIST_128 SKEIN_LIST_112 ", " SKEIN_SUMS_112
@@ -57,15 +64,16 @@ __device__ __forceinline__ uint64_t OperandDescriptor(uint32_t shared) {
 #define SKEIN_ALL_48 SKEIN_ALL_32, SKEIN_BIND_16(32)
 #define SKEIN_ALL_64 SKEIN_ALL_48, SKEIN_BIND_16(48)
 #define SKEIN_ALL_80 SKEIN_ALL_64, SKEIN_BIND_16(64)
+#define SKEIN_ALL_88 SKEIN_ALL_80, SKEIN_BIND_4(80), SKEIN_BIND_4(84)
 #define SKEIN_ALL_96 SKEIN_ALL_80, SKEIN_BIND_16(80)
 #define SKEIN_ALL_112 SKEIN_ALL_96, SKEIN_BIND_16(96)
 #define SKEIN_ALL_128 SKEIN_ALL_112, SKEIN_BIND_16(112)
 // Operands that follow the sums: four registers of a, the descriptor, whether sums are added to.
-#define SKEIN_WGMMA(rows, sums, a0, a1, a2, a3, x, add)                                \
+#define SKEIN_WGMMA(transposed, rows, sums, a0, a1, a2, a3, x, add)                              \
   asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %" #add ", 0;\n"                      \
                "wgmma.mma_async.sync.aligned.m64n" #rows "k16.f32.bf16.bf16 "           \
                "{" SKEIN_LIST_##sums "}, {%" #a0 ", %" #a1 ", %" #a2 ", %" #a3 "}, %" #x \
-               ", p, 1, 1, 0;\n}\n"                                                     \
+               ", p, 1, 1, " #transposed ";\n}\n"                                                  \
                : SKEIN_ALL_##sums                                                       \
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(descriptor), "r"(adds))
 
@@ -74,14 +82,41 @@ __device__ __forceinline__ uint64_t OperandDescriptor(uint32_t shared) {
 template <int kRows>
 __device__ __forceinline__ void WarpgroupMultiply(float (&c)[kRows / 2], const uint32_t (&a)[4],
                                                   uint64_t descriptor, int adds) {
-  if constexpr (kRows == 32) SKEIN_WGMMA(32, 16, 16, 17, 18, 19, 20, 21);
-  else if constexpr (kRows == 64) SKEIN_WGMMA(64, 32, 32, 33, 34, 35, 36, 37);
-  else if constexpr (kRows == 96) SKEIN_WGMMA(96, 48, 48, 49, 50, 51, 52, 53);
-  else if constexpr (kRows == 128) SKEIN_WGMMA(128, 64, 64, 65, 66, 67, 68, 69);
-  else if constexpr (kRows == 160) SKEIN_WGMMA(160, 80, 80, 81, 82, 83, 84, 85);
-  else if constexpr (kRows == 192) SKEIN_WGMMA(192, 96, 96, 97, 98, 99, 100, 101);
-  else if constexpr (kRows == 224) SKEIN_WGMMA(224, 112, 112, 113, 114, 115, 116, 117);
-  else if constexpr (kRows == 256) SKEIN_WGMMA(256, 128, 128, 129, 130, 131, 132, 133);
+  if constexpr (kRows == 32) SKEIN_WGMMA(0, 32, 16, 16, 17, 18, 19, 20, 21);
+  else if constexpr (kRows == 64) SKEIN_WGMMA(0, 64, 32, 32, 33, 34, 35, 36, 37);
+  else if constexpr (kRows == 96) SKEIN_WGMMA(0, 96, 48, 48, 49, 50, 51, 52, 53);
+  else if constexpr (kRows == 128) SKEIN_WGMMA(0, 128, 64, 64, 65, 66, 67, 68, 69);
+  else if constexpr (kRows == 160) SKEIN_WGMMA(0, 160, 80, 80, 81, 82, 83, 84, 85);
+  else if constexpr (kRows == 192) SKEIN_WGMMA(0, 192, 96, 96, 97, 98, 99, 100, 101);
+  else if constexpr (kRows == 224) SKEIN_WGMMA(0, 224, 112, 112, 113, 114, 115, 116, 117);
+  else if constexpr (kRows == 256) SKEIN_WGMMA(0, 256, 128, 128, 129, 130, 131, 132, 133);
+  else static_assert(kRows == 0, "no such product");
+}
+
+// x as TransposedDescriptor has it.
+template <int kRows>
+__device__ __forceinline__ void WarpgroupMultiplyTransposed(float (&c)[kRows / 2],
+                                                            const uint32_t (&a)[4],
+                                                            uint64_t descriptor, int adds) {
+  if constexpr (kRows == 64) SKEIN_WGMMA(1, 64, 32, 32, 33, 34, 35, 36, 37);
+  else if constexpr (kRows == 128) SKEIN_WGMMA(1, 128, 64, 64, 65, 66, 67, 68, 69);
+  else static_assert(kRows == 0, "no such product");
+}
+
+// Operands that follow the sums: the descriptors of a and x, whether sums are added to.
+#define SKEIN_SHARED_WGMMA(rows, sums, a, x, add)                                      \
+  asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %" #add ", 0;\n"                      \
+               "wgmma.mma_async.sync.aligned.m64n" #rows "k16.f32.bf16.bf16 "           \
+               "{" SKEIN_LIST_##sums "}, %" #a ", %" #x ", p, 1, 1, 0, 0;\n}\n"         \
+               : SKEIN_ALL_##sums                                                       \
+               : "l"(a_descriptor), "l"(descriptor), "r"(adds))
+
+// a in shared memory, as OperandDescriptor has it.
+template <int kRows>
+__device__ __forceinline__ void WarpgroupMultiply(float (&c)[kRows / 2], uint64_t a_descriptor,
+                                                  uint64_t descriptor, int adds) {
+  if constexpr (kRows == 128) SKEIN_SHARED_WGMMA(128, 64, 64, 65, 66);
+  else if constexpr (kRows == 176) SKEIN_SHARED_WGMMA(176, 88, 88, 89, 90);
   else static_assert(kRows == 0, "no such product");
 }
 
@@ -103,6 +138,8 @@ __device__ __forceinline__ void WarpgroupMultiply(float (&c)[kRows / 2], const u
 #undef SKEIN_ALL_64
 #undef SKEIN_LIST_80
 #undef SKEIN_ALL_80
+#undef SKEIN_LIST_88
+#undef SKEIN_ALL_88
 #undef SKEIN_LIST_96
 #undef SKEIN_ALL_96
 #undef SKEIN_LIST_112
@@ -112,6 +149,7 @@ __device__ __forceinline__ void WarpgroupMultiply(float (&c)[kRows / 2], const u
 #undef SKEIN_BIND_4
 #undef SKEIN_BIND_16
 #undef SKEIN_WGMMA
+#undef SKEIN_SHARED_WGMMA
 // clang-format on
 
 }  // namespace skein::cuda

@@ -273,8 +273,9 @@ TEST_F(CudaAttentionTest, DecodeBitsDoNotDependOnTheSplits) {
           {q.As<const __nv_bfloat16>(), q.stride, out->view().As<__nv_bfloat16>(), 12 * 128,
            nullptr, 12, 128, 0.08838834764f},
           {paged.Keys(0), paged.Values(0), table.As<int32_t>(),
-           static_cast<int32_t>(sequences.table_width()), kBlockSize, 1},
-          kv_q_start.As<int32_t>(), 12, tiles.As<cuda::QueryTile>(), 1, splits,
+           static_cast<int32_t>(sequences.table_width()), kBlockSize, 1,
+           static_cast<int32_t>(sequences.num_blocks())},
+          {kv_q_start.As<int32_t>(), 12}, tiles.As<cuda::QueryTile>(), 1, splits,
           {values.As<float>(), stats.As<float2>(), counters.As<int32_t>(), max_runs}, variant,
           *static_cast<cuda::Stream*>(cuda_->stream()));
       cuda_->FinishStep();
@@ -298,8 +299,11 @@ TEST_F(CudaAttentionTest, DeterministicBitsDoNotDependOnChunks) {
   for (const AttentionCase& c : {Grouped(128, 2, 5), Grouped(20, 3, 1), Grouped(64, 1, 3)}) {
     constexpr int32_t kLength = 330;
     std::vector<float> whole;
-    for (const std::vector<int32_t>& cut :
-         {std::vector<int32_t>{kLength}, {1, 63, 64, 65, 1, 136}, {200, 1, 1, 1, 127}, {329, 1}}) {
+    for (const std::vector<int32_t>& cut : {std::vector<int32_t>{kLength},
+                                            {1, 63, 64, 65, 1, 136},
+                                            {200, 1, 1, 1, 127},
+                                            {128, 128, 74},
+                                            {329, 1}}) {
       Sequences sequences(2, 400, 1);
       const auto cache = PoisonedCache(c, sequences.num_blocks());
       std::vector<float> rows;
