@@ -4,6 +4,8 @@ export const PROTOCOL_VERSION = 2;
 
 /** Largest gRPC message between processes; pixels and plans stay below it by chunking. */
 export const MAX_GRPC_MESSAGE_BYTES = 16 * 1024 * 1024;
+/** What the admissions of one plan may take of its message: those beyond it go into the next plan. */
+export const MAX_PLAN_BYTES = 4 * 1024 * 1024;
 /** A request with pictures from a client. */
 export const MAX_CLIENT_MESSAGE_BYTES = 64 * 1024 * 1024;
 /** What a slow reader has not taken goes out in messages of about this size: clients accept 4 MiB unless they say otherwise. */

@@ -88,14 +88,15 @@ export class RankGroup {
     for (const client of this.#clients) client.sendPlan(bytes);
   }
 
-  /** Resolves when every rank holds the picture. */
-  async putPicture(pictureId: number, tileSlots: readonly number[], pixels: Uint8Array): Promise<void> {
+  /** True when every rank holds the picture; false: the epoch ends, once the group knows why. */
+  async putPicture(pictureId: number, tileSlots: readonly number[], pixels: Uint8Array): Promise<boolean> {
     const puts = this.#clients.map((client) => client.putPixels(pictureId, tileSlots, pixels));
     try {
       await Promise.all(puts);
+      return true;
     } catch (error) {
       this.#suspect(toAppError(error));
-      throw error;
+      return false;
     }
   }
 

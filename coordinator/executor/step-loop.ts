@@ -150,8 +150,8 @@ export class StepLoop {
     const lease = await this.#lease(source, upload, submission.listener);
     if (lease === null) return;
     try {
-      await group.putPicture(upload.pictureId, upload.tileSlots, lease.pixels);
-      if (this.#failure !== null) return;
+      const isThere = await group.putPicture(upload.pictureId, upload.tileSlots, lease.pixels);
+      if (!isThere || this.#failure !== null) return;
       scheduler.pictureUploaded(upload.pictureId);
       this.#queuePump();
     } catch (error) {

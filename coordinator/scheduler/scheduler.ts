@@ -7,6 +7,7 @@
 import { assert, assertDefined } from '../../common/assert.js';
 import { AppError } from '../../common/errors.js';
 import { BlockManager } from './block-manager.js';
+import { admissionBytes, hasRoomFor, newDraft, type Draft, type ScheduledRow } from './draft.js';
 import { chooseGraphBucket } from './graph-buckets.js';
 import { PictureManager } from './picture-manager.js';
 import { checkRequest } from './request-checks.js';
@@ -21,27 +22,10 @@ import type {
   StepTokens,
 } from './step-plan.js';
 
-interface ScheduledRow {
-  readonly sequence: Sequence;
-  readonly numTokens: number;
-  /** The step computes the sequence's last token and so samples the next. */
-  readonly samples: boolean;
-}
-
 interface PlanInFlight {
   readonly step: number;
   readonly rows: ScheduledRow[];
   readonly releasedTileSlots: readonly number[];
-}
-
-type DraftPlan = Omit<StepPlan, 'graphBucket'>;
-
-/** The plan being made, and what is left of the step's budgets. */
-interface Draft {
-  readonly plan: DraftPlan;
-  readonly rows: ScheduledRow[];
-  tokensLeft: number;
-  tilesLeft: number;
 }
 
 export class Scheduler {
@@ -125,7 +109,7 @@ export class Scheduler {
   /** The next step, or null while nothing can run or enough plans are in flight. */
   schedule(): StepPlan | null {
     if (this.#inFlight.length >= this.config.maxPlansInFlight) return null;
-    const draft = this.#newDraft();
+    const draft = newDraft(this.#lastStep + 1, this.config);
     this.#scheduleDecodes(draft);
     this.#schedulePrefills(draft);
     const isBlockedOnTiles = this.#admit(draft);
@@ -156,20 +140,6 @@ export class Scheduler {
     for (const row of plan.rows) this.#reclaimIfDrained(row.sequence);
     this.#pictures.released(plan.releasedTileSlots);
     return outputs;
-  }
-
-  #newDraft(): Draft {
-    const plan: DraftPlan = {
-      step: this.#lastStep + 1,
-      releasedSlots: [],
-      releasedPictures: [],
-      newSequences: [],
-      newBlocks: [],
-      encodeItems: [],
-      scheduledSlots: [],
-      scheduledTokens: [],
-    };
-    return { plan, rows: [], tokensLeft: this.config.maxStepTokens, tilesLeft: this.config.maxTilesPerStep };
   }
 
   #commit(draft: Draft): StepPlan {
@@ -208,7 +178,7 @@ export class Scheduler {
 
   /**
    * Admits waiting sequences in order of arrival. Those whose pixels are on their way, or that wait for tile slots, do not
-   * hold up the ones behind them; want of slots, blocks or budget does. True when one waits for tile slots.
+   * hold up the ones behind them; want of slots, blocks or budgets does. True when one waits for tile slots.
    */
   #admit(draft: Draft): boolean {
     let isBlockedOnTiles = false;
@@ -222,7 +192,9 @@ export class Scheduler {
       if (draft.tokensLeft === 0 || this.#freeSlots.length === 0 || !this.#hasBlocksToAdmit(sequence)) break;
       const wanted = Math.min(draft.tokensLeft, sequence.numRemainingTokens);
       const rows = this.#pictures.limitRows(sequence, wanted, draft.tilesLeft);
-      if (rows === 0) break;
+      const bytes = admissionBytes(sequence, this.config.blockSize);
+      if (rows === 0 || !hasRoomFor(draft, bytes)) break;
+      draft.bytesLeft -= bytes;
       this.#start(sequence, draft);
       this.#addRow(draft, sequence, rows);
     }

@@ -28,9 +28,9 @@ class FakeGroup implements StepGroup {
     this.plans.push(plan);
   }
 
-  putPicture(pictureId: number): Promise<void> {
+  putPicture(pictureId: number): Promise<boolean> {
     this.pictures.push(pictureId);
-    return Promise.resolve();
+    return Promise.resolve(true);
   }
 
   fail(error: AppError): void {

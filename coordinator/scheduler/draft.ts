@@ -1,0 +1,61 @@
+// The plan being made, and what is left of the step's budgets: rows, tiles, and bytes of its message. Pure.
+import { MAX_PLAN_BYTES } from '../../common/limits.js';
+import type { Sequence } from './sequence.js';
+import type { SchedulerConfig, StepPlan } from './step-plan.js';
+
+export interface ScheduledRow {
+  readonly sequence: Sequence;
+  readonly numTokens: number;
+  /** The step computes the sequence's last token and so samples the next. */
+  readonly samples: boolean;
+}
+
+export interface Draft {
+  readonly plan: Omit<StepPlan, 'graphBucket'>;
+  readonly rows: ScheduledRow[];
+  tokensLeft: number;
+  tilesLeft: number;
+  /** Of what admissions may take; decodes and releases are few bytes for each of a bounded number of slots. */
+  bytesLeft: number;
+}
+
+/** Of an admission's scalars, with the tags and lengths of its message. */
+const ADMISSION_BYTES = 256;
+const PICTURE_BYTES = 16;
+
+export function newDraft(step: number, config: SchedulerConfig): Draft {
+  const plan = {
+    step,
+    releasedSlots: [],
+    releasedPictures: [],
+    newSequences: [],
+    newBlocks: [],
+    encodeItems: [],
+    scheduledSlots: [],
+    scheduledTokens: [],
+  };
+  return {
+    plan,
+    rows: [],
+    tokensLeft: config.maxStepTokens,
+    tilesLeft: config.maxTilesPerStep,
+    bytesLeft: MAX_PLAN_BYTES,
+  };
+}
+
+/** At most, in the encoded plan: its ids, the pairs of slot and block, what its sampling names. */
+export function admissionBytes({ request, numTokens, pictures }: Sequence, blockSize: number): number {
+  const { stopTokenIds, logitBiasIds } = request.sampling;
+  const numBlocks = Math.ceil(numTokens / blockSize);
+  return (
+    ADMISSION_BYTES +
+    4 * (numTokens + stopTokenIds.length) +
+    8 * (numBlocks + logitBiasIds.length) +
+    PICTURE_BYTES * pictures.length
+  );
+}
+
+/** The first admission of a plan always fits: one sequence is shorter than a message may be. */
+export function hasRoomFor(draft: Draft, bytes: number): boolean {
+  return bytes <= draft.bytesLeft || draft.plan.newSequences.length === 0;
+}
