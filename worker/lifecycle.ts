@@ -24,6 +24,8 @@ export class Lifecycle {
   #isStopping = false;
   /** While it holds, the end is the coordinator's to say. */
   #hasLifeline: boolean;
+  /** The coordinator lives and removes what it made, or uses it for the next epoch's workers. */
+  #isReleased = false;
 
   constructor(options: LifecycleOptions) {
     this.#options = options;
@@ -39,16 +41,18 @@ export class Lifecycle {
       });
     }
     if (!this.#hasLifeline) return;
+    process.stdin.on('data', () => (this.#isReleased = true));
     process.stdin.on('end', () => this.lifelineEnded());
     process.stdin.on('error', () => this.lifelineEnded());
     process.stdin.resume();
   }
 
-  /** The lifeline ended: the coordinator let go of it, or its process is gone and nobody else cleans up the folder of sockets. */
+  /** The lifeline ended: the coordinator let go of it and says so, or it is gone and nobody else cleans up the folder of sockets. */
   lifelineEnded(): void {
     const { config } = this.#options;
     this.#hasLifeline = false;
-    if (config.runFolder !== null) rmSync(config.runFolder, { recursive: true, force: true });
+    if (config.runFolder !== null && !this.#isReleased)
+      rmSync(config.runFolder, { recursive: true, force: true });
     this.coordinatorLost();
   }
 

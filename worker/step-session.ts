@@ -108,8 +108,8 @@ export class StepSession {
   #fail(cause: unknown): void {
     const error = toAppError(cause);
     this.#finish(() => {
-      // The worker's own end is no fault.
-      const level = error.code === 'WORKER_LOST' ? 'info' : 'warn';
+      // Neither the worker's own end nor that of the epoch is a fault of this stream.
+      const level = error.code === 'WORKER_LOST' || error.code === 'ABORTED' ? 'info' : 'warn';
       this.#options.logger[level]({ code: error.code, err: error }, 'the step stream fails');
       this.#options.port.end(error);
     });

@@ -44,7 +44,8 @@ export const systemSpawner: Spawner = {
     return {
       pid: child.pid ?? 0,
       ended,
-      release: () => void child.stdin.end(),
+      // The word tells it from the end of this process, after which the worker has to clean up.
+      release: () => void child.stdin.end('released\n'),
       kill: () => {
         if (child.exitCode === null && child.signalCode === null) child.kill('SIGKILL');
       },

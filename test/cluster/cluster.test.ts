@@ -154,9 +154,14 @@ for (const [kind, start] of [
     it('ends every request with the error of the rank that failed', async () => {
       const used = await use({ worldSize: 2, engines: { 1: { failAtStep: 6 } } });
       const requests = [5, 6].map((first) => generate(used, tokensInput([first], { maxTokens: 50 })));
-      for (const request of requests) await assert.rejects(request, code('DEVICE_ERROR'));
-      assert.equal((await used.serving.ended)?.code, 'DEVICE_ERROR');
-      await assert.rejects(generate(used, tokensInput([5])), code('DEVICE_ERROR'));
+      // A worker process whose device failed ends with it: which of the two is heard first is chance, and both say why.
+      const ofTheDevice = (error: unknown): boolean =>
+        error instanceof AppError &&
+        (error.code === 'DEVICE_ERROR' ||
+          (error.code === 'WORKER_LOST' && /the device failed/.test(error.message)));
+      for (const request of requests) await assert.rejects(request, ofTheDevice);
+      assert.ok(ofTheDevice(await used.serving.ended));
+      await assert.rejects(generate(used, tokensInput([5])), ofTheDevice);
     });
 
     it('ends the epoch when ranks sample different tokens', async () => {
