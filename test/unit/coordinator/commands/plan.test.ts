@@ -13,9 +13,9 @@ async function runPlan(...args: string[]): Promise<string> {
   );
   const written: string[] = [];
   const original = process.stdout.write.bind(process.stdout);
-  process.stdout.write = (chunk: string, done?: unknown) => {
+  process.stdout.write = (chunk: string, done?: unknown): boolean => {
     written.push(chunk);
-    if (typeof done === 'function') done();
+    if (typeof done === 'function') (done as () => void)();
     return true;
   };
   try {
