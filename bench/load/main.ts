@@ -65,6 +65,7 @@ async function runScenario(
     const run = await runGhz(values.ghz, scenario, {
       address,
       folder: values.output,
+      besideServer: values.target === undefined,
       signal: stopping.signal,
     });
     if (scenario.bystander === 'after') {

@@ -7,6 +7,8 @@ import { parseLog, parseReport, type GhzReport, type LoggedCall } from './ghz-lo
 import type { Scenario } from './scenario.js';
 
 const CPU_SAMPLE_MS = 250;
+/** A client has a machine of its own in earnest; on the server's it runs in what the server leaves over. */
+const NICENESS_BESIDE_SERVER = 15;
 /** USER_HZ of Linux on every architecture that it still supports. */
 const TICKS_PER_SECOND = 100;
 const MAX_STDERR_CHARS = 4_096;
@@ -18,11 +20,19 @@ export interface GhzRun {
   readonly clientCores: number;
 }
 
-/** Files go to `folder`: the configuration as it was run, ghz's JSON, its log. */
+export interface GhzOptions {
+  readonly address: string;
+  /** Takes the configuration as it was run, ghz's JSON, its log. */
+  readonly folder: string;
+  /** The server runs on this machine. */
+  readonly besideServer: boolean;
+  readonly signal: AbortSignal;
+}
+
 export async function runGhz(
   ghz: string,
   scenario: Scenario,
-  { address, folder, signal }: { address: string; folder: string; signal: AbortSignal },
+  { address, folder, besideServer, signal }: GhzOptions,
 ): Promise<GhzRun> {
   const file = (ending: string): string => path.join(folder, `${scenario.name}.${ending}`);
   const outputs = { output: file('ghz.json'), format: 'json', debug: file('log') };
@@ -31,7 +41,9 @@ export async function runGhz(
     JSON.stringify({ ...scenario.config, ...outputs, host: address }, null, 1),
   );
   const startMs = performance.now();
-  const cpuSeconds = await runToEnd(ghz, ['--config', file('config.json')], signal);
+  const command = [ghz, '--config', file('config.json')];
+  const nice = besideServer ? ['nice', '-n', String(NICENESS_BESIDE_SERVER)] : [];
+  const cpuSeconds = await runToEnd([...nice, ...command], signal);
   const seconds = (performance.now() - startMs) / 1000;
   return {
     report: parseReport(readFileSync(file('ghz.json'), 'utf8')),
@@ -40,10 +52,10 @@ export async function runGhz(
   };
 }
 
-function runToEnd(ghz: string, args: readonly string[], signal: AbortSignal): Promise<number> {
+function runToEnd([program, ...args]: readonly string[], signal: AbortSignal): Promise<number> {
   return new Promise((resolve, reject) => {
     // Data files are named from the repository's root.
-    const child = spawn(ghz, [...args], { cwd: repoRoot, stdio: ['ignore', 'ignore', 'pipe'], signal });
+    const child = spawn(program!, args, { cwd: repoRoot, stdio: ['ignore', 'ignore', 'pipe'], signal });
     let stderr = '';
     let cpuSeconds = 0;
     const sample = setInterval(() => (cpuSeconds = cpuOf(child.pid) ?? cpuSeconds), CPU_SAMPLE_MS);
