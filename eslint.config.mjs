@@ -9,6 +9,13 @@ const processExit = {
   message: 'Only main.ts ends a process; set process.exitCode or throw.',
 };
 
+// Constructors stay `private`: JavaScript has no other way to say that a class makes its instances itself.
+const hashForPrivate = {
+  selector:
+    ":matches(PropertyDefinition, AccessorProperty, TSParameterProperty, MethodDefinition[kind!='constructor'])[accessibility='private']",
+  message: 'Private members are #members; only constructors are `private`.',
+};
+
 export default defineConfig(
   globalIgnores(['dist', 'build', '.cache', 'proto/ts', 'models', 'node_modules']),
   {
@@ -39,6 +46,7 @@ export default defineConfig(
       eqeqeq: 'error',
       'no-console': 'error',
       'no-restricted-properties': ['error', processExit],
+      'no-restricted-syntax': ['error', hashForPrivate],
     },
   },
   {

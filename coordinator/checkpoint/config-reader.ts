@@ -20,13 +20,21 @@ export interface DefaultTaken {
 export type DefaultsTaken = Map<string, DefaultTaken>;
 
 export class ConfigReader {
+  readonly #values: Readonly<Record<string, unknown>>;
+  readonly #defaults: DefaultsTaken;
+  readonly #isFileMissing: boolean;
+
   /** `where` prefixes every message, e.g. "config.json: llm_config". */
   constructor(
-    private readonly values: Readonly<Record<string, unknown>>,
+    values: Readonly<Record<string, unknown>>,
     readonly where: string,
-    private readonly defaults: DefaultsTaken = new Map(),
-    private readonly isFileMissing = false,
-  ) {}
+    defaults: DefaultsTaken = new Map(),
+    isFileMissing = false,
+  ) {
+    this.#values = values;
+    this.#defaults = defaults;
+    this.#isFileMissing = isFileMissing;
+  }
 
   /** Null where there is no such file. */
   static async read(path: string, defaults?: DefaultsTaken): Promise<ConfigReader | null> {
@@ -53,35 +61,35 @@ export class ConfigReader {
 
   /** For a file that is not there: every key of it is absent. */
   absent(where: string): ConfigReader {
-    return new ConfigReader({}, where, this.defaults, true);
+    return new ConfigReader({}, where, this.#defaults, true);
   }
 
   /** True when the key is there and is not null: configurations write null for "not set". */
   has(key: string): boolean {
-    return Object.hasOwn(this.values, key) && this.values[key] !== null;
+    return Object.hasOwn(this.#values, key) && this.#values[key] !== null;
   }
 
   /** True when the key is there and says null, where that means something else than its absence. */
   isNull(key: string): boolean {
-    return this.values[key] === null;
+    return this.#values[key] === null;
   }
 
   raw(key: string): unknown {
-    return this.has(key) ? this.values[key] : undefined;
+    return this.has(key) ? this.#values[key] : undefined;
   }
 
   object(key: string): ConfigReader | null {
     if (!this.has(key)) return null;
-    const value = this.values[key];
+    const value = this.#values[key];
     if (!isObject(value)) throw this.invalid(key, 'an object');
-    return new ConfigReader(value, `${this.where}: ${key}`, this.defaults);
+    return new ConfigReader(value, `${this.where}: ${key}`, this.#defaults);
   }
 
   /** The first of the keys that is there, as an integer from 1 to 2^24. */
   dimension(keys: string | readonly string[], fallback: number): number {
-    const key = this.firstKey(keys);
-    if (key === null) return this.takeDefault(keys, fallback);
-    const value = this.values[key];
+    const key = this.#firstKey(keys);
+    if (key === null) return this.#takeDefault(keys, fallback);
+    const value = this.#values[key];
     if (!Number.isInteger(value) || (value as number) < 1 || (value as number) > MAX_DIMENSION) {
       throw this.invalid(key, `an integer from 1 to ${MAX_DIMENSION}`);
     }
@@ -89,15 +97,15 @@ export class ConfigReader {
   }
 
   integer(key: string, fallback: number): number {
-    if (!this.has(key)) return this.takeDefault(key, fallback);
-    const value = this.values[key];
+    if (!this.has(key)) return this.#takeDefault(key, fallback);
+    const value = this.#values[key];
     if (!Number.isSafeInteger(value)) throw this.invalid(key, 'an integer');
     return value as number;
   }
 
   positiveNumber(key: string, fallback: number): number {
-    if (!this.has(key)) return this.takeDefault(key, fallback);
-    const value = this.values[key];
+    if (!this.has(key)) return this.#takeDefault(key, fallback);
+    const value = this.#values[key];
     if (typeof value !== 'number' || !Number.isFinite(value) || value <= 0)
       throw this.invalid(key, 'a number above 0');
     return value;
@@ -106,31 +114,31 @@ export class ConfigReader {
   /** A number that `accepts`, which `expected` describes; undefined where the key is not set. */
   optionalNumber(key: string, accepts: (value: number) => boolean, expected: string): number | undefined {
     if (!this.has(key)) return undefined;
-    const value = this.values[key];
+    const value = this.#values[key];
     if (typeof value !== 'number' || !Number.isFinite(value) || !accepts(value))
       throw this.invalid(key, expected);
     return value;
   }
 
   boolean(key: string, fallback: boolean): boolean {
-    if (!this.has(key)) return this.takeDefault(key, fallback);
-    const value = this.values[key];
+    if (!this.has(key)) return this.#takeDefault(key, fallback);
+    const value = this.#values[key];
     if (typeof value !== 'boolean') throw this.invalid(key, 'true or false');
     return value;
   }
 
   string(keys: string | readonly string[], fallback: string): string {
-    const key = this.firstKey(keys);
-    if (key === null) return this.takeDefault(keys, fallback);
-    const value = this.values[key];
+    const key = this.#firstKey(keys);
+    if (key === null) return this.#takeDefault(keys, fallback);
+    const value = this.#values[key];
     if (typeof value !== 'string') throw this.invalid(key, 'a string');
     return value;
   }
 
   /** A size given as n or [n, n]: pictures and patches are square. */
   squareSize(key: string, fallback: number): number {
-    if (!this.has(key)) return this.takeDefault(key, fallback);
-    const value = this.values[key];
+    if (!this.has(key)) return this.#takeDefault(key, fallback);
+    const value = this.#values[key];
     if (!Array.isArray(value)) return this.dimension(key, fallback);
     if (value.length !== 2 || value[0] !== value[1]) throw this.unsupported(key, 'a square size, [n, n]');
     return new ConfigReader({ [key]: value[0] as unknown }, this.where).dimension(key, fallback);
@@ -139,7 +147,7 @@ export class ConfigReader {
   /** A token id, a list of them, or nothing. */
   tokenIds(key: string): number[] {
     if (!this.has(key)) return [];
-    const value = this.values[key];
+    const value = this.#values[key];
     const ids: unknown[] = Array.isArray(value) ? value : [value];
     if (ids.length > 64 || !ids.every((id) => Number.isInteger(id) && (id as number) >= 0)) {
       throw this.invalid(key, 'a token id or a list of at most 64');
@@ -148,8 +156,8 @@ export class ConfigReader {
   }
 
   numberTriple(key: string, fallback: readonly [number, number, number]): readonly [number, number, number] {
-    if (!this.has(key)) return this.takeDefault(key, fallback);
-    const value = this.values[key];
+    if (!this.has(key)) return this.#takeDefault(key, fallback);
+    const value = this.#values[key];
     if (!Array.isArray(value) || value.length !== 3 || !value.every((item) => Number.isFinite(item))) {
       throw this.invalid(key, 'three numbers');
     }
@@ -162,7 +170,7 @@ export class ConfigReader {
     supported: readonly (string | number | boolean)[],
     fallback: string | number | boolean,
   ): void {
-    const value = this.has(key) ? this.values[key] : fallback;
+    const value = this.has(key) ? this.#values[key] : fallback;
     if (!supported.includes(value as string)) {
       const absent = this.has(key) ? '' : ' (its default, the key is absent)';
       throw new AppError(
@@ -170,35 +178,35 @@ export class ConfigReader {
         `${this.where}: ${key} is ${JSON.stringify(value)}${absent}; Skein supports ${supported.map((item) => JSON.stringify(item)).join(', ')}`,
       );
     }
-    if (!this.has(key)) this.takeDefault(key, fallback);
+    if (!this.has(key)) this.#takeDefault(key, fallback);
   }
 
   unsupported(key: string, expected: string): AppError {
     return new AppError(
       'UNSUPPORTED_MODEL',
-      `${this.where}: ${key} is ${this.show(key)}; Skein supports ${expected}`,
+      `${this.where}: ${key} is ${this.#show(key)}; Skein supports ${expected}`,
     );
   }
 
   invalid(key: string, expected: string): AppError {
     return new AppError(
       'CORRUPT_WEIGHTS',
-      `${this.where}: ${key} must be ${expected}, got ${this.show(key)}`,
+      `${this.where}: ${key} must be ${expected}, got ${this.#show(key)}`,
     );
   }
 
-  private show(key: string): string {
-    const text = JSON.stringify(this.values[key]) ?? 'nothing';
+  #show(key: string): string {
+    const text = JSON.stringify(this.#values[key]) ?? 'nothing';
     return text.length > 80 ? `${text.slice(0, 80)}…` : text;
   }
 
-  private takeDefault<Value>(keys: string | readonly string[], value: Value): Value {
+  #takeDefault<Value>(keys: string | readonly string[], value: Value): Value {
     const setting = `${this.where}: ${typeof keys === 'string' ? keys : keys.join(' or ')}`;
-    this.defaults.set(setting, { setting, value, isFileMissing: this.isFileMissing });
+    this.#defaults.set(setting, { setting, value, isFileMissing: this.#isFileMissing });
     return value;
   }
 
-  private firstKey(keys: string | readonly string[]): string | null {
+  #firstKey(keys: string | readonly string[]): string | null {
     if (typeof keys === 'string') return this.has(keys) ? keys : null;
     return keys.find((key) => this.has(key)) ?? null;
   }

@@ -31,8 +31,11 @@ export interface FusedTensor {
 export class SliceCollector {
   readonly tensors: RankTensor[] = [];
   readonly slices: Slice[] = [];
+  readonly #checkpoint: Checkpoint;
 
-  constructor(private readonly checkpoint: Checkpoint) {}
+  constructor(checkpoint: Checkpoint) {
+    this.#checkpoint = checkpoint;
+  }
 
   add(fused: FusedTensor): void {
     const { role, part, layer, stack } = fused;
@@ -46,7 +49,7 @@ export class SliceCollector {
         else cols += piece.gap;
         continue;
       }
-      const source = this.source(piece.name);
+      const source = this.#source(piece.name);
       first ??= source;
       if (source.dataType !== first.dataType) {
         throw new AppError(
@@ -80,11 +83,11 @@ export class SliceCollector {
   }
 
   has(name: string): boolean {
-    return this.checkpoint.tensors.has(name);
+    return this.#checkpoint.tensors.has(name);
   }
 
-  private source(name: string): SourceTensor {
-    const source = this.checkpoint.tensors.get(name);
+  #source(name: string): SourceTensor {
+    const source = this.#checkpoint.tensors.get(name);
     if (source === undefined) throw new AppError('CORRUPT_WEIGHTS', `tensor ${name} is missing`);
     return source;
   }

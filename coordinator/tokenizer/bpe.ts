@@ -12,74 +12,74 @@ const MAX_LOADED_SHARE = 0.5;
 
 /** Pair of ids -> rank of its merge; open addressing over typed arrays (a Map of doubles is three times slower). */
 class MergeTable {
-  private readonly mask: number;
-  private readonly keys: Float64Array;
-  private readonly ranks: Int32Array;
+  readonly #mask: number;
+  readonly #keys: Float64Array;
+  readonly #ranks: Int32Array;
 
   constructor(numMerges: number) {
     const capacity = 2 ** Math.ceil(Math.log2(Math.max(numMerges, 8) / MAX_LOADED_SHARE));
-    this.mask = capacity - 1;
-    this.keys = new Float64Array(capacity).fill(-1);
-    this.ranks = new Int32Array(capacity);
+    this.#mask = capacity - 1;
+    this.#keys = new Float64Array(capacity).fill(-1);
+    this.#ranks = new Int32Array(capacity);
   }
 
   /** A pair named twice keeps its later rank, as a dictionary does. */
   set(left: number, right: number, rank: number): void {
-    const slot = this.find(left, right);
-    this.keys[slot] = left * MAX_IDS + right;
-    this.ranks[slot] = rank;
+    const slot = this.#find(left, right);
+    this.#keys[slot] = left * MAX_IDS + right;
+    this.#ranks[slot] = rank;
   }
 
   /** -1: the pair is not merged. */
   rankOf(left: number, right: number): number {
-    const slot = this.find(left, right);
-    return this.keys[slot] === -1 ? -1 : this.ranks[slot]!;
+    const slot = this.#find(left, right);
+    return this.#keys[slot] === -1 ? -1 : this.#ranks[slot]!;
   }
 
-  private find(left: number, right: number): number {
+  #find(left: number, right: number): number {
     const key = left * MAX_IDS + right;
     let slot = (Math.imul(left, 0x9e3779b1) ^ Math.imul(right, 0x85ebca6b)) >>> 0;
-    slot = (slot ^ (slot >>> 15)) & this.mask;
-    while (this.keys[slot] !== -1 && this.keys[slot] !== key) slot = (slot + 1) & this.mask;
+    slot = (slot ^ (slot >>> 15)) & this.#mask;
+    while (this.#keys[slot] !== -1 && this.#keys[slot] !== key) slot = (slot + 1) & this.#mask;
     return slot;
   }
 }
 
 /** Binary heap of numbers, smallest first. */
 class MinHeap {
-  private readonly values: Float64Array;
-  private size = 0;
+  readonly #values: Float64Array;
+  #size = 0;
 
   constructor(capacity: number) {
-    this.values = new Float64Array(capacity);
+    this.#values = new Float64Array(capacity);
   }
 
   push(value: number): void {
-    let index = this.size++;
+    let index = this.#size++;
     while (index > 0) {
       const parent = (index - 1) >> 1;
-      if (this.values[parent]! <= value) break;
-      this.values[index] = this.values[parent]!;
+      if (this.#values[parent]! <= value) break;
+      this.#values[index] = this.#values[parent]!;
       index = parent;
     }
-    this.values[index] = value;
+    this.#values[index] = value;
   }
 
   /** -1 when empty. */
   pop(): number {
-    if (this.size === 0) return -1;
-    const smallest = this.values[0]!;
-    const last = this.values[--this.size]!;
+    if (this.#size === 0) return -1;
+    const smallest = this.#values[0]!;
+    const last = this.#values[--this.#size]!;
     let index = 0;
     for (;;) {
       let child = 2 * index + 1;
-      if (child >= this.size) break;
-      if (child + 1 < this.size && this.values[child + 1]! < this.values[child]!) child += 1;
-      if (this.values[child]! >= last) break;
-      this.values[index] = this.values[child]!;
+      if (child >= this.#size) break;
+      if (child + 1 < this.#size && this.#values[child + 1]! < this.#values[child]!) child += 1;
+      if (this.#values[child]! >= last) break;
+      this.#values[index] = this.#values[child]!;
       index = child;
     }
-    this.values[index] = last;
+    this.#values[index] = last;
     return smallest;
   }
 }
@@ -92,12 +92,12 @@ function unsupportedOption(name: string): AppError {
 }
 
 export class BytePairEncoder {
-  private readonly idOfToken = new Map<string, number>();
-  private readonly merges: MergeTable;
+  readonly #idOfToken = new Map<string, number>();
+  readonly #merges: MergeTable;
   /** By rank: the id that the pair becomes. */
-  private readonly mergedIds: Int32Array;
-  private readonly ignoresMerges: boolean;
-  private readonly cache = new Map<string, Int32Array>();
+  readonly #mergedIds: Int32Array;
+  readonly #ignoresMerges: boolean;
+  readonly #cache = new Map<string, Int32Array>();
 
   constructor(model: TokenizerJson['model']) {
     for (const name of [
@@ -109,49 +109,49 @@ export class BytePairEncoder {
     ] as const) {
       if (model[name]) throw unsupportedOption(name);
     }
-    this.ignoresMerges = model.ignore_merges === true;
+    this.#ignoresMerges = model.ignore_merges === true;
     for (const [token, id] of Object.entries(model.vocab)) {
       if (id >= MAX_IDS)
         throw new AppError('UNSUPPORTED_MODEL', `tokenizer.json: id ${id} is over the limit of ${MAX_IDS}`);
-      this.idOfToken.set(token, id);
+      this.#idOfToken.set(token, id);
     }
-    this.merges = new MergeTable(model.merges.length);
-    this.mergedIds = new Int32Array(model.merges.length);
-    model.merges.forEach((merge, rank) => this.addMerge(merge, rank));
+    this.#merges = new MergeTable(model.merges.length);
+    this.#mergedIds = new Int32Array(model.merges.length);
+    model.merges.forEach((merge, rank) => this.#addMerge(merge, rank));
   }
 
   /** Appends the ids of one pre-token; characters that the vocabulary lacks are left out. */
   encode(piece: string, ids: number[]): void {
-    let encoded = this.cache.get(piece);
+    let encoded = this.#cache.get(piece);
     if (encoded === undefined) {
-      encoded = this.merge(piece);
+      encoded = this.#merge(piece);
       if (piece.length <= MAX_CACHED_PIECE_CHARS) {
-        if (this.cache.size >= MAX_CACHED_PIECES) this.cache.clear();
-        this.cache.set(piece, encoded);
+        if (this.#cache.size >= MAX_CACHED_PIECES) this.#cache.clear();
+        this.#cache.set(piece, encoded);
       }
     }
     for (let i = 0; i < encoded.length; i++) ids.push(encoded[i]!);
   }
 
-  private addMerge(merge: unknown, rank: number): void {
+  #addMerge(merge: unknown, rank: number): void {
     const pair: unknown[] = typeof merge === 'string' ? merge.split(' ') : Array.isArray(merge) ? merge : [];
-    const [left, right] = pair.map((token) => this.idOfToken.get(token as string));
-    const merged = this.idOfToken.get(pair.join(''));
+    const [left, right] = pair.map((token) => this.#idOfToken.get(token as string));
+    const merged = this.#idOfToken.get(pair.join(''));
     if (pair.length !== 2 || left === undefined || right === undefined || merged === undefined) {
       throw new AppError(
         'CORRUPT_WEIGHTS',
         `tokenizer.json: merge ${rank} is no pair of tokens of the vocabulary`,
       );
     }
-    this.merges.set(left, right, rank);
-    this.mergedIds[rank] = merged;
+    this.#merges.set(left, right, rank);
+    this.#mergedIds[rank] = merged;
   }
 
   /** Merges the pair of lowest rank, leftmost first, until none is left: O(n log n) in the length of the piece. */
-  private merge(piece: string): Int32Array {
-    const whole = this.ignoresMerges ? this.idOfToken.get(piece) : undefined;
+  #merge(piece: string): Int32Array {
+    const whole = this.#ignoresMerges ? this.#idOfToken.get(piece) : undefined;
     if (whole !== undefined) return Int32Array.of(whole);
-    const ids = Int32Array.from(piece, (character) => this.idOfToken.get(character) ?? -1).filter(
+    const ids = Int32Array.from(piece, (character) => this.#idOfToken.get(character) ?? -1).filter(
       (id) => id >= 0,
     );
     const length = ids.length;
@@ -160,7 +160,7 @@ export class BytePairEncoder {
     // Each merge removes one position and adds at most two candidates.
     const heap = new MinHeap(3 * length);
     const addCandidate = (position: number): void => {
-      const rank = this.merges.rankOf(ids[position]!, ids[next[position]!]!);
+      const rank = this.#merges.rankOf(ids[position]!, ids[next[position]!]!);
       if (rank >= 0) heap.push(rank * MAX_POSITIONS + position);
     };
     for (let position = 0; position + 1 < length; position++) addCandidate(position);
@@ -169,9 +169,9 @@ export class BytePairEncoder {
       const position = candidate - rank * MAX_POSITIONS;
       const right = next[position]!;
       // Stale: one of the two was merged away, or is another token by now.
-      if (ids[position]! < 0 || right >= length || this.merges.rankOf(ids[position]!, ids[right]!) !== rank)
+      if (ids[position]! < 0 || right >= length || this.#merges.rankOf(ids[position]!, ids[right]!) !== rank)
         continue;
-      ids[position] = this.mergedIds[rank]!;
+      ids[position] = this.#mergedIds[rank]!;
       ids[right] = -1;
       next[position] = next[right]!;
       if (next[position] < length) {

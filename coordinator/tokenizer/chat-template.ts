@@ -25,28 +25,28 @@ function unsupported(problem: string, cause?: unknown): AppError {
 }
 
 export class ChatTemplate {
-  private readonly template: Template;
-  private readonly tokens: TemplateTokens;
+  readonly #template: Template;
+  readonly #tokens: TemplateTokens;
   /** Some templates of vision models walk a list of parts and render nothing for a plain string. */
-  private readonly wantsPartList: boolean;
+  readonly #wantsPartList: boolean;
 
   constructor(source: string, tokens: TemplateTokens) {
     if (source.length > MAX_CHAT_TEMPLATE_CHARS) {
       throw unsupported(`has ${source.length} characters; at most ${MAX_CHAT_TEMPLATE_CHARS} are accepted`);
     }
-    this.tokens = tokens;
+    this.#tokens = tokens;
     try {
-      this.template = new Template(source);
+      this.#template = new Template(source);
     } catch (error) {
       throw unsupported(`cannot be parsed: ${describe(error)}`, error);
     }
-    this.wantsPartList = this.detectPartList();
+    this.#wantsPartList = this.#detectPartList();
   }
 
   /** Text up to and including the generation prompt. INVALID_REQUEST where the template refuses the messages. */
   render(messages: readonly TemplateMessage[]): string {
     try {
-      return this.run(messages, this.wantsPartList);
+      return this.#run(messages, this.#wantsPartList);
     } catch (error) {
       if (error instanceof AppError) throw error;
       throw new AppError('INVALID_REQUEST', `The chat template refuses the messages: ${describe(error)}`, {
@@ -56,11 +56,11 @@ export class ChatTemplate {
     }
   }
 
-  private detectPartList(): boolean {
+  #detectPartList(): boolean {
     let failure: unknown;
     for (const asPartList of [false, true]) {
       try {
-        if (this.run([{ role: 'user', content: PROBE }], asPartList).includes(PROBE)) return asPartList;
+        if (this.#run([{ role: 'user', content: PROBE }], asPartList).includes(PROBE)) return asPartList;
       } catch (error) {
         if (error instanceof AppError) throw error;
         failure = error;
@@ -72,9 +72,9 @@ export class ChatTemplate {
     );
   }
 
-  private run(messages: readonly TemplateMessage[], asPartList: boolean): string {
+  #run(messages: readonly TemplateMessage[], asPartList: boolean): string {
     const values = {
-      ...this.tokens,
+      ...this.#tokens,
       tools: null,
       documents: null,
       add_generation_prompt: true,
@@ -84,7 +84,7 @@ export class ChatTemplate {
       })),
     };
     try {
-      return this.template.render(
+      return this.#template.render(
         Object.entries(values).map(([name, value]) => [name, fromJson(value)] as const),
         LIMITS,
       );

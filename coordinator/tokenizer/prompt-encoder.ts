@@ -35,29 +35,29 @@ function invalid(param: string, message: string, limit?: number): AppError {
 }
 
 export class PromptEncoder {
-  private readonly tokenizer: Tokenizer;
-  private readonly template: ChatTemplate;
-  private readonly imageTokens: ImageTokens | null;
-  private readonly startsInReasoning: (atEnd: ReasoningAtEnd) => boolean;
-  private readonly protector: TextProtector;
+  readonly #tokenizer: Tokenizer;
+  readonly #template: ChatTemplate;
+  readonly #imageTokens: ImageTokens | null;
+  readonly #startsInReasoning: (atEnd: ReasoningAtEnd) => boolean;
+  readonly #protector: TextProtector;
   /** For text of the model itself: its reasoning tags are tags. */
-  private readonly assistantProtector: TextProtector;
+  readonly #assistantProtector: TextProtector;
 
   constructor(options: PromptEncoderOptions) {
-    this.tokenizer = options.tokenizer;
-    this.template = options.template;
-    this.imageTokens = options.imageTokens;
-    this.startsInReasoning = options.startsInReasoning;
+    this.#tokenizer = options.tokenizer;
+    this.#template = options.template;
+    this.#imageTokens = options.imageTokens;
+    this.#startsInReasoning = options.startsInReasoning;
     const contents = options.tokenizer.vocabulary.addedTokens.map((token) => token.content);
     const spellings = [...contents, PICTURE_PLACEHOLDER];
     const tags = [THINK_START, THINK_END];
-    this.protector = new TextProtector([...spellings, ...tags]);
-    this.assistantProtector = new TextProtector(spellings.filter((spelling) => !tags.includes(spelling)));
+    this.#protector = new TextProtector([...spellings, ...tags]);
+    this.#assistantProtector = new TextProtector(spellings.filter((spelling) => !tags.includes(spelling)));
   }
 
   encode(messages: readonly ChatMessage[]): EncodedPrompt {
-    this.checkMessages(messages);
-    const rendered = this.template.render(messages.map((message) => this.toTemplateMessage(message)));
+    this.#checkMessages(messages);
+    const rendered = this.#template.render(messages.map((message) => this.#toTemplateMessage(message)));
     const numTiles = messages.flatMap((message) =>
       message.parts.filter((part) => part.type === 'picture').map((part) => part.numTiles!),
     );
@@ -66,24 +66,24 @@ export class PromptEncoder {
       const message = `The chat template shows ${sections.length - 1} pictures where the messages have ${numTiles.length}`;
       throw invalid('messages', message);
     }
-    const atEnd = reasoningAfterText(rendered, this.tokenizer);
+    const atEnd = reasoningAfterText(rendered, this.#tokenizer);
     return {
-      ...this.encodeSections(sections, numTiles),
-      startsInReasoning: this.startsInReasoning(atEnd),
+      ...this.#encodeSections(sections, numTiles),
+      startsInReasoning: this.#startsInReasoning(atEnd),
     };
   }
 
   /** `sections[i]` is the text before picture i; the last one is what follows all pictures. */
-  private encodeSections(
+  #encodeSections(
     sections: readonly string[],
     numTiles: readonly number[],
   ): Pick<EncodedPrompt, 'tokenIds' | 'pictures'> {
     const ids: number[] = [];
     const pictures: { firstPosition: number; numTokens: number }[] = [];
     sections.forEach((section, index) => {
-      for (const id of this.tokenizer.encodeMarked(section)) ids.push(id);
+      for (const id of this.#tokenizer.encodeMarked(section)) ids.push(id);
       if (index === numTiles.length) return;
-      const { start, context, end, tokensPerTile } = this.imageTokens!;
+      const { start, context, end, tokensPerTile } = this.#imageTokens!;
       const numTokens = tokensPerTile * numTiles[index]!;
       ids.push(start);
       pictures.push({ firstPosition: ids.length, numTokens });
@@ -94,8 +94,8 @@ export class PromptEncoder {
   }
 
   /** Text is protected per run of parts, so that two parts cannot spell a special token together either. */
-  private toTemplateMessage(message: ChatMessage): TemplateMessage {
-    const protector = message.role === 'assistant' ? this.assistantProtector : this.protector;
+  #toTemplateMessage(message: ChatMessage): TemplateMessage {
+    const protector = message.role === 'assistant' ? this.#assistantProtector : this.#protector;
     let content = '';
     let run = '';
     const flush = (): void => {
@@ -114,7 +114,7 @@ export class PromptEncoder {
     return { role: message.role, content };
   }
 
-  private checkMessages(messages: readonly ChatMessage[]): void {
+  #checkMessages(messages: readonly ChatMessage[]): void {
     if (messages.length === 0) throw invalid('messages', 'messages is empty; at least one is needed');
     if (messages.length > MAX_MESSAGES) {
       throw invalid(
@@ -137,7 +137,7 @@ export class PromptEncoder {
           if (typeof part.text !== 'string') throw invalid(param, `${param} has no text`);
           numChars += part.text.length;
         } else {
-          if (this.imageTokens === null)
+          if (this.#imageTokens === null)
             throw invalid(param, `${param} is a picture, but the model takes text only`);
           if (!Number.isInteger(part.numTiles) || part.numTiles! < 1)
             throw invalid(param, `${param} has no number of tiles`);

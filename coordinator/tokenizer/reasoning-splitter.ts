@@ -28,63 +28,63 @@ function partialTagLength(text: string, tag: string): number {
  * | answer    | (tags are plain text)  |                                  |
  */
 export class ReasoningSplitter {
-  private state: 'opening' | 'reasoning' | 'answer' = 'opening';
-  private pending = '';
-  private dropsLineBreaks = false;
-  private readonly startsInReasoning: boolean;
+  #state: 'opening' | 'reasoning' | 'answer' = 'opening';
+  #pending = '';
+  #dropsLineBreaks = false;
+  readonly #startsInReasoning: boolean;
 
   /** `startsInReasoning`: the prompt ended with the start tag, so the output lacks it, or repeats it. */
   constructor(startsInReasoning: boolean) {
-    this.startsInReasoning = startsInReasoning;
+    this.#startsInReasoning = startsInReasoning;
   }
 
   push(text: string): SplitText {
-    this.pending += text;
-    if (this.state === 'opening') this.open();
+    this.#pending += text;
+    if (this.#state === 'opening') this.#open();
     let reasoning = '';
-    if (this.state === 'reasoning') {
-      const end = this.pending.indexOf(THINK_END);
+    if (this.#state === 'reasoning') {
+      const end = this.#pending.indexOf(THINK_END);
       if (end >= 0) {
-        reasoning = this.take(end);
-        this.pending = this.pending.slice(THINK_END.length);
-        this.state = 'answer';
-        this.dropsLineBreaks = true;
+        reasoning = this.#take(end);
+        this.#pending = this.#pending.slice(THINK_END.length);
+        this.#state = 'answer';
+        this.#dropsLineBreaks = true;
       } else {
-        reasoning = this.take(this.pending.length - partialTagLength(this.pending, THINK_END));
+        reasoning = this.#take(this.#pending.length - partialTagLength(this.#pending, THINK_END));
       }
     }
-    return { reasoning, answer: this.state === 'answer' ? this.take(this.pending.length) : '' };
+    return { reasoning, answer: this.#state === 'answer' ? this.#take(this.#pending.length) : '' };
   }
 
   /** What was held back belongs to where the text stood: an end tag that never came makes all of it reasoning. */
   finish(): SplitText {
-    if (this.state === 'opening') this.decide();
-    const rest = this.take(this.pending.length);
-    return this.state === 'reasoning' ? { reasoning: rest, answer: '' } : { reasoning: '', answer: rest };
+    if (this.#state === 'opening') this.#decide();
+    const rest = this.#take(this.#pending.length);
+    return this.#state === 'reasoning' ? { reasoning: rest, answer: '' } : { reasoning: '', answer: rest };
   }
 
-  private open(): void {
-    const trimmed = this.pending.trimStart();
+  #open(): void {
+    const trimmed = this.#pending.trimStart();
     if (trimmed.startsWith(THINK_START)) {
-      this.pending = trimmed.slice(THINK_START.length);
-      this.state = 'reasoning';
-      this.dropsLineBreaks = true;
-    } else if (!THINK_START.startsWith(trimmed) || this.pending.length > MAX_LEADING_WHITE_SPACE_CHARS) {
-      this.decide();
+      this.#pending = trimmed.slice(THINK_START.length);
+      this.#state = 'reasoning';
+      this.#dropsLineBreaks = true;
+    } else if (!THINK_START.startsWith(trimmed) || this.#pending.length > MAX_LEADING_WHITE_SPACE_CHARS) {
+      this.#decide();
     }
   }
 
-  private decide(): void {
-    this.state = this.startsInReasoning ? 'reasoning' : 'answer';
-    this.dropsLineBreaks = this.startsInReasoning;
+  #decide(): void {
+    this.#state = this.#startsInReasoning ? 'reasoning' : 'answer';
+    this.#dropsLineBreaks = this.#startsInReasoning;
   }
 
-  private take(length: number): string {
-    let text = this.pending.slice(0, length);
-    this.pending = this.pending.slice(length);
-    if (this.dropsLineBreaks) {
+  #take(length: number): string {
+    let text = this.#pending.slice(0, length);
+    this.#pending = this.#pending.slice(length);
+    if (this.#dropsLineBreaks) {
       text = text.replace(/^[\r\n]+/, '');
-      if (text !== '') this.dropsLineBreaks = false;
+      if (text !== '') this.#dropsLineBreaks = false;
     }
     return text;
   }

@@ -41,48 +41,48 @@ export function checkStopStrings(stop: readonly string[]): void {
 }
 
 export class StopMatcher {
-  private readonly stops: StopString[];
-  private withheld = '';
-  private hasStopped = false;
+  readonly #stops: StopString[];
+  #withheld = '';
+  #hasStopped = false;
 
   constructor(stop: readonly string[]) {
     checkStopStrings(stop);
-    this.stops = stop.map((text) => ({ text, fallback: buildFallback(text), matched: 0 }));
+    this.#stops = stop.map((text) => ({ text, fallback: buildFallback(text), matched: 0 }));
   }
 
   get stopped(): boolean {
-    return this.hasStopped;
+    return this.#hasStopped;
   }
 
   /** The text that is certain now. Of several stop strings that end at one character, the longest is cut. */
   push(text: string): string {
-    if (this.hasStopped) return '';
-    if (this.stops.length === 0) return text;
-    const all = this.withheld + text;
-    for (let i = this.withheld.length; i < all.length; i++) {
-      const cut = this.advance(all[i]!);
+    if (this.#hasStopped) return '';
+    if (this.#stops.length === 0) return text;
+    const all = this.#withheld + text;
+    for (let i = this.#withheld.length; i < all.length; i++) {
+      const cut = this.#advance(all[i]!);
       if (cut > 0) {
-        this.hasStopped = true;
-        this.withheld = '';
+        this.#hasStopped = true;
+        this.#withheld = '';
         return all.slice(0, i + 1 - cut);
       }
     }
-    const numWithheld = Math.max(...this.stops.map((stop) => stop.matched));
-    this.withheld = all.slice(all.length - numWithheld);
+    const numWithheld = Math.max(...this.#stops.map((stop) => stop.matched));
+    this.#withheld = all.slice(all.length - numWithheld);
     return all.slice(0, all.length - numWithheld);
   }
 
   /** After the last text: what could have become a stop string and did not. */
   finish(): string {
-    const rest = this.withheld;
-    this.withheld = '';
+    const rest = this.#withheld;
+    this.#withheld = '';
     return rest;
   }
 
   /** Length of the longest stop string that this character completes, or 0. */
-  private advance(character: string): number {
+  #advance(character: string): number {
     let longest = 0;
-    for (const stop of this.stops) {
+    for (const stop of this.#stops) {
       while (stop.matched > 0 && stop.text[stop.matched] !== character)
         stop.matched = stop.fallback[stop.matched]!;
       if (stop.text[stop.matched] === character) stop.matched += 1;

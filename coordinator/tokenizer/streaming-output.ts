@@ -13,61 +13,61 @@ export interface StreamingOutputOptions {
 }
 
 export class StreamingOutput implements OutputProcessor {
-  private readonly vocabulary: Vocabulary;
-  private readonly skipsSpecialTokens: boolean;
-  private readonly utf8 = new Utf8Stream();
-  private readonly stops: StopMatcher;
-  private readonly splitter: ReasoningSplitter;
-  private emitted = '';
-  private hasFinished = false;
+  readonly #vocabulary: Vocabulary;
+  readonly #skipsSpecialTokens: boolean;
+  readonly #utf8 = new Utf8Stream();
+  readonly #stops: StopMatcher;
+  readonly #splitter: ReasoningSplitter;
+  #emitted = '';
+  #hasFinished = false;
 
   constructor(options: StreamingOutputOptions) {
-    this.vocabulary = options.vocabulary;
-    this.skipsSpecialTokens = options.skipSpecialTokens;
-    this.stops = new StopMatcher(options.stop);
-    this.splitter = new ReasoningSplitter(options.startsInReasoning);
+    this.#vocabulary = options.vocabulary;
+    this.#skipsSpecialTokens = options.skipSpecialTokens;
+    this.#stops = new StopMatcher(options.stop);
+    this.#splitter = new ReasoningSplitter(options.startsInReasoning);
   }
 
   get text(): string {
-    return this.emitted;
+    return this.#emitted;
   }
 
   push(tokenIds: readonly number[] | Uint32Array): OutputDelta {
-    if (this.hasFinished) return this.nothing();
+    if (this.#hasFinished) return this.#nothing();
     const chunks: Uint8Array[] = [];
-    for (const id of tokenIds) if (this.isVisible(id)) chunks.push(this.vocabulary.bytesOf(id));
-    return this.emit(this.stops.push(this.utf8.push(Buffer.concat(chunks))), this.stops.stopped);
+    for (const id of tokenIds) if (this.#isVisible(id)) chunks.push(this.#vocabulary.bytesOf(id));
+    return this.#emit(this.#stops.push(this.#utf8.push(Buffer.concat(chunks))), this.#stops.stopped);
   }
 
   finish(): OutputDelta {
-    if (this.hasFinished) return this.nothing();
-    const text = this.stops.push(this.utf8.finish());
-    return this.emit(text + this.stops.finish(), true);
+    if (this.#hasFinished) return this.#nothing();
+    const text = this.#stops.push(this.#utf8.finish());
+    return this.#emit(text + this.#stops.finish(), true);
   }
 
-  private nothing(): OutputDelta {
-    return { reasoning: '', answer: '', stopped: this.stops.stopped };
+  #nothing(): OutputDelta {
+    return { reasoning: '', answer: '', stopped: this.#stops.stopped };
   }
 
   /** Special tokens are no text unless asked for, but the think tags are needed, and some vocabularies make them special. */
-  private isVisible(id: number): boolean {
-    if (!this.skipsSpecialTokens) return true;
-    const token = this.vocabulary.addedWithId(id);
+  #isVisible(id: number): boolean {
+    if (!this.#skipsSpecialTokens) return true;
+    const token = this.#vocabulary.addedWithId(id);
     return (
       token === undefined || !token.isSpecial || token.content === THINK_START || token.content === THINK_END
     );
   }
 
-  private emit(text: string, isLast: boolean): OutputDelta {
-    this.emitted += text;
-    const { reasoning, answer } = this.splitter.push(text);
+  #emit(text: string, isLast: boolean): OutputDelta {
+    this.#emitted += text;
+    const { reasoning, answer } = this.#splitter.push(text);
     if (!isLast) return { reasoning, answer, stopped: false };
-    this.hasFinished = true;
-    const rest = this.splitter.finish();
+    this.#hasFinished = true;
+    const rest = this.#splitter.finish();
     return {
       reasoning: reasoning + rest.reasoning,
       answer: answer + rest.answer,
-      stopped: this.stops.stopped,
+      stopped: this.#stops.stopped,
     };
   }
 }

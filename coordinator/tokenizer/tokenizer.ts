@@ -43,21 +43,21 @@ function isInsideWord(text: string, start: number, end: number): boolean {
 
 /** Makes text whose special-token spellings will be read as ordinary text by `encodeMarked`. */
 export class TextProtector {
-  private readonly spellingStart: RegExp | null;
-  private readonly prefixes = new Set<string>();
-  private readonly suffixes = new Set<string>();
-  private readonly maxLength: number;
+  readonly #spellingStart: RegExp | null;
+  readonly #prefixes = new Set<string>();
+  readonly #suffixes = new Set<string>();
+  readonly #maxLength: number;
 
   /** `spellings`: what must not be recognised. Those of a single character cannot be broken and stay as they are. */
   constructor(spellings: readonly string[]) {
     const breakable = spellings.filter((spelling) => [...spelling].length > 1);
     const source = alternation(breakable);
-    this.spellingStart = source === null ? null : new RegExp(`(?=${source})[^]`, 'gu');
-    this.maxLength = Math.max(0, ...breakable.map((spelling) => spelling.length));
+    this.#spellingStart = source === null ? null : new RegExp(`(?=${source})[^]`, 'gu');
+    this.#maxLength = Math.max(0, ...breakable.map((spelling) => spelling.length));
     for (const spelling of breakable) {
       for (let length = 1; length < spelling.length; length++) {
-        this.prefixes.add(spelling.slice(0, length));
-        this.suffixes.add(spelling.slice(-length));
+        this.#prefixes.add(spelling.slice(0, length));
+        this.#suffixes.add(spelling.slice(-length));
       }
     }
   }
@@ -65,31 +65,31 @@ export class TextProtector {
   /** A sentinel after the first character of each spelling, overlapping ones too, and at ends that could complete one with what follows. */
   protect(text: string): string {
     const wellFormed = toWellFormed(text);
-    if (this.spellingStart === null) return wellFormed;
+    if (this.#spellingStart === null) return wellFormed;
     let startsInside = false;
     let endsInside = false;
-    for (let length = 1; length < Math.min(this.maxLength, wellFormed.length + 1); length++) {
-      startsInside ||= this.suffixes.has(wellFormed.slice(0, length));
-      endsInside ||= this.prefixes.has(wellFormed.slice(-length));
+    for (let length = 1; length < Math.min(this.#maxLength, wellFormed.length + 1); length++) {
+      startsInside ||= this.#suffixes.has(wellFormed.slice(0, length));
+      endsInside ||= this.#prefixes.has(wellFormed.slice(-length));
     }
-    const broken = wellFormed.replace(this.spellingStart, `$&${SENTINEL}`);
+    const broken = wellFormed.replace(this.#spellingStart, `$&${SENTINEL}`);
     return (startsInside ? SENTINEL : '') + broken + (endsInside ? SENTINEL : '');
   }
 }
 
 export class Tokenizer {
   readonly vocabulary: Vocabulary;
-  private readonly library: LibraryTokenizer;
-  private readonly encoder: BytePairEncoder;
-  private readonly rawToken: RegExp | null;
-  private readonly normalizedToken: RegExp | null;
+  readonly #library: LibraryTokenizer;
+  readonly #encoder: BytePairEncoder;
+  readonly #rawToken: RegExp | null;
+  readonly #normalizedToken: RegExp | null;
 
   constructor(tokenizerJson: unknown) {
     const json = checkTokenizerJson(tokenizerJson);
     this.vocabulary = new Vocabulary(json);
-    this.encoder = new BytePairEncoder(json.model);
+    this.#encoder = new BytePairEncoder(json.model);
     try {
-      this.library = new HuggingFaceTokenizer(
+      this.#library = new HuggingFaceTokenizer(
         {
           normalizer: json['normalizer'] ?? null,
           pre_tokenizer: json['pre_tokenizer'] ?? null,
@@ -106,18 +106,18 @@ export class Tokenizer {
       });
     }
     const { addedTokens } = this.vocabulary;
-    this.rawToken = tokenPattern(addedTokens.filter((token) => !token.isNormalized));
-    this.normalizedToken = tokenPattern(addedTokens.filter((token) => token.isNormalized));
+    this.#rawToken = tokenPattern(addedTokens.filter((token) => !token.isNormalized));
+    this.#normalizedToken = tokenPattern(addedTokens.filter((token) => token.isNormalized));
   }
 
   /** Ids of text in which nothing is special. */
   encodeOrdinary(text: string): number[] {
     const ids: number[] = [];
     const clean = toWellFormed(text.replace(LONE_SENTINEL, ''));
-    const normalized = this.library.normalizer?.normalize(clean) ?? clean;
+    const normalized = this.#library.normalizer?.normalize(clean) ?? clean;
     if (normalized === '') return ids;
-    const pieces = this.library.pre_tokenizer?.pre_tokenize(normalized) ?? [normalized];
-    for (const piece of pieces) this.encoder.encode(piece, ids);
+    const pieces = this.#library.pre_tokenizer?.pre_tokenize(normalized) ?? [normalized];
+    for (const piece of pieces) this.#encoder.encode(piece, ids);
     return ids;
   }
 
@@ -127,15 +127,15 @@ export class Tokenizer {
    */
   encodeMarked(text: string): number[] {
     const ids: number[] = [];
-    this.splitAtTokens(text, this.rawToken, ids, (section) =>
-      this.splitAtTokens(section, this.normalizedToken, ids, (rest) => {
+    this.#splitAtTokens(text, this.#rawToken, ids, (section) =>
+      this.#splitAtTokens(section, this.#normalizedToken, ids, (rest) => {
         for (const id of this.encodeOrdinary(rest)) ids.push(id);
       }),
     );
     return ids;
   }
 
-  private splitAtTokens(
+  #splitAtTokens(
     text: string,
     pattern: RegExp | null,
     ids: number[],
@@ -163,7 +163,7 @@ export class Tokenizer {
 
   /** Whether the text spells an added token, unbroken, whose content `counts`. */
   hasAddedToken(text: string, counts: (content: string) => boolean): boolean {
-    return [this.rawToken, this.normalizedToken].some((pattern) => {
+    return [this.#rawToken, this.#normalizedToken].some((pattern) => {
       if (pattern === null) return false;
       for (const [content] of text.matchAll(pattern)) if (counts(content)) return true;
       return false;

@@ -34,20 +34,20 @@ export function incompleteTailLength(bytes: Uint8Array): number {
 }
 
 export class Utf8Stream {
-  private pending: Uint8Array = new Uint8Array(0);
+  #pending: Uint8Array = new Uint8Array(0);
 
   /** Text of all bytes that are settled; what is returned over time joins to the text of a whole decode. */
   push(bytes: Uint8Array): string {
-    const all = this.pending.length === 0 ? bytes : Buffer.concat([this.pending, bytes]);
+    const all = this.#pending.length === 0 ? bytes : Buffer.concat([this.#pending, bytes]);
     const settled = all.length - incompleteTailLength(all);
-    this.pending = all.slice(settled);
+    this.#pending = all.slice(settled);
     return Buffer.from(all.buffer, all.byteOffset, settled).toString('utf8');
   }
 
   /** A character that never came to its end: U+FFFD, as in a whole decode. */
   finish(): string {
-    const text = Buffer.from(this.pending).toString('utf8');
-    this.pending = new Uint8Array(0);
+    const text = Buffer.from(this.#pending).toString('utf8');
+    this.#pending = new Uint8Array(0);
     return text;
   }
 }

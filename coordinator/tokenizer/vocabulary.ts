@@ -89,16 +89,16 @@ export class Vocabulary {
   readonly size: number;
   /** Bytes of text that one token can stand for, at most. */
   readonly longestTokenBytes: number;
-  private readonly tokens: (string | undefined)[] = [];
-  private readonly addedById = new Map<number, AddedToken>();
-  private readonly addedByContent = new Map<string, AddedToken>();
-  private readonly bytesById: (Uint8Array | undefined)[] = [];
-  private readonly byteOfCharacter = buildByteOfCharacter();
+  readonly #tokens: (string | undefined)[] = [];
+  readonly #addedById = new Map<number, AddedToken>();
+  readonly #addedByContent = new Map<string, AddedToken>();
+  readonly #bytesById: (Uint8Array | undefined)[] = [];
+  readonly #byteOfCharacter = buildByteOfCharacter();
 
   constructor(json: TokenizerJson) {
     let longest = 0;
     for (const [token, id] of Object.entries(json.model.vocab)) {
-      this.tokens[id] = token;
+      this.#tokens[id] = token;
       // A character is a byte here; where it is not, the token is its own UTF-8.
       longest = Math.max(longest, Buffer.byteLength(token));
     }
@@ -112,36 +112,36 @@ export class Vocabulary {
       isSingleWord: token['single_word'] === true,
     }));
     for (const token of this.addedTokens) {
-      this.tokens[token.id] = token.content;
+      this.#tokens[token.id] = token.content;
       longest = Math.max(longest, Buffer.byteLength(token.content));
-      this.addedById.set(token.id, token);
-      this.addedByContent.set(token.content, token);
+      this.#addedById.set(token.id, token);
+      this.#addedByContent.set(token.content, token);
     }
-    this.size = this.tokens.length;
+    this.size = this.#tokens.length;
     this.longestTokenBytes = longest;
   }
 
   added(content: string): AddedToken | undefined {
-    return this.addedByContent.get(content);
+    return this.#addedByContent.get(content);
   }
 
   addedWithId(id: number): AddedToken | undefined {
-    return this.addedById.get(id);
+    return this.#addedById.get(id);
   }
 
   /** Empty for ids that the tokenizer does not know: padded rows of the embedding. */
   bytesOf(id: number): Uint8Array {
-    return (this.bytesById[id] ??= this.computeBytes(this.tokens[id] ?? ''));
+    return (this.#bytesById[id] ??= this.#computeBytes(this.#tokens[id] ?? ''));
   }
 
   /** A token with a character outside the byte alphabet (an added one such as R1's full-width bars) is its own UTF-8. */
-  private computeBytes(token: string): Uint8Array {
+  #computeBytes(token: string): Uint8Array {
     const bytes = Uint8Array.from(
       token,
-      (character) => this.byteOfCharacter.get(character.codePointAt(0)!) ?? 0,
+      (character) => this.#byteOfCharacter.get(character.codePointAt(0)!) ?? 0,
     );
     for (const character of token) {
-      if (!this.byteOfCharacter.has(character.codePointAt(0)!)) return Buffer.from(token, 'utf8');
+      if (!this.#byteOfCharacter.has(character.codePointAt(0)!)) return Buffer.from(token, 'utf8');
     }
     return bytes;
   }

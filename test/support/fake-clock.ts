@@ -9,26 +9,26 @@ interface PendingTimer {
 }
 
 export class FakeClock implements Clock {
-  private time: number;
-  private order = 0;
-  private readonly timers = new Set<PendingTimer>();
+  #time: number;
+  #order = 0;
+  readonly #timers = new Set<PendingTimer>();
 
   constructor(startMs = 0) {
-    this.time = startMs;
+    this.#time = startMs;
   }
 
   get numTimers(): number {
-    return this.timers.size;
+    return this.#timers.size;
   }
 
   nowMs(): number {
-    return this.time;
+    return this.#time;
   }
 
   setTimer(delayMs: number, callback: () => void): Timer {
-    const timer = { dueMs: this.time + Math.max(0, delayMs), order: this.order++, callback };
-    this.timers.add(timer);
-    return { cancel: () => void this.timers.delete(timer) };
+    const timer = { dueMs: this.#time + Math.max(0, delayMs), order: this.#order++, callback };
+    this.#timers.add(timer);
+    return { cancel: () => void this.#timers.delete(timer) };
   }
 
   defer(callback: () => void): void {
@@ -37,20 +37,20 @@ export class FakeClock implements Clock {
 
   /** Moves time forward and runs what falls due on the way, timers set by timers included. */
   async advance(byMs: number): Promise<void> {
-    const target = this.time + byMs;
-    for (let timer = this.nextDue(target); timer !== null; timer = this.nextDue(target)) {
-      this.time = timer.dueMs;
-      this.timers.delete(timer);
+    const target = this.#time + byMs;
+    for (let timer = this.#nextDue(target); timer !== null; timer = this.#nextDue(target)) {
+      this.#time = timer.dueMs;
+      this.#timers.delete(timer);
       timer.callback();
       await settle();
     }
-    this.time = target;
+    this.#time = target;
     await settle();
   }
 
-  private nextDue(limitMs: number): PendingTimer | null {
+  #nextDue(limitMs: number): PendingTimer | null {
     let next: PendingTimer | null = null;
-    for (const timer of this.timers) {
+    for (const timer of this.#timers) {
       if (timer.dueMs > limitMs) continue;
       const isEarlier = next === null || timer.dueMs < next.dueMs;
       if (isEarlier || (timer.dueMs === next?.dueMs && timer.order < next.order)) next = timer;

@@ -55,155 +55,155 @@ export function readPickle(bytes: Buffer, where: string): PickleValue {
 }
 
 class PickleMachine {
-  private readonly reader: ByteReader;
-  private readonly stack: PickleValue[] = [];
-  private readonly memo = new Map<number, PickleValue>();
+  readonly #reader: ByteReader;
+  readonly #stack: PickleValue[] = [];
+  readonly #memo = new Map<number, PickleValue>();
+  readonly #where: string;
 
-  constructor(
-    bytes: Buffer,
-    private readonly where: string,
-  ) {
-    this.reader = new ByteReader(bytes, where);
+  constructor(bytes: Buffer, where: string) {
+    this.#where = where;
+    this.#reader = new ByteReader(bytes, where);
   }
 
   run(): PickleValue {
     for (let count = 0; count < MAX_OPCODES; count++) {
-      const opcode = this.reader.uint8();
+      const opcode = this.#reader.uint8();
       if (opcode === OP.Stop) {
-        const value = this.pop();
-        if (this.stack.length > 0) throw this.corrupt(`ends with ${this.stack.length} values left over`);
+        const value = this.#pop();
+        if (this.#stack.length > 0) throw this.#corrupt(`ends with ${this.#stack.length} values left over`);
         return value;
       }
-      if (!(this.runScalar(opcode) || this.runContainer(opcode) || this.runMemo(opcode)))
-        throw this.refuseOpcode(opcode);
-      if (this.stack.length > MAX_STACK) throw this.corrupt(`needs a stack of more than ${MAX_STACK} values`);
+      if (!(this.#runScalar(opcode) || this.#runContainer(opcode) || this.#runMemo(opcode)))
+        throw this.#refuseOpcode(opcode);
+      if (this.#stack.length > MAX_STACK)
+        throw this.#corrupt(`needs a stack of more than ${MAX_STACK} values`);
     }
-    throw this.corrupt(`has more than ${MAX_OPCODES} opcodes`);
+    throw this.#corrupt(`has more than ${MAX_OPCODES} opcodes`);
   }
 
-  private runScalar(opcode: number): boolean {
-    const { reader } = this;
+  #runScalar(opcode: number): boolean {
+    const reader = this.#reader;
     switch (opcode) {
       case OP.Proto: {
         const protocol = reader.uint8();
         if (protocol < 2 || protocol > 5)
-          throw this.corrupt(`uses pickle protocol ${protocol}, expected 2 to 5`);
+          throw this.#corrupt(`uses pickle protocol ${protocol}, expected 2 to 5`);
         return true;
       }
       case OP.Frame:
         reader.uint64();
         return true;
       case OP.None:
-        return this.push(null);
+        return this.#push(null);
       case OP.NewTrue:
-        return this.push(true);
+        return this.#push(true);
       case OP.NewFalse:
-        return this.push(false);
+        return this.#push(false);
       case OP.BinInt:
-        return this.push(reader.int32());
+        return this.#push(reader.int32());
       case OP.BinInt1:
-        return this.push(reader.uint8());
+        return this.#push(reader.uint8());
       case OP.BinInt2:
-        return this.push(reader.uint16());
+        return this.#push(reader.uint16());
       case OP.Long1:
-        return this.push(reader.signedInteger(reader.uint8()));
+        return this.#push(reader.signedInteger(reader.uint8()));
       case OP.BinFloat:
-        return this.push(reader.float64BigEndian());
+        return this.#push(reader.float64BigEndian());
       case OP.BinUnicode:
-        return this.push(reader.utf8(reader.uint32()));
+        return this.#push(reader.utf8(reader.uint32()));
       case OP.ShortBinUnicode:
-        return this.push(reader.utf8(reader.uint8()));
+        return this.#push(reader.utf8(reader.uint8()));
       case OP.Global:
-        return this.push(this.global(reader.line(), reader.line()));
+        return this.#push(this.#global(reader.line(), reader.line()));
       default:
         return false;
     }
   }
 
-  private runContainer(opcode: number): boolean {
+  #runContainer(opcode: number): boolean {
     switch (opcode) {
       case OP.Mark:
-        return this.push(MARK);
+        return this.#push(MARK);
       case OP.EmptyDict:
-        return this.push(new PickleDict());
+        return this.#push(new PickleDict());
       case OP.EmptyList:
       case OP.EmptyTuple:
-        return this.push([]);
+        return this.#push([]);
       case OP.Tuple:
-        return this.push(this.popToMark());
+        return this.#push(this.#popToMark());
       case OP.Tuple1:
-        return this.push([this.pop()]);
+        return this.#push([this.#pop()]);
       case OP.Tuple2:
-        return this.push(this.popMany(2));
+        return this.#push(this.#popMany(2));
       case OP.Tuple3:
-        return this.push(this.popMany(3));
+        return this.#push(this.#popMany(3));
       case OP.Append:
-        return this.appendItems([this.pop()]);
+        return this.#appendItems([this.#pop()]);
       case OP.Appends:
-        return this.appendItems(this.popToMark());
+        return this.#appendItems(this.#popToMark());
       case OP.SetItem:
-        return this.setItems(this.popMany(2));
+        return this.#setItems(this.#popMany(2));
       case OP.SetItems:
-        return this.setItems(this.popToMark());
+        return this.#setItems(this.#popToMark());
       default:
-        return this.runObject(opcode);
+        return this.#runObject(opcode);
     }
   }
 
-  private runObject(opcode: number): boolean {
+  #runObject(opcode: number): boolean {
     switch (opcode) {
       case OP.StackGlobal: {
-        const [module, name] = this.popMany(2);
+        const [module, name] = this.#popMany(2);
         if (typeof module !== 'string' || typeof name !== 'string')
-          throw this.corrupt('names a global with something other than strings');
-        return this.push(this.global(module, name));
+          throw this.#corrupt('names a global with something other than strings');
+        return this.#push(this.#global(module, name));
       }
       case OP.Reduce: {
-        const [callee, args] = this.popMany(2);
+        const [callee, args] = this.#popMany(2);
         if (!(callee instanceof PickleGlobal) || !Array.isArray(args))
-          throw this.corrupt('applies something that is not a known global');
-        return this.push(applyGlobal(callee, args, this.where));
+          throw this.#corrupt('applies something that is not a known global');
+        return this.#push(applyGlobal(callee, args, this.#where));
       }
       case OP.Build:
-        return this.build();
+        return this.#build();
       case OP.BinPersId:
-        return this.push(this.storage(this.pop()));
+        return this.#push(this.#storage(this.#pop()));
       default:
         return false;
     }
   }
 
-  private runMemo(opcode: number): boolean {
-    const { reader } = this;
+  #runMemo(opcode: number): boolean {
+    const reader = this.#reader;
     switch (opcode) {
       case OP.BinPut:
-        return this.remember(reader.uint8());
+        return this.#remember(reader.uint8());
       case OP.LongBinPut:
-        return this.remember(reader.uint32());
+        return this.#remember(reader.uint32());
       case OP.Memoize:
-        return this.remember(this.memo.size);
+        return this.#remember(this.#memo.size);
       case OP.BinGet:
-        return this.recall(reader.uint8());
+        return this.#recall(reader.uint8());
       case OP.LongBinGet:
-        return this.recall(reader.uint32());
+        return this.#recall(reader.uint32());
       default:
         return false;
     }
   }
 
-  private global(module: string, name: string): PickleGlobal {
+  #global(module: string, name: string): PickleGlobal {
     const known = resolveGlobal(module, name);
     if (known !== null) return known;
     throw new AppError(
       'CORRUPT_WEIGHTS',
-      `${this.where}: the pickle asks for ${printable(module)}.${printable(name)}, which a state dict does not need; refused, nothing was run`,
+      `${this.#where}: the pickle asks for ${printable(module)}.${printable(name)}, which a state dict does not need; refused, nothing was run`,
     );
   }
 
   /** ('storage', type, key, location, number of elements), as torch writes it. */
-  private storage(id: PickleValue): TorchStorage {
+  #storage(id: PickleValue): TorchStorage {
     if (!Array.isArray(id) || id.length !== 5)
-      throw this.corrupt('has a persistent id that is not a storage of five parts');
+      throw this.#corrupt('has a persistent id that is not a storage of five parts');
     const [tag, type, key, , numElements] = id;
     const isValid =
       tag === 'storage' && type instanceof PickleGlobal && type.storage !== null && typeof key === 'string';
@@ -213,90 +213,90 @@ class PickleMachine {
       !Number.isSafeInteger(numElements) ||
       numElements < 0
     ) {
-      throw this.corrupt('has a persistent id that is not a storage (type, key and number of elements)');
+      throw this.#corrupt('has a persistent id that is not a storage (type, key and number of elements)');
     }
     if (!/^\w{1,64}$/.test(key))
-      throw this.corrupt(`has a storage with the key ${printable(key)}, expected a number`);
+      throw this.#corrupt(`has a storage with the key ${printable(key)}, expected a number`);
     return { kind: 'storage', dtype: type.storage === 'untyped' ? null : type.storage, key, numElements };
   }
 
   /** Only attributes of dictionaries (_metadata of a state dict) are set so; they are not needed. */
-  private build(): boolean {
-    this.pop();
-    const target = this.stack.at(-1);
+  #build(): boolean {
+    this.#pop();
+    const target = this.#stack.at(-1);
     if (!(target instanceof PickleDict))
-      throw this.corrupt('sets the state of something other than a dictionary');
+      throw this.#corrupt('sets the state of something other than a dictionary');
     return true;
   }
 
-  private appendItems(items: PickleValue[]): boolean {
-    const list = this.stack.at(-1);
-    if (!Array.isArray(list)) throw this.corrupt('appends to something other than a list');
+  #appendItems(items: PickleValue[]): boolean {
+    const list = this.#stack.at(-1);
+    if (!Array.isArray(list)) throw this.#corrupt('appends to something other than a list');
     for (const item of items) list.push(item);
     return true;
   }
 
-  private setItems(items: PickleValue[]): boolean {
-    const dict = this.stack.at(-1);
+  #setItems(items: PickleValue[]): boolean {
+    const dict = this.#stack.at(-1);
     if (!(dict instanceof PickleDict) || items.length % 2 !== 0)
-      throw this.corrupt('sets items of something other than a dictionary');
+      throw this.#corrupt('sets items of something other than a dictionary');
     for (let index = 0; index < items.length; index += 2) {
       const key = items[index];
       if (typeof key !== 'string' && typeof key !== 'number')
-        throw this.corrupt('has a dictionary key that is neither a string nor a number');
+        throw this.#corrupt('has a dictionary key that is neither a string nor a number');
       dict.entries.set(key, items[index + 1] ?? null);
     }
     return true;
   }
 
-  private remember(index: number): boolean {
-    const value = this.stack.at(-1);
-    if (value === undefined) throw this.corrupt('remembers a value that is not there');
-    this.memo.set(index, value);
-    if (this.memo.size > MAX_MEMO) throw this.corrupt(`remembers more than ${MAX_MEMO} values`);
+  #remember(index: number): boolean {
+    const value = this.#stack.at(-1);
+    if (value === undefined) throw this.#corrupt('remembers a value that is not there');
+    this.#memo.set(index, value);
+    if (this.#memo.size > MAX_MEMO) throw this.#corrupt(`remembers more than ${MAX_MEMO} values`);
     return true;
   }
 
-  private recall(index: number): boolean {
-    const value = this.memo.get(index);
-    if (value === undefined) throw this.corrupt(`recalls value ${index}, which it never remembered`);
-    return this.push(value);
+  #recall(index: number): boolean {
+    const value = this.#memo.get(index);
+    if (value === undefined) throw this.#corrupt(`recalls value ${index}, which it never remembered`);
+    return this.#push(value);
   }
 
-  private push(value: PickleValue): true {
-    this.stack.push(value);
+  #push(value: PickleValue): true {
+    this.#stack.push(value);
     return true;
   }
 
-  private pop(): PickleValue {
-    const value = this.stack.pop();
-    if (value === undefined || value === MARK) throw this.corrupt('takes a value that is not there');
+  #pop(): PickleValue {
+    const value = this.#stack.pop();
+    if (value === undefined || value === MARK) throw this.#corrupt('takes a value that is not there');
     return value;
   }
 
   /** In the order in which they were pushed. */
-  private popMany(count: number): PickleValue[] {
+  #popMany(count: number): PickleValue[] {
     const values: PickleValue[] = [];
-    for (let index = 0; index < count; index++) values.unshift(this.pop());
+    for (let index = 0; index < count; index++) values.unshift(this.#pop());
     return values;
   }
 
-  private popToMark(): PickleValue[] {
-    const start = this.stack.lastIndexOf(MARK);
-    if (start < 0) throw this.corrupt('closes a group that it never opened');
-    const items = this.stack.splice(start);
+  #popToMark(): PickleValue[] {
+    const start = this.#stack.lastIndexOf(MARK);
+    if (start < 0) throw this.#corrupt('closes a group that it never opened');
+    const items = this.#stack.splice(start);
     items.shift();
     return items;
   }
 
-  private refuseOpcode(opcode: number): AppError {
-    return this.corrupt(
-      `has opcode 0x${opcode.toString(16).padStart(2, '0')} at byte ${this.reader.position - 1}, which a state dict does not need`,
+  #refuseOpcode(opcode: number): AppError {
+    return this.#corrupt(
+      `has opcode 0x${opcode.toString(16).padStart(2, '0')} at byte ${this.#reader.position - 1}, which a state dict does not need`,
     );
   }
 
-  private corrupt(what: string): AppError {
-    return new AppError('CORRUPT_WEIGHTS', `${this.where}: the pickle ${what}`);
+  #corrupt(what: string): AppError {
+    return new AppError('CORRUPT_WEIGHTS', `${this.#where}: the pickle ${what}`);
   }
 }
 

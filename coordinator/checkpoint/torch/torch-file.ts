@@ -13,14 +13,22 @@ const CHUNK_BYTES = 8 * 1024 * 1024;
 const MAX_STRIDED_SPAN_BYTES = 2 * 1024 ** 3;
 
 export class TorchFile {
+  readonly #file: FileHandle;
+  readonly #entries: ReadonlyMap<string, ZipEntry>;
+  readonly #root: string;
+
   private constructor(
     readonly path: string,
     readonly sizeBytes: number,
-    private readonly file: FileHandle,
-    private readonly entries: ReadonlyMap<string, ZipEntry>,
-    private readonly root: string,
+    file: FileHandle,
+    entries: ReadonlyMap<string, ZipEntry>,
+    root: string,
     readonly tensors: ReadonlyMap<string, TorchTensor>,
-  ) {}
+  ) {
+    this.#file = file;
+    this.#entries = entries;
+    this.#root = root;
+  }
 
   static async open(path: string): Promise<TorchFile> {
     const file = await open(path, 'r').catch((error: NodeJS.ErrnoException) => {
@@ -45,12 +53,12 @@ export class TorchFile {
   }
 
   close(): Promise<void> {
-    return this.file.close();
+    return this.#file.close();
   }
 
   /** The tensor's bytes, row-major, in pieces of at most a few MiB. */
   async *readTensor(tensor: TorchTensor): AsyncGenerator<Buffer> {
-    const entry = this.entries.get(`${this.root}/data/${tensor.storage.key}`);
+    const entry = this.#entries.get(`${this.#root}/data/${tensor.storage.key}`);
     const numElements = tensor.shape.reduce((product, size) => product * size, 1);
     if (entry === undefined || numElements === 0) return;
     const width = TORCH_DTYPE_BYTES[tensor.dtype];
@@ -58,7 +66,7 @@ export class TorchFile {
     if (isRowMajor(tensor)) {
       const end = start + numElements * width;
       for (let position = start; position < end; position += CHUNK_BYTES) {
-        yield await readRange(this.file, this.path, position, Math.min(CHUNK_BYTES, end - position));
+        yield await readRange(this.#file, this.path, position, Math.min(CHUNK_BYTES, end - position));
       }
       return;
     }
@@ -71,7 +79,7 @@ export class TorchFile {
         `${this.path}: a tensor [${tensor.shape.join(', ')}] with strides [${tensor.strides.join(', ')}] spans ${spanBytes} bytes, the limit for views that are not row-major is ${MAX_STRIDED_SPAN_BYTES}`,
       );
     }
-    yield* gather(await readRange(this.file, this.path, start, spanBytes), tensor, numElements, width);
+    yield* gather(await readRange(this.#file, this.path, start, spanBytes), tensor, numElements, width);
   }
 }
 

@@ -31,7 +31,11 @@ const MUTATING: Readonly<Record<string, readonly string[]>> = {
 };
 
 export class Attributes {
-  constructor(private readonly budget: Budget) {}
+  readonly #budget: Budget;
+
+  constructor(budget: Budget) {
+    this.#budget = budget;
+  }
 
   /** `object.name`: an attribute, else an item. */
   attribute(object: Value, name: string): Value {
@@ -53,7 +57,7 @@ export class Attributes {
     const isHidden = /^__\w+__$/.test(name) || (MUTATING[typeName(object)] ?? []).includes(name);
     if (isHidden)
       return new Undefined(`access to attribute '${name}' of '${typeName(object)}' object is unsafe.`);
-    if (isText(object)) return this.textMethod(object, name);
+    if (isText(object)) return this.#textMethod(object, name);
     if (isList(object)) return listMethod(object, name);
     if (object instanceof Tuple)
       return object.names.includes(name)
@@ -67,19 +71,19 @@ export class Attributes {
     return numberAttribute(object, name);
   }
 
-  private textMethod(object: string | Markup, name: string): Value | undefined {
+  #textMethod(object: string | Markup, name: string): Value | undefined {
     const text = textOf(object);
     const isMarkup = object instanceof Markup;
     if (name === 'format') {
       return new Callable(name, (args) => {
-        const filled = formatBraces(text, isMarkup ? escapeArguments(args) : args, this, this.budget);
+        const filled = formatBraces(text, isMarkup ? escapeArguments(args) : args, this, this.#budget);
         return isMarkup ? new Markup(filled) : filled;
       });
     }
     const method = STRING_METHODS.get(name);
     if (method === undefined) return undefined;
     return new Callable(name, (args) => {
-      const result = method(text, args, this.budget);
+      const result = method(text, args, this.#budget);
       return isMarkup && typeof result === 'string' ? new Markup(result) : result;
     });
   }

@@ -17,27 +17,32 @@ export const MAX_RANGE_LENGTH = 100_000;
 const MAX_CALL_DEPTH = 200;
 
 export class Budget {
-  private readonly endMs: number;
-  private steps = 0;
-  private depth = 0;
+  readonly #endMs: number;
+  #steps = 0;
+  #depth = 0;
+  readonly #limits: BudgetLimits;
 
-  constructor(private readonly limits: BudgetLimits) {
-    this.endMs = performance.now() + limits.timeoutMs;
+  constructor(limits: BudgetLimits) {
+    this.#limits = limits;
+    this.#endMs = performance.now() + limits.timeoutMs;
   }
 
   step(): void {
-    this.steps += 1;
-    if (this.steps % STEPS_BETWEEN_LOOKS === 0) this.look();
+    this.#steps += 1;
+    if (this.#steps % STEPS_BETWEEN_LOOKS === 0) this.look();
   }
 
   /** Before anything whose cost grows with its input. */
   look(): void {
-    if (performance.now() > this.endMs) throw new BudgetError(`took longer than ${this.limits.timeoutMs} ms`);
+    if (performance.now() > this.#endMs)
+      throw new BudgetError(`took longer than ${this.#limits.timeoutMs} ms`);
   }
 
   checkSize(size: number): void {
-    if (size > this.limits.maxSize) {
-      throw new BudgetError(`makes ${size} characters or items; at most ${this.limits.maxSize} are accepted`);
+    if (size > this.#limits.maxSize) {
+      throw new BudgetError(
+        `makes ${size} characters or items; at most ${this.#limits.maxSize} are accepted`,
+      );
     }
   }
 
@@ -53,12 +58,12 @@ export class Budget {
 
   /** Calls of macros, and expressions within each other. */
   nest<T>(run: () => T): T {
-    if (this.depth >= MAX_CALL_DEPTH) throw new BudgetError(`nests calls deeper than ${MAX_CALL_DEPTH}`);
-    this.depth += 1;
+    if (this.#depth >= MAX_CALL_DEPTH) throw new BudgetError(`nests calls deeper than ${MAX_CALL_DEPTH}`);
+    this.#depth += 1;
     try {
       return run();
     } finally {
-      this.depth -= 1;
+      this.#depth -= 1;
     }
   }
 }

@@ -25,18 +25,18 @@ import {
 } from './values.js';
 
 export class Evaluator implements Runtime {
-  private readonly attributes: Attributes;
+  readonly #attributes: Attributes;
 
   constructor(readonly budget: Budget) {
-    this.attributes = new Attributes(budget);
+    this.#attributes = new Attributes(budget);
   }
 
   attribute(object: Value, name: string): Value {
-    return this.attributes.attribute(object, name);
+    return this.#attributes.attribute(object, name);
   }
 
   item(object: Value, key: Value): Value {
-    return this.attributes.item(object, key);
+    return this.#attributes.item(object, key);
   }
 
   hasFilter(name: string): boolean {
@@ -93,9 +93,9 @@ export class Evaluator implements Runtime {
       case 'arithmetic':
         return arithmetic(expression.operator, inner(expression.left), inner(expression.right), this.budget);
       case 'compare':
-        return this.compare(inner(expression.first), expression.rest, scope);
+        return this.#compare(inner(expression.first), expression.rest, scope);
       case 'condition':
-        return this.condition(expression, scope);
+        return this.#condition(expression, scope);
       case 'attribute':
         return this.attribute(inner(expression.object), expression.name);
       case 'item':
@@ -131,17 +131,13 @@ export class Evaluator implements Runtime {
     return { positional, named };
   }
 
-  private condition(expression: Extract<Expression, { kind: 'condition' }>, scope: Scope): Value {
+  #condition(expression: Extract<Expression, { kind: 'condition' }>, scope: Scope): Value {
     if (isTrue(this.evaluate(expression.test, scope))) return this.evaluate(expression.then, scope);
     if (expression.otherwise !== null) return this.evaluate(expression.otherwise, scope);
     return new Undefined('the inline if-expression evaluated to false and no else section was defined.');
   }
 
-  private compare(
-    first: Value,
-    rest: readonly (readonly [CompareOperator, Expression])[],
-    scope: Scope,
-  ): boolean {
+  #compare(first: Value, rest: readonly (readonly [CompareOperator, Expression])[], scope: Scope): boolean {
     let left = first;
     for (const [operator, expression] of rest) {
       const right = this.evaluate(expression, scope);

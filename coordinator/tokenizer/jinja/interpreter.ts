@@ -27,14 +27,14 @@ interface Output {
 }
 
 export class Interpreter extends Evaluator {
-  private root = new Scope(null);
+  #root = new Scope(null);
 
   render(statements: readonly Statement[], globals: Iterable<readonly [string, Value]>): string {
-    this.root = new Scope(new Scope(null, globals));
+    this.#root = new Scope(new Scope(null, globals));
     const blocks = new Map<string, Value>();
     for (const block of blocksIn(statements))
-      blocks.set(block.name, new Callable(block.name, () => this.text(block.body, new Scope(this.root))));
-    this.root.set(
+      blocks.set(block.name, new Callable(block.name, () => this.#text(block.body, new Scope(this.#root))));
+    this.#root.set(
       'self',
       new Callable(
         'self',
@@ -42,90 +42,90 @@ export class Interpreter extends Evaluator {
         (name) => blocks.get(name),
       ),
     );
-    return this.text(statements, this.root);
+    return this.#text(statements, this.#root);
   }
 
-  private text(statements: readonly Statement[], scope: Scope): string {
+  #text(statements: readonly Statement[], scope: Scope): string {
     const out: Output = { parts: [], size: 0 };
-    this.run(statements, scope, out);
+    this.#run(statements, scope, out);
     return out.parts.join('');
   }
 
-  private write(out: Output, text: string): void {
+  #write(out: Output, text: string): void {
     out.size += text.length;
     this.budget.checkSize(out.size);
     out.parts.push(text);
   }
 
-  private run(statements: readonly Statement[], scope: Scope, out: Output): Flow {
+  #run(statements: readonly Statement[], scope: Scope, out: Output): Flow {
     for (const statement of statements) {
-      const flow = this.statement(statement, scope, out);
+      const flow = this.#statement(statement, scope, out);
       if (flow !== null) return flow;
     }
     return null;
   }
 
-  private statement(statement: Statement, scope: Scope, out: Output): Flow {
+  #statement(statement: Statement, scope: Scope, out: Output): Flow {
     this.budget.step();
     switch (statement.kind) {
       case 'text':
-        this.write(out, statement.text);
+        this.#write(out, statement.text);
         return null;
       case 'print':
-        this.write(out, textOf(this.evaluate(statement.value, scope)));
+        this.#write(out, textOf(this.evaluate(statement.value, scope)));
         return null;
       case 'if': {
         const branch = statement.branches.find(([test]) => isTrue(this.evaluate(test, scope)));
-        return this.run(branch?.[1] ?? statement.otherwise, scope, out);
+        return this.#run(branch?.[1] ?? statement.otherwise, scope, out);
       }
       case 'for': {
         const iterable = this.evaluate(statement.iterable, scope);
-        this.loop(statement, iterable, scope, out, 0);
+        this.#loop(statement, iterable, scope, out, 0);
         return null;
       }
       case 'break':
       case 'continue':
         return statement.kind;
       case 'set':
-        this.assign(statement.target, this.evaluate(statement.value, scope), scope);
+        this.#assign(statement.target, this.evaluate(statement.value, scope), scope);
         return null;
       case 'setBlock': {
-        const text = this.text(statement.body, new Scope(scope));
-        const value = statement.filter === null ? text : this.filtered(statement.filter, text, scope);
-        this.assign(statement.target, value, scope);
+        const text = this.#text(statement.body, new Scope(scope));
+        const value = statement.filter === null ? text : this.#filtered(statement.filter, text, scope);
+        this.#assign(statement.target, value, scope);
         return null;
       }
       case 'macro':
-        scope.set(statement.macro.name, this.macro(statement.macro, scope));
+        scope.set(statement.macro.name, this.#macro(statement.macro, scope));
         return null;
       case 'callBlock':
-        this.write(out, textOf(this.callBlock(statement.call, statement.caller, scope)));
+        this.#write(out, textOf(this.#callBlock(statement.call, statement.caller, scope)));
         return null;
       case 'filterBlock': {
-        const text = this.text(statement.body, new Scope(scope));
-        this.write(out, textOf(this.filtered(statement.filter, text, scope)));
+        const text = this.#text(statement.body, new Scope(scope));
+        this.#write(out, textOf(this.#filtered(statement.filter, text, scope)));
         return null;
       }
       case 'with': {
         const inner = new Scope(scope);
         for (const [target, value] of statement.bindings)
-          this.assign(target, this.evaluate(value, scope), inner);
-        return this.run(statement.body, inner, out);
+          this.#assign(target, this.evaluate(value, scope), inner);
+        return this.#run(statement.body, inner, out);
       }
       case 'block':
-        this.write(out, this.text(statement.body, new Scope(statement.isScoped ? scope : this.root)));
+        this.#write(out, this.#text(statement.body, new Scope(statement.isScoped ? scope : this.#root)));
         return null;
     }
   }
 
   /** A filter, or a chain of them, over the text of a block. */
-  private filtered(filter: Expression, text: string, scope: Scope): Value {
+  #filtered(filter: Expression, text: string, scope: Scope): Value {
     if (filter.kind !== 'filter') throw new TemplateError('a block needs a filter');
-    const value = filter.operand === null ? text : this.filtered(filter.operand, text, scope);
+    const value = filter.operand === null ? text : this.#filtered(filter.operand, text, scope);
     return this.filter(filter.name, value, this.args(filter.args, scope));
   }
 
-  private assign(target: Target, value: Value, scope: Scope): void {
+  #assign(target: Target, value: Value, scope: Scope): void {
     switch (target.kind) {
       case 'name':
         scope.set(target.name, value);
@@ -142,51 +142,51 @@ export class Interpreter extends Evaluator {
         if (items.length !== target.items.length) {
           throw new TemplateError(`expected ${target.items.length} values to unpack, got ${items.length}`);
         }
-        target.items.forEach((item, index) => this.assign(item, items[index]!, scope));
+        target.items.forEach((item, index) => this.#assign(item, items[index]!, scope));
       }
     }
   }
 
-  private loop(loop: ForLoop, iterable: Value, scope: Scope, out: Output, depth: number): void {
+  #loop(loop: ForLoop, iterable: Value, scope: Scope, out: Output, depth: number): void {
     const again = (args: Arguments): Value => {
       if (!loop.isRecursive)
         throw new TemplateError("The loop must have the 'recursive' marker to be called recursively.");
       const inner: Output = { parts: [], size: 0 };
-      this.loop(loop, args.positional[0] ?? null, scope, inner, depth + 1);
+      this.#loop(loop, args.positional[0] ?? null, scope, inner, depth + 1);
       return inner.parts.join('');
     };
-    const context = new LoopContext(this.passing(loop, itemsOf(iterable), scope), depth, again);
+    const context = new LoopContext(this.#passing(loop, itemsOf(iterable), scope), depth, again);
     let hasRun = false;
     while (context.advance()) {
       hasRun = true;
       this.budget.step();
       const inner = new Scope(scope, [['loop', context.value]]);
-      this.assign(loop.target, context.item, inner);
-      if (this.run(loop.body, inner, out) === 'break') break;
+      this.#assign(loop.target, context.item, inner);
+      if (this.#run(loop.body, inner, out) === 'break') break;
     }
-    if (!hasRun) this.run(loop.otherwise, new Scope(scope), out);
+    if (!hasRun) this.#run(loop.otherwise, new Scope(scope), out);
   }
 
   /** What the loop's own condition lets through, looked at when its turn comes. */
-  private *passing(loop: ForLoop, items: readonly Value[], scope: Scope): Iterator<Value> {
+  *#passing(loop: ForLoop, items: readonly Value[], scope: Scope): Iterator<Value> {
     for (const item of items) {
       if (loop.test !== null) {
         const inner = new Scope(scope);
-        this.assign(loop.target, item, inner);
+        this.#assign(loop.target, item, inner);
         if (!isTrue(this.evaluate(loop.test, inner))) continue;
       }
       yield item;
     }
   }
 
-  private callBlock(call: Expression, caller: MacroBody, scope: Scope): Value {
+  #callBlock(call: Expression, caller: MacroBody, scope: Scope): Value {
     if (call.kind !== 'call') throw new TemplateError('the tag call needs a call');
     const args = this.args(call.args, scope);
-    const named = new Map([...args.named, ['caller', this.macro(caller, scope)] as const]);
+    const named = new Map([...args.named, ['caller', this.#macro(caller, scope)] as const]);
     return this.call(this.evaluate(call.callee, scope), { ...args, named });
   }
 
-  private macro(macro: MacroBody, scope: Scope): Callable {
+  #macro(macro: MacroBody, scope: Scope): Callable {
     const facts = new Map<string, Value>([
       ['name', macro.name],
       ['arguments', new Tuple([...macro.parameters])],
@@ -196,13 +196,13 @@ export class Interpreter extends Evaluator {
     ]);
     return new Callable(
       macro.name,
-      (args) => this.text(macro.body, this.bindMacro(macro, args, scope)),
+      (args) => this.#text(macro.body, this.#bindMacro(macro, args, scope)),
       (name) => facts.get(name),
       'Macro',
     );
   }
 
-  private bindMacro(macro: MacroBody, args: Arguments, scope: Scope): Scope {
+  #bindMacro(macro: MacroBody, args: Arguments, scope: Scope): Scope {
     const { parameters, defaults, takes, name } = macro;
     const inner = new Scope(scope);
     const named = new Map(args.named);

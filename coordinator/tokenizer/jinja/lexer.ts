@@ -47,135 +47,135 @@ export function tokenize(template: string): Token[] {
 }
 
 class Lexer {
-  private readonly source: string;
-  private readonly tokens: Token[] = [];
-  private position = 0;
+  readonly #source: string;
+  readonly #tokens: Token[] = [];
+  #position = 0;
   /** What was read last ended a line: white space before a tag may be taken away from here on. */
-  private isLineStart = true;
-  private line = 1;
-  private linePosition = 0;
+  #isLineStart = true;
+  #line = 1;
+  #linePosition = 0;
 
   constructor(template: string) {
-    this.source = template.replace(/\r\n?/g, '\n').replace(/\n$/, '');
+    this.#source = template.replace(/\r\n?/g, '\n').replace(/\n$/, '');
   }
 
   run(): Token[] {
-    while (this.position < this.source.length) this.root();
-    this.push('end', '');
-    return this.tokens;
+    while (this.#position < this.#source.length) this.#root();
+    this.#push('end', '');
+    return this.#tokens;
   }
 
   /** Text up to the next tag, and the tag. */
-  private root(): void {
-    const start = this.nextTag();
+  #root(): void {
+    const start = this.#nextTag();
     if (start === null) {
-      this.push('text', this.source.slice(this.position));
-      this.position = this.source.length;
+      this.#push('text', this.#source.slice(this.#position));
+      this.#position = this.#source.length;
       return;
     }
-    const kind = this.source[start + 1]!;
+    const kind = this.#source[start + 1]!;
     RAW_BEGIN.lastIndex = start;
-    const raw = kind === '%' ? RAW_BEGIN.exec(this.source) : null;
-    const sign = raw?.[1] ?? /[-+]?/y.exec(this.source.slice(start + 2))![0];
-    this.pushText(this.source.slice(this.position, start), sign, kind === '{');
+    const raw = kind === '%' ? RAW_BEGIN.exec(this.#source) : null;
+    const sign = raw?.[1] ?? /[-+]?/y.exec(this.#source.slice(start + 2))![0];
+    this.#pushText(this.#source.slice(this.#position, start), sign, kind === '{');
     if (raw !== null) {
-      this.advance(start + raw[0].length);
-      this.rawText();
+      this.#advance(start + raw[0].length);
+      this.#rawText();
       return;
     }
-    this.advance(start + 2 + sign.length);
-    if (kind === '#') this.comment();
-    else this.tag(kind === '{');
+    this.#advance(start + 2 + sign.length);
+    if (kind === '#') this.#comment();
+    else this.#tag(kind === '{');
   }
 
-  private nextTag(): number | null {
-    for (let at = this.source.indexOf('{', this.position); at >= 0; at = this.source.indexOf('{', at + 1))
-      if ('{%#'.includes(this.source[at + 1] ?? 'x')) return at;
+  #nextTag(): number | null {
+    for (let at = this.#source.indexOf('{', this.#position); at >= 0; at = this.#source.indexOf('{', at + 1))
+      if ('{%#'.includes(this.#source[at + 1] ?? 'x')) return at;
     return null;
   }
 
-  private pushText(text: string, sign: string, isVariable: boolean): void {
+  #pushText(text: string, sign: string, isVariable: boolean): void {
     if (sign === '-') {
       text = text.replace(TRAILING_SPACE, '');
     } else if (sign !== '+' && !isVariable) {
       const lineStart = text.lastIndexOf('\n') + 1;
-      if ((lineStart > 0 || this.isLineStart) && ONLY_SPACE.test(text.slice(lineStart)))
+      if ((lineStart > 0 || this.#isLineStart) && ONLY_SPACE.test(text.slice(lineStart)))
         text = text.slice(0, lineStart);
     }
-    if (text !== '') this.push('text', text);
+    if (text !== '') this.#push('text', text);
   }
 
-  private comment(): void {
-    COMMENT_END.lastIndex = this.position;
-    const end = COMMENT_END.exec(this.source);
-    if (end === null) throw this.error('a comment is not closed');
-    this.advance(end.index + end[0].length);
+  #comment(): void {
+    COMMENT_END.lastIndex = this.#position;
+    const end = COMMENT_END.exec(this.#source);
+    if (end === null) throw this.#error('a comment is not closed');
+    this.#advance(end.index + end[0].length);
   }
 
-  private rawText(): void {
-    RAW_END.lastIndex = this.position;
-    const end = RAW_END.exec(this.source);
-    if (end === null) throw this.error('raw is not closed');
-    this.pushText(this.source.slice(this.position, end.index), end[1]!, false);
-    this.advance(end.index + end[0].length);
+  #rawText(): void {
+    RAW_END.lastIndex = this.#position;
+    const end = RAW_END.exec(this.#source);
+    if (end === null) throw this.#error('raw is not closed');
+    this.#pushText(this.#source.slice(this.#position, end.index), end[1]!, false);
+    this.#advance(end.index + end[0].length);
   }
 
-  private tag(isVariable: boolean): void {
-    this.push(isVariable ? 'open' : 'openBlock', '');
+  #tag(isVariable: boolean): void {
+    this.#push(isVariable ? 'open' : 'openBlock', '');
     const end = isVariable ? VARIABLE_END : BLOCK_END;
     const brackets: string[] = [];
     for (;;) {
       if (brackets.length === 0) {
-        const closing = this.match(end);
+        const closing = this.#match(end);
         if (closing !== null) {
-          this.push(isVariable ? 'close' : 'closeBlock', '');
+          this.#push(isVariable ? 'close' : 'closeBlock', '');
           return;
         }
       }
-      if (this.position >= this.source.length) throw this.error('a tag is not closed');
-      if (this.match(SKIPPED) === null) this.expressionToken(brackets);
+      if (this.#position >= this.#source.length) throw this.#error('a tag is not closed');
+      if (this.#match(SKIPPED) === null) this.#expressionToken(brackets);
     }
   }
 
-  private expressionToken(brackets: string[]): void {
+  #expressionToken(brackets: string[]): void {
     let text: string | null;
-    if ((text = this.match(FLOAT)) !== null) this.push('float', text);
-    else if ((text = this.match(INTEGER)) !== null) this.push('integer', text);
-    else if ((text = this.match(NAME)) !== null) this.push('name', text);
-    else if ((text = this.match(STRING)) !== null) this.push('string', this.unescape(text.slice(1, -1)));
-    else if ((text = this.match(OPERATOR)) !== null) {
+    if ((text = this.#match(FLOAT)) !== null) this.#push('float', text);
+    else if ((text = this.#match(INTEGER)) !== null) this.#push('integer', text);
+    else if ((text = this.#match(NAME)) !== null) this.#push('name', text);
+    else if ((text = this.#match(STRING)) !== null) this.#push('string', this.#unescape(text.slice(1, -1)));
+    else if ((text = this.#match(OPERATOR)) !== null) {
       if ('([{'.includes(text)) brackets.push(text);
       const opening = CLOSING[text];
-      if (opening !== undefined && brackets.pop() !== opening) throw this.error(`unexpected '${text}'`);
-      this.push('operator', text);
-    } else throw this.error(`unexpected character ${JSON.stringify(this.source[this.position])}`);
+      if (opening !== undefined && brackets.pop() !== opening) throw this.#error(`unexpected '${text}'`);
+      this.#push('operator', text);
+    } else throw this.#error(`unexpected character ${JSON.stringify(this.#source[this.#position])}`);
   }
 
-  private match(pattern: RegExp): string | null {
-    pattern.lastIndex = this.position;
-    const found = pattern.exec(this.source);
+  #match(pattern: RegExp): string | null {
+    pattern.lastIndex = this.#position;
+    const found = pattern.exec(this.#source);
     if (found === null) return null;
-    this.advance(this.position + found[0].length);
+    this.#advance(this.#position + found[0].length);
     return found[0];
   }
 
-  private advance(position: number): void {
-    this.isLineStart = this.source[position - 1] === '\n';
-    this.position = position;
+  #advance(position: number): void {
+    this.#isLineStart = this.#source[position - 1] === '\n';
+    this.#position = position;
   }
 
-  private push(kind: TokenKind, text: string): void {
-    for (; this.linePosition < this.position; this.linePosition++)
-      if (this.source[this.linePosition] === '\n') this.line += 1;
-    this.tokens.push({ kind, text, line: this.line });
+  #push(kind: TokenKind, text: string): void {
+    for (; this.#linePosition < this.#position; this.#linePosition++)
+      if (this.#source[this.#linePosition] === '\n') this.#line += 1;
+    this.#tokens.push({ kind, text, line: this.#line });
   }
 
-  private error(problem: string): TemplateError {
-    this.push('end', '');
-    return new TemplateError(`line ${this.line}: ${problem}`);
+  #error(problem: string): TemplateError {
+    this.#push('end', '');
+    return new TemplateError(`line ${this.#line}: ${problem}`);
   }
 
-  private unescape(text: string): string {
+  #unescape(text: string): string {
     const simple: Readonly<Record<string, string>> = {
       ...{ n: '\n', t: '\t', r: '\r', a: '\x07', b: '\b', f: '\f', v: '\v', '\n': '' },
       ...{ '\\': '\\', "'": "'", '"': '"' },
@@ -185,15 +185,15 @@ class Lexer {
       (whole, hex?: string, short?: string, long?: string, octal?: string, other?: string) => {
         const code = hex ?? short ?? long;
         if (octal !== undefined) return String.fromCodePoint(parseInt(octal, 8));
-        if (code !== undefined) return this.fromCode(parseInt(code, 16));
-        if (/^[xuUN]$/.test(other!)) throw this.error(`the escape ${whole} in a string`);
+        if (code !== undefined) return this.#fromCode(parseInt(code, 16));
+        if (/^[xuUN]$/.test(other!)) throw this.#error(`the escape ${whole} in a string`);
         return simple[other!] ?? whole;
       },
     );
   }
 
-  private fromCode(code: number): string {
-    if (code > 0x10ffff) throw this.error('a character beyond U+10FFFF in a string');
+  #fromCode(code: number): string {
+    if (code > 0x10ffff) throw this.#error('a character beyond U+10FFFF in a string');
     return String.fromCodePoint(code);
   }
 }

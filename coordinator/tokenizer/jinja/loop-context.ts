@@ -6,88 +6,88 @@ import { Callable, TemplateError, Undefined, type Arguments, type Value } from '
 export class LoopContext {
   /** What the template sees. */
   readonly value: Callable;
-  private readonly ahead: Value[] = [];
-  private index = -1n;
-  private current: Value = null;
-  private previous: Value = new Undefined('there is no previous item');
-  private lastChanged: readonly Value[] | null = null;
+  readonly #ahead: Value[] = [];
+  #index = -1n;
+  #current: Value = null;
+  #previous: Value = new Undefined('there is no previous item');
+  #lastChanged: readonly Value[] | null = null;
+  readonly #items: Iterator<Value>;
+  readonly #depth: number;
 
-  constructor(
-    private readonly items: Iterator<Value>,
-    private readonly depth: number,
-    again: (args: Arguments) => Value,
-  ) {
-    this.value = new Callable('loop', again, (name) => this.attribute(name), 'LoopContext');
+  constructor(items: Iterator<Value>, depth: number, again: (args: Arguments) => Value) {
+    this.#items = items;
+    this.#depth = depth;
+    this.value = new Callable('loop', again, (name) => this.#attribute(name), 'LoopContext');
   }
 
   get item(): Value {
-    return this.current;
+    return this.#current;
   }
 
   /** False after the last item. */
   advance(): boolean {
-    if (!this.look(1)) return false;
-    if (this.index >= 0n) this.previous = this.current;
-    this.current = this.ahead.shift()!;
-    this.index += 1n;
+    if (!this.#look(1)) return false;
+    if (this.#index >= 0n) this.#previous = this.#current;
+    this.#current = this.#ahead.shift()!;
+    this.#index += 1n;
     return true;
   }
 
   /** Whether there are so many more items; takes them. */
-  private look(count: number): boolean {
-    while (this.ahead.length < count) {
-      const next = this.items.next();
+  #look(count: number): boolean {
+    while (this.#ahead.length < count) {
+      const next = this.#items.next();
       if (next.done === true) return false;
-      this.ahead.push(next.value);
+      this.#ahead.push(next.value);
     }
     return true;
   }
 
-  private get numLeft(): bigint {
-    this.look(Infinity);
-    return BigInt(this.ahead.length);
+  get #numLeft(): bigint {
+    this.#look(Infinity);
+    return BigInt(this.#ahead.length);
   }
 
-  private attribute(name: string): Value | undefined {
+  #attribute(name: string): Value | undefined {
     switch (name) {
       case 'index':
-        return this.index + 1n;
+        return this.#index + 1n;
       case 'index0':
-        return this.index;
+        return this.#index;
       case 'revindex':
-        return this.numLeft + 1n;
+        return this.#numLeft + 1n;
       case 'revindex0':
-        return this.numLeft;
+        return this.#numLeft;
       case 'length':
-        return this.index + 1n + this.numLeft;
+        return this.#index + 1n + this.#numLeft;
       case 'first':
-        return this.index === 0n;
+        return this.#index === 0n;
       case 'last':
-        return !this.look(1);
+        return !this.#look(1);
       case 'depth':
-        return BigInt(this.depth + 1);
+        return BigInt(this.#depth + 1);
       case 'depth0':
-        return BigInt(this.depth);
+        return BigInt(this.#depth);
       case 'previtem':
-        return this.previous;
+        return this.#previous;
       case 'nextitem':
-        return this.look(1) ? this.ahead[0]! : new Undefined('there is no next item');
+        return this.#look(1) ? this.#ahead[0]! : new Undefined('there is no next item');
       case 'cycle':
         return new Callable(name, (args) => {
           bind('cycle', [], { positional: [], named: args.named });
           if (args.positional.length === 0) throw new TemplateError('no items for cycling given');
-          return args.positional[Number(this.index % BigInt(args.positional.length))]!;
+          return args.positional[Number(this.#index % BigInt(args.positional.length))]!;
         });
       case 'changed':
-        return new Callable(name, ({ positional }) => this.hasChanged(positional));
+        return new Callable(name, ({ positional }) => this.#hasChanged(positional));
     }
     return undefined;
   }
 
-  private hasChanged(values: readonly Value[]): boolean {
-    const last = this.lastChanged;
+  #hasChanged(values: readonly Value[]): boolean {
+    const last = this.#lastChanged;
     const isSame = last !== null && areEqual(last, values);
-    if (!isSame) this.lastChanged = values;
+    if (!isSame) this.#lastChanged = values;
     return !isSame;
   }
 }

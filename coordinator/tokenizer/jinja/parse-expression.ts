@@ -25,56 +25,56 @@ export class ExpressionParser {
 
   /** `hasCondition`: `a if b else c` may follow without parentheses. */
   expression(hasCondition = true): Expression {
-    return this.stream.nest(() => (hasCondition ? this.conditional() : this.or()));
+    return this.stream.nest(() => (hasCondition ? this.#conditional() : this.#or()));
   }
 
-  private conditional(): Expression {
-    let value = this.or();
+  #conditional(): Expression {
+    let value = this.#or();
     while (this.stream.skip('name', 'if')) {
-      const test = this.or();
+      const test = this.#or();
       const otherwise = this.stream.skip('name', 'else') ? this.expression() : null;
       value = { kind: 'condition', test, then: value, otherwise };
     }
     return value;
   }
 
-  private or(): Expression {
-    let left = this.and();
-    while (this.stream.skip('name', 'or')) left = { kind: 'or', left, right: this.and() };
+  #or(): Expression {
+    let left = this.#and();
+    while (this.stream.skip('name', 'or')) left = { kind: 'or', left, right: this.#and() };
     return left;
   }
 
-  private and(): Expression {
-    let left = this.not();
-    while (this.stream.skip('name', 'and')) left = { kind: 'and', left, right: this.not() };
+  #and(): Expression {
+    let left = this.#not();
+    while (this.stream.skip('name', 'and')) left = { kind: 'and', left, right: this.#not() };
     return left;
   }
 
-  private not(): Expression {
-    if (!this.stream.is('name', 'not')) return this.comparison();
+  #not(): Expression {
+    if (!this.stream.is('name', 'not')) return this.#comparison();
     this.stream.next();
-    return { kind: 'not', operand: this.stream.nest(() => this.not()) };
+    return { kind: 'not', operand: this.stream.nest(() => this.#not()) };
   }
 
-  private comparison(): Expression {
-    const first = this.sum();
+  #comparison(): Expression {
+    const first = this.#sum();
     const rest: [CompareOperator, Expression][] = [];
     for (;;) {
       if (this.stream.isOperator(...COMPARISONS)) {
-        rest.push([this.stream.next().text as CompareOperator, this.sum()]);
+        rest.push([this.stream.next().text as CompareOperator, this.#sum()]);
       } else if (this.stream.skip('name', 'in')) {
-        rest.push(['in', this.sum()]);
+        rest.push(['in', this.#sum()]);
       } else if (this.stream.is('name', 'not') && this.stream.following.text === 'in') {
         this.stream.next();
         this.stream.next();
-        rest.push(['not in', this.sum()]);
+        rest.push(['not in', this.#sum()]);
       } else {
         return rest.length === 0 ? first : { kind: 'compare', first, rest };
       }
     }
   }
 
-  private binary(operators: readonly string[], operand: () => Expression): Expression {
+  #binary(operators: readonly string[], operand: () => Expression): Expression {
     let left = operand();
     while (this.stream.isOperator(...operators)) {
       const operator = this.stream.next().text as ArithmeticOperator;
@@ -83,37 +83,37 @@ export class ExpressionParser {
     return left;
   }
 
-  private sum(): Expression {
-    return this.binary(['+', '-'], () => this.concatenation());
+  #sum(): Expression {
+    return this.#binary(['+', '-'], () => this.#concatenation());
   }
 
-  private concatenation(): Expression {
-    const items = [this.product()];
-    while (this.stream.skip('operator', '~')) items.push(this.product());
+  #concatenation(): Expression {
+    const items = [this.#product()];
+    while (this.stream.skip('operator', '~')) items.push(this.#product());
     return items.length === 1 ? items[0]! : { kind: 'concat', items };
   }
 
-  private product(): Expression {
-    return this.binary(['*', '/', '//', '%'], () => this.power());
+  #product(): Expression {
+    return this.#binary(['*', '/', '//', '%'], () => this.#power());
   }
 
-  private power(): Expression {
-    return this.binary(['**'], () => this.unary(true));
+  #power(): Expression {
+    return this.#binary(['**'], () => this.#unary(true));
   }
 
   /** A sign takes the filters that follow with it only where it stands itself in a sign. */
-  private unary(hasFilters: boolean): Expression {
+  #unary(hasFilters: boolean): Expression {
     return this.stream.nest(() => {
       let value: Expression;
-      if (this.stream.skip('operator', '-')) value = { kind: 'negate', operand: this.unary(false) };
-      else if (this.stream.skip('operator', '+')) value = { kind: 'plus', operand: this.unary(false) };
-      else value = this.primary();
-      value = this.postfix(value);
-      return hasFilters ? this.filtersAndTests(value) : value;
+      if (this.stream.skip('operator', '-')) value = { kind: 'negate', operand: this.#unary(false) };
+      else if (this.stream.skip('operator', '+')) value = { kind: 'plus', operand: this.#unary(false) };
+      else value = this.#primary();
+      value = this.#postfix(value);
+      return hasFilters ? this.#filtersAndTests(value) : value;
     });
   }
 
-  private primary(): Expression {
+  #primary(): Expression {
     const token = this.stream.next();
     switch (token.kind) {
       case 'name':
@@ -130,16 +130,16 @@ export class ExpressionParser {
       case 'float':
         return { kind: 'constant', value: Number(token.text.replaceAll('_', '')) };
       case 'operator':
-        if (token.text === '(') return this.parenthesised();
-        if (token.text === '[') return { kind: 'list', items: this.listUntil(']') };
-        if (token.text === '{') return this.dictionary();
+        if (token.text === '(') return this.#parenthesised();
+        if (token.text === '[') return { kind: 'list', items: this.#listUntil(']') };
+        if (token.text === '{') return this.#dictionary();
         break;
       default:
     }
     throw this.stream.error(`unexpected '${token.text}' in an expression`);
   }
 
-  private parenthesised(): Expression {
+  #parenthesised(): Expression {
     const value = this.tuple({ isEmptyAllowed: true });
     this.stream.expect('operator', ')');
     return value;
@@ -149,7 +149,7 @@ export class ExpressionParser {
   tuple(options: { hasCondition?: boolean; isEmptyAllowed?: boolean } = {}): Expression {
     const items: Expression[] = [];
     let isTuple = false;
-    while (!this.endsTuple()) {
+    while (!this.#endsTuple()) {
       items.push(this.expression(options.hasCondition ?? true));
       if (!this.stream.skip('operator', ',')) break;
       isTuple = true;
@@ -159,11 +159,11 @@ export class ExpressionParser {
     return { kind: 'tuple', items };
   }
 
-  private endsTuple(): boolean {
+  #endsTuple(): boolean {
     return this.stream.is('close') || this.stream.is('closeBlock') || this.stream.isOperator(')');
   }
 
-  private listUntil(end: string): Expression[] {
+  #listUntil(end: string): Expression[] {
     const items: Expression[] = [];
     while (!this.stream.skip('operator', end)) {
       if (items.length > 0) this.stream.expect('operator', ',');
@@ -173,7 +173,7 @@ export class ExpressionParser {
     return items;
   }
 
-  private dictionary(): Expression {
+  #dictionary(): Expression {
     const entries: [Expression, Expression][] = [];
     while (!this.stream.skip('operator', '}')) {
       if (entries.length > 0) this.stream.expect('operator', ',');
@@ -185,16 +185,16 @@ export class ExpressionParser {
     return { kind: 'dict', entries };
   }
 
-  private postfix(value: Expression): Expression {
+  #postfix(value: Expression): Expression {
     for (;;) {
-      if (this.stream.skip('operator', '.')) value = this.afterDot(value);
-      else if (this.stream.skip('operator', '[')) value = this.subscript(value);
-      else if (this.stream.isOperator('(')) value = this.call(value);
+      if (this.stream.skip('operator', '.')) value = this.#afterDot(value);
+      else if (this.stream.skip('operator', '[')) value = this.#subscript(value);
+      else if (this.stream.isOperator('(')) value = this.#call(value);
       else return value;
     }
   }
 
-  private afterDot(object: Expression): Expression {
+  #afterDot(object: Expression): Expression {
     const token = this.stream.next();
     if (token.kind === 'name') return { kind: 'attribute', object, name: token.text };
     if (token.kind === 'integer') {
@@ -203,13 +203,13 @@ export class ExpressionParser {
     throw this.stream.error('expected a name or a number after a dot');
   }
 
-  private subscript(object: Expression): Expression {
+  #subscript(object: Expression): Expression {
     const keys: Expression[] = [];
     let slice: Expression | null = null;
     do {
       if (this.stream.isOperator(']')) break;
       const start = this.stream.isOperator(':') ? null : this.expression();
-      if (this.stream.isOperator(':')) slice = this.slice(object, start);
+      if (this.stream.isOperator(':')) slice = this.#slice(object, start);
       else keys.push(start!);
     } while (this.stream.skip('operator', ','));
     this.stream.expect('operator', ']');
@@ -218,14 +218,14 @@ export class ExpressionParser {
     return { kind: 'item', object, key: keys.length === 1 ? keys[0]! : { kind: 'tuple', items: keys } };
   }
 
-  private slice(object: Expression, start: Expression | null): Expression {
+  #slice(object: Expression, start: Expression | null): Expression {
     const bound = (): Expression | null =>
       this.stream.skip('operator', ':') && !this.stream.isOperator(':', ']', ',') ? this.expression() : null;
     const stop = bound();
     return { kind: 'slice', object, bounds: [start, stop, bound()] };
   }
 
-  private call(callee: Expression): Expression {
+  #call(callee: Expression): Expression {
     if (callee.kind === 'attribute') checkMethod(callee.name, this.stream);
     return { kind: 'call', callee, args: this.callArguments() };
   }
@@ -262,32 +262,32 @@ export class ExpressionParser {
     return { positional, named, restPositional, restNamed };
   }
 
-  private filtersAndTests(value: Expression): Expression {
+  #filtersAndTests(value: Expression): Expression {
     for (;;) {
       if (this.stream.skip('operator', '|')) value = this.filter(value);
-      else if (this.stream.skip('name', 'is')) value = this.test(value);
-      else if (this.stream.isOperator('(')) value = this.call(value);
+      else if (this.stream.skip('name', 'is')) value = this.#test(value);
+      else if (this.stream.isOperator('(')) value = this.#call(value);
       else return value;
     }
   }
 
   /** After the bar. */
   filter(operand: Expression | null): Filter {
-    const name = this.dottedName();
+    const name = this.#dottedName();
     checkFilter(name, this.stream);
     const args = this.stream.isOperator('(') ? this.callArguments() : NO_ARGUMENTS;
     return { kind: 'filter', operand, name, args };
   }
 
-  private dottedName(): string {
+  #dottedName(): string {
     let name = this.stream.expect('name').text;
     while (this.stream.skip('operator', '.')) name += `.${this.stream.expect('name').text}`;
     return name;
   }
 
-  private test(operand: Expression): Expression {
+  #test(operand: Expression): Expression {
     const isNegated = this.stream.skip('name', 'not');
-    const name = this.dottedName();
+    const name = this.#dottedName();
     checkTest(name, this.stream);
     let args = NO_ARGUMENTS;
     const { kind, text } = this.stream.current;
@@ -299,7 +299,7 @@ export class ExpressionParser {
     ) {
       if (this.stream.is('name', 'is')) throw this.stream.error('two tests in a chain');
       if (!this.stream.is('name', 'if', 'in', 'not'))
-        args = { ...NO_ARGUMENTS, positional: [this.postfix(this.primary())] };
+        args = { ...NO_ARGUMENTS, positional: [this.#postfix(this.#primary())] };
     }
     return { kind: 'test', operand, name, isNegated, args };
   }
@@ -308,9 +308,9 @@ export class ExpressionParser {
   target(options: { readonly allowsNamespace: boolean; readonly endsAtIn?: boolean }): Target {
     const items: Target[] = [];
     let isTuple = false;
-    while (!this.endsTuple() && !this.stream.isOperator('=', '|')) {
+    while (!this.#endsTuple() && !this.stream.isOperator('=', '|')) {
       if (options.endsAtIn === true && this.stream.is('name', 'in')) break;
-      items.push(this.singleTarget(options.allowsNamespace));
+      items.push(this.#singleTarget(options.allowsNamespace));
       if (!this.stream.skip('operator', ',')) break;
       isTuple = true;
     }
@@ -319,7 +319,7 @@ export class ExpressionParser {
     return { kind: 'tuple', items };
   }
 
-  private singleTarget(allowsNamespace: boolean): Target {
+  #singleTarget(allowsNamespace: boolean): Target {
     if (this.stream.skip('operator', '(')) {
       const inner = this.stream.nest(() => this.target({ allowsNamespace }));
       this.stream.expect('operator', ')');

@@ -12,17 +12,17 @@ export function parseTemplate(source: string): Statement[] {
 }
 
 class StatementParser extends ExpressionParser {
-  private readonly blockNames = new Set<string>();
-  private loopDepth = 0;
+  readonly #blockNames = new Set<string>();
+  #loopDepth = 0;
 
   template(): Statement[] {
-    const statements = this.until([]);
+    const statements = this.#until([]);
     this.stream.expect('end');
     return statements;
   }
 
   /** Up to a tag whose name is in `ends`, which is left to be read; its opening is skipped. */
-  private until(ends: readonly string[]): Statement[] {
+  #until(ends: readonly string[]): Statement[] {
     return this.stream.nest(() => {
       const statements: Statement[] = [];
       for (;;) {
@@ -39,126 +39,126 @@ class StatementParser extends ExpressionParser {
           this.stream.expect('close');
         } else {
           if (this.stream.is('name', ...ends) && ends.length > 0) return statements;
-          statements.push(...this.statement());
+          statements.push(...this.#statement());
         }
       }
     });
   }
 
   /** The body after a tag's own close, and the end tag. */
-  private body(end: string): Statement[] {
+  #body(end: string): Statement[] {
     this.stream.expect('closeBlock');
-    const statements = this.until([end]);
+    const statements = this.#until([end]);
     this.stream.next();
     return statements;
   }
 
-  private statement(): Statement[] {
+  #statement(): Statement[] {
     const name = this.stream.expect('name').text;
-    const statements = this.tag(name);
+    const statements = this.#tag(name);
     this.stream.expect('closeBlock');
     return statements;
   }
 
-  private tag(name: string): Statement[] {
+  #tag(name: string): Statement[] {
     switch (name) {
       case 'if':
-        return [this.ifTag()];
+        return [this.#ifTag()];
       case 'for':
-        return [this.forTag()];
+        return [this.#forTag()];
       case 'break':
       case 'continue':
-        if (this.loopDepth === 0) throw this.stream.error(`${name} outside a loop`);
+        if (this.#loopDepth === 0) throw this.stream.error(`${name} outside a loop`);
         return [{ kind: name }];
       case 'set':
-        return [this.setTag()];
+        return [this.#setTag()];
       case 'macro':
-        return [{ kind: 'macro', macro: this.macroTag() }];
+        return [{ kind: 'macro', macro: this.#macroTag() }];
       case 'call':
-        return [this.callTag()];
+        return [this.#callTag()];
       case 'filter':
-        return [{ kind: 'filterBlock', filter: this.filterChain(), body: this.body('endfilter') }];
+        return [{ kind: 'filterBlock', filter: this.#filterChain(), body: this.#body('endfilter') }];
       case 'with':
-        return [this.withTag()];
+        return [this.#withTag()];
       case 'block':
-        return [this.blockTag()];
+        return [this.#blockTag()];
       case 'print':
-        return this.printTag();
+        return this.#printTag();
       case 'generation':
-        return this.body('endgeneration');
+        return this.#body('endgeneration');
     }
     if (ABSENT_TAGS.includes(name)) throw this.stream.error(`the tag ${name} is not supported`);
     throw this.stream.error(`unknown tag ${name}`);
   }
 
-  private ifTag(): Statement {
+  #ifTag(): Statement {
     const branches: [Expression, Statement[]][] = [];
     for (;;) {
       const test = this.tuple({ hasCondition: false });
       this.stream.expect('closeBlock');
-      branches.push([test, this.until(['elif', 'else', 'endif'])]);
+      branches.push([test, this.#until(['elif', 'else', 'endif'])]);
       const end = this.stream.next().text;
       if (end === 'elif') continue;
-      const otherwise = end === 'else' ? this.body('endif') : [];
+      const otherwise = end === 'else' ? this.#body('endif') : [];
       return { kind: 'if', branches, otherwise };
     }
   }
 
-  private forTag(): ForLoop {
+  #forTag(): ForLoop {
     const target = this.target({ allowsNamespace: false, endsAtIn: true });
     this.stream.expect('name', 'in');
     const iterable = this.tuple({ hasCondition: false });
     const test = this.stream.skip('name', 'if') ? this.expression() : null;
     const isRecursive = this.stream.skip('name', 'recursive');
     this.stream.expect('closeBlock');
-    this.loopDepth += 1;
-    const body = this.until(['endfor', 'else']);
-    this.loopDepth -= 1;
-    const otherwise = this.stream.next().text === 'else' ? this.body('endfor') : [];
+    this.#loopDepth += 1;
+    const body = this.#until(['endfor', 'else']);
+    this.#loopDepth -= 1;
+    const otherwise = this.stream.next().text === 'else' ? this.#body('endfor') : [];
     return { kind: 'for', target, iterable, test, isRecursive, body, otherwise };
   }
 
-  private setTag(): Statement {
+  #setTag(): Statement {
     const target = this.target({ allowsNamespace: true });
     if (this.stream.skip('operator', '=')) return { kind: 'set', target, value: this.tuple() };
-    const filter = this.stream.skip('operator', '|') ? this.filterChain() : null;
-    return { kind: 'setBlock', target, filter, body: this.body('endset') };
+    const filter = this.stream.skip('operator', '|') ? this.#filterChain() : null;
+    return { kind: 'setBlock', target, filter, body: this.#body('endset') };
   }
 
   /** `upper|replace('a', 'b')`, applied to a block. */
-  private filterChain(): Expression {
+  #filterChain(): Expression {
     let filter = this.filter(null);
     while (this.stream.skip('operator', '|')) filter = this.filter(filter);
     return filter;
   }
 
-  private macroTag(): MacroBody {
+  #macroTag(): MacroBody {
     const name = this.stream.expect('name').text;
-    const signature = this.signature();
-    return this.finishMacro(name, signature, this.callableBody('endmacro'));
+    const signature = this.#signature();
+    return this.#finishMacro(name, signature, this.#callableBody('endmacro'));
   }
 
-  private callTag(): Statement {
-    const signature = this.stream.isOperator('(') ? this.signature() : { parameters: [], defaults: [] };
+  #callTag(): Statement {
+    const signature = this.stream.isOperator('(') ? this.#signature() : { parameters: [], defaults: [] };
     const call = this.expression();
     if (call.kind !== 'call') throw this.stream.error('the tag call needs a call');
     return {
       kind: 'callBlock',
       call,
-      caller: this.finishMacro('caller', signature, this.callableBody('endcall')),
+      caller: this.#finishMacro('caller', signature, this.#callableBody('endcall')),
     };
   }
 
   /** A loop around the definition is none for its body. */
-  private callableBody(end: string): Statement[] {
-    const outer = this.loopDepth;
-    this.loopDepth = 0;
-    const body = this.body(end);
-    this.loopDepth = outer;
+  #callableBody(end: string): Statement[] {
+    const outer = this.#loopDepth;
+    this.#loopDepth = 0;
+    const body = this.#body(end);
+    this.#loopDepth = outer;
     return body;
   }
 
-  private signature(): Pick<MacroBody, 'parameters' | 'defaults'> {
+  #signature(): Pick<MacroBody, 'parameters' | 'defaults'> {
     const parameters: string[] = [];
     const defaults: Expression[] = [];
     this.stream.expect('operator', '(');
@@ -173,7 +173,7 @@ class StatementParser extends ExpressionParser {
     return { parameters, defaults };
   }
 
-  private finishMacro(
+  #finishMacro(
     name: string,
     signature: Pick<MacroBody, 'parameters' | 'defaults'>,
     body: readonly Statement[],
@@ -188,7 +188,7 @@ class StatementParser extends ExpressionParser {
     };
   }
 
-  private withTag(): Statement {
+  #withTag(): Statement {
     const bindings: [Target, Expression][] = [];
     while (!this.stream.is('closeBlock')) {
       if (bindings.length > 0) this.stream.expect('operator', ',');
@@ -196,21 +196,21 @@ class StatementParser extends ExpressionParser {
       this.stream.expect('operator', '=');
       bindings.push([target, this.expression()]);
     }
-    return { kind: 'with', bindings, body: this.body('endwith') };
+    return { kind: 'with', bindings, body: this.#body('endwith') };
   }
 
-  private blockTag(): Statement {
+  #blockTag(): Statement {
     const name = this.stream.expect('name').text;
-    if (this.blockNames.has(name)) throw this.stream.error(`the block ${name} is defined twice`);
-    this.blockNames.add(name);
+    if (this.#blockNames.has(name)) throw this.stream.error(`the block ${name} is defined twice`);
+    this.#blockNames.add(name);
     const isScoped = this.stream.skip('name', 'scoped');
     if (this.stream.is('name', 'required')) throw this.stream.error('a required block is not supported');
-    const body = this.callableBody('endblock');
+    const body = this.#callableBody('endblock');
     this.stream.skip('name', name);
     return { kind: 'block', name, isScoped, body };
   }
 
-  private printTag(): Statement[] {
+  #printTag(): Statement[] {
     const statements: Statement[] = [{ kind: 'print', value: this.expression() }];
     while (this.stream.skip('operator', ',')) statements.push({ kind: 'print', value: this.expression() });
     return statements;

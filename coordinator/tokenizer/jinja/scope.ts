@@ -2,21 +2,20 @@
 import type { Value } from './values.js';
 
 export class Scope {
-  private readonly values = new Map<string, Value>();
+  readonly #values = new Map<string, Value>();
+  readonly #parent: Scope | null;
 
-  constructor(
-    private readonly parent: Scope | null,
-    entries: Iterable<readonly [string, Value]> = [],
-  ) {
-    for (const [name, value] of entries) this.values.set(name, value);
+  constructor(parent: Scope | null, entries: Iterable<readonly [string, Value]> = []) {
+    this.#parent = parent;
+    for (const [name, value] of entries) this.#values.set(name, value);
   }
 
   get(name: string): Value | undefined {
-    const value = this.values.get(name);
-    return value === undefined ? this.parent?.get(name) : value;
+    const value = this.#values.get(name);
+    return value === undefined ? this.#parent?.get(name) : value;
   }
 
   set(name: string, value: Value): void {
-    this.values.set(name, value);
+    this.#values.set(name, value);
   }
 }

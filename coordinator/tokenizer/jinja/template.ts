@@ -10,16 +10,16 @@ import { parseTemplate } from './parse-template.js';
 import type { Value } from './values.js';
 
 export class Template {
-  private readonly statements: readonly Statement[];
+  readonly #statements: readonly Statement[];
 
   /** Throws TemplateError, with the line: a mistake, or something that is not supported, by name. */
   constructor(source: string) {
-    this.statements = parseTemplate(source);
+    this.#statements = parseTemplate(source);
   }
 
   /** Throws TemplateError where the template raises, and BudgetError where it costs too much. */
   render(values: Iterable<readonly [string, Value]>, limits: BudgetLimits, now = new Date()): string {
     const interpreter = new Interpreter(new Budget(limits));
-    return interpreter.render(this.statements, [...makeGlobals(now), ...values]);
+    return interpreter.render(this.#statements, [...makeGlobals(now), ...values]);
   }
 }

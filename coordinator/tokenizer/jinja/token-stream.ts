@@ -5,22 +5,25 @@ import { TemplateError } from './values.js';
 const MAX_NESTING = 200;
 
 export class TokenStream {
-  private position = 0;
-  private depth = 0;
+  #position = 0;
+  #depth = 0;
+  readonly #tokens: readonly Token[];
 
-  constructor(private readonly tokens: readonly Token[]) {}
+  constructor(tokens: readonly Token[]) {
+    this.#tokens = tokens;
+  }
 
   get current(): Token {
-    return this.tokens[this.position]!;
+    return this.#tokens[this.#position]!;
   }
 
   get following(): Token {
-    return this.tokens[Math.min(this.position + 1, this.tokens.length - 1)]!;
+    return this.#tokens[Math.min(this.#position + 1, this.#tokens.length - 1)]!;
   }
 
   next(): Token {
     const token = this.current;
-    if (token.kind !== 'end') this.position += 1;
+    if (token.kind !== 'end') this.#position += 1;
     return token;
   }
 
@@ -34,7 +37,7 @@ export class TokenStream {
 
   skip(kind: TokenKind, text: string): boolean {
     if (!this.is(kind, text)) return false;
-    this.position += 1;
+    this.#position += 1;
     return true;
   }
 
@@ -57,12 +60,12 @@ export class TokenStream {
 
   /** Guards the parser's own stack. */
   nest<T>(parse: () => T): T {
-    if (this.depth >= MAX_NESTING) throw this.error(`nested deeper than ${MAX_NESTING}`);
-    this.depth += 1;
+    if (this.#depth >= MAX_NESTING) throw this.error(`nested deeper than ${MAX_NESTING}`);
+    this.#depth += 1;
     try {
       return parse();
     } finally {
-      this.depth -= 1;
+      this.#depth -= 1;
     }
   }
 }

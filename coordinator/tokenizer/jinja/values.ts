@@ -61,14 +61,16 @@ export class Range extends PythonObject {
 /** What map, select and their like give: it can be walked once, and has no length. */
 export class Generator extends PythonObject {
   readonly typeName = 'generator';
+  #items: readonly Value[];
 
-  constructor(private items: readonly Value[]) {
+  constructor(items: readonly Value[]) {
     super();
+    this.#items = items;
   }
 
   take(): readonly Value[] {
-    const { items } = this;
-    this.items = [];
+    const items = this.#items;
+    this.#items = [];
     return items;
   }
 }
@@ -76,7 +78,7 @@ export class Generator extends PythonObject {
 /** A dictionary in order of insertion. Keys are equal as in Python: 1, 1.0 and True are one key. */
 export class Dict extends PythonObject {
   readonly typeName = 'dict';
-  private readonly entriesByKey = new Map<string, readonly [Value, Value]>();
+  readonly #entriesByKey = new Map<string, readonly [Value, Value]>();
 
   constructor(entries: Iterable<readonly [Value, Value]> = []) {
     super();
@@ -84,24 +86,24 @@ export class Dict extends PythonObject {
   }
 
   get size(): number {
-    return this.entriesByKey.size;
+    return this.#entriesByKey.size;
   }
 
   set(key: Value, value: Value): void {
     const hash = hashOf(key);
-    this.entriesByKey.set(hash, [this.entriesByKey.get(hash)?.[0] ?? key, value]);
+    this.#entriesByKey.set(hash, [this.#entriesByKey.get(hash)?.[0] ?? key, value]);
   }
 
   get(key: Value): Value | undefined {
-    return this.entriesByKey.get(hashOf(key))?.[1];
+    return this.#entriesByKey.get(hashOf(key))?.[1];
   }
 
   has(key: Value): boolean {
-    return this.entriesByKey.has(hashOf(key));
+    return this.#entriesByKey.has(hashOf(key));
   }
 
   entries(): (readonly [Value, Value])[] {
-    return [...this.entriesByKey.values()];
+    return [...this.#entriesByKey.values()];
   }
 
   keys(): Value[] {

@@ -2,15 +2,15 @@
 
 /** A pickle, opcode by opcode. Protocol 2, as torch.save writes. */
 export class PickleBuilder {
-  private readonly parts: Buffer[] = [Buffer.from([0x80, 2])];
+  readonly #parts: Buffer[] = [Buffer.from([0x80, 2])];
 
   raw(...bytes: number[]): this {
-    this.parts.push(Buffer.from(bytes));
+    this.#parts.push(Buffer.from(bytes));
     return this;
   }
 
   global(module: string, name: string): this {
-    this.parts.push(Buffer.from(`c${module}\n${name}\n`));
+    this.#parts.push(Buffer.from(`c${module}\n${name}\n`));
     return this;
   }
 
@@ -18,7 +18,7 @@ export class PickleBuilder {
     const bytes = Buffer.from(text);
     const length = Buffer.alloc(4);
     length.writeUInt32LE(bytes.length);
-    this.parts.push(Buffer.from('X'), length, bytes);
+    this.#parts.push(Buffer.from('X'), length, bytes);
     return this;
   }
 
@@ -26,7 +26,7 @@ export class PickleBuilder {
     const bytes = Buffer.alloc(5);
     bytes.write('J');
     bytes.writeInt32LE(value, 1);
-    this.parts.push(bytes);
+    this.#parts.push(bytes);
     return this;
   }
 
@@ -38,7 +38,7 @@ export class PickleBuilder {
 
   /** Opcodes that are printable characters. */
   op(opcodes: string): this {
-    this.parts.push(Buffer.from(opcodes, 'latin1'));
+    this.#parts.push(Buffer.from(opcodes, 'latin1'));
     return this;
   }
 
@@ -66,7 +66,7 @@ export class PickleBuilder {
 
   stop(): Buffer {
     this.op('.');
-    return Buffer.concat(this.parts);
+    return Buffer.concat(this.#parts);
   }
 }
 
