@@ -10,7 +10,8 @@ const entry = new URL(hasOwnEntry ? entries[command] : '../dist/coordinator/main
 
 if (!existsSync(entry)) {
   process.stderr.write('skein: SETUP_INCOMPLETE: Skein is not built on this machine; run: npm run setup\n');
-  process.exit(1);
+  // EXIT_CODES.unservable of what is not built.
+  process.exit(3);
 }
 const { main } = await import(entry.href);
 await main(hasOwnEntry ? rest : process.argv.slice(2));

@@ -50,6 +50,15 @@ export const MAX_BUFFERED_STDERR_BYTES = 1024 * 1024;
 /** Safetensors headers beyond this are refused before they are read. */
 export const MAX_SAFETENSORS_HEADER_BYTES = 100 * 1024 * 1024;
 
+export const MAX_IDEMPOTENCY_KEY_CHARS = 256;
+/** Finished answers that a repeated call can still join: as many, and as many bytes. */
+export const MAX_KEPT_ANSWERS = 1024;
+export const MAX_KEPT_ANSWER_BYTES = 64 * 1024 * 1024;
+/** How long they are kept; --idempotency-window. */
+export const DEFAULT_IDEMPOTENCY_WINDOW_MS = 600_000;
+/** How long a request with a key goes on when nobody reads it any more; --reconnect-grace. */
+export const DEFAULT_RECONNECT_GRACE_MS = 5_000;
+
 /** How deep the engine's queue of plans is. */
 export const MAX_PLANS_IN_FLIGHT = 2;
 
@@ -60,7 +69,10 @@ export const MAX_NUM_SEQUENCES = 4096;
 export const MAX_STEP_TOKENS = 65_536;
 /** How often each end of a step stream shows that it is there, where nothing else travels. */
 export const SIGN_OF_LIFE_INTERVAL_MS = 1_000;
-/** A worker that says nothing for so long is lost: its epoch ends. */
+/** A worker that says nothing for so long is lost: its epoch ends, or its lease; --worker-silence. */
 export const WORKER_SILENCE_MS = 10_000;
-/** A coordinator may stand still for longer before its workers give it up: with it, everything would end. */
+/** A coordinator may stand still for longer before its workers give it up: with it, everything would end; --coordinator-silence. */
 export const COORDINATOR_SILENCE_MS = 30_000;
+/** Of both settings: some signs of life must fit in. */
+export const MIN_SILENCE_MS = 3 * SIGN_OF_LIFE_INTERVAL_MS;
+export const MAX_SILENCE_MS = 3_600_000;

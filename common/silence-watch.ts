@@ -32,6 +32,11 @@ export class SilenceWatch {
     this.#heardAtMs = this.#options.clock.nowMs();
   }
 
+  /** Since it was last heard. */
+  get silentMs(): number {
+    return this.#options.clock.nowMs() - this.#heardAtMs;
+  }
+
   stop(): void {
     this.#timer.cancel();
   }

@@ -9,8 +9,11 @@ import {
   DEFAULT_PICTURE_MEMORY_BYTES,
   DEFAULT_REQUEST_MEMORY_BYTES,
   MAX_NUM_SEQUENCES,
+  MAX_SILENCE_MS,
   MAX_STEP_TOKENS,
   MAX_WORLD_SIZE,
+  MIN_SILENCE_MS,
+  WORKER_SILENCE_MS,
 } from '../common/limits.js';
 
 /** How CPU ranks meet; GPUs meet over NCCL. */
@@ -48,6 +51,8 @@ export interface ClusterConfig {
   /** Pictures are turned upright as their EXIF data asks. */
   readonly exifRotation: boolean;
   readonly stepTimeoutMs: number;
+  /** A worker that says nothing for so long is lost. */
+  readonly workerSilenceMs: number;
   /** Threads that encode prompts and decode pictures; null: as many as there are cores, 4 at most. */
   readonly encodingThreads: number | null;
   /** Requests in the server, pictures as they came. */
@@ -83,6 +88,7 @@ interface ClusterFlags {
   readonly ranksPerDevice?: number;
   readonly exifRotation?: boolean;
   readonly stepTimeout: number;
+  readonly workerSilence?: number;
   readonly encodingThreads?: number;
   readonly requestMemory?: number;
   readonly pictureMemory?: number;
@@ -179,6 +185,12 @@ export function addClusterOptions(command: Command): Command {
       300,
     )
     .option(
+      '--worker-silence <seconds>',
+      'a worker that says nothing for so long is lost',
+      integerOption(MIN_SILENCE_MS / 1000, MAX_SILENCE_MS / 1000),
+      WORKER_SILENCE_MS / 1000,
+    )
+    .option(
       '--encoding-threads <n>',
       'threads that encode prompts and decode pictures (default: the cores, 4 at most)',
       integerOption(1, 64),
@@ -225,6 +237,7 @@ export function toClusterConfig(flags: ClusterFlags): ClusterConfig {
     ranksPerDevice: flags.ranksPerDevice ?? 1,
     exifRotation: flags.exifRotation ?? true,
     stepTimeoutMs: flags.stepTimeout * 1000,
+    workerSilenceMs: flags.workerSilence === undefined ? WORKER_SILENCE_MS : flags.workerSilence * 1000,
     encodingThreads: flags.encodingThreads ?? null,
     requestMemoryBytes: flags.requestMemory ?? DEFAULT_REQUEST_MEMORY_BYTES,
     pictureMemoryBytes: flags.pictureMemory ?? DEFAULT_PICTURE_MEMORY_BYTES,

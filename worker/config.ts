@@ -6,6 +6,7 @@ import { describedParser, integerOption } from '../common/command-line.js';
 import { AppError } from '../common/errors.js';
 import { checkAddress } from '../common/grpc-server.js';
 import { checkClusterId, DEFAULT_CLUSTER_ID } from '../common/identity.js';
+import { COORDINATOR_SILENCE_MS, MAX_SILENCE_MS, MIN_SILENCE_MS } from '../common/limits.js';
 import { addSettingsOption } from '../common/settings.js';
 
 /** What a worker does when its coordinator is gone: end at once, or keep its weights for a while. */
@@ -27,6 +28,8 @@ export interface WorkerConfig {
   /** 0: the engine decides. */
   readonly numThreads: number;
   readonly orphanPolicy: OrphanPolicy;
+  /** A coordinator whose step stream is open, and says nothing for so long, is given up. */
+  readonly coordinatorSilenceMs: number;
   /** The coordinator holds the other end of stdin: its end means that the coordinator is gone. */
   readonly hasLifeline: boolean;
   /** Private folder of a coordinator on this host, removed when it could not do so itself. */
@@ -41,6 +44,7 @@ export interface ParsedWorkerOptions {
   readonly device: string;
   readonly threads: number;
   readonly orphanPolicy: OrphanPolicy;
+  readonly coordinatorSilence: number;
   readonly workerId?: string;
   readonly clusterId: string;
   readonly lifeline?: boolean;
@@ -68,6 +72,12 @@ export function createWorkerCommand(): Command {
       )
         .argParser(describedParser('exit or wait:SECONDS', parseOrphanPolicy))
         .default({ waitMs: DEFAULT_ORPHAN_WAIT_SECONDS * 1000 }, `wait:${DEFAULT_ORPHAN_WAIT_SECONDS}`),
+    )
+    .option(
+      '--coordinator-silence <seconds>',
+      'a coordinator that says nothing for so long is given up; what counts where its host vanished',
+      integerOption(MIN_SILENCE_MS / 1000, MAX_SILENCE_MS / 1000),
+      COORDINATOR_SILENCE_MS / 1000,
     )
     .option('--worker-id <id>', 'name in the cluster (default: host and process id)')
     .option(
@@ -99,6 +109,7 @@ export function toWorkerConfig(options: ParsedWorkerOptions): WorkerConfig {
     device: options.device,
     numThreads: options.threads,
     orphanPolicy: options.orphanPolicy,
+    coordinatorSilenceMs: options.coordinatorSilence * 1000,
     hasLifeline: options.lifeline === true,
     runFolder: options.runFolder ?? null,
     logLevel: options.logLevel ?? null,

@@ -1,6 +1,7 @@
 // Whose calls this worker takes: a pure state machine over the fences that calls carry. Of two coordinators it serves the one whose step
 // stream is open, and of two epochs the higher.
 import { AppError } from '../common/errors.js';
+import { SIGN_OF_LIFE_INTERVAL_MS } from '../common/limits.js';
 import { uint64ToNumber } from '../common/proto.js';
 import type { Fence__Output } from '../proto/ts/skein/worker/v1/Fence.js';
 
@@ -28,6 +29,9 @@ export function parseFence(fence: Fence__Output | null): Fence {
   };
 }
 
+/** An owner that lives is heard every SIGN_OF_LIFE_INTERVAL_MS, give or take. */
+const SUSPICIOUS_SILENCE_MS = 3 * SIGN_OF_LIFE_INTERVAL_MS;
+
 export class EpochGuard {
   readonly #identity: WorkerIdentity;
   /** Whose step stream is open. */
@@ -43,9 +47,14 @@ export class EpochGuard {
     return this.#last?.groupEpoch ?? 0;
   }
 
-  /** A step stream opens, and with it an epoch. Its coordinator may hold an older one: that ends. */
-  open(fence: Fence): void {
+  /**
+   * A step stream opens, and with it an epoch. Its coordinator may hold an older one: that ends. `ownerSilentMs`: since the present
+   * owner was last heard. One that is gone without a word (its host vanished) holds the worker until it is given up, so who asks
+   * meanwhile is told to come again.
+   */
+  open(fence: Fence, ownerSilentMs: number): void {
     this.#checkMeant(fence);
+    if (ownerSilentMs > SUSPICIOUS_SILENCE_MS) this.#checkNotSilent(fence, ownerSilentMs);
     this.#checkNotTaken(fence);
     if (this.#owner?.groupEpoch === fence.groupEpoch)
       throw new AppError('RANK_TAKEN', `epoch ${fence.groupEpoch} has its step stream already`);
@@ -94,6 +103,17 @@ export class EpochGuard {
         details: { expected: fence.workerIncarnation, found: incarnation },
       });
     }
+  }
+
+  #checkNotSilent(fence: Fence, silentMs: number): void {
+    const owner = this.#owner;
+    if (owner === null || owner.coordinatorIncarnation === fence.coordinatorIncarnation) return;
+    throw new AppError(
+      'NOT_READY',
+      `worker ${this.#identity.workerId} is held by a coordinator that has been silent for ${Math.round(silentMs)} ms; it is ` +
+        'free when that one is heard again and ends, or is given up (--coordinator-silence)',
+      { details: { group_epoch: owner.groupEpoch, silent_ms: Math.round(silentMs) } },
+    );
   }
 
   #checkNotTaken(fence: Fence): void {

@@ -2,6 +2,7 @@
 // asks first; a hard one when that takes too long.
 import { rmSync } from 'node:fs';
 import type { Clock, Timer } from '../common/clock.js';
+import { EXIT_CODES } from '../common/exit-codes.js';
 import type { Logger } from '../common/logger.js';
 import type { WorkerConfig } from './config.js';
 
@@ -16,6 +17,8 @@ export interface LifecycleOptions {
   readonly stop: (reason: string) => Promise<void>;
   /** Ends the process: main.ts's to give. */
   readonly exit: (exitCode: number) => void;
+  /** Ends it whatever hangs. */
+  readonly kill: () => void;
 }
 
 export class Lifecycle {
@@ -37,35 +40,43 @@ export class Lifecycle {
       process.on(signal, () => {
         // Ctrl-C, timeout and systemd signal every process of a group or service. A coordinator that started this worker may be
         // draining: it lets go of the lifeline when it is time.
-        if (!this.#hasLifeline) this.stop(signal, 0);
+        if (!this.#hasLifeline) this.stop(signal, EXIT_CODES.done.code);
       });
     }
     if (!this.#hasLifeline) return;
-    process.stdin.on('data', () => (this.#isReleased = true));
+    process.stdin.on('data', () => this.released());
     process.stdin.on('end', () => this.lifelineEnded());
     process.stdin.on('error', () => this.lifelineEnded());
     process.stdin.resume();
+  }
+
+  /** The coordinator says that it lets go of the lifeline, which ends next. */
+  released(): void {
+    this.#isReleased = true;
   }
 
   /** The lifeline ended: the coordinator let go of it and says so, or it is gone and nobody else cleans up the folder of sockets. */
   lifelineEnded(): void {
     const { config } = this.#options;
     this.#hasLifeline = false;
-    if (config.runFolder !== null && !this.#isReleased)
-      rmSync(config.runFolder, { recursive: true, force: true });
+    if (this.#isReleased) {
+      this.stop('the coordinator let go of this worker', EXIT_CODES.done.code);
+      return;
+    }
+    if (config.runFolder !== null) rmSync(config.runFolder, { recursive: true, force: true });
     this.coordinatorLost();
   }
 
   coordinatorLost(): void {
     const { config, clock, logger } = this.#options;
-    if (this.#orphanTimer !== null) return;
+    if (this.#isStopping || this.#orphanTimer !== null) return;
     if (config.orphanPolicy.waitMs === 0) {
-      this.stop('the coordinator is gone', 0);
+      this.stop('the coordinator is gone', EXIT_CODES.orphaned.code);
       return;
     }
     logger.info({ waitMs: config.orphanPolicy.waitMs }, 'waiting for a coordinator');
     this.#orphanTimer = clock.setTimer(config.orphanPolicy.waitMs, () =>
-      this.stop('no coordinator came back', 0),
+      this.stop('no coordinator came back', EXIT_CODES.orphaned.code),
     );
   }
 
@@ -77,12 +88,17 @@ export class Lifecycle {
   stop(reason: string, exitCode: number): void {
     if (this.#isStopping) return;
     this.#isStopping = true;
-    this.#options.logger.info({ reason }, 'worker stops');
-    // SIGKILL, for process.exit waits for native clean-up, which is what may hang.
-    setTimeout(() => process.kill(process.pid, 'SIGKILL'), STOP_TIMEOUT_MS).unref();
+    this.#orphanTimer?.cancel();
+    const { clock, logger, kill, exit } = this.#options;
+    logger.info({ reason, exitCode }, 'worker stops');
+    const timer = clock.setTimer(STOP_TIMEOUT_MS, kill);
+    const end = (code: number): void => {
+      timer.cancel();
+      exit(code);
+    };
     this.#options.stop(reason).then(
-      () => this.#options.exit(exitCode),
-      () => this.#options.exit(exitCode === 0 ? 1 : exitCode),
+      () => end(exitCode),
+      () => end(exitCode === EXIT_CODES.done.code ? EXIT_CODES.failed.code : exitCode),
     );
   }
 }

@@ -2,13 +2,12 @@
 import { CommanderError } from 'commander';
 import { inOurSpelling } from '../common/command-line.js';
 import { toAppError } from '../common/errors.js';
+import { EXIT_CODES, exitCodeOf } from '../common/exit-codes.js';
 import { applySettings } from '../common/settings.js';
 import { standardError } from '../common/standard-error.js';
 import { createWorkerCommand, toWorkerConfig, type ParsedWorkerOptions } from './config.js';
 import { createNativeEngine } from './native/load-addon.js';
 import { runWorker } from './run-worker.js';
-
-const USAGE_EXIT_CODE = 2;
 
 export async function main(args: readonly string[]): Promise<void> {
   const command = createWorkerCommand()
@@ -24,12 +23,12 @@ export async function main(args: readonly string[]): Promise<void> {
     );
   } catch (error) {
     if (error instanceof CommanderError) {
-      if (error.exitCode === 0) process.exit(0);
+      if (error.exitCode === 0) process.exit(EXIT_CODES.done.code);
       standardError.write(`skein: INVALID_REQUEST: ${error.message.replace(/^error: /, '')}\n`);
-      process.exit(USAGE_EXIT_CODE);
+      process.exit(EXIT_CODES.usage.code);
     }
     const appError = toAppError(error);
     standardError.write(`skein: ${appError.code}: ${appError.message}\n`);
-    process.exit(1);
+    process.exit(exitCodeOf(appError.code));
   }
 }

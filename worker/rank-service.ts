@@ -39,6 +39,8 @@ const PROGRESS_INTERVAL_MS = 100;
 export interface RankServiceOptions {
   readonly identity: WorkerIdentity;
   readonly engines: EngineHolder;
+  /** Default: COORDINATOR_SILENCE_MS. */
+  readonly coordinatorSilenceMs?: number;
   readonly clock: Clock;
   readonly logger: Logger;
   /** The coordinator asked the process to end. */
@@ -120,8 +122,8 @@ export class RankService {
   }
 
   openSteps(port: StepStreamPort): StepSession {
-    const { clock, logger, onHeld, onReleased } = this.#options;
-    return new StepSession({ runner: this.#runner, clock, logger, port, onHeld, onReleased });
+    const { clock, logger, onHeld, onReleased, coordinatorSilenceMs: silenceMs } = this.#options;
+    return new StepSession({ runner: this.#runner, clock, logger, port, silenceMs, onHeld, onReleased });
   }
 
   /** Takes the messages of one picture; `finish` gives it to the engine. */

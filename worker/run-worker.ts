@@ -3,6 +3,7 @@
 import type { Clock } from '../common/clock.js';
 import { systemClock } from '../common/clock.js';
 import type { AppError } from '../common/errors.js';
+import { EXIT_CODES, exitCodeOf } from '../common/exit-codes.js';
 import { bindServer, createGrpcServer, stopServer } from '../common/grpc-server.js';
 import { HealthServices } from '../common/health-services.js';
 import { newIncarnation } from '../common/identity.js';
@@ -10,6 +11,7 @@ import { MAX_GRPC_MESSAGE_BYTES } from '../common/limits.js';
 import { createLogger, type Logger } from '../common/logger.js';
 import { workerServiceDefinition } from '../common/proto.js';
 import { standardError } from '../common/standard-error.js';
+import { openGrpcClusterTransport } from './cluster-transport.js';
 import type { WorkerConfig } from './config.js';
 import { CoordinatorWatch } from './coordinator-watch.js';
 import { EngineHolder } from './engine-holder.js';
@@ -60,6 +62,7 @@ export async function startWorker(options: StartWorkerOptions): Promise<RunningW
   const service = new RankService({
     identity: { workerId: config.workerId, clusterId: config.clusterId, incarnation: newIncarnation() },
     engines,
+    coordinatorSilenceMs: config.coordinatorSilenceMs,
     clock: options.clock,
     logger,
     onShutDown: (reason) => events.onShutDown(reason),
@@ -102,7 +105,7 @@ function makeLease(
   address: string,
 ): Lease {
   return new Lease({
-    coordinatorAddress,
+    transport: openGrpcClusterTransport(coordinatorAddress),
     clock,
     logger,
     describe: () => ({ ...service.describe(), address }),
@@ -130,6 +133,8 @@ export async function runWorker(
     logger,
     stop: (reason) => worker?.stop(reason) ?? Promise.resolve(),
     exit,
+    // process.exit would wait for native clean-up, which is what may hang.
+    kill: () => process.kill(process.pid, 'SIGKILL'),
   });
   lifecycle.watchProcess();
   worker = await startWorker({
@@ -139,18 +144,18 @@ export async function runWorker(
     clock: systemClock,
     events: {
       // Later, so that the answer still goes out.
-      onShutDown: (reason) => void setImmediate(() => lifecycle.stop(reason, 0)),
+      onShutDown: (reason) => void setImmediate(() => lifecycle.stop(reason, EXIT_CODES.done.code)),
       onCoordinatorLost: () => lifecycle.coordinatorLost(),
       onCoordinatorHeld: () => lifecycle.coordinatorFound(),
       onRefused: (error) => {
         standardError.write(`skein: ${error.code}: ${error.message}\n`);
-        lifecycle.stop('the coordinator refused this worker', 1);
+        lifecycle.stop('the coordinator refused this worker', exitCodeOf(error.code));
       },
       // Later, so that the step stream still says why.
       onBroken: (error) =>
         void setImmediate(() => {
           standardError.write(`skein: ${error.code}: ${error.message}\n`);
-          lifecycle.stop('the device failed', 1);
+          lifecycle.stop('the device failed', exitCodeOf(error.code));
         }),
     },
   });

@@ -19,6 +19,8 @@ export interface StepSink {
   onResult(result: NativeStepResult): void;
   /** The epoch is over for this rank. */
   onFailure(error: AppError): void;
+  /** Since the coordinator was last heard on its stream. */
+  silentMs?(): number;
 }
 
 export interface StepRunnerOptions {
@@ -75,7 +77,7 @@ export class StepRunner {
 
   /** Begins an epoch; resolves when the one before has left the engine. */
   async open(fence: Fence, sink: StepSink): Promise<void> {
-    this.#guard.open(fence);
+    this.#guard.open(fence, this.#epoch?.sink.silentMs?.() ?? 0);
     // Not released: the newer epoch holds the worker already.
     this.#leave('a newer epoch begins', staleEpoch(this.#epoch?.fence.groupEpoch ?? 0, fence.groupEpoch));
     const epoch: Epoch = { fence, sink, state: 'open', rank: 0, lastSubmittedStep: 0, prepared: null };

@@ -25,6 +25,8 @@ export interface StepSessionOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly port: StepStreamPort;
+  /** Of the coordinator, after which it is given up. */
+  readonly silenceMs?: number | undefined;
   /** The epoch is open, or over: the coordinator is there, or has left. */
   readonly onHeld: () => void;
   readonly onReleased: () => void;
@@ -43,6 +45,7 @@ export class StepSession {
     this.#sink = {
       onResult: (result) => this.#send({ result: toStepResult(result, options.runner.rank) }),
       onFailure: (error) => this.#fail(error),
+      silentMs: () => this.#watch?.silentMs ?? 0,
     };
   }
 
@@ -63,16 +66,14 @@ export class StepSession {
   }
 
   async #open(fence: ReturnType<typeof parseFence>): Promise<void> {
-    const { runner, clock, onHeld } = this.#options;
+    const { runner, clock, onHeld, silenceMs = COORDINATOR_SILENCE_MS } = this.#options;
     this.#watch = new SilenceWatch({
       clock,
-      limitMs: COORDINATOR_SILENCE_MS,
+      limitMs: silenceMs,
       intervalMs: SIGN_OF_LIFE_INTERVAL_MS,
       onTick: () => this.#showLife(),
       onSilence: () =>
-        this.#fail(
-          new AppError('WORKER_LOST', `the coordinator was silent for ${COORDINATOR_SILENCE_MS} ms`),
-        ),
+        this.#fail(new AppError('WORKER_LOST', `the coordinator was silent for ${silenceMs} ms`)),
     });
     try {
       await runner.open(fence, this.#sink);

@@ -1,58 +1,34 @@
-// ClusterService: what workers call. Parses, calls the membership, maps errors, and gives it time; no policy of its own.
+// ClusterService over gRPC: takes the calls of workers, hands them to the registry, maps errors.
 import type * as grpc from '@grpc/grpc-js';
-import type { Clock, Timer } from '../../common/clock.js';
-import { AppError } from '../../common/errors.js';
-import { bindServer, checkAddress, createGrpcServer, stopServer } from '../../common/grpc-server.js';
+import { bindServer, createGrpcServer, stopServer } from '../../common/grpc-server.js';
 import { toGrpcError } from '../../common/grpc-status.js';
-import { MAX_GRPC_MESSAGE_BYTES, MAX_WORLD_SIZE, PROTOCOL_VERSION } from '../../common/limits.js';
-import type { Logger } from '../../common/logger.js';
-import { clusterServiceDefinition, uint64ToNumber } from '../../common/proto.js';
-import { VERSION } from '../../common/version.js';
+import { MAX_GRPC_MESSAGE_BYTES } from '../../common/limits.js';
+import { clusterServiceDefinition } from '../../common/proto.js';
 import type { ClusterServiceHandlers } from '../../proto/ts/skein/cluster/v1/ClusterService.js';
-import type { RegisterRequest__Output } from '../../proto/ts/skein/cluster/v1/RegisterRequest.js';
-import { Membership, type MembershipEvent, type WorkerInfo } from './membership.js';
+import type { MembershipEvent, WorkerInfo } from './membership.js';
+import { Registry, type RegistryOptions } from './registry.js';
 
-const LEASE_TTL_MS = 10_000;
-const RENEW_INTERVAL_MS = 1_000;
-const TICK_INTERVAL_MS = 500;
-const MAX_TICK_GAP_MS = 2_000;
-const MAX_ID_CHARS = 256;
+const STOP_GRACE_MS = 200;
 
-export interface ClusterServerOptions {
+export interface ClusterServerOptions extends RegistryOptions {
   readonly address: string;
-  readonly clusterId: string;
-  readonly clock: Clock;
-  readonly logger: Logger;
-  /** Null: any worker may register; otherwise these only. */
-  readonly expectedWorkerIds: readonly string[] | null;
 }
 
 export class ClusterServer {
-  readonly #options: ClusterServerOptions;
-  readonly #membership: Membership;
+  readonly #registry: Registry;
   readonly #server: grpc.Server;
-  readonly #listeners = new Set<(event: MembershipEvent) => void>();
-  #timer: Timer | null = null;
   #address = '';
 
   private constructor(options: ClusterServerOptions) {
-    this.#options = options;
-    this.#membership = new Membership({
-      leaseTtlMs: LEASE_TTL_MS,
-      maxTickGapMs: MAX_TICK_GAP_MS,
-      maxWorkers: MAX_WORLD_SIZE,
-      clusterId: options.clusterId,
-      version: VERSION,
-      protocolVersion: PROTOCOL_VERSION,
-    });
+    this.#registry = new Registry(options);
     this.#server = createGrpcServer({ maxMessageBytes: MAX_GRPC_MESSAGE_BYTES, maxConcurrentStreams: 256 });
-    this.#server.addService(clusterServiceDefinition, this.#handlers());
+    this.#server.addService(clusterServiceDefinition, handlers(this.#registry));
   }
 
   static async start(options: ClusterServerOptions): Promise<ClusterServer> {
     const server = new ClusterServer(options);
     server.#address = await bindServer(server.#server, options.address);
-    server.#tick();
+    server.#registry.start();
     return server;
   }
 
@@ -62,89 +38,38 @@ export class ClusterServer {
   }
 
   get workers(): WorkerInfo[] {
-    return this.#membership.workers;
+    return this.#registry.workers;
   }
 
   onEvent(listener: (event: MembershipEvent) => void): () => void {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
+    return this.#registry.onEvent(listener);
   }
 
   /** A sign other than the lease shows that a worker is gone. */
   removeWorker(workerId: string, reason: string): void {
-    this.#membership.remove(workerId, reason);
-    this.#publish();
+    this.#registry.removeWorker(workerId, reason);
   }
 
   /** As good as a renewed lease: its step stream speaks. */
   sawLife(workerId: string): void {
-    this.#membership.sawLife(workerId, this.#options.clock.nowMs());
+    this.#registry.sawLife(workerId);
   }
 
   async stop(): Promise<void> {
-    this.#timer?.cancel();
-    this.#listeners.clear();
-    await stopServer(this.#server, 200);
+    this.#registry.stop();
+    await stopServer(this.#server, STOP_GRACE_MS);
   }
+}
 
-  #tick(): void {
-    this.#membership.tick(this.#options.clock.nowMs());
-    this.#publish();
-    this.#timer = this.#options.clock.setTimer(TICK_INTERVAL_MS, () => this.#tick());
-  }
-
-  #publish(): void {
-    for (const event of this.#membership.takeEvents()) {
-      const { kind, reason, worker } = event;
-      this.#options.logger.info(
-        { kind, reason, workerId: worker.workerId, address: worker.address },
-        'membership',
-      );
-      for (const listener of [...this.#listeners]) listener(event);
-    }
-  }
-
-  #handlers(): ClusterServiceHandlers {
-    const now = () => this.#options.clock.nowMs();
-    return {
-      Register: answer((request) => {
-        const leaseId = this.#membership.register(this.#parseWorker(request), now());
-        this.#publish();
-        return { leaseId, leaseTtlMs: LEASE_TTL_MS, renewIntervalMs: RENEW_INTERVAL_MS };
-      }),
-      RenewLease: answer(({ workerId, leaseId }) => ({
-        isValid: this.#membership.renew(workerId, leaseId, now()),
-      })),
-      Deregister: answer(({ workerId, leaseId, reason }) => {
-        this.#membership.deregister(workerId, leaseId, reason.slice(0, MAX_ID_CHARS));
-        this.#publish();
-        return {};
-      }),
-    };
-  }
-
-  #parseWorker(request: RegisterRequest__Output): WorkerInfo {
-    const { workerId, host } = request;
-    if (workerId === '' || workerId.length > MAX_ID_CHARS || host.length > MAX_ID_CHARS) {
-      throw new AppError('INVALID_REQUEST', `worker_id must have 1 to ${MAX_ID_CHARS} characters`, {
-        details: { param: 'worker_id' },
-      });
-    }
-    const { expectedWorkerIds } = this.#options;
-    if (expectedWorkerIds !== null && !expectedWorkerIds.includes(workerId)) {
-      throw new AppError('JOIN_REJECTED', `worker ${workerId} is not one that this coordinator started`);
-    }
-    return {
-      workerId,
-      address: checkAddress(request.address, 'address'),
-      host,
-      pid: request.pid,
-      incarnation: uint64ToNumber(request.workerIncarnation, 'worker_incarnation'),
-      clusterId: request.clusterId,
-      version: request.version,
-      protocolVersion: request.protocolVersion,
-    };
-  }
+function handlers(registry: Registry): ClusterServiceHandlers {
+  return {
+    Register: answer((request) => registry.register(request)),
+    RenewLease: answer((request) => registry.renewLease(request)),
+    Deregister: answer((request) => {
+      registry.deregister(request);
+      return {};
+    }),
+  };
 }
 
 function answer<Request, Response>(

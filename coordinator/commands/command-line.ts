@@ -1,25 +1,41 @@
 // What all commands of the coordinator share on the way out: one line for an error, an exit code that says which kind, signals that end
 // in order, output that nobody reads.
 import { CommanderError } from 'commander';
-import { AppError, toAppError } from '../../common/errors.js';
+import { AppError, toAppError, type ErrorCode } from '../../common/errors.js';
+import { EXIT_CODES, exitCodeOf } from '../../common/exit-codes.js';
 import { standardError } from '../../common/standard-error.js';
 
-export const FAILURE_EXIT_CODE = 1;
-const USAGE_EXIT_CODE = 2;
-
 /** As a shell reports a process that a signal ended. */
-const SIGNAL_EXIT_CODES = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const;
-const BROKEN_PIPE_EXIT_CODE = 141;
+const SIGNAL_EXIT_CODES = {
+  SIGHUP: EXIT_CODES.hangup.code,
+  SIGINT: EXIT_CODES.interrupted.code,
+  SIGTERM: EXIT_CODES.terminated.code,
+} as const;
 
 type EndingSignal = keyof typeof SIGNAL_EXIT_CODES;
 
-/** The signal that ended the command, as the reason of an abort. */
-export class SignalError extends AppError {
+/** An end that somebody asked for, with an exit code of its own. */
+class EndError extends AppError {
   readonly exitCode: number;
 
+  constructor(code: ErrorCode, message: string, exitCode: number) {
+    super(code, message);
+    this.exitCode = exitCode;
+  }
+}
+
+/** The signal that ended the command, as the reason of an abort. */
+export class SignalError extends EndError {
   constructor(signal: EndingSignal) {
-    super('CANCELLED', `stopped by ${signal}`);
-    this.exitCode = SIGNAL_EXIT_CODES[signal];
+    super('CANCELLED', `stopped by ${signal}`, SIGNAL_EXIT_CODES[signal]);
+  }
+}
+
+/** A drain took longer than it may: what still ran was ended. */
+export class CutError extends EndError {
+  constructor(numRequests: number, drainMs: number) {
+    const requests = numRequests === 1 ? '1 request was' : `${numRequests} requests were`;
+    super('DRAINING', `${requests} cut off: --drain-timeout is ${drainMs / 1000} s`, EXIT_CODES.cut.code);
   }
 }
 
@@ -85,7 +101,8 @@ export async function untilSignal(
   try {
     await command(signal);
   } catch (error) {
-    const isOfTheAbort = error instanceof AppError && CODES_OF_AN_ABORT.includes(error.code);
+    const isOfTheAbort =
+      error instanceof AppError && !(error instanceof CutError) && CODES_OF_AN_ABORT.includes(error.code);
     throw signal.aborted && isOfTheAbort ? signal.reason : error;
   }
 }
@@ -95,12 +112,12 @@ export function reportError(error: unknown): number {
   if (error instanceof CommanderError) {
     if (error.exitCode === 0) return 0;
     if (error.code !== 'commander.help') writeLine('INVALID_REQUEST', error.message.replace(/^error: /, ''));
-    return USAGE_EXIT_CODE;
+    return EXIT_CODES.usage.code;
   }
-  if (error instanceof OutputError && error.isUnread) return BROKEN_PIPE_EXIT_CODE;
+  if (error instanceof OutputError && error.isUnread) return EXIT_CODES.unread.code;
   const appError = toAppError(error);
   writeLine(appError.code, appError.message);
-  return error instanceof SignalError ? error.exitCode : FAILURE_EXIT_CODE;
+  return error instanceof EndError ? error.exitCode : exitCodeOf(appError.code);
 }
 
 function writeLine(code: string, message: string): void {

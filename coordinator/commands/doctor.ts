@@ -1,7 +1,7 @@
 // `skein doctor`: says what this machine has and lacks, with the command that mends it. Ends with 0 when Skein can run on
 // the CPU here. It changes nothing.
 import type { Command } from 'commander';
-import { FAILURE_EXIT_CODE } from './command-line.js';
+import { EXIT_CODES } from '../../common/exit-codes.js';
 import { CommandOutput } from './command-line.js';
 import type { Check } from './doctor/check.js';
 import { runChecks } from './doctor/checks.js';
@@ -26,7 +26,7 @@ export function registerDoctor(program: Command): void {
       const output = new CommandOutput();
       output.write(`${text}\n`);
       await output.flush();
-      if (!canRun) process.exitCode = FAILURE_EXIT_CODE;
+      if (!canRun) process.exitCode = EXIT_CODES.unservable.code;
     });
 }
 

@@ -4,6 +4,7 @@ import * as grpc from '@grpc/grpc-js';
 import { Command } from 'commander';
 import { service } from 'grpc-health-check';
 import { inOurSpelling, integerOption } from '../../common/command-line.js';
+import { EXIT_CODES } from '../../common/exit-codes.js';
 import { clusterChannelOptions } from '../../common/grpc-client.js';
 import { checkAddress } from '../../common/grpc-server.js';
 import { HEALTH_SERVICE_NAME, PROBES } from '../../common/health-services.js';
@@ -49,7 +50,7 @@ export async function main(args: readonly string[]): Promise<void> {
     const address = checkAddress(command.args[0] ?? ownAddress(process.env), 'address');
     const answer = await check(address, flags.service, flags.timeout * 1000);
     process.stdout.write(`${answer}\n`);
-    process.exitCode = answer === 'SERVING' ? 0 : 1;
+    process.exitCode = answer === 'SERVING' ? EXIT_CODES.done.code : EXIT_CODES.failed.code;
   } catch (error) {
     process.exitCode = reportError(error);
   }

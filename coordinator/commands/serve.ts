@@ -2,6 +2,7 @@
 // so when it is. By RESTART_POLICY a lost group is not formed again: the process says why and ends with 1, so that whoever supervises
 // it starts a new one.
 import type { Command } from 'commander';
+import { systemClock } from '../../common/clock.js';
 import { integerOption, listOption } from '../../common/command-line.js';
 import { type AppError } from '../../common/errors.js';
 import { checkAddress } from '../../common/grpc-server.js';
@@ -11,7 +12,8 @@ import { addClusterOptions, toClusterConfig, type ClusterConfig } from '../confi
 import type { RestartPolicy } from '../engine/supervisor.js';
 import { GrpcGateway } from '../gateway/grpc-gateway.js';
 import { Serving } from '../serving/serving.js';
-import { untilSignal } from './command-line.js';
+import { CutError, SignalError, untilSignal } from './command-line.js';
+import { showDrain } from './drain-progress.js';
 import { createProgressDisplay } from './load-progress.js';
 import { memoryTable } from './memory-table.js';
 
@@ -33,7 +35,14 @@ export function registerServe(program: Command, workerEntry: readonly string[]):
     .option('--workers <addresses>', 'workers that run already, in rank order: HOST:PORT,...', listOption)
     .option('--cluster-address <address>', 'take registrations of workers here, and wait for them')
     .option('--drain-timeout <seconds>', 'for running requests, after a signal', integerOption(0, 86_400), 30)
-    .action((flags: ServeFlags & ClusterFlags) => untilSignal((signal) => serve(flags, workerEntry, signal)));
+    .action((flags: ServeFlags & ClusterFlags) =>
+      untilSignal((signal) => serve(flags, workerEntry, signal)).catch(unlessAskedToEnd),
+    );
+}
+
+/** Who asks it to end before it serves takes nothing from anybody. */
+function unlessAskedToEnd(error: unknown): void {
+  if (!(error instanceof SignalError)) throw error;
 }
 
 async function serve(
@@ -99,12 +108,17 @@ interface UntilEndOptions {
   readonly signal: AbortSignal;
 }
 
-/** Returns after a drain that a signal asked for; throws when nothing is served any more. */
+/** Returns after a drain that a signal asked for; throws when nothing is served any more, or when requests outlast the drain. */
 async function untilEnd(serving: Serving, { drainMs, logger, signal }: UntilEndOptions): Promise<void> {
   const failure = await Promise.race([serving.ended, aborted(signal)]);
   if (failure !== null) throw failure;
-  logger.info({ numRequests: serving.engine.requests.size, drainMs }, 'draining');
-  await Promise.race([serving.engine.drain(), serving.ended, timeout(drainMs)]);
+  const { requests } = serving.engine;
+  logger.info({ numRequests: requests.size, drainMs }, 'draining');
+  const display = showDrain({ drainMs, numRequests: () => requests.size, clock: systemClock });
+  const isCut = await Promise.race([serving.engine.drain(), serving.ended, timeout(drainMs)])
+    .then(() => requests.size > 0)
+    .finally(() => display.stop());
+  if (isCut) throw new CutError(requests.size, drainMs);
 }
 
 function aborted(signal: AbortSignal): Promise<AppError | null> {

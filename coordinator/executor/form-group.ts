@@ -35,6 +35,8 @@ export interface FormGroupOptions extends KvLimits {
   /** Throws when the ranks' devices, in rank order, cannot hold what they would load. */
   readonly checkMemory: (devices: readonly RankDevice[]) => void;
   readonly onProgress: (progress: LoadProgress) => void;
+  /** Default: WORKER_SILENCE_MS. */
+  readonly workerSilenceMs?: number;
   /** A worker has spoken on its step stream: as long as the group lives. */
   readonly onSignOfLife: (workerId: string) => void;
   /** Rejects when a worker is lost while the group forms. */
@@ -63,9 +65,10 @@ interface Member {
 }
 
 export async function formGroup(options: FormGroupOptions): Promise<RankGroup> {
-  const { openTransport, identity, clock, onSignOfLife } = options;
+  const { openTransport, identity, clock, onSignOfLife, workerSilenceMs: silenceMs } = options;
   const clients = options.addresses.map(
-    (address) => new RankClient({ transport: openTransport(address), identity, clock, onSignOfLife }),
+    (address) =>
+      new RankClient({ transport: openTransport(address), identity, clock, silenceMs, onSignOfLife }),
   );
   const opened: RankClient[] = [];
   const lost = clients.map((client) => client.lost.then((error) => Promise.reject(error)));

@@ -45,6 +45,8 @@ export interface RankClientOptions {
   readonly transport: RankTransport;
   readonly identity: CoordinatorIdentity;
   readonly clock: Clock;
+  /** A worker that says nothing on its step stream for so long is lost; default: WORKER_SILENCE_MS. */
+  readonly silenceMs?: number | undefined;
   /** The worker has spoken on its step stream. */
   readonly onSignOfLife: (workerId: string) => void;
 }
@@ -126,11 +128,12 @@ export class RankClient {
   }
 
   #watchSilence(): SilenceWatch {
+    const { clock, silenceMs = WORKER_SILENCE_MS } = this.#options;
     return new SilenceWatch({
-      clock: this.#options.clock,
-      limitMs: WORKER_SILENCE_MS,
+      clock,
+      limitMs: silenceMs,
       intervalMs: SIGN_OF_LIFE_INTERVAL_MS,
-      onSilence: () => this.#fail(this.#lost(`it was silent for ${WORKER_SILENCE_MS} ms`)),
+      onSilence: () => this.#fail(this.#lost(`it was silent for ${silenceMs} ms`)),
     });
   }
 

@@ -46,6 +46,7 @@ export async function formEpoch(options: EpochFactoryOptions, signal: AbortSigna
     onSignOfLife: (workerId) => options.workers.sawLife(workerId),
     makeLoadRequest: (rank, isOnGpu) => loadRequest(plan, rank, sizes, config, isOnGpu),
     collective: config.collective,
+    workerSilenceMs: config.workerSilenceMs,
     kvCacheBytes: config.kvCacheBytes,
     gpuMemoryUtilization: config.gpuMemoryUtilization,
     checkMemory: (devices) => checkDeviceMemory(devices, checkpoint, plan, config),

@@ -68,7 +68,7 @@ export class Serving {
     this.#parts = parts;
     this.#startedMs = startedMs;
     this.plan = plan;
-    this.#workers = new WorkerSet({ config, logger, entry: options.workerEntry });
+    this.#workers = new WorkerSet({ config, clock, logger, entry: options.workerEntry });
     const { vocabSize } = plan.spec.text;
     this.#encoder = makeEncoder({ config, plan, sizes, text: parts.text, clock });
     const factory = {

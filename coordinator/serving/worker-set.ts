@@ -1,7 +1,7 @@
 // Where the workers of a group come from: started on this host, named on the command line, or registered from other hosts. Gives
 // an epoch their addresses in rank order, says when one is lost, and gives the next epoch a set that is whole again.
 import { rmSync } from 'node:fs';
-import { systemClock } from '../../common/clock.js';
+import type { Clock } from '../../common/clock.js';
 import { AppError } from '../../common/errors.js';
 import type { Logger } from '../../common/logger.js';
 import { ClusterServer } from '../cluster/cluster-service.js';
@@ -14,9 +14,13 @@ const LOCAL_START_TIMEOUT_MS = 30_000;
 
 export interface WorkerSetOptions {
   readonly config: ClusterConfig;
+  readonly clock: Clock;
   readonly logger: Logger;
   readonly entry: readonly string[];
 }
+
+/** Who is registered, over whatever the workers called. */
+export type Registered = Pick<ClusterServer, 'workers' | 'onEvent'>;
 
 export interface EpochWorkers {
   /** In rank order. */
@@ -76,11 +80,12 @@ export class WorkerSet {
   }
 
   async #awaitRegistered(address: string, signal: AbortSignal): Promise<EpochWorkers> {
-    const { config, logger } = this.#options;
+    const { config, clock, logger } = this.#options;
     const cluster = (this.#cluster ??= await ClusterServer.start({
       address,
       clusterId: config.clusterId,
-      clock: systemClock,
+      leaseTtlMs: config.workerSilenceMs,
+      clock,
       logger,
       expectedWorkerIds: null,
     }));
@@ -94,7 +99,7 @@ export class WorkerSet {
   }
 
   async #startLocal(signal: AbortSignal): Promise<EpochWorkers> {
-    const { config, logger, entry } = this.#options;
+    const { config, clock, logger, entry } = this.#options;
     const count = config.tensorParallelSize;
     if (config.device === 'cuda') checkGpus(config, logger);
     const ids = Array.from({ length: count }, (_, index) => localWorkerId(index));
@@ -102,7 +107,8 @@ export class WorkerSet {
     const cluster = (this.#cluster ??= await ClusterServer.start({
       address: `unix:${runFolder}/c.sock`,
       clusterId: config.clusterId,
-      clock: systemClock,
+      leaseTtlMs: config.workerSilenceMs,
+      clock,
       logger,
       expectedWorkerIds: ids,
     }));
@@ -113,7 +119,7 @@ export class WorkerSet {
       environment: process.env,
       logLevel: config.logLevel,
       spawner: systemSpawner,
-      clock: systemClock,
+      clock,
       clusterId: config.clusterId,
       logger,
     };
@@ -126,10 +132,15 @@ export class WorkerSet {
       lost.resolve(error.code === 'WORKER_LOST' ? error : lostBecause(workerId, error));
       cluster.removeWorker(workerId, error.message);
     });
-    const timeout = AbortSignal.timeout(LOCAL_START_TIMEOUT_MS);
+    const late = new AbortController();
+    const timer = clock.setTimer(LOCAL_START_TIMEOUT_MS, () => {
+      const found = `${cluster.workers.length} of ${count} workers registered`;
+      late.abort(new AppError('NOT_READY', `${found} within ${LOCAL_START_TIMEOUT_MS} ms`));
+    });
     const failed = exit.promise.then(({ error }) => Promise.reject(error));
     failed.catch(() => undefined);
-    await Promise.race([registered(cluster, count, AbortSignal.any([signal, timeout])), failed]);
+    const all = registered(cluster, count, AbortSignal.any([signal, late.signal]));
+    await Promise.race([all, failed]).finally(() => timer.cancel());
     const addresses = new Map(cluster.workers.map((worker) => [worker.workerId, worker.address]));
     void lostOf(cluster, new Set(ids)).then(lost.resolve);
     return { addresses: ids.map((id) => addresses.get(id)!), lost: lost.promise };
@@ -148,11 +159,11 @@ export class WorkerSet {
 }
 
 /** The first `count` workers, in order of registration. */
-function registered(
-  cluster: ClusterServer,
+export function registered(
+  cluster: Registered,
   count: number,
   signal: AbortSignal,
-): Promise<ClusterServer['workers']> {
+): Promise<Registered['workers']> {
   return new Promise((resolve, reject) => {
     const check = (): void => {
       if (cluster.workers.length < count) return;
@@ -162,9 +173,7 @@ function registered(
     const stopListening = cluster.onEvent(check);
     const onAbort = (): void => {
       stopListening();
-      const isTimeout = signal.reason instanceof DOMException && signal.reason.name === 'TimeoutError';
-      const missing = `${cluster.workers.length} of ${count} workers registered within ${LOCAL_START_TIMEOUT_MS} ms`;
-      reject(isTimeout ? new AppError('NOT_READY', missing) : (signal.reason as Error));
+      reject(signal.reason as Error);
     };
     if (signal.aborted) onAbort();
     signal.addEventListener('abort', onAbort, { once: true });
@@ -172,7 +181,7 @@ function registered(
   });
 }
 
-function lostOf(cluster: ClusterServer, workerIds: ReadonlySet<string>): Promise<AppError> {
+export function lostOf(cluster: Registered, workerIds: ReadonlySet<string>): Promise<AppError> {
   return new Promise((resolve) => {
     const stopListening = cluster.onEvent(({ kind, worker, reason }) => {
       if (kind === 'joined' || !workerIds.has(worker.workerId)) return;

@@ -5,6 +5,7 @@ import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { EXIT_CODES } from '../../common/exit-codes.js';
 import { goldenPath } from '../support/paths.js';
 import { allGone, SkeinProcess } from '../support/skein-process.js';
 
@@ -231,7 +232,7 @@ describe('the command line', function () {
 
   it('says what a worker said when it could not load', async () => {
     const { code, stderr } = await run([...ASK, '--tensor-parallel-size', '2'], { failLoad: true });
-    assert.equal(code, 1);
+    assert.equal(code, EXIT_CODES.unservable.code);
     assert.match(stderr, /^skein: CORRUPT_WEIGHTS: rank \d: model\.safetensors: tensor x is truncated$/m);
   });
 

@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import * as grpc from '@grpc/grpc-js';
+import { EXIT_CODES } from '../../common/exit-codes.js';
 import { ERROR_CODE_KEY } from '../../common/grpc-status.js';
 import { startStream } from '../support/generate-stream.js';
 import { allGone, runFolders, SkeinProcess } from '../support/skein-process.js';
@@ -106,7 +107,7 @@ describe('faults of a cluster of processes', function () {
     server.child.kill('SIGTERM');
     const error = await stream.ended;
     assert.equal(error?.metadata.get(ERROR_CODE_KEY)[0], 'DRAINING');
-    assert.equal((await server.exited).code, 0);
+    assert.equal((await server.exited).code, EXIT_CODES.cut.code);
     stream.close();
   });
 

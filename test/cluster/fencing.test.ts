@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { spawn, type ChildProcess } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import * as grpc from '@grpc/grpc-js';
+import { EXIT_CODES } from '../../common/exit-codes.js';
 import { InferenceServiceClient } from '../../common/proto.js';
 import type { GenerateResponse__Output } from '../../proto/ts/skein/inference/v1/GenerateResponse.js';
 import type { GetClusterResponse__Output } from '../../proto/ts/skein/inference/v1/GetClusterResponse.js';
@@ -121,7 +122,7 @@ describe('workers that outlive their coordinators', function () {
     const running = answer(client, 100, () => onFirst());
     await begun;
     const second = startServe([0, 1]);
-    assert.equal((await second.exited).code, 1);
+    assert.equal((await second.exited).code, EXIT_CODES.refused.code);
     assert.match(second.stderr, /^skein: WORKER_TAKEN: .*serves another coordinator, in epoch \d+/m);
     assert.equal(second.stderr.match(/^skein: /gm)?.length, 1);
     assert.deepEqual(await running, expected);

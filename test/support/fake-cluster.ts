@@ -2,6 +2,7 @@
 // TCP. Tests run against both.
 import { pino } from 'pino';
 import { systemClock } from '../../common/clock.js';
+import { COORDINATOR_SILENCE_MS, WORKER_SILENCE_MS } from '../../common/limits.js';
 import type { ClusterConfig } from '../../coordinator/config.js';
 import type { RestartPolicy } from '../../coordinator/engine/supervisor.js';
 import { Serving } from '../../coordinator/serving/serving.js';
@@ -54,6 +55,7 @@ export function fakeConfig(options: FakeClusterOptions): ClusterConfig {
     ranksPerDevice: 1,
     exifRotation: true,
     stepTimeoutMs: 20_000,
+    workerSilenceMs: WORKER_SILENCE_MS,
     encodingThreads: 1,
     requestMemoryBytes: 2 ** 29,
     pictureMemoryBytes: 2 ** 29,
@@ -104,6 +106,7 @@ export function startInProcessWorker(workerId: string, createEngine: CreateEngin
       device: 'cpu',
       numThreads: 1,
       orphanPolicy: { waitMs: 0 },
+      coordinatorSilenceMs: COORDINATOR_SILENCE_MS,
       hasLifeline: false,
       runFolder: null,
       logLevel: 'silent',

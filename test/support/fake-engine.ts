@@ -20,6 +20,10 @@ export interface FakeEngineOptions {
   readonly loadMs: number;
   /** Step that fails with DEVICE_ERROR; 0: none. */
   readonly failAtStep: number;
+  /** What it fails with. */
+  readonly failCode: 'DEVICE_ERROR' | 'INTERNAL';
+  /** Its device does not let it end. */
+  readonly hangsAtClose: boolean;
   /** Step whose hash differs from the other ranks'; 0: none. */
   readonly disagreeAtStep: number;
   /** Step that never ends, until it is aborted; 0: none. */
@@ -35,6 +39,8 @@ export const FAKE_DEFAULTS: FakeEngineOptions = {
   stepMs: 0,
   loadMs: 0,
   failAtStep: 0,
+  failCode: 'DEVICE_ERROR',
+  hangsAtClose: false,
   disagreeAtStep: 0,
   hangAtStep: 0,
   failLoad: false,
@@ -205,7 +211,7 @@ export class FakeEngine implements NativeEngine {
   close(): Promise<void> {
     this.abort();
     this.#isClosed = true;
-    return Promise.resolve();
+    return this.#options.hangsAtClose ? new Promise(() => undefined) : Promise.resolve();
   }
 
   #next(): void {
@@ -228,7 +234,8 @@ export class FakeEngine implements NativeEngine {
   }
 
   #run(plan: NativeStepPlan): NativeStepResult {
-    if (plan.step === this.#options.failAtStep) throw new AppError('DEVICE_ERROR', 'the fake device failed');
+    const { failAtStep, failCode } = this.#options;
+    if (plan.step === failAtStep) throw new AppError(failCode, 'the fake device failed');
     for (const slot of plan.releasedSlots) check(this.#sequences.delete(slot), `slot ${slot} is empty`);
     for (const id of plan.releasedPictures) check(this.#pictures.delete(id), `picture ${id} is unknown`);
     this.#admit(plan);

@@ -1,0 +1,52 @@
+// How a worker calls its coordinator's ClusterService: an interface, so that the lease can be run without a wire, and gRPC behind it.
+import * as grpc from '@grpc/grpc-js';
+import { AppError } from '../common/errors.js';
+import { clusterChannelOptions } from '../common/grpc-client.js';
+import { fromGrpcError } from '../common/grpc-status.js';
+import { ClusterServiceClient } from '../common/proto.js';
+import type { DeregisterRequest } from '../proto/ts/skein/cluster/v1/DeregisterRequest.js';
+import type { RegisterRequest } from '../proto/ts/skein/cluster/v1/RegisterRequest.js';
+import type { RegisterResponse__Output } from '../proto/ts/skein/cluster/v1/RegisterResponse.js';
+import type { RenewLeaseRequest } from '../proto/ts/skein/cluster/v1/RenewLeaseRequest.js';
+import type { RenewLeaseResponse__Output } from '../proto/ts/skein/cluster/v1/RenewLeaseResponse.js';
+
+/** Every failure is an AppError; a coordinator that cannot be reached is NOT_READY, one that does not answer DEADLINE_EXCEEDED. */
+export interface ClusterTransport {
+  register(request: RegisterRequest): Promise<RegisterResponse__Output>;
+  renewLease(request: RenewLeaseRequest): Promise<RenewLeaseResponse__Output>;
+  /** Not waited for as long as the others: it is the last call. */
+  deregister(request: DeregisterRequest): Promise<void>;
+  close(): void;
+}
+
+const CALL_TIMEOUT_MS = 5_000;
+const DEREGISTER_TIMEOUT_MS = 500;
+
+type Done<Response> = (error: grpc.ServiceError | null, value?: Response) => void;
+
+export function openGrpcClusterTransport(coordinatorAddress: string): ClusterTransport {
+  const credentials = grpc.credentials.createInsecure();
+  const client = new ClusterServiceClient(coordinatorAddress, credentials, clusterChannelOptions());
+  return {
+    register: (request) => unary((done) => client.register(request, deadline(CALL_TIMEOUT_MS), done)),
+    renewLease: (request) => unary((done) => client.renewLease(request, deadline(CALL_TIMEOUT_MS), done)),
+    async deregister(request) {
+      await unary((done) => client.deregister(request, deadline(DEREGISTER_TIMEOUT_MS), done));
+    },
+    close: () => client.close(),
+  };
+}
+
+function unary<Response>(start: (done: Done<Response>) => void): Promise<Response> {
+  return new Promise((resolve, reject) => {
+    start((error, value) => {
+      if (error !== null) reject(fromGrpcError(error, { unavailable: 'NOT_READY' }));
+      else if (value === undefined) reject(new AppError('INTERNAL', 'the coordinator answered nothing'));
+      else resolve(value);
+    });
+  });
+}
+
+function deadline(timeoutMs: number): grpc.CallOptions {
+  return { deadline: Date.now() + timeoutMs };
+}
