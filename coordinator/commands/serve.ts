@@ -6,9 +6,11 @@ import { systemClock } from '../../common/clock.js';
 import { integerOption, listOption } from '../../common/command-line.js';
 import { type AppError } from '../../common/errors.js';
 import { checkAddress } from '../../common/grpc-server.js';
+import { DEFAULT_IDEMPOTENCY_WINDOW_MS, DEFAULT_RECONNECT_GRACE_MS } from '../../common/limits.js';
 import { createLogger, type Logger } from '../../common/logger.js';
 import { addSettingsOption } from '../../common/settings.js';
 import { addClusterOptions, toClusterConfig, type ClusterConfig } from '../config.js';
+import { IdempotentRequests } from '../engine/idempotent-requests.js';
 import type { RestartPolicy } from '../engine/supervisor.js';
 import { GrpcGateway } from '../gateway/grpc-gateway.js';
 import { Serving } from '../serving/serving.js';
@@ -20,6 +22,8 @@ import { memoryTable } from './memory-table.js';
 interface ServeFlags {
   readonly grpcAddress: string;
   readonly drainTimeout: number;
+  readonly idempotencyWindow: number;
+  readonly reconnectGrace: number;
 }
 
 type ClusterFlags = Parameters<typeof toClusterConfig>[0];
@@ -35,6 +39,18 @@ export function registerServe(program: Command, workerEntry: readonly string[]):
     .option('--workers <addresses>', 'workers that run already, in rank order: HOST:PORT,...', listOption)
     .option('--cluster-address <address>', 'take registrations of workers here, and wait for them')
     .option('--drain-timeout <seconds>', 'for running requests, after a signal', integerOption(0, 86_400), 30)
+    .option(
+      '--idempotency-window <seconds>',
+      'a finished answer can be joined for so long by calls with its idempotency key; 0: not at all',
+      integerOption(0, 86_400),
+      DEFAULT_IDEMPOTENCY_WINDOW_MS / 1000,
+    )
+    .option(
+      '--reconnect-grace <seconds>',
+      'a request with an idempotency key goes on for so long when its clients have left; 0: not at all',
+      integerOption(0, 3_600),
+      DEFAULT_RECONNECT_GRACE_MS / 1000,
+    )
     .action((flags: ServeFlags & ClusterFlags) =>
       untilSignal((signal) => serve(flags, workerEntry, signal)).catch(unlessAskedToEnd),
     );
@@ -62,7 +78,7 @@ async function serve(
     signal,
     restartPolicy: RESTART_POLICY,
   });
-  const gateway = await startGateway(serving, config, address, logger);
+  const gateway = await startGateway(serving, { ...config, ...flags }, address, logger);
   try {
     await serving.ready().finally(() => progress.stop());
     announce(serving, gateway, logger);
@@ -76,14 +92,22 @@ async function serve(
 /** Nothing of a service whose address cannot be had is left running. */
 async function startGateway(
   serving: Serving,
-  { requestMemoryBytes }: ClusterConfig,
+  settings: Pick<ClusterConfig, 'requestMemoryBytes'> & ServeFlags,
   address: string,
   logger: Logger,
 ): Promise<GrpcGateway> {
+  const { engine } = serving;
+  const { requestMemoryBytes, idempotencyWindow, reconnectGrace } = settings;
   try {
     return await GrpcGateway.start({
       address,
-      engine: serving.engine,
+      engine,
+      idempotentRequests: new IdempotentRequests({
+        engine,
+        clock: systemClock,
+        windowMs: idempotencyWindow * 1000,
+        graceMs: reconnectGrace * 1000,
+      }),
       model: () => serving.model,
       cluster: () => serving.cluster(),
       requestMemoryBytes,

@@ -14,7 +14,7 @@ export interface Generation {
 }
 
 /** An abort of the signal ends the request; its reason, an AppError, is what the reader gets. */
-export function generate(engine: Engine, spec: RequestSpec, signal: AbortSignal): Generation {
+export function generate(engine: Pick<Engine, 'submit'>, spec: RequestSpec, signal: AbortSignal): Generation {
   const reader = new Reader(spec.requestId);
   let isOver = false;
   const onAbort = (): void => handle.cancel(toAppError(signal.reason));

@@ -2,6 +2,7 @@
 // reads. It is up before there is a group, and its health is the engine's.
 import * as grpc from '@grpc/grpc-js';
 import { ReflectionService } from '@grpc/reflection';
+import { systemClock } from '../../common/clock.js';
 import { AppError, toAppError } from '../../common/errors.js';
 import { bindServer, createGrpcServer, stopServer } from '../../common/grpc-server.js';
 import { toGrpcError } from '../../common/grpc-status.js';
@@ -15,6 +16,7 @@ import type { GenerateResponse } from '../../proto/ts/skein/inference/v1/Generat
 import type { InferenceServiceHandlers } from '../../proto/ts/skein/inference/v1/InferenceService.js';
 import type { Engine } from '../engine/engine.js';
 import { generate, type Generation } from '../engine/generate.js';
+import { checkIdempotencyKey, fingerprintOf, IdempotentRequests } from '../engine/idempotent-requests.js';
 import type { GenerationEnd } from '../requests/generation.js';
 import {
   collectGeneration,
@@ -30,6 +32,7 @@ import { reflectionDefinitions } from './reflection-definitions.js';
 
 const SERVICE_NAME = 'skein.inference.v1.InferenceService';
 const SERVER_TIMING_KEY = 'server-timing';
+const IDEMPOTENCY_KEY = 'idempotency-key';
 const MAX_CONCURRENT_STREAMS = 1024;
 /** Prompts and pictures come with these; an answer's stream is open for as long as they are needed. */
 const LARGE_REQUEST_PATHS = new Set([
@@ -44,6 +47,8 @@ export interface GrpcGatewayOptions {
   readonly cluster: () => ClusterFacts;
   /** Of all requests that are in the server, as they came; beyond it they are refused. */
   readonly requestMemoryBytes: number;
+  /** Calls with a key, whichever gateway they came by; stopped with this one. */
+  readonly idempotentRequests?: IdempotentRequests;
   readonly logger: Logger;
 }
 
@@ -54,6 +59,7 @@ export class GrpcGateway {
   readonly budget: ReceiveBudget;
   readonly #options: GrpcGatewayOptions;
   readonly #server: grpc.Server;
+  readonly #idempotentRequests: IdempotentRequests;
   readonly #health = new HealthServices([SERVICE_NAME]);
   #address = '';
   #numCalls = 0;
@@ -61,6 +67,9 @@ export class GrpcGateway {
   private constructor(options: GrpcGatewayOptions) {
     this.#options = options;
     this.budget = new ReceiveBudget(options.requestMemoryBytes);
+    const { engine } = options;
+    this.#idempotentRequests =
+      options.idempotentRequests ?? new IdempotentRequests({ engine, clock: systemClock });
     this.#server = createGrpcServer({
       maxMessageBytes: MAX_CLIENT_MESSAGE_BYTES,
       maxConcurrentStreams: MAX_CONCURRENT_STREAMS,
@@ -98,6 +107,7 @@ export class GrpcGateway {
   /** Health watches never end by themselves: those are cut when the grace is over. */
   async stop(graceMs: number): Promise<void> {
     this.#setHealth(false);
+    this.#idempotentRequests.stop();
     await stopServer(this.#server, graceMs);
   }
 
@@ -120,7 +130,7 @@ export class GrpcGateway {
     this.#numCalls += 1;
     try {
       const signal = signalOf(call);
-      const generation = this.#accept(call.request, signal, call);
+      const generation = await this.#accept(call.request, signal, call);
       let isFirst = true;
       let end: GenerationEnd | null = null;
       for await (const delta of generation.deltas) {
@@ -145,7 +155,7 @@ export class GrpcGateway {
     this.#numCalls += 1;
     try {
       if (call.request.request === null) throw new AppError('INVALID_REQUEST', 'request is missing');
-      return await collectGeneration(this.#accept(call.request.request, signalOf(call), call));
+      return await collectGeneration(await this.#accept(call.request.request, signalOf(call), call));
     } catch (error) {
       this.#logFailure(error);
       throw error;
@@ -154,7 +164,7 @@ export class GrpcGateway {
     }
   }
 
-  #accept(request: GenerateRequest__Output, signal: AbortSignal, call: AnyCall): Generation {
+  async #accept(request: GenerateRequest__Output, signal: AbortSignal, call: AnyCall): Promise<Generation> {
     const { engine } = this.#options;
     const model = this.#options.model();
     const spec = parseGenerateRequest(request, {
@@ -162,6 +172,12 @@ export class GrpcGateway {
       vocabSize: model.vocabSize,
       supportsPictures: model.maxTilesPerPicture > 0,
     });
+    const key = keyOf(request, call);
+    if (key !== null) {
+      const fingerprint = await fingerprintOf(spec);
+      signal.throwIfAborted();
+      return generate(this.#idempotentRequests.withKey(key, fingerprint), spec, signal);
+    }
     const timeoutMs = timeoutOf(call);
     return generate(engine, timeoutMs === null ? spec : { ...spec, timeoutMs }, signal);
   }
@@ -177,6 +193,19 @@ function trailers(end: GenerationEnd | null): grpc.Metadata {
   const metadata = new grpc.Metadata();
   if (end !== null) metadata.set(SERVER_TIMING_KEY, serverTiming(end));
   return metadata;
+}
+
+/** Of the request or, for who cannot change messages, of the call's metadata. */
+function keyOf({ idempotencyKey }: GenerateRequest__Output, call: AnyCall): string | null {
+  const [metadata = ''] = call.metadata.get(IDEMPOTENCY_KEY).map(String);
+  const key = checkIdempotencyKey(idempotencyKey);
+  const other = checkIdempotencyKey(metadata);
+  if (key !== null && other !== null && key !== other) {
+    throw new AppError('INVALID_REQUEST', `idempotency_key differs from the metadata ${IDEMPOTENCY_KEY}`, {
+      details: { param: 'idempotency_key' },
+    });
+  }
+  return key ?? other;
 }
 
 /** What is left until the call's deadline, which is a date; null: it has none. */

@@ -56,11 +56,18 @@ export function mergeDeltas(older: GenerationDelta, newer: GenerationDelta): Gen
   return older;
 }
 
-/** So large that what comes next is a delta of its own: a message made of it stays below what clients accept. */
-export function isLargeDelta({ reasoning, answer, tokenIds, logprobs }: GenerationDelta): boolean {
-  // The most that UTF-8 and protobuf make of them. Every token of a request has as many alternatives.
+/** For another reader: what is merged into one of the two leaves the other as it is. */
+export function copyDelta(delta: GenerationDelta): GenerationDelta {
+  return { ...delta, tokenIds: [...delta.tokenIds], logprobs: [...delta.logprobs] };
+}
+
+/** The most that UTF-8 and protobuf make of it. Every token of a request has as many alternatives. */
+export function bytesOfDelta({ reasoning, answer, tokenIds, logprobs }: GenerationDelta): number {
   const bytesOfLogprobs = 32 + 24 * (logprobs[0]?.topIds.length ?? 0);
-  const bytes =
-    3 * (reasoning.length + answer.length) + 5 * tokenIds.length + bytesOfLogprobs * logprobs.length;
-  return bytes >= MAX_DELTA_BYTES;
+  return 3 * (reasoning.length + answer.length) + 5 * tokenIds.length + bytesOfLogprobs * logprobs.length;
+}
+
+/** So large that what comes next is a delta of its own: a message made of it stays below what clients accept. */
+export function isLargeDelta(delta: GenerationDelta): boolean {
+  return bytesOfDelta(delta) >= MAX_DELTA_BYTES;
 }

@@ -23,6 +23,12 @@ export interface GenerateRequest {
   'pictures'?: (_skein_inference_v1_Picture)[];
   'promptTokenIds'?: (number)[];
   'sampling'?: (_skein_inference_v1_SamplingOptions | null);
+  /**
+   * Chosen by the client, 1 to 256 printable ASCII characters; empty: none. Also taken from the metadata `idempotency-key`. A call
+   * with a key that another has joins that one's request, running or finished, and gets its whole answer from the start; what is
+   * asked must be the same (request_id and deadline may differ). A request that failed is forgotten: the same key asks anew.
+   */
+  'idempotencyKey'?: (string);
 }
 
 export interface GenerateRequest__Output {
@@ -44,4 +50,10 @@ export interface GenerateRequest__Output {
   'pictures': (_skein_inference_v1_Picture__Output)[];
   'promptTokenIds': (number)[];
   'sampling': (_skein_inference_v1_SamplingOptions__Output | null);
+  /**
+   * Chosen by the client, 1 to 256 printable ASCII characters; empty: none. Also taken from the metadata `idempotency-key`. A call
+   * with a key that another has joins that one's request, running or finished, and gets its whole answer from the start; what is
+   * asked must be the same (request_id and deadline may differ). A request that failed is forgotten: the same key asks anew.
+   */
+  'idempotencyKey': (string);
 }
