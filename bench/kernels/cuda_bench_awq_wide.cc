@@ -14,7 +14,7 @@ class WideBench {
   explicit WideBench(Report& report)
       : report_(report),
         stream_(report.stream()),
-        device_(CurrentAwqDevice()),
+        device_(CurrentDeviceTraits()),
         operands_(report),
         partial_(AwqWideMostPartialBytes(device_)) {}
 
@@ -77,7 +77,7 @@ class WideBench {
 
   Report& report_;
   Stream& stream_;
-  const AwqDevice device_;
+  const DeviceTraits device_;
   AwqBenchOperands operands_;
   const DeviceMemory partial_;
 };

@@ -1,7 +1,7 @@
 // How a product with AWQ weights is spread over the GPU.
 #include <algorithm>
 
-#include "cuda/cuda_check.h"
+#include "core/error.h"
 #include "cuda/kernels/awq.h"
 
 namespace skein::cuda {
@@ -29,13 +29,13 @@ int RingBytes(const AwqWeights& weights, int tuning) {
 }
 
 // Units whose part of x fits beside the ring.
-int RoomForUnits(const AwqWeights& weights, int tuning, int64_t rows, const AwqDevice& device) {
+int RoomForUnits(const AwqWeights& weights, int tuning, int64_t rows, const DeviceTraits& device) {
   return std::max(0, device.shared_bytes - RingBytes(weights, tuning)) /
          (static_cast<int>(rows) * kAwqXBytes);
 }
 
 AwqPlan Slice(const AwqWeights& weights, int tuning, bool swiglu, int slices,
-              const AwqDevice& device) {
+              const DeviceTraits& device) {
   AwqPlan plan{};
   plan.tuning = tuning;
   if (swiglu) {  // a tile of gate and the one of up
@@ -70,7 +70,7 @@ double Cost(const AwqWeights& weights, const AwqPlan& plan, int64_t rows) {
   return words + x + (plan.slices > 1 ? kSecondPass + sums : 0);
 }
 
-int BestTuning(const AwqWeights& weights, int64_t rows, bool swiglu, const AwqDevice& device) {
+int BestTuning(const AwqWeights& weights, int64_t rows, bool swiglu, const DeviceTraits& device) {
   if (rows > kMostFewRows || weights.tables_per_unit != 1) return kWholeTuning;
   const bool in_pairs = swiglu || weights.out_features * weights.in_features > kPairWeights;
   const int tuning = rows > 8 ? kMoreTuning : in_pairs ? kFewPairTuning : kFewTuning;
@@ -81,21 +81,6 @@ int BestTuning(const AwqWeights& weights, int64_t rows, bool swiglu, const AwqDe
 
 }  // namespace
 
-AwqDevice CurrentAwqDevice() {
-  AwqDevice device{};
-  int index = 0;
-  SKEIN_CUDA(cudaGetDevice(&index));
-  SKEIN_CUDA(
-      cudaDeviceGetAttribute(&device.multiprocessors, cudaDevAttrMultiProcessorCount, index));
-  SKEIN_CUDA(
-      cudaDeviceGetAttribute(&device.shared_bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, index));
-  int major = 0, minor = 0;
-  SKEIN_CUDA(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, index));
-  SKEIN_CUDA(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, index));
-  device.has_warpgroups = major == 9 && minor == 0;
-  return device;
-}
-
 bool AwqTakes(const AwqWeights& weights, int tuning, int64_t rows, bool swiglu) {
   if (rows < 1 || rows > kAwqMaxRows) return false;
   if (swiglu &&
@@ -105,7 +90,7 @@ bool AwqTakes(const AwqWeights& weights, int tuning, int64_t rows, bool swiglu) 
   return tuning == kWholeTuning || (rows <= kMostFewRows && weights.tables_per_unit == 1);
 }
 
-AwqPlan PlanAwq(const AwqWeights& weights, int64_t rows, bool swiglu, const AwqDevice& device,
+AwqPlan PlanAwq(const AwqWeights& weights, int64_t rows, bool swiglu, const DeviceTraits& device,
                 int tuning) {
   if (tuning < 0) tuning = BestTuning(weights, rows, swiglu, device);
   const int room = RoomForUnits(weights, tuning, rows, device);
@@ -120,7 +105,7 @@ AwqPlan PlanAwq(const AwqWeights& weights, int64_t rows, bool swiglu, const AwqD
   return best;
 }
 
-AwqPlan PlanAwqDeterministic(const AwqWeights& weights, bool swiglu, const AwqDevice& device) {
+AwqPlan PlanAwqDeterministic(const AwqWeights& weights, bool swiglu, const DeviceTraits& device) {
   const int room = RoomForUnits(weights, kWholeTuning, kAwqMaxRows, device);
   SKEIN_CHECK(room > 0, "%d bytes of shared memory", device.shared_bytes);
   return Slice(weights, kWholeTuning, swiglu, CeilDiv(weights.units, room), device);

@@ -24,7 +24,8 @@ int BestTile(int64_t rows) {
 
 }  // namespace
 
-bool AwqWideTakes(const AwqWeights& weights, const AwqOperands& operands, const AwqDevice& device) {
+bool AwqWideTakes(const AwqWeights& weights, const AwqOperands& operands,
+                  const DeviceTraits& device) {
   if (!device.has_warpgroups || weights.tables_per_unit != 1) return false;
   if (weights.out_features % (operands.swiglu ? 2 * kAwqTileColumns : 8) != 0) return false;
   // What the copies of x can address. An H200 took a box that begins between multiples of 16 bytes
@@ -33,8 +34,8 @@ bool AwqWideTakes(const AwqWeights& weights, const AwqOperands& operands, const 
          operands.x_stride % 8 == 0 && weights.group_offset % 8 == 0;
 }
 
-AwqWidePlan PlanAwqWide(const AwqWeights& weights, int64_t rows, const AwqDevice& device, int tile,
-                        int clusters) {
+AwqWidePlan PlanAwqWide(const AwqWeights& weights, int64_t rows, const DeviceTraits& device,
+                        int tile, int clusters) {
   AwqWidePlan plan{};
   plan.tile = tile < 0 ? BestTile(rows) : tile;
   const AwqWideTile& tiled = kAwqWideTiles[plan.tile];
@@ -62,7 +63,7 @@ size_t AwqWidePartialBytes(const AwqWidePlan& plan) {
          static_cast<size_t>(kAwqWideTiles[plan.tile].sum_bytes());
 }
 
-size_t AwqWideMostPartialBytes(const AwqDevice& device) {
+size_t AwqWideMostPartialBytes(const DeviceTraits& device) {
   if (!device.has_warpgroups) return 0;
   int most = 0;
   for (const AwqWideTile& tile : kAwqWideTiles) most = std::max(most, tile.sum_bytes());

@@ -26,7 +26,7 @@ int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 }  // namespace
 
 AwqWorkspace::AwqWorkspace(Stream& stream, bool deterministic)
-    : stream_(stream), deterministic_(deterministic), device_(CurrentAwqDevice()) {
+    : stream_(stream), deterministic_(deterministic), device_(CurrentDeviceTraits()) {
   for (cudaEvent_t* event : {&started_, &ready_[0], &ready_[1], &free_[0], &free_[1]}) {
     SKEIN_CUDA(cudaEventCreateWithFlags(event, cudaEventDisableTiming));
   }

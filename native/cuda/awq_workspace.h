@@ -23,7 +23,7 @@ class AwqWorkspace {
   bool Reserve(int64_t in_features, int64_t out_features);
 
   bool deterministic() const { return deterministic_; }
-  const AwqDevice& device() const { return device_; }
+  const DeviceTraits& device() const { return device_; }
   float* partial() const { return partial_.As<float>(); }
   size_t partial_bytes() const { return partial_.bytes(); }
 
@@ -40,7 +40,7 @@ class AwqWorkspace {
  private:
   Stream& stream_;
   const bool deterministic_;
-  const AwqDevice device_;
+  const DeviceTraits device_;
   DeviceMemory partial_, buffers_[2];
   int turn_ = 0;  // the buffer that comes next
   Stream side_;

@@ -4,7 +4,7 @@
 #include "cuda/cuda_check.h"
 #include "cuda/kernels/attention_warpgroup.cuh"
 #include "cuda/kernels/attention_warpgroup.h"
-#include "cuda/kernels/awq.h"
+#include "cuda/kernels/device_traits.h"
 #include "cuda/kernels/tensor_map.h"
 
 namespace skein::cuda::warpgroup {
@@ -31,7 +31,7 @@ void Launch(const KeyMaps& maps, const Operands& p, Stream& stream) {
   }();
   static_cast<void>(raised);
   const int64_t pieces = int64_t{p.num_tiles} * p.num_kv_heads * p.pieces_per_head;
-  const int64_t blocks = std::min<int64_t>(pieces, CurrentAwqDevice().multiprocessors);
+  const int64_t blocks = std::min<int64_t>(pieces, CurrentDeviceTraits().multiprocessors);
   LaunchOverlapped(kernel, dim3(static_cast<unsigned>(blocks)), dim3(Kernel::kThreads),
                    Kernel::kSharedBytes, stream, maps, p);
 }
@@ -42,12 +42,12 @@ int PiecesOf(int group, int tile_rows) { return (group * tile_rows + kPieceRows 
 
 bool Takes(const AttentionArguments& arguments, const PagedKeys& keys) {
   return AreAligned(arguments, keys.keys, keys.values) && keys.block_size % kBoxKeys == 0 &&
-         CurrentAwqDevice().has_warpgroups;
+         CurrentDeviceTraits().has_warpgroups;
 }
 
 bool Takes(const AttentionArguments& arguments, const ContiguousKeys& keys) {
   return AreAligned(arguments, keys.keys, keys.values) && keys.row_stride % 8 == 0 &&
-         CurrentAwqDevice().has_warpgroups;
+         CurrentDeviceTraits().has_warpgroups;
 }
 
 void Attend(const AttentionArguments& arguments, const PagedKeys& keys, const HeadGroups& groups,

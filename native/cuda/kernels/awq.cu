@@ -29,7 +29,7 @@ void Launch(const AwqWeights& w, const AwqOperands& p, const AwqPlan& s, Stream&
   const int bytes = std::max(P::kRingBytes + x_bytes, P::kSumBytes);
   const auto kernel = ProductKernel<P>;
   static const bool raised = [&] {
-    const AwqDevice device = CurrentAwqDevice();
+    const DeviceTraits device = CurrentDeviceTraits();
     SKEIN_CUDA(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                     device.shared_bytes));
     return true;

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 
+#include "cuda/kernels/device_traits.h"
 #include "cuda/stream.h"
 
 namespace skein::cuda {
@@ -79,21 +80,13 @@ inline constexpr int kAwqWordBytes = kAwqTileColumns * kAwqUnitInputs / 2;
 inline constexpr int kAwqTableBytes = kAwqTileColumns * 4;
 inline constexpr int kAwqXBytes = kAwqUnitInputs * 2;
 
-// What a plan depends on besides the shapes.
-struct AwqDevice {
-  int multiprocessors;
-  int shared_bytes;     // that a block may have
-  bool has_warpgroups;  // Hopper, and nothing else, has their products
-};
-AwqDevice CurrentAwqDevice();
-
 // Whether tuning `tuning` exists for `rows` rows of these weights.
 bool AwqTakes(const AwqWeights& weights, int tuning, int64_t rows, bool swiglu);
 // The plan for at most kAwqMaxRows rows. tuning -1: the one that is thought fastest.
-AwqPlan PlanAwq(const AwqWeights& weights, int64_t rows, bool swiglu, const AwqDevice& device,
+AwqPlan PlanAwq(const AwqWeights& weights, int64_t rows, bool swiglu, const DeviceTraits& device,
                 int tuning = -1);
 // The plan with which a row's bits are the same among any number of rows.
-AwqPlan PlanAwqDeterministic(const AwqWeights& weights, bool swiglu, const AwqDevice& device);
+AwqPlan PlanAwqDeterministic(const AwqWeights& weights, bool swiglu, const DeviceTraits& device);
 // Bytes of partial sums; 0 with one slice.
 size_t AwqPartialBytes(const AwqWeights& weights, const AwqPlan& plan, int64_t rows);
 

@@ -45,14 +45,15 @@ struct AwqWidePlan {
 
 // Whether there is a kernel for these operands on this device. x's and out's memory may be
 // anything; only addresses and strides count.
-bool AwqWideTakes(const AwqWeights& weights, const AwqOperands& operands, const AwqDevice& device);
+bool AwqWideTakes(const AwqWeights& weights, const AwqOperands& operands,
+                  const DeviceTraits& device);
 // tile -1: the one that is thought fastest; clusters 0: as many as are thought best.
-AwqWidePlan PlanAwqWide(const AwqWeights& weights, int64_t rows, const AwqDevice& device,
+AwqWidePlan PlanAwqWide(const AwqWeights& weights, int64_t rows, const DeviceTraits& device,
                         int tile = -1, int clusters = 0);
 // Bytes of partial sums; 0 where nothing is cut.
 size_t AwqWidePartialBytes(const AwqWidePlan& plan);
 // What is enough for any plan.
-size_t AwqWideMostPartialBytes(const AwqDevice& device);
+size_t AwqWideMostPartialBytes(const DeviceTraits& device);
 
 // out [rows, out] = x [rows, in] W + bias, as AwqProduct; operands.partial has AwqWidePartialBytes.
 // Weights times scales are rounded to bfloat16, like AwqDequantize's. A row's bits depend on the

@@ -243,7 +243,7 @@ TEST_F(CudaAwqTest, EveryTuningAgreesWithThePlainLoop) {
   const std::vector<float> expected = Read(reference->view(), true);
   // Few multiprocessors give every block several groups and slices.
   for (const int multiprocessors : {3, 132}) {
-    cuda::AwqDevice device = cuda::CurrentAwqDevice();
+    cuda::DeviceTraits device = cuda::CurrentDeviceTraits();
     device.multiprocessors = multiprocessors;
     for (int tuning = 0; tuning < cuda::kAwqNumTunings; ++tuning) {
       for (const int64_t rows : {1, 5, 8, 11, 16, 24, 64}) {

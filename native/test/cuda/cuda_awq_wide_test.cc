@@ -23,7 +23,7 @@ class CudaAwqWideTest : public CudaOpsTest {
   void SetUp() override {
     CudaOpsTest::SetUp();
     if (IsSkipped()) return;
-    if (!cuda::CurrentAwqDevice().has_warpgroups) GTEST_SKIP() << "no warpgroup products";
+    if (!cuda::CurrentDeviceTraits().has_warpgroups) GTEST_SKIP() << "no warpgroup products";
   }
 
   static cuda::DeviceMemory Upload(const void* values, size_t bytes) {
@@ -101,7 +101,7 @@ class CudaAwqWideTest : public CudaOpsTest {
                           static_cast<size_t>((c.rows + 2) * out_stride) * SizeOf(out_type)));
     Settle();
 
-    cuda::AwqDevice device = cuda::CurrentAwqDevice();
+    cuda::DeviceTraits device = cuda::CurrentDeviceTraits();
     device.multiprocessors = c.multiprocessors;
     const cuda::AwqWidePlan plan = cuda::PlanAwqWide(weights_, c.rows, device, c.tile, c.clusters);
     const size_t bytes = cuda::AwqWidePartialBytes(plan);
@@ -255,7 +255,7 @@ TEST_F(CudaAwqWideTest, BitsAreTheSameEveryTime) {
   const WideCase base{60, 6912, 1024};
   MakeWeights(base);
   const Twin x = RandomTwin(base.rows, base.in);
-  const cuda::AwqDevice device = cuda::CurrentAwqDevice();
+  const cuda::DeviceTraits device = cuda::CurrentDeviceTraits();
   const cuda::AwqWidePlan plan = cuda::PlanAwqWide(weights_, base.rows, device);
   const cuda::DeviceMemory partial(cuda::AwqWidePartialBytes(plan) + 16);
   std::vector<float> first;
@@ -282,7 +282,7 @@ TEST_F(CudaAwqWideTest, OperandsThatCopiesCannotAddressAreRefused) {
   const WideCase base{64, 512, 64};
   MakeWeights(base);
   const Twin x = RandomTwin(base.rows, base.in + 8);
-  const cuda::AwqDevice device = cuda::CurrentAwqDevice();
+  const cuda::DeviceTraits device = cuda::CurrentDeviceTraits();
   cuda::AwqOperands operands{};
   operands.x = x.cuda->view().As<__nv_bfloat16>();
   operands.x_stride = base.in;
