@@ -1,7 +1,8 @@
-// How fast one group decodes and answers first, straight through the addon: no service, no network. Random weights, made on the
-// device. Prints one JSON object.
+// How fast one group decodes and answers first, straight through the addon: no service, no network. Random weights,
+// made on the device. Prints one JSON object.
 //
-//   node dist/bench/engine-speed.js --model skywork-r1v3-38b --device cuda:0 --batches 1,16 [--world-size N] [--no-graphs]
+//   node dist/bench/engine-speed.js --model skywork-r1v3-38b --device cuda:0 --batches 1,16 [--world-size N]
+//   [--no-graphs]
 import { parseArgs } from 'node:util';
 
 import { resolveModel } from '../coordinator/checkpoint/known-models.js';

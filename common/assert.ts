@@ -1,5 +1,6 @@
 // Broken invariants: checks that are on in production too and mean a bug in Skein. They throw InvariantError, which
-// nothing catches to go on: a process that meets one logs it and ends. Input is never asserted, only refused (errors.ts).
+// nothing catches to go on: a process that meets one logs it and ends. Input is never asserted, only refused
+// (errors.ts).
 
 export class InvariantError extends Error {
   constructor(message: string) {

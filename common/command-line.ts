@@ -1,5 +1,6 @@
-// How flags and their values are read, one way for every command: in upstream's spelling too; strict, in range, one sentence where they
-// are not. For commander's `.option(flags, description, integerOption(1, 64))`; it declares no command itself.
+// How flags and their values are read, one way for every command: in upstream's spelling too; strict, in range, one
+// sentence where they are not. For commander's `.option(flags, description, integerOption(1, 64))`; it declares no
+// command itself.
 import { InvalidArgumentError, type Command } from 'commander';
 
 const UNITS: Readonly<Record<string, number>> = { '': 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30, T: 2 ** 40 };
@@ -8,8 +9,8 @@ const UNITS: Readonly<Record<string, number>> = { '': 1, K: 2 ** 10, M: 2 ** 20,
 const UPSTREAM_NAMES: Readonly<Record<string, string>> = { 'model-path': 'model' };
 
 /**
- * Arguments of a command with its flags as the help shows them: upstream's scripts write --tensor_parallel_size and --model_path.
- * What is no flag of the command stays as it is, and so does everything behind "--".
+ * Arguments of a command with its flags as the help shows them: upstream's scripts write --tensor_parallel_size and
+ * --model_path. What is no flag of the command stays as it is, and so does everything behind "--".
  */
 export function inOurSpelling(args: readonly string[], command: Command): string[] {
   const end = args.indexOf('--');

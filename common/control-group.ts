@@ -1,5 +1,6 @@
-// The limits that control groups put on this process, under version 2 and version 1 of the kernel's interface: the least of its own
-// group's and its parents'. Pure over the reading of files, but for usableCores. native/cpu/host_memory.cc reads memory the same way.
+// The limits that control groups put on this process, under version 2 and version 1 of the kernel's interface: the
+// least of its own group's and its parents'. Pure over the reading of files, but for usableCores.
+// native/cpu/host_memory.cc reads memory the same way.
 import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 
@@ -8,7 +9,10 @@ export type ReadFile = (path: string) => string | null;
 
 const MOUNT = '/sys/fs/cgroup';
 
-/** Bytes; Infinity where nothing limits them. Beyond memory.high processes are slowed down until they are below it again. */
+/**
+ * Bytes; Infinity where nothing limits them. Beyond memory.high processes are slowed down until they are below it
+ * again.
+ */
 export function controlGroupMemoryBytes(readFile: ReadFile): number {
   const limits: number[] = [];
   for (const folder of groupFolders(readFile, MOUNT, ''))
@@ -38,7 +42,10 @@ export function controlGroupCores(readFile: ReadFile): number {
   return Math.min(...shares.filter((share) => share > 0));
 }
 
-/** Cores that this process may keep busy, a fraction of one not counted; at least 1. More threads would wait for each other's time. */
+/**
+ * Cores that this process may keep busy, a fraction of one not counted; at least 1. More threads would wait for each
+ * other's time.
+ */
 export function usableCores(): number {
   const quota = controlGroupCores((path) => {
     try {
@@ -51,8 +58,8 @@ export function usableCores(): number {
 }
 
 /**
- * The group's folder and those of its parents, up to the mount. In a container the path may be the host's, of which only the mount
- * itself is to be seen.
+ * The group's folder and those of its parents, up to the mount. In a container the path may be the host's, of which
+ * only the mount itself is to be seen.
  */
 function groupFolders(readFile: ReadFile, mount: string, controller: string): string[] {
   const folders = [mount];
@@ -65,7 +72,9 @@ function groupFolders(readFile: ReadFile, mount: string, controller: string): st
   return folders;
 }
 
-/** From "…:CONTROLLERS:PATH" of /proc/self/cgroup; version 2 names no controller. "" where the path leads out of sight. */
+/**
+ * From "…:CONTROLLERS:PATH" of /proc/self/cgroup; version 2 names no controller. "" where the path leads out of sight.
+ */
 function groupPath(readFile: ReadFile, controller: string): string {
   for (const line of (readFile('/proc/self/cgroup') ?? '').split('\n')) {
     const [, controllers = '', path = ''] = /^\d+:([^:]*):(.*)$/.exec(line) ?? [];

@@ -1,5 +1,5 @@
-// With what a process of ours ends, by cause: the one table of all commands. docs/operations.md shows it, and a test holds the two
-// together.
+// With what a process of ours ends, by cause: the one table of all commands. docs/operations.md shows it, and a test
+// holds the two together.
 import type { ErrorCode } from './errors.js';
 
 export interface ExitCodeDefinition {

@@ -1,7 +1,7 @@
 // The gRPC servers of both processes: windows wide enough for pictures, message limits, binding, and an orderly end.
-// grpc-js always advertises HTTP/2 windows of 64 KiB on the server side, which makes an upload of 8 MiB take 2 s at 10 ms of
-// round trip; it has no option for it, so the two settings are made where it creates its HTTP/2 server. There, too, is decided whether a
-// message is taken, before the whole of it has arrived.
+// grpc-js always advertises HTTP/2 windows of 64 KiB on the server side, which makes an upload of 8 MiB take 2 s at 10
+// ms of round trip; it has no option for it, so the two settings are made where it creates its HTTP/2 server. There,
+// too, is decided whether a message is taken, before the whole of it has arrived.
 import type { Http2Server, ServerHttp2Session } from 'node:http2';
 import * as grpc from '@grpc/grpc-js';
 import { AppError } from './errors.js';

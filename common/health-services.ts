@@ -1,5 +1,6 @@
-// The standard gRPC health service with the three questions that probes ask, as services of their own beside "" and the server's:
-// `live` (the process answers), `startup` (it has been ready once), `ready` (it takes work now). It does not know what ready means.
+// The standard gRPC health service with the three questions that probes ask, as services of their own beside "" and the
+// server's: `live` (the process answers), `startup` (it has been ready once), `ready` (it takes work now). It does not
+// know what ready means.
 import type * as grpc from '@grpc/grpc-js';
 import { HealthImplementation } from 'grpc-health-check';
 

@@ -8,8 +8,8 @@ const CLUSTER_ID_PATTERN = /^[A-Za-z0-9._-]{1,64}$/;
 const RANDOM_VALUES = 4096;
 
 /**
- * Of a process: the milliseconds of its start, and chance below them. A later process has a higher one, as long as the clock of its host
- * is not set back; two that start in one millisecond differ.
+ * Of a process: the milliseconds of its start, and chance below them. A later process has a higher one, as long as the
+ * clock of its host is not set back; two that start in one millisecond differ.
  */
 export function newIncarnation(): number {
   return Date.now() * RANDOM_VALUES + Math.floor(Math.random() * RANDOM_VALUES);

@@ -8,7 +8,10 @@ export const MAX_GRPC_MESSAGE_BYTES = 16 * 1024 * 1024;
 export const MAX_PLAN_BYTES = 4 * 1024 * 1024;
 /** A request with pictures from a client. */
 export const MAX_CLIENT_MESSAGE_BYTES = 64 * 1024 * 1024;
-/** What a slow reader has not taken goes out in messages of about this size: clients accept 4 MiB unless they say otherwise. */
+/**
+ * What a slow reader has not taken goes out in messages of about this size: clients accept 4 MiB unless they say
+ * otherwise.
+ */
 export const MAX_DELTA_BYTES = 1024 * 1024;
 export const PIXEL_CHUNK_BYTES = 1024 * 1024;
 
@@ -71,7 +74,10 @@ export const MAX_STEP_TOKENS = 65_536;
 export const SIGN_OF_LIFE_INTERVAL_MS = 1_000;
 /** A worker that says nothing for so long is lost: its epoch ends, or its lease; --worker-silence. */
 export const WORKER_SILENCE_MS = 10_000;
-/** A coordinator may stand still for longer before its workers give it up: with it, everything would end; --coordinator-silence. */
+/**
+ * A coordinator may stand still for longer before its workers give it up: with it, everything would end;
+ * --coordinator-silence.
+ */
 export const COORDINATOR_SILENCE_MS = 30_000;
 /** Of both settings: some signs of life must fit in. */
 export const MIN_SILENCE_MS = 3 * SIGN_OF_LIFE_INTERVAL_MS;

@@ -1,5 +1,5 @@
-// Arrays of numbers as the packed little-endian bytes that cross the wire, and back. Always copies: a gRPC message's bytes
-// lie at any offset of a larger buffer, and a view would keep that buffer alive and alias it.
+// Arrays of numbers as the packed little-endian bytes that cross the wire, and back. Always copies: a gRPC message's
+// bytes lie at any offset of a larger buffer, and a view would keep that buffer alive and alias it.
 import { endianness } from 'node:os';
 import { assert } from './assert.js';
 import { AppError } from './errors.js';

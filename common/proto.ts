@@ -2,10 +2,10 @@
 // definition that reflection needs. Types are generated into proto/ts by scripts/generate-proto-types.mjs with the same
 // options. It must not open connections or know what the messages are for.
 //
-// 64-bit integers arrive as decimal strings: sample_hash (fixed64) and seed (uint64) use all 64 bits, which a JavaScript
-// number cannot hold, and proto-loader has one setting for all fields. Read them with uint64ToNumber (counters, bytes,
-// epochs: refused beyond 2^53 - 1) or uint64ToBigInt; to send, a number is taken as it is and a bigint goes through
-// uint64FromBigInt.
+// 64-bit integers arrive as decimal strings: sample_hash (fixed64) and seed (uint64) use all 64 bits, which a
+// JavaScript number cannot hold, and proto-loader has one setting for all fields. Read them with uint64ToNumber
+// (counters, bytes, epochs: refused beyond 2^53 - 1) or uint64ToBigInt; to send, a number is taken as it is and a
+// bigint goes through uint64FromBigInt.
 import { fileURLToPath } from 'node:url';
 import * as grpc from '@grpc/grpc-js';
 import * as protoLoader from '@grpc/proto-loader';

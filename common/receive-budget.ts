@@ -1,5 +1,6 @@
-// How many bytes of requests a server holds at once: a large message is taken only when there is room for all of it, told from the five
-// bytes that precede it, and refused before the rest has arrived. What was taken counts until its call is over.
+// How many bytes of requests a server holds at once: a large message is taken only when there is room for all of it,
+// told from the five bytes that precede it, and refused before the rest has arrived. What was taken counts until its
+// call is over.
 import { constants, type Http2Server, type IncomingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
 import { AppError } from './errors.js';
 import { toGrpcError } from './grpc-status.js';

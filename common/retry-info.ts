@@ -1,5 +1,6 @@
-// When a refused client may try again, in the two forms that clients know: the trailer grpc-retry-pushback-ms, which gRPC's own
-// retry policies obey, and google.rpc.RetryInfo in grpc-status-details-bin, which client libraries decode. It decides no delay.
+// When a refused client may try again, in the two forms that clients know: the trailer grpc-retry-pushback-ms, which
+// gRPC's own retry policies obey, and google.rpc.RetryInfo in grpc-status-details-bin, which client libraries decode.
+// It decides no delay.
 import type * as grpc from '@grpc/grpc-js';
 import protobuf from 'protobufjs';
 

@@ -1,6 +1,6 @@
-// Settings from the environment (SKEIN_MODEL for --model) and from a file, beside flags. The flags of a command are the table: their
-// names, types, bounds and help are declared once, and this reads other sources by them. A flag wins over the environment, the
-// environment over the file, the file over the default.
+// Settings from the environment (SKEIN_MODEL for --model) and from a file, beside flags. The flags of a command are the
+// table: their names, types, bounds and help are declared once, and this reads other sources by them. A flag wins over
+// the environment, the environment over the file, the file over the default.
 import { InvalidArgumentError, type Command, type Option } from 'commander';
 import { readFileSync } from 'node:fs';
 
@@ -41,7 +41,10 @@ export interface SettingsSources {
   readonly environment: Environment;
 }
 
-/** Gives `command` the values of file and environment before it reads its flags. `accepts`: which of its flags are settings. */
+/**
+ * Gives `command` the values of file and environment before it reads its flags. `accepts`: which of its flags are
+ * settings.
+ */
 export function applySettings(
   command: Command,
   { args, environment }: SettingsSources,

@@ -1,5 +1,6 @@
-// Whether the other end of a stream is still there, judged by when it was last heard. Where this process itself stood still, what
-// arrived meanwhile has not been handled yet: the other end then gets its time anew. It must not know what is said.
+// Whether the other end of a stream is still there, judged by when it was last heard. Where this process itself stood
+// still, what arrived meanwhile has not been handled yet: the other end then gets its time anew. It must not know what
+// is said.
 import type { Clock, Timer } from './clock.js';
 
 export interface SilenceWatchOptions {

@@ -1,16 +1,19 @@
-// The path of a Unix socket before a server binds it: a socket that a killed server left there is removed, one that somebody listens at
-// never is, whoever else starts at the same time.
+// The path of a Unix socket before a server binds it: a socket that a killed server left there is removed, one that
+// somebody listens at never is, whoever else starts at the same time.
 import { linkSync, lstatSync, renameSync, unlinkSync } from 'node:fs';
 import { connect } from 'node:net';
 import { dirname, join } from 'node:path';
 import { AppError } from './errors.js';
 
-/** Between the two questions whether anybody listens: a server that is just starting binds a moment before it listens. */
+/**
+ * Between the two questions whether anybody listens: a server that is just starting binds a moment before it listens.
+ */
 const SETTLE_MS = 100;
 
 /**
- * Leaves nothing at `path`, or throws INVALID_REQUEST: somebody listens there, or it is no socket, or it cannot be told. Binding is
- * still to be tried by the caller: it fails where another server was faster, and takes nothing from it.
+ * Leaves nothing at `path`, or throws INVALID_REQUEST: somebody listens there, or it is no socket, or it cannot be
+ * told. Binding is still to be tried by the caller: it fails where another server was faster, and takes nothing from
+ * it.
  */
 export async function clearSocketPath(path: string): Promise<void> {
   const stats = lstatSync(path, { throwIfNoEntry: false });
@@ -22,7 +25,10 @@ export async function clearSocketPath(path: string): Promise<void> {
   await removeStale(path);
 }
 
-/** Takes the socket away by a rename, which only one starter can do, and looks again: what another starter put there goes back. */
+/**
+ * Takes the socket away by a rename, which only one starter can do, and looks again: what another starter put there
+ * goes back.
+ */
 async function removeStale(path: string): Promise<void> {
   // Short: a socket's path may have 107 bytes.
   const aside = join(dirname(path), `.${process.pid.toString(36)}`);

@@ -1,5 +1,6 @@
-// What this process says on stderr, log lines and last words, to readers who may be gone or stuck: a line that cannot be written is
-// dropped and counted, and nothing here ends the process or makes it wait. When lines go through again the log says how many were lost.
+// What this process says on stderr, log lines and last words, to readers who may be gone or stuck: a line that cannot
+// be written is dropped and counted, and nothing here ends the process or makes it wait. When lines go through again
+// the log says how many were lost.
 import { MAX_BUFFERED_STDERR_BYTES } from './limits.js';
 
 /** The part of process.stderr that is used. */

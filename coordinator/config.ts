@@ -1,5 +1,5 @@
-// The settings of a cluster, as flags of `run` and `serve`: declared once, parsed and checked once, frozen. Whether a number
-// suits the model is checked where the model is known.
+// The settings of a cluster, as flags of `run` and `serve`: declared once, parsed and checked once, frozen. Whether a
+// number suits the model is checked where the model is known.
 import { Option, type Command } from 'commander';
 import { byteSizeOption, integerOption, shareOption } from '../common/command-line.js';
 import { AppError } from '../common/errors.js';

@@ -1,5 +1,5 @@
-// Entry of all commands but `worker`: registers them, runs one, turns what it throws into a line and an exit code. The only
-// process.exit of the coordinator besides a second signal.
+// Entry of all commands but `worker`: registers them, runs one, turns what it throws into a line and an exit code. The
+// only process.exit of the coordinator besides a second signal.
 import { Command } from 'commander';
 import { inOurSpelling } from '../common/command-line.js';
 import { applySettings } from '../common/settings.js';
@@ -14,7 +14,8 @@ import { installedWorkerEntry } from './serving/worker-entry.js';
 
 /** Tests start workers with a fake engine by an entry of their own. */
 export async function main(args: readonly string[], workerEntry = installedWorkerEntry): Promise<void> {
-  // Commands that live by what they print see to failed writes themselves; without a listener any would end the process.
+  // Commands that live by what they print see to failed writes themselves; without a listener any would end the
+  // process.
   process.stdout.on('error', () => undefined);
   const program = new Command('skein')
     .description('tensor-parallel inference for the Skywork-R1V models')

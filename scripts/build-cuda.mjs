@@ -1,5 +1,5 @@
-// npm run build:cuda: the addon for NVIDIA GPUs, from an installed CUDA toolkit or from PyPI's packages of one. --tests adds the native
-// tests.
+// npm run build:cuda: the addon for NVIDIA GPUs, from an installed CUDA toolkit or from PyPI's packages of one. --tests
+// adds the native tests.
 import './lib/require-node.mjs';
 
 // No top-level await: an old Node must get as far as the check of its version.

@@ -1,6 +1,6 @@
-// Compiles the only file that includes oneDNN against the headers of other versions, without linking. Arguments: folders that
-// hold oneapi/dnnl/dnnl.hpp. With none: the installed headers, and those of 3.1 (Ubuntu 24.04's) from PyPI's
-// onednn-devel-cpu-gomp where pip can fetch them.
+// Compiles the only file that includes oneDNN against the headers of other versions, without linking. Arguments:
+// folders that hold oneapi/dnnl/dnnl.hpp. With none: the installed headers, and those of 3.1 (Ubuntu 24.04's) from
+// PyPI's onednn-devel-cpu-gomp where pip can fetch them.
 import './lib/require-node.mjs';
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';

@@ -1,5 +1,5 @@
-// npm run load: sets up what is missing, brings ghz, then runs the scenarios of deploy/ghz against a server that it starts, or
-// against --target ADDRESS. npm run load -- --help lists the flags.
+// npm run load: sets up what is missing, brings ghz, then runs the scenarios of deploy/ghz against a server that it
+// starts, or against --target ADDRESS. npm run load -- --help lists the flags.
 import './lib/require-node.mjs';
 import { spawn } from 'node:child_process';
 import path from 'node:path';

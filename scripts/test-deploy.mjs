@@ -1,5 +1,6 @@
-// npm run test:deploy: brings helm, kubeconform and their schemas, builds the CPU image without a daemon, then runs the tests of deploy/,
-// the image's among them; none may be skipped. --cuda builds the CUDA image too (an hour on two cores) and prints its size.
+// npm run test:deploy: brings helm, kubeconform and their schemas, builds the CPU image without a daemon, then runs the
+// tests of deploy/, the image's among them; none may be skipped. --cuda builds the CUDA image too (an hour on two
+// cores) and prints its size.
 import './lib/require-node.mjs';
 
 // No top-level await: an old Node must get as far as the check of its version.

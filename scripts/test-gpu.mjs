@@ -1,5 +1,6 @@
-// npm run test:gpu: builds the CUDA addon and its native tests, and runs what needs a GPU. Where there is none the tests skip with the
-// reason; where there is one, or with SKEIN_REQUIRE_GPU=1, a test that skips has failed. Arguments that are no flags pick test files.
+// npm run test:gpu: builds the CUDA addon and its native tests, and runs what needs a GPU. Where there is none the
+// tests skip with the reason; where there is one, or with SKEIN_REQUIRE_GPU=1, a test that skips has failed. Arguments
+// that are no flags pick test files.
 import './lib/require-node.mjs';
 
 // No top-level await: an old Node must get as far as the check of its version.

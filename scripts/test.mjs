@@ -1,5 +1,5 @@
-// npm test: sets up what is missing, then runs the tests. Arguments that are no flags pick test files by a part of their
-// path (npm test -- unit/sharding); flags go to mocha.
+// npm test: sets up what is missing, then runs the tests. Arguments that are no flags pick test files by a part of
+// their path (npm test -- unit/sharding); flags go to mocha.
 import './lib/require-node.mjs';
 
 // No top-level await: an old Node must get as far as the check of its version.

@@ -1,4 +1,5 @@
-// How a worker calls its coordinator's ClusterService: an interface, so that the lease can be run without a wire, and gRPC behind it.
+// How a worker calls its coordinator's ClusterService: an interface, so that the lease can be run without a wire, and
+// gRPC behind it.
 import * as grpc from '@grpc/grpc-js';
 import { AppError } from '../common/errors.js';
 import { clusterChannelOptions } from '../common/grpc-client.js';
@@ -10,7 +11,10 @@ import type { RegisterResponse__Output } from '../proto/ts/skein/cluster/v1/Regi
 import type { RenewLeaseRequest } from '../proto/ts/skein/cluster/v1/RenewLeaseRequest.js';
 import type { RenewLeaseResponse__Output } from '../proto/ts/skein/cluster/v1/RenewLeaseResponse.js';
 
-/** Every failure is an AppError; a coordinator that cannot be reached is NOT_READY, one that does not answer DEADLINE_EXCEEDED. */
+/**
+ * Every failure is an AppError; a coordinator that cannot be reached is NOT_READY, one that does not answer
+ * DEADLINE_EXCEEDED.
+ */
 export interface ClusterTransport {
   register(request: RegisterRequest): Promise<RegisterResponse__Output>;
   renewLease(request: RenewLeaseRequest): Promise<RenewLeaseResponse__Output>;

@@ -1,5 +1,5 @@
-// The settings of one worker process: parsed once from the command line, checked, frozen. Settings of the group (model, block
-// size, types) come from the coordinator.
+// The settings of one worker process: parsed once from the command line, checked, frozen. Settings of the group (model,
+// block size, types) come from the coordinator.
 import { hostname } from 'node:os';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { describedParser, integerOption } from '../common/command-line.js';

@@ -1,5 +1,5 @@
-// Step messages <-> the engine's transfer objects. Arrays are copied, for those of a gRPC message lie at any offset of a shared
-// buffer. Shapes are checked here; the engine checks meanings.
+// Step messages <-> the engine's transfer objects. Arrays are copied, for those of a gRPC message lie at any offset of
+// a shared buffer. Shapes are checked here; the engine checks meanings.
 import { AppError } from '../common/errors.js';
 import { packFloat32, packUint32, unpackFloat32, unpackUint32 } from '../common/packed.js';
 import { uint64ToBigInt, uint64ToNumber } from '../common/proto.js';

@@ -1,5 +1,6 @@
-// Whether this worker has a coordinator: one that holds it by a step stream, or that answers for its lease. Without a lease (the
-// coordinator dials by itself), a worker is given up some time after the last stream has closed, for the next epoch opens another.
+// Whether this worker has a coordinator: one that holds it by a step stream, or that answers for its lease. Without a
+// lease (the coordinator dials by itself), a worker is given up some time after the last stream has closed, for the
+// next epoch opens another.
 import type { Clock, Timer } from '../common/clock.js';
 
 export interface CoordinatorWatchOptions {

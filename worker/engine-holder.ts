@@ -1,5 +1,5 @@
-// Owns the process's one engine. The number of threads and the deterministic mode are fixed when an engine is made, and arrive
-// with the load request: where they differ, the engine is made anew before anything is loaded into it.
+// Owns the process's one engine. The number of threads and the deterministic mode are fixed when an engine is made, and
+// arrive with the load request: where they differ, the engine is made anew before anything is loaded into it.
 import { AppError } from '../common/errors.js';
 import type { CreateEngine, EngineLike } from './native/engine-like.js';
 import type { NativeStepResult } from './native/native.js';

@@ -1,5 +1,5 @@
-// Whose calls this worker takes: a pure state machine over the fences that calls carry. Of two coordinators it serves the one whose step
-// stream is open, and of two epochs the higher.
+// Whose calls this worker takes: a pure state machine over the fences that calls carry. Of two coordinators it serves
+// the one whose step stream is open, and of two epochs the higher.
 import { AppError } from '../common/errors.js';
 import { SIGN_OF_LIFE_INTERVAL_MS } from '../common/limits.js';
 import { uint64ToNumber } from '../common/proto.js';
@@ -48,9 +48,9 @@ export class EpochGuard {
   }
 
   /**
-   * A step stream opens, and with it an epoch. Its coordinator may hold an older one: that ends. `ownerSilentMs`: since the present
-   * owner was last heard. One that is gone without a word (its host vanished) holds the worker until it is given up, so who asks
-   * meanwhile is told to come again.
+   * A step stream opens, and with it an epoch. Its coordinator may hold an older one: that ends. `ownerSilentMs`: since
+   * the present owner was last heard. One that is gone without a word (its host vanished) holds the worker until it is
+   * given up, so who asks meanwhile is told to come again.
    */
   open(fence: Fence, ownerSilentMs: number): void {
     this.#checkMeant(fence);

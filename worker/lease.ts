@@ -1,5 +1,6 @@
-// The worker's side of the lease: registers with the coordinator, renews in time, registers again when the lease is gone, and
-// says when the coordinator has been out of reach for as long as the lease lasts. What that means is lifecycle.ts's business.
+// The worker's side of the lease: registers with the coordinator, renews in time, registers again when the lease is
+// gone, and says when the coordinator has been out of reach for as long as the lease lasts. What that means is
+// lifecycle.ts's business.
 import type { Clock, Timer } from '../common/clock.js';
 import { toAppError, type AppError } from '../common/errors.js';
 import type { Logger } from '../common/logger.js';
@@ -56,7 +57,8 @@ export class Lease {
   async #beat(): Promise<void> {
     let delayMs = RETRY_INTERVAL_MS;
     try {
-      // A coordinator that does not know the lease has taken the place of the one that gave it, or has given this worker up.
+      // A coordinator that does not know the lease has taken the place of the one that gave it, or has given this
+      // worker up.
       if (this.#leaseId !== null && !(await this.#renew(this.#leaseId))) this.#leaseId = null;
       if (this.#leaseId === null) await this.#register();
       if (this.#isStopped) return;

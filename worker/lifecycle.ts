@@ -1,5 +1,5 @@
-// When the process ends, and how: signals, the coordinator's word, the lifeline, the orphan policy. One orderly end, whoever
-// asks first; a hard one when that takes too long.
+// When the process ends, and how: signals, the coordinator's word, the lifeline, the orphan policy. One orderly end,
+// whoever asks first; a hard one when that takes too long.
 import { rmSync } from 'node:fs';
 import type { Clock, Timer } from '../common/clock.js';
 import { EXIT_CODES } from '../common/exit-codes.js';
@@ -38,8 +38,8 @@ export class Lifecycle {
   watchProcess(): void {
     for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
       process.on(signal, () => {
-        // Ctrl-C, timeout and systemd signal every process of a group or service. A coordinator that started this worker may be
-        // draining: it lets go of the lifeline when it is time.
+        // Ctrl-C, timeout and systemd signal every process of a group or service. A coordinator that started this
+        // worker may be draining: it lets go of the lifeline when it is time.
         if (!this.#hasLifeline) this.stop(signal, EXIT_CODES.done.code);
       });
     }
@@ -55,7 +55,10 @@ export class Lifecycle {
     this.#isReleased = true;
   }
 
-  /** The lifeline ended: the coordinator let go of it and says so, or it is gone and nobody else cleans up the folder of sockets. */
+  /**
+   * The lifeline ended: the coordinator let go of it and says so, or it is gone and nobody else cleans up the folder of
+   * sockets.
+   */
   lifelineEnded(): void {
     const { config } = this.#options;
     this.#hasLifeline = false;

@@ -1,5 +1,5 @@
-// Which network interface NCCL takes for the group: the one with the address that the coordinator reaches this worker at, unless the
-// user has chosen. NCCL reads its environment once in a process, at its first use.
+// Which network interface NCCL takes for the group: the one with the address that the coordinator reaches this worker
+// at, unless the user has chosen. NCCL reads its environment once in a process, at its first use.
 import { lookup } from 'node:dns/promises';
 import { networkInterfaces } from 'node:os';
 
@@ -8,8 +8,8 @@ type Interfaces = Readonly<
 >;
 
 /**
- * Null where there is nothing to choose: no interface of this machine has the address (it lies behind a translation), or it is the
- * machine's own, which says nothing of how other hosts are reached.
+ * Null where there is nothing to choose: no interface of this machine has the address (it lies behind a translation),
+ * or it is the machine's own, which says nothing of how other hosts are reached.
  */
 export function interfaceOf(address: string, interfaces: Interfaces): string | null {
   for (const [name, entries] of Object.entries(interfaces)) {

@@ -1,5 +1,5 @@
-// Puts the chunks of one picture together. The size is known from the first message; more or fewer bytes are refused, and
-// nothing is stored beyond it.
+// Puts the chunks of one picture together. The size is known from the first message; more or fewer bytes are refused,
+// and nothing is stored beyond it.
 import { AppError } from '../common/errors.js';
 import { unpackUint32 } from '../common/packed.js';
 import type { PutPixelsRequest__Output } from '../proto/ts/skein/worker/v1/PutPixelsRequest.js';

@@ -1,5 +1,5 @@
-// What a worker does for its coordinator, whatever carries the calls: messages in, messages out. Policy about epochs and steps is in
-// step-runner.ts; gRPC is in worker-service.ts.
+// What a worker does for its coordinator, whatever carries the calls: messages in, messages out. Policy about epochs
+// and steps is in step-runner.ts; gRPC is in worker-service.ts.
 import { readFileSync, readlinkSync } from 'node:fs';
 import { hostname } from 'node:os';
 import type { Clock } from '../common/clock.js';
@@ -164,7 +164,10 @@ function toGroupOptions(request: PrepareGroupRequest__Output, groupEpoch: number
   return { groupEpoch, rank, worldSize, collective, bindHost };
 }
 
-/** As native/collective/process_identity.cc tells hosts apart: containers of one host may share a name and no process ids. */
+/**
+ * As native/collective/process_identity.cc tells hosts apart: containers of one host may share a name and no process
+ * ids.
+ */
 function sharedMemoryDomain(): string {
   try {
     const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();

@@ -1,5 +1,5 @@
-// Builds one worker out of its parts: engine, service, server, lease. Everything comes in as an argument, so that tests run it
-// with a fake engine, in their own process too.
+// Builds one worker out of its parts: engine, service, server, lease. Everything comes in as an argument, so that tests
+// run it with a fake engine, in their own process too.
 import type { Clock } from '../common/clock.js';
 import { systemClock } from '../common/clock.js';
 import type { AppError } from '../common/errors.js';
@@ -32,7 +32,9 @@ export interface WorkerEvents {
   onCoordinatorHeld(): void;
   /** The coordinator will not have this worker. */
   onRefused(error: AppError): void;
-  /** A step failed in a way after which this process is not to be trusted; whoever waited for the step has been told. */
+  /**
+   * A step failed in a way after which this process is not to be trusted; whoever waited for the step has been told.
+   */
   onBroken(error: AppError): void;
 }
 

@@ -1,7 +1,8 @@
-// One rank's place in its group: which epoch it is in, how far that has come, which step is next, and who is told of results. Refuses
-// what is of another epoch or coordinator (epoch-guard.ts) or out of order (STEP_OUT_OF_ORDER); hands the rest to the engine.
+// One rank's place in its group: which epoch it is in, how far that has come, which step is next, and who is told of
+// results. Refuses what is of another epoch or coordinator (epoch-guard.ts) or out of order (STEP_OUT_OF_ORDER); hands
+// the rest to the engine.
 //
-//   open -> loading -> open -> preparing -> joining -> joined      any -> over (abort, failure, stream closed, a newer epoch)
+//   open -> loading -> open -> preparing -> joining -> joined  any -> over (abort, failure, stream closed, newer epoch)
 import { AppError, toAppError } from '../common/errors.js';
 import { MAX_PLANS_IN_FLIGHT } from '../common/limits.js';
 import type { Logger } from '../common/logger.js';

@@ -1,5 +1,5 @@
-// One step stream, whatever carries it: its first message opens an epoch, plans follow, results go back, and both ends show that they are
-// there. The epoch ends with the stream and the stream with the epoch.
+// One step stream, whatever carries it: its first message opens an epoch, plans follow, results go back, and both ends
+// show that they are there. The epoch ends with the stream and the stream with the epoch.
 import type { Clock } from '../common/clock.js';
 import { AppError, toAppError } from '../common/errors.js';
 import { COORDINATOR_SILENCE_MS, SIGN_OF_LIFE_INTERVAL_MS } from '../common/limits.js';

@@ -1,4 +1,5 @@
-// Names of tensor roles and parts -> the numbers that the engine shares with worker.proto, read from the protocol itself.
+// Names of tensor roles and parts -> the numbers that the engine shares with worker.proto, read from the protocol
+// itself.
 import type * as protobuf from '@grpc/proto-loader';
 import { packageDefinition } from '../common/proto.js';
 import { AppError } from '../common/errors.js';

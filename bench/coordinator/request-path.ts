@@ -1,5 +1,6 @@
-// The coordinator's own time, over workers whose steps take none: from a gRPC request to its first plan and first token, and a step with
-// 64 sequences running. Builds given with --build take turns within one run, so that before and after share the machine's moods.
+// The coordinator's own time, over workers whose steps take none: from a gRPC request to its first plan and first
+// token, and a step with 64 sequences running. Builds given with --build take turns within one run, so that before and
+// after share the machine's moods.
 import { spawn, type ChildProcess } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';

@@ -1,5 +1,5 @@
-// Asks a real cluster the held-out questions of models/r1v-nano, many at a time, and compares the answers exactly. Used by the command in
-// main.ts and, with fewer questions, by tests.
+// Asks a real cluster the held-out questions of models/r1v-nano, many at a time, and compares the answers exactly. Used
+// by the command in main.ts and, with fewer questions, by tests.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';

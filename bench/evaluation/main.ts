@@ -1,5 +1,5 @@
-// npm run evaluate: the held-out questions at several world sizes and types, one result file. Answers at world size 1 are what the others
-// are compared with.
+// npm run evaluate: the held-out questions at several world sizes and types, one result file. Answers at world size 1
+// are what the others are compared with.
 import { writeFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { integerOption } from '../../common/command-line.js';

@@ -1,5 +1,5 @@
-// Where the time of a token goes beyond reading the weights: arithmetic over what other parts measured. A field is null where one of the
-// numbers that it takes is missing.
+// Where the time of a token goes beyond reading the weights: arithmetic over what other parts measured. A field is null
+// where one of the numbers that it takes is missing.
 import { rounded } from '../statistics.js';
 import type { PartRecords } from './part.js';
 
@@ -52,7 +52,10 @@ export interface Attribution {
   readonly kvMs: number | null;
   /** All-reduces of a step, each as long as one of a graph of nothing else. */
   readonly allReduceMs: number | null;
-  /** The rest of a step: starts and ends of kernels, attention beyond its bytes, sampling and its gather, ranks that wait. */
+  /**
+   * The rest of a step: starts and ends of kernels, attention beyond its bytes, sampling and its gather, ranks that
+   * wait.
+   */
   readonly otherDeviceMs: number | null;
   /** What the client waits beyond the steps. */
   readonly controlPlaneMs: number | null;

@@ -1,4 +1,5 @@
-// What each GPU of this host reads and multiplies at most, one after the other, and how they are connected. Prints one JSON object.
+// What each GPU of this host reads and multiplies at most, one after the other, and how they are connected. Prints one
+// JSON object.
 //
 //   node dist/bench/gpu/ceilings.js [--devices N]
 import { execFileSync } from 'node:child_process';

@@ -5,8 +5,9 @@ import { PartFailure, type Part } from './part.js';
 const CUDA_TESTS = repoPath('build', 'cuda', 'cuda_tests');
 
 /**
- * Not op tests: shards of a slow checker find NCCL's start out of time and each other's memory in the device's free bytes, and what
- * overlaps, many runs of the same ops, does not under a checker. Kept out, where the tests of kernels are what is checked.
+ * Not op tests: shards of a slow checker find NCCL's start out of time and each other's memory in the device's free
+ * bytes, and what overlaps, many runs of the same ops, does not under a checker. Kept out, where the tests of kernels
+ * are what is checked.
  */
 const NO_OP_TESTS = [
   'NcclTest.*',
@@ -34,9 +35,9 @@ function hazardsByKernel(output: string): Record<string, number> {
 }
 
 /**
- * The op tests under a checker of NVIDIA's, in shards. `PART=--gtest_filter=...` chooses among the tests. Fails on hazards in our kernels;
- * the checker does not follow the copies by which cuBLASLt's fill shared memory, and those it reports are only counted. (Left out by
- * name, cuBLASLt's kernels fault under racecheck.)
+ * The op tests under a checker of NVIDIA's, in shards. `PART=--gtest_filter=...` chooses among the tests. Fails on
+ * hazards in our kernels; the checker does not follow the copies by which cuBLASLt's fill shared memory, and those it
+ * reports are only counted. (Left out by name, cuBLASLt's kernels fault under racecheck.)
  */
 export function checkerPart({ tool, shards, limitS, environment }: Checker): Part {
   return ({ extra }) => ({

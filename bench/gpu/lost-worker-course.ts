@@ -24,9 +24,14 @@ export interface SurvivorReport {
   readonly rank: number;
   /** The same process is a rank of the group that serves again. */
   readonly isInNewGroup: boolean;
-  /** Alone, without a coordinator, it held the weights that it had; null for a worker that ended with its coordinator. */
+  /**
+   * Alone, without a coordinator, it held the weights that it had; null for a worker that ended with its coordinator.
+   */
   readonly keptWeights: boolean | null;
-  /** From files and sockets, from the kill until the service answered again; null where the process ended or the system does not tell. */
+  /**
+   * From files and sockets, from the kill until the service answered again; null where the process ended or the system
+   * does not tell.
+   */
   readonly bytesReadSince: number | null;
   readonly weightBytes: number;
 }

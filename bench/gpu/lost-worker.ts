@@ -1,8 +1,8 @@
-// What a killed worker costs: a real `skein serve` under load loses one worker process to SIGKILL. Measured are the time until every
-// stream has ended, and how, the time until a request is answered again, and what the surviving workers still hold. Twice: with workers
-// that the service starts, which end with it, and with workers that stand by themselves and keep their weights. Whoever runs this is also
-// the supervisor that starts what has ended anew. Throws where a stream or a survivor hangs, where
-// weights are lost, and where a process is left over.
+// What a killed worker costs: a real `skein serve` under load loses one worker process to SIGKILL. Measured are the
+// time until every stream has ended, and how, the time until a request is answered again, and what the surviving
+// workers still hold. Twice: with workers that the service starts, which end with it, and with workers that stand by
+// themselves and keep their weights. Whoever runs this is also the supervisor that starts what has ended anew. Throws
+// where a stream or a survivor hangs, where weights are lost, and where a process is left over.
 //
 //   node dist/bench/gpu/lost-worker.js --model skywork-r1v3-38b --device cuda --tensor-parallel-size 2 --output FILE
 //

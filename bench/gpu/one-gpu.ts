@@ -1,5 +1,6 @@
-// What a machine with one GPU has to show, in one command: tests, sanitizers, kernels, the service beside transformers, the bundled
-// model's answers. Each part is a program of its own with a time limit and a log; one that fails is recorded and the others run.
+// What a machine with one GPU has to show, in one command: tests, sanitizers, kernels, the service beside transformers,
+// the bundled model's answers. Each part is a program of its own with a time limit and a log; one that fails is
+// recorded and the others run.
 //
 //   node dist/bench/gpu/one-gpu.js [PART...] [--results DIR] [--logs DIR] [--option PART=ARGUMENT...]
 //

@@ -1,4 +1,5 @@
-// The kinds of parts that several benchmarks have: test files, a served model, the bundled model's answers, Hugging Face transformers.
+// The kinds of parts that several benchmarks have: test files, a served model, the bundled model's answers, Hugging
+// Face transformers.
 import { existsSync, readFileSync } from 'node:fs';
 
 import { repoPath } from '../../test/support/paths.js';

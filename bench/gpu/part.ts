@@ -1,4 +1,5 @@
-// What a part of a GPU benchmark is: the command, its limit, and how its result is read; and what is kept of it. Runs nothing.
+// What a part of a GPU benchmark is: the command, its limit, and how its result is read; and what is kept of it. Runs
+// nothing.
 import { readFileSync } from 'node:fs';
 
 export interface PartRun {

@@ -1,6 +1,7 @@
-// vLLM over the same GPUs, in the same call: a program that is not part of the project, in a folder that the caller names. The folder
-// holds a bench.py that is run as `python3 bench.py bf16|awq WORLD_SIZE`, serves the 38 B shape in process and prints a line that
-// begins with RESULT for each case; and, where python3 finds no vLLM by itself, `site`, a folder for PYTHONPATH.
+// vLLM over the same GPUs, in the same call: a program that is not part of the project, in a folder that the caller
+// names. The folder holds a bench.py that is run as `python3 bench.py bf16|awq WORLD_SIZE`, serves the 38 B shape in
+// process and prints a line that begins with RESULT for each case; and, where python3 finds no vLLM by itself, `site`,
+// a folder for PYTHONPATH.
 import { existsSync } from 'node:fs';
 import path from 'node:path';
 

@@ -1,5 +1,5 @@
-// Runs the parts of a benchmark one after the other, each with a time limit and a log, and merges what they say into one result file:
-// parts that are not named keep what they had, and one that fails is recorded and the others run.
+// Runs the parts of a benchmark one after the other, each with a time limit and a log, and merges what they say into
+// one result file: parts that are not named keep what they had, and one that fails is recorded and the others run.
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';

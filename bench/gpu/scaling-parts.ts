@@ -1,5 +1,5 @@
-// The parts of what several GPUs of one host have to show, in the order in which they run, and what their result file is called. Runs
-// nothing.
+// The parts of what several GPUs of one host have to show, in the order in which they run, and what their result file
+// is called. Runs nothing.
 import { repoPath } from '../../test/support/paths.js';
 import type { AllReduceTime } from './attribution.js';
 import { gpuLabel } from './run-parts.js';
@@ -24,7 +24,9 @@ export const DEFAULT_MODELS: Readonly<Record<string, string>> = {
   bf16: 'skywork-r1v3-38b',
   awq: 'skywork-r1v3-38b-awq',
 };
-/** So many that sixteen pictures, which the host makes ready one after the other, are all answered at once for a while. */
+/**
+ * So many that sixteen pictures, which the host makes ready one after the other, are all answered at once for a while.
+ */
 const NEW_TOKENS = '256';
 const POWERS: readonly number[] = [1, 2, 4, 8];
 

@@ -1,12 +1,12 @@
-// What several GPUs of one host have to show, in one command: what each can do at most and how they are connected, all-reduces, the
-// golden models and the bundled one with a GPU for each rank, the 38 B model served at every world size, a lost worker, transformers over
-// the same GPUs. Parts, logs and merging are as in one-gpu.ts.
+// What several GPUs of one host have to show, in one command: what each can do at most and how they are connected,
+// all-reduces, the golden models and the bundled one with a GPU for each rank, the 38 B model served at every world
+// size, a lost worker, transformers over the same GPUs. Parts, logs and merging are as in one-gpu.ts.
 //
 //   node dist/bench/gpu/scaling.js [PART...] [--devices N] [--world-sizes 1,2,4,8] [--with-vllm DIR] [--list]
 //
 // --with-vllm DIR measures vLLM on the same GPUs in the same call (peer-part.ts says what DIR holds).
-// The results are merged into RESULTS/scaling-<gpu>-x<N>.json. --ranks-per-device K is a trial on fewer GPUs than ranks, and
-// --device cpu --models nano=models/r1v-nano one without any: the file's name and its field `trial` say so.
+// The results are merged into RESULTS/scaling-<gpu>-x<N>.json. --ranks-per-device K is a trial on fewer GPUs than
+// ranks, and --device cpu --models nano=models/r1v-nano one without any: the file's name and its field `trial` say so.
 import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { parseArgs } from 'node:util';

@@ -1,7 +1,9 @@
-// How fast a running `skein serve` answers an ordinary gRPC client: a picture and a question, alone and 16 at once, greedy and with the
-// recommended sampling, and a long text. Starts the service, asks it, writes one JSON file. Runs on any device; weights may be random.
+// How fast a running `skein serve` answers an ordinary gRPC client: a picture and a question, alone and 16 at once,
+// greedy and with the recommended sampling, and a long text. Starts the service, asks it, writes one JSON file. Runs on
+// any device; weights may be random.
 //
-//   node dist/bench/gpu/serving.js --model skywork-r1v3-38b --device cuda --output FILE [--cases text:128:1,text:128:16]
+//   node dist/bench/gpu/serving.js --model skywork-r1v3-38b --device cuda --output FILE [--cases
+//   text:128:1,text:128:16]
 //
 // --cases asks greedily for these instead: prompt (picture or text), its text tokens, how many at once.
 // What follows -- goes to `skein serve` as it is.

@@ -1,4 +1,5 @@
-// Workers that outlive their coordinator, started one by one as on other hosts: where they listen, what they hold, what they have read.
+// Workers that outlive their coordinator, started one by one as on other hosts: where they listen, what they hold, what
+// they have read.
 import { spawn, type ChildProcess } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';

@@ -1,11 +1,14 @@
-"""Hugging Face transformers on the same GPU and shape as Skein's benchmarks: the 38 B model in bfloat16 with random weights.
+"""Hugging Face transformers on the same GPU and shape as Skein's benchmarks: the 38 B model in bfloat16 with random
+weights.
 
-Prints one JSON object: the GPU's read bandwidth and bfloat16 product rate, time to the first token of a text and of a picture with a
-question, milliseconds per token at each batch. Everything is transformers' default (sdpa, dynamic cache); no picture is decoded or tiled.
+Prints one JSON object: the GPU's read bandwidth and bfloat16 product rate, time to the first token of a text and of a
+picture with a question, milliseconds per token at each batch. Everything is transformers' default (sdpa, dynamic
+cache); no picture is decoded or tiled.
 
   python3 bench/gpu/transformers_baseline.py [--batches 1,16] [--seconds 110] [--device-map auto] [--small --device cpu]
 
-With --device-map auto the layers are dealt out over all GPUs that the process sees, which then work one after the other.
+With --device-map auto the layers are dealt out over all GPUs that the process sees, which then work one after the
+other.
 """
 
 import argparse

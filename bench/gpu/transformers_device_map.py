@@ -1,7 +1,9 @@
-"""The baseline's model in layers over several devices, as device_map="auto" lays it, with random weights made where they stay.
+"""The baseline's model in layers over several devices, as device_map="auto" lays it, with random weights made where
+they stay.
 
-No device ever holds more than its part: the model is built on torch's meta device, then filled tensor by tensor. Where accelerate is
-installed it chooses the parts and moves what goes from one to the next, as in from_pretrained; elsewhere the same is done here.
+No device ever holds more than its part: the model is built on torch's meta device, then filled tensor by tensor. Where
+accelerate is installed it chooses the parts and moves what goes from one to the next, as in from_pretrained; elsewhere
+the same is done here.
 """
 
 import torch

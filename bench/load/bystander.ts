@@ -1,5 +1,5 @@
-// One stream of our own client while ghz loads the server, or alone: how evenly tokens reach a reader, by the reader's clock, which
-// ghz does not tell.
+// One stream of our own client while ghz loads the server, or alone: how evenly tokens reach a reader, by the reader's
+// clock, which ghz does not tell.
 import * as grpc from '@grpc/grpc-js';
 import { retryAfterMsOf } from '../../common/retry-info.js';
 import type { GenerateResponse__Output } from '../../proto/ts/skein/inference/v1/GenerateResponse.js';

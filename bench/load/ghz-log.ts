@@ -1,6 +1,6 @@
-// Reads what ghz leaves behind: its JSON report, which has one line a call, and its debug log, in which a call's line also has the
-// trailers, and in them the server's own timings. ghz samples that log (of each kind of line the first hundred a second, then every
-// hundredth), so the log tells of some of the calls and the report of all.
+// Reads what ghz leaves behind: its JSON report, which has one line a call, and its debug log, in which a call's line
+// also has the trailers, and in them the server's own timings. ghz samples that log (of each kind of line the first
+// hundred a second, then every hundredth), so the log tells of some of the calls and the report of all.
 export interface GhzCall {
   readonly endMs: number;
   readonly latencyMs: number;

@@ -1,5 +1,5 @@
-// Holds a run to a file of limits: [{scenario, measure, max | min}], `*` for every scenario. A limit that names what does not exist
-// is a mistake in the file, not one that is kept.
+// Holds a run to a file of limits: [{scenario, measure, max | min}], `*` for every scenario. A limit that names what
+// does not exist is a mistake in the file, not one that is kept.
 import type { ScenarioResult } from './measures.js';
 
 export interface Limit {

@@ -1,5 +1,5 @@
-// npm run load: runs the scenarios of deploy/ghz with ghz against a server that it starts, or against --target, and says how it went:
-// a table, one HTML report, one JSON file, an exit code for the limits. See docs/load-testing.md.
+// npm run load: runs the scenarios of deploy/ghz with ghz against a server that it starts, or against --target, and
+// says how it went: a table, one HTML report, one JSON file, an exit code for the limits. See docs/load-testing.md.
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { parseArgs } from 'node:util';

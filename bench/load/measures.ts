@@ -1,4 +1,5 @@
-// What a scenario's run says, as flat numbers with names: the table, the report and the limits all take them from here. Times are ms.
+// What a scenario's run says, as flat numbers with names: the table, the report and the limits all take them from here.
+// Times are ms.
 import { quantile, rounded } from '../statistics.js';
 import type { BystanderReport } from './bystander.js';
 import type { ServerTiming } from './ghz-log.js';
@@ -75,7 +76,9 @@ export function measure(
   };
 }
 
-/** Time per token of the accepted calls that ended between the first refusal and the last; of all where those are few. */
+/**
+ * Time per token of the accepted calls that ended between the first refusal and the last; of all where those are few.
+ */
 export function tpotWhileRefusing({ report, logged }: GhzRun): number[] {
   const refusals = report.calls
     .filter(({ status }) => status === 'ResourceExhausted')

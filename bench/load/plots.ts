@@ -1,5 +1,5 @@
-// Plots of the report as SVG text: shares of calls below a time, and calls over time. Colours are classes, so that the page's style
-// decides them for light and dark.
+// Plots of the report as SVG text: shares of calls below a time, and calls over time. Colours are classes, so that the
+// page's style decides them for light and dark.
 const WIDTH = 560;
 const HEIGHT = 250;
 const MARGIN = { left: 52, right: 12, top: 12, bottom: 40 };

@@ -1,5 +1,5 @@
-// The HTML report of a run: one file that asks nobody for anything, readable in light and dark, with every scenario's numbers and
-// plots and what each number means.
+// The HTML report of a run: one file that asks nobody for anything, readable in light and dark, with every scenario's
+// numbers and plots and what each number means.
 import { verdictLine, type Verdict } from './limits.js';
 import type { ScenarioResult } from './measures.js';
 import { sharesPlot, timelinePlot } from './plots.js';

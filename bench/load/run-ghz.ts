@@ -1,4 +1,5 @@
-// One ghz process: a scenario's file with the server's address, its report and debug log read back, and what it cost the processor.
+// One ghz process: a scenario's file with the server's address, its report and debug log read back, and what it cost
+// the processor.
 import { spawn } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';

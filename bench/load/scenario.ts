@@ -1,4 +1,5 @@
-// The scenarios of deploy/ghz/scenarios: files that ghz takes with --config as they are, and what their tags tell this runner.
+// The scenarios of deploy/ghz/scenarios: files that ghz takes with --config as they are, and what their tags tell this
+// runner.
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { repoPath } from '../../test/support/paths.js';

@@ -1,7 +1,9 @@
-// How far each golden model is from what transformers computed in float32, on a device and at several world sizes: the numbers behind
-// the tolerances of the tests. With --dump it writes the cases (ids, tiles, expected values) for transformers_bfloat16.py instead.
+// How far each golden model is from what transformers computed in float32, on a device and at several world sizes: the
+// numbers behind the tolerances of the tests. With --dump it writes the cases (ids, tiles, expected values) for
+// transformers_bfloat16.py instead.
 //
-//   node dist/bench/parity/golden.js --device cuda:0 --world-sizes 1,2,4 [--dtypes bfloat16] [--not-deterministic] [--output FILE]
+//   node dist/bench/parity/golden.js --device cuda:0 --world-sizes 1,2,4 [--dtypes bfloat16] [--not-deterministic]
+//   [--output FILE]
 import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { parseArgs } from 'node:util';

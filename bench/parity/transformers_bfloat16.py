@@ -1,4 +1,5 @@
-"""What Hugging Face transformers itself computes in bfloat16 for the golden models, beside its float32 values: the control for ours.
+"""What Hugging Face transformers itself computes in bfloat16 for the golden models, beside its float32 values: the
+control for ours.
 
     node dist/bench/parity/golden.js --dump FOLDER
     python3 bench/parity/transformers_bfloat16.py FOLDER [OUTPUT]

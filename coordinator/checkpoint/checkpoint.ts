@@ -1,4 +1,5 @@
-// Reads a checkpoint folder: configuration, safetensors headers, and the proof that both describe one model. Reads no weights.
+// Reads a checkpoint folder: configuration, safetensors headers, and the proof that both describe one model. Reads no
+// weights.
 import { stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { AppError } from '../../common/errors.js';
@@ -93,7 +94,10 @@ function canonicalise(family: ModelFamily, table: WeightTable): ReadonlyMap<stri
   return named;
 }
 
-/** What only the tensors tell: whether the decoder is quantised, whether there is a head of its own, rows that no key gives. */
+/**
+ * What only the tensors tell: whether the decoder is quantised, whether there is a head of its own, rows that no key
+ * gives.
+ */
 function settleText(
   root: string,
   table: WeightTable,

@@ -1,5 +1,5 @@
-// Typed access to a JSON configuration: every refusal names the file, the key and what was expected. Decides no defaults, and keeps a
-// list of those that its callers took.
+// Typed access to a JSON configuration: every refusal names the file, the key and what was expected. Decides no
+// defaults, and keeps a list of those that its callers took.
 import { readFile, stat } from 'node:fs/promises';
 import { AppError } from '../../common/errors.js';
 
@@ -12,7 +12,9 @@ export interface DefaultTaken {
   /** Where it was looked for, and its key: "config.json: vision_config: norm_type". */
   readonly setting: string;
   readonly value: unknown;
-  /** A file that is not there says more than a key that is not: newer writers leave out keys that have their default. */
+  /**
+   * A file that is not there says more than a key that is not: newer writers leave out keys that have their default.
+   */
   readonly isFileMissing: boolean;
 }
 

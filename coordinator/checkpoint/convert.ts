@@ -1,5 +1,6 @@
-// Converts a checkpoint of PyTorch .bin files to safetensors in a new folder: weights, index, and the small files beside them.
-// The pickles are read by a restricted reader (torch/pickle.ts); nothing in them runs, and no pickle is copied.
+// Converts a checkpoint of PyTorch .bin files to safetensors in a new folder: weights, index, and the small files
+// beside them. The pickles are read by a restricted reader (torch/pickle.ts); nothing in them runs, and no pickle is
+// copied.
 import { copyFile, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { AppError } from '../../common/errors.js';

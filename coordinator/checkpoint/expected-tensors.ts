@@ -1,5 +1,5 @@
-// Every tensor that a model of given dimensions has, with its shape: the table that files are checked against and that stands in
-// for files when a known model is planned without weights.
+// Every tensor that a model of given dimensions has, with its shape: the table that files are checked against and that
+// stands in for files when a known model is planned without weights.
 import type { TensorNames } from './families/family.js';
 import type { TextSpec, VisionSpec } from './model-spec.js';
 

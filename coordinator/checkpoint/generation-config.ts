@@ -1,5 +1,6 @@
-// The sampling that a checkpoint's authors recommend: generation_config.json as defaults of absent request fields, read as vLLM
-// reads it. What the file does not say stays neutral; ids that end a sequence are read beside the other files' ones.
+// The sampling that a checkpoint's authors recommend: generation_config.json as defaults of absent request fields, read
+// as vLLM reads it. What the file does not say stays neutral; ids that end a sequence are read beside the other files'
+// ones.
 import path from 'node:path';
 import { AppError } from '../../common/errors.js';
 import { ConfigReader } from './config-reader.js';
@@ -26,8 +27,9 @@ export interface GenerationConfig {
 }
 
 /**
- * `source`: "auto" is the file of `folder` (null: a model without files), where there is one; "none" reads nothing; anything else is
- * a folder that must have the file. Fails with CORRUPT_WEIGHTS, naming file and key, or INVALID_REQUEST for such a folder.
+ * `source`: "auto" is the file of `folder` (null: a model without files), where there is one; "none" reads nothing;
+ * anything else is a folder that must have the file. Fails with CORRUPT_WEIGHTS, naming file and key, or
+ * INVALID_REQUEST for such a folder.
  */
 export async function readGenerationConfig(source: string, folder: string | null): Promise<GenerationConfig> {
   if (source === 'none' || (source === 'auto' && folder === null))
@@ -75,7 +77,9 @@ function parseGenerationDefaults(config: ConfigReader): GenerationDefaults {
   return Object.fromEntries(Object.entries(defaults).filter(([, value]) => value !== undefined));
 }
 
-/** do_sample false means the likeliest token, whatever temperature stands beside it; true without a temperature means 1. */
+/**
+ * do_sample false means the likeliest token, whatever temperature stands beside it; true without a temperature means 1.
+ */
 function readTemperature(config: ConfigReader): number | undefined {
   const temperature = config.optionalNumber(
     'temperature',

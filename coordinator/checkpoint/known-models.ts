@@ -1,4 +1,5 @@
-// Models whose dimensions are public: planned and priced by name, and filled with random weights for benchmarks, with no files.
+// Models whose dimensions are public: planned and priced by name, and filled with random weights for benchmarks, with
+// no files.
 import { stat } from 'node:fs/promises';
 import { AppError } from '../../common/errors.js';
 import { readCheckpoint } from './checkpoint.js';

@@ -1,5 +1,5 @@
-// What the coordinator knows about a model after reading config.json and the safetensors headers: dimensions, where every
-// tensor's bytes lie, and nothing about ranks.
+// What the coordinator knows about a model after reading config.json and the safetensors headers: dimensions, where
+// every tensor's bytes lie, and nothing about ranks.
 import type { DefaultTaken } from './config-reader.js';
 
 export type DataType = 'float32' | 'bfloat16' | 'float16' | 'int32';

@@ -1,4 +1,5 @@
-// Finds out whether the decoder is AWQ-quantised, from the configuration and from the tensors, and refuses every other scheme.
+// Finds out whether the decoder is AWQ-quantised, from the configuration and from the tensors, and refuses every other
+// scheme.
 import { AppError } from '../../common/errors.js';
 import type { ConfigReader } from './config-reader.js';
 import { AWQ_COLUMNS_PER_WORD, decoderLinears, type DecoderLinear } from './expected-tensors.js';
@@ -13,15 +14,17 @@ export interface AwqLayout {
   readonly denseLinears: ReadonlySet<string>;
 }
 
-/** What configurations say: the group size, 0 where there is no AWQ, and parts of names of linears that were left dense. */
+/**
+ * What configurations say: the group size, 0 where there is no AWQ, and parts of names of linears that were left dense.
+ */
 interface Configured {
   readonly groupSize: number;
   readonly excepted: readonly string[];
 }
 
 /**
- * The files decide which linears are packed and which are dense, layer by layer; the configuration must not contradict them. Keys
- * are canonical names.
+ * The files decide which linears are packed and which are dense, layer by layer; the configuration must not contradict
+ * them. Keys are canonical names.
  */
 export function findAwqLayout(
   configs: readonly (ConfigReader | null)[],

@@ -1,4 +1,5 @@
-// Writes one safetensors file from tensors whose bytes come in pieces. The file appears under its name only when it is complete.
+// Writes one safetensors file from tensors whose bytes come in pieces. The file appears under its name only when it is
+// complete.
 import { open, rename, rm, type FileHandle } from 'node:fs/promises';
 import { AppError } from '../../common/errors.js';
 

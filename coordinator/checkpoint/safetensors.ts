@@ -122,7 +122,10 @@ function parseHeader(bytes: Buffer, path: string): [string, unknown][] {
   return Object.entries(header).filter(([name]) => name !== '__metadata__');
 }
 
-/** JSON.parse keeps the last of two equal keys without a word. `text` is valid JSON; only keys of the outermost object count. */
+/**
+ * JSON.parse keeps the last of two equal keys without a word. `text` is valid JSON; only keys of the outermost object
+ * count.
+ */
 function firstDuplicateKey(text: string): string | null {
   const seen = new Set<string>();
   let depth = 0;

@@ -50,7 +50,9 @@ function noWeights(folder: string, entries: readonly string[]): AppError {
   return new AppError('CORRUPT_WEIGHTS', `${folder}: expected ${SINGLE_FILE} or ${INDEX_FILE}${hint}`);
 }
 
-/** The index: tensor name -> file name. File names stay inside the folder; a file may be a link to anywhere readable. */
+/**
+ * The index: tensor name -> file name. File names stay inside the folder; a file may be a link to anywhere readable.
+ */
 export function readWeightMap(text: string, path: string): ReadonlyMap<string, string> {
   const map = ConfigReader.parse(text, path).object('weight_map');
   const names = Object.entries(

@@ -1,5 +1,5 @@
-// Which device each rank that is started on this host computes on, and what its process must be told so that ranks can share one.
-// Looks at the machine only in probeGpus; starts nothing.
+// Which device each rank that is started on this host computes on, and what its process must be told so that ranks can
+// share one. Looks at the machine only in probeGpus; starts nothing.
 import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
 import path from 'node:path';
@@ -19,8 +19,8 @@ export interface DeviceSettings {
 }
 
 /**
- * Rank r computes on GPU r / ranksPerDevice. NCCL refuses two ranks of one host on one GPU; ranks that claim to be hosts of their
- * own it connects over sockets. `groupName` keeps the claims of two groups apart.
+ * Rank r computes on GPU r / ranksPerDevice. NCCL refuses two ranks of one host on one GPU; ranks that claim to be
+ * hosts of their own it connects over sockets. `groupName` keeps the claims of two groups apart.
  */
 export function localDevicePlan(settings: DeviceSettings, groupName: string): LocalDevice[] {
   const { device, tensorParallelSize, ranksPerDevice } = settings;

@@ -1,5 +1,5 @@
-// Worker processes on this host, started and ended by the coordinator: a private folder for their sockets, a lifeline that ends
-// them when the coordinator dies, their last words when one of them dies. It must not speak their protocol.
+// Worker processes on this host, started and ended by the coordinator: a private folder for their sockets, a lifeline
+// that ends them when the coordinator dies, their last words when one of them dies. It must not speak their protocol.
 import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';

@@ -1,5 +1,5 @@
-// Which workers are there, by lease: a pure state machine. Time comes in as an argument; what happened goes out as events. It
-// knows nothing of groups, ranks or connections.
+// Which workers are there, by lease: a pure state machine. Time comes in as an argument; what happened goes out as
+// events. It knows nothing of groups, ranks or connections.
 //
 //   event        absent     alive                                   gone
 //   register     -> alive   the same process: a new lease            -> alive

@@ -1,5 +1,5 @@
-// The workers that are registered, over time: the membership with a clock, listeners, and what ClusterService's messages mean, whatever
-// carries them. No policy of its own.
+// The workers that are registered, over time: the membership with a clock, listeners, and what ClusterService's
+// messages mean, whatever carries them. No policy of its own.
 import type { Clock, Timer } from '../../common/clock.js';
 import { AppError } from '../../common/errors.js';
 import { checkAddress } from '../../common/grpc-server.js';

@@ -1,5 +1,5 @@
-// Processes of this host behind an interface: whoever starts workers says what is run and is told how it ends. The real one holds each
-// process by a lifeline: its stdin, whose end tells it that this process is gone.
+// Processes of this host behind an interface: whoever starts workers says what is run and is told how it ends. The real
+// one holds each process by a lifeline: its stdin, whose end tells it that this process is gone.
 import { spawn } from 'node:child_process';
 
 export interface SpawnOptions {
@@ -16,7 +16,10 @@ export interface SpawnedProcess {
   readonly pid: number;
   /** Resolves when nothing of it is left. */
   readonly ended: Promise<void>;
-  /** Lets go of its lifeline, at which it ends in order. Signals it leaves to its coordinator: they may reach the whole group. */
+  /**
+   * Lets go of its lifeline, at which it ends in order. Signals it leaves to its coordinator: they may reach the whole
+   * group.
+   */
   release(): void;
   /** Nothing once it has ended. */
   kill(): void;

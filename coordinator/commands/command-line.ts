@@ -1,5 +1,5 @@
-// What all commands of the coordinator share on the way out: one line for an error, an exit code that says which kind, signals that end
-// in order, output that nobody reads.
+// What all commands of the coordinator share on the way out: one line for an error, an exit code that says which kind,
+// signals that end in order, output that nobody reads.
 import { CommanderError } from 'commander';
 import { AppError, toAppError, type ErrorCode } from '../../common/errors.js';
 import { EXIT_CODES, exitCodeOf } from '../../common/exit-codes.js';
@@ -89,7 +89,9 @@ function abortOnSignals(): AbortSignal {
   return controller.signal;
 }
 
-/** What a failure means that the signal may have caused: its reason, in place of the loss of workers that it ended too. */
+/**
+ * What a failure means that the signal may have caused: its reason, in place of the loss of workers that it ended too.
+ */
 const CODES_OF_AN_ABORT: readonly string[] = ['CANCELLED', 'WORKER_LOST', 'NOT_READY', 'DRAINING'];
 
 /** Runs a command that signals, and whatever `others` say, ask to end. */

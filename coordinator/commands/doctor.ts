@@ -1,5 +1,5 @@
-// `skein doctor`: says what this machine has and lacks, with the command that mends it. Ends with 0 when Skein can run on
-// the CPU here. It changes nothing.
+// `skein doctor`: says what this machine has and lacks, with the command that mends it. Ends with 0 when Skein can run
+// on the CPU here. It changes nothing.
 import type { Command } from 'commander';
 import { EXIT_CODES } from '../../common/exit-codes.js';
 import { CommandOutput } from './command-line.js';

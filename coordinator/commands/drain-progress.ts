@@ -1,4 +1,5 @@
-// A drain, as it is seen on stderr: how many requests are left and until when they may run, once a second where that number changes.
+// A drain, as it is seen on stderr: how many requests are left and until when they may run, once a second where that
+// number changes.
 import type { Clock, Timer } from '../../common/clock.js';
 import { standardError } from '../../common/standard-error.js';
 

@@ -1,5 +1,5 @@
-// `skein health`: asks the gRPC health service of a server or a worker one question, for HEALTHCHECK and exec probes. Exit code 0 when
-// the answer is SERVING, 1 for every other answer and for none, 2 for a mistake on the command line.
+// `skein health`: asks the gRPC health service of a server or a worker one question, for HEALTHCHECK and exec probes.
+// Exit code 0 when the answer is SERVING, 1 for every other answer and for none, 2 for a mistake on the command line.
 import * as grpc from '@grpc/grpc-js';
 import { Command } from 'commander';
 import { service } from 'grpc-health-check';

@@ -1,4 +1,5 @@
-// A priced shard plan as text for people and as JSON for programs. Formats only: every number comes from the plan or its price.
+// A priced shard plan as text for people and as JSON for programs. Formats only: every number comes from the plan or
+// its price.
 import { COMPONENTS, type CollectivePrice, type Price } from '../sharding/cost-model.js';
 import type { RankMemory } from '../sharding/memory-plan.js';
 import type { RankPlan, ShardPlan } from '../sharding/shard-plan.js';

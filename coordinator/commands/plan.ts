@@ -1,4 +1,5 @@
-// `skein plan`: makes the shard plan of a folder or a known model, prices it, prints both. Touches no worker and reads no weights.
+// `skein plan`: makes the shard plan of a folder or a known model, prices it, prints both. Touches no worker and reads
+// no weights.
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import { resolveModel } from '../checkpoint/known-models.js';
 import type { ComputeType } from '../checkpoint/model-spec.js';

@@ -1,5 +1,5 @@
-// `skein run`: one question about some pictures, answered by workers that it starts and stops. Reasoning and answer go to stdout
-// as they come; --json prints one object instead.
+// `skein run`: one question about some pictures, answered by workers that it starts and stops. Reasoning and answer go
+// to stdout as they come; --json prints one object instead.
 import { open } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { integerOption, realOption, seedOption } from '../../common/command-line.js';
@@ -155,7 +155,10 @@ function makeInput(flags: RunFlags, pictures: readonly Uint8Array[]): RequestSpe
   };
 }
 
-/** As upstream's script: a question that brings its own picture markers gets no others. Here the pictures themselves stand for them. */
+/**
+ * As upstream's script: a question that brings its own picture markers gets no others. Here the pictures themselves
+ * stand for them.
+ */
 function questionText({ question }: RunFlags, numPictures: number): string {
   const markers = /^(?:<image>\n)*/.exec(question)![0];
   const numMarkers = markers.length / PICTURE_MARKER.length;

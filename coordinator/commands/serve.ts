@@ -1,6 +1,6 @@
-// `skein serve`: the gRPC service, until a signal drains it or nothing is served any more. It listens before the group is formed and says
-// so when it is. By RESTART_POLICY a lost group is not formed again: the process says why and ends with 1, so that whoever supervises
-// it starts a new one.
+// `skein serve`: the gRPC service, until a signal drains it or nothing is served any more. It listens before the group
+// is formed and says so when it is. By RESTART_POLICY a lost group is not formed again: the process says why and ends
+// with 1, so that whoever supervises it starts a new one.
 import type { Command } from 'commander';
 import { systemClock } from '../../common/clock.js';
 import { integerOption, listOption } from '../../common/command-line.js';
@@ -132,7 +132,10 @@ interface UntilEndOptions {
   readonly signal: AbortSignal;
 }
 
-/** Returns after a drain that a signal asked for; throws when nothing is served any more, or when requests outlast the drain. */
+/**
+ * Returns after a drain that a signal asked for; throws when nothing is served any more, or when requests outlast the
+ * drain.
+ */
 async function untilEnd(serving: Serving, { drainMs, logger, signal }: UntilEndOptions): Promise<void> {
   const failure = await Promise.race([serving.ended, aborted(signal)]);
   if (failure !== null) throw failure;

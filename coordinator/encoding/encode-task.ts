@@ -1,5 +1,5 @@
-// What threads do for requests: encode a chat, decode a picture. Tasks and replies are plain data, for they cross threads; the same
-// runner serves a thread and a test.
+// What threads do for requests: encode a chat, decode a picture. Tasks and replies are plain data, for they cross
+// threads; the same runner serves a thread and a test.
 import { toAppError, type ErrorCode } from '../../common/errors.js';
 import { loadTextProcessor } from '../tokenizer/load-text-processor.js';
 import type {

@@ -1,4 +1,5 @@
-// A thread of the encoding pool: reads the tokenizer when it starts, then runs task after task; pixels are moved out, not copied.
+// A thread of the encoding pool: reads the tokenizer when it starts, then runs task after task; pixels are moved out,
+// not copied.
 import { move, transferableSymbol, valueSymbol, workerData } from 'piscina';
 import { createTaskRunner, type EncodeSettings, type EncodeTask, type TaskReply } from './encode-task.js';
 

@@ -1,5 +1,5 @@
-// A request's prompt, as it came, to what the ranks compute: token ids, and pictures with their places in them. Bounded before anything
-// is encoded, off the event loop but for what is short.
+// A request's prompt, as it came, to what the ranks compute: token ids, and pictures with their places in them. Bounded
+// before anything is encoded, off the event loop but for what is short.
 import { AppError } from '../../common/errors.js';
 import { INLINE_PROMPT_CHARS } from '../../common/limits.js';
 import type { PixelSource, SequencePicture } from '../executor/step-loop.js';
@@ -58,7 +58,10 @@ export class Encoder {
     });
   }
 
-  /** `owner`: the request; what waits for it is not begun once its signal has aborted. Asked for only where something waits. */
+  /**
+   * `owner`: the request; what waits for it is not begun once its signal has aborted. Asked for only where something
+   * waits.
+   */
   async encode(prompt: PromptInput, owner: SignalOwner, priority: number): Promise<EncodedInput> {
     const { pictures, bound } = this.#options;
     const tiling = pictures?.tiling ?? null;

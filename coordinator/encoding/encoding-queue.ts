@@ -1,5 +1,5 @@
-// Who is encoded next: text before pictures, smaller priority first, then in order of arrival; as many at once as there are threads. A
-// request that is over takes its waiting tasks with it, and a task that takes too long is given up on.
+// Who is encoded next: text before pictures, smaller priority first, then in order of arrival; as many at once as there
+// are threads. A request that is over takes its waiting tasks with it, and a task that takes too long is given up on.
 import type { Clock } from '../../common/clock.js';
 import { AppError } from '../../common/errors.js';
 import { ENCODE_TIMEOUT_MS, MAX_QUEUED_TASKS } from '../../common/limits.js';

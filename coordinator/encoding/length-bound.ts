@@ -1,5 +1,6 @@
-// How few tokens a prompt can have: told from its bytes, what could not fit however well it is compressed is refused before anything is
-// encoded; told from its beginning, what is far too long is refused before the rest is. Neither refuses a prompt that fits.
+// How few tokens a prompt can have: told from its bytes, what could not fit however well it is compressed is refused
+// before anything is encoded; told from its beginning, what is far too long is refused before the rest is. Neither
+// refuses a prompt that fits.
 import { AppError } from '../../common/errors.js';
 import type { MessageInput, PromptInput } from '../requests/request-spec.js';
 import type { ChatMessage, TextProcessor } from '../tokenizer/text-processor.js';
@@ -19,7 +20,10 @@ const MAX_NORMALISED_SHARE = 3;
 /** What marks an assistant's reasoning, which templates and Skein leave out of a conversation's history. */
 const REASONING = /<\/?think>/;
 
-/** Throws CONTEXT_LENGTH_EXCEEDED where not even one token of an answer would fit. `numPictureTokens`: of all its pictures. */
+/**
+ * Throws CONTEXT_LENGTH_EXCEEDED where not even one token of an answer would fit. `numPictureTokens`: of all its
+ * pictures.
+ */
 export function checkLength(prompt: PromptInput, numPictureTokens: number, bound: LengthBound): void {
   const fewest = fewestTokens(prompt, numPictureTokens, bound.longestTokenBytes);
   if (fewest < bound.maxModelLength) return;
@@ -53,8 +57,8 @@ function bytesThatCount({ role, parts }: MessageInput): number {
 }
 
 /**
- * Throws CONTEXT_LENGTH_EXCEEDED once the text has more than `maxTokens` tokens, counted piece by piece: where a piece is cut, a token may
- * be counted that the whole text would not have, so that the limit must leave room for one a piece.
+ * Throws CONTEXT_LENGTH_EXCEEDED once the text has more than `maxTokens` tokens, counted piece by piece: where a piece
+ * is cut, a token may be counted that the whole text would not have, so that the limit must leave room for one a piece.
  */
 export function refuseFarTooLong(
   messages: readonly ChatMessage[],

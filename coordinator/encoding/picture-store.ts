@@ -1,6 +1,7 @@
-// Pixels on their way to the ranks: one copy of equal pictures, counted by who refers to it, within a budget of bytes. Pixels are made
-// before a request is queued, as far as the budget goes (the others wait their turn), and are let go of once every rank has them; a
-// sequence that is computed again has them made again, from the encoded bytes that its request keeps.
+// Pixels on their way to the ranks: one copy of equal pictures, counted by who refers to it, within a budget of bytes.
+// Pixels are made before a request is queued, as far as the budget goes (the others wait their turn), and are let go of
+// once every rank has them; a sequence that is computed again has them made again, from the encoded bytes that its
+// request keeps.
 import { assert } from '../../common/assert.js';
 import { AppError } from '../../common/errors.js';
 import type { PixelLease } from '../executor/step-loop.js';
@@ -50,8 +51,8 @@ export class PictureStore {
   }
 
   /**
-   * Decodes all pictures of a request once the budget has room for all of them together, so that requests that wait hold nothing.
-   * `numBytes`: what their pixels will have. The signal takes it back.
+   * Decodes all pictures of a request once the budget has room for all of them together, so that requests that wait
+   * hold nothing. `numBytes`: what their pixels will have. The signal takes it back.
    */
   async add(
     pictures: readonly PictureInput[],
@@ -75,7 +76,9 @@ export class PictureStore {
     return entries.map((entry, index) => new StoredPicture(this, pictures[index]!, entry!, signal));
   }
 
-  /** For a sequence that holds its place on the ranks already: over the budget if need be, by what fits on them at most. */
+  /**
+   * For a sequence that holds its place on the ranks already: over the budget if need be, by what fits on them at most.
+   */
   async decodeAgain(picture: PictureInput, signal: AbortSignal): Promise<Entry> {
     return this.#enter(await this.#options.decode(picture, signal, Number.NEGATIVE_INFINITY));
   }

@@ -1,5 +1,5 @@
-// The threads that encode: a fixed number of them, started at once, each replaced when it dies. A task that is given up on costs its
-// thread, for nothing else stops code that runs. Who comes next is encoding-queue.ts.
+// The threads that encode: a fixed number of them, started at once, each replaced when it dies. A task that is given up
+// on costs its thread, for nothing else stops code that runs. Who comes next is encoding-queue.ts.
 import { Piscina } from 'piscina';
 import { AppError } from '../../common/errors.js';
 import type { EncodeSettings, EncodeTask, TaskReply } from './encode-task.js';
@@ -61,7 +61,10 @@ export class ThreadPool implements TaskThreads {
   }
 }
 
-/** A plain copy of a picture is moved: the caller may hold a view into a larger message, which must not be detached or sent whole. */
+/**
+ * A plain copy of a picture is moved: the caller may hold a view into a larger message, which must not be detached or
+ * sent whole.
+ */
 function withCopies(
   task: EncodeTask,
   signal: AbortSignal,

@@ -1,5 +1,6 @@
-// All that a gateway knows of the service: a request and where its answer goes, in; deltas and exactly one end, out. Leads a request
-// from its arrival through the encoder into an epoch; it exists, and refuses clearly, before there is any group.
+// All that a gateway knows of the service: a request and where its answer goes, in; deltas and exactly one end, out.
+// Leads a request from its arrival through the encoder into an epoch; it exists, and refuses clearly, before there is
+// any group.
 import { InvariantError } from '../../common/assert.js';
 import type { Clock } from '../../common/clock.js';
 import { AppError, toAppError } from '../../common/errors.js';

@@ -1,5 +1,5 @@
-// One epoch at work: a group of ranks, the scheduler over its KV cache and the loop that drives both. Disposable: requests outlive it,
-// and whoever made it makes the next one.
+// One epoch at work: a group of ranks, the scheduler over its KV cache and the loop that drives both. Disposable:
+// requests outlive it, and whoever made it makes the next one.
 import type { Clock } from '../../common/clock.js';
 import type { AppError } from '../../common/errors.js';
 import type { RankGroup } from '../executor/rank-group.js';

@@ -1,6 +1,6 @@
-// Requests with an idempotency key. A call with a key that is known joins the request that has it: while that runs, and for some time
-// after it has finished. A request that failed is forgotten, so that the key asks anew. Kept in memory: a coordinator that is restarted
-// knows no keys, and computes a repeated call again.
+// Requests with an idempotency key. A call with a key that is known joins the request that has it: while that runs, and
+// for some time after it has finished. A request that failed is forgotten, so that the key asks anew. Kept in memory: a
+// coordinator that is restarted knows no keys, and computes a repeated call again.
 import { createHash, webcrypto } from 'node:crypto';
 import type { Clock, Timer } from '../../common/clock.js';
 import { AppError } from '../../common/errors.js';
@@ -88,7 +88,10 @@ export class IdempotentRequests {
     };
   }
 
-  /** What takes the place of the engine for a call with this key. A deadline is the call's, not the request's: others may have later ones. */
+  /**
+   * What takes the place of the engine for a call with this key. A deadline is the call's, not the request's: others
+   * may have later ones.
+   */
   withKey(key: string, fingerprint: string): Pick<Engine, 'submit'> {
     return { submit: (spec, sink) => this.#submit(key, fingerprint, spec, sink) };
   }

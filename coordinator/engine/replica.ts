@@ -1,5 +1,5 @@
-// One copy of the model, over one group of workers at a time: does what the supervisor says and tells it what came of it. Requests are
-// handed to the epoch that serves.
+// One copy of the model, over one group of workers at a time: does what the supervisor says and tells it what came of
+// it. Requests are handed to the epoch that serves.
 import { InvariantError } from '../../common/assert.js';
 import type { Clock, Timer } from '../../common/clock.js';
 import { AppError, toAppError } from '../../common/errors.js';

@@ -1,5 +1,5 @@
-// The answer of one request for any number of readers: who joins late gets what was produced so far, then what comes. It must not know
-// how long it is kept, nor what becomes of a request that nobody reads.
+// The answer of one request for any number of readers: who joins late gets what was produced so far, then what comes.
+// It must not know how long it is kept, nor what becomes of a request that nobody reads.
 import type { AppError } from '../../common/errors.js';
 import {
   bytesOfDelta,

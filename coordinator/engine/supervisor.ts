@@ -1,15 +1,16 @@
-// What becomes of a replica: when it forms a group, serves, gives one up, waits, tries again or ends. A pure state machine: time comes in
-// with the events, what is to be done goes out as actions; it knows no group, no request and no clock.
+// What becomes of a replica: when it forms a group, serves, gives one up, waits, tries again or ends. A pure state
+// machine: time comes in with the events, what is to be done goes out as actions; it knows no group, no request and no
+// clock.
 //
 //   state        formed     form failed      epoch failed   taken down       wait over   drain       stop
 //   forming      serving    retry?           -              -                -           draining*   stopping*
-//   serving      -          -                failed [take   -                -           draining    stopping [take down]
-//                                            down]
+//   serving      -          -                failed         -                -           draining    stopping
+//                                            [take down]                                             [take down]
 //   failed       -          -                -              retry?           -           stopping    stopping
 //   backing-off  -          -                -              -                forming     ended       ended
 //                                                                            [form]
-//   draining     [take down] ended           stopping       -                -           -           stopping [take down]
-//                                            [take down]
+//   draining     [take down] ended           stopping       -                -           -           stopping
+//                                            [take down]                                             [take down]
 //   stopping     [take down] ended           -              ended            -           -           -
 //
 //   retry?       the policy allows it and a retry can help: backing-off [wait]; otherwise ended [end, with the error]

@@ -1,5 +1,6 @@
-// Brings workers together to a group: reach them, check that they belong together, decide who is which rank, take them under an epoch
-// that is higher than any of them has seen, load their shards, size the KV cache by the poorest rank, connect them.
+// Brings workers together to a group: reach them, check that they belong together, decide who is which rank, take them
+// under an epoch that is higher than any of them has seen, load their shards, size the KV cache by the poorest rank,
+// connect them.
 import type { Clock } from '../../common/clock.js';
 import { toAppError } from '../../common/errors.js';
 import type { Logger } from '../../common/logger.js';

@@ -1,4 +1,5 @@
-// What the descriptions of a group's workers decide: whether they belong together, how they meet, how many blocks each can hold. Pure.
+// What the descriptions of a group's workers decide: whether they belong together, how they meet, how many blocks each
+// can hold. Pure.
 import { AppError } from '../../common/errors.js';
 import { PROTOCOL_VERSION } from '../../common/limits.js';
 import { uint64ToNumber } from '../../common/proto.js';

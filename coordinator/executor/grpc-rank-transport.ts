@@ -1,5 +1,5 @@
-// The way to a worker over gRPC, on two HTTP/2 connections: one for control and steps, one for bulk, so that 8 MiB of pixels never
-// stand before a step plan. It must not know what calls are for.
+// The way to a worker over gRPC, on two HTTP/2 connections: one for control and steps, one for bulk, so that 8 MiB of
+// pixels never stand before a step plan. It must not know what calls are for.
 import * as grpc from '@grpc/grpc-js';
 import { AppError } from '../../common/errors.js';
 import { clusterChannelOptions } from '../../common/grpc-client.js';

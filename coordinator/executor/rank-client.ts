@@ -1,5 +1,6 @@
-// The coordinator's end of one worker: calls with deadlines, a fence and typed errors that name the rank; the step stream that holds the
-// worker for an epoch. Knows nothing of other ranks or of policy, and nothing of what carries the calls.
+// The coordinator's end of one worker: calls with deadlines, a fence and typed errors that name the rank; the step
+// stream that holds the worker for an epoch. Knows nothing of other ranks or of policy, and nothing of what carries the
+// calls.
 import { assert, assertDefined } from '../../common/assert.js';
 import type { Clock, Timer } from '../../common/clock.js';
 import { AppError, ERROR_CATALOGUE, toAppError, type ErrorCode } from '../../common/errors.js';

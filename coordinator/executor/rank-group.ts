@@ -1,5 +1,5 @@
-// All ranks of one epoch: plans go to every rank, a step is done when every rank has answered and all sampled the same. The
-// first failure ends the epoch: the others are told to abort, and nothing more comes out of this group.
+// All ranks of one epoch: plans go to every rank, a step is done when every rank has answered and all sampled the same.
+// The first failure ends the epoch: the others are told to abort, and nothing more comes out of this group.
 import type { Clock, Timer } from '../../common/clock.js';
 import { AppError, toAppError } from '../../common/errors.js';
 import type { Logger } from '../../common/logger.js';

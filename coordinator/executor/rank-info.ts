@@ -1,4 +1,5 @@
-// What a rank is and holds, as far as anybody asks: put together from what its worker answered while the group was formed.
+// What a rank is and holds, as far as anybody asks: put together from what its worker answered while the group was
+// formed.
 import { uint64ToNumber } from '../../common/proto.js';
 import type { DescribeResponse__Output } from '../../proto/ts/skein/worker/v1/DescribeResponse.js';
 import type { JoinGroupResponse__Output } from '../../proto/ts/skein/worker/v1/JoinGroupResponse.js';

@@ -1,5 +1,6 @@
-// What the coordinator needs of the way to one worker, whatever carries it: control calls, the step stream, bulk. Calls are raw: who
-// makes them gives the deadline and says what a failure means. The gRPC one is grpc-rank-transport.ts; the simulator has another.
+// What the coordinator needs of the way to one worker, whatever carries it: control calls, the step stream, bulk. Calls
+// are raw: who makes them gives the deadline and says what a failure means. The gRPC one is grpc-rank-transport.ts; the
+// simulator has another.
 import type { AppError } from '../../common/errors.js';
 import type { AbortRequest } from '../../proto/ts/skein/worker/v1/AbortRequest.js';
 import type { AbortResponse__Output } from '../../proto/ts/skein/worker/v1/AbortResponse.js';
@@ -33,7 +34,10 @@ export interface LoadCall {
   cancel(): void;
 }
 
-/** Every failure is an AppError; a connection that is refused or breaks is WORKER_LOST, a deadline that passes DEADLINE_EXCEEDED. */
+/**
+ * Every failure is an AppError; a connection that is refused or breaks is WORKER_LOST, a deadline that passes
+ * DEADLINE_EXCEEDED.
+ */
 export interface RankTransport {
   /** "unix:/path" or "host:port". */
   readonly address: string;

@@ -1,5 +1,6 @@
-// Drives the steps of one epoch: plan, broadcast, gather, apply, and again. Keeps as many plans in flight as the scheduler allows,
-// watches the clock, and tells each sequence's owner of its tokens. It decides nothing about what runs, nor what an epoch's end means.
+// Drives the steps of one epoch: plan, broadcast, gather, apply, and again. Keeps as many plans in flight as the
+// scheduler allows, watches the clock, and tells each sequence's owner of its tokens. It decides nothing about what
+// runs, nor what an epoch's end means.
 import { assertDefined, InvariantError } from '../../common/assert.js';
 import { sleep, type Clock, type Timer } from '../../common/clock.js';
 import { AppError, ERROR_CATALOGUE, toAppError } from '../../common/errors.js';

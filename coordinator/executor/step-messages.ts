@@ -1,4 +1,5 @@
-// Step plans to bytes, step results to numbers: the hot path of the control plane. The plan is encoded once for all ranks.
+// Step plans to bytes, step results to numbers: the hot path of the control plane. The plan is encoded once for all
+// ranks.
 import { packFloat32, packUint32, unpackFloat32, unpackUint32 } from '../../common/packed.js';
 import { uint64FromBigInt, uint64ToNumber, workerServiceDefinition } from '../../common/proto.js';
 import type { Fence } from '../../proto/ts/skein/worker/v1/Fence.js';

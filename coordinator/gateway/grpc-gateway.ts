@@ -1,5 +1,5 @@
-// The public gRPC server: InferenceService, health and reflection. Parses, submits to the engine, writes no faster than the client
-// reads. It is up before there is a group, and its health is the engine's.
+// The public gRPC server: InferenceService, health and reflection. Parses, submits to the engine, writes no faster than
+// the client reads. It is up before there is a group, and its health is the engine's.
 import * as grpc from '@grpc/grpc-js';
 import { ReflectionService } from '@grpc/reflection';
 import { systemClock } from '../../common/clock.js';

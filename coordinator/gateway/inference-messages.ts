@@ -95,7 +95,10 @@ export async function collectGeneration(
   return { response, end: total.end };
 }
 
-/** Timings as a trailer, in the form of HTTP's Server-Timing: for proxies' logs and load generators, which see no messages. */
+/**
+ * Timings as a trailer, in the form of HTTP's Server-Timing: for proxies' logs and load generators, which see no
+ * messages.
+ */
 export function serverTiming({ timings, usage }: GenerationEnd): string {
   const { queueMs, ttftMs, tpotMs, totalMs } = timings;
   const durations = { queue: queueMs, ttft: ttftMs, tpot: tpotMs, total: totalMs };

@@ -1,5 +1,5 @@
-// skein.inference.v1.GenerateRequest -> RequestSpec: form, counts and sizes. Whatever a client may send comes out checked, or
-// as one error that names the field and the limit.
+// skein.inference.v1.GenerateRequest -> RequestSpec: form, counts and sizes. Whatever a client may send comes out
+// checked, or as one error that names the field and the limit.
 import { randomUUID } from 'node:crypto';
 import { AppError } from '../../common/errors.js';
 import {

@@ -1,5 +1,6 @@
-// What the reflection service hands out. proto-loader's descriptors name the entries of map fields in a way that Go clients (ghz, grpcurl)
-// refuse: the nested message of map field `some_map` has to be `SomeMapEntry`. Here they get that name.
+// What the reflection service hands out. proto-loader's descriptors name the entries of map fields in a way that Go
+// clients (ghz, grpcurl) refuse: the nested message of map field `some_map` has to be `SomeMapEntry`. Here they get
+// that name.
 import { loadSync, type PackageDefinition } from '@grpc/proto-loader';
 import { protoPath as healthProtoPath } from 'grpc-health-check';
 import descriptor, { type IDescriptorProto } from 'protobufjs/ext/descriptor/index.js';

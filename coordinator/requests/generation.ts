@@ -1,4 +1,5 @@
-// What a request gives its reader: deltas of text and tokens, the last of them with the end. Plain data, and how two deltas become one.
+// What a request gives its reader: deltas of text and tokens, the last of them with the end. Plain data, and how two
+// deltas become one.
 import { MAX_DELTA_BYTES } from '../../common/limits.js';
 import type { AppError } from '../../common/errors.js';
 import type { FinishReason, TokenLogprobs } from '../executor/step-loop.js';

@@ -1,4 +1,5 @@
-// The one life of a request, and when it came to each stage of it. Pure; whether a request is over is asked here and nowhere else.
+// The one life of a request, and when it came to each stage of it. Pure; whether a request is over is asked here and
+// nowhere else.
 //
 //   received -> encoded -> queued -> running -> first-token -> ended
 //       |          |          |         |                        ^
@@ -29,7 +30,9 @@ export class LifeCycle {
     return this.#times.get(stage) ?? null;
   }
 
-  /** Comes to the next stage, or from any to its end. False when it was there already: a preempted request runs again. */
+  /**
+   * Comes to the next stage, or from any to its end. False when it was there already: a preempted request runs again.
+   */
   reach(stage: Stage, atMs: number): boolean {
     if (this.#times.has(stage)) return false;
     assert(!this.isOver, `a request that is over becomes ${stage}`);

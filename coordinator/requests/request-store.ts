@@ -1,5 +1,5 @@
-// Every request that is in the server: admission, deadlines, the events of their lives, and a drain. It outlives epochs; it knows nothing
-// of how a request is encoded or computed.
+// Every request that is in the server: admission, deadlines, the events of their lives, and a drain. It outlives
+// epochs; it knows nothing of how a request is encoded or computed.
 import type { Clock } from '../../common/clock.js';
 import { AppError } from '../../common/errors.js';
 import type { RequestSink } from './generation.js';

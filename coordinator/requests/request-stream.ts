@@ -1,5 +1,6 @@
-// What one request's reader has not taken yet: newer items are merged into the last one while that is small. So a slow reader gets fewer
-// and larger items, none of them too large for a message, and memory is bounded by what a request can produce. One reader.
+// What one request's reader has not taken yet: newer items are merged into the last one while that is small. So a slow
+// reader gets fewer and larger items, none of them too large for a message, and memory is bounded by what a request can
+// produce. One reader.
 import type { AppError } from '../../common/errors.js';
 
 export interface RequestStreamOptions<T> {

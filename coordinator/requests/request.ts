@@ -1,5 +1,5 @@
-// One request, whatever epoch computes it: what was asked, the prompt's ids, the ids produced so far, its reader, its life. A fault of
-// its own (its detokeniser, its stop strings, its reader) ends it and nothing else.
+// One request, whatever epoch computes it: what was asked, the prompt's ids, the ids produced so far, its reader, its
+// life. A fault of its own (its detokeniser, its stop strings, its reader) ends it and nothing else.
 import { assertDefined, InvariantError } from '../../common/assert.js';
 import type { Clock } from '../../common/clock.js';
 import { toAppError, type AppError } from '../../common/errors.js';

@@ -1,5 +1,5 @@
-// The sampling options of a request: defaults, ranges, one error a field. Names are those of skein.inference.v1; the command
-// line and every API go through here.
+// The sampling options of a request: defaults, ranges, one error a field. Names are those of skein.inference.v1; the
+// command line and every API go through here.
 import { randomBytes } from 'node:crypto';
 import { AppError } from '../../common/errors.js';
 import {

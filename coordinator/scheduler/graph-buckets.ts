@@ -1,5 +1,5 @@
-// Which steps run as recorded CUDA graphs: those with one token a sequence, padded to the next of a few numbers of rows, so that few
-// recordings serve every number of sequences. Pure.
+// Which steps run as recorded CUDA graphs: those with one token a sequence, padded to the next of a few numbers of
+// rows, so that few recordings serve every number of sequences. Pure.
 import type { StepPlan } from './step-plan.js';
 
 /** Steps of more sequences than the last of these spend their time in kernels, not between them: they run eagerly. */

@@ -1,5 +1,5 @@
-// Owns the slots of the vision output cache, one a tile, and the life of pictures on the ranks. A slot goes back only when the
-// step that released its picture has completed: until then a rank may still read it.
+// Owns the slots of the vision output cache, one a tile, and the life of pictures on the ranks. A slot goes back only
+// when the step that released its picture has completed: until then a rank may still read it.
 import { assert } from '../../common/assert.js';
 import type { PictureState, Sequence } from './sequence.js';
 import type { EncodeItem, PictureUpload } from './step-plan.js';
@@ -127,8 +127,8 @@ export class PictureManager {
   }
 
   /**
-   * Rows of the sequence that can run next, at most maxRows, when at most maxTiles tiles may be encoded for them: a row of a
-   * picture needs its tile encoded in this step or an earlier one.
+   * Rows of the sequence that can run next, at most maxRows, when at most maxTiles tiles may be encoded for them: a row
+   * of a picture needs its tile encoded in this step or an earlier one.
    */
   limitRows(sequence: Sequence, maxRows: number, maxTiles: number): number {
     const start = sequence.numComputedTokens;

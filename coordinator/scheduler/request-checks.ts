@@ -1,4 +1,5 @@
-// What a request must satisfy to be able to run at all in this pool: checked on arrival, so that nothing waits for ever.
+// What a request must satisfy to be able to run at all in this pool: checked on arrival, so that nothing waits for
+// ever.
 import { assert } from '../../common/assert.js';
 import { AppError } from '../../common/errors.js';
 import type { SchedulerConfig, SequenceRequest } from './step-plan.js';

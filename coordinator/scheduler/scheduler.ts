@@ -1,9 +1,10 @@
-// Which sequences run in the next step, and what their tokens mean: continuous batching under a token budget, chunked prefill
-// mixed with decodes, preemption by recompute. A pure state machine: no I/O, clock, promise or log; it must not know ranks.
+// Which sequences run in the next step, and what their tokens mean: continuous batching under a token budget, chunked
+// prefill mixed with decodes, preemption by recompute. A pure state machine: no I/O, clock, promise or log; it must not
+// know ranks.
 //
-// It runs ahead: a plan may be made while earlier ones are in flight. The tokens that those will sample count as pending; a
-// sequence that turns out to have ended costs the row that was planned meanwhile. What a sequence holds (slot, blocks) is
-// freed only when no plan in flight names it, for a rank may still read and write it.
+// It runs ahead: a plan may be made while earlier ones are in flight. The tokens that those will sample count as
+// pending; a sequence that turns out to have ended costs the row that was planned meanwhile. What a sequence holds
+// (slot, blocks) is freed only when no plan in flight names it, for a rank may still read and write it.
 import { assert, assertDefined } from '../../common/assert.js';
 import { AppError } from '../../common/errors.js';
 import { BlockManager } from './block-manager.js';
@@ -93,7 +94,9 @@ export class Scheduler {
     if (sequence !== undefined) this.#end(sequence);
   }
 
-  /** Pixels that must reach every rank; `pictureUploaded` says that they have, `pictureDropped` that they never will. */
+  /**
+   * Pixels that must reach every rank; `pictureUploaded` says that they have, `pictureDropped` that they never will.
+   */
   takeUploads(): PictureUpload[] {
     return this.#pictures.takeUploads();
   }
@@ -177,8 +180,8 @@ export class Scheduler {
   }
 
   /**
-   * Admits waiting sequences in order of arrival. Those whose pixels are on their way, or that wait for tile slots, do not
-   * hold up the ones behind them; want of slots, blocks or budgets does. True when one waits for tile slots.
+   * Admits waiting sequences in order of arrival. Those whose pixels are on their way, or that wait for tile slots, do
+   * not hold up the ones behind them; want of slots, blocks or budgets does. True when one waits for tile slots.
    */
   #admit(draft: Draft): boolean {
     let isBlockedOnTiles = false;
@@ -201,7 +204,10 @@ export class Scheduler {
     return isBlockedOnTiles;
   }
 
-  /** Room for all its tokens, and a block to grow by for each that runs: so that admission does not cause preemption at once. */
+  /**
+   * Room for all its tokens, and a block to grow by for each that runs: so that admission does not cause preemption at
+   * once.
+   */
   #hasBlocksToAdmit(sequence: Sequence): boolean {
     return this.#blocks.canAllocate(this.#blocks.blocksFor(sequence.numTokens) + this.#running.length);
   }

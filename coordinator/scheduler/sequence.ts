@@ -1,5 +1,5 @@
-// One token stream as the scheduler sees it: what is known of it, how far it is computed, what it holds. Only the scheduler
-// writes to it.
+// One token stream as the scheduler sees it: what is known of it, how far it is computed, what it holds. Only the
+// scheduler writes to it.
 //
 //   waiting -> running -> ended
 //      ^         |

@@ -1,5 +1,5 @@
-// What goes into the scheduler and what comes out of it: requests, step plans and outputs. Plain data; the executor turns
-// plans into messages.
+// What goes into the scheduler and what comes out of it: requests, step plans and outputs. Plain data; the executor
+// turns plans into messages.
 
 export interface SamplingParams {
   readonly temperature: number;

@@ -1,4 +1,5 @@
-// Makes epochs, one after another: workers, their shards, a group of them, and the runtime over it. What the model is stays the same.
+// Makes epochs, one after another: workers, their shards, a group of them, and the runtime over it. What the model is
+// stays the same.
 import type { Clock } from '../../common/clock.js';
 import type { AppError } from '../../common/errors.js';
 import { MAX_TOP_LOGPROBS, MAX_WORLD_SIZE } from '../../common/limits.js';

@@ -1,5 +1,5 @@
-// One model being served: builds the object graph out of a configuration (checkpoint, plan, encoder, workers, replica, engine) and
-// takes it down again. `run`, `serve` and tests differ only in what they do with it.
+// One model being served: builds the object graph out of a configuration (checkpoint, plan, encoder, workers, replica,
+// engine) and takes it down again. `run`, `serve` and tests differ only in what they do with it.
 import { setMaxListeners } from 'node:events';
 import { systemClock } from '../../common/clock.js';
 import { AppError } from '../../common/errors.js';

@@ -1,5 +1,6 @@
-// Where the workers of a group come from: started on this host, named on the command line, or registered from other hosts. Gives
-// an epoch their addresses in rank order, says when one is lost, and gives the next epoch a set that is whole again.
+// Where the workers of a group come from: started on this host, named on the command line, or registered from other
+// hosts. Gives an epoch their addresses in rank order, says when one is lost, and gives the next epoch a set that is
+// whole again.
 import { rmSync } from 'node:fs';
 import type { Clock } from '../../common/clock.js';
 import { AppError } from '../../common/errors.js';

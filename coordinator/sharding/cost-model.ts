@@ -1,4 +1,5 @@
-// Prices a shard plan on paper: bytes, FLOPs, collectives, roofline, memory while loading. Arithmetic only; measures nothing.
+// Prices a shard plan on paper: bytes, FLOPs, collectives, roofline, memory while loading. Arithmetic only; measures
+// nothing.
 import { AWQ_COLUMNS_PER_WORD } from '../checkpoint/expected-tensors.js';
 import {
   DATA_TYPE_BYTES,
@@ -57,7 +58,10 @@ export interface CollectivePrice {
   readonly count: number;
   /** Of one call, on each rank, in the type of activations. */
   readonly bytes: number;
-  /** Those that travel, where they are others: sums of few rows stay float32, for their time is latency whatever their size. */
+  /**
+   * Those that travel, where they are others: sums of few rows stay float32, for their time is latency whatever their
+   * size.
+   */
   readonly sentBytes?: number;
 }
 

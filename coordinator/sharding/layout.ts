@@ -1,4 +1,5 @@
-// Which heads, columns and rows each rank holds, and which world sizes are possible at all. Knows dimensions, not tensors.
+// Which heads, columns and rows each rank holds, and which world sizes are possible at all. Knows dimensions, not
+// tensors.
 import { AppError } from '../../common/errors.js';
 import { MAX_WORLD_SIZE } from '../../common/limits.js';
 import type { ModelSpec, VisionSpec } from '../checkpoint/model-spec.js';
@@ -17,8 +18,8 @@ export interface VisionChoice {
 }
 
 /**
- * The rule of `auto`: cut the tower over the ranks, unless there is one rank, or some rank would get no head or block of
- * columns, or the tower is small enough to be held whole by each.
+ * The rule of `auto`: cut the tower over the ranks, unless there is one rank, or some rank would get no head or block
+ * of columns, or the tower is small enough to be held whole by each.
  */
 export function chooseVisionParallel(
   spec: ModelSpec,

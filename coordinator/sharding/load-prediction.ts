@@ -1,6 +1,6 @@
-// Predicts the memory of one rank while it loads on the CPU, from how the loader works: tensors are staged one (role, layer) at
-// a time in the order of the plan, handed to the back end, which makes its own copy, and freed. The vocabulary's large tensors come first,
-// while little else is resident, so that the peak is hardly above what stays.
+// Predicts the memory of one rank while it loads on the CPU, from how the loader works: tensors are staged one (role,
+// layer) at a time in the order of the plan, handed to the back end, which makes its own copy, and freed. The
+// vocabulary's large tensors come first, while little else is resident, so that the peak is hardly above what stays.
 import { DATA_TYPE_BYTES, type DataType } from '../checkpoint/model-spec.js';
 import { mixedProducts, productOf, type RankPlan, type RankTensor, type TensorRole } from './shard-plan.js';
 

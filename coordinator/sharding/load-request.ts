@@ -1,5 +1,6 @@
 // Turns one rank's plan into the LoadRequest that its worker executes, in the field names that the proto loader uses.
-// Pure: the hash covers everything that decides which weights the worker would hold, file sizes and times included, and nothing else.
+// Pure: the hash covers everything that decides which weights the worker would hold, file sizes and times included, and
+// nothing else.
 import { createHash } from 'node:crypto';
 import { AppError } from '../../common/errors.js';
 import { packUint32 } from '../../common/packed.js';
@@ -167,7 +168,10 @@ function layoutMessage(layout: RankLayout): ProtoRankLayout {
   };
 }
 
-/** SHA-256 over what decides the bytes that are held, with its keys in order, and the files' times. Limits are no part of it. */
+/**
+ * SHA-256 over what decides the bytes that are held, with its keys in order, and the files' times. Limits are no part
+ * of it.
+ */
 function hashOf(content: Omit<LoadRequest, 'weightsHash'>, plan: ShardPlan): string {
   const { text, vision, layout, files, tensors, slices, computeType, dummyWeights, dummySeed } = content;
   // An engine is made for one mode and packs its weights for it.

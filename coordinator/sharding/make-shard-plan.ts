@@ -1,5 +1,5 @@
-// Makes the shard plan: for each rank its layout and, tensor by tensor in the order in which an engine prepares them, the slices.
-// Pure; all parts of one (role, layer) stand together, so that a loader holds one raw linear at a time.
+// Makes the shard plan: for each rank its layout and, tensor by tensor in the order in which an engine prepares them,
+// the slices. Pure; all parts of one (role, layer) stand together, so that a loader holds one raw linear at a time.
 import { AppError } from '../../common/errors.js';
 import { AWQ_COLUMNS_PER_WORD, visionTensors, type ExpectedTensor } from '../checkpoint/expected-tensors.js';
 import { familyOfLayout } from '../checkpoint/families/registry.js';

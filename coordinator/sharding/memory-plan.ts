@@ -1,5 +1,6 @@
-// What a rank takes of its device's memory, predicted from the shard plan and the limits of a step, and whether it fits: asked
-// before anything is loaded. Arithmetic only; the formulas are those of native/model, which a test holds them to.
+// What a rank takes of its device's memory, predicted from the shard plan and the limits of a step, and whether it
+// fits: asked before anything is loaded. Arithmetic only; the formulas are those of native/model, which a test holds
+// them to.
 import { AppError } from '../../common/errors.js';
 import { DATA_TYPE_BYTES, type ModelSpec, type VisionSpec } from '../checkpoint/model-spec.js';
 import { MATRIX_ROLES, predictLoad } from './load-prediction.js';
@@ -80,8 +81,8 @@ export function predictMemory(
 }
 
 /**
- * The matrices of Decoder, VisionTower, Projector and PictureEncoder. `typeBytes`: of the back end's activation type; residuals,
- * logits and what SwiGLU multiplies are float32 everywhere.
+ * The matrices of Decoder, VisionTower, Projector and PictureEncoder. `typeBytes`: of the back end's activation type;
+ * residuals, logits and what SwiGLU multiplies are float32 everywhere.
  */
 export function activationBytes(
   spec: ModelSpec,
@@ -155,7 +156,10 @@ function cudaWeightBytes(spec: ModelSpec, rank: RankPlan): number {
   }, 0);
 }
 
-/** Those of a product have a copy in each type that its output may have; those added behind the sum over the ranks are vectors. */
+/**
+ * Those of a product have a copy in each type that its output may have; those added behind the sum over the ranks are
+ * vectors.
+ */
 function cudaBiasBytes({ role }: RankTensor, layout: RankLayout): number {
   if (role === 'projector-fc2' && layout.visionParallel === 'tensor' && layout.rank !== 0) return 0;
   const isVector = !MATRIX_ROLES.has(role) || role === 'vision-proj' || role === 'vision-fc2';
@@ -167,8 +171,9 @@ function roundUp(value: number, step: number): number {
 }
 
 /**
- * As native/cuda packs it: output columns in pairs of tiles of 16, inputs in units of 128 that a slice may begin inside of; half a
- * byte a weight, and 4 bytes a column for each unit, or for each 32 inputs where groups are no multiples of a unit.
+ * As native/cuda packs it: output columns in pairs of tiles of 16, inputs in units of 128 that a slice may begin inside
+ * of; half a byte a weight, and 4 bytes a column for each unit, or for each 32 inputs where groups are no multiples of
+ * a unit.
  */
 function awqBytes({ rows, cols, awqGroupOffset }: RankTensor, groupSize: number): number {
   const paddedOut = roundUp(cols * 8, 32);
@@ -186,7 +191,10 @@ function awqWorkspaceBytes(rank: RankPlan): number {
   return buffers.length === 0 ? 0 : AWQ_PARTIAL_BYTES + 2 * Math.max(...buffers);
 }
 
-/** Of the device's memory, the rank's part of what its ranks may take together; 0 on a CPU, which has no limit of its own. */
+/**
+ * Of the device's memory, the rank's part of what its ranks may take together; 0 on a CPU, which has no limit of its
+ * own.
+ */
 export function memoryShareOf(devices: readonly RankDevice[], rank: number, utilization: number): number {
   const own = devices[rank]!;
   if (own.device === 'cpu') return 0;

@@ -53,7 +53,9 @@ export interface RankLayout {
   readonly projectorSize: number;
 }
 
-/** One (fused) tensor of a rank: a row-major matrix; vectors are [1, n]. AWQ triples keep their [in, out] orientation. */
+/**
+ * One (fused) tensor of a rank: a row-major matrix; vectors are [1, n]. AWQ triples keep their [in, out] orientation.
+ */
 export interface RankTensor {
   readonly role: TensorRole;
   readonly part: TensorPart;
@@ -65,7 +67,9 @@ export interface RankTensor {
   readonly tiedToEmbedding: boolean;
 }
 
-/** A rectangle of a source tensor, viewed as a matrix, and its place in a rank tensor. Half-open ranges, in elements. */
+/**
+ * A rectangle of a source tensor, viewed as a matrix, and its place in a rank tensor. Half-open ranges, in elements.
+ */
 export interface Slice {
   readonly fileIndex: number;
   readonly dataOffset: number;
@@ -118,7 +122,7 @@ export interface ShardPlanOptions {
 }
 
 /**
- * Plans every rank's slices. Throws AppError INVALID_REQUEST when a number does not fit, naming it and the world sizes that do.
- * A checkpoint without files (a known model) gets a plan whose slices have fileIndex -1.
+ * Plans every rank's slices. Throws AppError INVALID_REQUEST when a number does not fit, naming it and the world sizes
+ * that do. A checkpoint without files (a known model) gets a plan whose slices have fileIndex -1.
  */
 export type MakeShardPlan = (checkpoint: Checkpoint, options: ShardPlanOptions) => ShardPlan;

@@ -132,7 +132,10 @@ function makeSlice(
   };
 }
 
-/** Vectors are one row. A convolution [out, ...] keeps its first axis; leading axes of 1 ([1, n, h], [1, 1, h]) are dropped. */
+/**
+ * Vectors are one row. A convolution [out, ...] keeps its first axis; leading axes of 1 ([1, n, h], [1, 1, h]) are
+ * dropped.
+ */
 export function asMatrix(shape: readonly number[]): readonly [number, number] {
   const firstReal = shape.findIndex((size) => size !== 1);
   const sizes =

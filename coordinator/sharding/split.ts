@@ -1,4 +1,5 @@
-// Cuts a width over ranks: whole units, contiguous, as even as possible, the first ranks getting the remainder. Pure arithmetic.
+// Cuts a width over ranks: whole units, contiguous, as even as possible, the first ranks getting the remainder. Pure
+// arithmetic.
 
 /** Half open. */
 export interface Range {
@@ -32,7 +33,8 @@ export function numBlocks(width: number): number {
 
 /**
  * Rows that every rank holds of a vocabulary: the same number, so that gathered logits have one shape; the last rank's
- * surplus is padding. A multiple of BLOCK_COLUMNS where that still leaves the last rank a row. Null: some rank would get none.
+ * surplus is padding. A multiple of BLOCK_COLUMNS where that still leaves the last rank a row. Null: some rank would
+ * get none.
  */
 export function vocabRowsPerRank(vocabSize: number, parts: number): number | null {
   const exact = Math.ceil(vocabSize / parts);

@@ -23,8 +23,8 @@ interface AddedTokenJson {
 }
 
 /**
- * The tokenizer with these tokens, in order. A token of the vocabulary keeps its id; a new one gets the one after the highest, as
- * the library numbers them. Where a file names another id, one of the two must be wrong: CORRUPT_WEIGHTS.
+ * The tokenizer with these tokens, in order. A token of the vocabulary keeps its id; a new one gets the one after the
+ * highest, as the library numbers them. Where a file names another id, one of the two must be wrong: CORRUPT_WEIGHTS.
  */
 export function addTokens(tokenizerJson: JsonObject, additions: readonly TokenAddition[]): JsonObject {
   const { model, added_tokens: own = [] } = tokenizerJson as {

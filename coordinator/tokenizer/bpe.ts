@@ -1,9 +1,12 @@
-// Byte-pair merging of one pre-token. Written here rather than taken from the tokenizer library, because a prompt of one long
-// pre-token (four million spaces) held the event loop for 112 s there; ids are the same. Knows no text above the pre-token.
+// Byte-pair merging of one pre-token. Written here rather than taken from the tokenizer library, because a prompt of
+// one long pre-token (four million spaces) held the event loop for 112 s there; ids are the same. Knows no text above
+// the pre-token.
 import { AppError } from '../../common/errors.js';
 import type { TokenizerJson } from './vocabulary.js';
 
-/** Ids are below 2^21 and ranks below 2^26, so that a pair of ids, and a rank with a position, are exact as one double. */
+/**
+ * Ids are below 2^21 and ranks below 2^26, so that a pair of ids, and a rank with a position, are exact as one double.
+ */
 const MAX_IDS = 2 ** 21;
 const MAX_POSITIONS = 2 ** 26;
 const MAX_CACHED_PIECES = 20_000;

@@ -1,5 +1,5 @@
-// Renders a checkpoint's chat template, read once, inside limits of size and time. Templates come from the checkpoint or from the fallbacks
-// below, never from a request.
+// Renders a checkpoint's chat template, read once, inside limits of size and time. Templates come from the checkpoint
+// or from the fallbacks below, never from a request.
 import { AppError } from '../../common/errors.js';
 import { CHAT_TEMPLATE_TIMEOUT_MS, MAX_CHAT_TEMPLATE_CHARS, MAX_PROMPT_CHARS } from '../../common/limits.js';
 import { BudgetError } from './jinja/budget.js';
@@ -99,7 +99,10 @@ function describe(error: unknown): string {
   return (error instanceof Error ? error.message : String(error)).slice(0, 200);
 }
 
-/** A model that reasons opens the reasoning in the prompt, and sees none of its earlier turns, as the models' own templates have it. */
+/**
+ * A model that reasons opens the reasoning in the prompt, and sees none of its earlier turns, as the models' own
+ * templates have it.
+ */
 function chatMl(reasons: boolean): string {
   const cut =
     "{% if message['role'] == 'assistant' and '</think>' in content %}" +
@@ -126,8 +129,9 @@ export interface FallbackTemplate {
 }
 
 /**
- * For checkpoints without a template, by the names that the vocabulary knows: R1V's full-width form, else ChatML. ChatML opens the
- * reasoning itself where both tags are tokens (R1V2, R1V3); a vocabulary without them is taken for a model that does not reason.
+ * For checkpoints without a template, by the names that the vocabulary knows: R1V's full-width form, else ChatML.
+ * ChatML opens the reasoning itself where both tags are tokens (R1V2, R1V3); a vocabulary without them is taken for a
+ * model that does not reason.
  */
 export function fallbackTemplate(hasToken: (content: string) => boolean): FallbackTemplate {
   if (hasToken('<｜User｜>') && hasToken('<｜Assistant｜>')) return { name: "R1V's form", source: R1V };

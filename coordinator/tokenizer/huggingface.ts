@@ -1,5 +1,5 @@
-// The parts of Hugging Face's tokenizer library that are used, with their types. Its own declarations import without file extensions, which
-// Node's resolution does not follow, so that every type of it would silently be `any`.
+// The parts of Hugging Face's tokenizer library that are used, with their types. Its own declarations import without
+// file extensions, which Node's resolution does not follow, so that every type of it would silently be `any`.
 import * as tokenizers from '@huggingface/tokenizers';
 
 export interface LibraryTokenizer {

@@ -11,7 +11,10 @@ import { readJsonObject, readTextFile, readTokenizerFiles, type JsonObject } fro
 import { Tokenizer, toWellFormed } from './tokenizer.js';
 import type { Vocabulary } from './vocabulary.js';
 
-/** Ends of turn that config files forget (InternVL3 names the wrong one, R1V3 none). By name: R1V uses these numbers for other tokens. */
+/**
+ * Ends of turn that config files forget (InternVL3 names the wrong one, R1V3 none). By name: R1V uses these numbers for
+ * other tokens.
+ */
 const STOP_TOKEN_NAMES = ['<|im_end|>', '<|endoftext|>', '<｜end▁of▁sentence｜>'];
 
 /** chat_template is one string, or a list of named ones of which "default" is meant. */
@@ -24,7 +27,10 @@ function templateFromConfig(config: JsonObject | null): string | null {
   return typeof chosen?.template === 'string' ? chosen.template : null;
 }
 
-/** In the order of transformers: the file of its own first, then the tokenizer's configuration, then the old processor file. */
+/**
+ * In the order of transformers: the file of its own first, then the tokenizer's configuration, then the old processor
+ * file.
+ */
 async function readTemplateSource(folder: string, config: JsonObject): Promise<string | null> {
   return (
     (await readTextFile(folder, 'chat_template.jinja')) ??
@@ -78,7 +84,10 @@ function checkTextLength(text: string): void {
   );
 }
 
-/** Fails with CORRUPT_WEIGHTS or UNSUPPORTED_MODEL, naming the file. Templates are tried once here, so a broken one shows at start. */
+/**
+ * Fails with CORRUPT_WEIGHTS or UNSUPPORTED_MODEL, naming the file. Templates are tried once here, so a broken one
+ * shows at start.
+ */
 export async function loadTextProcessor(options: LoadTextProcessorOptions): Promise<TextProcessor> {
   const { folder } = options;
   const { tokenizerJson, config, namedTokens: tokens } = await readTokenizerFiles(folder);

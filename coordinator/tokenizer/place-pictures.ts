@@ -1,5 +1,5 @@
-// Pictures in a prompt that a client sends as token ids: each stands where the picture token is, once or as often as the picture has
-// tokens. Knows numbers only.
+// Pictures in a prompt that a client sends as token ids: each stands where the picture token is, once or as often as
+// the picture has tokens. Knows numbers only.
 import { AppError } from '../../common/errors.js';
 import type { EncodedPrompt } from './text-processor.js';
 

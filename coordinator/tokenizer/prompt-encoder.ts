@@ -1,5 +1,6 @@
-// Chat messages to token ids: user text that cannot spell a special token, one run of image tokens per picture. What is left of the
-// history's reasoning is the template's to say: tags of an assistant's turn reach it, and the ids, as they are.
+// Chat messages to token ids: user text that cannot spell a special token, one run of image tokens per picture. What is
+// left of the history's reasoning is the template's to say: tags of an assistant's turn reach it, and the ids, as they
+// are.
 import { AppError } from '../../common/errors.js';
 import { MAX_MESSAGES, MAX_PICTURES_PER_REQUEST, MAX_PROMPT_CHARS } from '../../common/limits.js';
 import type { ChatTemplate, TemplateMessage } from './chat-template.js';

@@ -1,5 +1,5 @@
-// Splits <think>reasoning</think>answer while it streams. Works on text, not ids: in some vocabularies the tags are one token, in
-// others several. Line breaks right after a tag are dropped; all other text is passed on unchanged.
+// Splits <think>reasoning</think>answer while it streams. Works on text, not ids: in some vocabularies the tags are one
+// token, in others several. Line breaks right after a tag are dropped; all other text is passed on unchanged.
 
 export interface SplitText {
   readonly reasoning: string;

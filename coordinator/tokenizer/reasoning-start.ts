@@ -1,5 +1,5 @@
-// Where the reasoning stands when a prompt ends, and whether an output without a start tag therefore begins inside it. Knows tags,
-// not templates: what follows the last marker of a turn is what the model goes on from.
+// Where the reasoning stands when a prompt ends, and whether an output without a start tag therefore begins inside it.
+// Knows tags, not templates: what follows the last marker of a turn is what the model goes on from.
 import { THINK_END, THINK_START } from './reasoning-splitter.js';
 import type { Tokenizer } from './tokenizer.js';
 
@@ -12,7 +12,10 @@ import type { Tokenizer } from './tokenizer.js';
  */
 export type ReasoningStart = 'auto' | 'prompt' | 'always' | 'never';
 
-/** What the end of a prompt says: the reasoning was opened, was closed again, or was not mentioned since the last turn began. */
+/**
+ * What the end of a prompt says: the reasoning was opened, was closed again, or was not mentioned since the last turn
+ * began.
+ */
 export type ReasoningAtEnd = 'open' | 'closed' | 'absent';
 
 export interface ReasoningRuleOptions {

@@ -1,5 +1,6 @@
-// Finds stop strings in text that arrives in pieces, holding text back only while it could still become one. The result does not
-// depend on how the text was cut: characters are taken one by one, and the first stop string to be complete ends the text.
+// Finds stop strings in text that arrives in pieces, holding text back only while it could still become one. The result
+// does not depend on how the text was cut: characters are taken one by one, and the first stop string to be complete
+// ends the text.
 import { AppError } from '../../common/errors.js';
 import { MAX_STOP_STRING_CHARS, MAX_STOP_STRINGS } from '../../common/limits.js';
 

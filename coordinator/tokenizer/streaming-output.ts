@@ -1,4 +1,5 @@
-// One sequence's way out: ids -> bytes -> text -> stop strings -> reasoning and answer, each stage holding back only what is undecided.
+// One sequence's way out: ids -> bytes -> text -> stop strings -> reasoning and answer, each stage holding back only
+// what is undecided.
 import type { OutputDelta, OutputProcessor } from './text-processor.js';
 import { ReasoningSplitter, THINK_END, THINK_START } from './reasoning-splitter.js';
 import { StopMatcher } from './stop-matcher.js';
@@ -49,7 +50,10 @@ export class StreamingOutput implements OutputProcessor {
     return { reasoning: '', answer: '', stopped: this.#stops.stopped };
   }
 
-  /** Special tokens are no text unless asked for, but the think tags are needed, and some vocabularies make them special. */
+  /**
+   * Special tokens are no text unless asked for, but the think tags are needed, and some vocabularies make them
+   * special.
+   */
   #isVisible(id: number): boolean {
     if (!this.#skipsSpecialTokens) return true;
     const token = this.#vocabulary.addedWithId(id);

@@ -1,5 +1,5 @@
-// Text in and out of a model: chat template and token ids on the way in; UTF-8, stop strings and the reasoning split on the way
-// out. These types are what the gateway and the commands use; the pieces live in the files beside this one.
+// Text in and out of a model: chat template and token ids on the way in; UTF-8, stop strings and the reasoning split on
+// the way out. These types are what the gateway and the commands use; the pieces live in the files beside this one.
 
 import type { DefaultTaken } from '../checkpoint/config-reader.js';
 import type { ReasoningStart } from './reasoning-start.js';
@@ -21,7 +21,9 @@ export interface EncodedPrompt {
   readonly tokenIds: Uint32Array;
   /** In the order of the pictures in the messages: position of the first image token, and how many there are. */
   readonly pictures: readonly { readonly firstPosition: number; readonly numTokens: number }[];
-  /** Output without a start tag starts as reasoning: the prompt leaves the model inside <think>, or the rule says so. */
+  /**
+   * Output without a start tag starts as reasoning: the prompt leaves the model inside <think>, or the rule says so.
+   */
   readonly startsInReasoning: boolean;
 }
 
@@ -32,7 +34,9 @@ export interface OutputDelta {
   readonly stopped: boolean;
 }
 
-/** One per sequence. Text is withheld only while it could still become a stop string, a </think> or a broken character. */
+/**
+ * One per sequence. Text is withheld only while it could still become a stop string, a </think> or a broken character.
+ */
 export interface OutputProcessor {
   push(tokenIds: readonly number[] | Uint32Array): OutputDelta;
   /** After the last token: whatever was withheld. */
@@ -65,7 +69,9 @@ export interface TextProcessor {
   readonly defaultsTaken: readonly DefaultTaken[];
 }
 
-/** Reads tokenizer.json, tokenizer_config.json, chat_template.jinja, generation_config.json of the checkpoint folder. */
+/**
+ * Reads tokenizer.json, tokenizer_config.json, chat_template.jinja, generation_config.json of the checkpoint folder.
+ */
 export interface LoadTextProcessorOptions {
   readonly folder: string;
   /** From the config files; joined with what the tokenizer's files say. */

@@ -1,5 +1,6 @@
-// The files that describe a checkpoint's tokenizer, put together as transformers 5 puts them together: tokenizer.json or vocab.json with
-// merges.txt, then the tokens that other files add. All reading of text files is here; nothing is split into tokens.
+// The files that describe a checkpoint's tokenizer, put together as transformers 5 puts them together: tokenizer.json
+// or vocab.json with merges.txt, then the tokens that other files add. All reading of text files is here; nothing is
+// split into tokens.
 import { readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { AppError } from '../../common/errors.js';

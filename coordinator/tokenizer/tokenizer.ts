@@ -1,13 +1,14 @@
-// Text to token ids and back, with nothing known of chats. The library normalises and cuts ordinary text into pre-tokens; special
-// tokens are found here, because user text must be able to spell one without becoming one.
+// Text to token ids and back, with nothing known of chats. The library normalises and cuts ordinary text into
+// pre-tokens; special tokens are found here, because user text must be able to spell one without becoming one.
 import { AppError } from '../../common/errors.js';
 import { BytePairEncoder } from './bpe.js';
 import { HuggingFaceTokenizer, type LibraryTokenizer } from './huggingface.js';
 import { checkTokenizerJson, Vocabulary, type AddedToken } from './vocabulary.js';
 
 /**
- * Breaks the spelling of a special token inside protected text. A lone surrogate: it cannot occur in well-formed text, so taking it out
- * again restores exactly what was there. It is gone before normalisation and BPE, so ids are those of the text itself.
+ * Breaks the spelling of a special token inside protected text. A lone surrogate: it cannot occur in well-formed text,
+ * so taking it out again restores exactly what was there. It is gone before normalisation and BPE, so ids are those of
+ * the text itself.
  */
 export const SENTINEL = '\uDC00';
 const LONE_SENTINEL = /\uDC00/gu;
@@ -62,7 +63,10 @@ export class TextProtector {
     }
   }
 
-  /** A sentinel after the first character of each spelling, overlapping ones too, and at ends that could complete one with what follows. */
+  /**
+   * A sentinel after the first character of each spelling, overlapping ones too, and at ends that could complete one
+   * with what follows.
+   */
   protect(text: string): string {
     const wellFormed = toWellFormed(text);
     if (this.#spellingStart === null) return wellFormed;
@@ -122,8 +126,8 @@ export class Tokenizer {
   }
 
   /**
-   * Ids of text in which special tokens are recognised, except where a sentinel breaks their spelling. As in the tokenizers library,
-   * tokens of raw text come before those of normalised text, wherever they stand.
+   * Ids of text in which special tokens are recognised, except where a sentinel breaks their spelling. As in the
+   * tokenizers library, tokens of raw text come before those of normalised text, wherever they stand.
    */
   encodeMarked(text: string): number[] {
     const ids: number[] = [];

@@ -1,5 +1,5 @@
-// Bytes that arrive in pieces to text that never has to be taken back. A piece may end inside a character; its bytes wait for the rest.
-// Knows nothing of tokens.
+// Bytes that arrive in pieces to text that never has to be taken back. A piece may end inside a character; its bytes
+// wait for the rest. Knows nothing of tokens.
 
 /** Lowest and highest allowed second byte after a lead byte, per the Unicode table of well-formed sequences. */
 function secondByteRange(lead: number): readonly [number, number] {

@@ -1,4 +1,5 @@
-// What each token id stands for: its bytes, whether it is special, and ids by name. Read from tokenizer.json; splits no text.
+// What each token id stands for: its bytes, whether it is special, and ids by name. Read from tokenizer.json; splits no
+// text.
 import { AppError } from '../../common/errors.js';
 
 export interface AddedToken {
@@ -72,7 +73,10 @@ export function checkTokenizerJson(value: unknown): TokenizerJson {
   return { ...value, added_tokens: addedTokens } as unknown as TokenizerJson;
 }
 
-/** Byte-level BPE writes each byte as one printable character: itself where it is printable in Latin-1, else from U+0100 on. */
+/**
+ * Byte-level BPE writes each byte as one printable character: itself where it is printable in Latin-1, else from U+0100
+ * on.
+ */
 function buildByteOfCharacter(): Map<number, number> {
   const byteOfCharacter = new Map<number, number>();
   let next = 0x100;
@@ -134,7 +138,9 @@ export class Vocabulary {
     return (this.#bytesById[id] ??= this.#computeBytes(this.#tokens[id] ?? ''));
   }
 
-  /** A token with a character outside the byte alphabet (an added one such as R1's full-width bars) is its own UTF-8. */
+  /**
+   * A token with a character outside the byte alphabet (an added one such as R1's full-width bars) is its own UTF-8.
+   */
   #computeBytes(token: string): Uint8Array {
     const bytes = Uint8Array.from(
       token,

@@ -4,7 +4,9 @@ import type { PictureSettings } from './picture.js';
 import { sniffPicture } from './sniff-picture.js';
 import { chooseGrid, hasThumbnail } from './tiling.js';
 
-/** Fails with INVALID_PICTURE for what is no picture, or over a limit. Exact but for GIFs whose frame leaves the screen. */
+/**
+ * Fails with INVALID_PICTURE for what is no picture, or over a limit. Exact but for GIFs whose frame leaves the screen.
+ */
 export function countTiles(encoded: Uint8Array, label: string, settings: PictureSettings): number {
   const { tiling, exifRotation } = settings;
   const { format, width, height } = sniffPicture(encoded, label);

@@ -1,5 +1,6 @@
-// Encoded picture to RGB bytes, equal to Pillow's open().convert('RGB'): alpha and palette transparency dropped (hidden colours show),
-// no colour management, as stored (orientation.ts turns it), first frame only. Reads no limits but those of sniff-picture.ts and the time limit.
+// Encoded picture to RGB bytes, equal to Pillow's open().convert('RGB'): alpha and palette transparency dropped (hidden
+// colours show), no colour management, as stored (orientation.ts turns it), first frame only. Reads no limits but those
+// of sniff-picture.ts and the time limit.
 import sharp, { type Sharp } from 'sharp';
 import { AppError } from '../../common/errors.js';
 import { MAX_PICTURE_PIXELS, PICTURE_TIMEOUT_MS } from '../../common/limits.js';

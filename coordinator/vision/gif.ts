@@ -1,5 +1,6 @@
-// First frame of a GIF, as Pillow gives it after convert('RGB'). Its own decoder, because libvips' one leaves transparent pixels black
-// where Pillow shows their palette colour, and because later frames are then never touched. Pure; fails with GifError.
+// First frame of a GIF, as Pillow gives it after convert('RGB'). Its own decoder, because libvips' one leaves
+// transparent pixels black where Pillow shows their palette colour, and because later frames are then never touched.
+// Pure; fails with GifError.
 import type { RgbImage } from './resize.js';
 
 /** What is wrong with the file; the message has no picture data. */
@@ -170,7 +171,10 @@ function interlacedRows(height: number): number[] {
   return rows;
 }
 
-/** 256 RGB triples. Indices beyond a palette are black; without one, or where it only counts up, they are grey levels (Pillow's mode L). */
+/**
+ * 256 RGB triples. Indices beyond a palette are black; without one, or where it only counts up, they are grey levels
+ * (Pillow's mode L).
+ */
 function buildColors(palette: Uint8Array | null): Uint8Array {
   const greyLevels = new Uint8Array(768).map((_, i) => Math.floor(i / 3));
   if (palette === null || palette.every((value, i) => value === greyLevels[i])) return greyLevels;
@@ -185,8 +189,8 @@ export interface GifSize {
 }
 
 /**
- * The canvas is the logical screen, enlarged where the frame reaches beyond it; `checkSize` sees it before any pixel is allocated.
- * Canvas outside the frame shows the transparent index, or index 0.
+ * The canvas is the logical screen, enlarged where the frame reaches beyond it; `checkSize` sees it before any pixel is
+ * allocated. Canvas outside the frame shows the transparent index, or index 0.
  */
 export function decodeGif(bytes: Uint8Array, checkSize: (size: GifSize) => void): RgbImage {
   const frame = findFirstFrame(bytes);

@@ -1,5 +1,6 @@
-// How a picture asks to be turned before it is shown: the EXIF tag Orientation, else XMP's, read as Pillow reads them; and the turning.
-// Reads metadata only and decodes nothing. Metadata that is broken says nothing: the picture may be whole.
+// How a picture asks to be turned before it is shown: the EXIF tag Orientation, else XMP's, read as Pillow reads them;
+// and the turning. Reads metadata only and decodes nothing. Metadata that is broken says nothing: the picture may be
+// whole.
 import { inflateSync } from 'node:zlib';
 import type { RgbImage } from './resize.js';
 import type { PictureHeader } from './sniff-picture.js';

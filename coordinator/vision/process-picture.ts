@@ -1,4 +1,5 @@
-// One picture from encoded bytes to tiles and content hash, in the calling thread. The worker threads run this; so do tests.
+// One picture from encoded bytes to tiles and content hash, in the calling thread. The worker threads run this; so do
+// tests.
 import { createHash } from 'node:crypto';
 import type { TilingSpec } from '../checkpoint/model-spec.js';
 import { decodePicture } from './decode-picture.js';

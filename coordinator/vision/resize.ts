@@ -1,5 +1,5 @@
-// Bicubic resize of 8-bit RGB, equal to Pillow's Image.resize in every byte (the models were trained on it). Pure arithmetic on
-// typed arrays. Pillow's arithmetic: libImaging/Resample.c, the 8-bits-per-channel path.
+// Bicubic resize of 8-bit RGB, equal to Pillow's Image.resize in every byte (the models were trained on it). Pure
+// arithmetic on typed arrays. Pillow's arithmetic: libImaging/Resample.c, the 8-bits-per-channel path.
 
 export interface RgbImage {
   readonly width: number;
@@ -13,7 +13,9 @@ const PRECISION_BITS = 22;
 const HALF = 1 << (PRECISION_BITS - 1);
 const BICUBIC_SUPPORT = 2;
 
-/** For each output position: the first input position, how many inputs it reads, and their weights (row stride `size`). */
+/**
+ * For each output position: the first input position, how many inputs it reads, and their weights (row stride `size`).
+ */
 interface ResampleWindows {
   readonly starts: Int32Array;
   readonly counts: Int32Array;
@@ -30,7 +32,10 @@ function bicubicWeight(x: number): number {
   return 0;
 }
 
-/** When shrinking, kernel and support are stretched by the scale (antialiasing); weights sum to one before they are rounded. */
+/**
+ * When shrinking, kernel and support are stretched by the scale (antialiasing); weights sum to one before they are
+ * rounded.
+ */
 function computeWindows(inputSize: number, outputSize: number): ResampleWindows {
   const scale = inputSize / outputSize;
   const stretch = Math.max(scale, 1);
@@ -119,9 +124,10 @@ function resizeVertically(image: RgbImage, outputHeight: number): RgbImage {
 }
 
 /**
- * Horizontal pass first, rounded to bytes, then vertical; a pass that would not change the size is skipped. This is Pillow's order up to
- * 12.1, and what the models were trained on. Pillow 12.2 and 12.3 take the vertical pass first for pictures more than 100 times as high
- * as wide that lose height, Pillow 13 wherever that is cheaper: up to 2 grey levels' difference in smooth pictures, more in noise.
+ * Horizontal pass first, rounded to bytes, then vertical; a pass that would not change the size is skipped. This is
+ * Pillow's order up to 12.1, and what the models were trained on. Pillow 12.2 and 12.3 take the vertical pass first for
+ * pictures more than 100 times as high as wide that lose height, Pillow 13 wherever that is cheaper: up to 2 grey
+ * levels' difference in smooth pictures, more in noise.
  */
 export function resizeBicubic(image: RgbImage, width: number, height: number): RgbImage {
   const widened = image.width === width ? image : resizeHorizontally(image, width);

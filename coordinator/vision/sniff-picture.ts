@@ -1,5 +1,5 @@
-// What a picture's first bytes say: format, size, sample depth. Pure, reads headers only and decodes nothing, so that pictures over a
-// limit, and formats that are not accepted, never reach a decoder.
+// What a picture's first bytes say: format, size, sample depth. Pure, reads headers only and decodes nothing, so that
+// pictures over a limit, and formats that are not accepted, never reach a decoder.
 import { AppError } from '../../common/errors.js';
 import {
   MAX_JPEG_SCANS,
@@ -71,7 +71,10 @@ function standsAlone(marker: number): boolean {
   return marker === 0 || marker === 1 || (marker >= 0xd0 && marker <= 0xd8);
 }
 
-/** Walks all markers: the frame header gives the size; scans are counted, since each costs a pass over the whole picture. */
+/**
+ * Walks all markers: the frame header gives the size; scans are counted, since each costs a pass over the whole
+ * picture.
+ */
 function readJpegHeader(bytes: Buffer, label: string): PictureHeader {
   let header: PictureHeader | null = null;
   let numScans = 0;

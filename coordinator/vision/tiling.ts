@@ -1,4 +1,5 @@
-// Which grid of tiles a picture is cut into, and the cutting itself. Knows sizes and RGB bytes only; resizing is resize.ts.
+// Which grid of tiles a picture is cut into, and the cutting itself. Knows sizes and RGB bytes only; resizing is
+// resize.ts.
 import type { TilingSpec } from '../checkpoint/model-spec.js';
 import type { RgbImage } from './resize.js';
 
@@ -8,8 +9,8 @@ export interface TileGrid {
 }
 
 /**
- * Grids with minTiles <= columns * rows <= maxTiles, fewest tiles first. Grids of equal product never tie for minTiles = 1
- * (no two neighbouring ratios share a product); for larger minimums the narrower grid comes first.
+ * Grids with minTiles <= columns * rows <= maxTiles, fewest tiles first. Grids of equal product never tie for minTiles
+ * = 1 (no two neighbouring ratios share a product); for larger minimums the narrower grid comes first.
  */
 export function candidateGrids(minTiles: number, maxTiles: number): TileGrid[] {
   const grids: TileGrid[] = [];
@@ -21,7 +22,10 @@ export function candidateGrids(minTiles: number, maxTiles: number): TileGrid[] {
   return grids.sort((a, b) => a.columns * a.rows - b.columns * b.rows || a.columns - b.columns);
 }
 
-/** The grid whose aspect ratio is nearest; on an exact tie the larger grid wins if the picture fills more than half of it. */
+/**
+ * The grid whose aspect ratio is nearest; on an exact tie the larger grid wins if the picture fills more than half of
+ * it.
+ */
 export function chooseGrid(width: number, height: number, tiling: TilingSpec): TileGrid {
   if (!tiling.isDynamic) return { columns: 1, rows: 1 };
   const aspectRatio = width / height;
@@ -43,7 +47,9 @@ export function hasThumbnail(grid: TileGrid, tiling: TilingSpec): boolean {
   return tiling.isDynamic && tiling.useThumbnail && grid.columns * grid.rows !== 1;
 }
 
-/** Cuts [rows * side, columns * side, 3] into [rows * columns, side, side, 3], row by row, left to right, into `target`. */
+/**
+ * Cuts [rows * side, columns * side, 3] into [rows * columns, side, side, 3], row by row, left to right, into `target`.
+ */
 export function cutTiles(image: RgbImage, grid: TileGrid, side: number, target: Uint8Array): void {
   const tileRowBytes = side * 3;
   const imageRowBytes = image.width * 3;

@@ -1,7 +1,8 @@
 #!/bin/sh
-# The ranks of one host in one container: SKEIN_NUM_WORKERS workers (default 1), each with a device and a port of its own, so that ranks of a
-# host see each other's GPUs. SKEIN_WORKER_HOST is the address of this host that the others reach, SKEIN_WORKER_PORT the first port. Ends
-# with the first worker that ends, with its exit code, after the others have been told to.
+# The ranks of one host in one container: SKEIN_NUM_WORKERS workers (default 1), each with a device and a port of its
+# own, so that ranks of a host see each other's GPUs. SKEIN_WORKER_HOST is the address of this host that the others
+# reach, SKEIN_WORKER_PORT the first port. Ends with the first worker that ends, with its exit code, after the others
+# have been told to.
 set -u
 count=${SKEIN_NUM_WORKERS:-1}
 host=${SKEIN_WORKER_HOST:?the address of this host that the coordinator and the other ranks reach}

@@ -28,7 +28,8 @@ LENGTH = 192  # tokens of a training row, prompt and completion
 IMAGE_START = 4  # <|im_start|> user line-feed <img>
 IGNORED = -100
 
-# Rows of a batch of 512, by task. Pictures of one kind are painted together: grids, charts, sums; then rows of text only.
+# Rows of a batch of 512, by task. Pictures of one kind are painted together: grids, charts, sums; then rows of text
+# only.
 GROUPS = (
     {'count-colour': 60, 'count-shape': 60, 'count-both': 84, 'count-all': 20, 'compare': 80, 'locate': 24, 'where': 24},
     {'chart-extreme': 36, 'chart-height': 28},

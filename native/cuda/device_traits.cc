@@ -1,3 +1,4 @@
+// Asks CUDA for what plans depend on.
 #include "cuda/kernels/device_traits.h"
 
 #include "cuda/cuda_check.h"

@@ -1,5 +1,6 @@
-// What the scripts say: one line a step on stderr (stdout belongs to what a command prints), with progress that rewrites
-// its line on a terminal and is thinned out in a log. SetupError is a failure with one clear line and no stack.
+// What the scripts say: one line a step on stderr (stdout belongs to what a command prints), with progress that
+// rewrites its line on a terminal and is thinned out in a log. SetupError is a failure with one clear line and no
+// stack.
 
 export class SetupError extends Error {
   /** @param {string} message one line @param {string[]} more lines that help: a command, the tail of a log */

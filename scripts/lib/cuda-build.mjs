@@ -1,5 +1,5 @@
-// Builds build/cuda/skein_cuda.node (and the native CUDA tests and benchmarks), and says with which toolkit. Does nothing when nothing changed since
-// the last build that finished.
+// Builds build/cuda/skein_cuda.node (and the native CUDA tests and benchmarks), and says with which toolkit. Does
+// nothing when nothing changed since the last build that finished.
 import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { availableParallelism, totalmem } from 'node:os';
 import path from 'node:path';

@@ -1,5 +1,5 @@
-// Finds what the CUDA addon is built with: an installed toolkit of 12.4 or newer with NCCL, or else packages from PyPI in a folder of
-// the repository, arranged like a toolkit.
+// Finds what the CUDA addon is built with: an installed toolkit of 12.4 or newer with NCCL, or else packages from PyPI
+// in a folder of the repository, arranged like a toolkit.
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';

@@ -1,6 +1,7 @@
-// Builds deploy/container's images where no registry and no daemon is: buildah with chroot isolation, over a stand-in for the base image
-// that debootstrap and this machine's Node make. Then it runs commands in the image as a container runtime would: as the image's user,
-// with a read-only root, tmpfs where the image asks for it, no capabilities, a process id namespace of its own.
+// Builds deploy/container's images where no registry and no daemon is: buildah with chroot isolation, over a stand-in
+// for the base image that debootstrap and this machine's Node make. Then it runs commands in the image as a container
+// runtime would: as the image's user, with a read-only root, tmpfs where the image asks for it, no capabilities, a
+// process id namespace of its own.
 import { spawnSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, realpathSync, rmSync } from 'node:fs';
 import path from 'node:path';
@@ -67,7 +68,9 @@ export class ImageBuilder {
     return { root, release: () => this.#output(['rm', ...STORAGE, container]) };
   }
 
-  /** Debian's minimal root with Node where the official image has it. The real base is not to be had without a registry. */
+  /**
+   * Debian's minimal root with Node where the official image has it. The real base is not to be had without a registry.
+   */
   async #base() {
     const isThere = spawnSync('buildah', ['inspect', ...STORAGE, '--type', 'image', BASE], {
       stdio: 'ignore',
@@ -129,8 +132,8 @@ export class ImageBuilder {
 }
 
 /**
- * The command line that runs `command` in a root file system as a container runtime would. `environment`: of the container alone;
- * `hosts`: a file in place of /etc/hosts.
+ * The command line that runs `command` in a root file system as a container runtime would. `environment`: of the
+ * container alone; `hosts`: a file in place of /etc/hosts.
  */
 export function containedCommand(root, command, { environment = {}, hosts } = {}) {
   const variables = Object.entries({

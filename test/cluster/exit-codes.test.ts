@@ -1,4 +1,5 @@
-// Goal: every exit code of the table is what coordinators and workers end with, each for its cause; none is left without a test.
+// Goal: every exit code of the table is what coordinators and workers end with, each for its cause; none is left
+// without a test.
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';

@@ -1,5 +1,6 @@
-// Goal: workers with the native engine that outlive their coordinators: weights are read once, whatever the order and the limits of later
-// coordinators, and of two coordinators at once the second is refused while the first goes on. Real processes, all of them.
+// Goal: workers with the native engine that outlive their coordinators: weights are read once, whatever the order and
+// the limits of later coordinators, and of two coordinators at once the second is refused while the first goes on. Real
+// processes, all of them.
 import assert from 'node:assert/strict';
 import { spawn, type ChildProcess } from 'node:child_process';
 import { readFileSync } from 'node:fs';

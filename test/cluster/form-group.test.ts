@@ -1,4 +1,5 @@
-// A rank that fails while the group forms: the others, which may wait for it in their warm-up, are woken before the start-up fails.
+// A rank that fails while the group forms: the others, which may wait for it in their warm-up, are woken before the
+// start-up fails.
 import assert from 'node:assert/strict';
 import { AppError } from '../../common/errors.js';
 import { Serving } from '../../coordinator/serving/serving.js';

@@ -1,5 +1,5 @@
-// Goal: the public gRPC service as clients meet it: health, reflection, bad requests, deadlines, cancellation, a reader that does
-// not read. The engine is a fake.
+// Goal: the public gRPC service as clients meet it: health, reflection, bad requests, deadlines, cancellation, a reader
+// that does not read. The engine is a fake.
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { connect as connectHttp2, constants } from 'node:http2';

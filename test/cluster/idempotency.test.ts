@@ -1,5 +1,5 @@
-// Goal: what a client that lost its connection, or its coordinator, has to go by: calls with an idempotency key join the first one over
-// gRPC, and refusals that pass by themselves say when to come again. The engine is a fake.
+// Goal: what a client that lost its connection, or its coordinator, has to go by: calls with an idempotency key join
+// the first one over gRPC, and refusals that pass by themselves say when to come again. The engine is a fake.
 import assert from 'node:assert/strict';
 import * as grpc from '@grpc/grpc-js';
 import { ERROR_CODE_KEY, ERROR_DETAILS_KEY } from '../../common/grpc-status.js';

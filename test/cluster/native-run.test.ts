@@ -1,4 +1,5 @@
-// The installed commands with the native engine, over real processes: what a newcomer types, what goes wrong, what is left behind.
+// The installed commands with the native engine, over real processes: what a newcomer types, what goes wrong, what is
+// left behind.
 import assert from 'node:assert/strict';
 import {
   copyFileSync,
@@ -176,7 +177,10 @@ describe('skein with the native engine', function () {
   });
 });
 
-/** Signature and header chunk of a PNG of 60,000 x 60,000 pixels, 8-bit RGB, with its right checksum, and nothing after it. */
+/**
+ * Signature and header chunk of a PNG of 60,000 x 60,000 pixels, 8-bit RGB, with its right checksum, and nothing after
+ * it.
+ */
 function hugePng(): Buffer {
   const header = Buffer.from('IHDR0000000000000', 'latin1');
   header.writeUInt32BE(60_000, 4);

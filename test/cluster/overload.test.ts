@@ -1,5 +1,6 @@
-// Goal: what is too much for the coordinator costs nobody else: prompts that cannot fit are refused beside running streams, and more bytes
-// of pictures than it may hold are refused while its memory stays within what the documentation says. The engine is a fake.
+// Goal: what is too much for the coordinator costs nobody else: prompts that cannot fit are refused beside running
+// streams, and more bytes of pictures than it may hold are refused while its memory stays within what the documentation
+// says. The engine is a fake.
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';

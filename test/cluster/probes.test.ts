@@ -1,5 +1,5 @@
-// Goal: what an orchestrator sees. A server and a worker that are configured by the environment alone, and the three answers of
-// `skein health` from before a server is there until after it is gone. Real processes, a fake engine.
+// Goal: what an orchestrator sees. A server and a worker that are configured by the environment alone, and the three
+// answers of `skein health` from before a server is there until after it is gone. Real processes, a fake engine.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';

@@ -1,5 +1,5 @@
-// Goal: workers that somebody else starts, on TCP: they register and keep a lease, are dialled back, outlive their coordinator with
-// their weights, and serve the next one in a higher epoch. The engine is a fake.
+// Goal: workers that somebody else starts, on TCP: they register and keep a lease, are dialled back, outlive their
+// coordinator with their weights, and serve the next one in a higher epoch. The engine is a fake.
 import assert from 'node:assert/strict';
 import { spawn, type ChildProcess } from 'node:child_process';
 import { generate } from '../../coordinator/engine/generate.js';

@@ -1,5 +1,5 @@
-// Goal: a signal that asks for an end, sent to the coordinator alone or to every process of its group, drains: the stream that runs is
-// finished, then everything is gone and the exit code is 0. A second one ends at once.
+// Goal: a signal that asks for an end, sent to the coordinator alone or to every process of its group, drains: the
+// stream that runs is finished, then everything is gone and the exit code is 0. A second one ends at once.
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

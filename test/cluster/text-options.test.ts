@@ -1,5 +1,5 @@
-// What a checkpoint's files and the flags say about text, seen from a client of a real engine: sampling defaults, special tokens, and where
-// the reasoning begins. The bundled model, with a generation_config.json of the test's own.
+// What a checkpoint's files and the flags say about text, seen from a client of a real engine: sampling defaults,
+// special tokens, and where the reasoning begins. The bundled model, with a generation_config.json of the test's own.
 import assert from 'node:assert/strict';
 import { cpSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -1,4 +1,5 @@
-// Goal: output that nobody reads ends `skein run` quietly and `skein serve` not at all; log lines that nobody reads are counted.
+// Goal: output that nobody reads ends `skein run` quietly and `skein serve` not at all; log lines that nobody reads are
+// counted.
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { closeSync, constants, mkdtempSync, openSync, readSync, rmSync, writeSync } from 'node:fs';

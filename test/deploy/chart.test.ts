@@ -1,5 +1,5 @@
-// Goal: the Helm chart renders, for each of the committed value files, objects that Kubernetes and LeaderWorkerSet accept, with settings
-// that Skein takes; wrong values are refused before anything is rendered.
+// Goal: the Helm chart renders, for each of the committed value files, objects that Kubernetes and LeaderWorkerSet
+// accept, with settings that Skein takes; wrong values are refused before anything is rendered.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { Command } from 'commander';

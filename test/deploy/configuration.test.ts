@@ -1,5 +1,5 @@
-// Goal: the files of deploy/ that configure Skein name settings that exist, harden what they can, and agree with each other and with the
-// programs; units are what systemd accepts.
+// Goal: the files of deploy/ that configure Skein name settings that exist, harden what they can, and agree with each
+// other and with the programs; units are what systemd accepts.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { Command } from 'commander';

@@ -1,5 +1,6 @@
-// Goal: a cluster over hosts that nothing but its environment configures, as the units and the compose file do it: network namespaces as
-// hosts, the coordinator on one and two ranks on the other, asked over the network. Real processes, the native engine, the bundled model.
+// Goal: a cluster over hosts that nothing but its environment configures, as the units and the compose file do it:
+// network namespaces as hosts, the coordinator on one and two ranks on the other, asked over the network. Real
+// processes, the native engine, the bundled model.
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';

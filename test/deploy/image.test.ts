@@ -1,5 +1,6 @@
-// Goal: the CPU image as it is run: read-only root, tmpfs for /tmp and /run/skein, user 10001, no capabilities, process ids of its own. It
-// answers the bundled question by itself, and as the three containers of the compose file. Only npm run test:deploy, which builds it, runs this.
+// Goal: the CPU image as it is run: read-only root, tmpfs for /tmp and /run/skein, user 10001, no capabilities, process
+// ids of its own. It answers the bundled question by itself, and as the three containers of the compose file. Only npm
+// run test:deploy, which builds it, runs this.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';

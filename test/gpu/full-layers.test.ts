@@ -1,5 +1,5 @@
-// Layers of the 38 B model's dimensions against Hugging Face transformers on the same weights in the same run: two of the vision tower,
-// two of the decoder. A small shape on the CPU, in float32, shows that both mean the same model.
+// Layers of the 38 B model's dimensions against Hugging Face transformers on the same weights in the same run: two of
+// the vision tower, two of the decoder. A small shape on the CPU, in float32, shows that both mean the same model.
 import assert from 'node:assert/strict';
 
 import { requireGpu } from '../support/gpu.js';

@@ -1,10 +1,11 @@
-"""A checkpoint with two vision and two decoder layers of the 38 B model's dimensions, and what transformers makes of it in float32.
+"""A checkpoint with two vision and two decoder layers of the 38 B model's dimensions, and what transformers makes of it
+in float32.
 
   python3 test/gpu/full_layers.py FOLDER [--shape full|small] [--device cuda|cpu] [--seed N]
 
-Writes config.json and model.safetensors in the original InternVLChatModel layout (random bfloat16 weights), the inputs (tiles.u8, manifest.json)
-and, as raw float32, tiles.f32 (the tiles behind the projector) and hidden.f32 (the residual behind the last decoder layer, before the
-final norm). Ends with 3 where torch or transformers is missing.
+Writes config.json and model.safetensors in the original InternVLChatModel layout (random bfloat16 weights), the inputs
+(tiles.u8, manifest.json) and, as raw float32, tiles.f32 (the tiles behind the projector) and hidden.f32 (the residual
+behind the last decoder layer, before the final norm). Ends with 3 where torch or transformers is missing.
 """
 
 import argparse
@@ -53,8 +54,8 @@ class Weights:
 
 
 def make_weights(shape: dict, weights: Weights) -> None:
-    """Scales at which attention and MLP weigh alike in the residual and attention has a few favourites among the keys: an error in
-    any of them would show."""
+    """Scales at which attention and MLP weigh alike in the residual and attention has a few favourites among the keys:
+    an error in any of them would show."""
     hidden, v_hidden, head_dim = shape["hidden"], shape["v_hidden"], shape["hidden"] // shape["heads"]
     unit = lambda into, gain=1.0: gain * into**-0.5
     positions = (shape["side"] // PATCH) ** 2 + 1

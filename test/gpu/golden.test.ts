@@ -1,5 +1,6 @@
-// Every golden model on GPUs in bfloat16, at world sizes 1, 2 and 4, or those that test/support/gpu.ts is told: real processes, real
-// NCCL, one GPU unless told otherwise. Eagerly and through CUDA graphs, the fast way and the deterministic one.
+// Every golden model on GPUs in bfloat16, at world sizes 1, 2 and 4, or those that test/support/gpu.ts is told: real
+// processes, real NCCL, one GPU unless told otherwise. Eagerly and through CUDA graphs, the fast way and the
+// deterministic one.
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 

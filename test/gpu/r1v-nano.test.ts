@@ -1,4 +1,5 @@
-// The bundled model on GPUs, at world sizes 1, 2 and 4, or those that test/support/gpu.ts is told: its reference answers.
+// The bundled model on GPUs, at world sizes 1, 2 and 4, or those that test/support/gpu.ts is told: its reference
+// answers.
 import assert from 'node:assert/strict';
 
 import { gpuDevices, gpuWorldSizes, requireGpu } from '../support/gpu.js';

@@ -1,5 +1,6 @@
-// AWQ checkpoints with single layers that were left dense, at any depth and under every split: the golden answers of tiny-awq, of which some
-// linears are written again as the plain weights that they stand for, and a twin without any packed one.
+// AWQ checkpoints with single layers that were left dense, at any depth and under every split: the golden answers of
+// tiny-awq, of which some linears are written again as the plain weights that they stand for, and a twin without any
+// packed one.
 import assert from 'node:assert/strict';
 import { rmSync } from 'node:fs';
 import { readGoldenFolder } from '../support/golden-cases.js';

@@ -1,6 +1,6 @@
-// Every golden model, through the addon, at world sizes 1 to 4 over shared memory and over Gloo, with the tower cut and whole:
-// the log-probabilities after the prompt and 24 greedy tokens are those of transformers. Collectives sum in rank order, so bfloat16
-// and whole towers over Gloo are only shown to have the bits that shared memory gives.
+// Every golden model, through the addon, at world sizes 1 to 4 over shared memory and over Gloo, with the tower cut and
+// whole: the log-probabilities after the prompt and 24 greedy tokens are those of transformers. Collectives sum in rank
+// order, so bfloat16 and whole towers over Gloo are only shown to have the bits that shared memory gives.
 import assert from 'node:assert/strict';
 
 import { goldenTolerance } from '../support/tolerance.js';

@@ -1,5 +1,5 @@
-// The bundled model through real clusters: right answers, and the same token ids whatever the world size, the batch or the chunks.
-// bench/evaluation asks all 500 questions; here a part of them, for time.
+// The bundled model through real clusters: right answers, and the same token ids whatever the world size, the batch or
+// the chunks. bench/evaluation asks all 500 questions; here a part of them, for time.
 import assert from 'node:assert/strict';
 
 import { evaluate, NANO_FOLDER, readQuestions, type Evaluation } from '../../bench/evaluation/evaluate.js';

@@ -1,5 +1,5 @@
-// A simulated client: one request, what an undisturbed run would answer, and what came. Reads at its own pace, leaves early, has a deadline,
-// as the seed has it.
+// A simulated client: one request, what an undisturbed run would answer, and what came. Reads at its own pace, leaves
+// early, has a deadline, as the seed has it.
 import { sleep } from '../../common/clock.js';
 import { AppError, toAppError, type ErrorCode } from '../../common/errors.js';
 import type { Engine } from '../../coordinator/engine/engine.js';

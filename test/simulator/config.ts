@@ -1,4 +1,5 @@
-// What differs from seed to seed apart from faults: sizes that are tight enough for chunks, preemption and waits to happen.
+// What differs from seed to seed apart from faults: sizes that are tight enough for chunks, preemption and waits to
+// happen.
 import type { SchedulerConfig } from '../../coordinator/scheduler/step-plan.js';
 import type { Random } from './random.js';
 

@@ -1,5 +1,6 @@
-// A simulated engine: one job after another as on the engine's thread, steps that wait for every other rank, keys and values in blocks
-// that anybody may overwrite. It has no rules of its own beyond those: what is wrong shows in the tokens.
+// A simulated engine: one job after another as on the engine's thread, steps that wait for every other rank, keys and
+// values in blocks that anybody may overwrite. It has no rules of its own beyond those: what is wrong shows in the
+// tokens.
 import { assert } from '../../common/assert.js';
 import { AppError } from '../../common/errors.js';
 import type {

@@ -1,5 +1,5 @@
-// The one queue of a simulation: what happens, when, in a fixed order. Between two events every promise that is ready runs on, so that
-// nothing but the seed decides what comes next.
+// The one queue of a simulation: what happens, when, in a fixed order. Between two events every promise that is ready
+// runs on, so that nothing but the seed decides what comes next.
 
 interface Event {
   readonly atMs: number;
@@ -93,7 +93,10 @@ function isBefore(first: Event, second: Event): boolean {
   return first.atMs < second.atMs || (first.atMs === second.atMs && first.order < second.order);
 }
 
-/** A tick that is queued from a promise's callback runs when none is ready any more; no turn of the platform's event loop is needed. */
+/**
+ * A tick that is queued from a promise's callback runs when none is ready any more; no turn of the platform's event
+ * loop is needed.
+ */
 export function settle(): Promise<void> {
   return new Promise((resolve) => process.nextTick(resolve));
 }

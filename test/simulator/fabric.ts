@@ -1,5 +1,5 @@
-// Where simulated ranks meet: joins and steps end when every rank of the epoch has come. Whose peer is dead waits until it is aborted, or
-// is told some time later, as seeds have it.
+// Where simulated ranks meet: joins and steps end when every rank of the epoch has come. Whose peer is dead waits until
+// it is aborted, or is told some time later, as seeds have it.
 import { AppError } from '../../common/errors.js';
 import type { SimulatedProcess } from './process.js';
 import type { Random } from './random.js';

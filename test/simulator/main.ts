@@ -1,5 +1,5 @@
-// The long run, and the replay of a seed: node dist/test/simulator/main.js [--from N] [--count N] [--replay SEED]. Prints a summary as
-// JSON; ends with 1 when something did not hold.
+// The long run, and the replay of a seed: node dist/test/simulator/main.js [--from N] [--count N] [--replay SEED].
+// Prints a summary as JSON; ends with 1 when something did not hold.
 import { parseArgs } from 'node:util';
 import { replay, simulateMany } from './run.js';
 

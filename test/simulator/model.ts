@@ -1,5 +1,6 @@
-// The model that simulated engines compute: each token is decided by every key and value before it, so that one overwritten block, one
-// doubled token or one picture in the wrong place changes the answer. `answerOf` says what an undisturbed run gives.
+// The model that simulated engines compute: each token is decided by every key and value before it, so that one
+// overwritten block, one doubled token or one picture in the wrong place changes the answer. `answerOf` says what an
+// undisturbed run gives.
 import { mix32 } from './random.js';
 
 export const END_TOKEN = 2;

@@ -1,5 +1,5 @@
-// The way between the coordinator and a worker, as a RankTransport: messages travel as bytes, take their time, keep their order on a
-// connection, and are lost with it. Calls end with what gRPC would say.
+// The way between the coordinator and a worker, as a RankTransport: messages travel as bytes, take their time, keep
+// their order on a connection, and are lost with it. Calls end with what gRPC would say.
 import type * as grpc from '@grpc/grpc-js';
 import { AppError, toAppError } from '../../common/errors.js';
 import { workerServiceDefinition } from '../../common/proto.js';

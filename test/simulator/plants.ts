@@ -1,4 +1,5 @@
-// Faults that tests plant into the real code, to see that the simulator finds them. Each changes a method and puts it back.
+// Faults that tests plant into the real code, to see that the simulator finds them. Each changes a method and puts it
+// back.
 import { CoordinatorIdentity } from '../../coordinator/cluster/identity.js';
 import { Request } from '../../coordinator/requests/request.js';
 import { BlockManager } from '../../coordinator/scheduler/block-manager.js';

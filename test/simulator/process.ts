@@ -1,5 +1,5 @@
-// A simulated process: its timers and what arrives for it wait while it is paused, and come to nothing once it is dead. Its clock is the
-// one that the real code gets.
+// A simulated process: its timers and what arrives for it wait while it is paused, and come to nothing once it is dead.
+// Its clock is the one that the real code gets.
 import type { Clock, Timer } from '../../common/clock.js';
 import type { EventQueue, Scheduled } from './event-queue.js';
 

@@ -1,5 +1,6 @@
-// One simulated life of a service: the real engine, replica, scheduler, step loop, group and workers' services over simulated processes,
-// network and model, with faults that the seed draws. What must always hold is checked after every event.
+// One simulated life of a service: the real engine, replica, scheduler, step loop, group and workers' services over
+// simulated processes, network and model, with faults that the seed draws. What must always hold is checked after every
+// event.
 import { InvariantError } from '../../common/assert.js';
 import { sleep } from '../../common/clock.js';
 import { AppError, toAppError } from '../../common/errors.js';

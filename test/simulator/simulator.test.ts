@@ -1,5 +1,5 @@
-// Goal: a thousand lives of the service under faults, in which each request ends once with the tokens of an undisturbed run, nothing is
-// left behind and epochs only rise; and the simulator that says so finds what is planted.
+// Goal: a thousand lives of the service under faults, in which each request ends once with the tokens of an undisturbed
+// run, nothing is left behind and epochs only rise; and the simulator that says so finds what is planted.
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { PLANTS } from './plants.js';

@@ -1,4 +1,5 @@
-// A simulated worker: the real service of a rank over a simulated engine, in a process that is paused, killed and restarted.
+// A simulated worker: the real service of a rank over a simulated engine, in a process that is paused, killed and
+// restarted.
 import { pino } from 'pino';
 import { EngineHolder } from '../../worker/engine-holder.js';
 import { RankService } from '../../worker/rank-service.js';

@@ -1,5 +1,5 @@
-// A client of its own process, so that it can run in another network namespace: asks the server at argv[2] the first bundled question and
-// prints one JSON object.
+// A client of its own process, so that it can run in another network namespace: asks the server at argv[2] the first
+// bundled question and prints one JSON object.
 import { readFileSync } from 'node:fs';
 import type { GenerateOnceResponse__Output } from '../../proto/ts/skein/inference/v1/GenerateOnceResponse.js';
 import { connect, getCluster } from '../../bench/gpu/serving-client.js';

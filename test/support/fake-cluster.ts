@@ -1,5 +1,5 @@
-// A whole Serving over workers with the fake engine: child processes over Unix sockets as in life, or workers of this process over
-// TCP. Tests run against both.
+// A whole Serving over workers with the fake engine: child processes over Unix sockets as in life, or workers of this
+// process over TCP. Tests run against both.
 import { pino } from 'pino';
 import { systemClock } from '../../common/clock.js';
 import { COORDINATOR_SILENCE_MS, WORKER_SILENCE_MS } from '../../common/limits.js';

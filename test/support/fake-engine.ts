@@ -1,6 +1,6 @@
-// A NativeEngine without weights: the next token is a function of the ids so far, so that whatever the coordinator does (chunks,
-// preemption, run-ahead) the same prompt gives the same answer. It checks plans as a real engine does, and can be slow, fail,
-// disagree or stand still.
+// A NativeEngine without weights: the next token is a function of the ids so far, so that whatever the coordinator does
+// (chunks, preemption, run-ahead) the same prompt gives the same answer. It checks plans as a real engine does, and can
+// be slow, fail, disagree or stand still.
 import { AppError } from '../../common/errors.js';
 import type {
   NativeDescription,

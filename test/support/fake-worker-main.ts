@@ -1,4 +1,5 @@
-// `skein worker` with the fake engine. SKEIN_FAKE_ENGINE holds its options as JSON, by rank under "ranks" where they differ.
+// `skein worker` with the fake engine. SKEIN_FAKE_ENGINE holds its options as JSON, by rank under "ranks" where they
+// differ.
 import { createWorkerCommand, toWorkerConfig, type ParsedWorkerOptions } from '../../worker/config.js';
 import { runWorker } from '../../worker/run-worker.js';
 import { FakeEngine, type FakeEngineOptions } from './fake-engine.js';

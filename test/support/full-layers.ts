@@ -1,5 +1,5 @@
-// Two vision and two decoder layers of a given shape, made and computed in float32 by test/gpu/full_layers.py, and how far a group of
-// ours is from that: relative Frobenius distances of the tiles' outputs and of the decoder's residual.
+// Two vision and two decoder layers of a given shape, made and computed in float32 by test/gpu/full_layers.py, and how
+// far a group of ours is from that: relative Frobenius distances of the tiles' outputs and of the decoder's residual.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -34,7 +34,9 @@ export interface FullLayers {
   remove(): void;
 }
 
-/** A string says why it cannot be made here: no Python, no torch. SKEIN_PYTHON names another interpreter than python3. */
+/**
+ * A string says why it cannot be made here: no Python, no torch. SKEIN_PYTHON names another interpreter than python3.
+ */
 export async function makeFullLayers(
   shape: 'full' | 'small',
   device: 'cuda' | 'cpu',

@@ -1,5 +1,5 @@
-// The golden cases of test/golden: what transformers computed, and each case's prompt and tiles as our own text and picture code
-// makes them.
+// The golden cases of test/golden: what transformers computed, and each case's prompt and tiles as our own text and
+// picture code makes them.
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { rmSync } from 'node:fs';

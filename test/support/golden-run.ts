@@ -44,7 +44,9 @@ export interface CaseDistance {
   readonly greatest: number;
   readonly mean: number;
   readonly differences: readonly number[];
-  /** Greedy tokens before the first step whose two best are closer than the gap, and how many of these are as expected. */
+  /**
+   * Greedy tokens before the first step whose two best are closer than the gap, and how many of these are as expected.
+   */
   readonly numCompared: number;
   readonly numEqual: number;
 }

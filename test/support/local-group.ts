@@ -1,5 +1,5 @@
-// A whole tensor-parallel group over real collectives: one native engine per rank, each on its own thread of this process, or, on
-// CUDA with several ranks, in a process of its own.
+// A whole tensor-parallel group over real collectives: one native engine per rank, each on its own thread of this
+// process, or, on CUDA with several ranks, in a process of its own.
 // Drives them as a coordinator would, with the simplest scheduling: one sequence a slot, blocks dealt out in order.
 import assert from 'node:assert/strict';
 
@@ -99,8 +99,8 @@ function deviceOf({ device = 'cpu' }: LocalGroupOptions, rank: number): string {
 }
 
 /**
- * Ranks on GPUs are real processes. Where any two share a GPU each tells NCCL that it is a host of its own; ranks with a GPU each meet
- * as a cluster's do.
+ * Ranks on GPUs are real processes. Where any two share a GPU each tells NCCL that it is a host of its own; ranks with
+ * a GPU each meet as a cluster's do.
  */
 function createEngine(group: LocalGroupOptions, rank: number): GroupEngine {
   const { deterministic = true, worldSize } = group;
@@ -122,7 +122,10 @@ export class LocalGroup {
   readonly #options: LocalGroupOptions;
   readonly #limits: NativeLoadLimits;
 
-  /** Submits the plan and waits until its first collective has begun. Joining counts collectives too: the group warms up. */
+  /**
+   * Submits the plan and waits until its first collective has begun. Joining counts collectives too: the group warms
+   * up.
+   */
   static async enterCollective(
     engine: Pick<NativeEngine, 'progress' | 'submitStep'>,
     plan: NativeStepPlan,

@@ -1,5 +1,5 @@
-// Numbers that a test measured on its way, for whoever watches and, where SKEIN_MEASURED names a file, for a result file: one JSON
-// object a line.
+// Numbers that a test measured on its way, for whoever watches and, where SKEIN_MEASURED names a file, for a result
+// file: one JSON object a line.
 import { appendFileSync } from 'node:fs';
 
 export function recordMeasured(what: string, values: Readonly<Record<string, number | string>>): void {

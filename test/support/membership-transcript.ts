@@ -1,4 +1,5 @@
-// The commands of membership transcripts: register, renew, deregister, remove, tick; each prints events and who is there.
+// The commands of membership transcripts: register, renew, deregister, remove, tick; each prints events and who is
+// there.
 import { AppError } from '../../common/errors.js';
 import { Membership } from '../../coordinator/cluster/membership.js';
 import { parse } from './scheduler-transcript.js';

@@ -1,4 +1,5 @@
-// The reference runs of models/r1v-nano: prompt and tile as our own code makes them, and the greedy tokens of the training code.
+// The reference runs of models/r1v-nano: prompt and tile as our own code makes them, and the greedy tokens of the
+// training code.
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';

@@ -1,4 +1,5 @@
-// Plans for the addon as tests write them: a shard plan's rank as NativeLoadPlan, and steps with everything left out but what they do.
+// Plans for the addon as tests write them: a shard plan's rank as NativeLoadPlan, and steps with everything left out
+// but what they do.
 import type { MemoryLimits } from '../../coordinator/sharding/memory-plan.js';
 import type { RankPlan, ShardPlan, TensorPart, TensorRole } from '../../coordinator/sharding/shard-plan.js';
 import type {

@@ -1,5 +1,5 @@
-// Network namespaces as hosts: each with an address of its own on one bridge, nothing else reachable. What runs in one is a child of the
-// test and ends with it.
+// Network namespaces as hosts: each with an address of its own on one bridge, nothing else reachable. What runs in one
+// is a child of the test and ends with it.
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import assert from 'node:assert/strict';
 

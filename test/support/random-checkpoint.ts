@@ -1,4 +1,5 @@
-// Writes a Qwen2 checkpoint of any size with arbitrary small weights, and the tokenizer of r1v-nano: for tests of what loading costs.
+// Writes a Qwen2 checkpoint of any size with arbitrary small weights, and the tokenizer of r1v-nano: for tests of what
+// loading costs.
 import { closeSync, copyFileSync, openSync, writeFileSync, writeSync } from 'node:fs';
 import path from 'node:path';
 import { repoPath } from './paths.js';

@@ -1,5 +1,6 @@
-// Drives a Scheduler as the executor does, with the ranks played by a model that checks what reaches them: every plan is
-// replayed on tables of slots, blocks, pictures and lengths, in order, and a plan that a rank would refuse fails the test.
+// Drives a Scheduler as the executor does, with the ranks played by a model that checks what reaches them: every plan
+// is replayed on tables of slots, blocks, pictures and lengths, in order, and a plan that a rank would refuse fails the
+// test.
 import assert from 'node:assert/strict';
 import { Scheduler } from '../../coordinator/scheduler/scheduler.js';
 import type {

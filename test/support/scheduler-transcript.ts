@@ -1,4 +1,5 @@
-// The commands of scheduler transcripts: config, submit, cancel, schedule, upload, complete; each prints what came out and the state.
+// The commands of scheduler transcripts: config, submit, cancel, schedule, upload, complete; each prints what came out
+// and the state.
 import { AppError } from '../../common/errors.js';
 import type { StepPlan } from '../../coordinator/scheduler/step-plan.js';
 import { SchedulerDriver, SMALL_CONFIG } from './scheduler-driver.js';

@@ -17,20 +17,44 @@ const SOURCE_FOLDERS = [
 ];
 const GENERATED = /^proto\/ts\//;
 const SOURCE_FILE = /\.(ts|mjs|cjs|js|cc|h|cu|cuh|proto|py|sh)$/;
+const TOP = readdirSync(repoPath('.'), { withFileTypes: true });
+/** What a build makes and what a user has need not exist in a checkout. */
+const NOT_OURS = new Set(['build', 'dist', 'node_modules']);
+
+/** Folders of the repository's root that are ours, sorted. */
+export const OUR_FOLDERS = TOP.filter((entry) => entry.isDirectory() && !NOT_OURS.has(entry.name))
+  .map(({ name }) => name)
+  .sort();
 
 /** Paths from the repository's root with forward slashes, sorted. */
 export function sourceFiles(accept: RegExp = SOURCE_FILE): string[] {
+  return filesBelow(SOURCE_FOLDERS, (file) => SOURCE_FILE.test(file) && accept.test(file)).sort();
+}
+
+/** Every Markdown file of ours. */
+export function documentFiles(): string[] {
+  const atTop = TOP.filter(({ name }) => name.endsWith('.md')).map(({ name }) => name);
+  const folders = OUR_FOLDERS.filter((name) => !name.startsWith('.'));
+  return [...atTop, ...filesBelow(folders, (file) => file.endsWith('.md'))].sort();
+}
+
+/** Every file of ours that `accept` takes, those in the repository's root included. */
+export function allFiles(accept: (file: string) => boolean): string[] {
+  const atTop = TOP.filter((entry) => entry.isFile()).map(({ name }) => name);
+  return [...atTop.filter(accept), ...filesBelow(OUR_FOLDERS, accept)].sort();
+}
+
+function filesBelow(folders: readonly string[], accept: (file: string) => boolean): string[] {
   const found: string[] = [];
   const visit = (folder: string): void => {
     for (const entry of readdirSync(repoPath(folder), { withFileTypes: true })) {
       const file = `${folder}/${entry.name}`;
       if (entry.isDirectory()) visit(file);
-      else if (SOURCE_FILE.test(file) && !GENERATED.test(file) && accept.test(file)) found.push(file);
+      else if (!GENERATED.test(file) && accept(file)) found.push(file);
     }
   };
-  const present = new Set(readdirSync(repoPath('.')));
-  for (const folder of SOURCE_FOLDERS) if (present.has(folder)) visit(folder);
-  return found.sort();
+  for (const folder of folders) if (OUR_FOLDERS.includes(folder)) visit(folder);
+  return found;
 }
 
 export function readSource(file: string): string {

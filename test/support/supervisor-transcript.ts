@@ -1,4 +1,5 @@
-// The commands of supervisor transcripts: config, and the events by their names; each prints what is to be done and the state.
+// The commands of supervisor transcripts: config, and the events by their names; each prints what is to be done and the
+// state.
 import { AppError, isErrorCode } from '../../common/errors.js';
 import {
   Supervisor,

@@ -1,4 +1,5 @@
-// Checkpoint folders with nothing but text files, for tests of the text processor; and the golden vocabulary to build them from.
+// Checkpoint folders with nothing but text files, for tests of the text processor; and the golden vocabulary to build
+// them from.
 import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';

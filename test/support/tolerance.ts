@@ -15,13 +15,15 @@ const FLOAT32: Tolerance = { logprob: 1e-3, meanLogprob: 1e-3, greedyGap: 2e-3 }
 const BFLOAT16: Tolerance = { logprob: 5e-2, meanLogprob: 5e-2, greedyGap: 0.1 };
 /**
  * The weights are rounded too, which the golden numbers know nothing of: with nothing else rounded that alone moves
- * log-probabilities of tiny-300m-vit by up to 0.057, and by 0.081 together with inputs and KV cache (an independent computation).
+ * log-probabilities of tiny-300m-vit by up to 0.057, and by 0.081 together with inputs and KV cache (an independent
+ * computation).
  */
 const BFLOAT16_ROUNDED_WEIGHTS: Tolerance = { logprob: 0.15, meanLogprob: 6e-2, greedyGap: 0.1 };
 
 /**
- * A GPU, as far from float32 as transformers itself is in bfloat16 (bench/results/golden-transformers-bfloat16.json: 0.072 for weights
- * that are stored in bfloat16): cuBLASLt adds in an order of its own at every width, and so do partial sums of ranks.
+ * A GPU, as far from float32 as transformers itself is in bfloat16 (bench/results/golden-transformers-bfloat16.json:
+ * 0.072 for weights that are stored in bfloat16): cuBLASLt adds in an order of its own at every width, and so do
+ * partial sums of ranks.
  */
 const GPU_BFLOAT16: Tolerance = { logprob: 7.2e-2, meanLogprob: 5e-2, greedyGap: 0.1 };
 /** The same of AWQ (0.196 and 0.087 there): prompts are multiplied by weights that are dequantised to bfloat16. */

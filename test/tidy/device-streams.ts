@@ -1,5 +1,5 @@
-// Reads how C++ files use CUDA streams, and says what gets round cuda::Stream (native/cuda/stream.h): kernels that overlap
-// are safe only if everything that is not ours is placed behind a fence.
+// Reads how C++ files use CUDA streams, and says what gets round cuda::Stream (native/cuda/stream.h): kernels that
+// overlap are safe only if everything that is not ours is placed behind a fence.
 
 /** Where a bare stream may be named: the type itself, what launches, and the library calls of the communicators. */
 const NAMES_BARE_STREAMS =

@@ -1,31 +1,11 @@
-// What documents and comments point at exists: links and their headings, paths in code spans, other documents, and the folders and
-// files that the table of layers names.
+// What documents and comments point at exists: links and their headings, paths in code spans, other documents, and the
+// folders and files that the table of layers names.
 import assert from 'node:assert/strict';
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import path from 'node:path/posix';
 import { repoPath } from '../support/paths.js';
-import { readSource, sourceFiles } from '../support/source-files.js';
+import { documentFiles, OUR_FOLDERS, readSource, sourceFiles } from '../support/source-files.js';
 import { LAYERS } from './typescript-imports.js';
-
-const TOP = readdirSync(repoPath('.'), { withFileTypes: true });
-/** What a build makes and what a user has need not exist in a checkout. */
-const NOT_OURS = new Set(['build', 'dist', 'node_modules']);
-const OUR_FOLDERS = TOP.filter((entry) => entry.isDirectory() && !NOT_OURS.has(entry.name)).map(
-  ({ name }) => name,
-);
-
-function documents(): string[] {
-  const found = TOP.filter(({ name }) => name.endsWith('.md')).map(({ name }) => name);
-  const visit = (folder: string): void => {
-    for (const entry of readdirSync(repoPath(folder), { withFileTypes: true })) {
-      const file = `${folder}/${entry.name}`;
-      if (entry.isDirectory()) visit(file);
-      else if (file.endsWith('.md')) found.push(file);
-    }
-  };
-  for (const folder of OUR_FOLDERS.filter((name) => !name.startsWith('.'))) visit(folder);
-  return found.sort();
-}
 
 /** A heading's anchor, as GitHub makes it. */
 function anchorOf(heading: string): string {
@@ -79,7 +59,7 @@ export function unknownDocuments(file: string, text: string, known: ReadonlySet<
 const exists = (target: string): boolean => existsSync(repoPath(target));
 
 describe('documents', () => {
-  const files = documents();
+  const files = documentFiles();
 
   it('have links that lead somewhere', () => {
     assert.ok(files.includes('README.md') && files.includes('docs/performance.md'));

@@ -37,8 +37,8 @@ const OUTSIDE_HEADERS: readonly OutsideRule[] = [
 ];
 
 /**
- * NCCL's communicator, and the one beside it, work on device memory: they alone, of all collectives, launch kernels. And the host's half of sampling (states,
- * filters) is one for both back ends.
+ * NCCL's communicator, and the one beside it, work on device memory: they alone, of all collectives, launch kernels.
+ * And the host's half of sampling (states, filters) is one for both back ends.
  */
 function isException(file: string, target: string): boolean {
   return (

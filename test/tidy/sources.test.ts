@@ -1,7 +1,8 @@
-// Habits of every source file: an opening comment, no leftovers, and a length that fits (long files are listed, with the
-// reason, in test/tidy/long-files.json).
+// Habits of every source file: an opening comment, no leftovers, and a length that fits (long files are listed, with
+// the reason, in test/tidy/long-files.json).
 import assert from 'node:assert/strict';
-import { readSource, sourceFiles } from '../support/source-files.js';
+import { allFiles, readSource, sourceFiles } from '../support/source-files.js';
+import { hasProse, wideLines } from './line-widths.js';
 
 const MAX_LINES = 400;
 const LEFTOVER = new RegExp(`\\b(${['TO' + 'DO', 'FIX' + 'ME', 'XX' + 'X', 'HA' + 'CK'].join('|')})\\b`);
@@ -66,6 +67,23 @@ describe('every source file', () => {
   });
 });
 
+describe('comments and documents', () => {
+  it('have lines of at most 120 columns', () => {
+    const files = allFiles(hasProse).filter((file) => !file.startsWith('test/golden/'));
+    for (const file of [
+      'README.md',
+      'common/limits.ts',
+      'native/CMakeLists.txt',
+      'deploy/compose/compose.yaml',
+    ])
+      assert.ok(files.includes(file), file);
+    assert.deepEqual(
+      files.flatMap((file) => wideLines(file, readSource(file))),
+      [],
+    );
+  });
+});
+
 describe('the checks of source files', () => {
   it('tell an opening comment from code', () => {
     for (const text of [
@@ -81,6 +99,39 @@ describe('the checks of source files', () => {
     for (const text of ['import x', '#pragma once\n// x', '#include "a.h"', '', '#!/bin/sh\nset -e']) {
       assert.ok(!opensWithComment(text), text);
     }
+  });
+
+  it('measure prose, and leave code, tables, and what cannot be broken alone', () => {
+    const words = 'long '.repeat(30);
+    const link = `https://example.org/${'x'.repeat(120)}`;
+    const wide: [string, string][] = [
+      ['a.ts', `// ${words}`],
+      ['a.cc', `/* ${words}`],
+      ['a.ts', `   * ${words}`],
+      ['a.ts', `const a = '//'; // ${words}`],
+      ['a.py', `# ${words}`],
+      ['a.py', `"""${words}\nmore\n"""`],
+      ['a.py', `"""\n${words}\n"""\nx = 1`],
+      ['a.py', `"""x\n${words}"""\nx(${words})`],
+      ['CMakeLists.txt', `set(x) # ${words}`],
+      ['a.yaml', `  # ${words}`],
+      ['README.md', words],
+      ['README.md', `- ${words}`],
+      ['README.md', `see ${link}`],
+    ];
+    for (const [file, text] of wide) assert.equal(wideLines(file, text).length, 1, `${file}: ${text}`);
+    const fine: [string, string][] = [
+      ['a.ts', `const a = '${words}';`],
+      ['a.ts', `const a = 'x // ${words}';`],
+      ['a.ts', `// ${link}`],
+      ['a.py', `x = """${words}"""`],
+      ['a.sh', `echo "# ${words}"`],
+      ['README.md', `| ${words} |`],
+      ['README.md', `\`\`\`\n${words}\n\`\`\``],
+      ['README.md', `- ${link}`],
+      ['README.md', 'x'.repeat(120)],
+    ];
+    for (const [file, text] of fine) assert.deepEqual(wideLines(file, text), [], `${file}: ${text}`);
   });
 
   it('find leftovers as words only', () => {

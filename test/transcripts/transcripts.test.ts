@@ -1,5 +1,6 @@
-// Replays the transcripts beside the sources (test/transcripts/*.txt): each line is a command, the lines under it are what the
-// scheduler, the membership or the supervisor said and what state it was in. REWRITE=1 writes what they say now; then read the diff.
+// Replays the transcripts beside the sources (test/transcripts/*.txt): each line is a command, the lines under it are
+// what the scheduler, the membership or the supervisor said and what state it was in. REWRITE=1 writes what they say
+// now; then read the diff.
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { AppError } from '../../common/errors.js';

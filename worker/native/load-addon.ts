@@ -1,4 +1,5 @@
-// Finds and loads the native addon: the only require of a .node file. Wraps engines so that every failure is an AppError.
+// Finds and loads the native addon: the only require of a .node file. Wraps engines so that every failure is an
+// AppError.
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';

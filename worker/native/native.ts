@@ -1,5 +1,5 @@
-// The addon as TypeScript sees it: transfer objects in the order of native/engine/engine.h, `T | null` and never optional
-// fields, so that `undefined` is always a mistake. Arrays of numbers are typed arrays.
+// The addon as TypeScript sees it: transfer objects in the order of native/engine/engine.h, `T | null` and never
+// optional fields, so that `undefined` is always a mistake. Arrays of numbers are typed arrays.
 
 export type NativeDataType = 'float32' | 'bfloat16' | 'float16' | 'int32';
 
@@ -218,7 +218,10 @@ export interface NativeProgress {
   groupEpoch: number;
   lastStep: number;
   collectives: number;
-  /** Calls that the device has begun, replays of recorded steps included: a rank with fewer than the others still computes. */
+  /**
+   * Calls that the device has begun, replays of recorded steps included: a rank with fewer than the others still
+   * computes.
+   */
   deviceCalls: number;
   /** How the ranks of the joined group exchange, for logs; empty while none is joined. */
   collective: string;
@@ -227,8 +230,9 @@ export interface NativeProgress {
 }
 
 /**
- * Fails with an Error whose `code` is one of the catalogue in common/errors.ts. Steps are queued and run in order on the
- * engine's own thread; results and step failures come to `onStep` in the same order. abort() and progress() bypass the queue.
+ * Fails with an Error whose `code` is one of the catalogue in common/errors.ts. Steps are queued and run in order on
+ * the engine's own thread; results and step failures come to `onStep` in the same order. abort() and progress() bypass
+ * the queue.
  */
 export interface NativeEngine {
   describe(): NativeDescription;
@@ -248,8 +252,8 @@ export interface NativeEngine {
   putPixels(groupEpoch: number, pictureId: number, tileSlots: Uint32Array, pixels: Uint8Array): Promise<void>;
   memoryUse(): Promise<NativeMemoryUse>;
   /**
-   * For tests. hidden: the decoder's rows of the last step, [rows, hidden size], behind the last layer and before the final
-   * norm. tiles: the first rows of the cache of pictures' outputs.
+   * For tests. hidden: the decoder's rows of the last step, [rows, hidden size], behind the last layer and before the
+   * final norm. tiles: the first rows of the cache of pictures' outputs.
    */
   inspect(what: 'hidden' | 'tiles', rows: number): Promise<Float32Array>;
   /** One listener; error is set when the step failed (the epoch is then over for this rank). */

@@ -1,5 +1,5 @@
-// What tells one checkpoint family from another: how its config.json reads, what its tensors are called, which belong to a
-// model of given dimensions. Families know nothing of files or ranks.
+// What tells one checkpoint family from another: how its config.json reads, what its tensors are called, which belong
+// to a model of given dimensions. Families know nothing of files or ranks.
 import type { ConfigReader } from '../config-reader.js';
 import type { ModelSpec, TextSpec, TilingSpec, VisionSpec } from '../model-spec.js';
 
@@ -11,7 +11,10 @@ export interface ConfigFiles {
   readonly preprocessor: ConfigReader | null;
 }
 
-/** How a missing lm_head reads: `never` a missing tensor; `if-absent` the embedding serves; `always` even when both are there. */
+/**
+ * How a missing lm_head reads: `never` a missing tensor; `if-absent` the embedding serves; `always` even when both are
+ * there.
+ */
 export type TiedHead = 'never' | 'if-absent' | 'always';
 
 export interface FamilyConfig {

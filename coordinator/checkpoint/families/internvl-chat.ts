@@ -96,7 +96,8 @@ function readConfig({ config, generation }: ConfigFiles): FamilyConfig {
   ) {
     throw llm.unsupported('architectures', '["Qwen2ForCausalLM"]');
   }
-  // v1, the class default, leaves the token grid transposed; a model run in the wrong order still writes fluent nonsense.
+  // v1, the class default, leaves the token grid transposed; a model run in the wrong order still writes fluent
+  // nonsense.
   config.requireOneOf('ps_version', ['v2'], 'v1');
   const text = readTextSpec(llm);
   const { spec, storedLayers } = readVisionSpec(config, visionConfig);
@@ -107,7 +108,8 @@ function readConfig({ config, generation }: ConfigFiles): FamilyConfig {
     useThumbnail: config.boolean('use_thumbnail', false),
     isDynamic: config.boolean('dynamic_image_size', false),
   });
-  // The model's own class forces the flag to false, yet files without an lm_head exist that set it: believe it only then.
+  // The model's own class forces the flag to false, yet files without an lm_head exist that set it: believe it only
+  // then.
   const saysTied = config.boolean('tie_word_embeddings', false) || llm.boolean('tie_word_embeddings', false);
   return {
     architecture: architectureOf(config),

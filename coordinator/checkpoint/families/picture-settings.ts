@@ -1,4 +1,5 @@
-// Picture settings of transformers' layout, found where its InternVLProcessor finds them. Its model configuration has none.
+// Picture settings of transformers' layout, found where its InternVLProcessor finds them. Its model configuration has
+// none.
 import { AppError } from '../../../common/errors.js';
 import type { ConfigReader } from '../config-reader.js';
 import type { TilingSpec, VisionSpec } from '../model-spec.js';
@@ -23,8 +24,8 @@ export interface PixelStatistics {
 }
 
 /**
- * `image_processor` in processor_config.json (transformers 5), then preprocessor_config.json, whole: the two are not merged.
- * A folder with neither is read as a released InternVL.
+ * `image_processor` in processor_config.json (transformers 5), then preprocessor_config.json, whole: the two are not
+ * merged. A folder with neither is read as a released InternVL.
  */
 function findSettings(files: ConfigFiles): { settings: ConfigReader; isThere: boolean } {
   const settings = files.processor?.object('image_processor') ?? files.preprocessor;
@@ -71,7 +72,10 @@ export function readTiling(files: ConfigFiles, vision: VisionSpec): TilingSpec {
   return tiling;
 }
 
-/** `size` as n, {height, width}, or absent: the tower's. Another size needs position embeddings that the files do not hold. */
+/**
+ * `size` as n, {height, width}, or absent: the tower's. Another size needs position embeddings that the files do not
+ * hold.
+ */
 function checkTileSize(settings: ConfigReader, imageSize: number): void {
   const isObject = typeof settings.raw('size') === 'object';
   const size = isObject ? settings.object('size') : null;

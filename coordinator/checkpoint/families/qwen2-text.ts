@@ -1,4 +1,5 @@
-// The Qwen2 decoder's configuration, shared by every family: dimensions, rope in both spellings, tensor names under a prefix.
+// The Qwen2 decoder's configuration, shared by every family: dimensions, rope in both spellings, tensor names under a
+// prefix.
 import { AppError } from '../../../common/errors.js';
 import type { ConfigReader } from '../config-reader.js';
 import type { TextSpec } from '../model-spec.js';
@@ -60,7 +61,8 @@ export function readTextSpec(config: ConfigReader): TextSpec {
 
 /**
  * Theta from rope_theta (older) or rope_parameters (newer). Scaling of type `dynamic` is the identity up to
- * max_position_embeddings, where Skein's context ends, so it is accepted and not applied; other kinds change short prompts too.
+ * max_position_embeddings, where Skein's context ends, so it is accepted and not applied; other kinds change short
+ * prompts too.
  */
 function readRopeTheta(config: ConfigReader): number {
   const ropes = ['rope_parameters', 'rope_scaling'].map((key) => config.object(key));

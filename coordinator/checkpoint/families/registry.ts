@@ -38,7 +38,10 @@ export function familyOfConfig(config: ConfigReader): ModelFamily {
   return familyOfLayout(layout);
 }
 
-/** Models that reason before every answer, be it that their template opens the reasoning or that they do so by themselves. */
+/**
+ * Models that reason before every answer, be it that their template opens the reasoning or that they do so by
+ * themselves.
+ */
 export function alwaysReasons(architecture: string): boolean {
   return architecture === 'SkyworkR1VChatModel';
 }

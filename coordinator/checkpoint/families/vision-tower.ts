@@ -1,4 +1,5 @@
-// What the two InternVL layouts share about pictures: constants of the family and the relations its dimensions must keep.
+// What the two InternVL layouts share about pictures: constants of the family and the relations its dimensions must
+// keep.
 import { AppError } from '../../../common/errors.js';
 import type { ConfigReader } from '../config-reader.js';
 import type { TilingSpec, VisionSpec } from '../model-spec.js';
@@ -23,7 +24,8 @@ export function readShuffleFactor(config: ConfigReader): number {
 }
 
 /**
- * hidden_states[index] of the tower, as a number of layers: index 0 is the input of the first layer, -1 the output of the last.
+ * hidden_states[index] of the tower, as a number of layers: index 0 is the input of the first layer, -1 the output of
+ * the last.
  */
 export function layersUsed(config: ConfigReader, key: string, storedLayers: number): number {
   const index = config.integer(key, -1);

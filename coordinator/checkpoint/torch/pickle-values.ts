@@ -39,7 +39,10 @@ export class PickleDict {
   readonly entries = new Map<string | number, PickleValue>();
 }
 
-/** A name that a state dict may use. It stands for data or for one of the constructions in torch-globals.ts, never for code. */
+/**
+ * A name that a state dict may use. It stands for data or for one of the constructions in torch-globals.ts, never for
+ * code.
+ */
 export class PickleGlobal {
   constructor(
     readonly name: string,

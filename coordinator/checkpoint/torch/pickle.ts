@@ -1,5 +1,6 @@
-// A pickle interpreter for state dicts and nothing else: it builds plain data, knows a closed list of globals, and cannot call
-// anything. Opcodes and globals outside the list are refused by name. No recursion, and every count has a limit.
+// A pickle interpreter for state dicts and nothing else: it builds plain data, knows a closed list of globals, and
+// cannot call anything. Opcodes and globals outside the list are refused by name. No recursion, and every count has a
+// limit.
 import { AppError } from '../../../common/errors.js';
 import { ByteReader } from './byte-reader.js';
 import { MARK, PickleDict, PickleGlobal, type PickleValue, type TorchStorage } from './pickle-values.js';

@@ -1,5 +1,5 @@
-// Opens one PyTorch .bin file (a zip of a pickle and raw storages): which tensors it has, and their bytes in row-major order.
-// Storages are read in pieces; only a tensor whose strides are not row-major is held in memory, up to a limit.
+// Opens one PyTorch .bin file (a zip of a pickle and raw storages): which tensors it has, and their bytes in row-major
+// order. Storages are read in pieces; only a tensor whose strides are not row-major is held in memory, up to a limit.
 import { open, type FileHandle } from 'node:fs/promises';
 import { AppError } from '../../../common/errors.js';
 import { checkTensorName } from '../tensor-name.js';

@@ -103,7 +103,9 @@ function makeDict(args: readonly PickleValue[], where: string): PickleDict {
   return dict;
 }
 
-/** (storage, offset, size, stride, requires_grad, backward_hooks, ...); the view is proved to lie inside its storage. */
+/**
+ * (storage, offset, size, stride, requires_grad, backward_hooks, ...); the view is proved to lie inside its storage.
+ */
 function makeTensor(args: readonly PickleValue[], givenType: TorchDtype | null, where: string): TorchTensor {
   const [storage, offset, shape, strides] = args;
   if (

@@ -1,5 +1,5 @@
-// Finds the entries of a zip archive as torch.save writes it: stored, not compressed; zip64 where sizes need it. Reads the
-// directory only; data is read by whoever asks, at the offsets given here. Format: PKWARE APPNOTE 6.3.
+// Finds the entries of a zip archive as torch.save writes it: stored, not compressed; zip64 where sizes need it. Reads
+// the directory only; data is read by whoever asks, at the offsets given here. Format: PKWARE APPNOTE 6.3.
 import type { FileHandle } from 'node:fs/promises';
 import { AppError } from '../../../common/errors.js';
 import { ByteReader } from './byte-reader.js';

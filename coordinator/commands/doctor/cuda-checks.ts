@@ -1,5 +1,5 @@
-// What the CUDA engine needs of a machine: driver, GPUs that it has code for, the addon with its libraries, what builds it, and what
-// makes several ranks fast. All optional: without a GPU Skein runs on the CPU. Pure over Machine.
+// What the CUDA engine needs of a machine: driver, GPUs that it has code for, the addon with its libraries, what builds
+// it, and what makes several ranks fast. All optional: without a GPU Skein runs on the CPU. Pure over Machine.
 import path from 'node:path';
 import { mpsControl } from '../../cluster/local-devices.js';
 import type { Check } from './check.js';

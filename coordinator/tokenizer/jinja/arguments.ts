@@ -1,4 +1,5 @@
-// Arguments of filters, tests and methods bound to their parameters, as Python binds them: by position, by name, or by default.
+// Arguments of filters, tests and methods bound to their parameters, as Python binds them: by position, by name, or by
+// default.
 import { TemplateError, type Arguments, type Value } from './values.js';
 
 /** A name, or a name with its default. */

@@ -1,5 +1,5 @@
-// `value.name` and `value[key]`: attributes first or items first, as Jinja's sandbox does it, and the methods that Python's values have. The
-// sandbox hides what changes a value in place and every name that begins with an underscore.
+// `value.name` and `value[key]`: attributes first or items first, as Jinja's sandbox does it, and the methods that
+// Python's values have. The sandbox hides what changes a value in place and every name that begins with an underscore.
 import { bind, type Parameter } from './arguments.js';
 import { formatBraces } from './brace-format.js';
 import type { Budget } from './budget.js';

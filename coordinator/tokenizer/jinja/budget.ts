@@ -1,5 +1,5 @@
-// What one rendering may cost. Every step of the interpreter and everything that can grow asks here, so that a template can neither run
-// for ever nor fill memory, however it is written.
+// What one rendering may cost. Every step of the interpreter and everything that can grow asks here, so that a template
+// can neither run for ever nor fill memory, however it is written.
 import { TemplateError } from './values.js';
 
 export interface BudgetLimits {

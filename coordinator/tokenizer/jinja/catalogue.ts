@@ -1,5 +1,5 @@
-// Which filters, tests, methods and names a template may use. What is not here is refused when the template is read, by name, so that no
-// conversation finds out.
+// Which filters, tests, methods and names a template may use. What is not here is refused when the template is read, by
+// name, so that no conversation finds out.
 import { FILTERS } from './filters.js';
 import { TESTS } from './tests.js';
 import type { TokenStream } from './token-stream.js';

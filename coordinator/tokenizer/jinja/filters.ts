@@ -1,4 +1,5 @@
-// Jinja's filters over values and sequences; those over text are in text-filters.ts. Names, arguments and defaults are Jinja's.
+// Jinja's filters over values and sequences; those over text are in text-filters.ts. Names, arguments and defaults are
+// Jinja's.
 import { bind, type Parameter } from './arguments.js';
 import { areEqual, arithmetic, compare, slice as sliceOf } from './operators.js';
 import type { Runtime } from './runtime.js';

@@ -1,4 +1,5 @@
-// Statements to text: scopes, loops, macros, blocks. A loop's body has a scope of its own, an if's has none, as in Jinja.
+// Statements to text: scopes, loops, macros, blocks. A loop's body has a scope of its own, an if's has none, as in
+// Jinja.
 import type { Expression, ForLoop, MacroBody, Statement, Target } from './ast.js';
 import { Evaluator } from './evaluate.js';
 import { LoopContext } from './loop-context.js';

@@ -1,4 +1,5 @@
-// A template's text to tokens, with the white space that trim_blocks and lstrip_blocks take away: both are on, as transformers sets them.
+// A template's text to tokens, with the white space that trim_blocks and lstrip_blocks take away: both are on, as
+// transformers sets them.
 import { TemplateError } from './values.js';
 
 export type TokenKind =

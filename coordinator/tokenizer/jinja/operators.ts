@@ -1,4 +1,5 @@
-// Operators of expressions with Python's rules: arithmetic over ints and floats, comparison, membership, subscripts and slices.
+// Operators of expressions with Python's rules: arithmetic over ints and floats, comparison, membership, subscripts and
+// slices.
 import type { Budget } from './budget.js';
 import { formatPercent } from './percent-format.js';
 import { compareText, textOf } from './text-of.js';

@@ -1,5 +1,5 @@
-// Statements: the tags that transformers' environment knows (Jinja's own, loop controls, generation), each to its end tag. Tags for other
-// templates (include, import, extends) are refused here: a chat template stands alone.
+// Statements: the tags that transformers' environment knows (Jinja's own, loop controls, generation), each to its end
+// tag. Tags for other templates (include, import, extends) are refused here: a chat template stands alone.
 import type { Expression, ForLoop, MacroBody, Statement, Target } from './ast.js';
 import { tokenize } from './lexer.js';
 import { ExpressionParser } from './parse-expression.js';

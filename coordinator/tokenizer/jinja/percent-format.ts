@@ -1,4 +1,5 @@
-// Python's two ways to fill a text in: 'a %s' % value, and the number formats that it shares with '{:...}'.format(value).
+// Python's two ways to fill a text in: 'a %s' % value, and the number formats that it shares with
+// '{:...}'.format(value).
 import type { Budget } from './budget.js';
 import { floatText, repr, textOf } from './text-of.js';
 import {

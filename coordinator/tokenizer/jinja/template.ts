@@ -1,7 +1,8 @@
-// Jinja templates of checkpoints, rendered as transformers renders them: its environment is Jinja's sandbox with trim_blocks, lstrip_blocks,
-// loop controls, and a few names of its own. Written here because the one kept library for JavaScript that takes untrusted templates renders most
-// of what that environment accepts to other text, or refuses it (test/unit/coordinator/tokenizer/template-cases.test.ts has the table). Templates
-// reach nothing but the values they are given.
+// Jinja templates of checkpoints, rendered as transformers renders them: its environment is Jinja's sandbox with
+// trim_blocks, lstrip_blocks, loop controls, and a few names of its own. Written here because the one kept library for
+// JavaScript that takes untrusted templates renders most of what that environment accepts to other text, or refuses it
+// (test/unit/coordinator/tokenizer/template-cases.test.ts has the table). Templates reach nothing but the values they
+// are given.
 import type { Statement } from './ast.js';
 import { Budget, type BudgetLimits } from './budget.js';
 import { makeGlobals } from './globals.js';

@@ -1,5 +1,6 @@
-// The values that a template works with, as Python has them: an int is a bigint and a float a number, so that 3 and 3.0 stay two things;
-// a list is an array; what JavaScript has no word for is a class here. Nothing of JavaScript's own objects is reachable from them.
+// The values that a template works with, as Python has them: an int is a bigint and a float a number, so that 3 and 3.0
+// stay two things; a list is an array; what JavaScript has no word for is a class here. Nothing of JavaScript's own
+// objects is reachable from them.
 
 /** What a template does wrong, and what it raises itself. Its message may be shown to whoever sent the messages. */
 export class TemplateError extends Error {}

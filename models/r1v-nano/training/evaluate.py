@@ -1,7 +1,7 @@
 """Greedy answers of a checkpoint, their accuracy, and the evaluation files: questions, pictures, reference tokens.
 
-Owns models/r1v-nano/evaluation, examples and reference.json, and the loading of model.safetensors. Run by train.py; alone:
-`python3 -m training.evaluate` scores the committed weights with torch on a CPU.
+Owns models/r1v-nano/evaluation, examples and reference.json, and the loading of model.safetensors. Run by train.py;
+alone: `python3 -m training.evaluate` scores the committed weights with torch on a CPU.
 """
 
 import hashlib

@@ -68,7 +68,8 @@ def _merge(symbols: list, ranks: dict) -> list:
 
 
 def collect_words() -> list:
-    """Every piece of the tasks' texts that must be one token: words, punctuation after a space, a digit after a space."""
+    """Every piece of the tasks' texts that must be one token: words, punctuation after a space, a digit after a
+    space."""
     words = {' ' + str(digit) for digit in range(10)}
     words.update(('user', 'assistant', 'system', ' ?', ' .'))
     draws = Draws(FIRST_TRAINING_SEED - 1)

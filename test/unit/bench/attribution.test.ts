@@ -1,4 +1,5 @@
-// What the time of a token is made of: the parts add up to what the client saw, and what was not measured stays unknown.
+// What the time of a token is made of: the parts add up to what the client saw, and what was not measured stays
+// unknown.
 import assert from 'node:assert/strict';
 
 import {

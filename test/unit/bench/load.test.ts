@@ -1,5 +1,6 @@
-// Goal: the load report says what ghz and the server measured: both kinds of files are read right, refusals and errors are told
-// apart, limits break where they should, and the committed scenarios are ones that ghz and this runner understand.
+// Goal: the load report says what ghz and the server measured: both kinds of files are read right, refusals and errors
+// are told apart, limits break where they should, and the committed scenarios are ones that ghz and this runner
+// understand.
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync } from 'node:fs';
 import { parseLog, parseReport, parseServerTiming, type LoggedCall } from '../../../bench/load/ghz-log.js';

@@ -1,4 +1,5 @@
-// Limits of control groups in trees as the two versions of the interface lay them out. native/test/cpu_host_memory_test.cc has the same.
+// Limits of control groups in trees as the two versions of the interface lay them out.
+// native/test/cpu_host_memory_test.cc has the same.
 import assert from 'node:assert/strict';
 import { controlGroupCores, controlGroupMemoryBytes } from '../../../common/control-group.js';
 

@@ -1,4 +1,5 @@
-// The protocol as it is on the wire: 64-bit fields keep all bits, absent optional fields stay absent, bytes are Buffers.
+// The protocol as it is on the wire: 64-bit fields keep all bits, absent optional fields stay absent, bytes are
+// Buffers.
 import assert from 'node:assert/strict';
 import * as fc from 'fast-check';
 import { AppError } from '../../../common/errors.js';

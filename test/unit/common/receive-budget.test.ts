@@ -1,4 +1,5 @@
-// What a server takes of large requests: as many as there is room for, refused ones before they have arrived, and all of it given back.
+// What a server takes of large requests: as many as there is room for, refused ones before they have arrived, and all
+// of it given back.
 import assert from 'node:assert/strict';
 import { connect, constants, type ClientHttp2Session, type ClientHttp2Stream } from 'node:http2';
 import * as grpc from '@grpc/grpc-js';

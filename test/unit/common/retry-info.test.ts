@@ -1,4 +1,5 @@
-// Goal: a client that is refused for now is told when to come back, in both forms that clients know; others are told nothing.
+// Goal: a client that is refused for now is told when to come back, in both forms that clients know; others are told
+// nothing.
 import assert from 'node:assert/strict';
 import { ERROR_CATALOGUE, AppError, isErrorCode, type ErrorDefinition } from '../../../common/errors.js';
 import { toGrpcError } from '../../../common/grpc-status.js';

@@ -1,5 +1,5 @@
-// Goal: a setting means the same wherever it stands, the nearest place wins, and a wrong value is refused by the name that the user
-// wrote it under.
+// Goal: a setting means the same wherever it stands, the nearest place wins, and a wrong value is refused by the name
+// that the user wrote it under.
 import assert from 'node:assert/strict';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';

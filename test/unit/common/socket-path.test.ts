@@ -1,5 +1,5 @@
-// Goal: a socket that a killed server left does not stand in the way of the next, one that is in use is never taken, and of several
-// that start at once exactly one gets the path.
+// Goal: a socket that a killed server left does not stand in the way of the next, one that is in use is never taken,
+// and of several that start at once exactly one gets the path.
 import assert from 'node:assert/strict';
 import { spawn, type ChildProcess } from 'node:child_process';
 import { existsSync, lstatSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';

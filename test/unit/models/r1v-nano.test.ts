@@ -1,4 +1,5 @@
-// The bundled checkpoint as the coordinator reads it: its dimensions, its size, and the same token ids and pixels as in training.
+// The bundled checkpoint as the coordinator reads it: its dimensions, its size, and the same token ids and pixels as in
+// training.
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';

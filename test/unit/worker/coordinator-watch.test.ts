@@ -1,4 +1,5 @@
-// Goal: a worker knows whether it has a coordinator, with a lease and without, and follows its orphan policy when it has none.
+// Goal: a worker knows whether it has a coordinator, with a lease and without, and follows its orphan policy when it
+// has none.
 import assert from 'node:assert/strict';
 import { CoordinatorWatch, RELEASE_GRACE_MS } from '../../../worker/coordinator-watch.js';
 import { FakeClock } from '../../support/fake-clock.js';

@@ -1,5 +1,5 @@
-// Goal: what a rank's service makes of an epoch, without a wire: signs of life, ends that fail, joins that an abort overtakes. The engine
-// is a fake.
+// Goal: what a rank's service makes of an epoch, without a wire: signs of life, ends that fail, joins that an abort
+// overtakes. The engine is a fake.
 import assert from 'node:assert/strict';
 import { AppError } from '../../../common/errors.js';
 import { COORDINATOR_SILENCE_MS } from '../../../common/limits.js';

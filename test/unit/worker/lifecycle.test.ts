@@ -1,4 +1,5 @@
-// Goal: a worker's end, whoever asks for it: once, with the exit code of its cause, and by force where it takes too long.
+// Goal: a worker's end, whoever asks for it: once, with the exit code of its cause, and by force where it takes too
+// long.
 import assert from 'node:assert/strict';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

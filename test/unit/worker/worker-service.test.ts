@@ -1,5 +1,5 @@
-// Goal: what a worker accepts and refuses over the wire: epochs, step numbers, plans in flight, chunks of pictures. The engine is
-// a fake; the client is a bare one.
+// Goal: what a worker accepts and refuses over the wire: epochs, step numbers, plans in flight, chunks of pictures. The
+// engine is a fake; the client is a bare one.
 import assert from 'node:assert/strict';
 import * as grpc from '@grpc/grpc-js';
 import { ERROR_CODE_KEY } from '../../../common/grpc-status.js';

@@ -1,4 +1,5 @@
-// Conversion of PyTorch files: the same tensors come out, nothing in a pickle runs, and every broken archive is refused by name.
+// Conversion of PyTorch files: the same tensors come out, nothing in a pickle runs, and every broken archive is refused
+// by name.
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';

@@ -1,4 +1,5 @@
-// generation_config.json as defaults of absent sampling fields: what each key means, what is refused by name, and where it is read.
+// generation_config.json as defaults of absent sampling fields: what each key means, what is refused by name, and where
+// it is read.
 import assert from 'node:assert/strict';
 import { rmSync } from 'node:fs';
 import { NEUTRAL_SAMPLING, resolveSampling } from '../../../../coordinator/requests/sampling-options.js';

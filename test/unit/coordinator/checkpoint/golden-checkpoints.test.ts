@@ -1,4 +1,5 @@
-// Every golden folder reads, with the dimensions that its config gives, and plans at world sizes 1 to 4 in both vision modes.
+// Every golden folder reads, with the dimensions that its config gives, and plans at world sizes 1 to 4 in both vision
+// modes.
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { readCheckpoint } from '../../../../coordinator/checkpoint/checkpoint.js';

@@ -1,4 +1,5 @@
-// Where the transformers layout's picture settings are found, in transformers' order; what is refused; which defaults are reported.
+// Where the transformers layout's picture settings are found, in transformers' order; what is refused; which defaults
+// are reported.
 import assert from 'node:assert/strict';
 import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';

@@ -1,4 +1,5 @@
-// Goal: who holds a rank's weights becomes that rank; everybody else follows in order; each worker gets one rank, whatever is held.
+// Goal: who holds a rank's weights becomes that rank; everybody else follows in order; each worker gets one rank,
+// whatever is held.
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { placeRanks } from '../../../../coordinator/cluster/placement.js';

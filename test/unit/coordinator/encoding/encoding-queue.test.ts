@@ -1,4 +1,5 @@
-// Who is encoded next, what becomes of a request that left, and what of a task that takes too long. The threads are made up.
+// Who is encoded next, what becomes of a request that left, and what of a task that takes too long. The threads are
+// made up.
 import assert from 'node:assert/strict';
 import { AppError } from '../../../../common/errors.js';
 import { MAX_QUEUED_TASKS } from '../../../../common/limits.js';

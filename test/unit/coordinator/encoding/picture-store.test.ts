@@ -1,4 +1,5 @@
-// Pixels within their budget: shared where they are equal, let go of once they have travelled, made again when they are needed again.
+// Pixels within their budget: shared where they are equal, let go of once they have travelled, made again when they are
+// needed again.
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { AppError } from '../../../../common/errors.js';

@@ -1,5 +1,6 @@
-// Goal: calls with one key share one request: the whole answer for each of them, whenever it came; one that leaves takes nothing from the
-// others; what is kept is bounded in time, number and bytes; another request under the key is refused.
+// Goal: calls with one key share one request: the whole answer for each of them, whenever it came; one that leaves
+// takes nothing from the others; what is kept is bounded in time, number and bytes; another request under the key is
+// refused.
 import assert from 'node:assert/strict';
 import { AppError } from '../../../../common/errors.js';
 import {

@@ -1,4 +1,5 @@
-// Goal: a group whose ranks fail together says what began it: pixels that were refused in an epoch that ends are its consequence.
+// Goal: a group whose ranks fail together says what began it: pixels that were refused in an epoch that ends are its
+// consequence.
 import assert from 'node:assert/strict';
 import { AppError, type ErrorCode } from '../../../../common/errors.js';
 import type { RankClient, RankStepListener } from '../../../../coordinator/executor/rank-client.js';

@@ -1,4 +1,5 @@
-// The loop over a group that is made up: what arrives together shares a step, and every fault ends what it belongs to and no more.
+// The loop over a group that is made up: what arrives together shares a step, and every fault ends what it belongs to
+// and no more.
 import assert from 'node:assert/strict';
 import { InvariantError } from '../../../../common/assert.js';
 import { AppError, type ErrorCode } from '../../../../common/errors.js';

@@ -1,4 +1,5 @@
-// A request's life in the store: refused or taken, through its stages, to exactly one end; a fault of its own stays its own.
+// A request's life in the store: refused or taken, through its stages, to exactly one end; a fault of its own stays its
+// own.
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { InvariantError } from '../../../../common/assert.js';

@@ -11,7 +11,10 @@ import { GREEDY, SMALL_CONFIG } from '../../../support/scheduler-driver.js';
 const REST_BYTES = 64 * 1024;
 const BLOCK_SIZE = 16;
 
-/** Sizes of the plans that admit prompts of these lengths, offered at once to a scheduler with rows and blocks for all of them. */
+/**
+ * Sizes of the plans that admit prompts of these lengths, offered at once to a scheduler with rows and blocks for all
+ * of them.
+ */
 function planSizes(
   lengths: readonly number[],
   numStopTokens: number,

@@ -203,8 +203,8 @@ describe('scheduler', () => {
   });
 });
 
-// Goal: whatever clients do and however results are delayed, invariants hold after every call, every accepted sequence ends,
-// its tokens are those of an undisturbed run, and everything is free in the end.
+// Goal: whatever clients do and however results are delayed, invariants hold after every call, every accepted sequence
+// ends, its tokens are those of an undisturbed run, and everything is free in the end.
 describe('scheduler under random lives', () => {
   const configs = fc.record({
     numBlocks: fc.integer({ min: 5, max: 24 }),

@@ -51,7 +51,8 @@ describe('cost model', () => {
       [2, 4, 8].map((size) => largest('skywork-r1v3-38b-awq', size, 'data')),
       [20.9, 16.1, 13.7],
     );
-    // All split: model / t, and the tower's attention by heads: the first rank has 13, 7 or 4 of 25. Norms and tables are whole.
+    // All split: model / t, and the tower's attention by heads: the first rank has 13, 7 or 4 of 25. Norms and tables
+    // are whole.
     const towerAttention = 45 * 4 * 3200 ** 2 * 2;
     for (const name of ['skywork-r1v3-38b', 'skywork-r1v3-38b-awq']) {
       for (const [size, heads] of [

@@ -1,4 +1,5 @@
-// What every shard plan must keep, checked element by element from the plan alone: coverage of sources and of rank tensors.
+// What every shard plan must keep, checked element by element from the plan alone: coverage of sources and of rank
+// tensors.
 import assert from 'node:assert/strict';
 import type { Checkpoint, SourceTensor } from '../../../../coordinator/checkpoint/model-spec.js';
 import type { RankPlan, ShardPlan, Slice, TensorRole } from '../../../../coordinator/sharding/shard-plan.js';
@@ -40,7 +41,9 @@ export function checkPlan(checkpoint: Checkpoint, plan: ShardPlan): void {
   checkWholeModel(checkpoint, plan);
 }
 
-/** Each rank tensor is filled exactly once, but for the padding rows of vocabulary tensors; sources hold each rectangle. */
+/**
+ * Each rank tensor is filled exactly once, but for the padding rows of vocabulary tensors; sources hold each rectangle.
+ */
 function checkDestinations({ layout, tensors, slices }: RankPlan): void {
   const filled = tensors.map(({ rows, cols }) => new Uint8Array(rows * cols));
   for (const slice of slices) {

@@ -1,4 +1,5 @@
-// Loading a text processor from a checkpoint folder: golden prompts and outputs, and files that are missing, huge or hostile.
+// Loading a text processor from a checkpoint folder: golden prompts and outputs, and files that are missing, huge or
+// hostile.
 import assert from 'node:assert/strict';
 import { rmSync, readFileSync } from 'node:fs';
 import { AppError, type ErrorCode } from '../../../../common/errors.js';

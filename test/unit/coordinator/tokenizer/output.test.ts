@@ -1,4 +1,5 @@
-// The way out: whatever the cuts between tokens, the text is that of a whole decode, cut at the first stop string, split at the tags.
+// The way out: whatever the cuts between tokens, the text is that of a whole decode, cut at the first stop string,
+// split at the tags.
 import assert from 'node:assert/strict';
 import { rmSync } from 'node:fs';
 import fc from 'fast-check';
@@ -73,7 +74,9 @@ describe('UTF-8 in pieces', () => {
   });
 });
 
-/** The definition: the first position at which the text so far ends with a stop string; the longest one there is cut. */
+/**
+ * The definition: the first position at which the text so far ends with a stop string; the longest one there is cut.
+ */
 function naiveStop(
   text: string,
   stop: readonly string[],

@@ -1,4 +1,5 @@
-// Whether an output begins inside the reasoning: what the prompt's last turn says, in a template and in a client's ids, and the rule.
+// Whether an output begins inside the reasoning: what the prompt's last turn says, in a template and in a client's ids,
+// and the rule.
 import assert from 'node:assert/strict';
 import { rmSync } from 'node:fs';
 import { loadTextProcessor } from '../../../../coordinator/tokenizer/load-text-processor.js';

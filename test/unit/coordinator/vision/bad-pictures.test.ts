@@ -1,4 +1,5 @@
-// Whatever is uploaded ends in pixels or in one INVALID_PICTURE that names the picture and tells nothing about this process.
+// Whatever is uploaded ends in pixels or in one INVALID_PICTURE that names the picture and tells nothing about this
+// process.
 import assert from 'node:assert/strict';
 import { deflateSync, crc32 } from 'node:zlib';
 import sharp from 'sharp';

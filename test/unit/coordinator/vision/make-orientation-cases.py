@@ -1,6 +1,8 @@
-"""Writes orientation-cases.json: pictures that say how they are to be turned, with the RGB bytes of Pillow's exif_transpose.
+"""Writes orientation-cases.json: pictures that say how they are to be turned, with the RGB bytes of Pillow's
+exif_transpose.
 
-Run by hand with Pillow 12 and numpy installed (python3 make-orientation-cases.py); the tests read its output and need neither.
+Run by hand with Pillow 12 and numpy installed (python3 make-orientation-cases.py); the tests read its output and need
+neither.
 """
 
 import base64

@@ -1,8 +1,8 @@
 """Writes pillow-cases.json: small pictures of every awkward kind with the RGB bytes that Pillow decodes them to.
 
-Run by hand with Pillow 12 and numpy installed (python3 make-pillow-cases.py); the tests read its output and need neither.
-Not with Pillow 13: it changed the order of the two passes of a resize, and the models' own preprocessing is older (12.2 and 12.3
-changed it for pictures more than 100 times as high as wide, of which there is none here).
+Run by hand with Pillow 12 and numpy installed (python3 make-pillow-cases.py); the tests read its output and need
+neither. Not with Pillow 13: it changed the order of the two passes of a resize, and the models' own preprocessing is
+older (12.2 and 12.3 changed it for pictures more than 100 times as high as wide, of which there is none here).
 """
 
 import base64

@@ -1,4 +1,5 @@
-// Pictures are shown upright, by Pillow's reading of their metadata. Cases and digests come from make-orientation-cases.py.
+// Pictures are shown upright, by Pillow's reading of their metadata. Cases and digests come from
+// make-orientation-cases.py.
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';

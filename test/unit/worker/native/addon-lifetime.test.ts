@@ -1,5 +1,5 @@
-// The addon and its process: what may keep it alive, what must not end it, and what stays in memory. Each case runs in a process of
-// its own.
+// The addon and its process: what may keep it alive, what must not end it, and what stays in memory. Each case runs in
+// a process of its own.
 import assert from 'node:assert/strict';
 
 import { runAddonScript } from '../../../support/addon-script.js';

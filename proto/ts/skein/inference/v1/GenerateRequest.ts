@@ -15,8 +15,8 @@ export interface GenerateRequest {
   'model'?: (string);
   /**
    * Either messages, or text with optional pictures (one user message: pictures first, then the text),
-   * or prompt_token_ids as they are. Pictures that come with prompt_token_ids stand, in order, where the picture token is
-   * (GetModelResponse.picture_token_id): a single one, or a run of as many as the picture has tokens.
+   * or prompt_token_ids as they are. Pictures that come with prompt_token_ids stand, in order, where the picture token
+   * is (GetModelResponse.picture_token_id): a single one, or a run of as many as the picture has tokens.
    */
   'messages'?: (_skein_inference_v1_Message)[];
   'text'?: (string);
@@ -24,9 +24,10 @@ export interface GenerateRequest {
   'promptTokenIds'?: (number)[];
   'sampling'?: (_skein_inference_v1_SamplingOptions | null);
   /**
-   * Chosen by the client, 1 to 256 printable ASCII characters; empty: none. Also taken from the metadata `idempotency-key`. A call
-   * with a key that another has joins that one's request, running or finished, and gets its whole answer from the start; what is
-   * asked must be the same (request_id and deadline may differ). A request that failed is forgotten: the same key asks anew.
+   * Chosen by the client, 1 to 256 printable ASCII characters; empty: none. Also taken from the metadata
+   * `idempotency-key`. A call with a key that another has joins that one's request, running or finished, and gets its
+   * whole answer from the start; what is asked must be the same (request_id and deadline may differ). A request that
+   * failed is forgotten: the same key asks anew.
    */
   'idempotencyKey'?: (string);
 }
@@ -42,8 +43,8 @@ export interface GenerateRequest__Output {
   'model': (string);
   /**
    * Either messages, or text with optional pictures (one user message: pictures first, then the text),
-   * or prompt_token_ids as they are. Pictures that come with prompt_token_ids stand, in order, where the picture token is
-   * (GetModelResponse.picture_token_id): a single one, or a run of as many as the picture has tokens.
+   * or prompt_token_ids as they are. Pictures that come with prompt_token_ids stand, in order, where the picture token
+   * is (GetModelResponse.picture_token_id): a single one, or a run of as many as the picture has tokens.
    */
   'messages': (_skein_inference_v1_Message__Output)[];
   'text': (string);
@@ -51,9 +52,10 @@ export interface GenerateRequest__Output {
   'promptTokenIds': (number)[];
   'sampling': (_skein_inference_v1_SamplingOptions__Output | null);
   /**
-   * Chosen by the client, 1 to 256 printable ASCII characters; empty: none. Also taken from the metadata `idempotency-key`. A call
-   * with a key that another has joins that one's request, running or finished, and gets its whole answer from the start; what is
-   * asked must be the same (request_id and deadline may differ). A request that failed is forgotten: the same key asks anew.
+   * Chosen by the client, 1 to 256 printable ASCII characters; empty: none. Also taken from the metadata
+   * `idempotency-key`. A call with a key that another has joins that one's request, running or finished, and gets its
+   * whole answer from the start; what is asked must be the same (request_id and deadline may differ). A request that
+   * failed is forgotten: the same key asks anew.
    */
   'idempotencyKey': (string);
 }

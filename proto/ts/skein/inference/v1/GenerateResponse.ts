@@ -8,7 +8,8 @@ import type { Timings as _skein_inference_v1_Timings, Timings__Output as _skein_
 export interface GenerateResponse {
   'requestId'?: (string);
   /**
-   * New text of the reasoning (before </think>) and of the answer (after it), without the tags; see skip_special_tokens.
+   * New text of the reasoning (before </think>) and of the answer (after it), without the tags; see
+   * skip_special_tokens.
    */
   'reasoningDelta'?: (string);
   'answerDelta'?: (string);
@@ -29,7 +30,8 @@ export interface GenerateResponse {
 export interface GenerateResponse__Output {
   'requestId': (string);
   /**
-   * New text of the reasoning (before </think>) and of the answer (after it), without the tags; see skip_special_tokens.
+   * New text of the reasoning (before </think>) and of the answer (after it), without the tags; see
+   * skip_special_tokens.
    */
   'reasoningDelta': (string);
   'answerDelta': (string);

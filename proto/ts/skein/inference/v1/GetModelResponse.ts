@@ -17,7 +17,8 @@ export interface GetModelResponse {
    */
   'loadFormat'?: (string);
   /**
-   * Defaults for absent sampling fields: of the checkpoint's generation_config.json, else neutral (greedy, nothing filtered).
+   * Defaults for absent sampling fields: of the checkpoint's generation_config.json, else neutral (greedy, nothing
+   * filtered).
    */
   'defaultSampling'?: (_skein_inference_v1_SamplingOptions | null);
   'stopTokenIds'?: (number)[];
@@ -47,7 +48,8 @@ export interface GetModelResponse__Output {
    */
   'loadFormat': (string);
   /**
-   * Defaults for absent sampling fields: of the checkpoint's generation_config.json, else neutral (greedy, nothing filtered).
+   * Defaults for absent sampling fields: of the checkpoint's generation_config.json, else neutral (greedy, nothing
+   * filtered).
    */
   'defaultSampling': (_skein_inference_v1_SamplingOptions__Output | null);
   'stopTokenIds': (number)[];

@@ -3,7 +3,8 @@
 
 export interface Picture {
   /**
-   * An encoded JPEG, PNG, WebP or GIF. It is turned upright as its EXIF data asks (unless served with --no-exif-rotation).
+   * An encoded JPEG, PNG, WebP or GIF. It is turned upright as its EXIF data asks (unless served with
+   * --no-exif-rotation).
    */
   'data'?: (Buffer | Uint8Array | string);
   'source'?: "data";
@@ -11,7 +12,8 @@ export interface Picture {
 
 export interface Picture__Output {
   /**
-   * An encoded JPEG, PNG, WebP or GIF. It is turned upright as its EXIF data asks (unless served with --no-exif-rotation).
+   * An encoded JPEG, PNG, WebP or GIF. It is turned upright as its EXIF data asks (unless served with
+   * --no-exif-rotation).
    */
   'data'?: (Buffer);
   'source'?: "data";

@@ -29,10 +29,10 @@ export interface SamplingOptions {
    */
   'topLogprobs'?: (number);
   /**
-   * True (the default) leaves special tokens out of the text: of reasoning_delta, answer_delta, reasoning, answer and text. With
-   * false they are spelt there (<ref>, <box>, ...), and stop strings see them. In neither case is the token that ends the sequence
-   * part of the text, and the tags <think> and </think> are always in `text` and never in reasoning or answer. Token ids are not
-   * touched.
+   * True (the default) leaves special tokens out of the text: of reasoning_delta, answer_delta, reasoning, answer and
+   * text. With false they are spelt there (<ref>, <box>, ...), and stop strings see them. In neither case is the token
+   * that ends the sequence part of the text, and the tags <think> and </think> are always in `text` and never in
+   * reasoning or answer. Token ids are not touched.
    */
   'skipSpecialTokens'?: (boolean);
   '_temperature'?: "temperature";
@@ -76,10 +76,10 @@ export interface SamplingOptions__Output {
    */
   'topLogprobs'?: (number);
   /**
-   * True (the default) leaves special tokens out of the text: of reasoning_delta, answer_delta, reasoning, answer and text. With
-   * false they are spelt there (<ref>, <box>, ...), and stop strings see them. In neither case is the token that ends the sequence
-   * part of the text, and the tags <think> and </think> are always in `text` and never in reasoning or answer. Token ids are not
-   * touched.
+   * True (the default) leaves special tokens out of the text: of reasoning_delta, answer_delta, reasoning, answer and
+   * text. With false they are spelt there (<ref>, <box>, ...), and stop strings see them. In neither case is the token
+   * that ends the sequence part of the text, and the tags <think> and </think> are always in `text` and never in
+   * reasoning or answer. Token ids are not touched.
    */
   'skipSpecialTokens'?: (boolean);
   '_temperature'?: "temperature";

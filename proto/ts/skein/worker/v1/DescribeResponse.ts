@@ -37,7 +37,7 @@ export interface DescribeResponse {
    */
   'weightsHash'?: (string);
   /**
-   * Equal for ranks that can open each other's memory: one host and one process id namespace; empty where it is not known.
+   * Equal for ranks that can open each other's memory: one host and process id namespace; empty where not known.
    */
   'sharedMemoryDomain'?: (string);
 }
@@ -77,7 +77,7 @@ export interface DescribeResponse__Output {
    */
   'weightsHash': (string);
   /**
-   * Equal for ranks that can open each other's memory: one host and one process id namespace; empty where it is not known.
+   * Equal for ranks that can open each other's memory: one host and process id namespace; empty where not known.
    */
   'sharedMemoryDomain': (string);
 }

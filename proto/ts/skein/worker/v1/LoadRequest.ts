@@ -49,7 +49,7 @@ export interface LoadRequest {
    */
   'memoryShare'?: (number | string);
   /**
-   * u32, ascending: the buckets that StepPlan.graph_bucket will name. The engine records a step of each when the group is joined.
+   * u32, ascending: the buckets that StepPlan.graph_bucket will name. Each is recorded when the group is joined.
    */
   'graphBuckets'?: (Buffer | Uint8Array | string);
   'fence'?: (_skein_worker_v1_Fence | null);
@@ -98,7 +98,7 @@ export interface LoadRequest__Output {
    */
   'memoryShare': (number);
   /**
-   * u32, ascending: the buckets that StepPlan.graph_bucket will name. The engine records a step of each when the group is joined.
+   * u32, ascending: the buckets that StepPlan.graph_bucket will name. Each is recorded when the group is joined.
    */
   'graphBuckets': (Buffer);
   'fence': (_skein_worker_v1_Fence__Output | null);

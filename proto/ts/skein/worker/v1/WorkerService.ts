@@ -21,14 +21,14 @@ import type { ShutDownResponse as _skein_worker_v1_ShutDownResponse, ShutDownRes
 
 export interface WorkerServiceClient extends grpc.Client {
   /**
-   * Ends an epoch: wakes every waiting collective, drops the communicator, the KV cache and all sequences; weights stay.
+   * Ends an epoch: wakes every waiting collective, drops communicator, KV cache and all sequences; weights stay.
    */
   Abort(argument: _skein_worker_v1_AbortRequest, metadata: grpc.Metadata, options: grpc.CallOptions, callback: grpc.requestCallback<_skein_worker_v1_AbortResponse__Output>): grpc.ClientUnaryCall;
   Abort(argument: _skein_worker_v1_AbortRequest, metadata: grpc.Metadata, callback: grpc.requestCallback<_skein_worker_v1_AbortResponse__Output>): grpc.ClientUnaryCall;
   Abort(argument: _skein_worker_v1_AbortRequest, options: grpc.CallOptions, callback: grpc.requestCallback<_skein_worker_v1_AbortResponse__Output>): grpc.ClientUnaryCall;
   Abort(argument: _skein_worker_v1_AbortRequest, callback: grpc.requestCallback<_skein_worker_v1_AbortResponse__Output>): grpc.ClientUnaryCall;
   /**
-   * Ends an epoch: wakes every waiting collective, drops the communicator, the KV cache and all sequences; weights stay.
+   * Ends an epoch: wakes every waiting collective, drops communicator, KV cache and all sequences; weights stay.
    */
   abort(argument: _skein_worker_v1_AbortRequest, metadata: grpc.Metadata, options: grpc.CallOptions, callback: grpc.requestCallback<_skein_worker_v1_AbortResponse__Output>): grpc.ClientUnaryCall;
   abort(argument: _skein_worker_v1_AbortRequest, metadata: grpc.Metadata, callback: grpc.requestCallback<_skein_worker_v1_AbortResponse__Output>): grpc.ClientUnaryCall;
@@ -51,14 +51,14 @@ export interface WorkerServiceClient extends grpc.Client {
   describe(argument: _skein_worker_v1_DescribeRequest, callback: grpc.requestCallback<_skein_worker_v1_DescribeResponse__Output>): grpc.ClientUnaryCall;
   
   /**
-   * The step stream: opened before anything else of an epoch, and the epoch's hold on the worker for as long as it is open.
-   * Plans in, one acknowledgement per plan out, in order; signs of life both ways.
+   * The step stream: opened before anything else of an epoch, and the epoch's hold on the worker for as long as it is
+   * open. Plans in, one acknowledgement per plan out, in order; signs of life both ways.
    */
   Execute(metadata: grpc.Metadata, options?: grpc.CallOptions): grpc.ClientDuplexStream<_skein_worker_v1_ExecuteRequest, _skein_worker_v1_ExecuteResponse__Output>;
   Execute(options?: grpc.CallOptions): grpc.ClientDuplexStream<_skein_worker_v1_ExecuteRequest, _skein_worker_v1_ExecuteResponse__Output>;
   /**
-   * The step stream: opened before anything else of an epoch, and the epoch's hold on the worker for as long as it is open.
-   * Plans in, one acknowledgement per plan out, in order; signs of life both ways.
+   * The step stream: opened before anything else of an epoch, and the epoch's hold on the worker for as long as it is
+   * open. Plans in, one acknowledgement per plan out, in order; signs of life both ways.
    */
   execute(metadata: grpc.Metadata, options?: grpc.CallOptions): grpc.ClientDuplexStream<_skein_worker_v1_ExecuteRequest, _skein_worker_v1_ExecuteResponse__Output>;
   execute(options?: grpc.CallOptions): grpc.ClientDuplexStream<_skein_worker_v1_ExecuteRequest, _skein_worker_v1_ExecuteResponse__Output>;
@@ -140,7 +140,7 @@ export interface WorkerServiceClient extends grpc.Client {
 
 export interface WorkerServiceHandlers extends grpc.UntypedServiceImplementation {
   /**
-   * Ends an epoch: wakes every waiting collective, drops the communicator, the KV cache and all sequences; weights stay.
+   * Ends an epoch: wakes every waiting collective, drops communicator, KV cache and all sequences; weights stay.
    */
   Abort: grpc.handleUnaryCall<_skein_worker_v1_AbortRequest__Output, _skein_worker_v1_AbortResponse>;
   
@@ -150,8 +150,8 @@ export interface WorkerServiceHandlers extends grpc.UntypedServiceImplementation
   Describe: grpc.handleUnaryCall<_skein_worker_v1_DescribeRequest__Output, _skein_worker_v1_DescribeResponse>;
   
   /**
-   * The step stream: opened before anything else of an epoch, and the epoch's hold on the worker for as long as it is open.
-   * Plans in, one acknowledgement per plan out, in order; signs of life both ways.
+   * The step stream: opened before anything else of an epoch, and the epoch's hold on the worker for as long as it is
+   * open. Plans in, one acknowledgement per plan out, in order; signs of life both ways.
    */
   Execute: grpc.handleBidiStreamingCall<_skein_worker_v1_ExecuteRequest__Output, _skein_worker_v1_ExecuteResponse>;
   

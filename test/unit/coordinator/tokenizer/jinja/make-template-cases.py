@@ -1,4 +1,5 @@
-"""Writes template-cases.json.gz: template snippets with what transformers' Jinja environment renders them to, or that it fails.
+"""Writes template-cases.json.gz: template snippets with what transformers' Jinja environment renders them to, or that
+it fails.
 
 Needs a Python with transformers and jinja2; run it after a change to the table below:
     python3 test/unit/coordinator/tokenizer/jinja/make-template-cases.py

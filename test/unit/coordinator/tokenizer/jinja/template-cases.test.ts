@@ -1,5 +1,5 @@
-// Template snippets against what transformers' own Jinja environment makes of them (make-template-cases.py): the same text, or a failure
-// where it fails. What Skein does not have must be refused when the template is read, by name.
+// Template snippets against what transformers' own Jinja environment makes of them (make-template-cases.py): the same
+// text, or a failure where it fails. What Skein does not have must be refused when the template is read, by name.
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { gunzipSync } from 'node:zlib';

@@ -1,6 +1,7 @@
-// Three real tokenizers of different kinds encode 2,000 random Unicode texts as Hugging Face's tokenizers does (make-layout-cases.py): Qwen3
-// (the family's own: NFC, one pattern), DeepSeek-V3 (three patterns in a row, hundreds of added tokens, full-width ones among them), Llama 3
-// (numbers by threes, whole words before merges). All are byte-level BPE, as every model that Skein loads; others are refused by name.
+// Three real tokenizers of different kinds encode 2,000 random Unicode texts as Hugging Face's tokenizers does
+// (make-layout-cases.py): Qwen3 (the family's own: NFC, one pattern), DeepSeek-V3 (three patterns in a row, hundreds of
+// added tokens, full-width ones among them), Llama 3 (numbers by threes, whole words before merges). All are byte-level
+// BPE, as every model that Skein loads; others are refused by name.
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { gunzipSync } from 'node:zlib';

@@ -1,9 +1,11 @@
-"""Writes layout-cases.json.gz: 2,000 random Unicode texts, and the ids that Hugging Face's tokenizers gives them with three real tokenizers.
+"""Writes layout-cases.json.gz: 2,000 random Unicode texts, and the ids that Hugging Face's tokenizers gives them with
+three real tokenizers.
 
 Needs a Python with tokenizers, and the development dependencies of package.json; run it in the repository's root:
     python3 test/unit/coordinator/tokenizer/layouts/make-layout-cases.py
 
-Code points are those that Python 3.11 (Unicode 14) knows: what a newer Unicode assigns is a letter in one library and nothing in another.
+Code points are those that Python 3.11 (Unicode 14) knows: what a newer Unicode assigns is a letter in one library and
+nothing in another.
 """
 
 import gzip

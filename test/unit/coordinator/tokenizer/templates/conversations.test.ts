@@ -1,5 +1,5 @@
-// Whole conversations, reasoning in their history, through the templates of the models that Skein serves: the text and the ids that
-// transformers gives (make-conversation-cases.py), with the vocabularies of Qwen3 and DeepSeek-V3.
+// Whole conversations, reasoning in their history, through the templates of the models that Skein serves: the text and
+// the ids that transformers gives (make-conversation-cases.py), with the vocabularies of Qwen3 and DeepSeek-V3.
 import assert from 'node:assert/strict';
 import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';

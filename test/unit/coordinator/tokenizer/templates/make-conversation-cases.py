@@ -1,10 +1,11 @@
-"""Writes conversation-cases.json.gz: whole conversations as transformers renders and encodes them with the templates of this folder.
+"""Writes conversation-cases.json.gz: whole conversations as transformers renders and encodes them with the templates of
+this folder.
 
 Needs a Python with transformers, and the development dependencies of package.json; run it in the repository's root:
     python3 test/unit/coordinator/tokenizer/templates/make-conversation-cases.py
 
-qwen3 is the model's own template. The others are written here after the forms that the models' documents and scripts show, without their
-parts for tools: what they do with system messages, turns and earlier reasoning is the same.
+qwen3 is the model's own template. The others are written here after the forms that the models' documents and scripts
+show, without their parts for tools: what they do with system messages, turns and earlier reasoning is the same.
 """
 
 import gzip
