@@ -1,7 +1,7 @@
 // The plan being made, and what is left of the step's budgets: rows, tiles, and bytes of its message. Pure.
 import { MAX_PLAN_BYTES } from '../../common/limits.js';
 import type { Sequence } from './sequence.js';
-import type { SchedulerConfig, StepPlan } from './step-plan.js';
+import type { NewSequence, SchedulerConfig, StepPlan } from './step-plan.js';
 
 export interface ScheduledRow {
   readonly sequence: Sequence;
@@ -40,6 +40,27 @@ export function newDraft(step: number, config: SchedulerConfig): Draft {
     tokensLeft: config.maxStepTokens,
     tilesLeft: config.maxTilesPerStep,
     bytesLeft: MAX_PLAN_BYTES,
+  };
+}
+
+export function addRow(draft: Draft, row: ScheduledRow): void {
+  draft.tokensLeft -= row.numTokens;
+  draft.rows.push(row);
+  draft.plan.scheduledSlots.push(row.sequence.slot);
+  draft.plan.scheduledTokens.push(row.numTokens);
+}
+
+/** Of a sequence that has just got its slot. */
+export function toNewSequence(sequence: Sequence): NewSequence {
+  const { sequenceId, slot, request, pictures } = sequence;
+  return {
+    sequenceId,
+    slot,
+    tokenIds: sequence.allTokenIds(),
+    numPromptTokens: request.numPromptTokens,
+    numComputedTokens: 0,
+    sampling: request.sampling,
+    pictures: pictures.map(({ pictureId, firstPosition }) => ({ pictureId, firstPosition })),
   };
 }
 

@@ -38,6 +38,11 @@ export function checkRequest(request: SequenceRequest, config: SchedulerConfig):
   return Math.min(request.maxTokens ?? room, room);
 }
 
+export function checkQueue(numWaiting: number, { maxWaiting }: SchedulerConfig): void {
+  if (numWaiting < maxWaiting) return;
+  throw new AppError('QUEUE_FULL', `${numWaiting} requests wait already; the limit is ${maxWaiting}`);
+}
+
 function checkPictures(request: SequenceRequest, config: SchedulerConfig): void {
   let numTiles = 0;
   let previousEnd = 0;

@@ -6,13 +6,15 @@
 // pending; a sequence that turns out to have ended costs the row that was planned meanwhile. What a sequence holds
 // (slot, blocks) is freed only when no plan in flight names it, for a rank may still read and write it.
 import { assert, assertDefined } from '../../common/assert.js';
-import { AppError } from '../../common/errors.js';
 import { BlockManager } from './block-manager.js';
-import { admissionBytes, hasRoomFor, newDraft, type Draft, type ScheduledRow } from './draft.js';
+import { addRow, admissionBytes, hasRoomFor, newDraft, toNewSequence, type Draft } from './draft.js';
 import { chooseGraphBucket } from './graph-buckets.js';
+import { checkHoldings } from './invariants.js';
 import { PictureManager } from './picture-manager.js';
-import { checkRequest } from './request-checks.js';
+import { PlansInFlight } from './plans-in-flight.js';
+import { checkQueue, checkRequest } from './request-checks.js';
 import { Sequence } from './sequence.js';
+import { SlotPool } from './slot-pool.js';
 import type {
   PictureUpload,
   SchedulerConfig,
@@ -22,12 +24,6 @@ import type {
   StepPlan,
   StepTokens,
 } from './step-plan.js';
-
-interface PlanInFlight {
-  readonly step: number;
-  readonly rows: ScheduledRow[];
-  readonly releasedTileSlots: readonly number[];
-}
 
 export class Scheduler {
   readonly config: SchedulerConfig;
@@ -40,10 +36,8 @@ export class Scheduler {
   readonly #running: Sequence[] = [];
   /** Ended or preempted, with plans in flight that name them: their slots and blocks come back later. */
   readonly #draining = new Set<Sequence>();
-  readonly #inFlight: PlanInFlight[] = [];
-  readonly #freeSlots: number[] = [];
-  /** Slots that the next plan tells the ranks to forget. */
-  #slotsToRelease: number[] = [];
+  readonly #inFlight = new PlansInFlight();
+  readonly #slots: SlotPool;
   #nextArrival = 0;
   #lastStep = 0;
   #numPreemptions = 0;
@@ -57,7 +51,7 @@ export class Scheduler {
     this.config = config;
     this.#blocks = new BlockManager(config.numBlocks, config.blockSize);
     this.#pictures = new PictureManager(config.numTileSlots, config.tokensPerTile);
-    for (let slot = config.maxNumSequences - 1; slot >= 0; slot -= 1) this.#freeSlots.push(slot);
+    this.#slots = new SlotPool(config.maxNumSequences);
   }
 
   get stats(): SchedulerStats {
@@ -76,12 +70,7 @@ export class Scheduler {
   submit(request: SequenceRequest): void {
     assert(!this.#sequences.has(request.sequenceId), `sequence ${request.sequenceId} is submitted twice`);
     const maxTokens = checkRequest(request, this.config);
-    if (this.#waiting.length >= this.config.maxWaiting) {
-      throw new AppError(
-        'QUEUE_FULL',
-        `${this.#waiting.length} requests wait already; the limit is ${this.config.maxWaiting}`,
-      );
-    }
+    checkQueue(this.#waiting.length, this.config);
     const sequence = new Sequence(request, this.#nextArrival, maxTokens);
     this.#nextArrival += 1;
     this.#sequences.set(sequence.sequenceId, sequence);
@@ -124,16 +113,7 @@ export class Scheduler {
 
   /** Results come in the order of the plans. Returns what is new for every sequence that got tokens. */
   applyStepResult(result: StepTokens): SequenceOutput[] {
-    const plan = this.#inFlight[0];
-    if (plan === undefined || plan.step !== result.step) {
-      const expected = plan === undefined ? 'none' : String(plan.step);
-      throw new AppError(
-        'STEP_OUT_OF_ORDER',
-        `the result of step ${result.step} arrived; expected ${expected}`,
-      );
-    }
-    const indexOfSlot = indexResult(plan, result);
-    this.#inFlight.shift();
+    const { plan, indexOfSlot } = this.#inFlight.complete(result);
     const outputs: SequenceOutput[] = [];
     for (const row of plan.rows) {
       row.sequence.numPlansInFlight -= 1;
@@ -147,8 +127,7 @@ export class Scheduler {
 
   #commit(draft: Draft): StepPlan {
     this.#lastStep = draft.plan.step;
-    draft.plan.releasedSlots.push(...this.#slotsToRelease);
-    this.#slotsToRelease = [];
+    draft.plan.releasedSlots.push(...this.#slots.takeReleases());
     const releases = this.#pictures.takeReleases();
     draft.plan.releasedPictures.push(...releases.pictureIds);
     this.#inFlight.push({ step: draft.plan.step, rows: draft.rows, releasedTileSlots: releases.tileSlots });
@@ -192,7 +171,7 @@ export class Scheduler {
         if (!isBlockedOnTiles && !this.#pictures.assign(sequence)) isBlockedOnTiles = true;
         continue;
       }
-      if (draft.tokensLeft === 0 || this.#freeSlots.length === 0 || !this.#hasBlocksToAdmit(sequence)) break;
+      if (draft.tokensLeft === 0 || this.#slots.numFree === 0 || !this.#hasBlocksToAdmit(sequence)) break;
       const wanted = Math.min(draft.tokensLeft, sequence.numRemainingTokens);
       const rows = this.#pictures.limitRows(sequence, wanted, draft.tilesLeft);
       const bytes = admissionBytes(sequence, this.config.blockSize);
@@ -215,17 +194,9 @@ export class Scheduler {
   #start(sequence: Sequence, draft: Draft): void {
     this.#waiting.splice(this.#waiting.indexOf(sequence), 1);
     sequence.state = 'running';
-    sequence.slot = assertDefined(this.#freeSlots.pop(), 'a free slot');
+    sequence.slot = this.#slots.take();
     this.#running.push(sequence);
-    draft.plan.newSequences.push({
-      sequenceId: sequence.sequenceId,
-      slot: sequence.slot,
-      tokenIds: sequence.allTokenIds(),
-      numPromptTokens: sequence.request.numPromptTokens,
-      numComputedTokens: 0,
-      sampling: sequence.request.sampling,
-      pictures: sequence.pictures.map(({ pictureId, firstPosition }) => ({ pictureId, firstPosition })),
-    });
+    draft.plan.newSequences.push(toNewSequence(sequence));
     this.#addBlocks(sequence, this.#blocks.blocksFor(sequence.numTokens), draft);
   }
 
@@ -239,10 +210,7 @@ export class Scheduler {
     sequence.numComputedTokens = end;
     sequence.numPlansInFlight += 1;
     if (samples) sequence.numPendingTokens += 1;
-    draft.tokensLeft -= numTokens;
-    draft.rows.push({ sequence, numTokens, samples });
-    draft.plan.scheduledSlots.push(sequence.slot);
-    draft.plan.scheduledTokens.push(numTokens);
+    addRow(draft, { sequence, numTokens, samples });
   }
 
   /** Blocks for one more token, by preemption if need be. False: the sequence cannot run in this step. */
@@ -309,70 +277,21 @@ export class Scheduler {
     sequence.blocks = [];
     sequence.numComputedTokens = 0;
     if (sequence.slot < 0) return;
-    this.#slotsToRelease.push(sequence.slot);
-    this.#freeSlots.push(sequence.slot);
+    this.#slots.release(sequence.slot);
     sequence.slot = -1;
   }
 
   /** What tests check after every call; throws InvariantError. */
   checkInvariants(): void {
-    const owned = new Set<number>();
-    const held = [...this.#running, ...this.#waiting, ...this.#draining];
-    const sequences = new Set(held);
-    for (const sequence of sequences) {
-      this.#checkSequence(sequence);
-      for (const block of sequence.blocks) {
-        assert(!owned.has(block) && !this.#blocks.isFree(block), `block ${block} has one owner`);
-        owned.add(block);
-      }
-    }
-    assert(owned.size + this.#blocks.numFree === this.config.numBlocks, 'every block is free or owned');
-    const slots = [...sequences]
-      .filter((sequence) => sequence.holdsResources)
-      .map((sequence) => sequence.slot);
-    const allSlots = new Set([...slots, ...this.#freeSlots]);
-    assert(allSlots.size === slots.length + this.#freeSlots.length, 'a slot has one owner');
-    assert(allSlots.size === this.config.maxNumSequences, 'every slot is free or owned');
-    assert(this.#inFlight.length <= this.config.maxPlansInFlight, 'plans in flight');
-    this.#pictures.checkInvariants(sequences);
+    checkHoldings({
+      config: this.config,
+      waiting: this.#waiting,
+      running: this.#running,
+      draining: this.#draining,
+      blocks: this.#blocks,
+      freeSlots: this.#slots.free,
+      pictures: this.#pictures,
+      inFlight: this.#inFlight,
+    });
   }
-
-  #checkSequence(sequence: Sequence): void {
-    const name = sequence.sequenceId;
-    const numNaming = this.#inFlight.filter((plan) =>
-      plan.rows.some((row) => row.sequence === sequence),
-    ).length;
-    assert(sequence.numPlansInFlight === numNaming, `${name}: plans in flight are counted`);
-    assert(sequence.numComputedTokens <= sequence.numTokens, `${name}: computes known tokens only`);
-    assert(
-      sequence.blocks.length * this.config.blockSize >= sequence.numComputedTokens,
-      `${name}: has blocks for what it computes`,
-    );
-    assert(
-      sequence.state === 'ended' ||
-        sequence.numOutputTokens + sequence.numPendingTokens <= sequence.maxTokens,
-      `${name}: stays within max_tokens`,
-    );
-    assert(sequence.state !== 'running' || sequence.holdsResources, `${name}: runs in a slot`);
-    const isDraining = this.#draining.has(sequence);
-    assert(
-      isDraining === (sequence.state !== 'running' && sequence.holdsResources),
-      `${name}: drains while it holds a slot`,
-    );
-  }
-}
-
-/** Index into the result by slot; refuses a result that does not answer the plan. */
-function indexResult(plan: PlanInFlight, result: StepTokens): Map<number, number> {
-  const indexOfSlot = new Map<number, number>();
-  for (let index = 0; index < result.slots.length; index += 1) {
-    const count = result.tokenOffsets[index + 1]! - result.tokenOffsets[index]!;
-    if (count === 1) indexOfSlot.set(result.slots[index]!, index);
-  }
-  for (const row of plan.rows) {
-    if (row.samples && !indexOfSlot.has(row.sequence.slot)) {
-      throw new AppError('INTERNAL', `step ${plan.step} gave no token for slot ${row.sequence.slot}`);
-    }
-  }
-  return indexOfSlot;
 }
