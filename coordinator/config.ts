@@ -46,6 +46,7 @@ export interface ClusterConfig {
   readonly deterministic: boolean;
   /** GPUs only: decode steps are recorded once and replayed. */
   readonly cudaGraphs: boolean;
+  readonly prefixCaching: boolean;
   /** Local ranks that share a GPU. */
   readonly ranksPerDevice: number;
   /** Pictures are turned upright as their EXIF data asks. */
@@ -85,6 +86,7 @@ interface ClusterFlags {
   readonly gpuMemoryUtilization?: number;
   readonly deterministic?: true;
   readonly cudaGraphs?: boolean;
+  readonly prefixCaching?: boolean;
   readonly ranksPerDevice?: number;
   readonly exifRotation?: boolean;
   readonly stepTimeout: number;
@@ -172,6 +174,7 @@ export function addClusterOptions(command: Command): Command {
     )
     .option('--deterministic', 'on GPUs: the same bits whatever else runs; slower (CPUs always compute so)')
     .option('--no-cuda-graphs', 'on GPUs: run decode steps kernel by kernel; slower, for finding faults')
+    .option('--no-prefix-caching', 'compute every prompt anew, whatever an earlier one has in common with it')
     .option(
       '--ranks-per-device <n>',
       'ranks started here that share a GPU, for tests and small machines; slower (default: 1)',
@@ -234,6 +237,7 @@ export function toClusterConfig(flags: ClusterFlags): ClusterConfig {
     gpuMemoryUtilization: flags.gpuMemoryUtilization ?? DEFAULT_GPU_MEMORY_UTILIZATION,
     deterministic: flags.deterministic === true,
     cudaGraphs: flags.cudaGraphs ?? true,
+    prefixCaching: flags.prefixCaching ?? true,
     ranksPerDevice: flags.ranksPerDevice ?? 1,
     exifRotation: flags.exifRotation ?? true,
     stepTimeoutMs: flags.stepTimeout * 1000,

@@ -24,6 +24,8 @@ export interface EvaluatedAnswer {
   readonly answer: string;
   readonly isRight: boolean;
   readonly tokenIds: readonly number[];
+  /** Of its prompt, those that needed no computing. */
+  readonly cachedTokens: number;
 }
 
 export interface Evaluation {
@@ -109,10 +111,13 @@ async function ask(serving: Serving, question: Question, signal: AbortSignal): P
   const generation = generate(serving.engine, input, signal);
   const tokenIds: number[] = [];
   let answer = '';
+  let cachedTokens = 0;
   for await (const delta of generation.deltas) {
     tokenIds.push(...delta.tokenIds);
     answer += delta.answer;
+    cachedTokens = delta.end?.usage.cachedTokens ?? 0;
   }
   answer = answer.trim();
-  return { id: question.id, task: question.task, answer, isRight: answer === question.answer, tokenIds };
+  const isRight = answer === question.answer;
+  return { id: question.id, task: question.task, answer, isRight, tokenIds, cachedTokens };
 }

@@ -132,6 +132,7 @@ function toInput(
     pictures: stored.map((picture, index) => ({
       numTiles: numTiles[index]!,
       firstPosition: encoded.pictures[index]!.firstPosition,
+      contentHash: picture.contentHash,
       lease: () => picture.lease(),
     })),
     release: () => {

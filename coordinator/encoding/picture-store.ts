@@ -155,6 +155,8 @@ export class StoredPicture {
   readonly #input: PictureInput;
   readonly #signal: AbortSignal;
   readonly #numBytes: number;
+  /** Of its pixels and their shape. */
+  readonly contentHash: string;
   #entry: Entry | null;
 
   constructor(store: PictureStore, input: PictureInput, entry: Entry, signal: AbortSignal) {
@@ -163,6 +165,7 @@ export class StoredPicture {
     this.#signal = signal;
     this.#entry = entry;
     this.#numBytes = entry.pixels.byteLength;
+    this.contentHash = entry.contentHash;
   }
 
   /** Of all its tiles. */

@@ -30,8 +30,8 @@ export interface SequenceTokens {
 
 /** Who owns a sequence: called synchronously, in order, and not after an end. */
 export interface SequenceListener {
-  /** It is in a plan for the first time, or again after a preemption. */
-  onStarted(): void;
+  /** It is in a plan for the first time, or again after a preemption; so many of its tokens needed no computing. */
+  onStarted(numCachedTokens: number): void;
   onTokens(tokens: SequenceTokens, finishReason: FinishReason | null): void;
   /** A fault of this sequence alone: its picture. */
   onFailure(error: AppError): void;
@@ -134,8 +134,8 @@ export class StepLoop {
       for (let plan = scheduler.schedule(); plan !== null; plan = scheduler.schedule()) {
         group.execute(plan);
         if (this.#stepTimer === null) this.#watchStep();
-        for (const { sequenceId } of plan.newSequences)
-          this.#submissions.get(sequenceId)?.listener.onStarted();
+        for (const { sequenceId, numComputedTokens } of plan.newSequences)
+          this.#submissions.get(sequenceId)?.listener.onStarted(numComputedTokens);
       }
       for (const upload of scheduler.takeUploads()) void this.#upload(upload);
     } catch (error) {

@@ -51,6 +51,8 @@ export class Request implements SequenceListener {
   #departure: AbortController | null = null;
   readonly #releases: (() => void)[] = [];
   #encoded: EncodedRequest | null = null;
+  /** Null until it has run. */
+  #numCachedTokens: number | null = null;
 
   constructor(options: RequestOptions) {
     this.sequenceId = options.sequenceId;
@@ -111,8 +113,11 @@ export class Request implements SequenceListener {
     };
   }
 
-  onStarted(): void {
-    if (!this.isOver) this.#reach('running');
+  onStarted(numCachedTokens: number): void {
+    if (this.isOver) return;
+    // Of what is computed again later, its own blocks may be left: no prefix that it had in common with others.
+    this.#numCachedTokens ??= numCachedTokens;
+    this.#reach('running');
   }
 
   onTokens(tokens: SequenceTokens, finishReason: FinishReason | null): void {
@@ -184,7 +189,7 @@ export class Request implements SequenceListener {
     return {
       promptTokens: tokenIds.length,
       completionTokens: this.producedIds.length,
-      cachedTokens: 0,
+      cachedTokens: this.#numCachedTokens ?? 0,
       pictureTiles: pictures.reduce((sum, picture) => sum + picture.numTiles, 0),
     };
   }

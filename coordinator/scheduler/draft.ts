@@ -6,6 +6,8 @@ import type { NewSequence, SchedulerConfig, StepPlan } from './step-plan.js';
 export interface ScheduledRow {
   readonly sequence: Sequence;
   readonly numTokens: number;
+  /** The position after its last one. */
+  readonly end: number;
   /** The step computes the sequence's last token and so samples the next. */
   readonly samples: boolean;
 }
@@ -58,9 +60,11 @@ export function toNewSequence(sequence: Sequence): NewSequence {
     slot,
     tokenIds: sequence.allTokenIds(),
     numPromptTokens: request.numPromptTokens,
-    numComputedTokens: 0,
+    numComputedTokens: sequence.numComputedTokens,
     sampling: request.sampling,
-    pictures: pictures.map(({ pictureId, firstPosition }) => ({ pictureId, firstPosition })),
+    pictures: pictures
+      .filter(({ residence }) => residence === 'resident')
+      .map(({ pictureId, firstPosition }) => ({ pictureId, firstPosition })),
   };
 }
 

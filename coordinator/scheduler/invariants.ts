@@ -1,7 +1,7 @@
-// What holds of a scheduler after every call: each block, slot and tile slot is free or has one owner, and sequences stay within what is
-// known of them. Checked by tests and by the simulator.
+// What holds of a scheduler after every call: each block, slot and tile slot is free or has one owner, and sequences
+// stay within what is known of them. Checked by tests and by the simulator.
 import { assert } from '../../common/assert.js';
-import type { BlockManager } from './block-manager.js';
+import type { KvCache } from './kv-cache.js';
 import type { PictureManager } from './picture-manager.js';
 import type { PlansInFlight } from './plans-in-flight.js';
 import type { Sequence } from './sequence.js';
@@ -12,7 +12,7 @@ export interface Holdings {
   readonly waiting: readonly Sequence[];
   readonly running: readonly Sequence[];
   readonly draining: ReadonlySet<Sequence>;
-  readonly blocks: BlockManager;
+  readonly kv: KvCache;
   readonly freeSlots: readonly number[];
   readonly pictures: PictureManager;
   readonly inFlight: PlansInFlight;
@@ -20,17 +20,10 @@ export interface Holdings {
 
 /** Throws InvariantError. */
 export function checkHoldings(holdings: Holdings): void {
-  const { config, waiting, running, draining, blocks, freeSlots, pictures, inFlight } = holdings;
-  const owned = new Set<number>();
+  const { config, waiting, running, draining, kv, freeSlots, pictures, inFlight } = holdings;
   const sequences = new Set([...running, ...waiting, ...draining]);
-  for (const sequence of sequences) {
-    checkSequence(sequence, holdings);
-    for (const block of sequence.blocks) {
-      assert(!owned.has(block) && !blocks.isFree(block), `block ${block} has one owner`);
-      owned.add(block);
-    }
-  }
-  assert(owned.size + blocks.numFree === config.numBlocks, 'every block is free or owned');
+  for (const sequence of sequences) checkSequence(sequence, holdings);
+  kv.checkInvariants(sequences);
   const slots = [...sequences].filter(({ holdsResources }) => holdsResources).map(({ slot }) => slot);
   const allSlots = new Set([...slots, ...freeSlots]);
   assert(allSlots.size === slots.length + freeSlots.length, 'a slot has one owner');

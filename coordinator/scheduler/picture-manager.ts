@@ -39,13 +39,23 @@ export class PictureManager {
     return count;
   }
 
-  isReady(sequence: Sequence): boolean {
-    return sequence.pictures.every((picture) => picture.residence === 'resident');
+  /** Pixels of its are on their way. */
+  isUploading(sequence: Sequence): boolean {
+    return sequence.pictures.some((picture) => picture.residence === 'uploading');
   }
 
-  /** Gives all pictures of the sequence their slots, or none. True when all have them. */
-  assign(sequence: Sequence): boolean {
-    const unassigned = sequence.pictures.filter((picture) => picture.residence === 'unassigned');
+  /** All pictures that positions from `start` on need are resident. */
+  isReady(sequence: Sequence, start: number): boolean {
+    return sequence.pictures.every(
+      (picture) => picture.residence === 'resident' || this.#endOf(picture) <= start,
+    );
+  }
+
+  /** Gives all pictures that positions from `start` on need their slots, or none. True when all have them. */
+  assign(sequence: Sequence, start: number): boolean {
+    const unassigned = sequence.pictures.filter(
+      (picture) => picture.residence === 'unassigned' && this.#endOf(picture) > start,
+    );
     const numTiles = unassigned.reduce((sum, picture) => sum + picture.numTiles, 0);
     if (numTiles > this.#freeSlots.length) return false;
     for (const picture of unassigned) {
@@ -127,20 +137,19 @@ export class PictureManager {
   }
 
   /**
-   * Rows of the sequence that can run next, at most maxRows, when at most maxTiles tiles may be encoded for them: a row
-   * of a picture needs its tile encoded in this step or an earlier one.
+   * Rows of the sequence that can run from `start` on, at most maxRows, when at most maxTiles tiles may be encoded for
+   * them: a row of a picture needs its tile encoded in this step or an earlier one.
    */
-  limitRows(sequence: Sequence, maxRows: number, maxTiles: number): number {
-    const start = sequence.numComputedTokens;
+  limitRows(sequence: Sequence, start: number, maxRows: number, maxTiles: number): number {
     let end = start + maxRows;
     let tilesLeft = maxTiles;
     for (const picture of sequence.pictures) {
-      const last = picture.firstPosition + picture.numTiles * this.#tokensPerTile;
-      if (last <= start) continue;
+      if (this.#endOf(picture) <= start) continue;
       if (picture.firstPosition >= end) break;
-      const needed = this.#tilesUpTo(picture, end) - picture.numEncodedTiles;
+      const firstTile = this.#firstTile(picture, start);
+      const needed = this.#tilesUpTo(picture, end) - firstTile;
       if (needed > tilesLeft) {
-        end = picture.firstPosition + (picture.numEncodedTiles + tilesLeft) * this.#tokensPerTile;
+        end = picture.firstPosition + (firstTile + tilesLeft) * this.#tokensPerTile;
         break;
       }
       tilesLeft -= Math.max(needed, 0);
@@ -148,15 +157,16 @@ export class PictureManager {
     return Math.max(end - start, 0);
   }
 
-  /** Encode items for the rows up to `end`; marks their tiles as encoded. */
+  /** Encode items for the rows that are not computed yet, up to `end`; marks their tiles as encoded. */
   encodeUpTo(sequence: Sequence, end: number): EncodeItem[] {
     const items: EncodeItem[] = [];
     for (const picture of sequence.pictures) {
       if (picture.firstPosition >= end) break;
       if (picture.residence !== 'resident') continue;
       const tileEnd = this.#tilesUpTo(picture, end);
-      if (tileEnd <= picture.numEncodedTiles) continue;
-      items.push({ pictureId: picture.pictureId, tileStart: picture.numEncodedTiles, tileEnd });
+      const tileStart = this.#firstTile(picture, sequence.numComputedTokens);
+      if (tileEnd <= tileStart) continue;
+      items.push({ pictureId: picture.pictureId, tileStart, tileEnd });
       picture.numEncodedTiles = tileEnd;
     }
     return items;
@@ -166,9 +176,23 @@ export class PictureManager {
   releaseComputed(sequence: Sequence): void {
     for (const picture of sequence.pictures) {
       if (picture.residence !== 'resident') continue;
-      const last = picture.firstPosition + picture.numTiles * this.#tokensPerTile;
-      if (last <= sequence.numComputedTokens) this.release(picture);
+      if (this.#endOf(picture) <= sequence.numComputedTokens) this.release(picture);
     }
+  }
+
+  #endOf(picture: PictureState): number {
+    return picture.firstPosition + picture.numTiles * this.#tokensPerTile;
+  }
+
+  /**
+   * That is to be encoded next, where rows from `start` on are computed: those before may be in the cache of keys and
+   * values.
+   */
+  #firstTile(picture: PictureState, start: number): number {
+    return Math.max(
+      picture.numEncodedTiles,
+      Math.floor((start - picture.firstPosition) / this.#tokensPerTile),
+    );
   }
 
   #tilesUpTo(picture: PictureState, end: number): number {

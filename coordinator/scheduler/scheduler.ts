@@ -6,10 +6,10 @@
 // pending; a sequence that turns out to have ended costs the row that was planned meanwhile. What a sequence holds
 // (slot, blocks) is freed only when no plan in flight names it, for a rank may still read and write it.
 import { assert, assertDefined } from '../../common/assert.js';
-import { BlockManager } from './block-manager.js';
 import { addRow, admissionBytes, hasRoomFor, newDraft, toNewSequence, type Draft } from './draft.js';
 import { chooseGraphBucket } from './graph-buckets.js';
 import { checkHoldings } from './invariants.js';
+import { KvCache, type PrefixMatch } from './kv-cache.js';
 import { PictureManager } from './picture-manager.js';
 import { PlansInFlight } from './plans-in-flight.js';
 import { checkQueue, checkRequest } from './request-checks.js';
@@ -27,7 +27,7 @@ import type {
 
 export class Scheduler {
   readonly config: SchedulerConfig;
-  readonly #blocks: BlockManager;
+  readonly #kv: KvCache;
   readonly #pictures: PictureManager;
   readonly #sequences = new Map<string, Sequence>();
   /** By arrival. */
@@ -42,6 +42,8 @@ export class Scheduler {
   #lastStep = 0;
   #numPreemptions = 0;
   #numWastedRows = 0;
+  #numAdmittedTokens = 0;
+  #numCachedTokens = 0;
 
   constructor(config: SchedulerConfig) {
     assert(
@@ -49,7 +51,7 @@ export class Scheduler {
       'a step must have room for a token of every sequence',
     );
     this.config = config;
-    this.#blocks = new BlockManager(config.numBlocks, config.blockSize);
+    this.#kv = new KvCache(config);
     this.#pictures = new PictureManager(config.numTileSlots, config.tokensPerTile);
     this.#slots = new SlotPool(config.maxNumSequences);
   }
@@ -58,7 +60,10 @@ export class Scheduler {
     return {
       numRunning: this.#running.length,
       numWaiting: this.#waiting.length,
-      numFreeBlocks: this.#blocks.numFree,
+      numFreeBlocks: this.#kv.numFree,
+      numKeptBlocks: this.#kv.numKept,
+      numAdmittedTokens: this.#numAdmittedTokens,
+      numCachedTokens: this.#numCachedTokens,
       numPlansInFlight: this.#inFlight.length,
       numPreemptions: this.#numPreemptions,
       numWastedRows: this.#numWastedRows,
@@ -117,6 +122,7 @@ export class Scheduler {
     const outputs: SequenceOutput[] = [];
     for (const row of plan.rows) {
       row.sequence.numPlansInFlight -= 1;
+      this.#kv.computed(row.sequence, row.end);
       if (row.sequence.state === 'ended') this.#numWastedRows += row.numTokens;
       else if (row.samples) outputs.push(this.#applyToken(row.sequence, result, indexOfSlot));
     }
@@ -143,7 +149,7 @@ export class Scheduler {
         continue;
       if (draft.tokensLeft === 0) return;
       if (!this.#growBlocks(sequence, draft)) continue;
-      const rows = this.#pictures.limitRows(sequence, 1, draft.tilesLeft);
+      const rows = this.#limitRows(sequence, 1, draft);
       if (rows > 0) this.#addRow(draft, sequence, rows);
     }
   }
@@ -152,32 +158,41 @@ export class Scheduler {
     for (const sequence of this.#running) {
       if (draft.tokensLeft === 0) return;
       if (sequence.numRemainingTokens <= 1) continue;
-      const wanted = Math.min(draft.tokensLeft, sequence.numRemainingTokens);
-      const rows = this.#pictures.limitRows(sequence, wanted, draft.tilesLeft);
+      const rows = this.#limitRows(sequence, Math.min(draft.tokensLeft, sequence.numRemainingTokens), draft);
       if (rows > 0) this.#addRow(draft, sequence, rows);
     }
   }
 
+  #limitRows(sequence: Sequence, maxRows: number, { tilesLeft }: Draft): number {
+    return this.#pictures.limitRows(sequence, sequence.numComputedTokens, maxRows, tilesLeft);
+  }
+
   /**
-   * Admits waiting sequences in order of arrival. Those whose pixels are on their way, or that wait for tile slots, do
-   * not hold up the ones behind them; want of slots, blocks or budgets does. True when one waits for tile slots.
+   * Admits waiting sequences in order of arrival. Those whose pixels are on their way, that wait for tile slots, or
+   * whose prefix another is computing, do not hold up the ones behind them; want of slots, blocks or budgets does. True
+   * when one waits for tile slots.
    */
   #admit(draft: Draft): boolean {
     let isBlockedOnTiles = false;
     for (const sequence of [...this.#waiting]) {
       // Preempted, and its last steps are still in flight: it goes before those behind it.
       if (sequence.holdsResources) break;
-      if (!this.#pictures.isReady(sequence)) {
-        if (!isBlockedOnTiles && !this.#pictures.assign(sequence)) isBlockedOnTiles = true;
+      if (sequence.awaited?.state === 'computing' || this.#pictures.isUploading(sequence)) continue;
+      const prefix = this.#kv.match(sequence);
+      sequence.awaited = prefix.computing;
+      if (prefix.computing !== null) continue;
+      if (!this.#pictures.isReady(sequence, prefix.numTokens)) {
+        if (!isBlockedOnTiles && !this.#pictures.assign(sequence, prefix.numTokens)) isBlockedOnTiles = true;
         continue;
       }
-      if (draft.tokensLeft === 0 || this.#slots.numFree === 0 || !this.#hasBlocksToAdmit(sequence)) break;
-      const wanted = Math.min(draft.tokensLeft, sequence.numRemainingTokens);
-      const rows = this.#pictures.limitRows(sequence, wanted, draft.tilesLeft);
+      if (draft.tokensLeft === 0 || this.#slots.numFree === 0) break;
+      if (!this.#hasBlocksToAdmit(sequence, prefix)) break;
+      const wanted = Math.min(draft.tokensLeft, sequence.numTokens - prefix.numTokens);
+      const rows = this.#pictures.limitRows(sequence, prefix.numTokens, wanted, draft.tilesLeft);
       const bytes = admissionBytes(sequence, this.config.blockSize);
       if (rows === 0 || !hasRoomFor(draft, bytes)) break;
       draft.bytesLeft -= bytes;
-      this.#start(sequence, draft);
+      this.#start(sequence, prefix, draft);
       this.#addRow(draft, sequence, rows);
     }
     return isBlockedOnTiles;
@@ -187,17 +202,22 @@ export class Scheduler {
    * Room for all its tokens, and a block to grow by for each that runs: so that admission does not cause preemption at
    * once.
    */
-  #hasBlocksToAdmit(sequence: Sequence): boolean {
-    return this.#blocks.canAllocate(this.#blocks.blocksFor(sequence.numTokens) + this.#running.length);
+  #hasBlocksToAdmit(sequence: Sequence, prefix: PrefixMatch): boolean {
+    const numNew = this.#kv.blocksFor(sequence.numTokens) - prefix.blocks.length;
+    return this.#kv.hasRoomBeside(prefix, numNew + this.#running.length);
   }
 
-  #start(sequence: Sequence, draft: Draft): void {
+  #start(sequence: Sequence, prefix: PrefixMatch, draft: Draft): void {
     this.#waiting.splice(this.#waiting.indexOf(sequence), 1);
     sequence.state = 'running';
     sequence.slot = this.#slots.take();
     this.#running.push(sequence);
+    sequence.numComputedTokens = prefix.numTokens;
+    this.#numAdmittedTokens += sequence.numTokens;
+    this.#numCachedTokens += prefix.numTokens;
     draft.plan.newSequences.push(toNewSequence(sequence));
-    this.#addBlocks(sequence, this.#blocks.blocksFor(sequence.numTokens), draft);
+    this.#kv.admit(sequence, prefix);
+    for (const block of sequence.blocks) draft.plan.newBlocks.push(sequence.slot, block);
   }
 
   #addRow(draft: Draft, sequence: Sequence, numTokens: number): void {
@@ -210,29 +230,22 @@ export class Scheduler {
     sequence.numComputedTokens = end;
     sequence.numPlansInFlight += 1;
     if (samples) sequence.numPendingTokens += 1;
-    addRow(draft, { sequence, numTokens, samples });
+    addRow(draft, { sequence, numTokens, end, samples });
   }
 
   /** Blocks for one more token, by preemption if need be. False: the sequence cannot run in this step. */
   #growBlocks(sequence: Sequence, draft: Draft): boolean {
-    const missing = this.#blocks.blocksFor(sequence.numTokens) - sequence.blocks.length;
+    const missing = this.#kv.blocksFor(sequence.numTokens) - sequence.blocks.length;
     if (missing <= 0) return true;
-    while (!this.#blocks.canAllocate(missing)) {
+    while (!this.#kv.canAllocate(missing)) {
       // Blocks that come back by themselves are worth a step's wait.
       if (this.#draining.size > 0) return false;
       const victim = assertDefined(this.#running.at(-1), 'a sequence to preempt');
       this.#preempt(victim);
       if (victim === sequence) return false;
     }
-    this.#addBlocks(sequence, missing, draft);
+    for (const block of this.#kv.grow(sequence, missing)) draft.plan.newBlocks.push(sequence.slot, block);
     return true;
-  }
-
-  #addBlocks(sequence: Sequence, count: number, draft: Draft): void {
-    for (const block of this.#blocks.allocate(count)) {
-      sequence.blocks.push(block);
-      draft.plan.newBlocks.push(sequence.slot, block);
-    }
   }
 
   #preempt(sequence: Sequence): void {
@@ -273,8 +286,7 @@ export class Scheduler {
   #reclaimIfDrained(sequence: Sequence): void {
     if (sequence.numPlansInFlight > 0 || !this.#draining.delete(sequence)) return;
     for (const picture of sequence.pictures) this.#pictures.release(picture);
-    this.#blocks.free(sequence.blocks);
-    sequence.blocks = [];
+    this.#kv.release(sequence);
     sequence.numComputedTokens = 0;
     if (sequence.slot < 0) return;
     this.#slots.release(sequence.slot);
@@ -288,7 +300,7 @@ export class Scheduler {
       waiting: this.#waiting,
       running: this.#running,
       draining: this.#draining,
-      blocks: this.#blocks,
+      kv: this.#kv,
       freeSlots: this.#slots.free,
       pictures: this.#pictures,
       inFlight: this.#inFlight,

@@ -4,6 +4,7 @@
 //   waiting -> running -> ended
 //      ^         |
 //      +---------+  preempted: waits again, and is admitted once its steps in flight have come back
+import type { CachedBlock } from './kv-cache.js';
 import type { FinishReason, SequenceRequest } from './step-plan.js';
 
 export type SequenceState = 'waiting' | 'running' | 'ended';
@@ -16,7 +17,7 @@ export interface PictureState {
   /** -1 while unassigned. */
   pictureId: number;
   tileSlots: readonly number[];
-  /** Tiles [0, numEncodedTiles) went through the vision tower, or will in a plan that was made. */
+  /** Tiles [0, numEncodedTiles) went through the vision tower, or will in a plan that was made, or are not needed. */
   numEncodedTiles: number;
 }
 
@@ -38,7 +39,16 @@ export class Sequence {
   numComputedTokens = 0;
   /** -1 while it holds none. */
   slot = -1;
+  /** Of the KV cache, by position; the first of them as the cache knows them, of which some are ready to be shared. */
   blocks: number[] = [];
+  cachedBlocks: CachedBlock[] = [];
+  numReadyBlocks = 0;
+  /** False: another computes the same block, and what follows is not entered into the cache. */
+  isChained = true;
+  /** By block, as far as they were asked for. */
+  readonly blockKeys: number[] = [];
+  /** It waits for another sequence to compute what both have in common. */
+  awaited: CachedBlock | null = null;
   /** Plans in flight that name it; what it holds is freed only at 0. */
   numPlansInFlight = 0;
 
@@ -79,6 +89,12 @@ export class Sequence {
   /** Every token that it may produce is produced or in flight: another step would be wasted. */
   get hasReachedLength(): boolean {
     return this.numOutputTokens + this.numPendingTokens >= this.maxTokens;
+  }
+
+  /** Of a known token. */
+  tokenAt(position: number): number {
+    const { tokenIds } = this.request;
+    return position < tokenIds.length ? tokenIds[position]! : this.producedIds[position - tokenIds.length]!;
   }
 
   get holdsResources(): boolean {

@@ -1,4 +1,5 @@
-// The sequence slots of the ranks' engines. A slot may be handed out in the plan that tells the ranks to forget whose it was.
+// The sequence slots of the ranks' engines. A slot may be handed out in the plan that tells the ranks to forget whose
+// it was.
 import { assertDefined } from '../../common/assert.js';
 
 export class SlotPool {

@@ -25,6 +25,10 @@ export interface SamplingParams {
 export interface SequencePicture {
   readonly numTiles: number;
   readonly firstPosition: number;
+  /**
+   * Of its pixels and their shape: equal pictures have equal ones. Without it nothing that stands behind it is shared.
+   */
+  readonly contentHash?: string;
 }
 
 export interface SequenceRequest {
@@ -41,7 +45,10 @@ export interface SequenceRequest {
   readonly pictures: readonly SequencePicture[];
 }
 
-/** A sequence's first plan since its admission: all its token ids. */
+/**
+ * A sequence's first plan since its admission: all its token ids, and how many of them are in the blocks that it is
+ * given.
+ */
 export interface NewSequence {
   /** Does not travel; the slot does. */
   readonly sequenceId: string;
@@ -50,6 +57,7 @@ export interface NewSequence {
   readonly numPromptTokens: number;
   readonly numComputedTokens: number;
   readonly sampling: SamplingParams;
+  /** Those of which a row is still to be computed. */
   readonly pictures: readonly { readonly pictureId: number; readonly firstPosition: number }[];
 }
 
@@ -117,12 +125,21 @@ export interface SchedulerConfig {
   readonly tokensPerTile: number;
   /** Rows of the steps that the ranks hold recordings of, ascending; empty: every step runs eagerly. */
   readonly graphBuckets: readonly number[];
+  /** Sequences share the blocks of equal prefixes, and what nobody uses is kept for as long as there is room. */
+  readonly prefixCaching: boolean;
+  /** Uint32 that nobody can guess: it decides which prefixes compete for an entry. */
+  readonly prefixSeed: number;
 }
 
 export interface SchedulerStats {
   readonly numRunning: number;
   readonly numWaiting: number;
+  /** Those that hold kept prefixes included. */
   readonly numFreeBlocks: number;
+  readonly numKeptBlocks: number;
+  /** Of admitted sequences, and how many of them needed no computing. */
+  readonly numAdmittedTokens: number;
+  readonly numCachedTokens: number;
   readonly numPlansInFlight: number;
   readonly numPreemptions: number;
   /** Rows computed for sequences that had ended meanwhile. */

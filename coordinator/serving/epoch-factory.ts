@@ -60,7 +60,12 @@ export async function formEpoch(options: EpochFactoryOptions, signal: AbortSigna
   const { graphBuckets } = deviceChoices(config, group.isOnGpu);
   return new EpochRuntime({
     group,
-    scheduler: { ...sizes, graphBuckets },
+    scheduler: {
+      ...sizes,
+      graphBuckets,
+      prefixCaching: config.prefixCaching,
+      prefixSeed: Number(BigInt.asUintN(32, options.drawNonce())),
+    },
     clock,
     stepTimeoutMs: config.stepTimeoutMs,
     lost: workers.lost,

@@ -12,7 +12,7 @@ const DEFAULT_MAX_MODEL_LENGTH = 32_768;
 const MAX_WAITING = 1024;
 const MAX_TILE_SLOTS = 128;
 
-export type SizeConfig = Omit<SchedulerConfig, 'numBlocks' | 'graphBuckets'>;
+export type SizeConfig = Omit<SchedulerConfig, 'numBlocks' | 'graphBuckets' | 'prefixCaching' | 'prefixSeed'>;
 
 /** What the device of the ranks decides, wherever they were started. */
 export interface DeviceChoices {

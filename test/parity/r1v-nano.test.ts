@@ -2,7 +2,13 @@
 // the chunks. bench/evaluation asks all 500 questions; here a part of them, for time.
 import assert from 'node:assert/strict';
 
-import { evaluate, NANO_FOLDER, readQuestions, type Evaluation } from '../../bench/evaluation/evaluate.js';
+import {
+  evaluate,
+  NANO_FOLDER,
+  readQuestions,
+  type Evaluation,
+  type Question,
+} from '../../bench/evaluation/evaluate.js';
 import { toClusterConfig } from '../../coordinator/config.js';
 
 type Dtype = 'float32' | 'bfloat16';
@@ -16,7 +22,8 @@ interface Setting {
   readonly dtype: Dtype;
   readonly concurrency: number;
   readonly maxStepTokens?: number;
-  readonly numQuestions?: number;
+  readonly questions?: readonly Question[];
+  readonly prefixCaching?: boolean;
   readonly visionParallel?: 'tensor' | 'data';
 }
 
@@ -26,7 +33,8 @@ function ask(setting: Setting): Promise<Evaluation> {
     dtype,
     concurrency,
     maxStepTokens = 512,
-    numQuestions,
+    questions = QUESTIONS,
+    prefixCaching = true,
     visionParallel = 'tensor',
   } = setting;
   const config = toClusterConfig({
@@ -40,9 +48,10 @@ function ask(setting: Setting): Promise<Evaluation> {
     maxModelLength: 512,
     maxNumSequences: 16,
     maxStepTokens,
+    prefixCaching,
     stepTimeout: 300,
   });
-  return evaluate({ config, questions: QUESTIONS.slice(0, numQuestions), concurrency });
+  return evaluate({ config, questions, concurrency });
 }
 
 function tokenIds({ answers }: Evaluation): (readonly number[])[] {
@@ -78,18 +87,35 @@ describe('r1v-nano', function () {
       }
 
       it('gives the same token ids alone, among 15 others, and in chunks', async () => {
-        const few = 16;
-        const together = await ask({ worldSize: 2, dtype, concurrency: 16, numQuestions: few });
-        const alone = await ask({ worldSize: 2, dtype, concurrency: 1, numQuestions: few });
+        const few = QUESTIONS.slice(0, 16);
+        const together = await ask({ worldSize: 2, dtype, concurrency: 16, questions: few });
+        const alone = await ask({ worldSize: 2, dtype, concurrency: 1, questions: few });
         const chunked = await ask({
           worldSize: 2,
           dtype,
           concurrency: 16,
           maxStepTokens: 24,
-          numQuestions: few,
+          questions: few,
         });
         assert.deepEqual(tokenIds(alone), tokenIds(together));
         assert.deepEqual(tokenIds(chunked), tokenIds(together));
+      });
+
+      it('gives the same token ids whatever it finds in the cache', async () => {
+        const few = QUESTIONS.slice(0, 8);
+        const cold = await ask({ worldSize: 2, dtype, concurrency: 1, questions: few, prefixCaching: false });
+        // Each question is asked twice in a row, then all of them at once.
+        const twice = few.flatMap((question) => [question, question]);
+        const warm = await ask({ worldSize: 2, dtype, concurrency: 1, questions: twice });
+        const crowded = await ask({ worldSize: 2, dtype, concurrency: 16, questions: twice });
+        assert.deepEqual(
+          tokenIds(cold).flatMap((ids) => [ids, ids]),
+          tokenIds(warm),
+        );
+        assert.deepEqual(tokenIds(crowded), tokenIds(warm));
+        assert.ok(cold.answers.every(({ cachedTokens }) => cachedTokens === 0));
+        const repeated = warm.answers.filter((_, index) => index % 2 === 1);
+        assert.ok(repeated.every(({ cachedTokens }) => cachedTokens >= 64));
       });
     });
   }

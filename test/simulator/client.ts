@@ -62,7 +62,7 @@ export class Client {
     this.#options = options;
     this.arrivalMs = random.real(0, LAST_ARRIVAL_MS);
     const length = random.integer(1, MAX_PROMPT_TOKENS);
-    this.promptIds = Array.from({ length }, () => random.integer(3, VOCAB_SIZE - 1));
+    this.promptIds = drawPrompt(random, length);
     this.pictures = drawPictures(random, length);
     const seed = BigInt(random.uint32());
     const maxTokens = random.integer(1, MAX_NEW_TOKENS);
@@ -149,6 +149,16 @@ export class Client {
   #wrong(what: string): void {
     this.#options.onViolation(`${this.name}: ${what}`);
   }
+}
+
+/** Often begins as others do: with one of two runs of tokens, for as far as it likes. */
+function drawPrompt(random: Random, length: number): number[] {
+  const family = random.integer(0, 2);
+  const numShared = family === 0 ? 0 : random.integer(0, length);
+  const shared = (position: number): number => 3 + ((family * 31 + position * 7) % (VOCAB_SIZE - 3));
+  return Array.from({ length }, (_, position) =>
+    position < numShared ? shared(position) : random.integer(3, VOCAB_SIZE - 1),
+  );
 }
 
 function drawPictures(random: Random, promptLength: number): SimulatedPicture[] {

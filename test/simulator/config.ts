@@ -39,6 +39,8 @@ export function drawConfig(random: Random): SimulatedConfig {
       maxTilesPerStep: random.integer(1, 3),
       tokensPerTile: TOKENS_PER_TILE,
       graphBuckets: [],
+      prefixCaching: random.chance(0.7),
+      prefixSeed: random.uint32(),
     },
     maxDelayMs: random.pick([0.1, 1, 20]),
     maxStepMs: random.pick([1, 10, 100]),

@@ -24,6 +24,7 @@ export const KV_BYTES_PER_BLOCK = 64;
 
 /** Of the end of an epoch, which no abort stops. */
 const NO_EPOCH = -1;
+const NOT_YET_WRITTEN = 0xbad;
 
 interface Job {
   /** 0: a load. */
@@ -64,6 +65,8 @@ export class SimulatedEngine implements NativeEngine {
   readonly #pictures = new Map<number, Picture>();
   readonly #tiles = new Map<number, number>();
   readonly #keyValues = new Map<number, Uint32Array>();
+  /** Blocks that the present step writes, and for which slot: what another slot reads there is not what it will be. */
+  readonly #written = new Map<number, number>();
   #lastStep = 0;
   /** How often weights were read. */
   numReads = 0;
@@ -286,7 +289,8 @@ export class SimulatedEngine implements NativeEngine {
     for (const request of plan.newSequences) {
       assert(!this.#sequences.has(request.slot), `slot ${request.slot} is taken`);
       const tokenIds = [...request.tokenIds];
-      this.#sequences.set(request.slot, { tokenIds, request, blocks: [], numComputed: 0 });
+      const numComputed = request.numComputedTokens;
+      this.#sequences.set(request.slot, { tokenIds, request, blocks: [], numComputed });
     }
     for (let index = 0; index < plan.newBlocks.length; index += 2)
       this.#sequences.get(plan.newBlocks[index]!)!.blocks.push(plan.newBlocks[index + 1]!);
@@ -296,6 +300,14 @@ export class SimulatedEngine implements NativeEngine {
         this.#tiles.set(tileSlots[tile]!, tileValue(tiles[tile]!));
     }
     const sampled: [number, number][] = [];
+    this.#written.clear();
+    for (const [index, slot] of plan.scheduledSlots.entries()) {
+      const { blocks, numComputed } = this.#sequences.get(slot)!;
+      const { blockSize } = this.#plan!;
+      const last = Math.floor((numComputed + plan.scheduledTokens[index]! - 1) / blockSize);
+      for (let at = Math.floor(numComputed / blockSize); at <= last; at += 1)
+        this.#written.set(blocks[at]!, slot);
+    }
     for (const [index, slot] of plan.scheduledSlots.entries()) {
       const token = this.#run(this.#sequences.get(slot)!, plan.scheduledTokens[index]!);
       if (token !== null) sampled.push([slot, token]);
@@ -332,6 +344,8 @@ export class SimulatedEngine implements NativeEngine {
 
   #keyValue(sequence: Sequence, position: number): number {
     const [values, index] = this.#place(sequence, position);
+    const block = sequence.blocks[Math.floor(position / this.#plan!.blockSize)]!;
+    if ((this.#written.get(block) ?? sequence.request.slot) !== sequence.request.slot) return NOT_YET_WRITTEN;
     return values[index]!;
   }
 

@@ -2,7 +2,7 @@
 // back.
 import { CoordinatorIdentity } from '../../coordinator/cluster/identity.js';
 import { Request } from '../../coordinator/requests/request.js';
-import { BlockManager } from '../../coordinator/scheduler/block-manager.js';
+import { KvCache } from '../../coordinator/scheduler/kv-cache.js';
 import type { SimulationOptions } from './simulation.js';
 
 export interface Plant {
@@ -29,33 +29,39 @@ function replaceMethod<Class extends object, Name extends keyof Class>(
   };
 }
 
-/** Every fourth allocation, the first block goes back while its sequence still uses it. */
+/** Every fourth time, the first of the new blocks goes to the next sequence too. */
 function freeBlocksTooEarly(): () => void {
   let numCalls = 0;
-  const restoreAllocate = replaceMethod(
-    BlockManager.prototype,
-    'allocate',
-    (allocate) =>
-      function (this: BlockManager, count) {
-        const blocks = allocate.call(this, count);
+  let freed: number | null = null;
+  return replaceMethod(
+    KvCache.prototype,
+    'grow',
+    (grow) =>
+      function (this: KvCache, sequence, numBlocks) {
+        const blocks = grow.call(this, sequence, numBlocks);
+        if (freed !== null && blocks.length > 0) {
+          sequence.blocks[sequence.blocks.length - blocks.length] = freed;
+          blocks[0] = freed;
+          freed = null;
+        }
         numCalls += 1;
-        if (numCalls % 4 === 0) this.free(blocks.slice(0, 1));
+        if (numCalls % 4 === 0) freed = blocks[0] ?? null;
         return blocks;
       },
   );
-  const restoreFree = replaceMethod(
-    BlockManager.prototype,
-    'free',
-    (free) =>
-      function (this: BlockManager, blocks) {
-        const held = blocks.filter((block) => !this.isFree(block));
-        free.call(this, held);
+}
+
+/** Blocks are shared while the sequence that they were entered for computes them. */
+function shareBlocksTooEarly(): () => void {
+  return replaceMethod(
+    KvCache.prototype,
+    'admit',
+    (admit) =>
+      function (this: KvCache, sequence, match) {
+        admit.call(this, sequence, match);
+        for (const cached of sequence.cachedBlocks) cached.state = 'ready';
       },
   );
-  return () => {
-    restoreFree();
-    restoreAllocate();
-  };
 }
 
 /** Every fiftieth token comes twice. */
@@ -92,6 +98,7 @@ function reuseEpochs(): () => void {
 export const PLANTS: readonly Plant[] = [
   // By the tokens that come of it alone.
   { name: 'a block freed too early', options: { checksInvariants: false }, install: freeBlocksTooEarly },
+  { name: 'a block shared too early', options: { checksInvariants: false }, install: shareBlocksTooEarly },
   { name: 'a token doubled', options: {}, install: doubleTokens },
   { name: 'an epoch reused', options: {}, install: reuseEpochs },
   { name: 'a lost wake-up', options: { losesWakeUps: true }, install: () => nothing },

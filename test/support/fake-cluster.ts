@@ -52,6 +52,7 @@ export function fakeConfig(options: FakeClusterOptions): ClusterConfig {
     gpuMemoryUtilization: 0.9,
     deterministic: false,
     cudaGraphs: true,
+    prefixCaching: true,
     ranksPerDevice: 1,
     exifRotation: true,
     stepTimeoutMs: 20_000,

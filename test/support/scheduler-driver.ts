@@ -41,12 +41,15 @@ export const SMALL_CONFIG: SchedulerConfig = {
   maxTilesPerStep: 2,
   tokensPerTile: 4,
   graphBuckets: [],
+  prefixCaching: false,
+  prefixSeed: 7,
 };
 
 export const END_TOKEN = 999;
 
 /** What the model of a rank keeps of a sequence. */
 interface RankSequence {
+  readonly sequenceId: string;
   readonly tokenIds: number[];
   readonly blocks: number[];
   readonly pictures: readonly { pictureId: number; firstPosition: number }[];
@@ -63,11 +66,20 @@ export function nextToken(tokenIds: readonly number[]): number {
 export class RankModel {
   readonly slots = new Map<number, RankSequence>();
   readonly pictures = new Map<number, { tileSlots: readonly number[]; encoded: number }>();
+  /** What stands at each position of a block: a token, and what of a picture where it is one's. */
+  readonly blocks = new Map<number, string[]>();
   readonly #config: SchedulerConfig;
   readonly #next: (tokenIds: readonly number[]) => number;
+  /** What stands in a sequence's prompt, whether its pixels came or not. */
+  readonly picturesOf: (sequenceId: string) => readonly SequencePicture[];
 
-  constructor(config: SchedulerConfig, next: (tokenIds: readonly number[]) => number = nextToken) {
+  constructor(
+    config: SchedulerConfig,
+    picturesOf: (sequenceId: string) => readonly SequencePicture[],
+    next: (tokenIds: readonly number[]) => number = nextToken,
+  ) {
     this.#config = config;
+    this.picturesOf = picturesOf;
     this.#next = next;
   }
 
@@ -88,7 +100,10 @@ export class RankModel {
     for (const item of plan.encodeItems) {
       const picture = this.pictures.get(item.pictureId);
       assert.ok(picture, `picture ${item.pictureId} is encoded, but unknown`);
-      assert.equal(item.tileStart, picture.encoded, 'tiles are encoded in order');
+      assert.ok(
+        item.tileStart === picture.encoded || (picture.encoded === 0 && this.#config.prefixCaching),
+        'tiles are encoded in order, from the first that is needed',
+      );
       assert.ok(item.tileEnd <= picture.tileSlots.length);
       picture.encoded = item.tileEnd;
     }
@@ -108,6 +123,28 @@ export class RankModel {
     return { slots, tokenIds, tokenOffsets: [0, ...tokenIds.map((_, index) => index + 1)] };
   }
 
+  #write(sequence: RankSequence, end: number): void {
+    for (let position = sequence.numComputed; position < end; position += 1) {
+      const [block, offset] = this.#place(sequence, position);
+      block[offset] = this.#contentAt(sequence, position);
+    }
+  }
+
+  #place({ blocks }: RankSequence, position: number): [string[], number] {
+    const { blockSize } = this.#config;
+    const id = blocks[Math.floor(position / blockSize)]!;
+    const block = this.blocks.get(id) ?? [];
+    this.blocks.set(id, block);
+    return [block, position % blockSize];
+  }
+
+  /** Keys and values depend on all that stands before: so does this. */
+  #contentAt({ sequenceId, tokenIds }: RankSequence, position: number): string {
+    const pictures = this.picturesOf(sequenceId).filter(({ firstPosition }) => firstPosition <= position);
+    const names = pictures.map(({ firstPosition, contentHash }) => `${contentHash}@${firstPosition}`);
+    return [...tokenIds.slice(0, position + 1), ...names].join(' ');
+  }
+
   /** A step of one token a sequence, and no other, runs in the smallest bucket that it fits. */
   #checkGraphBucket({ graphBucket, encodeItems, scheduledTokens }: StepPlan): void {
     const isDecode =
@@ -122,6 +159,7 @@ export class RankModel {
       for (const { pictureId } of sequence.pictures)
         assert.ok(this.pictures.has(pictureId), 'pictures are resident');
       this.slots.set(sequence.slot, {
+        sequenceId: sequence.sequenceId,
         tokenIds: [...sequence.tokenIds],
         blocks: [],
         pictures: sequence.pictures,
@@ -132,8 +170,9 @@ export class RankModel {
       const sequence = this.slots.get(plan.newBlocks[index]!);
       assert.ok(sequence, 'a new block belongs to a known slot');
       const block = plan.newBlocks[index + 1]!;
+      const isPrefix = (sequence.blocks.length + 1) * this.#config.blockSize <= sequence.numComputed;
       for (const other of this.slots.values())
-        assert.ok(!other.blocks.includes(block), `block ${block} is in use`);
+        assert.ok(isPrefix || !other.blocks.includes(block), `block ${block} is in use`);
       sequence.blocks.push(block);
     }
   }
@@ -154,8 +193,17 @@ export class RankModel {
       );
       assert.ok(picture.encoded * this.#config.tokensPerTile >= rows, 'rows of a picture have their tiles');
     }
+    this.#write(sequence, end);
     sequence.numComputed = end;
     if (end < sequence.tokenIds.length) return null;
+    for (let position = 0; position < end; position += 1) {
+      const [block, offset] = this.#place(sequence, position);
+      assert.equal(
+        block[offset],
+        this.#contentAt(sequence, position),
+        `position ${position} is in its block`,
+      );
+    }
     const token = this.#next(sequence.tokenIds);
     sequence.tokenIds.push(token);
     return token;
@@ -165,6 +213,9 @@ export class RankModel {
 export interface DriverSubmission {
   readonly sequenceId: string;
   readonly numPromptTokens: number;
+  /** Its first tokens are those of all sequences of the same family. */
+  readonly family?: string;
+  readonly tokenIds?: readonly number[];
   readonly maxTokens: number | null;
   readonly stopTokenIds?: readonly number[];
   readonly minTokens?: number;
@@ -177,19 +228,17 @@ export class SchedulerDriver {
   readonly inFlight: StepPlan[] = [];
   readonly outputs = new Map<string, number[]>();
   readonly finished = new Map<string, string>();
+  readonly #prompts = new Map<string, Uint32Array>();
+  readonly #pictures = new Map<string, readonly SequencePicture[]>();
   readonly #uploads: { pictureId: number; tileSlots: readonly number[] }[] = [];
 
   constructor(config: SchedulerConfig, next?: (tokenIds: readonly number[]) => number) {
     this.scheduler = new Scheduler(config);
-    this.ranks = new RankModel(config, next);
+    this.ranks = new RankModel(config, (sequenceId) => this.#pictures.get(sequenceId) ?? [], next);
   }
 
   submit(submission: DriverSubmission): void {
-    const seed = [...submission.sequenceId].reduce((sum, char) => sum + char.charCodeAt(0), 0);
-    const tokenIds = Uint32Array.from(
-      { length: submission.numPromptTokens },
-      (_, index) => (seed + index * 7) % 90,
-    );
+    const tokenIds = Uint32Array.from(submission.tokenIds ?? promptOf(submission));
     this.scheduler.submit({
       sequenceId: submission.sequenceId,
       tokenIds,
@@ -202,8 +251,14 @@ export class SchedulerDriver {
       },
       pictures: submission.pictures ?? [],
     });
+    this.#prompts.set(submission.sequenceId, tokenIds);
+    this.#pictures.set(submission.sequenceId, submission.pictures ?? []);
     this.outputs.set(submission.sequenceId, []);
     this.scheduler.checkInvariants();
+  }
+
+  promptOf(sequenceId: string): Uint32Array {
+    return this.#prompts.get(sequenceId)!;
   }
 
   cancel(sequenceId: string): void {
@@ -260,4 +315,9 @@ export class SchedulerDriver {
     }
     assert.fail(`still busy after ${maxSteps} rounds: ${JSON.stringify(this.scheduler.stats)}`);
   }
+}
+
+function promptOf({ family, sequenceId, numPromptTokens }: DriverSubmission): number[] {
+  const seed = [...(family ?? sequenceId)].reduce((sum, char) => sum + char.charCodeAt(0), 0);
+  return Array.from({ length: numPromptTokens }, (_, index) => (seed + index * 7) % 90);
 }

@@ -67,7 +67,7 @@ class Listener implements SequenceListener {
   readonly said: string[] = [];
   onBroken: (() => void) | null = null;
 
-  onStarted(): void {
+  onStarted(_numCachedTokens: number): void {
     this.said.push('started');
   }
 

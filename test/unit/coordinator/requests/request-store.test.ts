@@ -85,7 +85,7 @@ function encode(request: Request, output: OutputProcessor = letters()): void {
 function run(request: Request, output?: OutputProcessor): void {
   encode(request, output);
   request.queued();
-  request.onStarted();
+  request.onStarted(0);
 }
 
 const token = (letter: string) => ({ tokenIds: [letter.charCodeAt(0)], logprobs: [] });
@@ -98,11 +98,11 @@ describe('the life of a request', () => {
     encode(request);
     request.queued();
     await clock.advance(10);
-    request.onStarted();
+    request.onStarted(0);
     await clock.advance(20);
     request.onTokens(token('a'), null);
     // Preempted and running again is no new stage.
-    request.onStarted();
+    request.onStarted(0);
     await clock.advance(30);
     request.onTokens(token('b'), 'length');
     assert.deepEqual(

@@ -218,9 +218,13 @@ describe('scheduler under random lives', () => {
     maxTilesPerStep: fc.integer({ min: 1, max: 3 }),
     tokensPerTile: fc.integer({ min: 1, max: 4 }),
     graphBuckets: fc.constantFrom([], [1, 2, 4, 5], [2], [3, 4]),
+    prefixCaching: fc.boolean(),
+    // A seed of nothing, and one with its highest bit set.
+    prefixSeed: fc.constantFrom(0, 0xffff_fff1),
   });
   const submissions = fc.record({
     kind: fc.constant('submit' as const),
+    family: fc.constantFrom('a', 'b'),
     before: fc.integer({ min: 1, max: 12 }),
     after: fc.integer({ min: 0, max: 6 }),
     tiles: fc.array(fc.integer({ min: 1, max: 4 }), { maxLength: 2 }),
@@ -241,16 +245,24 @@ describe('scheduler under random lives', () => {
     driver: SchedulerDriver,
     config: SchedulerConfig,
     index: number,
-    action: { before: number; after: number; tiles: number[]; maxTokens: number | null; stops: boolean },
+    action: {
+      family: string;
+      before: number;
+      after: number;
+      tiles: number[];
+      maxTokens: number | null;
+      stops: boolean;
+    },
   ) {
     let position = action.before;
     const pictures = action.tiles.map((numTiles) => {
-      const picture = { numTiles, firstPosition: position };
+      const picture = { numTiles, firstPosition: position, contentHash: `picture of ${numTiles}` };
       position += numTiles * config.tokensPerTile + 1;
       return picture;
     });
     const submission = {
       sequenceId: `s${index}`,
+      family: action.family,
       numPromptTokens: position + action.after,
       maxTokens: action.maxTokens,
       stopTokenIds: action.stops ? [END_TOKEN] : [],
