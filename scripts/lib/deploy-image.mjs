@@ -113,7 +113,9 @@ export class ImageBuilder {
     const file = process.env['NODE_EXTRA_CA_CERTS'];
     if (file === undefined || !existsSync(file)) return [];
     cpSync(file, path.join(root, 'usr/local/share/extra-certificates.crt'));
-    return ['--env', 'NODE_EXTRA_CA_CERTS=/usr/local/share/extra-certificates.crt'];
+    // Node adds them to its own; pip takes them in place of its own.
+    const there = '/usr/local/share/extra-certificates.crt';
+    return ['--env', `NODE_EXTRA_CA_CERTS=${there}`, '--env', `PIP_CERT=${there}`];
   }
 
   #buildah(what, log, args) {
