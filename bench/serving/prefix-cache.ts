@@ -1,5 +1,5 @@
-// What a shared prefix saves, through the whole stack on the bundled model: the first token of a prompt whose beginning was computed
-// before, and the throughput of prompts that begin alike, with the cache and without, in turns of one run.
+// What a shared prefix saves, through the whole stack on the bundled model: the first token of a prompt whose beginning
+// was computed before, and the throughput of prompts that begin alike, with the cache and without, in turns of one run.
 import { randomInt } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { Command } from 'commander';
