@@ -6,7 +6,7 @@
 // seeded so that nobody can aim at another's; what is found is compared, so that equal hashes of different blocks cost
 // a miss and nothing else.
 //
-//   computing -> ready -> evicted        computing: a sequence that runs fills it; ready: the step that filled it has come back
+//   computing -> ready -> evicted      computing: a sequence that runs fills it; ready: the step that filled it is back
 //
 // Only ready blocks are shared: whoever reads one does so in a later step than the one that wrote it, on every rank. A
 // block that nobody holds is kept until its place is needed, and the one that was let go of first goes first: of one
