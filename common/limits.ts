@@ -35,6 +35,16 @@ export const DEFAULT_REQUEST_MEMORY_BYTES = 512 * 1024 * 1024;
 /** Decoded pictures on their way to the ranks; --picture-memory. */
 export const DEFAULT_PICTURE_MEMORY_BYTES = 512 * 1024 * 1024;
 
+/** What fields of these types hold. */
+export const MAX_UINT32 = 0xffff_ffff;
+export const MAX_UINT64 = 0xffff_ffff_ffff_ffffn;
+
+export const MAX_TEMPERATURE = 100;
+export const MAX_REPETITION_PENALTY = 100;
+/** Of presence_penalty and frequency_penalty, on either side of 0. */
+export const MAX_PENALTY = 2;
+/** On either side of 0. */
+export const MAX_LOGIT_BIAS = 100;
 export const MAX_TOP_LOGPROBS = 20;
 export const MAX_STOP_STRINGS = 16;
 export const MAX_STOP_STRING_CHARS = 256;

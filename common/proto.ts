@@ -13,6 +13,7 @@ import type { ProtoGrpcType as ClusterProto } from '../proto/ts/cluster.js';
 import type { ProtoGrpcType as InferenceProto } from '../proto/ts/inference.js';
 import type { ProtoGrpcType as WorkerProto } from '../proto/ts/worker.js';
 import { AppError } from './errors.js';
+import { MAX_UINT64 } from './limits.js';
 
 const protoDirectory = fileURLToPath(new URL('../../proto/', import.meta.url));
 
@@ -56,7 +57,6 @@ export const clusterServiceDefinition = ClusterServiceClient.service;
 export const inferenceServiceDefinition = InferenceServiceClient.service;
 
 const UINT64_PATTERN = /^\d{1,20}$/;
-const UINT64_MAX = 0xffff_ffff_ffff_ffffn;
 
 /** A 64-bit field as a number; INVALID_REQUEST naming the field where it is no integer of 0 to 2^53 - 1. */
 export function uint64ToNumber(value: string, field: string): number {
@@ -85,8 +85,8 @@ export function uint64FromBigInt(value: bigint, field: string): string {
 }
 
 function checkedUint64(value: bigint, field: string, shown: string): bigint {
-  if (value < 0n || value > UINT64_MAX) {
-    throw new AppError('INVALID_REQUEST', `${field} must be an integer of 0 to ${UINT64_MAX}, got ${shown}`, {
+  if (value < 0n || value > MAX_UINT64) {
+    throw new AppError('INVALID_REQUEST', `${field} must be an integer of 0 to ${MAX_UINT64}, got ${shown}`, {
       details: { param: field },
     });
   }

@@ -3,20 +3,22 @@
 // ones.
 import path from 'node:path';
 import { AppError } from '../../common/errors.js';
+import { MAX_UINT32 } from '../../common/limits.js';
+import {
+  isInRange,
+  rangeText,
+  SAMPLING_RANGES,
+  type SamplingDefaults,
+  type SamplingRange,
+} from '../../common/sampling.js';
 import { ConfigReader } from './config-reader.js';
 
 const FILE_NAME = 'generation_config.json';
-const MAX_UINT32 = 0xffff_ffff;
 
 /** Only what the file sets. */
-export interface GenerationDefaults {
-  readonly temperature?: number;
-  readonly topK?: number;
-  readonly topP?: number;
-  readonly minP?: number;
-  readonly repetitionPenalty?: number;
-  readonly maxTokens?: number;
-}
+export type GenerationDefaults = Partial<
+  Pick<SamplingDefaults, 'temperature' | 'topK' | 'topP' | 'minP' | 'repetitionPenalty' | 'maxTokens'>
+>;
 
 export interface GenerationConfig {
   readonly sampling: GenerationDefaults;
@@ -57,17 +59,9 @@ function parseGenerationDefaults(config: ConfigReader): GenerationDefaults {
   const defaults = {
     temperature: readTemperature(config),
     topK: topK === undefined ? undefined : Math.max(topK, 0),
-    topP: config.optionalNumber(
-      'top_p',
-      (value) => value > 0 && value <= 1,
-      'a number above 0 and at most 1',
-    ),
-    minP: config.optionalNumber('min_p', (value) => value >= 0 && value <= 1, 'a number of 0 to 1'),
-    repetitionPenalty: config.optionalNumber(
-      'repetition_penalty',
-      (value) => value > 0 && value <= 100,
-      'a number above 0 and at most 100',
-    ),
+    topP: readNumber(config, 'topP'),
+    minP: readNumber(config, 'minP'),
+    repetitionPenalty: readNumber(config, 'repetitionPenalty'),
     maxTokens: config.optionalNumber(
       'max_new_tokens',
       (value) => Number.isInteger(value) && value >= 1 && value <= MAX_UINT32,
@@ -81,11 +75,16 @@ function parseGenerationDefaults(config: ConfigReader): GenerationDefaults {
  * do_sample false means the likeliest token, whatever temperature stands beside it; true without a temperature means 1.
  */
 function readTemperature(config: ConfigReader): number | undefined {
-  const temperature = config.optionalNumber(
-    'temperature',
-    (value) => value >= 0 && value <= 100,
-    'a number of 0 to 100',
-  );
+  const temperature = readNumber(config, 'temperature');
   if (!config.has('do_sample')) return temperature;
   return config.boolean('do_sample', false) ? (temperature ?? 1) : 0;
+}
+
+function readNumber(
+  config: ConfigReader,
+  field: 'temperature' | 'topP' | 'minP' | 'repetitionPenalty',
+): number | undefined {
+  const range: SamplingRange = SAMPLING_RANGES[field];
+  const expected = `a number ${range.isAboveMin ? '' : 'of '}${rangeText(range)}`;
+  return config.optionalNumber(range.name, (value) => isInRange(value, range), expected);
 }

@@ -4,14 +4,15 @@ import { open } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { integerOption, realOption, seedOption } from '../../common/command-line.js';
 import { AppError } from '../../common/errors.js';
-import { MAX_PICTURE_BYTES } from '../../common/limits.js';
+import { MAX_PICTURE_BYTES, MAX_UINT32 } from '../../common/limits.js';
 import { createLogger } from '../../common/logger.js';
+import { NEUTRAL_SAMPLING, type SamplingInput } from '../../common/sampling.js';
 import { addClusterOptions, toClusterConfig } from '../config.js';
 import type { RequestSpec, PartInput } from '../requests/request-spec.js';
 import { emptyDelta, mergeDeltas } from '../requests/generation.js';
 import { generate } from '../engine/generate.js';
 import { checkPictureCount } from '../gateway/parse-request.js';
-import { NEUTRAL_SAMPLING, resolveSampling, type SamplingInput } from '../requests/sampling-options.js';
+import { resolveSampling } from '../requests/sampling-options.js';
 import { Serving } from '../serving/serving.js';
 import { sniffPicture } from '../vision/sniff-picture.js';
 import { CommandOutput, untilSignal } from './command-line.js';
@@ -26,7 +27,6 @@ interface RunFlags extends SamplingInput {
 
 type ClusterFlags = Parameters<typeof toClusterConfig>[0];
 
-const MAX_UINT32 = 0xffff_ffff;
 const PICTURE_MARKER = '<image>\n';
 
 /** `workerEntry`: arguments of process.execPath that start `skein worker`. */

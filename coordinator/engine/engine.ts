@@ -4,12 +4,13 @@
 import { InvariantError } from '../../common/assert.js';
 import type { Clock } from '../../common/clock.js';
 import { AppError, toAppError } from '../../common/errors.js';
+import type { SamplingDefaults } from '../../common/sampling.js';
 import type { Encoder } from '../encoding/encoder.js';
 import type { RequestSink } from '../requests/generation.js';
 import type { RequestSpec } from '../requests/request-spec.js';
 import { RequestStore } from '../requests/request-store.js';
 import type { Request } from '../requests/request.js';
-import { resolveSampling, type SamplingDefaults } from '../requests/sampling-options.js';
+import { resolveSampling } from '../requests/sampling-options.js';
 import type { TextProcessor } from '../tokenizer/text-processor.js';
 import type { Replica } from './replica.js';
 import type { SupervisorState } from './supervisor.js';

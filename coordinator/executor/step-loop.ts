@@ -9,12 +9,7 @@ import type { FinishReason, PictureUpload, SequenceOutput, SequenceRequest } fro
 import type { RankGroup } from './rank-group.js';
 import type { StepResult } from './step-messages.js';
 
-export type {
-  FinishReason,
-  SamplingParams,
-  SequencePicture,
-  SequenceRequest,
-} from '../scheduler/step-plan.js';
+export type { FinishReason, SequencePicture, SequenceRequest } from '../scheduler/step-plan.js';
 
 export interface TokenLogprobs {
   readonly logprob: number;

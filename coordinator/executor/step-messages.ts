@@ -2,11 +2,12 @@
 // ranks.
 import { packFloat32, packUint32, unpackFloat32, unpackUint32 } from '../../common/packed.js';
 import { uint64FromBigInt, uint64ToNumber, workerServiceDefinition } from '../../common/proto.js';
+import type { SamplingParams } from '../../common/sampling.js';
 import type { Fence } from '../../proto/ts/skein/worker/v1/Fence.js';
 import type { NewSequence as NewSequenceMessage } from '../../proto/ts/skein/worker/v1/NewSequence.js';
 import type { SamplingParams as SamplingParamsMessage } from '../../proto/ts/skein/worker/v1/SamplingParams.js';
 import type { StepResult__Output } from '../../proto/ts/skein/worker/v1/StepResult.js';
-import type { NewSequence, SamplingParams, StepPlan, StepTokens } from '../scheduler/step-plan.js';
+import type { NewSequence, StepPlan, StepTokens } from '../scheduler/step-plan.js';
 
 export interface StepResult extends StepTokens {
   readonly slots: Uint32Array;
@@ -67,21 +68,11 @@ function toMessage(sequence: NewSequence): NewSequenceMessage {
 
 function samplingMessage(sampling: SamplingParams): SamplingParamsMessage {
   return {
-    temperature: sampling.temperature,
-    topK: sampling.topK,
-    topP: sampling.topP,
-    minP: sampling.minP,
-    repetitionPenalty: sampling.repetitionPenalty,
-    presencePenalty: sampling.presencePenalty,
-    frequencyPenalty: sampling.frequencyPenalty,
+    ...sampling,
     seed: uint64FromBigInt(sampling.seed, 'seed'),
-    minTokens: sampling.minTokens,
-    numTopLogprobs: sampling.numTopLogprobs,
     stopTokenIds: pack(sampling.stopTokenIds),
     logitBiasIds: pack(sampling.logitBiasIds),
     logitBiasValues: sampling.logitBiasValues.length === 0 ? EMPTY : packFloat32(sampling.logitBiasValues),
-    choiceIndex: sampling.choiceIndex,
-    returnLogprobs: sampling.returnLogprobs,
   };
 }
 

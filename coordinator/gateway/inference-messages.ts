@@ -1,4 +1,5 @@
 // Deltas and facts about the model and the cluster as messages of skein.inference.v1.
+import type { SamplingDefaults } from '../../common/sampling.js';
 import type { GenerateOnceResponse } from '../../proto/ts/skein/inference/v1/GenerateOnceResponse.js';
 import type { GenerateResponse } from '../../proto/ts/skein/inference/v1/GenerateResponse.js';
 import type { GetClusterResponse } from '../../proto/ts/skein/inference/v1/GetClusterResponse.js';
@@ -7,7 +8,6 @@ import type { TokenLogprobs as TokenLogprobsMessage } from '../../proto/ts/skein
 import type { TokenLogprobs } from '../executor/step-loop.js';
 import type { Generation } from '../engine/generate.js';
 import { emptyDelta, mergeDeltas, type GenerationDelta, type GenerationEnd } from '../requests/generation.js';
-import type { SamplingDefaults } from '../requests/sampling-options.js';
 
 export interface ModelFacts {
   readonly name: string;

@@ -9,6 +9,7 @@ import {
   MAX_PROMPT_CHARS,
 } from '../../common/limits.js';
 import { uint64ToBigInt } from '../../common/proto.js';
+import type { SamplingInput } from '../../common/sampling.js';
 import type { ContentPart__Output } from '../../proto/ts/skein/inference/v1/ContentPart.js';
 import type { GenerateRequest__Output } from '../../proto/ts/skein/inference/v1/GenerateRequest.js';
 import type { Message__Output } from '../../proto/ts/skein/inference/v1/Message.js';
@@ -21,7 +22,6 @@ import type {
   PictureInput,
   PromptInput,
 } from '../requests/request-spec.js';
-import type { SamplingInput } from '../requests/sampling-options.js';
 
 const MAX_REQUEST_ID_CHARS = 256;
 const ROLES = ['system', 'user', 'assistant'] as const;

@@ -1,5 +1,5 @@
 // A request as every API hands it on: checked in form, not yet turned into tokens.
-import type { SamplingInput } from './sampling-options.js';
+import type { SamplingInput } from '../../common/sampling.js';
 
 export interface PictureInput {
   /** Encoded JPEG, PNG, WebP or GIF. */

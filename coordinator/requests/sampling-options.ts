@@ -1,35 +1,27 @@
-// The sampling options of a request: defaults, ranges, one error a field. Names are those of skein.inference.v1; the
-// command line and every API go through here.
+// The sampling options of a request, checked and completed: defaults, ranges, one error a field. The command line and
+// every API go through here; what the fields are stands in common/sampling.ts.
 import { randomBytes } from 'node:crypto';
 import { AppError } from '../../common/errors.js';
 import {
+  MAX_LOGIT_BIAS,
   MAX_LOGIT_BIAS_ENTRIES,
   MAX_STOP_STRINGS,
   MAX_STOP_STRING_CHARS,
   MAX_STOP_TOKEN_IDS,
   MAX_TOP_LOGPROBS,
+  MAX_UINT32,
+  MAX_UINT64,
 } from '../../common/limits.js';
-import type { SamplingParams } from '../executor/step-loop.js';
-
-/** As given; absent fields take the defaults. */
-export interface SamplingInput {
-  readonly temperature?: number | undefined;
-  readonly topK?: number | undefined;
-  readonly topP?: number | undefined;
-  readonly minP?: number | undefined;
-  readonly repetitionPenalty?: number | undefined;
-  readonly presencePenalty?: number | undefined;
-  readonly frequencyPenalty?: number | undefined;
-  readonly seed?: bigint | undefined;
-  readonly maxTokens?: number | undefined;
-  readonly minTokens?: number | undefined;
-  readonly ignoreEos?: boolean | undefined;
-  readonly stop?: readonly string[] | undefined;
-  readonly stopTokenIds?: readonly number[] | undefined;
-  readonly logitBias?: ReadonlyMap<number, number> | undefined;
-  readonly topLogprobs?: number | undefined;
-  readonly skipSpecialTokens?: boolean | undefined;
-}
+import {
+  isInRange,
+  mapRanges,
+  rangeText,
+  SAMPLING_RANGES,
+  type SamplingDefaults,
+  type SamplingInput,
+  type SamplingParams,
+  type SamplingRange,
+} from '../../common/sampling.js';
 
 export interface ResolvedSampling {
   readonly params: SamplingParams;
@@ -41,41 +33,6 @@ export interface ResolvedSampling {
   /** Special tokens are no part of the text. */
   readonly skipSpecialTokens: boolean;
 }
-
-/** What absent fields of a request take. */
-export interface SamplingDefaults {
-  readonly temperature: number;
-  readonly topK: number;
-  readonly topP: number;
-  readonly minP: number;
-  readonly repetitionPenalty: number;
-  readonly presencePenalty: number;
-  readonly frequencyPenalty: number;
-  readonly minTokens: number;
-  readonly skipSpecialTokens: boolean;
-  /** Absent: as many as fit. */
-  readonly maxTokens?: number;
-}
-
-/** Greedy, and nothing else. */
-export const NEUTRAL_SAMPLING: SamplingDefaults = {
-  temperature: 0,
-  topK: 0,
-  topP: 1,
-  minP: 0,
-  repetitionPenalty: 1,
-  presencePenalty: 0,
-  frequencyPenalty: 0,
-  minTokens: 0,
-  skipSpecialTokens: true,
-};
-
-const MAX_UINT32 = 0xffff_ffff;
-const MAX_UINT64 = 0xffff_ffff_ffff_ffffn;
-const MAX_TEMPERATURE = 100;
-const MAX_REPETITION_PENALTY = 100;
-const MAX_PENALTY = 2;
-const MAX_LOGIT_BIAS = 100;
 
 export interface SamplingContext {
   readonly vocabSize: number;
@@ -89,63 +46,35 @@ export interface SamplingContext {
 }
 
 export function resolveSampling(input: SamplingInput, context: SamplingContext): ResolvedSampling {
-  const { defaults } = context;
+  const { defaults, vocabSize } = context;
   const ownMaxTokens =
     input.maxTokens === undefined ? null : integer(input.maxTokens, 'max_tokens', 1, MAX_UINT32);
-  const minTokens = integer(
-    input.minTokens ?? defaults.minTokens,
-    'min_tokens',
-    0,
-    ownMaxTokens ?? MAX_UINT32,
+  const minTokensRange = { ...SAMPLING_RANGES.minTokens, max: ownMaxTokens ?? MAX_UINT32 };
+  const numbers = mapRanges((range, field) =>
+    checkRange(input[field] ?? defaults[field], field === 'minTokens' ? minTokensRange : range),
   );
-  const defaultMaxTokens = defaults.maxTokens === undefined ? null : Math.max(defaults.maxTokens, minTokens);
-  const ownStopIds = tokenIds(
-    input.stopTokenIds ?? [],
-    'stop_token_ids',
-    MAX_STOP_TOKEN_IDS,
-    context.vocabSize,
-  );
+  const defaultMaxTokens =
+    defaults.maxTokens === undefined ? null : Math.max(defaults.maxTokens, numbers.minTokens);
+  const ownStopIds = tokenIds(input.stopTokenIds ?? [], 'stop_token_ids', MAX_STOP_TOKEN_IDS, vocabSize);
   // A checkpoint may name ids that its embedding does not have.
-  const eosIds = input.ignoreEos === true ? [] : context.eosTokenIds.filter((id) => id < context.vocabSize);
-  const bias = logitBias(input.logitBias ?? new Map<number, number>(), context.vocabSize);
-  const numTopLogprobs = integer(
-    input.topLogprobs ?? 0,
-    'top_logprobs',
-    0,
-    Math.min(MAX_TOP_LOGPROBS, context.vocabSize),
-  );
-  const topK = integer(input.topK ?? defaults.topK, 'top_k', 0, MAX_UINT32);
+  const eosIds = input.ignoreEos === true ? [] : context.eosTokenIds.filter((id) => id < vocabSize);
+  const bias = logitBias(input.logitBias ?? new Map<number, number>(), vocabSize);
   return {
     maxTokens: ownMaxTokens ?? defaultMaxTokens,
     maxTokensIsDefault: ownMaxTokens === null,
     stop: stopStrings(input.stop ?? []),
     skipSpecialTokens: input.skipSpecialTokens ?? defaults.skipSpecialTokens,
     params: {
-      temperature: real(input.temperature ?? defaults.temperature, 'temperature', 0, MAX_TEMPERATURE),
-      topK: topK >= context.vocabSize ? 0 : topK,
-      topP: positive(input.topP ?? defaults.topP, 'top_p', 1),
-      minP: real(input.minP ?? defaults.minP, 'min_p', 0, 1),
-      repetitionPenalty: positive(
-        input.repetitionPenalty ?? defaults.repetitionPenalty,
-        'repetition_penalty',
-        MAX_REPETITION_PENALTY,
-      ),
-      presencePenalty: real(
-        input.presencePenalty ?? defaults.presencePenalty,
-        'presence_penalty',
-        -MAX_PENALTY,
-        MAX_PENALTY,
-      ),
-      frequencyPenalty: real(
-        input.frequencyPenalty ?? defaults.frequencyPenalty,
-        'frequency_penalty',
-        -MAX_PENALTY,
-        MAX_PENALTY,
-      ),
+      ...numbers,
+      topK: numbers.topK >= vocabSize ? 0 : numbers.topK,
       seed: checkSeed(input.seed, context.drawSeed ?? randomSeed),
       choiceIndex: context.choiceIndex ?? 0,
-      minTokens,
-      numTopLogprobs,
+      numTopLogprobs: integer(
+        input.topLogprobs ?? 0,
+        'top_logprobs',
+        0,
+        Math.min(MAX_TOP_LOGPROBS, vocabSize),
+      ),
       returnLogprobs: input.topLogprobs !== undefined,
       stopTokenIds: [...new Set([...eosIds, ...ownStopIds])],
       logitBiasIds: [...bias.keys()],
@@ -166,28 +95,16 @@ export function randomSeed(): bigint {
   return randomBytes(8).readBigUInt64LE();
 }
 
-function integer(value: number, field: string, min: number, max: number): number {
-  if (!Number.isInteger(value) || value < min || value > max) {
-    throw outOfRange(field, String(value), `an integer of ${min} to ${max}`);
-  }
-  return value;
+function integer(value: number, name: string, min: number, max: number): number {
+  return checkRange(value, { name, min, max, isInteger: true });
 }
 
 /** In the precision that the ranks use, so that nothing becomes 0 or infinite on the way to them. */
-function real(input: number, field: string, min: number, max: number): number {
-  const value = Math.fround(input);
-  if (!Number.isFinite(value) || value < min || value > max)
-    throw outOfRange(field, String(value), `${min} to ${max}`);
+function checkRange(input: number, range: Omit<SamplingRange, 'neutral'>): number {
+  const value = range.isInteger ? input : Math.fround(input);
+  if (!isInRange(value, range)) throw outOfRange(range.name, String(value), rangeText(range));
   // -0 would be another number to whoever compares bits.
   return value + 0;
-}
-
-function positive(input: number, field: string, max: number): number {
-  const value = Math.fround(input);
-  if (!Number.isFinite(value) || value <= 0 || value > max) {
-    throw outOfRange(field, String(value), `above 0 and at most ${max}`);
-  }
-  return value;
 }
 
 function tokenIds(
@@ -222,7 +139,7 @@ function logitBias(bias: ReadonlyMap<number, number>, vocabSize: number): Readon
   }
   for (const [id, value] of bias) {
     integer(id, 'logit_bias', 0, vocabSize - 1);
-    real(value, 'logit_bias', -MAX_LOGIT_BIAS, MAX_LOGIT_BIAS);
+    checkRange(value, { name: 'logit_bias', min: -MAX_LOGIT_BIAS, max: MAX_LOGIT_BIAS });
   }
   return bias;
 }

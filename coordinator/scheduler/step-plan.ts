@@ -1,25 +1,6 @@
 // What goes into the scheduler and what comes out of it: requests, step plans and outputs. Plain data; the executor
 // turns plans into messages.
-
-export interface SamplingParams {
-  readonly temperature: number;
-  readonly topK: number;
-  readonly topP: number;
-  readonly minP: number;
-  readonly repetitionPenalty: number;
-  readonly presencePenalty: number;
-  readonly frequencyPenalty: number;
-  readonly seed: bigint;
-  readonly choiceIndex: number;
-  /** Sampled tokens before which stopTokenIds are banned. */
-  readonly minTokens: number;
-  readonly numTopLogprobs: number;
-  readonly returnLogprobs: boolean;
-  /** Ids that end the sequence: the scheduler ends it, the engine bans them before minTokens. */
-  readonly stopTokenIds: readonly number[];
-  readonly logitBiasIds: readonly number[];
-  readonly logitBiasValues: readonly number[];
-}
+import type { SamplingParams } from '../../common/sampling.js';
 
 /** Where the tokens of a picture stand: numTiles * tokensPerTile positions from firstPosition on. */
 export interface SequencePicture {

@@ -1,11 +1,11 @@
 // What a model's files say of text: its tokenizer and templates, and the sampling that absent fields of a request take.
+import { NEUTRAL_SAMPLING, type SamplingDefaults } from '../../common/sampling.js';
 import { alwaysReasons } from '../checkpoint/families/registry.js';
 import type { DefaultTaken } from '../checkpoint/config-reader.js';
 import { readGenerationConfig } from '../checkpoint/generation-config.js';
 import { knownPictureTokenId } from '../checkpoint/known-models.js';
 import type { Checkpoint } from '../checkpoint/model-spec.js';
 import type { ClusterConfig } from '../config.js';
-import { NEUTRAL_SAMPLING, type SamplingDefaults } from '../requests/sampling-options.js';
 import { loadTextProcessor } from '../tokenizer/load-text-processor.js';
 import type { LoadTextProcessorOptions, TextProcessor } from '../tokenizer/text-processor.js';
 import { tokensOnlyProcessor } from '../tokenizer/tokens-only-processor.js';

@@ -4,6 +4,7 @@
 import { InvariantError } from '../../common/assert.js';
 import { sleep } from '../../common/clock.js';
 import { AppError, toAppError } from '../../common/errors.js';
+import { NEUTRAL_SAMPLING } from '../../common/sampling.js';
 import { CoordinatorIdentity } from '../../coordinator/cluster/identity.js';
 import type { Encoder } from '../../coordinator/encoding/encoder.js';
 import { Engine } from '../../coordinator/engine/engine.js';
@@ -11,7 +12,6 @@ import { EpochRuntime } from '../../coordinator/engine/epoch-runtime.js';
 import { Replica } from '../../coordinator/engine/replica.js';
 import { formGroup } from '../../coordinator/executor/form-group.js';
 import type { PromptInput } from '../../coordinator/requests/request-spec.js';
-import { NEUTRAL_SAMPLING } from '../../coordinator/requests/sampling-options.js';
 import type { SchedulerConfig } from '../../coordinator/scheduler/step-plan.js';
 import type { LoadRequest } from '../../proto/ts/skein/worker/v1/LoadRequest.js';
 import { Client, type ClientOutcome } from './client.js';

@@ -1,5 +1,6 @@
 // Plans for the addon as tests write them: a shard plan's rank as NativeLoadPlan, and steps with everything left out
 // but what they do.
+import { mapRanges } from '../../common/sampling.js';
 import type { MemoryLimits } from '../../coordinator/sharding/memory-plan.js';
 import type { RankPlan, ShardPlan, TensorPart, TensorRole } from '../../coordinator/sharding/shard-plan.js';
 import type {
@@ -87,16 +88,9 @@ export function toNativeLoadPlan(plan: ShardPlan, rank: RankPlan, limits: Native
 /** Greedy, nothing filtered, no log-probabilities. */
 export function makeSampling(changes: Partial<NativeSamplingParams> = {}): NativeSamplingParams {
   return {
-    temperature: 0,
-    topK: 0,
-    topP: 1,
-    minP: 0,
-    repetitionPenalty: 1,
-    presencePenalty: 0,
-    frequencyPenalty: 0,
+    ...mapRanges(({ neutral }) => neutral),
     seed: 0n,
     choiceIndex: 0,
-    minTokens: 0,
     numTopLogprobs: 0,
     returnLogprobs: false,
     stopTokenIds: new Uint32Array(),

@@ -2,9 +2,9 @@
 // is replayed on tables of slots, blocks, pictures and lengths, in order, and a plan that a rank would refuse fails the
 // test.
 import assert from 'node:assert/strict';
+import { mapRanges, type SamplingParams } from '../../common/sampling.js';
 import { Scheduler } from '../../coordinator/scheduler/scheduler.js';
 import type {
-  SamplingParams,
   SchedulerConfig,
   SequenceOutput,
   SequencePicture,
@@ -12,16 +12,9 @@ import type {
 } from '../../coordinator/scheduler/step-plan.js';
 
 export const GREEDY: SamplingParams = {
-  temperature: 0,
-  topK: 0,
-  topP: 1,
-  minP: 0,
-  repetitionPenalty: 1,
-  presencePenalty: 0,
-  frequencyPenalty: 0,
+  ...mapRanges(({ neutral }) => neutral),
   seed: 0n,
   choiceIndex: 0,
-  minTokens: 0,
   numTopLogprobs: 0,
   returnLogprobs: false,
   stopTokenIds: [],

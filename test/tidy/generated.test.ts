@@ -5,7 +5,9 @@ import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync }
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { Command } from 'commander';
+import protobuf from 'protobufjs';
 import { ERROR_CATALOGUE } from '../../common/errors.js';
+import { rangeText, SAMPLING_RANGES } from '../../common/sampling.js';
 import * as settings from '../../common/settings.js';
 import { registerServe } from '../../coordinator/commands/serve.js';
 import { createWorkerCommand } from '../../worker/config.js';
@@ -48,6 +50,23 @@ describe('generated files', () => {
     const page = readFileSync(repoPath('docs/errors.md'), 'utf8');
     assert.equal(page, renderErrorDocs(ERROR_CATALOGUE), 'run: node scripts/generate-error-docs.mjs');
     for (const code of Object.keys(ERROR_CATALOGUE)) assert.ok(page.includes(`| \`${code}\` |`), code);
+  });
+
+  it('docs/sampling.md has the ranges of all fields, and names every field of the protocol', () => {
+    const page = readFileSync(repoPath('docs/sampling.md'), 'utf8');
+    for (const range of Object.values(SAMPLING_RANGES)) {
+      const row = `| \`${range.name}\` | ${rangeText(range)} | ${range.neutral} |`;
+      assert.ok(page.includes(row), `docs/sampling.md: expected the row ${row}`);
+    }
+    const proto = protobuf.parse(readFileSync(repoPath('proto/skein/inference/v1/inference.proto'), 'utf8'), {
+      keepCase: true,
+    });
+    const fields = Object.keys(proto.root.lookupType('SamplingOptions').fields);
+    assert.ok(fields.length >= 16);
+    assert.deepEqual(
+      fields.filter((name) => !page.includes(`\`${name}\``)),
+      [],
+    );
   });
 
   it('docs/settings.md is the flags', async () => {

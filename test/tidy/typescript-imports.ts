@@ -26,7 +26,12 @@ export const LAYERS: Readonly<Record<string, readonly string[]>> = {
   'coordinator/commands/': [...EVERYWHERE, 'coordinator/'],
   'coordinator/serving/': [...EVERYWHERE, 'coordinator/'],
   'coordinator/config.ts': EVERYWHERE,
-  'coordinator/scheduler/': ['common/assert.ts', 'common/errors.ts', 'common/limits.ts'],
+  'coordinator/scheduler/': [
+    'common/assert.ts',
+    'common/errors.ts',
+    'common/limits.ts',
+    'common/sampling.ts',
+  ],
   'coordinator/checkpoint/': EVERYWHERE,
   'coordinator/sharding/': [...EVERYWHERE, 'coordinator/checkpoint/'],
   'coordinator/tokenizer/': [...EVERYWHERE, 'coordinator/checkpoint/'],

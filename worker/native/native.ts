@@ -1,5 +1,6 @@
 // The addon as TypeScript sees it: transfer objects in the order of native/engine/engine.h, `T | null` and never
 // optional fields, so that `undefined` is always a mistake. Arrays of numbers are typed arrays.
+import type { SamplingParams } from '../../common/sampling.js';
 
 export type NativeDataType = 'float32' | 'bfloat16' | 'float16' | 'int32';
 
@@ -125,23 +126,7 @@ export interface NativeLoadResult {
   loadMs: number;
 }
 
-export interface NativeSamplingParams {
-  temperature: number;
-  topK: number;
-  topP: number;
-  minP: number;
-  repetitionPenalty: number;
-  presencePenalty: number;
-  frequencyPenalty: number;
-  seed: bigint;
-  choiceIndex: number;
-  minTokens: number;
-  numTopLogprobs: number;
-  returnLogprobs: boolean;
-  stopTokenIds: Uint32Array;
-  logitBiasIds: Uint32Array;
-  logitBiasValues: Float32Array;
-}
+export type NativeSamplingParams = SamplingParams<Uint32Array, Float32Array>;
 
 export interface NativeNewSequence {
   slot: number;

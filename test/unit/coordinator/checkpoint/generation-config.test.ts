@@ -2,7 +2,8 @@
 // it is read.
 import assert from 'node:assert/strict';
 import { rmSync } from 'node:fs';
-import { NEUTRAL_SAMPLING, resolveSampling } from '../../../../coordinator/requests/sampling-options.js';
+import { NEUTRAL_SAMPLING } from '../../../../common/sampling.js';
+import { resolveSampling } from '../../../../coordinator/requests/sampling-options.js';
 import { readGenerationConfig } from '../../../../coordinator/checkpoint/generation-config.js';
 import { writeFolder } from '../../../support/tokenizer-folder.js';
 

@@ -4,12 +4,13 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { InvariantError } from '../../../../common/assert.js';
 import { AppError } from '../../../../common/errors.js';
+import { NEUTRAL_SAMPLING } from '../../../../common/sampling.js';
 import type { GenerationDelta, RequestSink } from '../../../../coordinator/requests/generation.js';
 import { LifeCycle, STAGES } from '../../../../coordinator/requests/life-cycle.js';
 import { RequestStore, type RequestEvent } from '../../../../coordinator/requests/request-store.js';
 import type { RequestSpec } from '../../../../coordinator/requests/request-spec.js';
 import type { Request } from '../../../../coordinator/requests/request.js';
-import { NEUTRAL_SAMPLING, resolveSampling } from '../../../../coordinator/requests/sampling-options.js';
+import { resolveSampling } from '../../../../coordinator/requests/sampling-options.js';
 import type { OutputProcessor } from '../../../../coordinator/tokenizer/text-processor.js';
 import { FakeClock } from '../../../support/fake-clock.js';
 
