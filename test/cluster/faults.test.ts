@@ -1,51 +1,21 @@
 // Goal: whatever dies, whoever waits is told in time and nothing is left behind: no process, no socket, no folder.
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
 import * as grpc from '@grpc/grpc-js';
 import { EXIT_CODES } from '../../common/exit-codes.js';
 import { ERROR_CODE_KEY } from '../../common/grpc-status.js';
 import { startStream } from '../support/generate-stream.js';
-import { allGone, runFolders, SkeinProcess } from '../support/skein-process.js';
-import { goldenPath } from '../support/paths.js';
+import { useSkein } from '../support/skein-fixture.js';
+import { allGone, runFolders } from '../support/skein-process.js';
 
 const LOST_WITHIN_MS = 2_000;
 const ORPHANS_GONE_WITHIN_MS = 3_000;
-const MODEL = ['--model', goldenPath('tiny-6b-vit'), '--dtype', 'float32'];
 
 describe('faults of a cluster of processes', function () {
-  let folder: string;
-  let skein: SkeinProcess | null = null;
-
-  beforeEach(() => {
-    folder = mkdtempSync(path.join(tmpdir(), 't-'));
-  });
-
-  afterEach(async () => {
-    await skein?.killed();
-    skein = null;
-    rmSync(folder, { recursive: true, force: true });
-  });
-
-  function startServe(engine: object, ...flags: string[]): SkeinProcess {
-    const args = [
-      'serve',
-      ...MODEL,
-      '--tensor-parallel-size',
-      '2',
-      '--grpc-address',
-      '127.0.0.1:0',
-      '--log-level',
-      'silent',
-      ...flags,
-    ];
-    return (skein = new SkeinProcess(args, engine, { TMPDIR: folder, XDG_RUNTIME_DIR: '' }));
-  }
+  const skein = useSkein();
 
   for (const index of [0, 1]) {
     it(`a worker killed mid-answer (rank ${index}) ends the call with WORKER_LOST in time, and everything with it`, async () => {
-      const server = startServe({ stepMs: 10 });
+      const server = skein.serve({ stepMs: 10 });
       const stream = await startStream(server, 1000);
       const pids = server.childPids();
       assert.equal(pids.length, 2);
@@ -59,25 +29,25 @@ describe('faults of a cluster of processes', function () {
       assert.equal((await server.exited).code, 1);
       assert.match(server.stderr, /^skein: WORKER_LOST: /m);
       await allGone(pids, ORPHANS_GONE_WITHIN_MS);
-      assert.deepEqual(runFolders(folder), []);
+      assert.deepEqual(runFolders(skein.folder), []);
       stream.close();
     });
   }
 
   it('workers end when the coordinator is killed, and remove the sockets', async () => {
-    const server = startServe({ stepMs: 10 });
+    const server = skein.serve({ stepMs: 10 });
     const stream = await startStream(server, 1000);
     const pids = server.childPids();
     server.child.kill('SIGKILL');
     await server.exited;
     await allGone(pids, ORPHANS_GONE_WITHIN_MS);
-    assert.deepEqual(runFolders(folder), []);
+    assert.deepEqual(runFolders(skein.folder), []);
     await stream.ended;
     stream.close();
   });
 
   it('a coordinator killed while it loads leaves nothing either', async () => {
-    const server = startServe({ loadMs: 20_000 });
+    const server = skein.serve({ loadMs: 20_000 });
     const deadline = Date.now() + 10_000;
     while (server.childPids().length < 2 && Date.now() < deadline)
       await new Promise((resolve) => setTimeout(resolve, 10));
@@ -85,11 +55,11 @@ describe('faults of a cluster of processes', function () {
     assert.equal(pids.length, 2);
     server.child.kill('SIGKILL');
     await allGone(pids, ORPHANS_GONE_WITHIN_MS);
-    assert.deepEqual(runFolders(folder), []);
+    assert.deepEqual(runFolders(skein.folder), []);
   });
 
   it('SIGTERM drains: the running answer is finished, then all is gone', async () => {
-    const server = startServe({ stepMs: 5 });
+    const server = skein.serve({ stepMs: 5 });
     const stream = await startStream(server, 60);
     const pids = server.childPids();
     server.child.kill('SIGTERM');
@@ -97,12 +67,12 @@ describe('faults of a cluster of processes', function () {
     assert.equal(stream.tokens.length, 60);
     assert.equal((await server.exited).code, 0);
     await allGone(pids, 100);
-    assert.deepEqual(runFolders(folder), []);
+    assert.deepEqual(runFolders(skein.folder), []);
     stream.close();
   });
 
   it('a drain that takes too long is cut', async () => {
-    const server = startServe({ stepMs: 20 }, '--drain-timeout', '0');
+    const server = skein.serve({ stepMs: 20 }, ['--drain-timeout', '0']);
     const stream = await startStream(server, 1000);
     server.child.kill('SIGTERM');
     const error = await stream.ended;
@@ -112,23 +82,12 @@ describe('faults of a cluster of processes', function () {
   });
 
   it('Ctrl-C on run stops everything and says 130', async () => {
-    const args = [
-      'run',
-      ...MODEL,
-      '--tensor-parallel-size',
-      '2',
-      '--question',
-      'why?',
-      '--max-tokens',
-      '1000',
-      '--ignore-eos',
-    ];
-    skein = new SkeinProcess(args, { stepMs: 10 }, { TMPDIR: folder, XDG_RUNTIME_DIR: '' });
-    await skein.outputMatches(/---/);
-    const pids = skein.childPids();
-    skein.child.kill('SIGINT');
-    assert.equal((await skein.exited).code, 130);
+    const run = skein.run({ stepMs: 10 });
+    await run.outputMatches(/---/);
+    const pids = run.childPids();
+    run.child.kill('SIGINT');
+    assert.equal((await run.exited).code, 130);
     await allGone(pids, 100);
-    assert.deepEqual(runFolders(folder), []);
+    assert.deepEqual(runFolders(skein.folder), []);
   });
 });

@@ -1,41 +1,16 @@
 // Goal: a signal that asks for an end, sent to the coordinator alone or to every process of its group, drains: the
 // stream that runs is finished, then everything is gone and the exit code is 0. A second one ends at once.
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
 import { startStream } from '../support/generate-stream.js';
-import { goldenPath } from '../support/paths.js';
-import { allGone, runFolders, SkeinProcess } from '../support/skein-process.js';
+import { useSkein } from '../support/skein-fixture.js';
+import { allGone, runFolders } from '../support/skein-process.js';
 
 const NUM_TOKENS = 60;
 const SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const;
 
 describe('signals', function () {
-  let folder: string;
-  let skein: SkeinProcess | null = null;
-
-  beforeEach(() => {
-    folder = mkdtempSync(path.join(tmpdir(), 't-'));
-  });
-
-  afterEach(async () => {
-    await skein?.killed();
-    skein = null;
-    rmSync(folder, { recursive: true, force: true });
-  });
-
-  function start(command: readonly string[], engine: object): SkeinProcess {
-    const args = [...command, '--model', goldenPath('tiny-6b-vit'), '--tensor-parallel-size', '2'];
-    const environment = { TMPDIR: folder, XDG_RUNTIME_DIR: '' };
-    skein = new SkeinProcess([...args, '--log-level', 'silent'], engine, environment, undefined, {
-      ownGroup: true,
-    });
-    return skein;
-  }
-
-  const startServe = (engine: object): SkeinProcess =>
-    start(['serve', '--grpc-address', '127.0.0.1:0'], engine);
+  const skein = useSkein();
+  const startServe = (engine: object) => skein.serve(engine, [], { ownGroup: true });
 
   for (const signal of SIGNALS) {
     for (const target of [
@@ -56,7 +31,7 @@ describe('signals', function () {
         assert.equal(stream.tokens.length, NUM_TOKENS);
         assert.deepEqual(await server.exited, { code: 0, signal: null }, server.stderr);
         await allGone(pids, 100);
-        assert.deepEqual(runFolders(folder), []);
+        assert.deepEqual(runFolders(skein.folder), []);
         assert.equal(server.stderr.replace(/^(loading|draining): .*\n/gm, ''), '');
         stream.close();
       });
@@ -74,7 +49,7 @@ describe('signals', function () {
       process.kill(-server.pid, signal);
       assert.deepEqual(await server.exited, { code: null, signal });
       await allGone(pids, 3_000);
-      assert.deepEqual(runFolders(folder), []);
+      assert.deepEqual(runFolders(skein.folder), []);
       await stream.ended;
       stream.close();
     });
@@ -82,7 +57,7 @@ describe('signals', function () {
     it(`${signal} to the group of skein run, while it loads or answers, is told in one line`, async () => {
       const exitCode = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 }[signal];
       for (const engine of [{ loadMs: 20_000 }, { stepMs: 20 }]) {
-        const run = start(['run', '--question', 'Why?', '--ignore-eos', '--max-tokens', '1000'], engine);
+        const run = skein.run(engine, [], { ownGroup: true });
         if ('stepMs' in engine) await run.outputMatches(/--- /);
         else while (run.childPids().length < 2) await new Promise((resolve) => setTimeout(resolve, 10));
         const pids = run.childPids();

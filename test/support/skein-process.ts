@@ -9,7 +9,7 @@ const FAKE_MAIN = repoPath('dist', 'test', 'support', 'fake-skein-main.js');
 /** With the native engine. */
 const REAL_MAIN = repoPath('bin', 'skein.mjs');
 
-type FakeSettings = Partial<FakeEngineOptions> & {
+export type FakeSettings = Partial<FakeEngineOptions> & {
   readonly workers?: Readonly<Record<string, Partial<FakeEngineOptions>>>;
 };
 
