@@ -9,15 +9,12 @@ import {
   type ErrorCode,
   type ErrorDefinition,
 } from './errors.js';
+import { MAX_ERROR_DETAILS_BYTES, MAX_ERROR_MESSAGE_CHARS } from './limits.js';
 import { setRetryInfo } from './retry-info.js';
 
 export const ERROR_CODE_KEY = 'x-error-code';
 /** JSON of AppError.details, UTF-8; a key that ends in -bin carries any bytes. */
 export const ERROR_DETAILS_KEY = 'x-error-details-bin';
-
-/** Trailers share a header budget of 8 KiB with most proxies; messages and details are cut to fit. */
-const MAX_MESSAGE_CHARS = 2048;
-const MAX_DETAILS_BYTES = 2048;
 
 export interface ToGrpcOptions {
   /** A client must not see what a bug says; a peer process of the same cluster may. */
@@ -50,11 +47,11 @@ const FALLBACK_CODES: Readonly<Partial<Record<grpc.status, ErrorCode>>> = {
 export function toGrpcError(error: unknown, options: ToGrpcOptions): grpc.ServiceError {
   const appError = toAppError(error);
   const hidden = options.audience === 'client' && appError.code === 'INTERNAL';
-  const message = hidden ? 'internal error' : appError.message.slice(0, MAX_MESSAGE_CHARS);
+  const message = hidden ? 'internal error' : appError.message.slice(0, MAX_ERROR_MESSAGE_CHARS);
   const metadata = new grpc.Metadata();
   metadata.set(ERROR_CODE_KEY, appError.code);
   const details = Buffer.from(JSON.stringify(appError.details));
-  if (!hidden && Object.keys(appError.details).length > 0 && details.byteLength <= MAX_DETAILS_BYTES) {
+  if (!hidden && Object.keys(appError.details).length > 0 && details.byteLength <= MAX_ERROR_DETAILS_BYTES) {
     metadata.set(ERROR_DETAILS_KEY, details);
   }
   const { grpcStatus, retryAfterMs }: ErrorDefinition = ERROR_CATALOGUE[appError.code];

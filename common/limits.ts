@@ -1,11 +1,18 @@
-// Every limit in one place: nothing in Skein is unbounded. Units are in the names.
+// Every limit in one place: nothing in Skein is unbounded. Units are in the names. What a user or a peer can meet is
+// here: what is refused, cut, or waited for at most, and the defaults that follow from it. Numbers that only tune
+// (windows, caches, how often something is looked at), that follow from a file format or from how something is packed,
+// and the bounds of a single flag (docs/settings.md) stay where they are used.
 
 export const PROTOCOL_VERSION = 2;
+
+// ---- Messages between processes ----
 
 /** Largest gRPC message between processes; pixels and plans stay below it by chunking. */
 export const MAX_GRPC_MESSAGE_BYTES = 16 * 1024 * 1024;
 /** What the admissions of one plan may take of its message: those beyond it go into the next plan. */
 export const MAX_PLAN_BYTES = 4 * 1024 * 1024;
+// ---- Requests, pictures and encoding ----
+
 /** A request with pictures from a client. */
 export const MAX_CLIENT_MESSAGE_BYTES = 64 * 1024 * 1024;
 /**
@@ -35,6 +42,8 @@ export const DEFAULT_REQUEST_MEMORY_BYTES = 512 * 1024 * 1024;
 /** Decoded pictures on their way to the ranks; --picture-memory. */
 export const DEFAULT_PICTURE_MEMORY_BYTES = 512 * 1024 * 1024;
 
+// ---- Sampling fields (their ranges: sampling.ts) ----
+
 /** What fields of these types hold. */
 export const MAX_UINT32 = 0xffff_ffff;
 export const MAX_UINT64 = 0xffff_ffff_ffff_ffffn;
@@ -50,6 +59,9 @@ export const MAX_STOP_STRINGS = 16;
 export const MAX_STOP_STRING_CHARS = 256;
 export const MAX_LOGIT_BIAS_ENTRIES = 1024;
 export const MAX_STOP_TOKEN_IDS = 128;
+
+// ---- Prompts, tokenizers, logs, weights ----
+
 export const MAX_PROMPT_CHARS = 4 * 1024 * 1024;
 export const MAX_MESSAGES = 1024;
 /** tokenizer.json of the largest vocabularies has about 20 MiB. */
@@ -63,6 +75,8 @@ export const MAX_BUFFERED_STDERR_BYTES = 1024 * 1024;
 /** Safetensors headers beyond this are refused before they are read. */
 export const MAX_SAFETENSORS_HEADER_BYTES = 100 * 1024 * 1024;
 
+// ---- Repeated calls ----
+
 export const MAX_IDEMPOTENCY_KEY_CHARS = 256;
 /** Finished answers that a repeated call can still join: as many, and as many bytes. */
 export const MAX_KEPT_ANSWERS = 1024;
@@ -71,6 +85,8 @@ export const MAX_KEPT_ANSWER_BYTES = 64 * 1024 * 1024;
 export const DEFAULT_IDEMPOTENCY_WINDOW_MS = 600_000;
 /** How long a request with a key goes on when nobody reads it any more; --reconnect-grace. */
 export const DEFAULT_RECONNECT_GRACE_MS = 5_000;
+
+// ---- Steps, ranks and signs of life ----
 
 /** How deep the engine's queue of plans is. */
 export const MAX_PLANS_IN_FLIGHT = 2;
@@ -92,3 +108,109 @@ export const COORDINATOR_SILENCE_MS = 30_000;
 /** Of both settings: some signs of life must fit in. */
 export const MIN_SILENCE_MS = 3 * SIGN_OF_LIFE_INTERVAL_MS;
 export const MAX_SILENCE_MS = 3_600_000;
+
+// ---- Processes and their connections ----
+
+/** --settings. */
+export const MAX_SETTINGS_FILE_BYTES = 1024 * 1024;
+/** Smaller messages are not counted: calls that are short, health checks among them, get through however full it is. */
+export const SMALL_MESSAGE_BYTES = 64 * 1024;
+/** Trailers share a header budget of 8 KiB with most proxies; messages and details are cut to fit. */
+export const MAX_ERROR_MESSAGE_CHARS = 2048;
+export const MAX_ERROR_DETAILS_BYTES = 2048;
+/** Calls at once on one connection: of a client, of a coordinator to a worker, of a worker to its coordinator. */
+export const MAX_CLIENT_STREAMS = 1024;
+export const MAX_WORKER_STREAMS = 64;
+export const MAX_CLUSTER_STREAMS = 256;
+/** A connection over which nothing came for so long is asked, and closed when it does not answer in time. */
+export const KEEPALIVE_INTERVAL_MS = 30_000;
+export const KEEPALIVE_TIMEOUT_MS = 10_000;
+/** Calls that have their error by now get so long to hear it, when the service or a worker ends. */
+export const GATEWAY_STOP_GRACE_MS = 1_000;
+export const WORKER_STOP_GRACE_MS = 300;
+/** An engine that hangs in a device call must not keep an orphan alive. */
+export const ORPHAN_STOP_TIMEOUT_MS = 2_000;
+/** A worker of this host that was let go of and does not end is killed. */
+export const LOCAL_WORKER_STOP_TIMEOUT_MS = 3_000;
+/** Ends of a worker's stderr that are kept, to say why it ended. */
+export const MAX_WORKER_STDERR_CHARS = 8_192;
+/** Programs that are asked about the machine: nvidia-smi at a start, and what skein doctor runs. */
+export const NVIDIA_SMI_TIMEOUT_MS = 10_000;
+export const PROBE_TIMEOUT_MS = 20_000;
+
+// ---- Members and epochs ----
+
+/** A worker that no group uses says so often that it is there; leases are judged by --worker-silence. */
+export const LEASE_RENEW_INTERVAL_MS = 1_000;
+/** A coordinator that stood still for longer cannot tell whose lease ran out meanwhile: all get theirs anew. */
+export const MAX_TICK_GAP_MS = 2_000;
+/** Of a worker's name, host and last words. */
+export const MAX_WORKER_ID_CHARS = 256;
+/** Workers of this host: from their start until they have registered. */
+export const LOCAL_START_TIMEOUT_MS = 30_000;
+/** Ranks of a group: until all have reached each other. */
+export const RANKS_CONNECT_TIMEOUT_MS = 30_000;
+/** GPUs warm up before they have joined; where ranks share one and take turns, that is a minute. */
+export const GPU_WARM_UP_MS = 300_000;
+/** A lost peer shows as a failed collective on the others first: so long is waited for the cause. */
+export const CAUSE_GRACE_MS = 300;
+/** A rank that is in the middle of a step when the others leave it would see that as a fault. */
+export const STEPS_STOP_TIMEOUT_MS = 1_000;
+/** Of a rank on CPUs, where --kv-cache-memory says nothing. */
+export const DEFAULT_CPU_KV_BYTES = 512 * 1024 * 1024;
+
+// ---- Requests and their prompts ----
+
+/** Chosen by the client. */
+export const MAX_REQUEST_ID_CHARS = 256;
+/** Tokens of prompt and answer, where --max-model-length says nothing and the model was trained for more. */
+export const DEFAULT_MAX_MODEL_LENGTH = 32_768;
+/** Beyond those that run. */
+export const MAX_WAITING_REQUESTS = 1024;
+/** Tiles that the ranks hold at once, and so of one request. */
+export const MAX_TILE_SLOTS = 128;
+/** White space before a start tag is waited out this long; longer white space is an answer. */
+export const MAX_LEADING_WHITE_SPACE_CHARS = 64;
+/** A large tokenizer takes 200 MiB while it is read, and 4 MiB of text as much; pixels live outside of this heap. */
+export const MAX_ENCODING_THREAD_HEAP_MB = 768;
+/** Of text in a PNG and of XMP; writers stay far below. */
+export const MAX_PICTURE_TEXT_BYTES = 1024 * 1024;
+
+// ---- Chat templates ----
+
+/** Escaping and role markers may make a prompt longer than its text. */
+export const MAX_RENDERED_CHARS = 4 * MAX_PROMPT_CHARS;
+/** Of the template's text; of a value that is written out; of macros that call each other. */
+export const MAX_TEMPLATE_NESTING = 200;
+export const MAX_TEMPLATE_VALUE_DEPTH = 200;
+export const MAX_TEMPLATE_CALL_DEPTH = 200;
+/** What a template may make: an integer, a range, digits behind the point. */
+export const MAX_TEMPLATE_INTEGER_BITS = 100_000;
+export const MAX_TEMPLATE_RANGE_LENGTH = 100_000;
+export const MAX_TEMPLATE_PRECISION = 100;
+
+// ---- Files of a checkpoint ----
+
+export const MAX_CONFIG_BYTES = 16 * 1024 * 1024;
+/** Above this no dimension is believed: products of three dimensions stay exact in a double. */
+export const MAX_DIMENSION = 2 ** 24;
+/** Of the decoder, and of the vision tower. */
+export const MAX_LAYERS = 1024;
+export const MAX_TILES_PER_PICTURE = 256;
+export const MAX_WEIGHT_FILES = 4096;
+export const MAX_TENSOR_NAME_CHARS = 512;
+export const MAX_TENSOR_DIMENSIONS = 8;
+/** Views of one storage are written out one by one; more than this times the file is an attack, not a model. */
+export const MAX_CONVERTED_GROWTH = 4;
+/** A small file beside the weights; larger ones stay behind. */
+export const MAX_COPIED_FILE_BYTES = 256 * 1024 * 1024;
+export const MAX_ZIP_ENTRIES = 1_000_000;
+export const MAX_ZIP_DIRECTORY_BYTES = 256 * 1024 * 1024;
+export const MAX_PICKLE_BYTES = 256 * 1024 * 1024;
+/** A state dict of 10,000 tensors takes about 300,000 opcodes, 100,000 memo entries and a stack of 2,000. */
+export const MAX_PICKLE_OPCODES = 16_000_000;
+export const MAX_PICKLE_STACK = 1_000_000;
+export const MAX_PICKLE_MEMO = 1_000_000;
+export const MAX_PICKLE_LINE_BYTES = 1024;
+/** A transposed or sliced view is gathered from its span in memory. */
+export const MAX_STRIDED_SPAN_BYTES = 2 * 1024 ** 3;

@@ -3,10 +3,9 @@
 // call is over.
 import { constants, type Http2Server, type IncomingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
 import { AppError } from './errors.js';
+import { SMALL_MESSAGE_BYTES } from './limits.js';
 import { toGrpcError } from './grpc-status.js';
 
-/** Smaller messages are not counted: calls that are short, health checks among them, get through however full it is. */
-const SMALL_MESSAGE_BYTES = 64 * 1024;
 const PREFIX_BYTES = 5;
 const RESPONSE_TYPE = 'application/grpc+proto';
 

@@ -3,12 +3,12 @@
 // the environment, the environment over the file, the file over the default.
 import { InvalidArgumentError, type Command, type Option } from 'commander';
 import { readFileSync } from 'node:fs';
+import { MAX_SETTINGS_FILE_BYTES } from './limits.js';
 
 const PREFIX = 'SKEIN_';
 /** Of the file itself, as a flag and as a variable. */
 const FILE_FLAG = '--settings';
 const FILE_VARIABLE = 'SKEIN_SETTINGS';
-const MAX_FILE_BYTES = 1024 * 1024;
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -84,7 +84,8 @@ function readSettings(file: string): Record<string, unknown> {
   let settings: unknown;
   try {
     const bytes = readFileSync(file);
-    if (bytes.byteLength > MAX_FILE_BYTES) throw new Error(`it has more than ${MAX_FILE_BYTES} bytes`);
+    if (bytes.byteLength > MAX_SETTINGS_FILE_BYTES)
+      throw new Error(`it has more than ${MAX_SETTINGS_FILE_BYTES} bytes`);
     settings = JSON.parse(bytes.toString('utf8'));
   } catch (error) {
     throw wrong(file, `cannot be read: ${error instanceof Error ? error.message : String(error)}`);

@@ -1,13 +1,11 @@
 // When the process ends, and how: signals, the coordinator's word, the lifeline, the orphan policy. One orderly end,
 // whoever asks first; a hard one when that takes too long.
 import { rmSync } from 'node:fs';
+import { ORPHAN_STOP_TIMEOUT_MS } from '../common/limits.js';
 import type { Clock, Timer } from '../common/clock.js';
 import { EXIT_CODES } from '../common/exit-codes.js';
 import type { Logger } from '../common/logger.js';
 import type { WorkerConfig } from './config.js';
-
-/** An engine that hangs in a device call must not keep an orphan alive. */
-const STOP_TIMEOUT_MS = 2_000;
 
 export interface LifecycleOptions {
   readonly config: WorkerConfig;
@@ -94,7 +92,7 @@ export class Lifecycle {
     this.#orphanTimer?.cancel();
     const { clock, logger, kill, exit } = this.#options;
     logger.info({ reason, exitCode }, 'worker stops');
-    const timer = clock.setTimer(STOP_TIMEOUT_MS, kill);
+    const timer = clock.setTimer(ORPHAN_STOP_TIMEOUT_MS, kill);
     const end = (code: number): void => {
       timer.cancel();
       exit(code);

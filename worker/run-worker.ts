@@ -7,7 +7,7 @@ import { EXIT_CODES, exitCodeOf } from '../common/exit-codes.js';
 import { bindServer, createGrpcServer, stopServer } from '../common/grpc-server.js';
 import { HealthServices } from '../common/health-services.js';
 import { newIncarnation } from '../common/identity.js';
-import { MAX_GRPC_MESSAGE_BYTES } from '../common/limits.js';
+import { MAX_GRPC_MESSAGE_BYTES, MAX_WORKER_STREAMS, WORKER_STOP_GRACE_MS } from '../common/limits.js';
 import { createLogger, type Logger } from '../common/logger.js';
 import { workerServiceDefinition } from '../common/proto.js';
 import { standardError } from '../common/standard-error.js';
@@ -20,9 +20,6 @@ import { Lifecycle } from './lifecycle.js';
 import type { CreateEngine } from './native/engine-like.js';
 import { RankService } from './rank-service.js';
 import { workerServiceHandlers } from './worker-service.js';
-
-const MAX_CONCURRENT_STREAMS = 64;
-const STOP_GRACE_MS = 300;
 
 export interface WorkerEvents {
   /** The coordinator asked the worker to end. */
@@ -74,7 +71,7 @@ export async function startWorker(options: StartWorkerOptions): Promise<RunningW
   });
   const server = createGrpcServer({
     maxMessageBytes: MAX_GRPC_MESSAGE_BYTES,
-    maxConcurrentStreams: MAX_CONCURRENT_STREAMS,
+    maxConcurrentStreams: MAX_WORKER_STREAMS,
   });
   server.addService(workerServiceDefinition, workerServiceHandlers(service));
   const health = new HealthServices();
@@ -94,7 +91,7 @@ export async function startWorker(options: StartWorkerOptions): Promise<RunningW
       health.setStatus('', 'NOT_SERVING');
       await Promise.all([lease?.stop(reason), service.stop(reason)]);
       watch.stop();
-      await Promise.all([stopServer(server, STOP_GRACE_MS), engines.close()]);
+      await Promise.all([stopServer(server, WORKER_STOP_GRACE_MS), engines.close()]);
     },
   };
 }

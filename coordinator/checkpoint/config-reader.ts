@@ -2,10 +2,7 @@
 // defaults, and keeps a list of those that its callers took.
 import { readFile, stat } from 'node:fs/promises';
 import { AppError } from '../../common/errors.js';
-
-/** Above this no dimension is believed: products of three dimensions stay exact in a double. */
-const MAX_DIMENSION = 2 ** 24;
-const MAX_CONFIG_BYTES = 16 * 1024 * 1024;
+import { MAX_CONFIG_BYTES, MAX_DIMENSION } from '../../common/limits.js';
 
 /** A setting that no file gives, and what was taken instead. */
 export interface DefaultTaken {

@@ -4,6 +4,7 @@
 import { copyFile, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { AppError } from '../../common/errors.js';
+import { MAX_CONVERTED_GROWTH, MAX_COPIED_FILE_BYTES } from '../../common/limits.js';
 import { readSafetensorsHeader } from './safetensors.js';
 import { writeSafetensors, type TensorToWrite } from './safetensors-writer.js';
 import { TORCH_DTYPE_BYTES, type TorchTensor } from './torch/pickle-values.js';
@@ -35,9 +36,6 @@ const TORCH_SINGLE = 'pytorch_model.bin';
 const TORCH_INDEX = 'pytorch_model.bin.index.json';
 /** Pickles and other weights stay behind. */
 const NOT_COPIED = /(\.(bin|pt|pth|pkl|pickle|ckpt|safetensors)|\.index\.json)$/;
-/** Views of one storage are written out one by one; more than this times the file is an attack, not a model. */
-const MAX_GROWTH = 4;
-const MAX_COPIED_FILE_BYTES = 256 * 1024 * 1024;
 
 export async function convertCheckpoint({ model, output, onFile }: ConvertOptions): Promise<ConvertResult> {
   const source = resolve(model);
@@ -122,10 +120,10 @@ async function convertFile(
     }
     const tensors = [...file.tensors].map(([tensorName, tensor]) => toWrite(file, tensorName, tensor));
     const totalBytes = tensors.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
-    if (totalBytes > MAX_GROWTH * file.sizeBytes) {
+    if (totalBytes > MAX_CONVERTED_GROWTH * file.sizeBytes) {
       throw new AppError(
         'CORRUPT_WEIGHTS',
-        `${file.path}: its tensors come to ${totalBytes} bytes, more than ${MAX_GROWTH} times the file's ${file.sizeBytes}`,
+        `${file.path}: its tensors come to ${totalBytes} bytes, more than ${MAX_CONVERTED_GROWTH} times the file's ${file.sizeBytes}`,
       );
     }
     const path = join(target, targetName(name));

@@ -2,7 +2,7 @@
 // Format: u64 header length, JSON header, data. https://github.com/huggingface/safetensors#format
 import { open, type FileHandle } from 'node:fs/promises';
 import { AppError } from '../../common/errors.js';
-import { MAX_SAFETENSORS_HEADER_BYTES } from '../../common/limits.js';
+import { MAX_SAFETENSORS_HEADER_BYTES, MAX_TENSOR_DIMENSIONS } from '../../common/limits.js';
 import { checkTensorName } from './tensor-name.js';
 
 /** As written in the header, e.g. F32, BF16, I32, F8_E4M3. */
@@ -23,7 +23,6 @@ export interface SafetensorsFile {
   readonly tensors: readonly HeaderTensor[];
 }
 
-const MAX_RANK = 8;
 const PREFIX_BYTES = 8;
 
 /** Bytes of one element; formats that Skein cannot use are listed too, so that the file's layout is still checked. */
@@ -175,8 +174,8 @@ function parseEntry(path: string, name: string, entry: unknown, dataStart: numbe
     throw corrupt(path, `${where}: dtype ${JSON.stringify(dtype)} is unknown`);
   }
   const isSize = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
-  if (!Array.isArray(shape) || shape.length > MAX_RANK || !shape.every(isSize)) {
-    throw corrupt(path, `${where}: shape must be a list of at most ${MAX_RANK} sizes`);
+  if (!Array.isArray(shape) || shape.length > MAX_TENSOR_DIMENSIONS || !shape.every(isSize)) {
+    throw corrupt(path, `${where}: shape must be a list of at most ${MAX_TENSOR_DIMENSIONS} sizes`);
   }
   if (
     !Array.isArray(offsets) ||

@@ -2,6 +2,7 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { AppError } from '../../common/errors.js';
+import { MAX_WEIGHT_FILES } from '../../common/limits.js';
 import { ConfigReader } from './config-reader.js';
 import type { SourceFile } from './model-spec.js';
 import { readSafetensorsHeader, type HeaderTensor } from './safetensors.js';
@@ -18,7 +19,6 @@ export interface WeightTable {
 
 const SINGLE_FILE = 'model.safetensors';
 export const INDEX_FILE = 'model.safetensors.index.json';
-const MAX_WEIGHT_FILES = 4096;
 
 export async function readWeightTable(folder: string): Promise<WeightTable> {
   const entries = await readdir(folder);

@@ -2,7 +2,7 @@
 import type * as grpc from '@grpc/grpc-js';
 import { bindServer, createGrpcServer, stopServer } from '../../common/grpc-server.js';
 import { toGrpcError } from '../../common/grpc-status.js';
-import { MAX_GRPC_MESSAGE_BYTES } from '../../common/limits.js';
+import { MAX_CLUSTER_STREAMS, MAX_GRPC_MESSAGE_BYTES } from '../../common/limits.js';
 import { clusterServiceDefinition } from '../../common/proto.js';
 import type { ClusterServiceHandlers } from '../../proto/ts/skein/cluster/v1/ClusterService.js';
 import type { MembershipEvent, WorkerInfo } from './membership.js';
@@ -21,7 +21,10 @@ export class ClusterServer {
 
   private constructor(options: ClusterServerOptions) {
     this.#registry = new Registry(options);
-    this.#server = createGrpcServer({ maxMessageBytes: MAX_GRPC_MESSAGE_BYTES, maxConcurrentStreams: 256 });
+    this.#server = createGrpcServer({
+      maxMessageBytes: MAX_GRPC_MESSAGE_BYTES,
+      maxConcurrentStreams: MAX_CLUSTER_STREAMS,
+    });
     this.#server.addService(clusterServiceDefinition, handlers(this.#registry));
   }
 

@@ -4,6 +4,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import { AppError } from '../../common/errors.js';
+import { NVIDIA_SMI_TIMEOUT_MS } from '../../common/limits.js';
 
 export interface LocalDevice {
   /** "cpu" or "cuda:N". */
@@ -59,7 +60,6 @@ export interface GpuProbe {
   readonly hasMps: boolean;
 }
 
-const NVIDIA_SMI_TIMEOUT_MS = 10_000;
 const PROC_FOLDER = '/proc/driver/nvidia/gpus';
 
 export function probeGpus(env: NodeJS.ProcessEnv): GpuProbe {

@@ -6,14 +6,12 @@ import path from 'node:path';
 import type { Clock } from '../../common/clock.js';
 import { usableCores } from '../../common/control-group.js';
 import { AppError, isErrorCode } from '../../common/errors.js';
+import { LOCAL_WORKER_STOP_TIMEOUT_MS, MAX_WORKER_STDERR_CHARS } from '../../common/limits.js';
 import type { Logger } from '../../common/logger.js';
 import { standardError } from '../../common/standard-error.js';
 import type { LocalDevice } from './local-devices.js';
 import type { SpawnedProcess, Spawner } from './spawner.js';
 
-/** Ends of a worker's stderr that are kept, to say why it ended. */
-const MAX_STDERR_CHARS = 8_192;
-const STOP_TIMEOUT_MS = 3_000;
 /** sockaddr_un holds 107 bytes; "/" and the longest name of a socket need 16. */
 const MAX_FOLDER_BYTES = 90;
 const FATAL_LINE = /^skein: ([A-Z_]+): (.*)$/;
@@ -129,9 +127,9 @@ export class LocalWorkers {
         args,
         environment: { ...this.#options.environment, ...environment },
         onStderr: (chunk) => {
-          worker.stderr = (worker.stderr + chunk).slice(-MAX_STDERR_CHARS);
+          worker.stderr = (worker.stderr + chunk).slice(-MAX_WORKER_STDERR_CHARS);
           const lines = (partial + chunk).split('\n');
-          partial = (lines.pop() ?? '').slice(-MAX_STDERR_CHARS);
+          partial = (lines.pop() ?? '').slice(-MAX_WORKER_STDERR_CHARS);
           for (const line of lines) if (!FATAL_LINE.test(line)) standardError.write(`${line}\n`);
         },
         onExit: (what) => this.#exited(worker, what),
@@ -153,7 +151,7 @@ export class LocalWorkers {
   /** Lets go of their lifelines, then kills; resolves when no process is left. The folder is its maker's to remove. */
   async stop(): Promise<void> {
     this.#isStopping = true;
-    const timer = this.#options.clock.setTimer(STOP_TIMEOUT_MS, () => {
+    const timer = this.#options.clock.setTimer(LOCAL_WORKER_STOP_TIMEOUT_MS, () => {
       for (const worker of this.#workers) worker.process.kill();
     });
     for (const worker of this.#workers) worker.process.release();

@@ -3,7 +3,13 @@
 import type { Clock, Timer } from '../../common/clock.js';
 import { AppError } from '../../common/errors.js';
 import { checkAddress } from '../../common/grpc-server.js';
-import { MAX_WORLD_SIZE, PROTOCOL_VERSION } from '../../common/limits.js';
+import {
+  LEASE_RENEW_INTERVAL_MS,
+  MAX_TICK_GAP_MS,
+  MAX_WORKER_ID_CHARS,
+  MAX_WORLD_SIZE,
+  PROTOCOL_VERSION,
+} from '../../common/limits.js';
 import type { Logger } from '../../common/logger.js';
 import { uint64ToNumber } from '../../common/proto.js';
 import { VERSION } from '../../common/version.js';
@@ -13,10 +19,7 @@ import type { RegisterResponse } from '../../proto/ts/skein/cluster/v1/RegisterR
 import type { RenewLeaseRequest__Output } from '../../proto/ts/skein/cluster/v1/RenewLeaseRequest.js';
 import { Membership, type MembershipEvent, type WorkerInfo } from './membership.js';
 
-const RENEW_INTERVAL_MS = 1_000;
 const TICK_INTERVAL_MS = 500;
-const MAX_TICK_GAP_MS = 2_000;
-const MAX_ID_CHARS = 256;
 
 export interface RegistryOptions {
   readonly clusterId: string;
@@ -69,7 +72,11 @@ export class Registry {
     const { leaseTtlMs, clock } = this.#options;
     const leaseId = this.#membership.register(this.#parseWorker(request), clock.nowMs());
     this.#publish();
-    return { leaseId, leaseTtlMs, renewIntervalMs: Math.min(RENEW_INTERVAL_MS, Math.floor(leaseTtlMs / 4)) };
+    return {
+      leaseId,
+      leaseTtlMs,
+      renewIntervalMs: Math.min(LEASE_RENEW_INTERVAL_MS, Math.floor(leaseTtlMs / 4)),
+    };
   }
 
   renewLease({ workerId, leaseId }: RenewLeaseRequest__Output): { isValid: boolean } {
@@ -77,7 +84,7 @@ export class Registry {
   }
 
   deregister({ workerId, leaseId, reason }: DeregisterRequest__Output): void {
-    this.#membership.deregister(workerId, leaseId, reason.slice(0, MAX_ID_CHARS));
+    this.#membership.deregister(workerId, leaseId, reason.slice(0, MAX_WORKER_ID_CHARS));
     this.#publish();
   }
 
@@ -110,8 +117,8 @@ export class Registry {
 
   #parseWorker(request: RegisterRequest__Output): WorkerInfo {
     const { workerId, host } = request;
-    if (workerId === '' || workerId.length > MAX_ID_CHARS || host.length > MAX_ID_CHARS) {
-      throw new AppError('INVALID_REQUEST', `worker_id must have 1 to ${MAX_ID_CHARS} characters`, {
+    if (workerId === '' || workerId.length > MAX_WORKER_ID_CHARS || host.length > MAX_WORKER_ID_CHARS) {
+      throw new AppError('INVALID_REQUEST', `worker_id must have 1 to ${MAX_WORKER_ID_CHARS} characters`, {
         details: { param: 'worker_id' },
       });
     }

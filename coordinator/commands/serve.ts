@@ -6,7 +6,11 @@ import { systemClock } from '../../common/clock.js';
 import { integerOption, listOption } from '../../common/command-line.js';
 import { type AppError } from '../../common/errors.js';
 import { checkAddress } from '../../common/grpc-server.js';
-import { DEFAULT_IDEMPOTENCY_WINDOW_MS, DEFAULT_RECONNECT_GRACE_MS } from '../../common/limits.js';
+import {
+  DEFAULT_IDEMPOTENCY_WINDOW_MS,
+  DEFAULT_RECONNECT_GRACE_MS,
+  GATEWAY_STOP_GRACE_MS,
+} from '../../common/limits.js';
 import { createLogger, type Logger } from '../../common/logger.js';
 import { addSettingsOption } from '../../common/settings.js';
 import { addClusterOptions, toClusterConfig, type ClusterConfig } from '../config.js';
@@ -28,7 +32,6 @@ interface ServeFlags {
 
 type ClusterFlags = Parameters<typeof toClusterConfig>[0];
 
-const FAILURE_GRACE_MS = 1_000;
 const RESTART_POLICY: RestartPolicy = 'none';
 
 /** `workerEntry`: arguments of process.execPath that start `skein worker`. */
@@ -85,7 +88,7 @@ async function serve(
     await untilEnd(serving, { drainMs: flags.drainTimeout * 1000, logger, signal });
   } finally {
     await serving.stop();
-    await gateway.stop(FAILURE_GRACE_MS);
+    await gateway.stop(GATEWAY_STOP_GRACE_MS);
   }
 }
 

@@ -2,6 +2,7 @@
 // on costs its thread, for nothing else stops code that runs. Who comes next is encoding-queue.ts.
 import { Piscina } from 'piscina';
 import { AppError } from '../../common/errors.js';
+import { MAX_ENCODING_THREAD_HEAP_MB } from '../../common/limits.js';
 import type { EncodeSettings, EncodeTask, TaskReply } from './encode-task.js';
 
 /** Where tasks run: threads, or in a test or a simulation whatever answers. */
@@ -13,8 +14,6 @@ export interface TaskThreads {
 }
 
 const THREAD_URL = new URL('./encode-thread.js', import.meta.url);
-/** A large tokenizer takes 200 MiB while it is read, and 4 MiB of text as much; pixels live outside of this heap. */
-const MAX_THREAD_HEAP_MB = 768;
 
 export interface ThreadPoolOptions {
   readonly numThreads: number;
@@ -29,7 +28,7 @@ export class ThreadPool implements TaskThreads {
   readonly #pool: Piscina<EncodeTask, TaskReply>;
 
   constructor(options: ThreadPoolOptions) {
-    const { numThreads, settings, threadUrl = THREAD_URL, maxHeapMb = MAX_THREAD_HEAP_MB } = options;
+    const { numThreads, settings, threadUrl = THREAD_URL, maxHeapMb = MAX_ENCODING_THREAD_HEAP_MB } = options;
     this.numThreads = numThreads;
     this.#pool = new Piscina({
       filename: threadUrl.href,

@@ -3,6 +3,7 @@
 // connect them.
 import type { Clock } from '../../common/clock.js';
 import { toAppError } from '../../common/errors.js';
+import { GPU_WARM_UP_MS, RANKS_CONNECT_TIMEOUT_MS } from '../../common/limits.js';
 import type { Logger } from '../../common/logger.js';
 import { uint64FromBigInt, uint64ToNumber } from '../../common/proto.js';
 import type { DescribeResponse__Output } from '../../proto/ts/skein/worker/v1/DescribeResponse.js';
@@ -54,10 +55,6 @@ export interface LoadProgress {
   readonly totalBytes: number;
   readonly numRanksReady: number;
 }
-
-const CONNECT_TIMEOUT_MS = 30_000;
-/** GPUs warm up before they have joined; where ranks share one and take turns, that is a minute. */
-const GPU_WARM_UP_MS = 300_000;
 
 interface Member {
   readonly client: RankClient;
@@ -164,7 +161,7 @@ async function connect(
   return Promise.all(
     members.map(({ client }) =>
       client.joinGroup(
-        { addresses, numKvBlocks, timeoutMs: CONNECT_TIMEOUT_MS },
+        { addresses, numKvBlocks, timeoutMs: RANKS_CONNECT_TIMEOUT_MS },
         isOnGpu ? GPU_WARM_UP_MS : 0,
       ),
     ),

@@ -1,7 +1,7 @@
 // What the descriptions of a group's workers decide: whether they belong together, how they meet, how many blocks each
 // can hold. Pure.
 import { AppError } from '../../common/errors.js';
-import { PROTOCOL_VERSION } from '../../common/limits.js';
+import { DEFAULT_CPU_KV_BYTES, PROTOCOL_VERSION } from '../../common/limits.js';
 import { uint64ToNumber } from '../../common/proto.js';
 import { VERSION } from '../../common/version.js';
 import type { DescribeResponse__Output } from '../../proto/ts/skein/worker/v1/DescribeResponse.js';
@@ -9,10 +9,8 @@ import type { LoadResult__Output } from '../../proto/ts/skein/worker/v1/LoadResu
 
 export type CollectiveChoice = 'auto' | 'shared-memory' | 'gloo';
 
-const DEFAULT_KV_BYTES = 512 * 1024 * 1024;
-
 export interface KvLimits {
-  /** Bytes a rank; null: as much as is useful, within DEFAULT_KV_BYTES on a CPU. */
+  /** Bytes a rank; null: as much as is useful, within DEFAULT_CPU_KV_BYTES on a CPU. */
   readonly kvCacheBytes: number | null;
   /** Blocks beyond which more are of no use: every sequence at its full length. */
   readonly maxUsefulBlocks: number;
@@ -61,7 +59,7 @@ export function countKvBlocks(
       : 1;
     const available = Math.floor(uint64ToNumber(load.availableBytes, 'available_bytes') / numSharing);
     const perBlock = Math.max(uint64ToNumber(load.kvBytesPerBlock, 'kv_bytes_per_block'), 1);
-    const byDefault = isCpu ? Math.min(DEFAULT_KV_BYTES, available) : available;
+    const byDefault = isCpu ? Math.min(DEFAULT_CPU_KV_BYTES, available) : available;
     const wanted = options.kvCacheBytes ?? byDefault;
     if (wanted > available || wanted < perBlock) {
       throw new AppError(

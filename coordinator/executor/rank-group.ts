@@ -2,6 +2,7 @@
 // The first failure ends the epoch: the others are told to abort, and nothing more comes out of this group.
 import type { Clock, Timer } from '../../common/clock.js';
 import { AppError, toAppError } from '../../common/errors.js';
+import { CAUSE_GRACE_MS } from '../../common/limits.js';
 import type { Logger } from '../../common/logger.js';
 import { uint64ToNumber } from '../../common/proto.js';
 import type { StepResult__Output } from '../../proto/ts/skein/worker/v1/StepResult.js';
@@ -23,8 +24,6 @@ interface PendingStep {
   result: StepResult | null;
 }
 
-/** A lost peer shows as a failed collective on the others first: so long is waited for the cause. */
-const CAUSE_GRACE_MS = 300;
 const CONSEQUENCES: ReadonlySet<string> = new Set(['COLLECTIVE_ERROR', 'ABORTED', 'STALE_EPOCH']);
 
 export class RankGroup {

@@ -4,6 +4,7 @@
 import { assertDefined, InvariantError } from '../../common/assert.js';
 import { sleep, type Clock, type Timer } from '../../common/clock.js';
 import { AppError, ERROR_CATALOGUE, toAppError } from '../../common/errors.js';
+import { STEPS_STOP_TIMEOUT_MS } from '../../common/limits.js';
 import type { Scheduler } from '../scheduler/scheduler.js';
 import type { FinishReason, PictureUpload, SequenceOutput, SequenceRequest } from '../scheduler/step-plan.js';
 import type { RankGroup } from './rank-group.js';
@@ -63,8 +64,6 @@ export interface StepLoopOptions {
   readonly onFailure: (error: AppError, unfinished: readonly SequenceListener[]) => void;
 }
 
-/** A rank that is in the middle of a step when the others leave it would see that as a fault. */
-const STOP_TIMEOUT_MS = 1_000;
 const STOP_POLL_MS = 2;
 
 export class StepLoop {
@@ -245,7 +244,7 @@ export class StepLoop {
   async stop(): Promise<void> {
     const { scheduler, group, clock } = this.#options;
     const stopped = new AppError('DRAINING', 'the coordinator is shutting down');
-    const deadlineMs = clock.nowMs() + STOP_TIMEOUT_MS;
+    const deadlineMs = clock.nowMs() + STEPS_STOP_TIMEOUT_MS;
     while (this.#failure === null && scheduler.stats.numPlansInFlight > 0 && clock.nowMs() < deadlineMs) {
       await sleep(clock, STOP_POLL_MS);
     }

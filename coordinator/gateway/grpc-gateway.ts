@@ -7,7 +7,7 @@ import { AppError, toAppError } from '../../common/errors.js';
 import { bindServer, createGrpcServer, stopServer } from '../../common/grpc-server.js';
 import { toGrpcError } from '../../common/grpc-status.js';
 import { HEALTH_SERVICE_NAME, HealthServices } from '../../common/health-services.js';
-import { MAX_CLIENT_MESSAGE_BYTES } from '../../common/limits.js';
+import { MAX_CLIENT_MESSAGE_BYTES, MAX_CLIENT_STREAMS } from '../../common/limits.js';
 import type { Logger } from '../../common/logger.js';
 import { inferenceServiceDefinition } from '../../common/proto.js';
 import { ReceiveBudget } from '../../common/receive-budget.js';
@@ -33,7 +33,6 @@ import { reflectionDefinitions } from './reflection-definitions.js';
 const SERVICE_NAME = 'skein.inference.v1.InferenceService';
 const SERVER_TIMING_KEY = 'server-timing';
 const IDEMPOTENCY_KEY = 'idempotency-key';
-const MAX_CONCURRENT_STREAMS = 1024;
 /** Prompts and pictures come with these; an answer's stream is open for as long as they are needed. */
 const LARGE_REQUEST_PATHS = new Set([
   inferenceServiceDefinition.Generate.path,
@@ -72,7 +71,7 @@ export class GrpcGateway {
       options.idempotentRequests ?? new IdempotentRequests({ engine, clock: systemClock });
     this.#server = createGrpcServer({
       maxMessageBytes: MAX_CLIENT_MESSAGE_BYTES,
-      maxConcurrentStreams: MAX_CONCURRENT_STREAMS,
+      maxConcurrentStreams: MAX_CLIENT_STREAMS,
       admission: { budget: this.budget, paths: LARGE_REQUEST_PATHS },
     });
     this.#server.addService(inferenceServiceDefinition, this.#handlers());

@@ -7,6 +7,7 @@ import {
   MAX_PICTURES_PER_REQUEST,
   MAX_PICTURE_BYTES,
   MAX_PROMPT_CHARS,
+  MAX_REQUEST_ID_CHARS,
 } from '../../common/limits.js';
 import { uint64ToBigInt } from '../../common/proto.js';
 import type { SamplingInput } from '../../common/sampling.js';
@@ -23,7 +24,6 @@ import type {
   PromptInput,
 } from '../requests/request-spec.js';
 
-const MAX_REQUEST_ID_CHARS = 256;
 const ROLES = ['system', 'user', 'assistant'] as const;
 
 export interface ParseContext {

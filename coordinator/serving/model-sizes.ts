@@ -1,6 +1,11 @@
 // The sizes that a model and its settings make: blocks, sequences, tiles, what the device decides. Pure.
 import { AppError } from '../../common/errors.js';
-import { MAX_PLANS_IN_FLIGHT } from '../../common/limits.js';
+import {
+  DEFAULT_MAX_MODEL_LENGTH,
+  MAX_PLANS_IN_FLIGHT,
+  MAX_TILE_SLOTS,
+  MAX_WAITING_REQUESTS,
+} from '../../common/limits.js';
 import type { ComputeType } from '../checkpoint/model-spec.js';
 import type { ClusterConfig } from '../config.js';
 import { makeGraphBuckets } from '../scheduler/graph-buckets.js';
@@ -8,9 +13,6 @@ import type { SchedulerConfig } from '../scheduler/step-plan.js';
 import type { ShardPlan } from '../sharding/shard-plan.js';
 
 export const BLOCK_SIZE = 16;
-const DEFAULT_MAX_MODEL_LENGTH = 32_768;
-const MAX_WAITING = 1024;
-const MAX_TILE_SLOTS = 128;
 
 export type SizeConfig = Omit<SchedulerConfig, 'numBlocks' | 'graphBuckets' | 'prefixCaching' | 'prefixSeed'>;
 
@@ -49,7 +51,7 @@ export function chooseSizes(plan: ShardPlan, config: SizeSettings): SizeConfig {
     maxStepTokens: config.maxStepTokens,
     maxModelLength,
     maxPlansInFlight: MAX_PLANS_IN_FLIGHT,
-    maxWaiting: MAX_WAITING,
+    maxWaiting: MAX_WAITING_REQUESTS,
     numTileSlots:
       tiling === null
         ? 0

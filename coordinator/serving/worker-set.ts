@@ -4,14 +4,13 @@
 import { rmSync } from 'node:fs';
 import type { Clock } from '../../common/clock.js';
 import { AppError } from '../../common/errors.js';
+import { LOCAL_START_TIMEOUT_MS } from '../../common/limits.js';
 import type { Logger } from '../../common/logger.js';
 import { ClusterServer } from '../cluster/cluster-service.js';
 import { checkNumGpus, localDevicePlan, mpsControl, probeGpus } from '../cluster/local-devices.js';
 import { createRunFolder, localWorkerId, LocalWorkers, type WorkerExit } from '../cluster/local-workers.js';
 import { systemSpawner } from '../cluster/spawner.js';
 import type { ClusterConfig } from '../config.js';
-
-const LOCAL_START_TIMEOUT_MS = 30_000;
 
 export interface WorkerSetOptions {
   readonly config: ClusterConfig;

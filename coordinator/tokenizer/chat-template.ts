@@ -1,7 +1,11 @@
 // Renders a checkpoint's chat template, read once, inside limits of size and time. Templates come from the checkpoint
 // or from the fallbacks below, never from a request.
 import { AppError } from '../../common/errors.js';
-import { CHAT_TEMPLATE_TIMEOUT_MS, MAX_CHAT_TEMPLATE_CHARS, MAX_PROMPT_CHARS } from '../../common/limits.js';
+import {
+  CHAT_TEMPLATE_TIMEOUT_MS,
+  MAX_CHAT_TEMPLATE_CHARS,
+  MAX_RENDERED_CHARS,
+} from '../../common/limits.js';
 import { BudgetError } from './jinja/budget.js';
 import { Template } from './jinja/template.js';
 import { fromJson } from './jinja/values.js';
@@ -15,8 +19,6 @@ export interface TemplateMessage {
 /** Values of bos_token and the like that templates refer to by name. */
 export type TemplateTokens = Readonly<Record<string, string>>;
 
-/** Escaping and role markers may make a prompt longer than its text. */
-const MAX_RENDERED_CHARS = 4 * MAX_PROMPT_CHARS;
 const LIMITS = { timeoutMs: CHAT_TEMPLATE_TIMEOUT_MS, maxSize: MAX_RENDERED_CHARS };
 const PROBE = 'skein-probe-text';
 

@@ -1,6 +1,8 @@
 // Splits <think>reasoning</think>answer while it streams. Works on text, not ids: in some vocabularies the tags are one
 // token, in others several. Line breaks right after a tag are dropped; all other text is passed on unchanged.
 
+import { MAX_LEADING_WHITE_SPACE_CHARS } from '../../common/limits.js';
+
 export interface SplitText {
   readonly reasoning: string;
   readonly answer: string;
@@ -8,9 +10,6 @@ export interface SplitText {
 
 export const THINK_START = '<think>';
 export const THINK_END = '</think>';
-
-/** White space before a start tag is waited out this long; longer white space is an answer. */
-const MAX_LEADING_WHITE_SPACE_CHARS = 64;
 
 /** Length of the longest end of `text` that is a proper beginning of `tag`. */
 function partialTagLength(text: string, tag: string): number {

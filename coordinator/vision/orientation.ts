@@ -2,6 +2,7 @@
 // and the turning. Reads metadata only and decodes nothing. Metadata that is broken says nothing: the picture may be
 // whole.
 import { inflateSync } from 'node:zlib';
+import { MAX_PICTURE_TEXT_BYTES } from '../../common/limits.js';
 import type { RgbImage } from './resize.js';
 import type { PictureHeader } from './sniff-picture.js';
 
@@ -20,8 +21,6 @@ const XMP_PATTERN = /tiff:Orientation(?:="|>)([0-9])/;
 const ORIENTATION_TAG = 0x0112;
 const TYPE_SHORT = 3;
 const TYPE_LONG = 4;
-/** Of text in a PNG and of XMP; writers stay far below. */
-const MAX_TEXT_BYTES = 1024 * 1024;
 
 export function readOrientation(encoded: Uint8Array, format: PictureHeader['format']): Orientation {
   const bytes = Buffer.from(encoded.buffer, encoded.byteOffset, encoded.length);
@@ -99,9 +98,9 @@ function readPngText(chunk: 'zTXt' | 'tEXt' | 'iTXt', content: Buffer): Buffer |
     start = keywordEnd + 1;
   }
   const text = content.subarray(start);
-  if (!isCompressed) return text.length > MAX_TEXT_BYTES ? null : text;
+  if (!isCompressed) return text.length > MAX_PICTURE_TEXT_BYTES ? null : text;
   try {
-    return inflateSync(text, { maxOutputLength: MAX_TEXT_BYTES });
+    return inflateSync(text, { maxOutputLength: MAX_PICTURE_TEXT_BYTES });
   } catch {
     return null;
   }
@@ -151,7 +150,7 @@ function exifOrientation(block: Buffer): number | null {
 }
 
 function xmpOrientation(xmp: Buffer | null): number | null {
-  const match = xmp === null ? null : XMP_PATTERN.exec(xmp.toString('latin1', 0, MAX_TEXT_BYTES));
+  const match = xmp === null ? null : XMP_PATTERN.exec(xmp.toString('latin1', 0, MAX_PICTURE_TEXT_BYTES));
   return match === null ? null : Number(match[1]);
 }
 

@@ -1,6 +1,7 @@
 // The Qwen2 decoder's configuration, shared by every family: dimensions, rope in both spellings, tensor names under a
 // prefix.
 import { AppError } from '../../../common/errors.js';
+import { MAX_LAYERS } from '../../../common/limits.js';
 import type { ConfigReader } from '../config-reader.js';
 import type { TextSpec } from '../model-spec.js';
 import type { TextLayerNames } from './family.js';
@@ -16,8 +17,6 @@ const QWEN2_DEFAULTS = {
   rmsNormEps: 1e-6,
   ropeTheta: 10000,
 } as const;
-
-const MAX_LAYERS = 1024;
 
 export function readTextSpec(config: ConfigReader): TextSpec {
   config.requireOneOf('model_type', ['qwen2'], 'qwen2');

@@ -1,6 +1,7 @@
 // What the two InternVL layouts share about pictures: constants of the family and the relations its dimensions must
 // keep.
 import { AppError } from '../../../common/errors.js';
+import { MAX_LAYERS, MAX_TILES_PER_PICTURE } from '../../../common/limits.js';
 import type { ConfigReader } from '../config-reader.js';
 import type { TilingSpec, VisionSpec } from '../model-spec.js';
 
@@ -10,9 +11,6 @@ export const PIXEL_STD: readonly [number, number, number] = [0.229, 0.224, 0.225
 
 /** torch's default, fixed in the model's code and in no configuration. */
 export const PROJECTOR_NORM_EPS = 1e-5;
-
-const MAX_VISION_LAYERS = 1024;
-const MAX_TILES = 256;
 
 /** Pixel shuffle folds factor x factor patches into one token; the configuration gives 1 / factor. */
 export function readShuffleFactor(config: ConfigReader): number {
@@ -30,10 +28,10 @@ export function readShuffleFactor(config: ConfigReader): number {
 export function layersUsed(config: ConfigReader, key: string, storedLayers: number): number {
   const index = config.integer(key, -1);
   const layers = index < 0 ? storedLayers + 1 + index : index;
-  if (storedLayers > MAX_VISION_LAYERS) {
+  if (storedLayers > MAX_LAYERS) {
     throw new AppError(
       'CORRUPT_WEIGHTS',
-      `${config.where}: the vision tower has ${storedLayers} layers, at most ${MAX_VISION_LAYERS} are possible`,
+      `${config.where}: the vision tower has ${storedLayers} layers, at most ${MAX_LAYERS} are possible`,
     );
   }
   if (layers < 1 || layers > storedLayers) {
@@ -76,10 +74,10 @@ export interface TilingChoices {
 }
 
 export function makeTiling(config: ConfigReader, vision: VisionSpec, choices: TilingChoices): TilingSpec {
-  if (choices.maxTiles > MAX_TILES || choices.minTiles > choices.maxTiles) {
+  if (choices.maxTiles > MAX_TILES_PER_PICTURE || choices.minTiles > choices.maxTiles) {
     throw new AppError(
       'UNSUPPORTED_MODEL',
-      `${config.where}: tiles from ${choices.minTiles} to ${choices.maxTiles}; Skein supports 1 to ${MAX_TILES}, in ascending order`,
+      `${config.where}: tiles from ${choices.minTiles} to ${choices.maxTiles}; Skein supports 1 to ${MAX_TILES_PER_PICTURE}, in ascending order`,
     );
   }
   return {

@@ -1,7 +1,6 @@
 // Reads numbers and strings from a buffer in order; running past the end is one clear error.
 import { AppError } from '../../../common/errors.js';
-
-const MAX_LINE_BYTES = 1024;
+import { MAX_PICKLE_LINE_BYTES } from '../../../common/limits.js';
 
 export class ByteReader {
   position = 0;
@@ -62,7 +61,7 @@ export class ByteReader {
   /** Up to a line feed, which is left out. */
   line(): string {
     const end = this.#bytes.indexOf(0x0a, this.position);
-    if (end < 0 || end - this.position > MAX_LINE_BYTES)
+    if (end < 0 || end - this.position > MAX_PICKLE_LINE_BYTES)
       throw this.#corrupt(`has a line without end at byte ${this.position}`);
     const text = this.#bytes.toString('utf8', this.position, end);
     this.position = end + 1;

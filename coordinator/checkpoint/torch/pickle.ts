@@ -2,14 +2,10 @@
 // cannot call anything. Opcodes and globals outside the list are refused by name. No recursion, and every count has a
 // limit.
 import { AppError } from '../../../common/errors.js';
+import { MAX_PICKLE_MEMO, MAX_PICKLE_OPCODES, MAX_PICKLE_STACK } from '../../../common/limits.js';
 import { ByteReader } from './byte-reader.js';
 import { MARK, PickleDict, PickleGlobal, type PickleValue, type TorchStorage } from './pickle-values.js';
 import { applyGlobal, resolveGlobal } from './torch-globals.js';
-
-/** A state dict of 10,000 tensors takes about 300,000 opcodes, 100,000 memo entries and a stack of 2,000. */
-const MAX_OPCODES = 16_000_000;
-const MAX_STACK = 1_000_000;
-const MAX_MEMO = 1_000_000;
 
 /** https://docs.python.org/3/library/pickletools.html; the values are those of the pickle format. */
 const OP = {
@@ -67,7 +63,7 @@ class PickleMachine {
   }
 
   run(): PickleValue {
-    for (let count = 0; count < MAX_OPCODES; count++) {
+    for (let count = 0; count < MAX_PICKLE_OPCODES; count++) {
       const opcode = this.#reader.uint8();
       if (opcode === OP.Stop) {
         const value = this.#pop();
@@ -76,10 +72,10 @@ class PickleMachine {
       }
       if (!(this.#runScalar(opcode) || this.#runContainer(opcode) || this.#runMemo(opcode)))
         throw this.#refuseOpcode(opcode);
-      if (this.#stack.length > MAX_STACK)
-        throw this.#corrupt(`needs a stack of more than ${MAX_STACK} values`);
+      if (this.#stack.length > MAX_PICKLE_STACK)
+        throw this.#corrupt(`needs a stack of more than ${MAX_PICKLE_STACK} values`);
     }
-    throw this.#corrupt(`has more than ${MAX_OPCODES} opcodes`);
+    throw this.#corrupt(`has more than ${MAX_PICKLE_OPCODES} opcodes`);
   }
 
   #runScalar(opcode: number): boolean {
@@ -254,7 +250,8 @@ class PickleMachine {
     const value = this.#stack.at(-1);
     if (value === undefined) throw this.#corrupt('remembers a value that is not there');
     this.#memo.set(index, value);
-    if (this.#memo.size > MAX_MEMO) throw this.#corrupt(`remembers more than ${MAX_MEMO} values`);
+    if (this.#memo.size > MAX_PICKLE_MEMO)
+      throw this.#corrupt(`remembers more than ${MAX_PICKLE_MEMO} values`);
     return true;
   }
 

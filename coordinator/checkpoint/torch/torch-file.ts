@@ -2,15 +2,13 @@
 // order. Storages are read in pieces; only a tensor whose strides are not row-major is held in memory, up to a limit.
 import { open, type FileHandle } from 'node:fs/promises';
 import { AppError } from '../../../common/errors.js';
+import { MAX_PICKLE_BYTES, MAX_STRIDED_SPAN_BYTES } from '../../../common/limits.js';
 import { checkTensorName } from '../tensor-name.js';
 import { readPickle } from './pickle.js';
 import { isTensor, PickleDict, TORCH_DTYPE_BYTES, type TorchTensor } from './pickle-values.js';
 import { isZip, readRange, readZipEntries, type ZipEntry } from './zip-archive.js';
 
-const MAX_PICKLE_BYTES = 256 * 1024 * 1024;
 const CHUNK_BYTES = 8 * 1024 * 1024;
-/** A transposed or sliced view is gathered from its span in memory. */
-const MAX_STRIDED_SPAN_BYTES = 2 * 1024 ** 3;
 
 export class TorchFile {
   readonly #file: FileHandle;

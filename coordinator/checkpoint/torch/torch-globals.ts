@@ -1,5 +1,6 @@
 // The closed list of globals in a state dict and what applying them builds: dictionaries and descriptions of tensors.
 import { AppError } from '../../../common/errors.js';
+import { MAX_TENSOR_DIMENSIONS } from '../../../common/limits.js';
 import {
   isStorage,
   isTensor,
@@ -51,8 +52,6 @@ const CONSTRUCTIONS: ReadonlySet<string> = new Set([
   REBUILD_PARAMETER,
   SIZE,
 ]);
-
-const MAX_RANK = 8;
 
 /** Null for anything that is not on the list. */
 export function resolveGlobal(module: string, name: string): PickleGlobal | null {
@@ -141,7 +140,7 @@ function isCount(value: PickleValue | undefined): value is number {
 }
 
 function isCounts(value: PickleValue | undefined): value is number[] {
-  return Array.isArray(value) && value.length <= MAX_RANK && value.every(isCount);
+  return Array.isArray(value) && value.length <= MAX_TENSOR_DIMENSIONS && value.every(isCount);
 }
 
 function corrupt(where: string, what: string): AppError {

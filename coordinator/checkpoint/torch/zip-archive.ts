@@ -2,6 +2,7 @@
 // the directory only; data is read by whoever asks, at the offsets given here. Format: PKWARE APPNOTE 6.3.
 import type { FileHandle } from 'node:fs/promises';
 import { AppError } from '../../../common/errors.js';
+import { MAX_ZIP_DIRECTORY_BYTES, MAX_ZIP_ENTRIES } from '../../../common/limits.js';
 import { ByteReader } from './byte-reader.js';
 
 export interface ZipEntry {
@@ -22,9 +23,6 @@ const MAX_COMMENT_BYTES = 65_535;
 const LOCATOR_BYTES = 20;
 const LOCAL_HEADER_BYTES = 30;
 
-const MAX_ENTRIES = 1_000_000;
-const MAX_DIRECTORY_BYTES = 256 * 1024 * 1024;
-
 const UINT16_MAX = 0xffff;
 const UINT32_MAX = 0xffffffff;
 const ZIP64_EXTRA = 1;
@@ -41,10 +39,10 @@ export async function readZipEntries(
   fileSize: number,
 ): Promise<ReadonlyMap<string, ZipEntry>> {
   const directory = await findDirectory(file, path, fileSize);
-  if (directory.numEntries > MAX_ENTRIES || directory.sizeBytes > MAX_DIRECTORY_BYTES) {
+  if (directory.numEntries > MAX_ZIP_ENTRIES || directory.sizeBytes > MAX_ZIP_DIRECTORY_BYTES) {
     throw corrupt(
       path,
-      `has a zip directory of ${directory.numEntries} entries and ${directory.sizeBytes} bytes, the limits are ${MAX_ENTRIES} and ${MAX_DIRECTORY_BYTES}`,
+      `has a zip directory of ${directory.numEntries} entries and ${directory.sizeBytes} bytes, the limits are ${MAX_ZIP_ENTRIES} and ${MAX_ZIP_DIRECTORY_BYTES}`,
     );
   }
   if (directory.offset + directory.sizeBytes > fileSize)

@@ -5,9 +5,9 @@ import { accessSync, constants, existsSync, readFileSync, readdirSync, statfsSyn
 import { availableParallelism, freemem, totalmem } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { PROBE_TIMEOUT_MS } from '../../../common/limits.js';
 
 const repoRoot = fileURLToPath(new URL('../../../../', import.meta.url));
-const PROBE_TIMEOUT_MS = 20_000;
 
 export interface Machine {
   readonly platform: string;

@@ -1,5 +1,6 @@
 // What one rendering may cost. Every step of the interpreter and everything that can grow asks here, so that a template
 // can neither run for ever nor fill memory, however it is written.
+import { MAX_TEMPLATE_CALL_DEPTH, MAX_TEMPLATE_INTEGER_BITS } from '../../../common/limits.js';
 import { TemplateError } from './values.js';
 
 export interface BudgetLimits {
@@ -12,9 +13,6 @@ export interface BudgetLimits {
 export class BudgetError extends TemplateError {}
 
 const STEPS_BETWEEN_LOOKS = 256;
-const MAX_INTEGER_BITS = 100_000;
-export const MAX_RANGE_LENGTH = 100_000;
-const MAX_CALL_DEPTH = 200;
 
 export class Budget {
   readonly #endMs: number;
@@ -52,13 +50,14 @@ export class Budget {
   }
 
   checkIntegerBits(bits: number): void {
-    if (bits > MAX_INTEGER_BITS)
-      throw new BudgetError(`makes a number of more than ${MAX_INTEGER_BITS} bits`);
+    if (bits > MAX_TEMPLATE_INTEGER_BITS)
+      throw new BudgetError(`makes a number of more than ${MAX_TEMPLATE_INTEGER_BITS} bits`);
   }
 
   /** Calls of macros, and expressions within each other. */
   nest<T>(run: () => T): T {
-    if (this.#depth >= MAX_CALL_DEPTH) throw new BudgetError(`nests calls deeper than ${MAX_CALL_DEPTH}`);
+    if (this.#depth >= MAX_TEMPLATE_CALL_DEPTH)
+      throw new BudgetError(`nests calls deeper than ${MAX_TEMPLATE_CALL_DEPTH}`);
     this.#depth += 1;
     try {
       return run();

@@ -1,6 +1,6 @@
 // The names that every template knows: Jinja's, and those that transformers adds.
+import { MAX_TEMPLATE_RANGE_LENGTH } from '../../../common/limits.js';
 import { bind } from './arguments.js';
-import { MAX_RANGE_LENGTH } from './budget.js';
 import { integerArgument } from './string-methods.js';
 import { formatTime } from './format-time.js';
 import { textOf } from './text-of.js';
@@ -21,8 +21,8 @@ function range(args: Arguments): Value {
   const [start, stop] = b === null ? [0, first] : [first, integerArgument(b!, 'range')];
   const step = integerArgument(c!, 'range');
   if (step === 0) throw new TemplateError('range() arg 3 must not be zero');
-  if (Math.ceil((stop - start) / step) > MAX_RANGE_LENGTH)
-    throw new TemplateError(`range() of more than ${MAX_RANGE_LENGTH} numbers`);
+  if (Math.ceil((stop - start) / step) > MAX_TEMPLATE_RANGE_LENGTH)
+    throw new TemplateError(`range() of more than ${MAX_TEMPLATE_RANGE_LENGTH} numbers`);
   return new Range(start, stop, step);
 }
 

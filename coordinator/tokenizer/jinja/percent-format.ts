@@ -1,5 +1,6 @@
 // Python's two ways to fill a text in: 'a %s' % value, and the number formats that it shares with
 // '{:...}'.format(value).
+import { MAX_TEMPLATE_PRECISION } from '../../../common/limits.js';
 import type { Budget } from './budget.js';
 import { floatText, repr, textOf } from './text-of.js';
 import {
@@ -15,7 +16,6 @@ import {
 } from './values.js';
 
 const CONVERSION = /%(?:\(([^)]*)\))?([#0 +-]*)(\*|\d+)?(?:\.(\*|\d+)?)?[hlL]?([\s\S]?)/g;
-const MAX_PRECISION = 100;
 
 interface Conversion {
   readonly flags: string;
@@ -131,7 +131,8 @@ function integerIn(type: string, value: bigint, prefix: string, precision: numbe
 
 /** e, f and g of C's printf. */
 export function formatFloat(value: number, precision: number, type: string, keepsZeros = false): string {
-  if (precision > MAX_PRECISION) throw new TemplateError(`a precision of more than ${MAX_PRECISION} digits`);
+  if (precision > MAX_TEMPLATE_PRECISION)
+    throw new TemplateError(`a precision of more than ${MAX_TEMPLATE_PRECISION} digits`);
   if (!Number.isFinite(value)) {
     const text = floatText(value);
     return type === type.toUpperCase() ? text.toUpperCase() : text;

@@ -1,4 +1,5 @@
 // Values as text: str() and repr() of Python, and JSON as Python's json writes it.
+import { MAX_TEMPLATE_VALUE_DEPTH } from '../../../common/limits.js';
 import {
   Callable,
   Dict,
@@ -15,7 +16,6 @@ import {
   type Value,
 } from './values.js';
 
-const MAX_DEPTH = 200;
 /** Python writes exponents from here on, JavaScript from 1e21. */
 const FIRST_EXPONENT = 1e16;
 const FIRST_SMALL_EXPONENT = 1e-4;
@@ -50,7 +50,7 @@ function textRepr(text: string): string {
 }
 
 export function repr(value: Value, depth = 0): string {
-  if (depth > MAX_DEPTH) throw new TemplateError('a value is nested too deeply');
+  if (depth > MAX_TEMPLATE_VALUE_DEPTH) throw new TemplateError('a value is nested too deeply');
   const inner = (item: Value): string => repr(item, depth + 1);
   if (value === null) return 'None';
   if (typeof value === 'boolean') return value ? 'True' : 'False';
@@ -130,7 +130,7 @@ function jsonKey(key: Value): string {
 }
 
 export function toJson(value: Value, options: JsonOptions, depth = 0): string {
-  if (depth > MAX_DEPTH) throw new TemplateError('a value is nested too deeply');
+  if (depth > MAX_TEMPLATE_VALUE_DEPTH) throw new TemplateError('a value is nested too deeply');
   if (value === null || typeof value === 'boolean') return String(value);
   if (typeof value === 'bigint') return String(value);
   if (typeof value === 'number') return jsonNumber(value);

@@ -1,8 +1,7 @@
 // The tokens of a template as both parsers read them: look, skip, expect.
+import { MAX_TEMPLATE_NESTING } from '../../../common/limits.js';
 import type { Token, TokenKind } from './lexer.js';
 import { TemplateError } from './values.js';
-
-const MAX_NESTING = 200;
 
 export class TokenStream {
   #position = 0;
@@ -60,7 +59,7 @@ export class TokenStream {
 
   /** Guards the parser's own stack. */
   nest<T>(parse: () => T): T {
-    if (this.#depth >= MAX_NESTING) throw this.error(`nested deeper than ${MAX_NESTING}`);
+    if (this.#depth >= MAX_TEMPLATE_NESTING) throw this.error(`nested deeper than ${MAX_TEMPLATE_NESTING}`);
     this.#depth += 1;
     try {
       return parse();
