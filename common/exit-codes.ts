@@ -18,7 +18,8 @@ export const EXIT_CODES = {
   },
   failed: {
     code: 1,
-    meaning: 'A fault that the line on stderr names: a group was lost, a device failed, an address is taken.',
+    meaning:
+      'A fault that the line on stderr names: no group could be formed (again), a device failed, an address is taken.',
     restart: 'yes',
   },
   usage: {

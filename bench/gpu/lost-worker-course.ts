@@ -234,6 +234,8 @@ class Course {
       ...(workers === 'standing'
         ? ['--workers', this.#standing.map(({ address }) => address).join(',')]
         : own),
+      // What it measures is the end that a supervisor sees.
+      ...['--restart-policy', 'none'],
       ...serveFlags,
     ]);
     service.child.stderr?.pipe(process.stderr);

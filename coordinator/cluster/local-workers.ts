@@ -1,6 +1,6 @@
 // Worker processes on this host, started and ended by the coordinator: a private folder for their sockets, a lifeline
 // that ends them when the coordinator dies, their last words when one of them dies. It must not speak their protocol.
-import { mkdtempSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { Clock } from '../../common/clock.js';
@@ -22,6 +22,12 @@ export interface LocalWorkersOptions {
   /** Arguments of process.execPath up to the options of `skein worker`. */
   readonly entry: readonly string[];
   readonly environment: NodeJS.ProcessEnv;
+  /** For their sockets. */
+  readonly runFolder: string;
+  /** Where they register. */
+  readonly coordinatorAddress: string;
+  /** Told of each that ends before `stop`. */
+  readonly onExit: (exit: WorkerExit) => void;
   readonly logLevel: string | null;
   readonly clusterId: string;
   readonly spawner: Spawner;
@@ -67,52 +73,52 @@ export function localWorkerId(index: number): string {
 
 export class LocalWorkers {
   readonly #options: LocalWorkersOptions;
-  readonly #runFolder: string;
-  readonly #workers: LocalWorker[] = [];
-  readonly #onExit: (exit: WorkerExit) => void;
+  /** Those that run, by their names. */
+  readonly #workers = new Map<string, LocalWorker>();
   #isStopping = false;
 
-  private constructor(options: LocalWorkersOptions, runFolder: string, onExit: (exit: WorkerExit) => void) {
+  constructor(options: LocalWorkersOptions) {
     this.#options = options;
-    this.#runFolder = runFolder;
-    this.#onExit = onExit;
   }
 
-  /** `onExit` is told of workers that end without having been stopped. */
-  static start(
-    options: LocalWorkersOptions,
-    runFolder: string,
-    coordinatorAddress: string,
-    onExit: (exit: WorkerExit) => void,
-  ): LocalWorkers {
-    const workers = new LocalWorkers(options, runFolder, onExit);
-    for (const [index, device] of options.devices.entries())
-      workers.#spawn(index, device, coordinatorAddress);
-    return workers;
+  /** In rank order. */
+  get workerIds(): string[] {
+    return this.#options.devices.map((_, index) => localWorkerId(index));
   }
 
-  get pids(): number[] {
-    return this.#workers.map((worker) => worker.process.pid);
+  /** Starts those that do not run. */
+  start(): void {
+    for (const [index, device] of this.#options.devices.entries())
+      if (!this.#workers.has(localWorkerId(index))) this.#spawn(index, device);
   }
 
-  #spawn(index: number, { device, environment }: LocalDevice, coordinatorAddress: string): void {
-    const { devices, entry, logLevel, clusterId } = this.#options;
+  isRunning(workerId: string): boolean {
+    return this.#workers.has(workerId);
+  }
+
+  /** Kills it; resolves when nothing of it is left. */
+  async end(workerId: string): Promise<void> {
+    const worker = this.#workers.get(workerId);
+    worker?.process.kill();
+    await worker?.process.ended;
+  }
+
+  #spawn(index: number, { device, environment }: LocalDevice): void {
+    const { devices, entry, logLevel, clusterId, runFolder, coordinatorAddress } = this.#options;
     const workerId = localWorkerId(index);
+    const socket = path.join(runFolder, `w${index}.sock`);
+    // Of the process before it, which had no time to remove it.
+    rmSync(socket, { force: true });
     const threads = Math.max(Math.floor(usableCores() / devices.length), 1);
     const args = [...entry];
-    args.push(
-      '--coordinator',
-      coordinatorAddress,
-      '--listen',
-      `unix:${path.join(this.#runFolder, `w${index}.sock`)}`,
-    );
+    args.push('--coordinator', coordinatorAddress, '--listen', `unix:${socket}`);
     args.push('--device', device, '--threads', String(threads));
     args.push(
       '--orphan-policy',
       'exit',
       '--lifeline',
       '--run-folder',
-      this.#runFolder,
+      runFolder,
       '--worker-id',
       workerId,
       '--cluster-id',
@@ -135,27 +141,29 @@ export class LocalWorkers {
         onExit: (what) => this.#exited(worker, what),
       }),
     };
-    this.#workers.push(worker);
+    this.#workers.set(workerId, worker);
   }
 
   #exited(worker: LocalWorker, what: string): void {
     if (this.#isStopping) return;
+    if (this.#workers.get(worker.workerId) === worker) this.#workers.delete(worker.workerId);
     const { pid } = worker.process;
     const error = exitError(worker, pid, what);
     // What it said itself is told by whoever reports the error.
     const level = error.code === 'WORKER_LOST' ? 'warn' : 'info';
     this.#options.logger[level]({ workerId: worker.workerId, what, workerPid: pid }, 'a worker ended');
-    this.#onExit({ workerId: worker.workerId, pid, error });
+    this.#options.onExit({ workerId: worker.workerId, pid, error });
   }
 
   /** Lets go of their lifelines, then kills; resolves when no process is left. The folder is its maker's to remove. */
   async stop(): Promise<void> {
     this.#isStopping = true;
+    const workers = [...this.#workers.values()];
     const timer = this.#options.clock.setTimer(LOCAL_WORKER_STOP_TIMEOUT_MS, () => {
-      for (const worker of this.#workers) worker.process.kill();
+      for (const worker of workers) worker.process.kill();
     });
-    for (const worker of this.#workers) worker.process.release();
-    await Promise.all(this.#workers.map((worker) => worker.process.ended));
+    for (const worker of workers) worker.process.release();
+    await Promise.all(workers.map((worker) => worker.process.ended));
     timer.cancel();
   }
 }

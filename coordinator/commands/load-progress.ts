@@ -26,8 +26,11 @@ function createBar(worldSize: number): ProgressDisplay {
     clearOnComplete: false,
   });
   let isStarted = false;
+  let isStopped = false;
   return {
     update({ loadedBytes, totalBytes, numRanksReady }) {
+      // A group that is formed again says so in the log.
+      if (isStopped) return;
       const payload = { mib: (loadedBytes / MIB).toFixed(0), ready: numRanksReady };
       if (!isStarted) bar.start(Math.max(totalBytes, 1), 0, payload);
       isStarted = true;
@@ -35,6 +38,7 @@ function createBar(worldSize: number): ProgressDisplay {
       bar.update(loadedBytes, payload);
     },
     stop() {
+      isStopped = true;
       if (isStarted) bar.stop();
     },
   };

@@ -1,6 +1,6 @@
 // `skein serve`: the gRPC service, until a signal drains it or nothing is served any more. It listens before the group
-// is formed and says so when it is. By RESTART_POLICY a lost group is not formed again: the process says why and ends
-// with 1, so that whoever supervises it starts a new one.
+// is formed and says so when it is. A lost group is formed again; with --restart-policy none, or where that leads to
+// nothing, the process says why and ends with 1, so that whoever supervises it starts a new one.
 import type { Command } from 'commander';
 import { systemClock } from '../../common/clock.js';
 import { integerOption, listOption } from '../../common/command-line.js';
@@ -15,15 +15,15 @@ import { createLogger, type Logger } from '../../common/logger.js';
 import { addSettingsOption } from '../../common/settings.js';
 import { addClusterOptions, toClusterConfig, type ClusterConfig } from '../config.js';
 import { IdempotentRequests } from '../engine/idempotent-requests.js';
-import type { RestartPolicy } from '../engine/supervisor.js';
 import { GrpcGateway } from '../gateway/grpc-gateway.js';
 import { Serving } from '../serving/serving.js';
 import { CutError, SignalError, untilSignal } from './command-line.js';
 import { showDrain } from './drain-progress.js';
 import { createProgressDisplay } from './load-progress.js';
 import { memoryTable } from './memory-table.js';
+import { addRestartOptions, toRestartOptions, type RestartFlags } from './restart-options.js';
 
-interface ServeFlags {
+interface ServeFlags extends RestartFlags {
   readonly grpcAddress: string;
   readonly drainTimeout: number;
   readonly idempotencyWindow: number;
@@ -32,12 +32,11 @@ interface ServeFlags {
 
 type ClusterFlags = Parameters<typeof toClusterConfig>[0];
 
-const RESTART_POLICY: RestartPolicy = 'none';
 
 /** `workerEntry`: arguments of process.execPath that start `skein worker`. */
 export function registerServe(program: Command, workerEntry: readonly string[]): void {
   const command = program.command('serve').description('serve a model over gRPC');
-  addSettingsOption(addClusterOptions(command))
+  addRestartOptions(addSettingsOption(addClusterOptions(command)))
     .option('--grpc-address <address>', 'HOST:PORT or unix:PATH', '127.0.0.1:50051')
     .option('--workers <addresses>', 'workers that run already, in rank order: HOST:PORT,...', listOption)
     .option('--cluster-address <address>', 'take registrations of workers here, and wait for them')
@@ -79,7 +78,7 @@ async function serve(
     workerEntry,
     onProgress: (state) => progress.update(state),
     signal,
-    restartPolicy: RESTART_POLICY,
+    ...toRestartOptions(flags),
   });
   const gateway = await startGateway(serving, { ...config, ...flags }, address, logger);
   try {

@@ -2,7 +2,7 @@
 // Leads a request from its arrival through the encoder into an epoch; it exists, and refuses clearly, before there is
 // any group.
 import { InvariantError } from '../../common/assert.js';
-import type { Clock } from '../../common/clock.js';
+import type { Clock, Timer } from '../../common/clock.js';
 import { AppError, toAppError } from '../../common/errors.js';
 import type { SamplingDefaults } from '../../common/sampling.js';
 import type { Encoder } from '../encoding/encoder.js';
@@ -12,11 +12,12 @@ import { RequestStore } from '../requests/request-store.js';
 import type { Request } from '../requests/request.js';
 import { resolveSampling } from '../requests/sampling-options.js';
 import type { TextProcessor } from '../tokenizer/text-processor.js';
+import type { Recovery } from './recovery.js';
 import type { Replica } from './replica.js';
 import type { SupervisorState } from './supervisor.js';
 
-/** As clients see it. */
-export type EngineState = 'forming' | 'ready' | 'failed' | 'draining';
+/** As clients see it. Recovering: a group was lost and the next is being formed; requests wait for it. */
+export type EngineState = 'forming' | 'ready' | 'recovering' | 'failed' | 'draining';
 
 export interface EngineOptions {
   readonly replica: Replica;
@@ -48,23 +49,56 @@ const STATES: Readonly<Record<SupervisorState, EngineState>> = {
   ended: 'failed',
 };
 
+/** A load balancer does not send requests elsewhere any sooner, and those that come meanwhile wait. */
+const READY_GRACE_MS = 10_000;
+
 export class Engine {
   readonly requests: RequestStore;
   readonly #options: EngineOptions;
+  readonly #listeners = new Set<(state: EngineState) => void>();
 
   constructor(options: EngineOptions) {
     this.#options = options;
     this.requests = new RequestStore({ clock: options.clock, maxRequests: options.maxRequests });
+    options.replica.onStateChange(() => this.#tellState());
   }
 
   get state(): EngineState {
-    return STATES[this.#options.replica.state];
+    const { replica } = this.#options;
+    const state = STATES[replica.state];
+    if (this.requests.isDraining && state !== 'failed') return 'draining';
+    return replica.isRecovering ? 'recovering' : state;
   }
 
   /** Called at once with the state as it is, then with every change. */
   onStateChange(listener: (state: EngineState) => void): void {
     listener(this.state);
-    this.#options.replica.onStateChange((state) => listener(STATES[state]));
+    this.#listeners.add(listener);
+  }
+
+  /**
+   * Whether requests are taken and served soon; told at once, then as it changes: a recovery counts only once it takes
+   * long.
+   */
+  onReadyChange(listener: (isReady: boolean) => void): void {
+    let grace: Timer | null = null;
+    this.onStateChange((state) => {
+      if (state === 'recovering') {
+        grace ??= this.#options.clock.setTimer(READY_GRACE_MS, () => listener(false));
+        return;
+      }
+      grace?.cancel();
+      grace = null;
+      listener(state === 'ready');
+    });
+  }
+
+  /**
+   * Of each recovery, once it is over: with the first token of the next epoch, or with the epoch where nobody waited
+   * for one.
+   */
+  onRecovery(listener: (recovery: Recovery) => void): void {
+    this.#options.replica.onRecovery(listener);
   }
 
   /** Never throws: a request that is refused has failed when this returns, or soon after. */
@@ -74,11 +108,12 @@ export class Engine {
     return { cancel: (error) => request.fail(error) };
   }
 
-  /** Refuses new requests; resolves when those in the server have ended. */
-  drain(): Promise<void> {
+  /** Refuses new requests; resolves when those in the server have ended, which a lost group does not keep from it. */
+  async drain(): Promise<void> {
     const drained = this.requests.drain();
+    this.#tellState();
+    await drained;
     this.#options.replica.drain();
-    return drained;
   }
 
   /** Ends everything at once: what still runs fails with DRAINING. */
@@ -88,10 +123,15 @@ export class Engine {
     await this.#options.replica.stop();
   }
 
+  #tellState(): void {
+    const { state } = this;
+    for (const listener of [...this.#listeners]) listener(state);
+  }
+
   async #accept(request: Request): Promise<void> {
     const { replica, encoder, text, vocabSize, samplingDefaults, drawSeed } = this.#options;
     try {
-      replica.checkServing();
+      replica.checkAccepting();
       const { spec } = request;
       const sampling = resolveSampling(spec.sampling, {
         vocabSize,
@@ -107,8 +147,7 @@ export class Engine {
       const { stop, skipSpecialTokens } = sampling;
       const output = text.createOutput({ startsInReasoning, stop, skipSpecialTokens });
       request.encoded({ tokenIds, pictures, sampling, output });
-      replica.submit({ ...request.toSequence(), pictures }, request);
-      request.whenOver(() => replica.cancel(request.sequenceId));
+      replica.submit(request);
       request.queued();
     } catch (error) {
       const failure = toAppError(error);

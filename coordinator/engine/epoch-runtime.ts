@@ -5,6 +5,7 @@ import type { AppError } from '../../common/errors.js';
 import type { RankGroup } from '../executor/rank-group.js';
 import {
   StepLoop,
+  type InterruptedSequence,
   type PixelSource,
   type SequenceListener,
   type SequencePicture,
@@ -34,8 +35,10 @@ export interface EpochStats extends SchedulerStats {
 }
 
 export interface EpochListener {
+  /** A token of it has reached a request, the first. */
+  onFirstTokens(): void;
   /** The epoch is over, with what ran in it. Called once, and not after stop(). */
-  onFailure(error: AppError, unfinished: readonly SequenceListener[]): void;
+  onFailure(error: AppError, interrupted: readonly InterruptedSequence[]): void;
 }
 
 export class EpochRuntime {
@@ -53,10 +56,16 @@ export class EpochRuntime {
 
   start(listener: EpochListener): void {
     const { group, clock, stepTimeoutMs, lost } = this.#options;
-    const onFailure: EpochListener['onFailure'] = (error, unfinished) => {
-      if (!this.#isStopping) listener.onFailure(error, unfinished);
-    };
-    this.#loop = new StepLoop({ scheduler: this.#scheduler, group, clock, stepTimeoutMs, onFailure });
+    this.#loop = new StepLoop({
+      scheduler: this.#scheduler,
+      group,
+      clock,
+      stepTimeoutMs,
+      onFirstTokens: () => listener.onFirstTokens(),
+      onFailure: (error, interrupted) => {
+        if (!this.#isStopping) listener.onFailure(error, interrupted);
+      },
+    });
     this.#loop.start();
     void lost.then((error) => group.fail(error));
   }
@@ -69,9 +78,16 @@ export class EpochRuntime {
     };
   }
 
-  /** Throws what the scheduler refuses, and the epoch's failure once it is over. */
-  submit(sequence: EpochSequence, listener: SequenceListener): void {
-    this.#loop!.submit({ request: sequence, pictures: sequence.pictures, listener });
+  /**
+   * Throws what the scheduler refuses, and the epoch's failure once it is over. Returns how many tokens it may produce.
+   */
+  submit(sequence: EpochSequence, listener: SequenceListener): number {
+    return this.#loop!.submit({ request: sequence, pictures: sequence.pictures, listener });
+  }
+
+  /** Throws and returns what `submit` would, but for QUEUE_FULL, of an epoch of the same size: this one may be over. */
+  check(sequence: EpochSequence): number {
+    return this.#scheduler.check(sequence);
   }
 
   cancel(sequenceId: string): void {

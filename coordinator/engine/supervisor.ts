@@ -13,25 +13,32 @@
 //                                            [take down]                                             [take down]
 //   stopping     [take down] ended           -              ended            -           -           -
 //
-//   retry?       the policy allows it and a retry can help: backing-off [wait]; otherwise ended [end, with the error]
+//   retry?       the policy allows it, a retry can help and there were not too many: forming [form] at once after an
+//                epoch that was of use, otherwise backing-off [wait]; else ended [end, with the error]
 //   *            [cancel forming]: it answers with formed or form failed
-import type { AppError } from '../../common/errors.js';
+import { AppError, type ErrorCode } from '../../common/errors.js';
 
 /** What follows the end of an epoch: the end of the command, or the next epoch. */
-export type RestartPolicy = 'none' | 'epoch';
+export const RESTART_POLICIES = ['epoch', 'none'] as const;
+export type RestartPolicy = (typeof RESTART_POLICIES)[number];
 
 export type SupervisorState =
   'idle' | 'forming' | 'serving' | 'failed' | 'backing-off' | 'draining' | 'stopping' | 'ended';
 
 export type SupervisorEvent =
   | { readonly kind: 'start' | 'formed' | 'taken-down' | 'wait-over' | 'drain' | 'stop' }
-  | { readonly kind: 'form-failed' | 'epoch-failed'; readonly failure: EpochFailure };
+  | { readonly kind: 'form-failed'; readonly failure: EpochFailure }
+  /** Useful: it has computed more than a moment's steps. */
+  | { readonly kind: 'epoch-failed'; readonly failure: EpochFailure; readonly wasUseful: boolean };
 
 export interface EpochFailure {
   readonly error: AppError;
-  /** A bug was met, not a fault: this process must not go on. */
+  /** No other epoch is to follow: a bug was met, not a fault, or who formed it has given up. */
   readonly isFatal: boolean;
 }
+
+/** Whoever forms epochs has waited for what does not come: no later attempt is made. */
+export class FinalError extends AppError {}
 
 export type SupervisorAction =
   | { readonly do: 'form' | 'cancel-forming' | 'take-down' }
@@ -46,12 +53,24 @@ export interface SupervisorConfig {
   readonly maxBackoffMs: number;
   /** An epoch that served for so long was no failed attempt: the waits begin anew. */
   readonly healthyAfterMs: number;
+  /** Attempts in a row that led to nothing; then it gives up. */
+  readonly maxAttempts: number;
+  /** The same before a group has served at all. */
+  readonly maxFirstAttempts: number;
 }
+
+/** No retry of the same request would help with these, but the next group may be spared of them. */
+const PASSES_WITH_THE_GROUP: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  'DEVICE_OUT_OF_MEMORY',
+  'INTERNAL',
+]);
 
 export class Supervisor {
   readonly #config: SupervisorConfig;
   #state: SupervisorState = 'idle';
   #failure: EpochFailure | null = null;
+  #hasServed = false;
+  /** In a row that led to nothing. */
   #numAttempts = 0;
   #servingSinceMs = 0;
 
@@ -68,6 +87,13 @@ export class Supervisor {
     return this.#failure?.error ?? null;
   }
 
+  /** A group has served, none does, and the next is under way: whoever waits for it waits with reason. */
+  get isRecovering(): boolean {
+    if (!this.#hasServed) return false;
+    if (this.#state === 'failed') return !this.#failure!.isFatal;
+    return this.#state === 'backing-off' || this.#state === 'forming';
+  }
+
   /** What no state expects (an event that was under way when it changed) is ignored. */
   handle(event: SupervisorEvent, atMs: number): SupervisorAction[] {
     switch (event.kind) {
@@ -78,7 +104,7 @@ export class Supervisor {
       case 'form-failed':
         return this.#formFailed(event.failure);
       case 'epoch-failed':
-        return this.#epochFailed(event.failure, atMs);
+        return this.#epochFailed(event.failure, event.wasUseful, atMs);
       case 'taken-down':
         if (this.#state === 'failed') return this.#retryOrEnd();
         return this.#state === 'stopping' ? this.#end(null) : [];
@@ -94,6 +120,7 @@ export class Supervisor {
   #formed(atMs: number): SupervisorAction[] {
     if (this.#state === 'forming') {
       this.#failure = null;
+      this.#hasServed = true;
       this.#servingSinceMs = atMs;
       return this.#become('serving');
     }
@@ -105,27 +132,45 @@ export class Supervisor {
 
   #formFailed(failure: EpochFailure): SupervisorAction[] {
     if (this.#state === 'forming') {
-      this.#failure = failure;
+      const { code, retryable } = failure.error;
+      const mayPass = retryable || (this.#hasServed && PASSES_WITH_THE_GROUP.has(code));
+      this.#numAttempts = Math.max(this.#numAttempts, 1);
+      this.#failure = this.#judge({ ...failure, isFatal: failure.isFatal || !mayPass });
       return this.#retryOrEnd();
     }
     return this.#state === 'draining' || this.#state === 'stopping' ? this.#end(null) : [];
   }
 
-  #epochFailed(failure: EpochFailure, atMs: number): SupervisorAction[] {
+  #epochFailed(failure: EpochFailure, wasUseful: boolean, atMs: number): SupervisorAction[] {
     if (this.#state === 'draining') return this.#become('stopping', { do: 'take-down' });
     if (this.#state !== 'serving') return [];
-    this.#failure = failure;
-    if (atMs - this.#servingSinceMs >= this.#config.healthyAfterMs) this.#numAttempts = 0;
+    if (wasUseful || atMs - this.#servingSinceMs >= this.#config.healthyAfterMs) this.#numAttempts = 0;
+    this.#failure = this.#judge(failure);
     return this.#become('failed', { do: 'take-down' });
+  }
+
+  /** One after too many attempts is fatal too, and says so. */
+  #judge(failure: EpochFailure): EpochFailure {
+    const { restartPolicy, maxAttempts, maxFirstAttempts } = this.#config;
+    if (restartPolicy === 'none' || failure.isFatal) return { ...failure, isFatal: true };
+    if (this.#numAttempts < (this.#hasServed ? maxAttempts : maxFirstAttempts)) return failure;
+    return { error: this.#gaveUp(failure.error), isFatal: true };
   }
 
   #retryOrEnd(): SupervisorAction[] {
     const { error, isFatal } = this.#failure!;
-    const { restartPolicy, minBackoffMs, maxBackoffMs } = this.#config;
-    if (restartPolicy === 'none' || isFatal || !error.retryable) return this.#end(error);
-    const ms = Math.min(minBackoffMs * 2 ** this.#numAttempts, maxBackoffMs);
+    const { minBackoffMs, maxBackoffMs } = this.#config;
+    if (isFatal) return this.#end(error);
     this.#numAttempts += 1;
+    if (this.#numAttempts === 1) return this.#become('forming', { do: 'form' });
+    const ms = Math.min(minBackoffMs * 2 ** (this.#numAttempts - 2), maxBackoffMs);
     return this.#become('backing-off', { do: 'wait', ms });
+  }
+
+  #gaveUp(error: AppError): AppError {
+    if (this.#numAttempts <= 1) return error;
+    const message = `gave up after ${this.#numAttempts} attempts in a row that led to nothing: ${error.message}`;
+    return new AppError(error.code, message, { details: error.details, cause: error });
   }
 
   #drain(): SupervisorAction[] {

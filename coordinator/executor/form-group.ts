@@ -39,6 +39,8 @@ export interface FormGroupOptions extends KvLimits {
   readonly onProgress: (progress: LoadProgress) => void;
   /** Default: WORKER_SILENCE_MS. */
   readonly workerSilenceMs?: number;
+  /** What all of them have come to. */
+  readonly onPhase?: (phase: 'opened' | 'loaded' | 'joined') => void;
   /** A worker has spoken on its step stream: as long as the group lives. */
   readonly onSignOfLife: (workerId: string) => void;
   /** Rejects when a worker is lost while the group forms. */
@@ -105,11 +107,14 @@ async function form(
       opened.push(client);
     }),
   );
+  options.onPhase?.('opened');
   const loads = await loadAll(members, devices, options);
+  options.onPhase?.('loaded');
   const numKvBlocks = countKvBlocks(descriptions, loads, options);
   const collective = chooseCollective(options.collective, descriptions);
   logger.info({ groupEpoch, worldSize: clients.length, collective, numKvBlocks }, 'forming a group');
   const joins = await connect(members, { collective, numKvBlocks, isOnGpu, nonce: options.drawNonce() });
+  options.onPhase?.('joined');
   const ranks = members.map(({ client, description }, rank) =>
     toRankInfo(client, description, loads[rank]!, joins[rank]!),
   );

@@ -266,14 +266,14 @@ export class RankClient {
     const appError = toAppError(error);
     if (LOST.has(appError.code)) return this.#lost(appError.message, error);
     return new AppError(appError.code, `${this.#name}: ${appError.message}`, {
-      details: appError.details,
+      details: { ...appError.details, rank: this.rank, address: this.address },
       cause: error,
     });
   }
 
   #lost(reason: string, cause?: unknown): AppError {
     return new AppError('WORKER_LOST', `${this.#name} at ${this.address} was lost: ${reason}`, {
-      details: { rank: this.rank },
+      details: { rank: this.rank, address: this.address },
       cause,
     });
   }

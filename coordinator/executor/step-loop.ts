@@ -3,20 +3,24 @@
 // runs, nor what an epoch's end means.
 import { assertDefined, InvariantError } from '../../common/assert.js';
 import { sleep, type Clock, type Timer } from '../../common/clock.js';
-import { AppError, ERROR_CATALOGUE, toAppError } from '../../common/errors.js';
+import { AppError, toAppError } from '../../common/errors.js';
 import { STEPS_STOP_TIMEOUT_MS } from '../../common/limits.js';
 import type { Scheduler } from '../scheduler/scheduler.js';
-import type { FinishReason, PictureUpload, SequenceOutput, SequenceRequest } from '../scheduler/step-plan.js';
+import type {
+  FinishReason,
+  PictureUpload,
+  SequenceOutput,
+  SequenceRequest,
+  UnfinishedSequence,
+} from '../scheduler/step-plan.js';
+import { epochFailure } from './epoch-failure.js';
 import type { RankGroup } from './rank-group.js';
 import type { StepResult } from './step-messages.js';
+import { logprobsAt, type TokenLogprobs } from './token-logprobs.js';
+
+export type { TokenLogprobs };
 
 export type { FinishReason, SequencePicture, SequenceRequest } from '../scheduler/step-plan.js';
-
-export interface TokenLogprobs {
-  readonly logprob: number;
-  readonly topIds: Uint32Array;
-  readonly topLogprobs: Float32Array;
-}
 
 export interface SequenceTokens {
   readonly tokenIds: readonly number[];
@@ -52,6 +56,11 @@ export interface SequenceSubmission {
   readonly listener: SequenceListener;
 }
 
+/** What an epoch that is over hands back. */
+export interface InterruptedSequence extends UnfinishedSequence {
+  readonly listener: SequenceListener;
+}
+
 /** The ranks of an epoch, as far as steps need them. */
 export type StepGroup = Pick<RankGroup, 'start' | 'execute' | 'putPicture' | 'fail' | 'close'>;
 
@@ -60,8 +69,12 @@ export interface StepLoopOptions {
   readonly group: StepGroup;
   readonly clock: Clock;
   readonly stepTimeoutMs: number;
-  /** The epoch is over: what ran in it is whoever's it was again. Called once. */
-  readonly onFailure: (error: AppError, unfinished: readonly SequenceListener[]) => void;
+  /** Sequences were given tokens for the first time. */
+  readonly onFirstTokens?: () => void;
+  /**
+   * The epoch is over: what ran in it, in the order in which it ran and waited, is whoever's it was again. Called once.
+   */
+  readonly onFailure: (error: AppError, interrupted: readonly InterruptedSequence[]) => void;
 }
 
 const STOP_POLL_MS = 2;
@@ -73,6 +86,7 @@ export class StepLoop {
   #isPumpQueued = false;
   #stepTimer: Timer | null = null;
   #stepNsTotal = 0;
+  #hasDelivered = false;
   #numCompletedSteps = 0;
 
   constructor(options: StepLoopOptions) {
@@ -96,12 +110,15 @@ export class StepLoop {
     return this.#stepNsTotal / 1e6;
   }
 
-  /** Throws what the scheduler refuses, and the epoch's failure once it is over. */
-  submit(submission: SequenceSubmission): void {
+  /**
+   * Throws what the scheduler refuses, and the epoch's failure once it is over. Returns how many tokens it may produce.
+   */
+  submit(submission: SequenceSubmission): number {
     if (this.#failure !== null) throw this.#failure;
-    this.#options.scheduler.submit(submission.request);
+    const maxTokens = this.#options.scheduler.submit(submission.request);
     this.#submissions.set(submission.request.sequenceId, submission);
     this.#queuePump();
+    return maxTokens;
   }
 
   /** Nothing more is heard of the sequence; what it holds is freed when its steps in flight are back. */
@@ -168,7 +185,8 @@ export class StepLoop {
       lease.release();
     } catch (error) {
       if (error instanceof InvariantError) this.#options.group.fail(toAppError(error));
-      else listener.onFailure(toAppError(error));
+      // An epoch that is over has handed it back: the next one will ask again.
+      else if (this.#failure === null) listener.onFailure(toAppError(error));
     }
     if (this.#failure !== null) return null;
     this.cancel(upload.sequenceId);
@@ -196,6 +214,10 @@ export class StepLoop {
     if (this.#stepTimer === null && scheduler.stats.numPlansInFlight > 0) this.#watchStep();
     try {
       for (const output of outputs) this.#deliver(output, result);
+      if (outputs.length > 0 && !this.#hasDelivered) {
+        this.#hasDelivered = true;
+        this.#options.onFirstTokens?.();
+      }
     } catch (error) {
       // Faults of a request stay with its listener: what comes out of one is a bug.
       group.fail(toAppError(error));
@@ -235,9 +257,23 @@ export class StepLoop {
     this.#failure = error;
     this.#stepTimer?.cancel();
     this.#stepTimer = null;
-    const unfinished = [...this.#submissions.values()].map(({ listener }) => listener);
+    const interrupted = this.#takeInterrupted();
+    this.#options.onFailure(error, interrupted);
+  }
+
+  #takeInterrupted(): InterruptedSequence[] {
+    const unfinished = this.#options.scheduler.unfinished();
+    const names = new Set(unfinished.map(({ sequenceId }) => sequenceId));
+    // Ended for the scheduler, and its last token not delivered: that token is computed again.
+    const undelivered = [...this.#submissions.keys()]
+      .filter((sequenceId) => !names.has(sequenceId))
+      .map((sequenceId) => ({ sequenceId, isInPrefill: false }));
+    const interrupted = [...undelivered, ...unfinished].flatMap((sequence) => {
+      const submission = this.#submissions.get(sequence.sequenceId);
+      return submission === undefined ? [] : [{ ...sequence, listener: submission.listener }];
+    });
     this.#submissions.clear();
-    this.#options.onFailure(error, unfinished);
+    return interrupted;
   }
 
   /** Lets the steps in flight come back, and ends the epoch in peace. What still runs is handed back with DRAINING. */
@@ -251,26 +287,4 @@ export class StepLoop {
     this.#fail(stopped);
     group.close();
   }
-}
-
-/** What requests are told: an epoch's end is no fault of theirs, and its deadlines are not those of their calls. */
-function epochFailure(error: AppError): AppError {
-  const { code, message, details } = error;
-  if (code === 'DEADLINE_EXCEEDED')
-    return new AppError('WORKER_LOST', `a rank did not answer in time: ${message}`, {
-      details,
-      cause: error.cause ?? error,
-    });
-  if (ERROR_CATALOGUE[code].httpStatus >= 500) return error;
-  return new AppError('INTERNAL', `the epoch failed: ${message}`, { details, cause: error.cause ?? error });
-}
-
-function logprobsAt(result: StepResult, index: number): TokenLogprobs {
-  const start = result.topOffsets[index] ?? 0;
-  const end = result.topOffsets[index + 1] ?? 0;
-  return {
-    logprob: result.logprobs[index] ?? NaN,
-    topIds: result.topIds.slice(start, end),
-    topLogprobs: result.topLogprobs.slice(start, end),
-  };
 }

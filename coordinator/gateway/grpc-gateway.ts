@@ -84,7 +84,7 @@ export class GrpcGateway {
   static async start(options: GrpcGatewayOptions): Promise<GrpcGateway> {
     const gateway = new GrpcGateway(options);
     gateway.#address = await bindServer(gateway.#server, options.address);
-    options.engine.onStateChange((state) => gateway.#setHealth(state === 'ready'));
+    options.engine.onReadyChange((isReady) => gateway.#setHealth(isReady));
     return gateway;
   }
 

@@ -28,7 +28,7 @@ export interface ModelFacts {
 
 export interface ClusterFacts {
   readonly groupEpoch: number;
-  readonly state: 'forming' | 'ready' | 'failed' | 'draining';
+  readonly state: 'forming' | 'ready' | 'recovering' | 'failed' | 'draining';
   readonly ranks: readonly {
     readonly rank: number;
     readonly workerId: string;

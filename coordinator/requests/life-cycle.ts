@@ -8,6 +8,8 @@ import { assert } from '../../common/assert.js';
 
 export const STAGES = ['received', 'encoded', 'queued', 'running', 'first-token', 'ended'] as const;
 export type Stage = (typeof STAGES)[number];
+/** What may happen to it on the way, as often as epochs end: its epoch is over; the next one has given it a token. */
+export type Interruption = 'interrupted' | 'resumed';
 
 export class LifeCycle {
   #stage: Stage = 'received';

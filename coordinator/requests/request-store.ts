@@ -3,14 +3,17 @@
 import type { Clock } from '../../common/clock.js';
 import { AppError } from '../../common/errors.js';
 import type { RequestSink } from './generation.js';
-import type { Stage } from './life-cycle.js';
+import type { Interruption, Stage } from './life-cycle.js';
 import type { RequestSpec } from './request-spec.js';
 import { Request, type RequestEnd } from './request.js';
 
-/** A request came to a stage of its life: what metrics, traces and the access log are made of. */
+/**
+ * A request came to a stage of its life, or was interrupted in one: what metrics, traces and the access log are made
+ * of.
+ */
 export interface RequestEvent {
   readonly request: Request;
-  readonly stage: Stage;
+  readonly stage: Stage | Interruption;
   readonly atMs: number;
   /** How it ended, with the stage 'ended'. */
   readonly end: RequestEnd | null;
@@ -100,9 +103,9 @@ export class RequestStore {
     request.whenOver(() => timer.cancel());
   }
 
-  #onStage(request: Request, stage: Stage, end: RequestEnd | null): void {
+  #onStage(request: Request, stage: Stage | Interruption, end: RequestEnd | null): void {
     if (stage === 'ended') this.#requests.delete(request);
-    const atMs = request.timeOf(stage)!;
+    const atMs = this.#options.clock.nowMs();
     for (const observer of this.#observers) observer({ request, stage, atMs, end });
     if (this.#requests.size === 0) for (const resolve of this.#drained.splice(0)) resolve();
   }

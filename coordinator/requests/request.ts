@@ -5,6 +5,7 @@ import type { Clock } from '../../common/clock.js';
 import { toAppError, type AppError } from '../../common/errors.js';
 import type {
   FinishReason,
+  PixelSource,
   SequenceListener,
   SequencePicture,
   SequenceRequest,
@@ -17,14 +18,14 @@ import {
   type GenerationTimings,
   type RequestSink,
 } from './generation.js';
-import { LifeCycle, type Stage } from './life-cycle.js';
+import { LifeCycle, type Interruption, type Stage } from './life-cycle.js';
 import type { RequestSpec } from './request-spec.js';
 import type { ResolvedSampling } from './sampling-options.js';
 
 /** What encoding makes of a request. */
-export interface EncodedRequest<Picture extends SequencePicture = SequencePicture> {
+export interface EncodedRequest {
   readonly tokenIds: Uint32Array;
-  readonly pictures: readonly Picture[];
+  readonly pictures: readonly (SequencePicture & PixelSource)[];
   readonly sampling: ResolvedSampling;
   readonly output: OutputProcessor;
 }
@@ -36,8 +37,8 @@ export interface RequestOptions {
   readonly spec: RequestSpec;
   readonly sink: RequestSink;
   readonly clock: Clock;
-  /** It came to a stage; `end` with the last. */
-  readonly onStage: (request: Request, stage: Stage, end: RequestEnd | null) => void;
+  /** It came to a stage, or was interrupted in one; `end` with the last. */
+  readonly onStage: (request: Request, stage: Stage | Interruption, end: RequestEnd | null) => void;
 }
 
 export class Request implements SequenceListener {
@@ -53,6 +54,10 @@ export class Request implements SequenceListener {
   #encoded: EncodedRequest | null = null;
   /** Null until it has run. */
   #numCachedTokens: number | null = null;
+  /** Null until an epoch has taken it. */
+  #maxTokens: number | null = null;
+  #isInterrupted = false;
+  #numInterruptions = 0;
 
   constructor(options: RequestOptions) {
     this.sequenceId = options.sequenceId;
@@ -67,6 +72,11 @@ export class Request implements SequenceListener {
 
   get stage(): Stage {
     return this.#life.stage;
+  }
+
+  /** Epochs that ended while it ran or waited in them. */
+  get numInterruptions(): number {
+    return this.#numInterruptions;
   }
 
   timeOf(stage: Stage): number | null {
@@ -96,8 +106,21 @@ export class Request implements SequenceListener {
     this.#reach('queued');
   }
 
-  /** As the scheduler takes it: what was produced so far follows the prompt. */
-  toSequence(): SequenceRequest {
+  /** An epoch has taken it and lets it produce so many tokens: later ones do not refuse it, and end it there. */
+  accepted(maxTokens: number): void {
+    this.#maxTokens ??= maxTokens;
+  }
+
+  /** The epoch that it ran or waited in is over, and it is not. */
+  interrupted(): void {
+    if (this.isOver) return;
+    this.#isInterrupted = true;
+    this.#numInterruptions += 1;
+    this.#options.onStage(this, 'interrupted', null);
+  }
+
+  /** As an epoch takes it: what was produced so far follows the prompt. */
+  toSequence(): SequenceRequest & Pick<EncodedRequest, 'pictures'> {
     const { tokenIds: promptIds, sampling, pictures } = assertDefined(this.#encoded, 'the encoded request');
     const tokenIds = new Uint32Array(promptIds.length + this.producedIds.length);
     tokenIds.set(promptIds);
@@ -106,8 +129,9 @@ export class Request implements SequenceListener {
       sequenceId: this.sequenceId,
       tokenIds: this.producedIds.length === 0 ? promptIds : tokenIds,
       numPromptTokens: promptIds.length,
-      maxTokens: sampling.maxTokens,
+      maxTokens: this.#maxTokens ?? sampling.maxTokens,
       maxTokensIsDefault: sampling.maxTokensIsDefault,
+      isAccepted: this.#maxTokens !== null,
       sampling: sampling.params,
       pictures,
     };
@@ -124,6 +148,10 @@ export class Request implements SequenceListener {
     if (this.isOver) return;
     try {
       this.#reach('first-token');
+      if (this.#isInterrupted) {
+        this.#isInterrupted = false;
+        this.#options.onStage(this, 'resumed', null);
+      }
       this.#take(tokens, finishReason);
     } catch (error) {
       if (error instanceof InvariantError) throw error;

@@ -10,6 +10,8 @@ export interface ScheduledRow {
   readonly end: number;
   /** The step computes the sequence's last token and so samples the next. */
   readonly samples: boolean;
+  /** Of tokens that were known when the sequence was admitted. */
+  readonly isPrefill: boolean;
 }
 
 export interface Draft {

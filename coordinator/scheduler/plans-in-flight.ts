@@ -42,6 +42,11 @@ export class PlansInFlight {
     return { plan, indexOfSlot };
   }
 
+  /** One of them computes tokens of its that were known when it was admitted. */
+  isPrefilling(sequence: Sequence): boolean {
+    return this.#plans.some(({ rows }) => rows.some((row) => row.isPrefill && row.sequence === sequence));
+  }
+
   numNaming(sequence: Sequence): number {
     return this.#plans.filter(({ rows }) => rows.some((row) => row.sequence === sequence)).length;
   }

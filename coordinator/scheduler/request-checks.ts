@@ -18,6 +18,7 @@ export function checkRequest(request: SequenceRequest, config: SchedulerConfig):
   );
   const limit = maxSequenceTokens(config);
   const room = limit - request.numPromptTokens;
+  if (request.isAccepted === true) return remainsOf(request, limit);
   const what = config.maxModelLength <= limit ? 'the context length' : 'what the KV cache holds';
   if (room < 1) {
     throw new AppError(
@@ -36,6 +37,19 @@ export function checkRequest(request: SequenceRequest, config: SchedulerConfig):
   }
   checkPictures(request, config);
   return Math.min(request.maxTokens ?? room, room);
+}
+
+/** Of a sequence that an earlier epoch had taken, whose KV cache may have been larger: it goes as far as this one's. */
+function remainsOf({ tokenIds, numPromptTokens, maxTokens }: SequenceRequest, limit: number): number {
+  if (tokenIds.length >= limit) {
+    throw new AppError(
+      'CONTEXT_LENGTH_EXCEEDED',
+      `prompt and answer have ${tokenIds.length} tokens so far; the group that was formed again holds ${limit}`,
+      { details: { tokens: tokenIds.length, limit } },
+    );
+  }
+  const room = limit - numPromptTokens;
+  return Math.min(maxTokens ?? room, room);
 }
 
 export function checkQueue(numWaiting: number, { maxWaiting }: SchedulerConfig): void {

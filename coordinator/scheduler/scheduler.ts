@@ -23,6 +23,7 @@ import type {
   SequenceRequest,
   StepPlan,
   StepTokens,
+  UnfinishedSequence,
 } from './step-plan.js';
 
 export class Scheduler {
@@ -71,15 +72,33 @@ export class Scheduler {
     };
   }
 
-  /** Refuses what could never run (CONTEXT_LENGTH_EXCEEDED, INVALID_REQUEST) and what is too much now (QUEUE_FULL). */
-  submit(request: SequenceRequest): void {
+  /**
+   * Refuses what could never run (CONTEXT_LENGTH_EXCEEDED). Returns how many tokens it may produce, earlier ones
+   * included.
+   */
+  check(request: SequenceRequest): number {
+    return checkRequest(request, this.config);
+  }
+
+  /** Refuses what `check` does, and what is too much now (QUEUE_FULL). Returns the same. */
+  submit(request: SequenceRequest): number {
     assert(!this.#sequences.has(request.sequenceId), `sequence ${request.sequenceId} is submitted twice`);
-    const maxTokens = checkRequest(request, this.config);
-    checkQueue(this.#waiting.length, this.config);
+    const maxTokens = this.check(request);
+    if (request.isAccepted !== true) checkQueue(this.#waiting.length, this.config);
+    assert(request.tokenIds.length - request.numPromptTokens < maxTokens, 'it has tokens to produce');
     const sequence = new Sequence(request, this.#nextArrival, maxTokens);
     this.#nextArrival += 1;
     this.#sequences.set(sequence.sequenceId, sequence);
     this.#waiting.push(sequence);
+    return maxTokens;
+  }
+
+  /** What ran, by admission, then what waited, by arrival. */
+  unfinished(): UnfinishedSequence[] {
+    return [...this.#running, ...this.#waiting].map((sequence) => ({
+      sequenceId: sequence.sequenceId,
+      isInPrefill: this.#inFlight.isPrefilling(sequence),
+    }));
   }
 
   /** Ends a sequence whatever its state; nothing more comes out for it. Unknown and ended ones are ignored. */
@@ -211,6 +230,7 @@ export class Scheduler {
     this.#waiting.splice(this.#waiting.indexOf(sequence), 1);
     sequence.state = 'running';
     sequence.slot = this.#slots.take();
+    sequence.hasSampled = false;
     this.#running.push(sequence);
     sequence.numComputedTokens = prefix.numTokens;
     this.#numAdmittedTokens += sequence.numTokens;
@@ -230,7 +250,8 @@ export class Scheduler {
     sequence.numComputedTokens = end;
     sequence.numPlansInFlight += 1;
     if (samples) sequence.numPendingTokens += 1;
-    addRow(draft, { sequence, numTokens, end, samples });
+    addRow(draft, { sequence, numTokens, end, samples, isPrefill: !sequence.hasSampled });
+    sequence.hasSampled ||= samples;
   }
 
   /** Blocks for one more token, by preemption if need be. False: the sequence cannot run in this step. */

@@ -37,6 +37,8 @@ export class Sequence {
   numPendingTokens = 0;
   /** Positions whose keys and values are computed by the plans made so far. */
   numComputedTokens = 0;
+  /** A plan that was made since its admission computes its last known token: what follows are decodes. */
+  hasSampled = false;
   /** -1 while it holds none. */
   slot = -1;
   /** Of the KV cache, by position; the first of them as the cache knows them, of which some are ready to be shared. */

@@ -21,6 +21,8 @@ export interface SequenceRequest {
   readonly maxTokens: number | null;
   /** Nobody asked for maxTokens: where fewer fit, as many as fit. */
   readonly maxTokensIsDefault?: boolean;
+  /** An epoch that is over had taken it: it is not refused for what has come since, and the queue has room for it. */
+  readonly isAccepted?: boolean;
   readonly sampling: SamplingParams;
   /** In ascending order of firstPosition. */
   readonly pictures: readonly SequencePicture[];
@@ -89,6 +91,13 @@ export interface SequenceOutput {
   readonly tokenStart: number;
   readonly tokenEnd: number;
   readonly finishReason: FinishReason | null;
+}
+
+/** What ran or waited, and has not ended. */
+export interface UnfinishedSequence {
+  readonly sequenceId: string;
+  /** A plan in flight computes tokens that were known when it was admitted. */
+  readonly isInPrefill: boolean;
 }
 
 export interface SchedulerConfig {

@@ -1,7 +1,7 @@
 // Makes epochs, one after another: workers, their shards, a group of them, and the runtime over it. What the model is
 // stays the same.
 import type { Clock } from '../../common/clock.js';
-import type { AppError } from '../../common/errors.js';
+import { toAppError, type AppError } from '../../common/errors.js';
 import { MAX_TOP_LOGPROBS, MAX_WORLD_SIZE } from '../../common/limits.js';
 import type { Logger } from '../../common/logger.js';
 import type { LoadRequest } from '../../proto/ts/skein/worker/v1/LoadRequest.js';
@@ -9,14 +9,16 @@ import type { Checkpoint } from '../checkpoint/model-spec.js';
 import type { CoordinatorIdentity } from '../cluster/identity.js';
 import type { ClusterConfig } from '../config.js';
 import { EpochRuntime } from '../engine/epoch-runtime.js';
+import type { FormPhase } from '../engine/recovery.js';
 import { formGroup, type LoadProgress } from '../executor/form-group.js';
+import type { RankGroup } from '../executor/rank-group.js';
 import type { OpenRankTransport } from '../executor/rank-transport.js';
 import { makeLoadRequest } from '../sharding/load-request.js';
 import { checkMemory, type RankDevice } from '../sharding/memory-plan.js';
 import { makeShardPlan } from '../sharding/make-shard-plan.js';
 import type { ShardPlan } from '../sharding/shard-plan.js';
 import { BLOCK_SIZE, chooseSizes, computeType, deviceChoices, type SizeConfig } from './model-sizes.js';
-import type { WorkerSet } from './worker-set.js';
+import type { EpochWorkers, Suspect, WorkerSet } from './worker-set.js';
 
 const DUMMY_SEED = 0;
 
@@ -34,12 +36,66 @@ export interface EpochFactoryOptions {
   readonly logger: Logger;
 }
 
-/** Rejects when a worker is lost meanwhile, when the workers cannot serve this model, or when the signal aborts. */
-export async function formEpoch(options: EpochFactoryOptions, signal: AbortSignal): Promise<EpochRuntime> {
+export class EpochFactory {
+  readonly #options: EpochFactoryOptions;
+  #group: RankGroup | null = null;
+  /** Why the last attempt came to nothing. */
+  #failure: AppError | null = null;
+
+  constructor(options: EpochFactoryOptions) {
+    this.#options = options;
+  }
+
+  /** Rejects when a worker is lost meanwhile, when the workers cannot serve this model, or when the signal aborts. */
+  async form(signal: AbortSignal, onPhase: (phase: FormPhase) => void): Promise<EpochRuntime> {
+    const { config, clock, workers: workerSet } = this.#options;
+    const failure = this.#failure ?? this.#group?.failure ?? null;
+    try {
+      const workers = await workerSet.acquire(signal, suspectOf(failure));
+      onPhase('workers');
+      const numKvBlocks = this.#group?.numKvBlocks ?? null;
+      const group = (this.#group = await makeGroup(this.#options, workers, numKvBlocks, signal, onPhase));
+      this.#failure = null;
+      const { graphBuckets } = deviceChoices(config, group.isOnGpu);
+      return new EpochRuntime({
+        group,
+        scheduler: {
+          ...this.#options.sizes,
+          graphBuckets,
+          prefixCaching: config.prefixCaching,
+          prefixSeed: Number(BigInt.asUintN(32, this.#options.drawNonce())),
+        },
+        clock,
+        stepTimeoutMs: config.stepTimeoutMs,
+        lost: workers.lost,
+      });
+    } catch (error) {
+      this.#failure = toAppError(error);
+      throw error;
+    }
+  }
+}
+
+/** Whom an epoch's end, or an attempt to form one, is blamed on; null: on nobody, or who it was has ended already. */
+function suspectOf(failure: AppError | null): Suspect | null {
+  const address = failure?.details['address'];
+  if (failure === null || typeof address !== 'string') return null;
+  const isBroken = failure.code === 'DEVICE_ERROR' || failure.code === 'INTERNAL';
+  return { address, isBroken, reason: failure.message };
+}
+
+/** `numKvBlocks`: of the group before, which this one does not exceed, so that what ended there ends here. */
+async function makeGroup(
+  options: EpochFactoryOptions,
+  workers: EpochWorkers,
+  numKvBlocks: number | null,
+  signal: AbortSignal,
+  onPhase: (phase: FormPhase) => void,
+): Promise<RankGroup> {
   const { config, checkpoint, plan, sizes, clock, logger } = options;
-  const workers = await options.workers.acquire(signal);
   const watch = rejection(workers.lost, signal);
-  const group = await formGroup({
+  const maxUsefulBlocks = sizes.maxNumSequences * Math.ceil(sizes.maxModelLength / BLOCK_SIZE);
+  return formGroup({
     addresses: workers.addresses,
     openTransport: options.openTransport,
     identity: options.identity,
@@ -51,25 +107,13 @@ export async function formEpoch(options: EpochFactoryOptions, signal: AbortSigna
     kvCacheBytes: config.kvCacheBytes,
     gpuMemoryUtilization: config.gpuMemoryUtilization,
     checkMemory: (devices) => checkDeviceMemory(devices, checkpoint, plan, config),
-    maxUsefulBlocks: sizes.maxNumSequences * Math.ceil(sizes.maxModelLength / BLOCK_SIZE),
+    maxUsefulBlocks: Math.min(maxUsefulBlocks, numKvBlocks ?? maxUsefulBlocks),
     onProgress: options.onProgress,
+    onPhase,
     lost: watch.promise,
     clock,
     logger,
   }).finally(watch.stop);
-  const { graphBuckets } = deviceChoices(config, group.isOnGpu);
-  return new EpochRuntime({
-    group,
-    scheduler: {
-      ...sizes,
-      graphBuckets,
-      prefixCaching: config.prefixCaching,
-      prefixSeed: Number(BigInt.asUintN(32, options.drawNonce())),
-    },
-    clock,
-    stepTimeoutMs: config.stepTimeoutMs,
-    lost: workers.lost,
-  });
 }
 
 function loadRequest(

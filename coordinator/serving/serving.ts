@@ -19,14 +19,25 @@ import type { ClusterFacts, ModelFacts } from '../gateway/inference-messages.js'
 import { randomSeed } from '../requests/sampling-options.js';
 import { makeShardPlan } from '../sharding/make-shard-plan.js';
 import type { ShardPlan } from '../sharding/shard-plan.js';
-import { formEpoch } from './epoch-factory.js';
+import { EpochFactory } from './epoch-factory.js';
 import { clusterFacts, modelFacts } from './facts.js';
 import { loadText, type ModelText } from './load-text.js';
 import { makeEncoder } from './make-encoder.js';
 import { chooseSizes, type SizeConfig } from './model-sizes.js';
 import { WorkerSet } from './worker-set.js';
 
-const RESTARTS = { minBackoffMs: 250, maxBackoffMs: 10_000, healthyAfterMs: 60_000 };
+/**
+ * Attempts that lead to nothing are given up after some 40 s, each of them counted in addition; the first group at
+ * once.
+ */
+const RESTARTS = {
+  minBackoffMs: 250,
+  maxBackoffMs: 10_000,
+  healthyAfterMs: 2_000,
+  maxAttempts: 10,
+  maxFirstAttempts: 1,
+};
+const DEFAULT_REJOIN_TIMEOUT_MS = 600_000;
 
 export interface ServingOptions {
   readonly config: ClusterConfig;
@@ -36,8 +47,12 @@ export interface ServingOptions {
   readonly onProgress: (progress: LoadProgress) => void;
   /** Ends the start-up. */
   readonly signal: AbortSignal;
-  /** What follows a lost epoch: by default nothing, and whoever supervises the command starts it again. */
+  /** What follows a lost epoch: by default nothing, and requests end with it. */
   readonly restartPolicy?: RestartPolicy;
+  /** Of how it goes about restarts, what differs from the defaults. */
+  readonly restarts?: Partial<typeof RESTARTS>;
+  /** How long a lost worker of another host is waited for. */
+  readonly rejoinTimeoutMs?: number;
 }
 
 interface Parts {
@@ -68,23 +83,29 @@ export class Serving {
     this.#parts = parts;
     this.#startedMs = startedMs;
     this.plan = plan;
-    this.#workers = new WorkerSet({ config, clock, logger, entry: options.workerEntry });
+    const openTransport = openGrpcRankTransport;
+    const rejoinTimeoutMs = options.rejoinTimeoutMs ?? DEFAULT_REJOIN_TIMEOUT_MS;
+    this.#workers = new WorkerSet({
+      ...{ config, clock, logger, openTransport, rejoinTimeoutMs },
+      entry: options.workerEntry,
+    });
     const { vocabSize } = plan.spec.text;
     this.#encoder = makeEncoder({ config, plan, sizes, text: parts.text, clock });
-    const factory = {
+    const factory = new EpochFactory({
       config,
       ...parts,
       workers: this.#workers,
-      openTransport: openGrpcRankTransport,
+      openTransport,
       identity: new CoordinatorIdentity(config.clusterId),
       drawNonce: randomSeed,
       onProgress: options.onProgress,
       clock,
       logger,
-    };
+    });
     this.#replica = new Replica({
-      formEpoch: (signal) => formEpoch(factory, signal),
-      supervisor: { restartPolicy: options.restartPolicy ?? 'none', ...RESTARTS },
+      formEpoch: (signal, onPhase) => factory.form(signal, onPhase),
+      maxWaiting: sizes.maxWaiting,
+      supervisor: { restartPolicy: options.restartPolicy ?? 'none', ...RESTARTS, ...options.restarts },
       clock,
       logger,
     });

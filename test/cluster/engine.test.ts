@@ -2,10 +2,12 @@
 // policy says so, serves again from the next. The engine of the workers is a fake.
 import assert from 'node:assert/strict';
 import * as grpc from '@grpc/grpc-js';
+import { AppError } from '../../common/errors.js';
 import { ERROR_CODE_KEY } from '../../common/grpc-status.js';
 import { InferenceServiceClient } from '../../common/proto.js';
 import type { EngineState } from '../../coordinator/engine/engine.js';
 import { generate } from '../../coordinator/engine/generate.js';
+import { RECOVERY_PHASES, type Recovery } from '../../coordinator/engine/recovery.js';
 import { GrpcGateway } from '../../coordinator/gateway/grpc-gateway.js';
 import type { RequestSpec } from '../../coordinator/requests/request-spec.js';
 import type { GetClusterResponse__Output } from '../../proto/ts/skein/inference/v1/GetClusterResponse.js';
@@ -16,6 +18,7 @@ import {
   type FakeCluster,
   type FakeClusterOptions,
 } from '../support/fake-cluster.js';
+import { fakeNextToken } from '../support/fake-engine.js';
 import { healthClient } from '../support/health-client.js';
 
 function spec(maxTokens: number): RequestSpec {
@@ -28,6 +31,20 @@ async function ask(cluster: FakeCluster, maxTokens: number): Promise<number> {
   const { deltas } = generate(cluster.serving.engine, spec(maxTokens), new AbortController().signal);
   for await (const { tokenIds } of deltas) count += tokenIds.length;
   return count;
+}
+
+async function askTokens(cluster: FakeCluster, maxTokens: number): Promise<number[]> {
+  const tokens: number[] = [];
+  const { deltas } = generate(cluster.serving.engine, spec(maxTokens), new AbortController().signal);
+  for await (const { tokenIds } of deltas) tokens.push(...tokenIds);
+  return tokens;
+}
+
+/** Of an undisturbed run. */
+function answersOfFake(numTokens: number): number[] {
+  const ids = [5, 6, 7];
+  while (ids.length < 3 + numTokens) ids.push(fakeNextToken(ids, 3));
+  return ids.slice(3);
 }
 
 function stateIs(cluster: FakeCluster, expected: EngineState): Promise<void> {
@@ -119,23 +136,34 @@ describe('the engine over its groups', () => {
     assert.equal((await failureOf(5))?.metadata.get(ERROR_CODE_KEY)[0], 'STEP_TIMEOUT');
   });
 
-  it('forms the next epoch of the same workers where the policy says so, and serves from it', async () => {
+  it('forms the next epoch of the same workers where the policy says so, and requests go on in it', async () => {
     const used = await use({
       worldSize: 2,
-      engines: { 1: { disagreeAtStep: 8 } },
+      engines: { 1: { disagreeAtStep: 30 } },
       restartPolicy: 'epoch',
     });
-    let lastEpoch = 0;
-    for (let round = 0; round < 3; round += 1) {
-      await stateIs(used, 'ready');
-      const { groupEpoch } = used.serving.cluster();
-      assert.ok(groupEpoch > lastEpoch, `${groupEpoch} after ${lastEpoch}`);
+    const recoveries: Recovery[] = [];
+    used.serving.engine.onRecovery((recovery) => recoveries.push(recovery));
+    const states: EngineState[] = [];
+    used.serving.engine.onStateChange((state) => states.push(state));
+    const before = used.serving.cluster().groupEpoch;
+    const answers = await Promise.all([1, 2, 3].map(() => askTokens(used, 100)));
+    assert.equal(answers[0]!.length, 100);
+    const undisturbed = answersOfFake(100);
+    for (const answer of answers) assert.deepEqual(answer, undisturbed);
+    assert.ok(recoveries.length >= 3, `${recoveries.length} recoveries`);
+    let lastEpoch = before;
+    for (const { cause, lostEpoch, groupEpoch, numRequests, phasesMs } of recoveries) {
+      assert.deepEqual([cause, lostEpoch, numRequests], ['RANKS_DISAGREE', lastEpoch, 3]);
+      assert.ok(groupEpoch > lostEpoch);
       lastEpoch = groupEpoch;
-      assert.equal(await ask(used, 3), 3);
-      const failed = stateIs(used, 'failed');
-      await assert.rejects(ask(used, 50), { code: 'RANKS_DISAGREE' });
-      await failed;
+      const times = RECOVERY_PHASES.map((phase) => phasesMs[phase] ?? NaN);
+      assert.deepEqual(
+        times,
+        times.toSorted((a, b) => a - b),
+      );
     }
+    assert.ok(states.includes('recovering') && !states.includes('failed'));
     await stateIs(used, 'ready');
     assert.equal(used.serving.engine.requests.size, 0);
     assert.deepEqual(
@@ -144,18 +172,81 @@ describe('the engine over its groups', () => {
     );
   });
 
-  it('starts killed workers of this host anew for the next epoch', async () => {
+  it('starts a killed worker of this host anew, and only that, while requests wait', async () => {
     const used = await use({ worldSize: 2, engine: { stepMs: 2 }, restartPolicy: 'epoch' }, startProcesses);
     const before = used.serving.group.ranks.map(({ pid }) => pid);
-    const lost = assert.rejects(ask(used, 1000), { code: 'WORKER_LOST' });
+    const running = askTokens(used, 300);
     while (used.serving.cluster().steps < 3) await new Promise((resolve) => setTimeout(resolve, 5));
+    const recovering = stateIs(used, 'recovering');
     process.kill(before[1]!, 'SIGKILL');
-    await lost;
-    await stateIs(used, 'ready');
+    await recovering;
+    // What comes meanwhile waits, and health says that it may come.
+    const late = ask(used, 5);
+    assert.equal(await health(), 'SERVING');
+    assert.deepEqual(await running, answersOfFake(300));
+    assert.equal(await late, 5);
     const after = used.serving.group.ranks.map(({ pid }) => pid);
-    assert.ok(after.every((pid) => !before.includes(pid)));
-    assert.equal(await ask(used, 5), 5);
+    assert.equal(after[0], before[0]);
+    assert.notEqual(after[1], before[1]);
   });
+
+  it('ends what waits for a group by its deadline and by its reader, and finishes a drain', async () => {
+    const used = await use(
+      { worldSize: 2, engine: { stepMs: 2, loadMs: 400 }, restartPolicy: 'epoch' },
+      startProcesses,
+    );
+    const running = askTokens(used, 100);
+    while (used.serving.cluster().steps < 3) await new Promise((resolve) => setTimeout(resolve, 5));
+    const recovering = stateIs(used, 'recovering');
+    process.kill(used.serving.group.ranks[0]!.pid, 'SIGKILL');
+    await recovering;
+    const { engine } = used.serving;
+    const signal = new AbortController();
+    const left = generate(engine, spec(5), signal.signal);
+    await assert.rejects(
+      async () => {
+        for await (const delta of generate(
+          engine,
+          { ...spec(5), timeoutMs: 50 },
+          new AbortController().signal,
+        ).deltas)
+          assert.fail(`${delta.tokenIds.length} tokens`);
+      },
+      { code: 'DEADLINE_EXCEEDED' },
+    );
+    signal.abort(new AppError('CANCELLED', 'it left'));
+    await assert.rejects(
+      async () => {
+        for await (const delta of left.deltas) assert.fail(`${delta.tokenIds.length} tokens`);
+      },
+      { code: 'CANCELLED' },
+    );
+    assert.equal(engine.requests.size, 1);
+    assert.equal(used.serving.cluster().state, 'recovering');
+    const drained = engine.drain();
+    assert.equal(used.serving.cluster().state, 'draining');
+    await assert.rejects(ask(used, 5), { code: 'DRAINING' });
+    assert.deepEqual(await running, answersOfFake(100));
+    await drained;
+  });
+
+  it('gives up when workers do not come to serve, and tells why', async () => {
+    const used = await use(
+      {
+        worldSize: 2,
+        engines: { 1: { dieAtStep: 3 } },
+        restartPolicy: 'epoch',
+        restarts: { minBackoffMs: 10, maxAttempts: 4 },
+      },
+      startProcesses,
+    );
+    await assert.rejects(ask(used, 100), (error: AppError) => {
+      assert.equal(error.code, 'WORKER_LOST');
+      assert.match(error.message, /^gave up after 4 attempts in a row that led to nothing: /);
+      return true;
+    });
+    assert.equal((await used.serving.ended)?.code, 'WORKER_LOST');
+  }).timeout(60_000);
 
   it('stops while a group is formed, and leaves nothing', async () => {
     const used = await use({ worldSize: 2, engine: { loadMs: 5_000 }, until: 'open' }, startProcesses);

@@ -26,19 +26,9 @@ export interface ClientOptions {
   readonly onViolation: (message: string) => void;
 }
 
-/** With what a request may end that a fault has met, or that came while there was no group. */
-const HONEST_FAILURES: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
-  'WORKER_LOST',
-  'STEP_TIMEOUT',
-  'NOT_READY',
-  'QUEUE_FULL',
-  'COLLECTIVE_ERROR',
-  'DEVICE_ERROR',
-  'ABORTED',
-  'STALE_EPOCH',
-]);
-const RETRIED: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['NOT_READY', 'QUEUE_FULL']);
-const MAX_ATTEMPTS = 20;
+/** With what a request may be refused: before there is a group, or where there is no room. */
+const REFUSALS: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['NOT_READY', 'QUEUE_FULL']);
+const MAX_ATTEMPTS = 1_000;
 const RETRY_MS = 250;
 const LAST_ARRIVAL_MS = 1_000;
 
@@ -121,7 +111,7 @@ export class Client {
       if (this.outcome === null) this.#wrong('its stream ended without an end');
     } catch (error) {
       const failure = toAppError(error);
-      if (isLast || !RETRIED.has(failure.code) || this.#received.length > 0) this.#onFailure(failure);
+      if (isLast || !REFUSALS.has(failure.code) || this.#received.length > 0) this.#onFailure(failure);
     }
   }
 
@@ -142,7 +132,7 @@ export class Client {
     const mayBe =
       (code === 'CANCELLED' && this.#leavesAfterMs !== null) ||
       (code === 'DEADLINE_EXCEEDED' && this.spec.timeoutMs !== undefined) ||
-      HONEST_FAILURES.has(code);
+      (REFUSALS.has(code) && this.#received.length === 0);
     if (!mayBe) this.#wrong(`it failed with ${code}: ${message}`);
   }
 

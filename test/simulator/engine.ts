@@ -68,8 +68,9 @@ export class SimulatedEngine implements NativeEngine {
   /** Blocks that the present step writes, and for which slot: what another slot reads there is not what it will be. */
   readonly #written = new Map<number, number>();
   #lastStep = 0;
-  /** How often weights were read. */
+  /** How often weights were read, and how often to their end. */
   numReads = 0;
+  numWholeReads = 0;
   failsNextStep = false;
 
   constructor(options: SimulatedEngineOptions) {
@@ -93,6 +94,7 @@ export class SimulatedEngine implements NativeEngine {
       this.#later(loadMs, () => {
         if (isOver()) return;
         this.#plan = plan;
+        if (!isResident) this.numWholeReads += 1;
         // Ranks of one host share what there is.
         const availableBytes = this.#options.numBlocks * KV_BYTES_PER_BLOCK * plan.layout.worldSize;
         resolve({

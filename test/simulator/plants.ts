@@ -1,6 +1,7 @@
 // Faults that tests plant into the real code, to see that the simulator finds them. Each changes a method and puts it
 // back.
 import { CoordinatorIdentity } from '../../coordinator/cluster/identity.js';
+import { Backlog } from '../../coordinator/requests/backlog.js';
 import { Request } from '../../coordinator/requests/request.js';
 import { KvCache } from '../../coordinator/scheduler/kv-cache.js';
 import type { SimulationOptions } from './simulation.js';
@@ -95,11 +96,39 @@ function reuseEpochs(): () => void {
   );
 }
 
+/** A replay leaves out the last token that its reader has, so that the reader gets it again. */
+function replayTokenTwice(): () => void {
+  return replaceMethod(
+    Request.prototype,
+    'toSequence',
+    (toSequence) =>
+      function (this: Request) {
+        const sequence = toSequence.call(this);
+        const hasTokens = sequence.tokenIds.length > sequence.numPromptTokens;
+        return hasTokens ? { ...sequence, tokenIds: sequence.tokenIds.slice(0, -1) } : sequence;
+      },
+  );
+}
+
+/** Of the requests that wait for the next epoch, it is not given the last. */
+function forgetAtRequeue(): () => void {
+  return replaceMethod(
+    Backlog.prototype,
+    'take',
+    (take) =>
+      function (this: Backlog) {
+        return take.call(this).slice(0, -1);
+      },
+  );
+}
+
 export const PLANTS: readonly Plant[] = [
   // By the tokens that come of it alone.
   { name: 'a block freed too early', options: { checksInvariants: false }, install: freeBlocksTooEarly },
   { name: 'a block shared too early', options: { checksInvariants: false }, install: shareBlocksTooEarly },
   { name: 'a token doubled', options: {}, install: doubleTokens },
   { name: 'an epoch reused', options: {}, install: reuseEpochs },
+  { name: 'a token replayed twice', options: {}, install: replayTokenTwice },
+  { name: 'a request forgotten at requeue', options: {}, install: forgetAtRequeue },
   { name: 'a lost wake-up', options: { losesWakeUps: true }, install: () => nothing },
 ];

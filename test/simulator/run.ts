@@ -7,6 +7,7 @@ export interface Summary {
   simulatedMs: number;
   numEpochs: number;
   numTokens: number;
+  numInterruptions: number;
   readonly outcomes: { finished: number; failed: number; cancelled: number };
   readonly faults: Record<string, number>;
   readonly violations: { readonly seed: number; readonly violation: string }[];
@@ -31,7 +32,7 @@ export async function simulateMany({
   onSeed,
 }: ManyOptions): Promise<Summary> {
   const summary: Summary = {
-    ...{ numSeeds: 0, numEvents: 0, simulatedMs: 0, numEpochs: 0, numTokens: 0 },
+    ...{ numSeeds: 0, numEvents: 0, simulatedMs: 0, numEpochs: 0, numTokens: 0, numInterruptions: 0 },
     outcomes: { finished: 0, failed: 0, cancelled: 0 },
     faults: {},
     violations: [],
@@ -59,6 +60,7 @@ function add(summary: Summary, result: SimulationResult): void {
   summary.simulatedMs += result.simulatedMs;
   summary.numEpochs += result.numEpochs;
   summary.numTokens += result.numTokens;
+  summary.numInterruptions += result.numInterruptions;
   for (const kind of ['finished', 'failed', 'cancelled'] as const)
     summary.outcomes[kind] += result.outcomes[kind];
   for (const kind of result.faults) summary.faults[kind] = (summary.faults[kind] ?? 0) + 1;

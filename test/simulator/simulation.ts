@@ -3,7 +3,7 @@
 // event.
 import { InvariantError } from '../../common/assert.js';
 import { sleep } from '../../common/clock.js';
-import { AppError, toAppError } from '../../common/errors.js';
+import { AppError, toAppError, type ErrorCode } from '../../common/errors.js';
 import { NEUTRAL_SAMPLING } from '../../common/sampling.js';
 import { CoordinatorIdentity } from '../../coordinator/cluster/identity.js';
 import type { Encoder } from '../../coordinator/encoding/encoder.js';
@@ -12,14 +12,14 @@ import { EpochRuntime } from '../../coordinator/engine/epoch-runtime.js';
 import { Replica } from '../../coordinator/engine/replica.js';
 import { formGroup } from '../../coordinator/executor/form-group.js';
 import type { PromptInput } from '../../coordinator/requests/request-spec.js';
-import type { SchedulerConfig } from '../../coordinator/scheduler/step-plan.js';
-import type { LoadRequest } from '../../proto/ts/skein/worker/v1/LoadRequest.js';
+import type { RequestEvent } from '../../coordinator/requests/request-store.js';
 import { Client, type ClientOutcome } from './client.js';
-import { drawConfig, TILE_SIDE, TOKENS_PER_TILE, type SimulatedConfig } from './config.js';
+import { drawConfig, TOKENS_PER_TILE, type SimulatedConfig } from './config.js';
 import { KV_BYTES_PER_BLOCK } from './engine.js';
 import { EventQueue, settle } from './event-queue.js';
 import { Fabric } from './fabric.js';
 import { drawFaults, type Fault } from './faults.js';
+import { loadRequest } from './load-request.js';
 import { END_TOKEN, VOCAB_SIZE } from './model.js';
 import { SimulatedTransport, type NetworkOptions } from './network.js';
 import { SimulatedProcess } from './process.js';
@@ -53,7 +53,12 @@ export interface SimulationResult {
   readonly faults: readonly Fault['kind'][];
   readonly outcomes: Readonly<Record<ClientOutcome, number>>;
   readonly numTokens: number;
+  /** Of requests, by the ends of epochs. */
+  readonly numInterruptions: number;
 }
+
+/** What ends a request that was accepted, beside its answer. */
+const OWN_ENDS: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['CANCELLED', 'DEADLINE_EXCEEDED']);
 
 class Violation extends Error {}
 
@@ -77,6 +82,9 @@ class Simulation {
   readonly #byPrompt = new Map<PromptInput, Client>();
   readonly #faults: Fault[];
   readonly #numEnds = new Map<string, number>();
+  /** By sequence: taken, so that nothing but its reader or its deadline may end it before its answer. */
+  readonly #accepted = new Set<string>();
+  #numInterruptions = 0;
   /** Of each epoch that was opened, which attempt to form a group opened it. */
   readonly #attemptOf = new Map<number, number>();
   #numAttempts = 0;
@@ -108,7 +116,11 @@ class Simulation {
     };
     this.#replica = new Replica({
       formEpoch: (signal) => this.#formEpoch(signal),
-      supervisor: { restartPolicy: 'epoch', minBackoffMs: 50, maxBackoffMs: 1_000, healthyAfterMs: 5_000 },
+      supervisor: {
+        ...{ restartPolicy: 'epoch', minBackoffMs: 50, maxBackoffMs: 1_000, healthyAfterMs: 5_000 },
+        ...{ maxAttempts: 30, maxFirstAttempts: 30 },
+      },
+      maxWaiting: config.scheduler.maxWaiting,
       clock: coordinator.clock,
       logger: silentLogger,
     });
@@ -129,10 +141,7 @@ class Simulation {
       maxRequests: 100,
       drawSeed: () => BigInt(random.uint32()),
     });
-    this.#engine.requests.observe(({ request, stage }) => {
-      if (stage !== 'ended') return;
-      this.#numEnds.set(request.sequenceId, (this.#numEnds.get(request.sequenceId) ?? 0) + 1);
-    });
+    this.#engine.requests.observe((event) => this.#onRequest(event));
     this.#faults = drawFaults(random, config.worldSize);
   }
 
@@ -161,6 +170,7 @@ class Simulation {
       faults: this.#faults.map(({ kind }) => kind),
       outcomes,
       numTokens: this.#clients.reduce((sum, { numTokens }) => sum + numTokens, 0),
+      numInterruptions: this.#numInterruptions,
     };
   }
 
@@ -211,6 +221,7 @@ class Simulation {
     for (const { process, engine, isHeld } of this.#workers) {
       this.#expect(!isHeld, `${process.name} is still held`);
       this.#expect(process.numTimers === 0, `${process.numTimers} timers of ${process.name} are set`);
+      this.#expect(engine.numWholeReads <= 1, `${process.name} has read its weights more than once`);
       this.#expect(engine.isClean, `${process.name} still has ${engine.leftovers}`);
     }
   }
@@ -310,6 +321,16 @@ class Simulation {
     return new EpochRuntime({ group, scheduler, clock, stepTimeoutMs: this.#config.stepTimeoutMs, lost });
   }
 
+  #onRequest({ request, stage, end }: RequestEvent): void {
+    const { sequenceId } = request;
+    if (stage === 'queued') this.#accepted.add(sequenceId);
+    if (stage === 'interrupted') this.#numInterruptions += 1;
+    if (stage !== 'ended') return;
+    this.#numEnds.set(sequenceId, (this.#numEnds.get(sequenceId) ?? 0) + 1);
+    if (end instanceof AppError && this.#accepted.has(sequenceId) && !OWN_ENDS.has(end.code))
+      this.#fail(`${request.spec.requestId} had been accepted and failed with ${end.code}: ${end.message}`);
+  }
+
   /** Within this coordinator, epochs rise, and no two groups have the same. */
   #onOpen(groupEpoch: number): void {
     const attempt = this.#attemptOf.get(groupEpoch) ?? this.#numAttempts;
@@ -363,22 +384,4 @@ class Simulation {
     for (const { process } of this.#workers) process.resume();
     this.#coordinator.resume();
   }
-}
-
-function loadRequest(
-  rank: number,
-  worldSize: number,
-  scheduler: Omit<SchedulerConfig, 'numBlocks'>,
-): LoadRequest {
-  const { maxNumSequences, maxStepTokens, maxModelLength, blockSize, numTileSlots, maxTilesPerStep } =
-    scheduler;
-  return {
-    weightsHash: `weights of rank ${rank} of ${worldSize}`,
-    text: { vocabSize: VOCAB_SIZE },
-    vision: { normType: 'NORM_TYPE_RMS', imageSize: TILE_SIDE, patchSize: TILE_SIDE, numChannels: 3 },
-    layout: { rank, worldSize },
-    computeType: 'DATA_TYPE_FLOAT32',
-    deterministic: true,
-    ...{ maxNumSequences, maxStepTokens, maxModelLength, blockSize, numTileSlots, maxTilesPerStep },
-  };
 }

@@ -5,7 +5,7 @@ import { systemClock } from '../../common/clock.js';
 import { COORDINATOR_SILENCE_MS, WORKER_SILENCE_MS } from '../../common/limits.js';
 import type { ClusterConfig } from '../../coordinator/config.js';
 import type { RestartPolicy } from '../../coordinator/engine/supervisor.js';
-import { Serving } from '../../coordinator/serving/serving.js';
+import { Serving, type ServingOptions } from '../../coordinator/serving/serving.js';
 import type { CreateEngine } from '../../worker/native/engine-like.js';
 import { startWorker, type RunningWorker } from '../../worker/run-worker.js';
 import { FakeEngine, type FakeEngineOptions } from './fake-engine.js';
@@ -18,6 +18,7 @@ export interface FakeClusterOptions {
   readonly engines?: Readonly<Record<number, Partial<FakeEngineOptions>>>;
   readonly config?: Partial<ClusterConfig>;
   readonly restartPolicy?: RestartPolicy;
+  readonly restarts?: ServingOptions['restarts'];
   /** What is waited for: 'open' leaves the group to form. Default: 'ready'. */
   readonly until?: 'open' | 'ready';
 }
@@ -76,6 +77,7 @@ function start(options: FakeClusterOptions): Promise<Serving> {
     onProgress: () => undefined,
     signal: new AbortController().signal,
     restartPolicy: options.restartPolicy ?? 'none',
+    restarts: options.restarts ?? {},
   };
   return options.until === 'open' ? Serving.open(servingOptions) : Serving.start(servingOptions);
 }

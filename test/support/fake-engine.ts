@@ -26,6 +26,10 @@ export interface FakeEngineOptions {
   readonly hangsAtClose: boolean;
   /** Step whose hash differs from the other ranks'; 0: none. */
   readonly disagreeAtStep: number;
+  /** Step at which the process kills itself; 0: none. */
+  readonly dieAtStep: number;
+  /** Token whose prefill kills the process; 0: none. */
+  readonly dieOfToken: number;
   /** Step that never ends, until it is aborted; 0: none. */
   readonly hangAtStep: number;
   readonly failLoad: boolean;
@@ -43,6 +47,8 @@ export const FAKE_DEFAULTS: FakeEngineOptions = {
   hangsAtClose: false,
   disagreeAtStep: 0,
   hangAtStep: 0,
+  dieAtStep: 0,
+  dieOfToken: 0,
   failLoad: false,
   instructionClass: 'fake',
   kvBytesPerBlock: 4096,
@@ -234,7 +240,9 @@ export class FakeEngine implements NativeEngine {
   }
 
   #run(plan: NativeStepPlan): NativeStepResult {
-    const { failAtStep, failCode } = this.#options;
+    const { failAtStep, failCode, dieAtStep, dieOfToken } = this.#options;
+    const isDeadly = plan.newSequences.some(({ tokenIds }) => tokenIds.includes(dieOfToken));
+    if (plan.step === dieAtStep || (dieOfToken !== 0 && isDeadly)) process.kill(process.pid, 'SIGKILL');
     if (plan.step === failAtStep) throw new AppError(failCode, 'the fake device failed');
     for (const slot of plan.releasedSlots) check(this.#sequences.delete(slot), `slot ${slot} is empty`);
     for (const id of plan.releasedPictures) check(this.#pictures.delete(id), `picture ${id} is unknown`);

@@ -3,6 +3,7 @@
 import { AppError, isErrorCode } from '../../common/errors.js';
 import {
   Supervisor,
+  type EpochFailure,
   type SupervisorConfig,
   type SupervisorEvent,
 } from '../../coordinator/engine/supervisor.js';
@@ -13,6 +14,8 @@ const CONFIG: SupervisorConfig = {
   minBackoffMs: 100,
   maxBackoffMs: 400,
   healthyAfterMs: 10_000,
+  maxAttempts: 6,
+  maxFirstAttempts: 3,
 };
 
 export class SupervisorTranscript {
@@ -28,22 +31,28 @@ export class SupervisorTranscript {
     const actions = this.#supervisor.handle(toEvent(command, options), Number(options.get('at') ?? 0));
     const lines = actions.map((action) => {
       if (action.do === 'wait') return `wait ${action.ms} ms`;
-      if (action.do === 'end') return action.error === null ? 'end' : `end: ${action.error.code}`;
+      if (action.do === 'end')
+        return action.error === null ? 'end' : `end: ${action.error.code}: ${action.error.message}`;
       return action.do;
     });
-    const { state, error } = this.#supervisor;
-    return [...lines, error === null ? `[${state}]` : `[${state}, ${error.code}]`];
+    const { state, error, isRecovering } = this.#supervisor;
+    const names = [state, ...(error === null ? [] : [error.code]), ...(isRecovering ? ['recovering'] : [])];
+    return [...lines, `[${names.join(', ')}]`];
   }
+}
+
+function toFailure(options: ReadonlyMap<string, string>): EpochFailure {
+  const code = options.get('code');
+  const error = new AppError(isErrorCode(code) ? code : 'WORKER_LOST', 'a failure');
+  return { error, isFatal: options.get('fatal') === 'yes' };
 }
 
 function toEvent(command: string, options: ReadonlyMap<string, string>): SupervisorEvent {
   switch (command) {
     case 'form-failed':
-    case 'epoch-failed': {
-      const code = options.get('code');
-      const error = new AppError(isErrorCode(code) ? code : 'WORKER_LOST', 'a failure');
-      return { kind: command, failure: { error, isFatal: options.get('fatal') === 'yes' } };
-    }
+      return { kind: command, failure: toFailure(options) };
+    case 'epoch-failed':
+      return { kind: command, failure: toFailure(options), wasUseful: options.get('useful') === 'yes' };
     case 'start':
     case 'formed':
     case 'taken-down':

@@ -6,6 +6,7 @@ import { AppError, type ErrorCode } from '../../../../common/errors.js';
 import type { RankGroupListener } from '../../../../coordinator/executor/rank-group.js';
 import {
   StepLoop,
+  type InterruptedSequence,
   type PixelSource,
   type SequenceListener,
   type StepGroup,
@@ -85,13 +86,13 @@ function setUp() {
   const clock = new FakeClock();
   const group = new FakeGroup();
   const scheduler = new Scheduler(SMALL_CONFIG);
-  const ends: { error: AppError; unfinished: readonly SequenceListener[] }[] = [];
+  const ends: { error: AppError; interrupted: readonly InterruptedSequence[] }[] = [];
   const loop = new StepLoop({
     scheduler,
     group,
     clock,
     stepTimeoutMs: 1000,
-    onFailure: (error, unfinished) => ends.push({ error, unfinished }),
+    onFailure: (error, interrupted) => ends.push({ error, interrupted }),
   });
   loop.start();
   const submit = (sequenceId: string, pictures: readonly PixelSource[] = []): Listener => {
@@ -140,7 +141,7 @@ describe('the step loop', () => {
     await clock.advance(0);
     await clock.advance(1000);
     assert.deepEqual([ends.length, ends[0]?.error.code], [1, 'STEP_TIMEOUT']);
-    assert.deepEqual(ends[0]?.unfinished, [listener]);
+    assert.deepEqual(ends[0]?.interrupted, [{ sequenceId: 'a', isInPrefill: true, listener }]);
     assert.throws(() => submit('b'), { code: 'STEP_TIMEOUT' });
   });
 

@@ -6,7 +6,7 @@ import type { Long } from '@grpc/proto-loader';
 export interface GetClusterResponse {
   'groupEpoch'?: (number | string | Long);
   /**
-   * "forming", "ready", "failed" or "draining".
+   * "forming", "ready", "recovering" (a group was lost, the next is formed, requests wait), "failed" or "draining".
    */
   'state'?: (string);
   'worldSize'?: (number);
@@ -29,7 +29,7 @@ export interface GetClusterResponse {
 export interface GetClusterResponse__Output {
   'groupEpoch': (string);
   /**
-   * "forming", "ready", "failed" or "draining".
+   * "forming", "ready", "recovering" (a group was lost, the next is formed, requests wait), "failed" or "draining".
    */
   'state': (string);
   'worldSize': (number);

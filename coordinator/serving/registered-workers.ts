@@ -1,0 +1,65 @@
+// Workers of other hosts that register: the first that are there serve, in the order in which they came; the others are
+// spares. A lost one leaves, and a spare or whoever comes next takes its place.
+import { toAppError } from '../../common/errors.js';
+import { ClusterServer } from '../cluster/cluster-service.js';
+import { FinalError } from '../engine/supervisor.js';
+import { answers } from './probe-worker.js';
+import { lostOf, registered, registeredWithin } from './registered.js';
+import type { EpochWorkers, Suspect, WorkerSetOptions, WorkerSource } from './worker-set.js';
+
+export class RegisteredWorkers implements WorkerSource {
+  readonly #address: string;
+  readonly #options: WorkerSetOptions;
+  #cluster: ClusterServer | null = null;
+  #isFirst = true;
+
+  constructor(address: string, options: WorkerSetOptions) {
+    this.#address = address;
+    this.#options = options;
+  }
+
+  /** The first time it waits for as long as it takes. */
+  async acquire(signal: AbortSignal, suspect: Suspect | null): Promise<EpochWorkers> {
+    const { config, clock, logger, rejoinTimeoutMs } = this.#options;
+    const cluster = (this.#cluster ??= await ClusterServer.start({
+      address: this.#address,
+      clusterId: config.clusterId,
+      leaseTtlMs: config.workerSilenceMs,
+      clock,
+      logger,
+      expectedWorkerIds: null,
+    }));
+    if (suspect !== null) await this.#dismiss(suspect, cluster);
+    const count = config.tensorParallelSize;
+    if (cluster.workers.length < count)
+      logger.info({ address: cluster.address, worldSize: count }, 'waiting for workers to register');
+    const workers = this.#isFirst
+      ? await registered(cluster, count, signal)
+      : await registeredWithin(clock, rejoinTimeoutMs, cluster, count, signal).catch((error: unknown) => {
+          signal.throwIfAborted();
+          const { message } = toAppError(error);
+          throw new FinalError('WORKER_LOST', `no worker came in place of the lost one: ${message}`);
+        });
+    this.#isFirst = false;
+    return {
+      addresses: workers.map((worker) => worker.address),
+      lost: lostOf(cluster, new Set(workers.map((worker) => worker.workerId))),
+    };
+  }
+
+  sawLife(workerId: string): void {
+    this.#cluster?.sawLife(workerId);
+  }
+
+  async stop(): Promise<void> {
+    await this.#cluster?.stop();
+  }
+
+  /** Its lease may last for a while yet; should it live after all, it registers again. */
+  async #dismiss({ address, isBroken, reason }: Suspect, cluster: ClusterServer): Promise<void> {
+    const worker = cluster.workers.find((each) => each.address === address);
+    if (worker === undefined) return;
+    if (isBroken || !(await answers(address, this.#options.openTransport)))
+      cluster.removeWorker(worker.workerId, reason);
+  }
+}

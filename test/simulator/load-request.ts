@@ -1,0 +1,23 @@
+// What a simulated rank is asked to load.
+import type { SchedulerConfig } from '../../coordinator/scheduler/step-plan.js';
+import type { LoadRequest } from '../../proto/ts/skein/worker/v1/LoadRequest.js';
+import { TILE_SIDE } from './config.js';
+import { VOCAB_SIZE } from './model.js';
+
+export function loadRequest(
+  rank: number,
+  worldSize: number,
+  scheduler: Omit<SchedulerConfig, 'numBlocks'>,
+): LoadRequest {
+  const { maxNumSequences, maxStepTokens, maxModelLength, blockSize, numTileSlots, maxTilesPerStep } =
+    scheduler;
+  return {
+    weightsHash: `weights of rank ${rank} of ${worldSize}`,
+    text: { vocabSize: VOCAB_SIZE },
+    vision: { normType: 'NORM_TYPE_RMS', imageSize: TILE_SIDE, patchSize: TILE_SIDE, numChannels: 3 },
+    layout: { rank, worldSize },
+    computeType: 'DATA_TYPE_FLOAT32',
+    deterministic: true,
+    ...{ maxNumSequences, maxStepTokens, maxModelLength, blockSize, numTileSlots, maxTilesPerStep },
+  };
+}
