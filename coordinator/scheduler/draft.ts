@@ -64,9 +64,9 @@ export function toNewSequence(sequence: Sequence): NewSequence {
     numPromptTokens: request.numPromptTokens,
     numComputedTokens: sequence.numComputedTokens,
     sampling: request.sampling,
-    pictures: pictures
-      .filter(({ residence }) => residence === 'resident')
-      .map(({ pictureId, firstPosition }) => ({ pictureId, firstPosition })),
+    pictures: pictures.flatMap(({ onRanks, firstPosition }) =>
+      onRanks === null ? [] : [{ pictureId: onRanks.pictureId, firstPosition }],
+    ),
   };
 }
 

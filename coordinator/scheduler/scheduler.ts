@@ -25,11 +25,13 @@ import type {
   StepTokens,
   UnfinishedSequence,
 } from './step-plan.js';
+import { TileRows } from './tile-rows.js';
 
 export class Scheduler {
   readonly config: SchedulerConfig;
   readonly #kv: KvCache;
   readonly #pictures: PictureManager;
+  readonly #tiles: TileRows;
   readonly #sequences = new Map<string, Sequence>();
   /** By arrival. */
   readonly #waiting: Sequence[] = [];
@@ -53,7 +55,8 @@ export class Scheduler {
     );
     this.config = config;
     this.#kv = new KvCache(config);
-    this.#pictures = new PictureManager(config.numTileSlots, config.tokensPerTile);
+    this.#pictures = new PictureManager(config);
+    this.#tiles = new TileRows(config.tokensPerTile);
     this.#slots = new SlotPool(config.maxNumSequences);
   }
 
@@ -68,6 +71,8 @@ export class Scheduler {
       numPlansInFlight: this.#inFlight.length,
       numPreemptions: this.#numPreemptions,
       numWastedRows: this.#numWastedRows,
+      numSentPictures: this.#pictures.numSent,
+      numEncodedTiles: this.#tiles.numEncoded,
       lastStep: this.#lastStep,
     };
   }
@@ -183,7 +188,7 @@ export class Scheduler {
   }
 
   #limitRows(sequence: Sequence, maxRows: number, { tilesLeft }: Draft): number {
-    return this.#pictures.limitRows(sequence, sequence.numComputedTokens, maxRows, tilesLeft);
+    return this.#tiles.limitRows(sequence, sequence.numComputedTokens, maxRows, tilesLeft);
   }
 
   /**
@@ -201,13 +206,14 @@ export class Scheduler {
       sequence.awaited = prefix.computing;
       if (prefix.computing !== null) continue;
       if (!this.#pictures.isReady(sequence, prefix.numTokens)) {
-        if (!isBlockedOnTiles && !this.#pictures.assign(sequence, prefix.numTokens)) isBlockedOnTiles = true;
-        continue;
+        isBlockedOnTiles ||= this.#pictures.assign(sequence, prefix.numTokens) === 'no slots';
       }
+      // Their outputs may have been kept.
+      if (!this.#pictures.isReady(sequence, prefix.numTokens)) continue;
       if (draft.tokensLeft === 0 || this.#slots.numFree === 0) break;
       if (!this.#hasBlocksToAdmit(sequence, prefix)) break;
       const wanted = Math.min(draft.tokensLeft, sequence.numTokens - prefix.numTokens);
-      const rows = this.#pictures.limitRows(sequence, prefix.numTokens, wanted, draft.tilesLeft);
+      const rows = this.#tiles.limitRows(sequence, prefix.numTokens, wanted, draft.tilesLeft);
       const bytes = admissionBytes(sequence, this.config.blockSize);
       if (rows === 0 || !hasRoomFor(draft, bytes)) break;
       draft.bytesLeft -= bytes;
@@ -242,7 +248,7 @@ export class Scheduler {
 
   #addRow(draft: Draft, sequence: Sequence, numTokens: number): void {
     const end = sequence.numComputedTokens + numTokens;
-    for (const item of this.#pictures.encodeUpTo(sequence, end)) {
+    for (const item of this.#tiles.encodeUpTo(sequence, end)) {
       draft.plan.encodeItems.push(item);
       draft.tilesLeft -= item.tileEnd - item.tileStart;
     }

@@ -5,20 +5,17 @@
 //      ^         |
 //      +---------+  preempted: waits again, and is admitted once its steps in flight have come back
 import type { CachedBlock } from './kv-cache.js';
+import type { RankPicture } from './picture-manager.js';
 import type { FinishReason, SequenceRequest } from './step-plan.js';
 
 export type SequenceState = 'waiting' | 'running' | 'ended';
 
-/** unassigned -> uploading -> resident -> unassigned (released, or its sequence was preempted). */
 export interface PictureState {
   readonly numTiles: number;
   readonly firstPosition: number;
-  residence: 'unassigned' | 'uploading' | 'resident';
-  /** -1 while unassigned. */
-  pictureId: number;
-  tileSlots: readonly number[];
-  /** Tiles [0, numEncodedTiles) went through the vision tower, or will in a plan that was made, or are not needed. */
-  numEncodedTiles: number;
+  readonly contentHash: string | undefined;
+  /** Null: it has no slots, or no need of them any more. */
+  onRanks: RankPicture | null;
 }
 
 export class Sequence {
@@ -60,13 +57,11 @@ export class Sequence {
     this.arrival = arrival;
     this.maxTokens = maxTokens;
     this.stopTokenIds = new Set(request.sampling.stopTokenIds);
-    this.pictures = request.pictures.map((picture) => ({
-      numTiles: picture.numTiles,
-      firstPosition: picture.firstPosition,
-      residence: 'unassigned',
-      pictureId: -1,
-      tileSlots: [],
-      numEncodedTiles: 0,
+    this.pictures = request.pictures.map(({ numTiles, firstPosition, contentHash }) => ({
+      numTiles,
+      firstPosition,
+      contentHash,
+      onRanks: null,
     }));
   }
 

@@ -47,7 +47,7 @@ export interface NewSequence {
 export interface EncodeItem {
   readonly pictureId: number;
   readonly tileStart: number;
-  readonly tileEnd: number;
+  tileEnd: number;
 }
 
 export interface StepPlan {
@@ -134,5 +134,8 @@ export interface SchedulerStats {
   readonly numPreemptions: number;
   /** Rows computed for sequences that had ended meanwhile. */
   readonly numWastedRows: number;
+  /** Pictures whose pixels were sent, and tiles that went through the vision tower. */
+  readonly numSentPictures: number;
+  readonly numEncodedTiles: number;
   readonly lastStep: number;
 }

@@ -58,7 +58,7 @@ export function nextToken(tokenIds: readonly number[]): number {
 
 export class RankModel {
   readonly slots = new Map<number, RankSequence>();
-  readonly pictures = new Map<number, { tileSlots: readonly number[]; encoded: number }>();
+  readonly pictures = new Map<number, { tileSlots: readonly number[]; encoded: Set<number> }>();
   /** What stands at each position of a block: a token, and what of a picture where it is one's. */
   readonly blocks = new Map<number, string[]>();
   readonly #config: SchedulerConfig;
@@ -80,7 +80,7 @@ export class RankModel {
     for (const other of this.pictures.values()) {
       for (const slot of tileSlots) assert.ok(!other.tileSlots.includes(slot), `tile slot ${slot} is in use`);
     }
-    this.pictures.set(pictureId, { tileSlots, encoded: 0 });
+    this.pictures.set(pictureId, { tileSlots, encoded: new Set() });
   }
 
   /** Tokens by slot. */
@@ -93,12 +93,11 @@ export class RankModel {
     for (const item of plan.encodeItems) {
       const picture = this.pictures.get(item.pictureId);
       assert.ok(picture, `picture ${item.pictureId} is encoded, but unknown`);
-      assert.ok(
-        item.tileStart === picture.encoded || (picture.encoded === 0 && this.#config.prefixCaching),
-        'tiles are encoded in order, from the first that is needed',
-      );
-      assert.ok(item.tileEnd <= picture.tileSlots.length);
-      picture.encoded = item.tileEnd;
+      assert.ok(item.tileStart < item.tileEnd && item.tileEnd <= picture.tileSlots.length);
+      for (let tile = item.tileStart; tile < item.tileEnd; tile += 1) {
+        assert.ok(!picture.encoded.has(tile), `tile ${tile} is encoded once`);
+        picture.encoded.add(tile);
+      }
     }
     const numRows = plan.scheduledTokens.reduce((sum, count) => sum + count, 0);
     assert.ok(numRows <= this.#config.maxStepTokens, 'rows stay within the budget');
@@ -114,6 +113,20 @@ export class RankModel {
       tokenIds.push(token);
     });
     return { slots, tokenIds, tokenOffsets: [0, ...tokenIds.map((_, index) => index + 1)] };
+  }
+
+  /** Rows to be computed have their tiles; those before were in the blocks that the sequence was given. */
+  #checkPictures({ pictures, numComputed }: RankSequence, end: number): void {
+    const { tokensPerTile } = this.#config;
+    for (const { pictureId, firstPosition } of pictures) {
+      const picture = this.pictures.get(pictureId);
+      const numTiles = picture?.tileSlots.length ?? 0;
+      for (let tile = 0; tile < numTiles; tile += 1) {
+        const first = firstPosition + tile * tokensPerTile;
+        const isComputed = first < end && first + tokensPerTile > numComputed;
+        assert.ok(!isComputed || picture!.encoded.has(tile), 'rows of a picture have their tiles');
+      }
+    }
   }
 
   #write(sequence: RankSequence, end: number): void {
@@ -176,18 +189,7 @@ export class RankModel {
     const end = sequence.numComputed + numTokens;
     assert.ok(numTokens > 0 && end <= sequence.tokenIds.length, `slot ${slot} computes known tokens`);
     assert.ok(end <= sequence.blocks.length * this.#config.blockSize, `slot ${slot} has blocks`);
-    for (const placed of sequence.pictures) {
-      if (placed.firstPosition >= end) continue;
-      const picture = this.pictures.get(placed.pictureId);
-      if (picture === undefined) continue;
-      const rows = Math.min(
-        end - placed.firstPosition,
-        picture.tileSlots.length * this.#config.tokensPerTile,
-      );
-      // Those before were in the blocks that it was given.
-      if (placed.firstPosition + rows <= sequence.numComputed) continue;
-      assert.ok(picture.encoded * this.#config.tokensPerTile >= rows, 'rows of a picture have their tiles');
-    }
+    this.#checkPictures(sequence, end);
     this.#write(sequence, end);
     sequence.numComputed = end;
     if (end < sequence.tokenIds.length) return null;

@@ -145,29 +145,27 @@ describe('prefix caching', () => {
   });
 
   it('encodes only the tiles of which a row is left', () => {
-    const driver = new SchedulerDriver({ ...CONFIG, maxTilesPerStep: 4 });
-    const pictures = [{ numTiles: 3, firstPosition: 0, contentHash: 'cat' }];
-    // Eight positions in common: two tiles.
+    const driver = new SchedulerDriver({ ...CONFIG, maxTilesPerStep: 4, numTileSlots: 3 });
+    const submit = (sequenceId: string, tokenIds: number[], contentHash: string): void =>
+      driver.submit({
+        ...{ sequenceId, tokenIds, numPromptTokens: tokenIds.length, maxTokens: 1 },
+        pictures: [{ numTiles: 3, firstPosition: 0, contentHash }],
+      });
     const common = Array.from({ length: 8 }, () => 7);
-    driver.submit({
-      sequenceId: 'a',
-      tokenIds: [...common, 7, 7, 7, 7, 1],
-      numPromptTokens: 13,
-      maxTokens: 1,
-      pictures,
-    });
+    submit('a', [...common, 7, 7, 7, 7, 1], 'cat');
     driver.drain();
-    driver.submit({
-      sequenceId: 'b',
-      tokenIds: [...common, 7, 7, 8, 7, 1],
-      numPromptTokens: 13,
-      maxTokens: 1,
-      pictures,
-    });
-    assert.equal(driver.schedule(), null);
-    driver.upload();
-    const plan = driver.schedule()!;
-    assert.deepEqual(plan.encodeItems, [{ pictureId: 2, tileStart: 2, tileEnd: 3 }]);
+    // Takes the slots: no output of the first is left.
+    submit('b', [...common, 7, 7, 7, 7, 1], 'dog');
+    driver.drain();
+    submit('c', [...common, 7, 7, 8, 7, 1], 'cat');
+    let plan = driver.schedule();
+    while (plan === null || plan.newSequences.length === 0) {
+      driver.upload();
+      if (driver.inFlight.length > 0) driver.complete();
+      plan = driver.schedule();
+    }
+    assert.equal(plan.newSequences[0]?.numComputedTokens, 8);
+    assert.deepEqual(plan.encodeItems, [{ pictureId: 3, tileStart: 2, tileEnd: 3 }]);
   });
 
   it('only misses where different blocks have the same key', () => {
