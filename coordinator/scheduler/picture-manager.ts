@@ -1,6 +1,6 @@
-// Owns the slots of the vision output cache, one a tile, and the life of pictures on the ranks. Equal pictures are there
-// once, whoever holds them; what nobody holds is kept until its slots are needed, least recently used first. A slot goes
-// back only when the step that released its picture has completed: until then a rank may still read it.
+// Owns the slots of the vision output cache, one a tile, and the life of pictures on the ranks. Equal pictures are
+// there once, whoever holds them; what nobody holds is kept until its slots are needed, least recently used first. A
+// slot goes back only when the step that released its picture has completed: until then a rank may still read it.
 import { assert } from '../../common/assert.js';
 import type { PictureState, Sequence } from './sequence.js';
 import type { PictureUpload } from './step-plan.js';

@@ -1,5 +1,5 @@
-// Which rows of a sequence stand for which tiles of its pictures: how far a step can go with the tiles that it may encode,
-// and which those are.
+// Which rows of a sequence stand for which tiles of its pictures: how far a step can go with the tiles that it may
+// encode, and which those are.
 import type { PictureState, Sequence } from './sequence.js';
 import type { EncodeItem } from './step-plan.js';
 
