@@ -92,6 +92,13 @@ export const ERROR_CATALOGUE = {
     retryAfterMs: 2_000,
     meaning: 'A step passed its deadline; the epoch ends.',
   },
+  POISONED_REQUEST: {
+    grpcStatus: 'INTERNAL',
+    httpStatus: 500,
+    retryable: false,
+    meaning:
+      'Two groups were lost while this request alone was being prefilled; it is not tried again, the others go on.',
+  },
   DEADLINE_EXCEEDED: {
     grpcStatus: 'DEADLINE_EXCEEDED',
     httpStatus: 504,

@@ -50,6 +50,8 @@ export class StepRunner {
   #epoch: Epoch | null = null;
   /** Of the present epoch, or of the last one. */
   #lastCompletedStep = 0;
+  /** Why this process ends: no other epoch may come to need it. */
+  #broken: AppError | null = null;
   #loading: Promise<unknown> = Promise.resolve();
   /** Epochs of which the engine may still hold something, and those that it has let go of. */
   #numOver = 0;
@@ -78,6 +80,8 @@ export class StepRunner {
 
   /** Begins an epoch; resolves when the one before has left the engine. */
   async open(fence: Fence, sink: StepSink): Promise<void> {
+    if (this.#broken !== null)
+      throw new AppError('WORKER_LOST', `the worker is about to end: ${this.#broken.message}`);
     this.#guard.open(fence, this.#epoch?.sink.silentMs?.() ?? 0);
     // Not released: the newer epoch holds the worker already.
     this.#leave('a newer epoch begins', staleEpoch(this.#epoch?.fence.groupEpoch ?? 0, fence.groupEpoch));
@@ -243,7 +247,10 @@ export class StepRunner {
       const nothing = new AppError('INTERNAL', 'the engine gave neither result nor error');
       const failure = toAppError(error ?? nothing);
       this.#drop('a step failed', failure);
-      if (failure.code === 'DEVICE_ERROR' || failure.code === 'INTERNAL') this.#onBroken(failure);
+      if (failure.code === 'DEVICE_ERROR' || failure.code === 'INTERNAL') {
+        this.#broken = failure;
+        this.#onBroken(failure);
+      }
       return;
     }
     if (result.groupEpoch !== epoch.fence.groupEpoch) return;

@@ -239,8 +239,8 @@ export class Replica {
     if (this.isRecovering) {
       // The time since the first of several losses in a row is what a request waits.
       this.#recovery ??= new RecoveryWatch(error, epoch.group.groupEpoch, clock.nowMs());
-      this.#backlog.giveBack(requests);
-      for (const request of requests) request.interrupted();
+      for (const [index, { prefill }] of interrupted.entries()) requests[index]!.interrupted(prefill);
+      this.#backlog.giveBack(inOrderOfReplay(requests.filter(({ isOver }) => !isOver)));
     } else {
       for (const request of requests) request.onFailure(this.#supervisor.error ?? error);
     }
@@ -268,6 +268,18 @@ export class Replica {
     })();
     return this.#takenDown;
   }
+}
+
+/**
+ * What ran first; of that, those last that may have ended the epoch, so that the others go on by the time they are
+ * tried.
+ */
+function inOrderOfReplay(requests: readonly Request[]): Request[] {
+  const rank = (request: Request): number => {
+    if (request.timeOf('running') === null) return 2;
+    return request.isSuspect ? 1 : 0;
+  };
+  return [...requests].sort((one, other) => rank(one) - rank(other));
 }
 
 /** An invariant that broke means a bug: what this process holds is not to be trusted any more. */

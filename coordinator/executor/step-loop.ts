@@ -20,7 +20,12 @@ import { logprobsAt, type TokenLogprobs } from './token-logprobs.js';
 
 export type { TokenLogprobs };
 
-export type { FinishReason, SequencePicture, SequenceRequest } from '../scheduler/step-plan.js';
+export type {
+  FinishReason,
+  SequencePicture,
+  SequenceRequest,
+  UnfinishedSequence,
+} from '../scheduler/step-plan.js';
 
 export interface SequenceTokens {
   readonly tokenIds: readonly number[];
@@ -267,7 +272,7 @@ export class StepLoop {
     // Ended for the scheduler, and its last token not delivered: that token is computed again.
     const undelivered = [...this.#submissions.keys()]
       .filter((sequenceId) => !names.has(sequenceId))
-      .map((sequenceId) => ({ sequenceId, isInPrefill: false }));
+      .map((sequenceId) => ({ sequenceId, prefill: 'none' as const }));
     const interrupted = [...undelivered, ...unfinished].flatMap((sequence) => {
       const submission = this.#submissions.get(sequence.sequenceId);
       return submission === undefined ? [] : [{ ...sequence, listener: submission.listener }];

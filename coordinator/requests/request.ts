@@ -10,6 +10,7 @@ import type {
   SequencePicture,
   SequenceRequest,
   SequenceTokens,
+  UnfinishedSequence,
 } from '../executor/step-loop.js';
 import type { OutputProcessor } from '../tokenizer/text-processor.js';
 import {
@@ -21,6 +22,7 @@ import {
 import { LifeCycle, type Interruption, type Stage } from './life-cycle.js';
 import type { RequestSpec } from './request-spec.js';
 import type { ResolvedSampling } from './sampling-options.js';
+import { Suspicion } from './suspicion.js';
 
 /** What encoding makes of a request. */
 export interface EncodedRequest {
@@ -58,6 +60,7 @@ export class Request implements SequenceListener {
   #maxTokens: number | null = null;
   #isInterrupted = false;
   #numInterruptions = 0;
+  readonly #suspicion = new Suspicion();
 
   constructor(options: RequestOptions) {
     this.sequenceId = options.sequenceId;
@@ -111,12 +114,19 @@ export class Request implements SequenceListener {
     this.#maxTokens ??= maxTokens;
   }
 
-  /** The epoch that it ran or waited in is over, and it is not. */
-  interrupted(): void {
+  /** The epoch that it ran or waited in is over, and it is not: unless its prefill is what ends epochs. */
+  interrupted(prefill: UnfinishedSequence['prefill']): void {
     if (this.isOver) return;
     this.#isInterrupted = true;
     this.#numInterruptions += 1;
     this.#options.onStage(this, 'interrupted', null);
+    const verdict = this.#suspicion.epochEnded(prefill);
+    if (verdict !== null) this.fail(verdict);
+  }
+
+  /** It may be what ended an epoch. */
+  get isSuspect(): boolean {
+    return this.#suspicion.isSuspect;
   }
 
   /** As an epoch takes it: what was produced so far follows the prompt. */
@@ -132,6 +142,7 @@ export class Request implements SequenceListener {
       maxTokens: this.#maxTokens ?? sampling.maxTokens,
       maxTokensIsDefault: sampling.maxTokensIsDefault,
       isAccepted: this.#maxTokens !== null,
+      prefillsAlone: this.isSuspect,
       sampling: sampling.params,
       pictures,
     };
@@ -148,6 +159,7 @@ export class Request implements SequenceListener {
     if (this.isOver) return;
     try {
       this.#reach('first-token');
+      this.#suspicion.isPrefilled();
       if (this.#isInterrupted) {
         this.#isInterrupted = false;
         this.#options.onStage(this, 'resumed', null);

@@ -42,9 +42,10 @@ export class PlansInFlight {
     return { plan, indexOfSlot };
   }
 
-  /** One of them computes tokens of its that were known when it was admitted. */
-  isPrefilling(sequence: Sequence): boolean {
-    return this.#plans.some(({ rows }) => rows.some((row) => row.isPrefill && row.sequence === sequence));
+  /** Of whom they compute tokens that were known at the admission, those that have ended meanwhile included. */
+  prefilling(): Set<Sequence> {
+    const rows = this.#plans.flatMap((plan) => plan.rows.filter(({ isPrefill }) => isPrefill));
+    return new Set(rows.map(({ sequence }) => sequence));
   }
 
   numNaming(sequence: Sequence): number {

@@ -15,6 +15,7 @@ import { PlansInFlight } from './plans-in-flight.js';
 import { checkQueue, checkRequest } from './request-checks.js';
 import { Sequence } from './sequence.js';
 import { SlotPool } from './slot-pool.js';
+import { mayBeginPrefill } from './suspects.js';
 import type {
   PictureUpload,
   SchedulerConfig,
@@ -41,6 +42,8 @@ export class Scheduler {
   readonly #draining = new Set<Sequence>();
   readonly #inFlight = new PlansInFlight();
   readonly #slots: SlotPool;
+  /** Some sequence of this epoch is prefilled alone, or was. */
+  #hasSuspects = false;
   #nextArrival = 0;
   #lastStep = 0;
   #numPreemptions = 0;
@@ -95,14 +98,17 @@ export class Scheduler {
     this.#nextArrival += 1;
     this.#sequences.set(sequence.sequenceId, sequence);
     this.#waiting.push(sequence);
+    this.#hasSuspects ||= request.prefillsAlone === true;
     return maxTokens;
   }
 
   /** What ran, by admission, then what waited, by arrival. */
   unfinished(): UnfinishedSequence[] {
+    const prefilling = this.#inFlight.prefilling();
+    const prefill = prefilling.size === 1 ? 'alone' : 'shared';
     return [...this.#running, ...this.#waiting].map((sequence) => ({
       sequenceId: sequence.sequenceId,
-      isInPrefill: this.#inFlight.isPrefilling(sequence),
+      prefill: prefilling.has(sequence) ? prefill : 'none',
     }));
   }
 
@@ -212,6 +218,7 @@ export class Scheduler {
       if (!this.#pictures.isReady(sequence, prefix.numTokens)) continue;
       if (draft.tokensLeft === 0 || this.#slots.numFree === 0) break;
       if (!this.#hasBlocksToAdmit(sequence, prefix)) break;
+      if (this.#hasSuspects && !mayBeginPrefill(sequence, this.#running, draft, this.#inFlight)) break;
       const wanted = Math.min(draft.tokensLeft, sequence.numTokens - prefix.numTokens);
       const rows = this.#tiles.limitRows(sequence, prefix.numTokens, wanted, draft.tilesLeft);
       const bytes = admissionBytes(sequence, this.config.blockSize);

@@ -23,6 +23,8 @@ export interface SequenceRequest {
   readonly maxTokensIsDefault?: boolean;
   /** An epoch that is over had taken it: it is not refused for what has come since, and the queue has room for it. */
   readonly isAccepted?: boolean;
+  /** Its prefill may be what ended an epoch: no other is computed meanwhile, so that it is known whose it was. */
+  readonly prefillsAlone?: boolean;
   readonly sampling: SamplingParams;
   /** In ascending order of firstPosition. */
   readonly pictures: readonly SequencePicture[];
@@ -96,8 +98,8 @@ export interface SequenceOutput {
 /** What ran or waited, and has not ended. */
 export interface UnfinishedSequence {
   readonly sequenceId: string;
-  /** A plan in flight computes tokens that were known when it was admitted. */
-  readonly isInPrefill: boolean;
+  /** Whether plans in flight compute tokens that were known when it was admitted, and such tokens of others too. */
+  readonly prefill: 'none' | 'alone' | 'shared';
 }
 
 export interface SchedulerConfig {

@@ -230,6 +230,30 @@ describe('the engine over its groups', () => {
     await drained;
   });
 
+  it('fails a request that kills the workers, alone, and the others go on', async () => {
+    const deadly = 99;
+    const used = await use(
+      { worldSize: 2, engine: { stepMs: 2, dieOfToken: deadly }, restartPolicy: 'epoch' },
+      startProcesses,
+    );
+    const sound = [1, 2].map(() => askTokens(used, 400));
+    while (used.serving.cluster().steps < 3) await new Promise((resolve) => setTimeout(resolve, 5));
+    const prompt = { kind: 'tokens' as const, tokenIds: Uint32Array.of(5, deadly, 7), pictures: [] };
+    const recoveries: Recovery[] = [];
+    used.serving.engine.onRecovery((recovery) => recoveries.push(recovery));
+    const signal = new AbortController().signal;
+    const poisoned = generate(used.serving.engine, { ...spec(5), prompt }, signal);
+    await assert.rejects(
+      async () => {
+        for await (const { tokenIds } of poisoned.deltas) assert.fail(`${tokenIds.length} tokens`);
+      },
+      { code: 'POISONED_REQUEST' },
+    );
+    for (const answer of await Promise.all(sound)) assert.deepEqual(answer, answersOfFake(400));
+    assert.equal(await ask(used, 5), 5);
+    assert.equal(recoveries.length, 2);
+  }).timeout(60_000);
+
   it('gives up when workers do not come to serve, and tells why', async () => {
     const used = await use(
       {

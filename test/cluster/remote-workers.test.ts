@@ -2,9 +2,11 @@
 // coordinator with their weights, and serve the next one in a higher epoch. The engine is a fake.
 import assert from 'node:assert/strict';
 import { spawn, type ChildProcess } from 'node:child_process';
+import type { AppError } from '../../common/errors.js';
 import { generate } from '../../coordinator/engine/generate.js';
-import { Serving } from '../../coordinator/serving/serving.js';
+import { Serving, type ServingOptions } from '../../coordinator/serving/serving.js';
 import { FAKE_WORKER_ENTRY, fakeConfig, silentLogger } from '../support/fake-cluster.js';
+import { fakeNextToken } from '../support/fake-engine.js';
 import { allGone } from '../support/skein-process.js';
 
 describe('workers on other hosts', function () {
@@ -34,27 +36,45 @@ describe('workers on other hosts', function () {
     });
   }
 
-  async function serve(config: object): Promise<Serving> {
+  async function serve(config: object, options: Partial<ServingOptions> = {}): Promise<Serving> {
     serving = await Serving.start({
       config: fakeConfig({ worldSize: 2, config }),
       logger: silentLogger,
       workerEntry: [],
       onProgress: () => undefined,
       signal: AbortSignal.timeout(20_000),
+      ...options,
     });
     return serving;
   }
 
-  async function answer(used: Serving): Promise<number> {
+  async function answer(used: Serving, maxTokens = 5, onToken = (): void => undefined): Promise<number> {
     const prompt = { kind: 'tokens' as const, tokenIds: Uint32Array.of(5, 6), pictures: [] };
-    const generation = generate(
-      used.engine,
-      { requestId: '', prompt, sampling: { maxTokens: 5 } },
-      new AbortController().signal,
-    );
-    let count = 0;
-    for await (const delta of generation.deltas) count += delta.tokenIds.length;
-    return count;
+    const { signal } = new AbortController();
+    const generation = generate(used.engine, { requestId: '', prompt, sampling: { maxTokens } }, signal);
+    const ids = [5, 6];
+    for await (const { tokenIds } of generation.deltas) {
+      for (const id of tokenIds) {
+        assert.equal(id, fakeNextToken(ids, 2), `token ${ids.length - 2}`);
+        ids.push(id);
+      }
+      onToken();
+    }
+    return ids.length - 2;
+  }
+
+  /** Begins a long answer, and kills the worker once there is some of it. */
+  async function loseUnderway(
+    used: Serving,
+    worker: ChildProcess,
+  ): Promise<{ readonly answer: Promise<number> }> {
+    let onFirst: () => void = () => undefined;
+    const first = new Promise<void>((resolve) => (onFirst = resolve));
+    const running = answer(used, 200, () => onFirst());
+    running.catch(() => undefined);
+    await first;
+    worker.kill('SIGKILL');
+    return { answer: running };
   }
 
   afterEach(async () => {
@@ -96,6 +116,57 @@ describe('workers on other hosts', function () {
     workers[1]!.kill('SIGKILL');
     assert.equal((await used.ended)?.code, 'WORKER_LOST');
     assert.ok(Date.now() - killedMs < 2_000);
+  });
+
+  it('that have registered beyond what is needed take the place of a lost one at once', async () => {
+    engine = { stepMs: 3 };
+    const coordinator = `127.0.0.1:${20_000 + (process.pid % 20_000)}`;
+    const register = (id: string) => startWorker('--coordinator', coordinator, '--worker-id', id);
+    const workers = ['a', 'b'].map(register);
+    const used = await serve({ clusterAddress: coordinator }, { restartPolicy: 'epoch' });
+    const pids = used.group.ranks.map(({ pid }) => pid);
+    const spare = register('c');
+    await listening(spare);
+    const lost = workers.find(({ pid }) => pid === pids[0])!;
+    const startMs = performance.now();
+    let recovered = 0;
+    used.engine.onRecovery(() => (recovered = performance.now() - startMs));
+    assert.equal(await (await loseUnderway(used, lost)).answer, 200);
+    assert.deepEqual(new Set(used.group.ranks.map(({ pid }) => pid)), new Set([pids[1], spare.pid]));
+    // Shorter than any lease.
+    assert.ok(recovered > 0 && recovered < 10_000, `${recovered} ms`);
+  });
+
+  it('that are named are dialled until they are back, and what runs goes on then', async () => {
+    engine = { stepMs: 3 };
+    const startNamed = (id: string, port = 0) =>
+      startWorker('--listen', `127.0.0.1:${port}`, '--worker-id', id);
+    const named = ['a', 'b'].map((id) => startNamed(id));
+    const addresses = await Promise.all(named.map(listening));
+    const used = await serve({ workers: addresses }, { restartPolicy: 'epoch' });
+    const { answer: running } = await loseUnderway(used, named[1]!);
+    await new Promise((resolve) => setTimeout(resolve, 700));
+    assert.equal(used.cluster().state, 'recovering');
+    const back = startNamed('b', Number(addresses[1]!.split(':')[1]));
+    assert.equal(await running, 200);
+    assert.deepEqual(
+      used.group.ranks.map(({ pid }) => pid),
+      [named[0]!.pid, back.pid],
+    );
+  });
+
+  it('that do not come back in time end the service, which says so', async () => {
+    engine = { stepMs: 3 };
+    const named = ['a', 'b'].map((id) => startWorker('--listen', '127.0.0.1:0', '--worker-id', id));
+    const addresses = await Promise.all(named.map(listening));
+    const used = await serve({ workers: addresses }, { restartPolicy: 'epoch', rejoinTimeoutMs: 400 });
+    const { answer: running } = await loseUnderway(used, named[1]!);
+    await assert.rejects(running, (error: AppError) => {
+      assert.equal(error.code, 'WORKER_LOST');
+      assert.match(error.message, /^the worker at .* did not come back within 400 ms$/);
+      return true;
+    });
+    assert.match((await used.ended)?.message ?? '', /did not come back/);
   });
 
   it('are reached directly, whatever proxies the environment names', async () => {

@@ -13,7 +13,7 @@ import {
   TILE_SIDE,
   TOKENS_PER_TILE,
 } from './config.js';
-import { answerOf, VOCAB_SIZE, type Answer, type SimulatedPicture } from './model.js';
+import { answerOf, DEADLY_TOKEN, VOCAB_SIZE, type Answer, type SimulatedPicture } from './model.js';
 import type { SimulatedProcess } from './process.js';
 import type { Random } from './random.js';
 
@@ -23,6 +23,8 @@ export interface ClientOptions {
   readonly random: Random;
   readonly engine: Engine;
   readonly process: SimulatedProcess;
+  /** Faults may have struck twice while it was prefilled. */
+  readonly mayLookPoisoned: () => boolean;
   readonly onViolation: (message: string) => void;
 }
 
@@ -35,7 +37,9 @@ const LAST_ARRIVAL_MS = 1_000;
 export class Client {
   readonly name: string;
   readonly arrivalMs: number;
-  readonly promptIds: readonly number[];
+  readonly promptIds: number[];
+  /** Who computes its prompt ends. */
+  readonly isPoisoned: boolean;
   readonly pictures: readonly SimulatedPicture[];
   readonly spec: RequestSpec;
   outcome: ClientOutcome | null = null;
@@ -53,6 +57,8 @@ export class Client {
     this.arrivalMs = random.real(0, LAST_ARRIVAL_MS);
     const length = random.integer(1, MAX_PROMPT_TOKENS);
     this.promptIds = drawPrompt(random, length);
+    this.isPoisoned = random.chance(0.03);
+    if (this.isPoisoned) this.promptIds[random.integer(0, length - 1)] = DEADLY_TOKEN;
     this.pictures = drawPictures(random, length);
     const seed = BigInt(random.uint32());
     const maxTokens = random.integer(1, MAX_NEW_TOKENS);
@@ -118,6 +124,7 @@ export class Client {
   #onEnd(finishReason: string): void {
     if (this.outcome !== null) this.#wrong('it ended twice');
     this.outcome = 'finished';
+    if (this.isPoisoned) this.#wrong('it finished, which no worker survives');
     const { tokenIds, finishReason: expected } = this.#expected;
     if (this.#received.length !== tokenIds.length || finishReason !== expected)
       this.#wrong(
@@ -132,6 +139,7 @@ export class Client {
     const mayBe =
       (code === 'CANCELLED' && this.#leavesAfterMs !== null) ||
       (code === 'DEADLINE_EXCEEDED' && this.spec.timeoutMs !== undefined) ||
+      (code === 'POISONED_REQUEST' && (this.isPoisoned || this.#options.mayLookPoisoned())) ||
       (REFUSALS.has(code) && this.#received.length === 0);
     if (!mayBe) this.#wrong(`it failed with ${code}: ${message}`);
   }

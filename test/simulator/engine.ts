@@ -16,7 +16,7 @@ import type {
   NativeStepResult,
 } from '../../worker/native/native.js';
 import type { Fabric } from './fabric.js';
-import { attend, keyValue, nextToken, tileValue } from './model.js';
+import { attend, DEADLY_TOKEN, keyValue, nextToken, tileValue } from './model.js';
 import type { SimulatedProcess } from './process.js';
 import type { Random } from './random.js';
 
@@ -52,6 +52,8 @@ export interface SimulatedEngineOptions {
   readonly numBlocks: number;
   readonly maxStepMs: number;
   readonly maxLoadMs: number;
+  /** Its process ends. */
+  readonly die: () => void;
 }
 
 export class SimulatedEngine implements NativeEngine {
@@ -321,6 +323,10 @@ export class SimulatedEngine implements NativeEngine {
     const { tokenIds, request } = sequence;
     const end = sequence.numComputed + numTokens;
     assert(end <= tokenIds.length, 'rows of tokens that are known');
+    if (tokenIds.slice(sequence.numComputed, end).includes(DEADLY_TOKEN)) {
+      this.#options.die();
+      throw new AppError('DEVICE_ERROR', 'nobody hears it');
+    }
     for (let position = sequence.numComputed; position < end; position += 1) {
       const before = position === 0 ? 0 : this.#keyValue(sequence, position - 1);
       this.#store(sequence, position, keyValue(before, tokenIds[position]!, this.#tileAt(request, position)));

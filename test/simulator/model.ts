@@ -4,6 +4,8 @@
 import { mix32 } from './random.js';
 
 export const END_TOKEN = 2;
+/** Of no sound prompt, and never produced: whoever computes it ends. */
+export const DEADLY_TOKEN = 1;
 export const VOCAB_SIZE = 64;
 const FIRST_TOKEN = 3;
 

@@ -58,7 +58,12 @@ export interface SimulationResult {
 }
 
 /** What ends a request that was accepted, beside its answer. */
-const OWN_ENDS: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['CANCELLED', 'DEADLINE_EXCEEDED']);
+const OWN_ENDS: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  'CANCELLED',
+  'DEADLINE_EXCEEDED',
+  // Whether with reason, the client says.
+  'POISONED_REQUEST',
+]);
 
 class Violation extends Error {}
 
@@ -85,6 +90,7 @@ class Simulation {
   /** By sequence: taken, so that nothing but its reader or its deadline may end it before its answer. */
   readonly #accepted = new Set<string>();
   #numInterruptions = 0;
+  #numStruck = 0;
   /** Of each epoch that was opened, which attempt to form a group opened it. */
   readonly #attemptOf = new Map<number, number>();
   #numAttempts = 0;
@@ -239,7 +245,9 @@ class Simulation {
     this.#numIncarnations += 1;
     const { numBlocks, maxStepMs, maxLoadMs } = this.#config;
     const process = new SimulatedProcess(`w${index}`, this.#queue);
-    const options = { process, fabric: this.#fabric, random: this.#random, numBlocks, maxStepMs, maxLoadMs };
+    const die = (): void => this.#kill(index, this.#random.real(10, 1_000));
+    const sizes = { numBlocks, maxStepMs, maxLoadMs };
+    const options = { process, fabric: this.#fabric, random: this.#random, die, ...sizes };
     return new SimulatedWorker(this.#numIncarnations, options, () =>
       // Later, so that its step stream still says why.
       process.run(1, 'ends', () => this.#kill(index, this.#random.real(10, 1_000))),
@@ -251,6 +259,7 @@ class Simulation {
       random: this.#random,
       engine: this.#engine,
       process: this.#coordinator,
+      mayLookPoisoned: () => this.#numStruck >= 2,
       onViolation: (message) => this.#fail(message),
     });
     this.#clients.push(client);
@@ -343,6 +352,7 @@ class Simulation {
   }
 
   #strike(fault: Fault): void {
+    this.#numStruck += 1;
     const worker = this.#workers[fault.worker]!;
     switch (fault.kind) {
       case 'kill':

@@ -19,6 +19,7 @@ describe('the simulator', function () {
     assert.ok(summary.numEpochs > NUM_SEEDS * 1.2, `${summary.numEpochs} epochs`);
     for (const kind of ['kill', 'pause', 'pause-coordinator', 'disconnect', 'step-fails'])
       assert.ok((summary.faults[kind] ?? 0) > 100, `${summary.faults[kind] ?? 0} of ${kind}`);
+    assert.ok(summary.outcomes.failed > NUM_SEEDS / 20, `${summary.outcomes.failed} poisoned requests`);
     assert.ok(summary.outcomes.finished > NUM_SEEDS && summary.numInterruptions > NUM_SEEDS / 2);
   });
 

@@ -216,6 +216,7 @@ export interface DriverSubmission {
   readonly maxTokens: number | null;
   readonly stopTokenIds?: readonly number[];
   readonly minTokens?: number;
+  readonly prefillsAlone?: boolean;
   readonly pictures?: readonly SequencePicture[];
 }
 
@@ -241,6 +242,7 @@ export class SchedulerDriver {
       tokenIds,
       numPromptTokens: submission.numPromptTokens,
       maxTokens: submission.maxTokens,
+      prefillsAlone: submission.prefillsAlone ?? false,
       sampling: {
         ...GREEDY,
         stopTokenIds: submission.stopTokenIds ?? [],

@@ -1,5 +1,5 @@
-// The commands of scheduler transcripts: config, submit, cancel, schedule, upload, complete; each prints what came out
-// and the state.
+// The commands of scheduler transcripts: config, submit, cancel, schedule, upload, complete, unfinished; each prints
+// what came out and the state.
 import { AppError } from '../../common/errors.js';
 import type { StepPlan } from '../../coordinator/scheduler/step-plan.js';
 import { SchedulerDriver, SMALL_CONFIG } from './scheduler-driver.js';
@@ -34,6 +34,7 @@ export class SchedulerTranscript {
           numPromptTokens: number('prompt'),
           maxTokens: options.has('max') ? number('max') : null,
           stopTokenIds: options.get('stop')?.split(',').map(Number) ?? [],
+          prefillsAlone: options.get('alone') === 'yes',
           pictures,
         });
         return [this.#state()];
@@ -58,6 +59,10 @@ export class SchedulerTranscript {
         );
         return [...(lines.length === 0 ? ['no tokens'] : lines), this.#state()];
       }
+      case 'unfinished':
+        return this.#driver.scheduler
+          .unfinished()
+          .map(({ sequenceId, prefill }) => `${sequenceId}: prefill ${prefill}`);
       default:
         throw new AppError('INVALID_REQUEST', `unknown command ${command}`);
     }

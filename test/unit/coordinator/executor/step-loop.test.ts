@@ -141,7 +141,7 @@ describe('the step loop', () => {
     await clock.advance(0);
     await clock.advance(1000);
     assert.deepEqual([ends.length, ends[0]?.error.code], [1, 'STEP_TIMEOUT']);
-    assert.deepEqual(ends[0]?.interrupted, [{ sequenceId: 'a', isInPrefill: true, listener }]);
+    assert.deepEqual(ends[0]?.interrupted, [{ sequenceId: 'a', prefill: 'alone', listener }]);
     assert.throws(() => submit('b'), { code: 'STEP_TIMEOUT' });
   });
 

@@ -1,0 +1,30 @@
+// Whether a request is what ends epochs. One that was being prefilled when an epoch ended is suspected, and is
+// prefilled alone from then on, so that others are not ended with it; two ends while it was alone are no accident any
+// more. A prefill that comes to its end clears it.
+import { AppError } from '../../common/errors.js';
+import type { UnfinishedSequence } from '../executor/step-loop.js';
+
+const MAX_ENDS_ALONE = 2;
+
+export class Suspicion {
+  #isSuspect = false;
+  #numEndsAlone = 0;
+
+  get isSuspect(): boolean {
+    return this.#isSuspect;
+  }
+
+  /** Returns with what it fails, if it does. */
+  epochEnded(prefill: UnfinishedSequence['prefill']): AppError | null {
+    if (prefill !== 'none') this.#isSuspect = true;
+    if (prefill === 'alone') this.#numEndsAlone += 1;
+    if (this.#numEndsAlone < MAX_ENDS_ALONE) return null;
+    const what = `${this.#numEndsAlone} groups were lost while this request alone was being prefilled`;
+    return new AppError('POISONED_REQUEST', `${what}: it is not tried again`);
+  }
+
+  isPrefilled(): void {
+    this.#isSuspect = false;
+    this.#numEndsAlone = 0;
+  }
+}
