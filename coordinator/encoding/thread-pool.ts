@@ -34,6 +34,9 @@ export class ThreadPool implements TaskThreads {
       filename: threadUrl.href,
       name: 'run',
       workerData: settings,
+      // Piscina tries require() before import(). A thread that is ended while Node's require() of a module links it
+      // takes the whole process along (seen with Node 20.20), which import() does not.
+      execArgv: [...process.execArgv, '--no-experimental-require-module'],
       minThreads: numThreads,
       maxThreads: numThreads,
       // A thread that ended while it had nothing to do is replaced; its tokenizer is not read again for nothing.
