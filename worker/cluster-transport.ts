@@ -24,13 +24,19 @@ export interface ClusterTransport {
 }
 
 const CALL_TIMEOUT_MS = 5_000;
+/** A coordinator that comes back is found soon: who waits for it waits with a whole group. */
+const RECONNECT_BACKOFF = { 'grpc.initial_reconnect_backoff_ms': 100, 'grpc.max_reconnect_backoff_ms': 250 };
 const DEREGISTER_TIMEOUT_MS = 500;
 
 type Done<Response> = (error: grpc.ServiceError | null, value?: Response) => void;
 
 export function openGrpcClusterTransport(coordinatorAddress: string): ClusterTransport {
   const credentials = grpc.credentials.createInsecure();
-  const client = new ClusterServiceClient(coordinatorAddress, credentials, clusterChannelOptions());
+  const client = new ClusterServiceClient(
+    coordinatorAddress,
+    credentials,
+    clusterChannelOptions(RECONNECT_BACKOFF),
+  );
   return {
     register: (request) => unary((done) => client.register(request, deadline(CALL_TIMEOUT_MS), done)),
     renewLease: (request) => unary((done) => client.renewLease(request, deadline(CALL_TIMEOUT_MS), done)),

@@ -7,7 +7,7 @@ import type { Logger } from '../common/logger.js';
 import type { RegisterRequest } from '../proto/ts/skein/cluster/v1/RegisterRequest.js';
 import type { ClusterTransport } from './cluster-transport.js';
 
-const RETRY_INTERVAL_MS = 500;
+const RETRY_INTERVAL_MS = 250;
 /** Until the coordinator has told its own. */
 const INITIAL_TTL_MS = 15_000;
 
