@@ -54,6 +54,8 @@ export interface SimulatedEngineOptions {
   readonly maxLoadMs: number;
   /** Its process ends. */
   readonly die: () => void;
+  /** A group is prepared, or a step submitted, in an epoch. */
+  readonly onDriven?: (groupEpoch: number) => void;
 }
 
 export class SimulatedEngine implements NativeEngine {
@@ -109,6 +111,7 @@ export class SimulatedEngine implements NativeEngine {
   }
 
   prepareGroup(options: NativeGroupOptions): Promise<Uint8Array> {
+    this.#options.onDriven?.(options.groupEpoch);
     return this.#job(options.groupEpoch, (resolve, reject) => {
       if (this.#plan === null) return reject(new AppError('NOT_READY', 'no weights are loaded'));
       this.#group = options;
@@ -169,6 +172,7 @@ export class SimulatedEngine implements NativeEngine {
   submitStep(plan: NativeStepPlan): boolean {
     const { fabric, random, maxStepMs, process } = this.#options;
     const { rank, worldSize } = this.#group!;
+    this.#options.onDriven?.(plan.groupEpoch);
     void this.#job<NativeStepResult>(plan.groupEpoch, (resolve, reject, isOver) => {
       this.#later(random.real(0, maxStepMs), () => {
         fabric.meet({ key: `${plan.groupEpoch}/${plan.step}`, rank, worldSize, process }, (error) => {

@@ -29,6 +29,8 @@ export interface NetworkOptions {
   readonly coordinator: SimulatedProcess;
   /** Who listens at an address; null: nobody. */
   readonly listener: (address: string) => SimulatedWorker | null;
+  /** Something of the coordinator's is about to be handled by a worker, with all that it makes ready. */
+  readonly onDelivery?: (worker: SimulatedWorker) => void;
   /** An epoch is about to be opened at a worker. */
   readonly onOpen: (groupEpoch: number) => void;
 }
@@ -49,8 +51,16 @@ class Connection {
     worker.connections.add(this);
   }
 
+  get coordinator(): SimulatedProcess {
+    return this.#options.coordinator;
+  }
+
   toWorker(what: string, deliver: () => void): void {
-    this.#lastToWorkerMs = this.#send(this.worker.process, this.#lastToWorkerMs, what, deliver);
+    const handle = (): void => {
+      this.#options.onDelivery?.(this.worker);
+      deliver();
+    };
+    this.#lastToWorkerMs = this.#send(this.worker.process, this.#lastToWorkerMs, what, handle);
   }
 
   back(what: string, deliver: () => void): void {

@@ -18,7 +18,7 @@ function nothing(): void {
 }
 
 /** Returns how to put the method back. */
-function replaceMethod<Class extends object, Name extends keyof Class>(
+export function replaceMethod<Class extends object, Name extends keyof Class>(
   prototype: Class,
   name: Name,
   make: (original: Class[Name]) => Class[Name],

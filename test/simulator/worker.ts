@@ -15,8 +15,9 @@ export class SimulatedWorker {
   readonly engine: SimulatedEngine;
   readonly service: RankService;
   readonly connections = new Set<Connection>();
-  /** An epoch is open. */
-  isHeld = false;
+  #isHeld = false;
+  /** Told of each epoch that opens, and of its end. */
+  onHeldChange: (isHeld: boolean) => void = () => undefined;
 
   /** `onBroken`: its process ends, as the real one does. */
   constructor(incarnation: number, options: SimulatedEngineOptions, onBroken: () => void) {
@@ -36,6 +37,16 @@ export class SimulatedWorker {
       },
       onBroken,
     });
+  }
+
+  /** An epoch is open. */
+  get isHeld(): boolean {
+    return this.#isHeld;
+  }
+
+  set isHeld(isHeld: boolean) {
+    this.#isHeld = isHeld;
+    this.onHeldChange(isHeld);
   }
 
   kill(): void {
