@@ -11,7 +11,7 @@ import { addClusterOptions, toClusterConfig } from '../config.js';
 import type { RequestSpec, PartInput } from '../requests/request-spec.js';
 import { emptyDelta, mergeDeltas } from '../requests/generation.js';
 import { generate } from '../engine/generate.js';
-import { checkPictureCount } from '../gateway/parse-request.js';
+import { checkPictureCount } from '../gateway/request-checks.js';
 import { resolveSampling } from '../requests/sampling-options.js';
 import { Serving } from '../serving/serving.js';
 import { sniffPicture } from '../vision/sniff-picture.js';

@@ -1,14 +1,6 @@
 // skein.inference.v1.GenerateRequest -> RequestSpec: form, counts and sizes. Whatever a client may send comes out
 // checked, or as one error that names the field and the limit.
 import { randomUUID } from 'node:crypto';
-import { AppError } from '../../common/errors.js';
-import {
-  MAX_MESSAGES,
-  MAX_PICTURES_PER_REQUEST,
-  MAX_PICTURE_BYTES,
-  MAX_PROMPT_CHARS,
-  MAX_REQUEST_ID_CHARS,
-} from '../../common/limits.js';
 import { uint64ToBigInt } from '../../common/proto.js';
 import type { SamplingInput } from '../../common/sampling.js';
 import type { ContentPart__Output } from '../../proto/ts/skein/inference/v1/ContentPart.js';
@@ -23,28 +15,24 @@ import type {
   PictureInput,
   PromptInput,
 } from '../requests/request-spec.js';
+import {
+  checkLastRole,
+  checkMessageCount,
+  checkModel,
+  checkPicture,
+  checkPictureCount,
+  checkRequestId,
+  checkTokenIds,
+  checkTotals,
+  invalid,
+  type ParseContext,
+} from './request-checks.js';
 
 const ROLES = ['system', 'user', 'assistant'] as const;
 
-export interface ParseContext {
-  readonly modelName: string;
-  readonly vocabSize: number;
-  readonly supportsPictures: boolean;
-}
-
 export function parseGenerateRequest(request: GenerateRequest__Output, context: ParseContext): RequestSpec {
-  if (request.requestId.length > MAX_REQUEST_ID_CHARS) {
-    throw invalid(
-      'request_id',
-      `has ${request.requestId.length} characters; the limit is ${MAX_REQUEST_ID_CHARS}`,
-    );
-  }
-  if (request.model !== '' && request.model !== context.modelName) {
-    throw new AppError(
-      'MODEL_NOT_FOUND',
-      `model "${request.model.slice(0, 200)}" is not served; "${context.modelName}" is`,
-    );
-  }
+  checkRequestId(request.requestId);
+  if (request.model !== '') checkModel(request.model, context.modelName);
   return {
     requestId: request.requestId === '' ? randomUUID() : request.requestId,
     prompt: parsePrompt(request, context),
@@ -70,10 +58,7 @@ function parsePrompt(request: GenerateRequest__Output, context: ParseContext): P
 
 function parseTokenPrompt(request: GenerateRequest__Output, context: ParseContext): PromptInput {
   const { vocabSize, supportsPictures } = context;
-  for (const [index, id] of request.promptTokenIds.entries()) {
-    if (id >= vocabSize)
-      throw invalid(`prompt_token_ids[${index}]`, `is ${id}; the vocabulary has ${vocabSize} tokens`);
-  }
+  checkTokenIds(request.promptTokenIds, 'prompt_token_ids', vocabSize);
   checkPictureCount(request.pictures.length, supportsPictures);
   return {
     kind: 'tokens',
@@ -94,8 +79,7 @@ function textMessage(request: GenerateRequest__Output): MessageInput {
 }
 
 function parseMessages(messages: readonly Message__Output[]): MessageInput[] {
-  if (messages.length > MAX_MESSAGES)
-    throw invalid('messages', `has ${messages.length} entries; the limit is ${MAX_MESSAGES}`);
+  checkMessageCount(messages.length);
   const parsed = messages.map((message, index): MessageInput => {
     const role = ROLES.find((each) => each === message.role);
     if (role === undefined) {
@@ -110,7 +94,7 @@ function parseMessages(messages: readonly Message__Output[]): MessageInput[] {
     );
     return { role, parts };
   });
-  if (parsed.at(-1)?.role !== 'user') throw invalid('messages', 'must end with a message of the user');
+  checkLastRole(parsed);
   return parsed;
 }
 
@@ -123,39 +107,7 @@ function parsePart(part: ContentPart__Output, label: string): PartInput {
 }
 
 function parsePicture(picture: Picture__Output, label: string): PictureInput {
-  const data = picture.data;
-  if (data === undefined || data.byteLength === 0)
-    throw new AppError('INVALID_PICTURE', `${label} has no bytes`);
-  if (data.byteLength > MAX_PICTURE_BYTES) {
-    throw new AppError(
-      'INVALID_PICTURE',
-      `${label} has ${data.byteLength} bytes; the limit is ${MAX_PICTURE_BYTES}`,
-    );
-  }
-  return { data, label };
-}
-
-function checkTotals(messages: readonly MessageInput[], context: ParseContext): void {
-  let numChars = 0;
-  let numPictures = 0;
-  for (const part of messages.flatMap((message) => message.parts)) {
-    if (part.type === 'text') numChars += part.text.length;
-    else numPictures += 1;
-  }
-  checkPictureCount(numPictures, context.supportsPictures);
-  if (numChars > MAX_PROMPT_CHARS)
-    throw invalid('text', `has ${numChars} characters; the limit is ${MAX_PROMPT_CHARS}`);
-}
-
-export function checkPictureCount(numPictures: number, supportsPictures: boolean): void {
-  if (numPictures > 0 && !supportsPictures)
-    throw invalid('pictures', 'are not supported: the model has no vision tower');
-  if (numPictures > MAX_PICTURES_PER_REQUEST) {
-    throw new AppError(
-      'INVALID_PICTURE',
-      `the request has ${numPictures} pictures; the limit is ${MAX_PICTURES_PER_REQUEST}`,
-    );
-  }
+  return checkPicture(picture.data ?? new Uint8Array(), label);
 }
 
 function parseSampling(options: SamplingOptions__Output | null): SamplingInput {
@@ -175,8 +127,4 @@ function parseLogitBias(entries: SamplingOptions__Output['logitBias']): Map<numb
     biases.set(tokenId, bias);
   }
   return biases;
-}
-
-function invalid(field: string, reason: string): AppError {
-  return new AppError('INVALID_REQUEST', `${field} ${reason}`, { details: { param: field } });
 }

@@ -1,0 +1,81 @@
+// What every API checks of a request before it is encoded: counts, sizes, names. One error each, which names the field and the limit.
+import { AppError } from '../../common/errors.js';
+import {
+  MAX_MESSAGES,
+  MAX_PICTURES_PER_REQUEST,
+  MAX_PICTURE_BYTES,
+  MAX_PROMPT_CHARS,
+  MAX_REQUEST_ID_CHARS,
+} from '../../common/limits.js';
+import type { MessageInput, PictureInput } from '../requests/request-spec.js';
+
+export interface ParseContext {
+  readonly modelName: string;
+  readonly vocabSize: number;
+  readonly supportsPictures: boolean;
+}
+
+export function checkRequestId(requestId: string): void {
+  if (requestId.length <= MAX_REQUEST_ID_CHARS) return;
+  throw invalid('request_id', `has ${requestId.length} characters; the limit is ${MAX_REQUEST_ID_CHARS}`);
+}
+
+export function checkModel(name: string, served: string): void {
+  if (name === served) return;
+  throw new AppError('MODEL_NOT_FOUND', `model "${name.slice(0, 200)}" is not served; "${served}" is`);
+}
+
+export function checkMessageCount(count: number): void {
+  if (count > MAX_MESSAGES) throw invalid('messages', `has ${count} entries; the limit is ${MAX_MESSAGES}`);
+}
+
+export function checkLastRole(messages: readonly MessageInput[]): void {
+  if (messages.at(-1)?.role !== 'user') throw invalid('messages', 'must end with a message of the user');
+}
+
+/** `field`: of the list, for messages. */
+export function checkTokenIds(tokenIds: readonly number[], field: string, vocabSize: number): void {
+  for (const [index, id] of tokenIds.entries()) {
+    if (id >= vocabSize)
+      throw invalid(`${field}[${index}]`, `is ${id}; the vocabulary has ${vocabSize} tokens`);
+  }
+}
+
+export function checkTotals(messages: readonly MessageInput[], context: ParseContext): void {
+  let numChars = 0;
+  let numPictures = 0;
+  for (const part of messages.flatMap((message) => message.parts)) {
+    if (part.type === 'text') numChars += part.text.length;
+    else numPictures += 1;
+  }
+  checkPictureCount(numPictures, context.supportsPictures);
+  if (numChars > MAX_PROMPT_CHARS)
+    throw invalid('text', `has ${numChars} characters; the limit is ${MAX_PROMPT_CHARS}`);
+}
+
+export function checkPictureCount(numPictures: number, supportsPictures: boolean): void {
+  if (numPictures > 0 && !supportsPictures)
+    throw invalid('pictures', 'are not supported: the model has no vision tower');
+  if (numPictures > MAX_PICTURES_PER_REQUEST) {
+    throw new AppError(
+      'INVALID_PICTURE',
+      `the request has ${numPictures} pictures; the limit is ${MAX_PICTURES_PER_REQUEST}`,
+    );
+  }
+}
+
+/** `label`: where it stands in the request, for messages. */
+export function checkPicture(data: Uint8Array, label: string): PictureInput {
+  if (data.byteLength === 0) throw new AppError('INVALID_PICTURE', `${label} has no bytes`);
+  if (data.byteLength > MAX_PICTURE_BYTES) {
+    throw new AppError(
+      'INVALID_PICTURE',
+      `${label} has ${data.byteLength} bytes; the limit is ${MAX_PICTURE_BYTES}`,
+    );
+  }
+  return { data, label };
+}
+
+export function invalid(field: string, reason: string): AppError {
+  return new AppError('INVALID_REQUEST', `${field} ${reason}`, { details: { param: field } });
+}
