@@ -1,5 +1,5 @@
-// What threads do for requests: encode a chat, decode a picture. Tasks and replies are plain data, for they cross
-// threads; the same runner serves a thread and a test.
+// What threads do for requests: encode a chat or a text, decode a picture. Tasks and replies are plain data, for they
+// cross threads; the same runner serves a thread and a test.
 import { toAppError, type ErrorCode } from '../../common/errors.js';
 import { loadTextProcessor } from '../tokenizer/load-text-processor.js';
 import type {
@@ -9,12 +9,20 @@ import type {
   TextProcessor,
 } from '../tokenizer/text-processor.js';
 import type { PictureSettings, ProcessedPicture } from '../vision/picture.js';
-import { refuseFarTooLong } from './length-bound.js';
+import { refuseFarTooLong, textsThatCount } from './length-bound.js';
 
 export interface ChatTask {
   readonly kind: 'chat';
   readonly messages: readonly ChatMessage[];
   /** What is sure to have more tokens of text is refused before it is encoded whole. Default: no limit. */
+  readonly maxTokens?: number;
+}
+
+/** A prompt as it is, without template. */
+export interface TextTask {
+  readonly kind: 'text';
+  readonly text: string;
+  /** As a chat's. */
   readonly maxTokens?: number;
 }
 
@@ -25,8 +33,10 @@ export interface PictureTask {
   readonly label: string;
 }
 
-export type EncodeTask = ChatTask | PictureTask;
-export type EncodeResult<Task extends EncodeTask> = Task extends ChatTask ? EncodedPrompt : ProcessedPicture;
+export type EncodeTask = ChatTask | TextTask | PictureTask;
+export type EncodeResult<Task extends EncodeTask> = Task extends PictureTask
+  ? ProcessedPicture
+  : EncodedPrompt;
 
 /** What a thread needs to know of the model; null: it has none of it. */
 export interface EncodeSettings {
@@ -65,16 +75,29 @@ async function runTask(
   text: Promise<TextProcessor | null>,
   pictures: PictureSettings | null,
 ): Promise<EncodedPrompt | ProcessedPicture> {
-  if (task.kind === 'chat') {
+  if (task.kind !== 'picture') {
     const processor = await text;
-    if (processor === null) throw new Error('a chat came to a thread that has no tokenizer');
-    if (task.maxTokens !== undefined) refuseFarTooLong(task.messages, task.maxTokens, processor);
+    if (processor === null) throw new Error('a prompt came to a thread that has no tokenizer');
+    const { maxTokens = Infinity } = task;
+    if (task.kind === 'text') {
+      refuseFarTooLong([task.text], maxTokens, processor, { allowSpecial: true });
+      return encodePlainText(task.text, processor);
+    }
+    refuseFarTooLong(textsThatCount(task.messages), maxTokens, processor);
     return processor.encodeChat(task.messages);
   }
   if (pictures === null) throw new Error('a picture came to a thread of a model that sees none');
   // The decoder is loaded with the first picture: most threads of a text model never need it.
   const { processPicture } = await loadDecoder();
   return processPicture(task.encoded, task.label, pictures);
+}
+
+/** Its writer may spell special tokens, for nothing else marks where a turn begins. */
+export function encodePlainText(
+  text: string,
+  processor: Pick<TextProcessor, 'encodeText' | 'encodeTokens'>,
+): EncodedPrompt {
+  return processor.encodeTokens(processor.encodeText(text, { allowSpecial: true }), []);
 }
 
 async function loadDecoder() {

@@ -12,6 +12,7 @@ import {
 import type { ChatMessage, EncodedPrompt, TextProcessor } from '../tokenizer/text-processor.js';
 import { countTiles } from '../vision/count-tiles.js';
 import type { PictureSettings } from '../vision/picture.js';
+import { encodePlainText } from './encode-task.js';
 import type { EncodingQueue } from './encoding-queue.js';
 import { checkLength, type LengthBound } from './length-bound.js';
 import { PictureStore, type StoredPicture } from './picture-store.js';
@@ -32,7 +33,7 @@ interface SignalOwner {
 export interface EncoderOptions {
   readonly queue: EncodingQueue;
   /** For what is short. */
-  readonly text: Pick<TextProcessor, 'encodeChat' | 'encodeTokens'>;
+  readonly text: Pick<TextProcessor, 'encodeChat' | 'encodeText' | 'encodeTokens'>;
   /** Null for text-only models. */
   readonly pictures: PictureSettings | null;
   readonly bound: LengthBound;
@@ -114,10 +115,15 @@ export class Encoder {
   ): EncodedPrompt | Promise<EncodedPrompt> {
     const { text, queue, bound } = this.#options;
     if (prompt.kind === 'tokens') return text.encodeTokens(prompt.tokenIds, numTiles);
+    // Up to twice what fits is counted to the end, so that who is a little over learns by how much.
+    const maxTokens = 2 * bound.maxModelLength;
+    if (prompt.kind === 'text') {
+      if (prompt.text.length <= INLINE_PROMPT_CHARS) return encodePlainText(prompt.text, text);
+      return queue.run({ kind: 'text', text: prompt.text, maxTokens }, owner.signal, priority);
+    }
     const messages = toChatMessages(prompt.messages, numTiles);
     if (isShort(prompt.messages)) return text.encodeChat(messages);
-    // Up to twice what fits is counted to the end, so that who is a little over learns by how much.
-    return queue.run({ kind: 'chat', messages, maxTokens: 2 * bound.maxModelLength }, owner.signal, priority);
+    return queue.run({ kind: 'chat', messages, maxTokens }, owner.signal, priority);
   }
 }
 

@@ -115,7 +115,7 @@ export class EncodingQueue {
 }
 
 function goesBefore(one: QueuedTask, other: QueuedTask): boolean {
-  const [isText, isOtherText] = [one.task.kind === 'chat', other.task.kind === 'chat'];
+  const [isText, isOtherText] = [one.task.kind !== 'picture', other.task.kind !== 'picture'];
   return isText === isOtherText ? one.priority < other.priority : isText;
 }
 
@@ -128,10 +128,12 @@ function closedError(): AppError {
 }
 
 function tooLong(task: EncodeTask, timeoutMs: number): AppError {
-  if (task.kind === 'chat')
-    return new AppError('INVALID_REQUEST', `the messages took longer than ${timeoutMs} ms to encode`, {
-      details: { param: 'messages', limit: timeoutMs },
+  if (task.kind !== 'picture') {
+    const param = task.kind === 'chat' ? 'messages' : 'prompt';
+    return new AppError('INVALID_REQUEST', `the ${param} took longer than ${timeoutMs} ms to encode`, {
+      details: { param, limit: timeoutMs },
     });
+  }
   return new AppError('INVALID_PICTURE', `${task.label} took longer than ${timeoutMs} ms to decode`, {
     details: { param: task.label, limit: timeoutMs },
   });

@@ -39,8 +39,13 @@ function fewestTokens(prompt: PromptInput, numPictureTokens: number, longestToke
   if (prompt.kind === 'tokens') return Math.max(prompt.tokenIds.length, numPictureTokens);
   if (longestTokenBytes === 0) return numPictureTokens;
   let numBytes = 0;
-  for (const message of prompt.messages) numBytes += bytesThatCount(message);
+  const messages = prompt.kind === 'text' ? [asMessage(prompt.text)] : prompt.messages;
+  for (const message of messages) numBytes += bytesThatCount(message);
   return numPictureTokens + Math.ceil(numBytes / longestTokenBytes);
+}
+
+function asMessage(text: string): MessageInput {
+  return { role: 'user', parts: [{ type: 'text', text }] };
 }
 
 function bytesThatCount({ role, parts }: MessageInput): number {
@@ -56,24 +61,29 @@ function bytesThatCount({ role, parts }: MessageInput): number {
   return numBytes;
 }
 
+/** What is sure to be in the prompt, whatever the template leaves out. */
+export function textsThatCount(messages: readonly ChatMessage[]): string[] {
+  return messages.flatMap(({ role, parts }) =>
+    role === 'assistant' ? [] : parts.map((part) => part.text?.trim() ?? ''),
+  );
+}
+
 /**
  * Throws CONTEXT_LENGTH_EXCEEDED once the text has more than `maxTokens` tokens, counted piece by piece: where a piece
  * is cut, a token may be counted that the whole text would not have, so that the limit must leave room for one a piece.
  */
 export function refuseFarTooLong(
-  messages: readonly ChatMessage[],
+  texts: readonly string[],
   maxTokens: number,
   text: Pick<TextProcessor, 'encodeText'>,
+  options = { allowSpecial: false },
 ): void {
-  const texts = messages.flatMap(({ role, parts }) =>
-    role === 'assistant' ? [] : parts.map((part) => part.text?.trim() ?? ''),
-  );
   if (texts.reduce((sum, each) => sum + each.length, 0) < MIN_PROBED_CHARS) return;
   let numTokens = 0;
   for (const each of texts) {
     for (let start = 0; start < each.length; start += PROBE_CHARS) {
       const piece = each.slice(start, start + PROBE_CHARS);
-      numTokens += text.encodeText(piece, { allowSpecial: false }).length;
+      numTokens += text.encodeText(piece, options).length;
       if (numTokens <= maxTokens) continue;
       throw new AppError('CONTEXT_LENGTH_EXCEEDED', `the prompt has more than ${maxTokens} tokens`, {
         details: { limit: maxTokens },

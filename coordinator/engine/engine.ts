@@ -145,7 +145,12 @@ export class Engine {
       if (request.isOver) return;
       const { startsInReasoning, tokenIds, pictures } = encoded;
       const { stop, skipSpecialTokens } = sampling;
-      const output = text.createOutput({ startsInReasoning, stop, skipSpecialTokens });
+      const output = text.createOutput({
+        startsInReasoning,
+        stop,
+        skipSpecialTokens,
+        splitsReasoning: spec.splitsReasoning ?? true,
+      });
       request.encoded({ tokenIds, pictures, sampling, output });
       replica.submit(request);
       request.queued();

@@ -12,7 +12,7 @@ import {
   MAX_KEPT_ANSWERS,
 } from '../../common/limits.js';
 import type { RequestSink } from '../requests/generation.js';
-import { picturesOf, type RequestSpec } from '../requests/request-spec.js';
+import { picturesOf, type PromptInput, type RequestSpec } from '../requests/request-spec.js';
 import type { Engine, RequestHandle } from './engine.js';
 import { SharedAnswer } from './shared-answer.js';
 
@@ -53,22 +53,28 @@ export function checkIdempotencyKey(key: string): string | null {
 }
 
 /** Of what is asked: equal for calls that may share an answer. Pictures are hashed on other threads. */
-export async function fingerprintOf({ prompt, sampling, choiceIndex }: RequestSpec): Promise<string> {
+export async function fingerprintOf(spec: RequestSpec): Promise<string> {
+  const { prompt, sampling, choiceIndex = 0, splitsReasoning = true } = spec;
   const pictures = await Promise.all(
     picturesOf(prompt).map(({ data }) => webcrypto.subtle.digest('SHA-256', data)),
   );
-  const text =
-    prompt.kind === 'tokens'
-      ? Array.from(prompt.tokenIds)
-      : prompt.messages.map(({ role, parts }) => [
-          role,
-          parts.map((part) => (part.type === 'text' ? part.text : null)),
-        ]);
   const fields = Object.entries(sampling).filter(([, value]) => value !== undefined);
   const hash = createHash('sha256');
-  hash.update(JSON.stringify([prompt.kind, text, fields.sort(), choiceIndex ?? 0], plain));
+  hash.update(
+    JSON.stringify([prompt.kind, textOf(prompt), fields.sort(), choiceIndex, splitsReasoning], plain),
+  );
   for (const digest of pictures) hash.update(new Uint8Array(digest));
   return hash.digest('hex');
+}
+
+/** What a prompt says beside its pictures. */
+function textOf(prompt: PromptInput): unknown {
+  if (prompt.kind === 'text') return prompt.text;
+  if (prompt.kind === 'tokens') return Array.from(prompt.tokenIds);
+  return prompt.messages.map(({ role, parts }) => [
+    role,
+    parts.map((part) => (part.type === 'text' ? part.text : null)),
+  ]);
 }
 
 export class IdempotentRequests {

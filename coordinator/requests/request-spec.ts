@@ -19,6 +19,8 @@ export interface MessageInput {
 
 export type PromptInput =
   | { readonly kind: 'chat'; readonly messages: readonly MessageInput[] }
+  /** A prompt that its writer has laid out: no template is put around it, and what spells a special token is one. */
+  | { readonly kind: 'text'; readonly text: string }
   | {
       readonly kind: 'tokens';
       readonly tokenIds: Uint32Array;
@@ -30,6 +32,8 @@ export interface RequestSpec {
   readonly requestId: string;
   readonly prompt: PromptInput;
   readonly sampling: SamplingInput;
+  /** False: the text is one piece, tags included, all of it the answer. Default: true. */
+  readonly splitsReasoning?: boolean;
   /** Of several answers to one prompt, which this is: each draws its own tokens. Default: 0. */
   readonly choiceIndex?: number;
   /** Smaller goes first where requests wait for an encoder. Default: 0. */
@@ -41,6 +45,7 @@ export interface RequestSpec {
 /** In the order in which they stand in the prompt. */
 export function picturesOf(prompt: PromptInput): readonly PictureInput[] {
   if (prompt.kind === 'tokens') return prompt.pictures;
+  if (prompt.kind === 'text') return [];
   return prompt.messages.flatMap((message) =>
     message.parts.flatMap((part) => (part.type === 'picture' ? [part.picture] : [])),
   );

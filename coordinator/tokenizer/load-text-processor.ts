@@ -126,7 +126,8 @@ export async function loadTextProcessor(options: LoadTextProcessorOptions): Prom
       return Uint32Array.from(allowSpecial ? tokenizer.encodeMarked(clean) : tokenizer.encodeOrdinary(clean));
     },
     decode: (tokenIds) => tokenizer.decode(tokenIds),
-    createOutput: ({ startsInReasoning, stop, skipSpecialTokens = true }) =>
-      new StreamingOutput({ vocabulary, startsInReasoning, stop, skipSpecialTokens }),
+    bytesOf: (tokenId) => vocabulary.bytesOf(tokenId),
+    createOutput: ({ startsInReasoning, stop, skipSpecialTokens = true, splitsReasoning = true }) =>
+      new StreamingOutput({ vocabulary, startsInReasoning, stop, skipSpecialTokens, splitsReasoning }),
   };
 }

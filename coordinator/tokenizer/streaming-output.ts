@@ -11,6 +11,7 @@ export interface StreamingOutputOptions {
   readonly startsInReasoning: boolean;
   readonly stop: readonly string[];
   readonly skipSpecialTokens: boolean;
+  readonly splitsReasoning: boolean;
 }
 
 export class StreamingOutput implements OutputProcessor {
@@ -18,7 +19,8 @@ export class StreamingOutput implements OutputProcessor {
   readonly #skipsSpecialTokens: boolean;
   readonly #utf8 = new Utf8Stream();
   readonly #stops: StopMatcher;
-  readonly #splitter: ReasoningSplitter;
+  /** Null: all text is the answer. */
+  readonly #splitter: ReasoningSplitter | null;
   #emitted = '';
   #hasFinished = false;
 
@@ -26,7 +28,7 @@ export class StreamingOutput implements OutputProcessor {
     this.#vocabulary = options.vocabulary;
     this.#skipsSpecialTokens = options.skipSpecialTokens;
     this.#stops = new StopMatcher(options.stop);
-    this.#splitter = new ReasoningSplitter(options.startsInReasoning);
+    this.#splitter = options.splitsReasoning ? new ReasoningSplitter(options.startsInReasoning) : null;
   }
 
   get text(): string {
@@ -64,10 +66,10 @@ export class StreamingOutput implements OutputProcessor {
 
   #emit(text: string, isLast: boolean): OutputDelta {
     this.#emitted += text;
-    const { reasoning, answer } = this.#splitter.push(text);
+    const { reasoning, answer } = this.#splitter?.push(text) ?? { reasoning: '', answer: text };
     if (!isLast) return { reasoning, answer, stopped: false };
     this.#hasFinished = true;
-    const rest = this.#splitter.finish();
+    const rest = this.#splitter?.finish() ?? { reasoning: '', answer: '' };
     return {
       reasoning: reasoning + rest.reasoning,
       answer: answer + rest.answer,

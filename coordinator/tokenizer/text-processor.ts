@@ -52,11 +52,15 @@ export interface TextProcessor {
   /** Raw text without template; special tokens are recognised only where allowSpecial. */
   encodeText(text: string, options: { readonly allowSpecial: boolean }): Uint32Array;
   decode(tokenIds: readonly number[] | Uint32Array): string;
+  /** Of one token, which may be a part of a character; none where the vocabulary lacks the id. */
+  bytesOf(tokenId: number): Uint8Array;
   createOutput(options: {
     readonly startsInReasoning: boolean;
     readonly stop: readonly string[];
     /** Default true. With false the text spells special tokens. */
     readonly skipSpecialTokens?: boolean;
+    /** Default true. With false all text is the answer, tags included. */
+    readonly splitsReasoning?: boolean;
   }): OutputProcessor;
   /** Ids that end a sequence, of all the checkpoint's files together; found by string where a name is meant. */
   readonly stopTokenIds: readonly number[];

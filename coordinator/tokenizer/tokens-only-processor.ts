@@ -28,6 +28,7 @@ export function tokensOnlyProcessor(options: TokensOnlyOptions): TextProcessor {
     }),
     encodeText: refuse,
     decode: () => '',
+    bytesOf: () => new Uint8Array(),
     createOutput: () => ({ push: () => NOTHING, finish: () => NOTHING, text: '' }),
     stopTokenIds,
     vocabSize,

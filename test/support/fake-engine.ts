@@ -37,6 +37,8 @@ export interface FakeEngineOptions {
   readonly kvBytesPerBlock: number;
   readonly availableBytes: number;
   readonly memoryTotalBytes: number;
+  /** The first of the 26 tokens that answers are made of. */
+  readonly firstToken: number;
 }
 
 export const FAKE_DEFAULTS: FakeEngineOptions = {
@@ -54,22 +56,27 @@ export const FAKE_DEFAULTS: FakeEngineOptions = {
   kvBytesPerBlock: 4096,
   availableBytes: 64 * 1024 * 1024,
   memoryTotalBytes: 2 ** 34,
+  firstToken: 97,
 };
 
 /** Ends sequences of the fake model. */
 export const FAKE_END_TOKEN = 1;
 /** A prompt that starts with it and n is answered by n tokens and the end token. */
 export const FAKE_LENGTH_TOKEN = 2;
-const FIRST_LETTER = 97;
 const NUM_LETTERS = 26;
 
 /** Letters, decided by all ids so far, pictures' bytes included where there are any. */
-export function fakeNextToken(tokenIds: readonly number[], numPromptTokens: number, pictureSum = 0): number {
+export function fakeNextToken(
+  tokenIds: readonly number[],
+  numPromptTokens: number,
+  pictureSum = 0,
+  firstToken = FAKE_DEFAULTS.firstToken,
+): number {
   const numOutput = tokenIds.length - numPromptTokens;
   if (tokenIds[0] === FAKE_LENGTH_TOKEN && numOutput >= (tokenIds[1] ?? 0)) return FAKE_END_TOKEN;
   let hash = 0x811c9dc5 ^ pictureSum;
   for (const id of tokenIds) hash = Math.imul(hash ^ id, 0x01000193) >>> 0;
-  return FIRST_LETTER + (hash % NUM_LETTERS);
+  return firstToken + (hash % NUM_LETTERS);
 }
 
 interface FakeSequence {
@@ -303,7 +310,8 @@ export class FakeEngine implements NativeEngine {
     );
     sequence.numComputed = end;
     if (end < sequence.tokenIds.length) return null;
-    const id = fakeNextToken(sequence.tokenIds, sequence.numPromptTokens, sequence.pictureSum);
+    const { tokenIds, numPromptTokens, pictureSum } = sequence;
+    const id = fakeNextToken(tokenIds, numPromptTokens, pictureSum, this.#options.firstToken);
     sequence.tokenIds.push(id);
     return id;
   }

@@ -35,7 +35,8 @@ class FakeThreads implements TaskThreads {
 }
 
 function nameOf(task: EncodeTask): string {
-  return task.kind === 'picture' ? task.label : (task.messages[0]!.parts[0]!.text ?? '');
+  if (task.kind === 'picture') return task.label;
+  return task.kind === 'text' ? task.text : (task.messages[0]!.parts[0]!.text ?? '');
 }
 
 function picture(contentHash: string) {

@@ -1,7 +1,7 @@
 // The bound on a prompt's length before it is encoded: it refuses what cannot fit, and nothing that could.
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { checkLength, refuseFarTooLong } from '../../../../coordinator/encoding/length-bound.js';
+import { checkLength, refuseFarTooLong, textsThatCount } from '../../../../coordinator/encoding/length-bound.js';
 import type { MessageInput, PromptInput } from '../../../../coordinator/requests/request-spec.js';
 import { loadTextProcessor } from '../../../../coordinator/tokenizer/load-text-processor.js';
 import type { TextProcessor } from '../../../../coordinator/tokenizer/text-processor.js';
@@ -82,14 +82,19 @@ describe('the bound on length before encoding', () => {
           return text.encodeText(piece, options);
         },
       };
-      const ask = (content: string) => [
-        { role: 'user' as const, parts: [{ type: 'text' as const, text: content }] },
-      ];
+      const ask = (content: string) =>
+        textsThatCount([{ role: 'user', parts: [{ type: 'text', text: content }] }]);
       const long = ask('the quick brown fox '.repeat(209_000));
       assert.throws(() => refuseFarTooLong(long, 20_000, counting), refusal);
       assert.ok(numChars < 100_000, `${numChars} characters were encoded`);
       refuseFarTooLong(ask('the quick brown fox '.repeat(20_000)), 1_000_000, text);
       refuseFarTooLong(ask('the quick brown fox '.repeat(10_000)), 1000, text);
+    });
+
+    it('counts what spells a special token as one where it is one', () => {
+      const special = ['<|im_start|>'.repeat(25_000)];
+      assert.throws(() => refuseFarTooLong(special, 30_000, text), refusal);
+      refuseFarTooLong(special, 30_000, text, { allowSpecial: true });
     });
   });
 });

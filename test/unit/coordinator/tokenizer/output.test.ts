@@ -262,6 +262,16 @@ describe('output of a sequence', () => {
     assert.equal(skipping.text, '<think>ab</think>\ncEND');
   });
 
+  it('is one piece, tags included, where nothing is to be split', () => {
+    const text = '<think>a</think>\n\nb';
+    const options = { startsInReasoning: true, stop: [], splitsReasoning: false };
+    const output = withTags.createOutput(options);
+    const ids = [...withTags.encodeText(text, { allowSpecial: true })];
+    const deltas = [...ids.map((id) => output.push([id])), output.finish()];
+    assert.equal(deltas.map(({ reasoning, answer }) => reasoning + answer).join(''), text);
+    assert.ok(deltas.every(({ reasoning }) => reasoning === ''));
+  });
+
   it('splits at the end tag, be it one token or several, and keeps the tags in `text`', () => {
     for (const [processor, numTagTokens] of [
       [withTags, 1],
