@@ -15,6 +15,10 @@ export const MAX_PLAN_BYTES = 4 * 1024 * 1024;
 
 /** A request with pictures from a client. */
 export const MAX_CLIENT_MESSAGE_BYTES = 64 * 1024 * 1024;
+/** Connections of HTTP clients at once; more are closed as they come. */
+export const MAX_HTTP_CONNECTIONS = 4096;
+/** Answers to one call over HTTP, over all its prompts. */
+export const MAX_CHOICES = 128;
 /**
  * What a slow reader has not taken goes out in messages of about this size: clients accept 4 MiB unless they say
  * otherwise.

@@ -1,6 +1,7 @@
-// `skein serve`: the gRPC service, until a signal drains it or nothing is served any more. It listens before the group
-// is formed and says so when it is. A lost group is formed again; with --restart-policy none, or where that leads to
-// nothing, the process says why and ends with 1, so that whoever supervises it starts a new one.
+// `skein serve`: the gRPC service, and the HTTP one where an address is given, until a signal drains it or nothing is
+// served any more. It listens before the group is formed and says so when it is. A lost group is formed again; with
+// --restart-policy none, or where that leads to nothing, the process says why and ends with 1, so that whoever
+// supervises it starts a new one.
 import type { Command } from 'commander';
 import { systemClock } from '../../common/clock.js';
 import { integerOption, listOption } from '../../common/command-line.js';
@@ -16,6 +17,7 @@ import { addSettingsOption } from '../../common/settings.js';
 import { addClusterOptions, toClusterConfig, type ClusterConfig } from '../config.js';
 import { IdempotentRequests } from '../engine/idempotent-requests.js';
 import { GrpcGateway } from '../gateway/grpc-gateway.js';
+import { HttpGateway } from '../gateway/http/http-gateway.js';
 import { Serving } from '../serving/serving.js';
 import { CutError, SignalError, untilSignal } from './command-line.js';
 import { showDrain } from './drain-progress.js';
@@ -25,6 +27,7 @@ import { addRestartOptions, toRestartOptions, type RestartFlags } from './restar
 
 interface ServeFlags extends RestartFlags {
   readonly grpcAddress: string;
+  readonly httpAddress?: string;
   readonly drainTimeout: number;
   readonly idempotencyWindow: number;
   readonly reconnectGrace: number;
@@ -35,9 +38,10 @@ type ClusterFlags = Parameters<typeof toClusterConfig>[0];
 
 /** `workerEntry`: arguments of process.execPath that start `skein worker`. */
 export function registerServe(program: Command, workerEntry: readonly string[]): void {
-  const command = program.command('serve').description('serve a model over gRPC');
+  const command = program.command('serve').description('serve a model over gRPC and HTTP');
   addRestartOptions(addSettingsOption(addClusterOptions(command)))
     .option('--grpc-address <address>', 'HOST:PORT or unix:PATH', '127.0.0.1:50051')
+    .option('--http-address <address>', "HOST:PORT or unix:PATH for OpenAI's API (default: no HTTP)")
     .option('--workers <addresses>', 'workers that run already, in rank order: HOST:PORT,...', listOption)
     .option('--cluster-address <address>', 'take registrations of workers here, and wait for them')
     .option('--drain-timeout <seconds>', 'for running requests, after a signal', integerOption(0, 86_400), 30)
@@ -70,6 +74,8 @@ async function serve(
 ): Promise<void> {
   const config = toClusterConfig(flags);
   const address = checkAddress(flags.grpcAddress, '--grpc-address');
+  const httpAddress =
+    flags.httpAddress === undefined ? null : checkAddress(flags.httpAddress, '--http-address');
   const logger = createLogger({ level: config.logLevel, bindings: { component: 'coordinator' } });
   const progress = createProgressDisplay(config.tensorParallelSize, false);
   const serving = await Serving.open({
@@ -81,13 +87,15 @@ async function serve(
     ...toRestartOptions(flags),
   });
   const gateway = await startGateway(serving, { ...config, ...flags }, address, logger);
+  let http: HttpGateway | null = null;
   try {
+    http = httpAddress === null ? null : await startHttp(serving, gateway, httpAddress, logger);
     await serving.ready().finally(() => progress.stop());
-    announce(serving, gateway, logger);
+    announce(serving, gateway, http, logger);
     await untilEnd(serving, { drainMs: flags.drainTimeout * 1000, logger, signal });
   } finally {
     await serving.stop();
-    await gateway.stop(GATEWAY_STOP_GRACE_MS);
+    await Promise.all([gateway.stop(GATEWAY_STOP_GRACE_MS), http?.stop(GATEWAY_STOP_GRACE_MS)]);
   }
 }
 
@@ -121,11 +129,25 @@ async function startGateway(
   }
 }
 
-function announce(serving: Serving, gateway: GrpcGateway, logger: Logger): void {
+/** Beside the gRPC service, and within its budget. */
+async function startHttp(
+  serving: Serving,
+  { budget }: GrpcGateway,
+  address: string,
+  logger: Logger,
+): Promise<HttpGateway> {
+  const { engine, text } = serving;
+  const http = await HttpGateway.start({ address, engine, text, model: () => serving.model, budget, logger });
+  logger.info({ address: http.address }, 'listening for HTTP');
+  return http;
+}
+
+function announce(serving: Serving, gateway: GrpcGateway, http: HttpGateway | null, logger: Logger): void {
   const { ranks, numKvBlocks } = serving.group;
   logger.info({ address: gateway.address, model: serving.model.name, ranks: ranks.length }, 'serving');
   process.stdout.write(memoryTable(ranks, numKvBlocks * serving.cluster().blockSize));
-  process.stdout.write(`serving ${serving.model.name} on ${gateway.address}\n`);
+  const addresses = [gateway.address, ...(http === null ? [] : [http.address])].join(' and ');
+  process.stdout.write(`serving ${serving.model.name} on ${addresses}\n`);
 }
 
 interface UntilEndOptions {

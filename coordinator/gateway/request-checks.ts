@@ -1,4 +1,5 @@
-// What every API checks of a request before it is encoded: counts, sizes, names. One error each, which names the field and the limit.
+// What every API checks of a request before it is encoded: counts, sizes, names. One error each, which names the field
+// and the limit.
 import { AppError } from '../../common/errors.js';
 import {
   MAX_MESSAGES,
@@ -22,7 +23,9 @@ export function checkRequestId(requestId: string): void {
 
 export function checkModel(name: string, served: string): void {
   if (name === served) return;
-  throw new AppError('MODEL_NOT_FOUND', `model "${name.slice(0, 200)}" is not served; "${served}" is`);
+  throw new AppError('MODEL_NOT_FOUND', `model "${name.slice(0, 200)}" is not served; "${served}" is`, {
+    details: { param: 'model' },
+  });
 }
 
 export function checkMessageCount(count: number): void {
@@ -66,14 +69,14 @@ export function checkPictureCount(numPictures: number, supportsPictures: boolean
 
 /** `label`: where it stands in the request, for messages. */
 export function checkPicture(data: Uint8Array, label: string): PictureInput {
-  if (data.byteLength === 0) throw new AppError('INVALID_PICTURE', `${label} has no bytes`);
-  if (data.byteLength > MAX_PICTURE_BYTES) {
-    throw new AppError(
-      'INVALID_PICTURE',
-      `${label} has ${data.byteLength} bytes; the limit is ${MAX_PICTURE_BYTES}`,
-    );
-  }
+  if (data.byteLength === 0) throw invalidPicture(label, 'has no bytes');
+  if (data.byteLength > MAX_PICTURE_BYTES)
+    throw invalidPicture(label, `has ${data.byteLength} bytes; the limit is ${MAX_PICTURE_BYTES}`);
   return { data, label };
+}
+
+export function invalidPicture(label: string, reason: string): AppError {
+  return new AppError('INVALID_PICTURE', `${label} ${reason}`, { details: { param: label } });
 }
 
 export function invalid(field: string, reason: string): AppError {

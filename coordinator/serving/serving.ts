@@ -19,6 +19,7 @@ import type { ClusterFacts, ModelFacts } from '../gateway/inference-messages.js'
 import { randomSeed } from '../requests/sampling-options.js';
 import { makeShardPlan } from '../sharding/make-shard-plan.js';
 import type { ShardPlan } from '../sharding/shard-plan.js';
+import type { TextProcessor } from '../tokenizer/text-processor.js';
 import { EpochFactory } from './epoch-factory.js';
 import { clusterFacts, modelFacts } from './facts.js';
 import { loadText, type ModelText } from './load-text.js';
@@ -192,6 +193,10 @@ export class Serving {
   get model(): ModelFacts {
     const { plan, sizes, text } = this.#parts;
     return modelFacts(plan, sizes, this.#options.config, text, this.#replica.epoch);
+  }
+
+  get text(): TextProcessor {
+    return this.#parts.text.processor;
   }
 
   cluster(): ClusterFacts {

@@ -1,0 +1,93 @@
+// An answer on its way out: whole, or as server-sent events that are written no faster than the client reads. A stream
+// begins with the first of it, so that what is refused before has its own status; what fails later is told in the
+// stream.
+import { Readable } from 'node:stream';
+import type { FastifyReply } from 'fastify';
+import { generateChoices, type ChoiceDeltas, type ChoicesSpec } from '../../engine/generate-choices.js';
+import type { Engine } from '../../engine/engine.js';
+import { mergeDeltas, type GenerationDelta } from '../../requests/generation.js';
+import { serverTiming } from '../inference-messages.js';
+import { usageOf, type AnswerForm } from './answer-form.js';
+import { toHttpError } from './http-errors.js';
+
+const STREAM_HEADERS = {
+  'content-type': 'text/event-stream; charset=utf-8',
+  'cache-control': 'no-cache',
+  // Proxies that gather what they pass on would hold tokens back.
+  'x-accel-buffering': 'no',
+};
+/** Written ahead of the client, beside what its connection holds. */
+const HIGH_WATER_MARK_BYTES = 16 * 1024;
+
+export interface AnswerOptions {
+  readonly engine: Pick<Engine, 'submit'>;
+  readonly choices: ChoicesSpec;
+  readonly form: AnswerForm;
+  readonly isStream: boolean;
+  readonly includesUsage: boolean;
+  /** The client has left. */
+  readonly signal: AbortSignal;
+  /** A stream that has begun failed. */
+  readonly onFailure: (error: unknown) => void;
+}
+
+/** Rejects with what failed before anything was sent. */
+export async function sendAnswer(reply: FastifyReply, options: AnswerOptions): Promise<FastifyReply> {
+  const { engine, choices, form, isStream, signal } = options;
+  const deltas = generateChoices(engine, choices, signal);
+  if (!isStream) {
+    const answers = await collect(deltas);
+    const [first] = answers.values();
+    if (answers.size === 1 && first!.end !== null) reply.header('server-timing', serverTiming(first!.end));
+    return reply.send(form.whole(answers));
+  }
+  const iterator = deltas[Symbol.asyncIterator]();
+  const first = await iterator.next();
+  const events = Readable.from(toEvents(first, iterator, options), {
+    objectMode: false,
+    highWaterMark: HIGH_WATER_MARK_BYTES,
+  });
+  return reply.headers(STREAM_HEADERS).send(events);
+}
+
+async function collect(deltas: AsyncIterable<ChoiceDeltas>): Promise<Map<number, GenerationDelta>> {
+  const answers = new Map<number, GenerationDelta>();
+  for await (const some of deltas) for (const [number, delta] of some) addDelta(answers, number, delta);
+  return answers;
+}
+
+function addDelta(answers: Map<number, GenerationDelta>, number: number, delta: GenerationDelta): void {
+  const before = answers.get(number);
+  if (before === undefined) answers.set(number, delta);
+  else mergeDeltas(before, delta);
+}
+
+async function* toEvents(
+  first: IteratorResult<ChoiceDeltas, undefined>,
+  iterator: AsyncIterator<ChoiceDeltas, undefined>,
+  { form, choices, includesUsage, signal, onFailure }: AnswerOptions,
+): AsyncGenerator<string> {
+  const ended = new Map<number, GenerationDelta>();
+  try {
+    for (let next = first; next.done !== true; next = await iterator.next()) {
+      let events = '';
+      for (const [number, delta] of next.value) {
+        if (delta.end !== null) ended.set(number, delta);
+        for (const chunk of form.chunks(number, delta)) events += toEvent(chunk);
+      }
+      if (events !== '') yield events;
+    }
+    if (includesUsage) yield toEvent(form.usageChunk(usageOf(ended, choices.numChoices)));
+  } catch (error) {
+    onFailure(error);
+    if (signal.aborted) return;
+    yield toEvent(toHttpError(error).body);
+  } finally {
+    await iterator.return?.();
+  }
+  yield 'data: [DONE]\n\n';
+}
+
+function toEvent(data: object): string {
+  return `data: ${JSON.stringify(data)}\n\n`;
+}

@@ -1,0 +1,85 @@
+// /v1/chat/completions and /v1/completions.
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { Engine } from '../../engine/engine.js';
+import type { RequestSpec } from '../../requests/request-spec.js';
+import type { ModelFacts } from '../inference-messages.js';
+import type { ParseContext } from '../request-checks.js';
+import { sendAnswer } from './answer.js';
+import type { AnswerForm, AnswerHead, TokenText } from './answer-form.js';
+import { ChatForm } from './chat-form.js';
+import { CompletionForm } from './completion-form.js';
+import { callOf, type HttpServer } from './http-server.js';
+import { parseChat } from './parse-chat.js';
+import { parseCompletion } from './parse-completion.js';
+import { ChatBody, CompletionBody, type GenerationBody } from './request-schemas.js';
+
+export interface GenerationRoutesOptions {
+  readonly engine: Pick<Engine, 'submit'>;
+  readonly text: TokenText;
+  readonly model: () => ModelFacts;
+  /** A stream that has begun failed. */
+  readonly onFailure: (error: unknown) => void;
+}
+
+export function addGenerationRoutes(server: HttpServer, options: GenerationRoutesOptions): void {
+  server.post('/v1/chat/completions', { schema: { body: ChatBody } }, (request, reply) => {
+    const { body } = request;
+    const context = contextOf(options.model());
+    const { logprobs = false, include_reasoning: includesReasoning = true } = body;
+    const form = (head: AnswerHead, includesUsage: boolean): AnswerForm =>
+      new ChatForm({ ...head, returnsLogprobs: logprobs, includesReasoning, includesUsage });
+    return answer(request, reply, { ...options, context, body, asked: [parseChat(body, context)], form });
+  });
+
+  server.post('/v1/completions', { schema: { body: CompletionBody } }, (request, reply) => {
+    const { body } = request;
+    const context = contextOf(options.model());
+    const form = (head: AnswerHead, includesUsage: boolean): AnswerForm =>
+      new CompletionForm({ ...head, returnsLogprobs: body.logprobs !== undefined, includesUsage });
+    return answer(request, reply, { ...options, context, body, asked: parseCompletion(body, context), form });
+  });
+}
+
+function contextOf(model: ModelFacts): ParseContext {
+  return {
+    modelName: model.name,
+    vocabSize: model.vocabSize,
+    supportsPictures: model.maxTilesPerPicture > 0,
+  };
+}
+
+interface Asked extends GenerationRoutesOptions {
+  readonly context: ParseContext;
+  readonly body: GenerationBody;
+  readonly asked: readonly Omit<RequestSpec, 'requestId'>[];
+  readonly form: (head: AnswerHead, includesUsage: boolean) => AnswerForm;
+}
+
+function answer(request: FastifyRequest, reply: FastifyReply, options: Asked): Promise<FastifyReply> {
+  const { engine, text, context, body, asked, form, onFailure } = options;
+  const { signal, timeoutMs } = callOf(request);
+  const numChoices = body.n ?? 1;
+  const includesUsage = body.stream_options?.include_usage === true;
+  const head: AnswerHead = {
+    requestId: request.id,
+    created: Math.floor(Date.now() / 1000),
+    model: context.modelName,
+    returnsLogprobs: false,
+    numChoices,
+    text,
+  };
+  const specs = asked.map((each) => ({
+    ...each,
+    requestId: request.id,
+    ...(timeoutMs === null ? {} : { timeoutMs }),
+  }));
+  return sendAnswer(reply, {
+    engine,
+    choices: { specs, numChoices },
+    form: form(head, includesUsage),
+    isStream: body.stream === true,
+    includesUsage,
+    signal,
+    onFailure,
+  });
+}

@@ -1,0 +1,103 @@
+// One call as HTTP has it: its id, when it came and how long it may take, the signal that its client has left, and what
+// its body has of the server's budget of bytes.
+import { randomUUID } from 'node:crypto';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { AppError } from '../../../common/errors.js';
+import { MAX_CLIENT_MESSAGE_BYTES } from '../../../common/limits.js';
+import { SMALL_MESSAGE_BYTES, type ReceiveBudget } from '../../../common/receive-budget.js';
+import { invalid } from '../request-checks.js';
+import { HttpRequestError } from './http-errors.js';
+
+export const REQUEST_ID_HEADER = 'x-request-id';
+/** Seconds from the arrival of the call, a decimal number. */
+const TIMEOUT_HEADER = 'x-request-timeout';
+/** Visible ASCII: it stands in logs and goes back in a header. */
+const REQUEST_ID = /^[\x21-\x7e]{1,256}$/;
+const SECONDS = /^\d{1,9}(\.\d{1,9})?$/;
+
+/** The client's, or a new one; what a client sends that is none is refused by `checkHeaders`. */
+export function requestIdOf({ headers }: IncomingMessage): string {
+  const given = headers[REQUEST_ID_HEADER];
+  return typeof given === 'string' && REQUEST_ID.test(given) ? given : randomUUID();
+}
+
+export class HttpCall {
+  readonly body: BudgetShare;
+  readonly #headers: IncomingMessage['headers'];
+  readonly #arrivedMs = performance.now();
+  readonly #departure = new AbortController();
+
+  constructor({ headers }: IncomingMessage, response: ServerResponse, budget: ReceiveBudget) {
+    this.#headers = headers;
+    this.body = new BudgetShare(budget);
+    response.once('close', () => {
+      this.body.release();
+      if (response.writableFinished) return;
+      this.#departure.abort(new AppError('CANCELLED', 'the client closed the connection'));
+    });
+  }
+
+  /** Aborts when the connection closes before the answer is written. */
+  get signal(): AbortSignal {
+    return this.#departure.signal;
+  }
+
+  /** Throws INVALID_REQUEST. */
+  checkHeaders(): void {
+    const id = this.#headers[REQUEST_ID_HEADER];
+    if (id !== undefined && (typeof id !== 'string' || !REQUEST_ID.test(id)))
+      throw invalid(REQUEST_ID_HEADER, 'must be 1 to 256 visible ASCII characters');
+    const timeout = this.#headers[TIMEOUT_HEADER];
+    if (timeout !== undefined && (typeof timeout !== 'string' || !SECONDS.test(timeout)))
+      throw invalid(TIMEOUT_HEADER, 'must be a number of seconds, such as 30 or 0.5');
+  }
+
+  /** What is left of the client's time; null: it gave none. */
+  get timeoutMs(): number | null {
+    const timeout = this.#headers[TIMEOUT_HEADER];
+    if (timeout === undefined) return null;
+    return Math.max(Number(timeout) * 1000 - (performance.now() - this.#arrivedMs), 0);
+  }
+}
+
+/** While it is parsed, a body is there as bytes and as text, and its pictures once more. */
+const COPIES = 2;
+
+/** What one body has of the budget. */
+export class BudgetShare {
+  readonly #budget: ReceiveBudget;
+  #numBytes = 0;
+  #isReleased = false;
+
+  constructor(budget: ReceiveBudget) {
+    this.#budget = budget;
+  }
+
+  /**
+   * `bodyBytes`: of the body as far as it is known. Throws INVALID_REQUEST beyond the limit, QUEUE_FULL where there is
+   * no room.
+   */
+  growTo(bodyBytes: number): void {
+    if (bodyBytes > MAX_CLIENT_MESSAGE_BYTES) {
+      const size = `the body has more than ${MAX_CLIENT_MESSAGE_BYTES} bytes, which is the limit`;
+      throw new HttpRequestError(413, size);
+    }
+    const wanted = COPIES * bodyBytes;
+    if (bodyBytes <= SMALL_MESSAGE_BYTES || wanted <= this.#numBytes || this.#isReleased) return;
+    const { usedBytes, limitBytes } = this.#budget;
+    if (!this.#budget.tryReserve(wanted - this.#numBytes)) {
+      throw new AppError(
+        'QUEUE_FULL',
+        `the body has ${bodyBytes} bytes, and the server holds ${usedBytes} bytes of requests; its limit is ${limitBytes}`,
+        { details: { bytes: bodyBytes, limit: limitBytes } },
+      );
+    }
+    this.#numBytes = wanted;
+  }
+
+  release(): void {
+    this.#isReleased = true;
+    this.#budget.release(this.#numBytes);
+    this.#numBytes = 0;
+  }
+}

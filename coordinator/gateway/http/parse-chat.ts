@@ -1,0 +1,67 @@
+// The body of /v1/chat/completions -> what the engine is asked.
+import type { MessageInput, PartInput, RequestSpec } from '../../requests/request-spec.js';
+import { checkLastRole, checkModel, checkTotals, invalid, type ParseContext } from '../request-checks.js';
+import { parseSampling } from './parse-options.js';
+import { pictureOfUrl } from './picture-url.js';
+import type { ChatBody, Message } from './request-schemas.js';
+import { refuseUnsupported } from './unsupported-fields.js';
+
+/** `developer` is the later name of `system`. */
+const ROLES = { system: 'system', developer: 'system', user: 'user', assistant: 'assistant' } as const;
+
+export function parseChat(body: ChatBody, context: ParseContext): Pick<RequestSpec, 'prompt' | 'sampling'> {
+  if (body.model !== undefined) checkModel(body.model, context.modelName);
+  refuseUnsupported(body);
+  const { logprobs = false, top_logprobs: topLogprobs } = body;
+  if (topLogprobs !== undefined && !logprobs) throw invalid('top_logprobs', 'is given without logprobs');
+  const messages = body.messages.map(parseMessage);
+  checkLastRole(messages);
+  checkTotals(messages, context);
+  return {
+    prompt: { kind: 'chat', messages },
+    sampling: parseSampling(body, logprobs ? (topLogprobs ?? 0) : undefined),
+  };
+}
+
+/**
+ * What a message of the assistant says of its reasoning (reasoning_content) is left out, as the models' own templates
+ * do.
+ */
+function parseMessage(message: Message, index: number): MessageInput {
+  const label = `messages[${index}]`;
+  const given = message.role.slice(0, 50);
+  if (!Object.hasOwn(ROLES, message.role)) {
+    const expected = Object.keys(ROLES).join(', ');
+    throw invalid(`${label}.role`, `is "${given}"; expected ${expected} (tools are not supported)`);
+  }
+  const role = ROLES[message.role as keyof typeof ROLES];
+  return { role, parts: parseContent(message.content, role === 'assistant', `${label}.content`) };
+}
+
+function parseContent(content: unknown, mayBeAbsent: boolean, label: string): PartInput[] {
+  if (typeof content === 'string') return [{ type: 'text', text: content }];
+  if (content === null || content === undefined) {
+    if (mayBeAbsent) return [{ type: 'text', text: '' }];
+    throw invalid(label, 'is missing');
+  }
+  if (!Array.isArray(content)) throw invalid(label, 'must be a string or a list of parts');
+  if (content.length === 0) throw invalid(label, 'is empty');
+  return content.map((part, index) => parsePart(part, `${label}[${index}]`));
+}
+
+function parsePart(part: unknown, label: string): PartInput {
+  if (typeof part !== 'object' || part === null) throw invalid(label, 'must be an object');
+  const { type, text, image_url: image } = part as { type?: unknown; text?: unknown; image_url?: unknown };
+  if (type === 'text') {
+    if (typeof text !== 'string') throw invalid(`${label}.text`, 'must be a string');
+    return { type: 'text', text };
+  }
+  if (type === 'image_url') {
+    const url: unknown =
+      typeof image === 'object' && image !== null ? (image as { url?: unknown }).url : image;
+    if (typeof url !== 'string') throw invalid(`${label}.image_url.url`, 'must be a string');
+    return { type: 'picture', picture: pictureOfUrl(url, `${label}.image_url.url`) };
+  }
+  const given = typeof type === 'string' ? `"${type.slice(0, 50)}"` : 'missing';
+  throw invalid(`${label}.type`, `is ${given}; expected text or image_url`);
+}

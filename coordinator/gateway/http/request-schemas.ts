@@ -1,0 +1,56 @@
+// The forms of request bodies, as far as JSON schema says them well; contents of messages and prompts, which may be one
+// of several things, are read by their parsers, so that an error names the very place. A field that is null counts as
+// absent. Fields that stand nowhere here are ignored, but for those that `unsupported-fields.ts` refuses.
+import { Type, type Static } from 'typebox';
+import { MAX_CHOICES, MAX_MESSAGES } from '../../../common/limits.js';
+
+const StringOrStrings = Type.Unsafe<string | string[]>({
+  type: ['string', 'array'],
+  items: { type: 'string' },
+});
+const BooleanOrNull = Type.Unsafe<boolean | null>({ type: ['boolean', 'null'] });
+
+/** Of both generating endpoints. Ranges are those of every API, and are checked where these are. */
+const GENERATION = {
+  model: Type.Optional(Type.String()),
+  stream: Type.Optional(Type.Boolean()),
+  stream_options: Type.Optional(Type.Object({ include_usage: Type.Optional(BooleanOrNull) })),
+  n: Type.Optional(Type.Integer({ minimum: 1, maximum: MAX_CHOICES })),
+  seed: Type.Optional(Type.Integer({ minimum: -(2 ** 63), maximum: 2 ** 63 })),
+  stop: Type.Optional(StringOrStrings),
+  temperature: Type.Optional(Type.Number()),
+  top_p: Type.Optional(Type.Number()),
+  top_k: Type.Optional(Type.Integer({ minimum: -1 })),
+  min_p: Type.Optional(Type.Number()),
+  repetition_penalty: Type.Optional(Type.Number()),
+  presence_penalty: Type.Optional(Type.Number()),
+  frequency_penalty: Type.Optional(Type.Number()),
+  logit_bias: Type.Optional(Type.Record(Type.String(), Type.Number())),
+  max_tokens: Type.Optional(Type.Integer({ minimum: 1 })),
+  min_tokens: Type.Optional(Type.Integer({ minimum: 0 })),
+  ignore_eos: Type.Optional(Type.Boolean()),
+  stop_token_ids: Type.Optional(Type.Array(Type.Integer({ minimum: 0 }))),
+  skip_special_tokens: Type.Optional(Type.Boolean()),
+};
+
+const Message = Type.Object({ role: Type.String(), content: Type.Optional(Type.Unknown()) });
+export type Message = Static<typeof Message>;
+
+export const ChatBody = Type.Object({
+  ...GENERATION,
+  messages: Type.Array(Message, { minItems: 1, maxItems: MAX_MESSAGES }),
+  max_completion_tokens: Type.Optional(Type.Integer({ minimum: 1 })),
+  logprobs: Type.Optional(Type.Boolean()),
+  top_logprobs: Type.Optional(Type.Integer({ minimum: 0 })),
+  include_reasoning: Type.Optional(Type.Boolean()),
+});
+export type ChatBody = Static<typeof ChatBody>;
+
+export const CompletionBody = Type.Object({
+  ...GENERATION,
+  prompt: Type.Unknown(),
+  logprobs: Type.Optional(Type.Integer({ minimum: 0 })),
+});
+export type CompletionBody = Static<typeof CompletionBody>;
+
+export type GenerationBody = Omit<ChatBody & CompletionBody, 'logprobs' | 'messages' | 'prompt'>;

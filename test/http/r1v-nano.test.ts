@@ -1,0 +1,99 @@
+// The bundled model on two ranks, asked by OpenAI's client through `skein serve`: the answers are those that the gRPC
+// service gives.
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import * as grpc from '@grpc/grpc-js';
+import OpenAI from 'openai';
+import { InferenceServiceClient } from '../../common/proto.js';
+import type { GenerateOnceResponse__Output } from '../../proto/ts/skein/inference/v1/GenerateOnceResponse.js';
+import { repoPath } from '../support/paths.js';
+import { SkeinProcess } from '../support/skein-process.js';
+
+const NANO = repoPath('models', 'r1v-nano');
+
+interface Question {
+  readonly question: string;
+  readonly picture: string;
+}
+
+describe("r1v-nano over OpenAI's API", function () {
+  this.timeout(120_000);
+  let skein: SkeinProcess;
+  let openai: OpenAI;
+  let client: InstanceType<typeof InferenceServiceClient>;
+
+  before(async () => {
+    const addresses = ['--grpc-address', '127.0.0.1:0', '--http-address', '127.0.0.1:0'];
+    skein = SkeinProcess.real(['serve', '--model', NANO, '--tensor-parallel-size', '2', ...addresses]);
+    const [, address, url] = await skein.outputMatches(/serving r1v-nano on (\S+) and (\S+)/, 60_000);
+    openai = new OpenAI({ apiKey: 'none', baseURL: `${url}/v1`, maxRetries: 0 });
+    client = new InferenceServiceClient(address!, grpc.credentials.createInsecure());
+  });
+  after(async () => {
+    client.close();
+    skein.child.kill('SIGTERM');
+    assert.equal((await skein.exited).code, 0);
+  });
+
+  it('reasons and answers about pictures as over gRPC, streamed and whole, one and several', async () => {
+    const questions = (
+      JSON.parse(readFileSync(path.join(NANO, 'evaluation', 'questions.json'), 'utf8')) as Question[]
+    ).filter((_, index) => index % 100 === 0);
+    assert.ok(questions.length >= 3);
+    await Promise.all(
+      questions.map(async ({ question, picture }) => {
+        const data = readFileSync(path.join(NANO, 'evaluation', picture));
+        const request = { text: question, pictures: [{ data }], sampling: { maxTokens: 200 } };
+        const expected = await new Promise<GenerateOnceResponse__Output>((resolve, reject) => {
+          client.generateOnce({ request }, (error, value) =>
+            error === null ? resolve(value!) : reject(error),
+          );
+        });
+        const url = `data:image/png;base64,${data.toString('base64')}`;
+        const body = {
+          model: 'r1v-nano',
+          max_completion_tokens: 200,
+          messages: [
+            {
+              role: 'user' as const,
+              content: [
+                { type: 'image_url' as const, image_url: { url } },
+                { type: 'text' as const, text: question },
+              ],
+            },
+          ],
+        };
+        const { choices, usage } = await openai.chat.completions.create({ ...body, n: 2 });
+        assert.equal(choices.length, 2);
+        for (const { message, finish_reason: reason } of choices) {
+          const { reasoning_content: reasoning } = message as { reasoning_content?: string };
+          assert.deepEqual(
+            [message.content, reasoning, reason],
+            [expected.answer, expected.reasoning, 'stop'],
+          );
+        }
+        assert.ok(expected.reasoning !== '' && expected.answer !== '');
+        assert.equal(usage!.prompt_tokens, expected.usage!.promptTokens);
+        let answer = '';
+        for await (const chunk of await openai.chat.completions.create({ ...body, stream: true }))
+          answer += chunk.choices[0]?.delta.content ?? '';
+        assert.equal(answer, expected.answer);
+      }),
+    );
+  });
+
+  it('draws other answers for each choice, and the same again with the same seed', async () => {
+    const draw = async (seed: number): Promise<string[]> => {
+      const prompt = 'What is';
+      const { choices } = await openai.completions.create({
+        ...{ model: 'r1v-nano', prompt, max_tokens: 12, temperature: 5, n: 4, seed },
+      });
+      return choices.map(({ text }) => text);
+    };
+    const first = await draw(7);
+    assert.equal(new Set(first).size, 4, first.join('\n'));
+    assert.deepEqual(await draw(7), first);
+    assert.notDeepEqual(await draw(8), first);
+  });
+});
