@@ -17,6 +17,8 @@ export const MAX_PLAN_BYTES = 4 * 1024 * 1024;
 export const MAX_CLIENT_MESSAGE_BYTES = 64 * 1024 * 1024;
 /** Connections of HTTP clients at once; more are closed as they come. */
 export const MAX_HTTP_CONNECTIONS = 4096;
+/** Of one call to /detokenize. */
+export const MAX_DETOKENIZED_TOKENS = 256 * 1024;
 /** Answers to one call over HTTP, over all its prompts. */
 export const MAX_CHOICES = 128;
 /**

@@ -7,7 +7,7 @@ import { AppError, toAppError } from '../../common/errors.js';
 import type { SamplingDefaults } from '../../common/sampling.js';
 import type { Encoder } from '../encoding/encoder.js';
 import type { RequestSink } from '../requests/generation.js';
-import type { RequestSpec } from '../requests/request-spec.js';
+import type { PromptInput, RequestSpec } from '../requests/request-spec.js';
 import { RequestStore } from '../requests/request-store.js';
 import type { Request } from '../requests/request.js';
 import { resolveSampling } from '../requests/sampling-options.js';
@@ -106,6 +106,13 @@ export class Engine {
     const request = this.requests.open(spec, sink);
     if (!request.isOver) void this.#accept(request);
     return { cancel: (error) => request.fail(error) };
+  }
+
+  /** The ids that a request with this prompt would have. Rejects as such a request would fail. */
+  async tokenize(prompt: PromptInput, signal: AbortSignal): Promise<Uint32Array> {
+    const encoded = await this.#options.encoder.encode(prompt, { signal }, 0);
+    encoded.release();
+    return encoded.tokenIds;
   }
 
   /** Refuses new requests; resolves when those in the server have ended, which a lost group does not keep from it. */

@@ -1,8 +1,9 @@
 // What the two generating endpoints share of their answers: ids, usage, how a token is spelt.
 import type { GenerationDelta } from '../../requests/generation.js';
 
-/** How ids are spelt, which answers with log-probabilities need. */
+/** How ids are spelt. */
 export interface TokenText {
+  decode(tokenIds: readonly number[]): string;
   /** Of one token, which may be a part of a character. */
   bytesOf(tokenId: number): Uint8Array;
 }

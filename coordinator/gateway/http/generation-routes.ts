@@ -40,7 +40,7 @@ export function addGenerationRoutes(server: HttpServer, options: GenerationRoute
   });
 }
 
-function contextOf(model: ModelFacts): ParseContext {
+export function contextOf(model: ModelFacts): ParseContext {
   return {
     modelName: model.name,
     vocabSize: model.vocabSize,

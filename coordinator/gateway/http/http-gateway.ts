@@ -9,6 +9,7 @@ import type { Engine } from '../../engine/engine.js';
 import type { ModelFacts } from '../inference-messages.js';
 import type { TokenText } from './answer-form.js';
 import { addGenerationRoutes } from './generation-routes.js';
+import { addInformationRoutes } from './information-routes.js';
 import { toHttpError } from './http-errors.js';
 import { createHttpServer, type HttpServer } from './http-server.js';
 
@@ -35,6 +36,7 @@ export class HttpGateway {
     const onFailure = (error: unknown): void => this.#logFailure(error);
     this.#server = createHttpServer({ budget: options.budget, onFailure });
     addGenerationRoutes(this.#server, { ...options, onFailure });
+    addInformationRoutes(this.#server, options);
   }
 
   static async start(options: HttpGatewayOptions): Promise<HttpGateway> {

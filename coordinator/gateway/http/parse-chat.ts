@@ -14,13 +14,17 @@ export function parseChat(body: ChatBody, context: ParseContext): Pick<RequestSp
   refuseUnsupported(body);
   const { logprobs = false, top_logprobs: topLogprobs } = body;
   if (topLogprobs !== undefined && !logprobs) throw invalid('top_logprobs', 'is given without logprobs');
-  const messages = body.messages.map(parseMessage);
-  checkLastRole(messages);
-  checkTotals(messages, context);
   return {
-    prompt: { kind: 'chat', messages },
+    prompt: { kind: 'chat', messages: parseMessages(body.messages, context) },
     sampling: parseSampling(body, logprobs ? (topLogprobs ?? 0) : undefined),
   };
+}
+
+export function parseMessages(messages: readonly Message[], context: ParseContext): MessageInput[] {
+  const parsed = messages.map(parseMessage);
+  checkLastRole(parsed);
+  checkTotals(parsed, context);
+  return parsed;
 }
 
 /**

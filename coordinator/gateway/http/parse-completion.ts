@@ -36,7 +36,7 @@ function parsePrompts(prompt: unknown, context: ParseContext): PromptInput[] {
   });
 }
 
-function textPrompt(text: string, label: string): PromptInput {
+export function textPrompt(text: string, label: string): PromptInput {
   if (text === '') throw invalid(label, 'is empty');
   if (text.length > MAX_PROMPT_CHARS)
     throw invalid(label, `has ${text.length} characters; the limit is ${MAX_PROMPT_CHARS}`);

@@ -35,10 +35,11 @@ const GENERATION = {
 
 const Message = Type.Object({ role: Type.String(), content: Type.Optional(Type.Unknown()) });
 export type Message = Static<typeof Message>;
+const Messages = Type.Array(Message, { minItems: 1, maxItems: MAX_MESSAGES });
 
 export const ChatBody = Type.Object({
   ...GENERATION,
-  messages: Type.Array(Message, { minItems: 1, maxItems: MAX_MESSAGES }),
+  messages: Messages,
   max_completion_tokens: Type.Optional(Type.Integer({ minimum: 1 })),
   logprobs: Type.Optional(Type.Boolean()),
   top_logprobs: Type.Optional(Type.Integer({ minimum: 0 })),
@@ -52,5 +53,17 @@ export const CompletionBody = Type.Object({
   logprobs: Type.Optional(Type.Integer({ minimum: 0 })),
 });
 export type CompletionBody = Static<typeof CompletionBody>;
+
+export const TokenizeBody = Type.Object({
+  model: Type.Optional(Type.String()),
+  prompt: Type.Optional(Type.String()),
+  messages: Type.Optional(Messages),
+  return_token_strs: Type.Optional(Type.Boolean()),
+});
+
+export const DetokenizeBody = Type.Object({
+  model: Type.Optional(Type.String()),
+  tokens: Type.Array(Type.Integer({ minimum: 0 })),
+});
 
 export type GenerationBody = Omit<ChatBody & CompletionBody, 'logprobs' | 'messages' | 'prompt'>;
