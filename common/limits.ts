@@ -17,6 +17,10 @@ export const MAX_PLAN_BYTES = 4 * 1024 * 1024;
 export const MAX_CLIENT_MESSAGE_BYTES = 64 * 1024 * 1024;
 /** Connections of HTTP clients at once; more are closed as they come. */
 export const MAX_HTTP_CONNECTIONS = 4096;
+/** Of fetching one picture from a URL, redirects included. */
+export const MEDIA_TIMEOUT_MS = 10_000;
+/** Pictures that are fetched at once; more wait, within their time. */
+export const MAX_MEDIA_FETCHES = 64;
 /** Of one call to /detokenize. */
 export const MAX_DETOKENIZED_TOKENS = 256 * 1024;
 /** Answers to one call over HTTP, over all its prompts. */

@@ -17,17 +17,17 @@ import { addSettingsOption } from '../../common/settings.js';
 import { addClusterOptions, toClusterConfig, type ClusterConfig } from '../config.js';
 import { IdempotentRequests } from '../engine/idempotent-requests.js';
 import { GrpcGateway } from '../gateway/grpc-gateway.js';
-import { HttpGateway } from '../gateway/http/http-gateway.js';
+import type { HttpGateway } from '../gateway/http/http-gateway.js';
 import { Serving } from '../serving/serving.js';
 import { CutError, SignalError, untilSignal } from './command-line.js';
 import { showDrain } from './drain-progress.js';
+import { addHttpOptions, startHttp, toHttpOptions, type HttpFlags } from './http-options.js';
 import { createProgressDisplay } from './load-progress.js';
 import { memoryTable } from './memory-table.js';
 import { addRestartOptions, toRestartOptions, type RestartFlags } from './restart-options.js';
 
-interface ServeFlags extends RestartFlags {
+interface ServeFlags extends RestartFlags, HttpFlags {
   readonly grpcAddress: string;
-  readonly httpAddress?: string;
   readonly drainTimeout: number;
   readonly idempotencyWindow: number;
   readonly reconnectGrace: number;
@@ -39,9 +39,8 @@ type ClusterFlags = Parameters<typeof toClusterConfig>[0];
 /** `workerEntry`: arguments of process.execPath that start `skein worker`. */
 export function registerServe(program: Command, workerEntry: readonly string[]): void {
   const command = program.command('serve').description('serve a model over gRPC and HTTP');
-  addRestartOptions(addSettingsOption(addClusterOptions(command)))
+  addRestartOptions(addHttpOptions(addSettingsOption(addClusterOptions(command))))
     .option('--grpc-address <address>', 'HOST:PORT or unix:PATH', '127.0.0.1:50051')
-    .option('--http-address <address>', "HOST:PORT or unix:PATH for OpenAI's API (default: no HTTP)")
     .option('--workers <addresses>', 'workers that run already, in rank order: HOST:PORT,...', listOption)
     .option('--cluster-address <address>', 'take registrations of workers here, and wait for them')
     .option('--drain-timeout <seconds>', 'for running requests, after a signal', integerOption(0, 86_400), 30)
@@ -74,8 +73,7 @@ async function serve(
 ): Promise<void> {
   const config = toClusterConfig(flags);
   const address = checkAddress(flags.grpcAddress, '--grpc-address');
-  const httpAddress =
-    flags.httpAddress === undefined ? null : checkAddress(flags.httpAddress, '--http-address');
+  const httpOptions = toHttpOptions(flags);
   const logger = createLogger({ level: config.logLevel, bindings: { component: 'coordinator' } });
   const progress = createProgressDisplay(config.tensorParallelSize, false);
   const serving = await Serving.open({
@@ -89,7 +87,7 @@ async function serve(
   const gateway = await startGateway(serving, { ...config, ...flags }, address, logger);
   let http: HttpGateway | null = null;
   try {
-    http = httpAddress === null ? null : await startHttp(serving, gateway, httpAddress, logger);
+    if (httpOptions !== null) http = await startHttp(serving, httpOptions, gateway.budget, logger);
     await serving.ready().finally(() => progress.stop());
     announce(serving, gateway, http, logger);
     await untilEnd(serving, { drainMs: flags.drainTimeout * 1000, logger, signal });
@@ -127,19 +125,6 @@ async function startGateway(
     await serving.stop();
     throw error;
   }
-}
-
-/** Beside the gRPC service, and within its budget. */
-async function startHttp(
-  serving: Serving,
-  { budget }: GrpcGateway,
-  address: string,
-  logger: Logger,
-): Promise<HttpGateway> {
-  const { engine, text } = serving;
-  const http = await HttpGateway.start({ address, engine, text, model: () => serving.model, budget, logger });
-  logger.info({ address: http.address }, 'listening for HTTP');
-  return http;
 }
 
 function announce(serving: Serving, gateway: GrpcGateway, http: HttpGateway | null, logger: Logger): void {

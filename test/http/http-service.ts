@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import OpenAI from 'openai';
 import { ReceiveBudget } from '../../common/receive-budget.js';
+import type { MediaFetcher } from '../../coordinator/gateway/http/media-fetcher.js';
 import { HttpGateway } from '../../coordinator/gateway/http/http-gateway.js';
 import {
   silentLogger,
@@ -27,7 +28,10 @@ export interface HttpService {
 }
 
 export async function startHttpService(
-  options: Partial<FakeClusterOptions> & { readonly budgetBytes?: number } = {},
+  options: Partial<FakeClusterOptions> & {
+    readonly budgetBytes?: number;
+    readonly media?: MediaFetcher;
+  } = {},
 ): Promise<HttpService> {
   const cluster = await startInProcess({
     worldSize: 1,
@@ -41,6 +45,7 @@ export async function startHttpService(
     engine: serving.engine,
     text: serving.text,
     model: () => serving.model,
+    media: options.media ?? null,
     budget,
     logger: silentLogger,
   });

@@ -102,9 +102,10 @@ describe('health over HTTP', () => {
       assert.equal(refused.status, 503);
       assert.equal((refused.json['error'] as { code: string }).code, 'draining');
       // What runs is finished.
-      let last = await iterator.next();
-      for (let next = last; next.done !== true; next = await iterator.next()) last = next;
-      assert.equal(last.value?.choices[0]?.finish_reason, 'length');
+      const reasons: (string | null | undefined)[] = [];
+      for await (const { choices } of { [Symbol.asyncIterator]: () => iterator })
+        reasons.push(choices[0]?.finish_reason);
+      assert.equal(reasons.at(-1), 'length');
       await drained;
     } finally {
       await service.stop();

@@ -3,6 +3,7 @@
 // stream.
 import { Readable } from 'node:stream';
 import type { FastifyReply } from 'fastify';
+import { toAppError } from '../../../common/errors.js';
 import { generateChoices, type ChoiceDeltas, type ChoicesSpec } from '../../engine/generate-choices.js';
 import type { Engine } from '../../engine/engine.js';
 import { mergeDeltas, type GenerationDelta } from '../../requests/generation.js';
@@ -25,7 +26,7 @@ export interface AnswerOptions {
   readonly form: AnswerForm;
   readonly isStream: boolean;
   readonly includesUsage: boolean;
-  /** The client has left. */
+  /** The client has left, or its time is up. */
   readonly signal: AbortSignal;
   /** A stream that has begun failed. */
   readonly onFailure: (error: unknown) => void;
@@ -65,7 +66,7 @@ function addDelta(answers: Map<number, GenerationDelta>, number: number, delta: 
 async function* toEvents(
   first: IteratorResult<ChoiceDeltas, undefined>,
   iterator: AsyncIterator<ChoiceDeltas, undefined>,
-  { form, choices, includesUsage, signal, onFailure }: AnswerOptions,
+  { form, choices, includesUsage, onFailure }: AnswerOptions,
 ): AsyncGenerator<string> {
   const ended = new Map<number, GenerationDelta>();
   try {
@@ -80,7 +81,8 @@ async function* toEvents(
     if (includesUsage) yield toEvent(form.usageChunk(usageOf(ended, choices.numChoices)));
   } catch (error) {
     onFailure(error);
-    if (signal.aborted) return;
+    // Nobody is there to be told.
+    if (toAppError(error).code === 'CANCELLED') return;
     yield toEvent(toHttpError(error).body);
   } finally {
     await iterator.return?.();

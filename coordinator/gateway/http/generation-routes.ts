@@ -10,25 +10,32 @@ import { ChatForm } from './chat-form.js';
 import { CompletionForm } from './completion-form.js';
 import { callOf, type HttpServer } from './http-server.js';
 import { parseChat } from './parse-chat.js';
+import type { FetchOwner, MediaFetcher } from './media-fetcher.js';
 import { parseCompletion } from './parse-completion.js';
+import { CallPictures } from './picture-url.js';
 import { ChatBody, CompletionBody, type GenerationBody } from './request-schemas.js';
 
 export interface GenerationRoutesOptions {
   readonly engine: Pick<Engine, 'submit'>;
   readonly text: TokenText;
   readonly model: () => ModelFacts;
+  /** Null: http(s) URLs of pictures are refused. */
+  readonly media: MediaFetcher | null;
   /** A stream that has begun failed. */
   readonly onFailure: (error: unknown) => void;
 }
 
 export function addGenerationRoutes(server: HttpServer, options: GenerationRoutesOptions): void {
-  server.post('/v1/chat/completions', { schema: { body: ChatBody } }, (request, reply) => {
+  server.post('/v1/chat/completions', { schema: { body: ChatBody } }, async (request, reply) => {
     const { body } = request;
-    const context = contextOf(options.model());
+    const pictures = new CallPictures(options.media);
+    const context = { ...contextOf(options.model()), pictures };
+    const asked = [parseChat(body, context)];
+    await pictures.fetchAll(fetchOwnerOf(request));
     const { logprobs = false, include_reasoning: includesReasoning = true } = body;
     const form = (head: AnswerHead, includesUsage: boolean): AnswerForm =>
       new ChatForm({ ...head, returnsLogprobs: logprobs, includesReasoning, includesUsage });
-    return answer(request, reply, { ...options, context, body, asked: [parseChat(body, context)], form });
+    return answer(request, reply, { ...options, context, body, asked, form });
   });
 
   server.post('/v1/completions', { schema: { body: CompletionBody } }, (request, reply) => {
@@ -46,6 +53,12 @@ export function contextOf(model: ModelFacts): ParseContext {
     vocabSize: model.vocabSize,
     supportsPictures: model.maxTilesPerPicture > 0,
   };
+}
+
+/** What is fetched for a request ends with it and counts as its bytes. */
+export function fetchOwnerOf(request: FastifyRequest): FetchOwner {
+  const { signal, share } = callOf(request);
+  return { signal, reserve: (numBytes) => share.reserve(numBytes) };
 }
 
 interface Asked extends GenerationRoutesOptions {

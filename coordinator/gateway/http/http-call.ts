@@ -3,8 +3,8 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { AppError } from '../../../common/errors.js';
-import { MAX_CLIENT_MESSAGE_BYTES } from '../../../common/limits.js';
-import { SMALL_MESSAGE_BYTES, type ReceiveBudget } from '../../../common/receive-budget.js';
+import { MAX_CLIENT_MESSAGE_BYTES, SMALL_MESSAGE_BYTES } from '../../../common/limits.js';
+import type { ReceiveBudget } from '../../../common/receive-budget.js';
 import { invalid } from '../request-checks.js';
 import { HttpRequestError } from './http-errors.js';
 
@@ -15,41 +15,48 @@ const TIMEOUT_HEADER = 'x-request-timeout';
 const REQUEST_ID = /^[\x21-\x7e]{1,256}$/;
 const SECONDS = /^\d{1,9}(\.\d{1,9})?$/;
 
-/** The client's, or a new one; what a client sends that is none is refused by `checkHeaders`. */
+/** The client's, or a new one; what a client sends that is none is refused by `begin`. */
 export function requestIdOf({ headers }: IncomingMessage): string {
   const given = headers[REQUEST_ID_HEADER];
   return typeof given === 'string' && REQUEST_ID.test(given) ? given : randomUUID();
 }
 
 export class HttpCall {
-  readonly body: BudgetShare;
+  readonly share: BudgetShare;
   readonly #headers: IncomingMessage['headers'];
   readonly #arrivedMs = performance.now();
-  readonly #departure = new AbortController();
+  readonly #controller = new AbortController();
+  #timer: NodeJS.Timeout | undefined;
 
   constructor({ headers }: IncomingMessage, response: ServerResponse, budget: ReceiveBudget) {
     this.#headers = headers;
-    this.body = new BudgetShare(budget);
+    this.share = new BudgetShare(budget);
     response.once('close', () => {
-      this.body.release();
+      this.share.release();
+      clearTimeout(this.#timer);
       if (response.writableFinished) return;
-      this.#departure.abort(new AppError('CANCELLED', 'the client closed the connection'));
+      this.#controller.abort(new AppError('CANCELLED', 'the client closed the connection'));
     });
   }
 
-  /** Aborts when the connection closes before the answer is written. */
+  /** Aborts when the connection closes before the answer is written, and when the client's time is up. */
   get signal(): AbortSignal {
-    return this.#departure.signal;
+    return this.#controller.signal;
   }
 
-  /** Throws INVALID_REQUEST. */
-  checkHeaders(): void {
+  /** Throws INVALID_REQUEST. The client's time runs from here on. */
+  begin(): void {
     const id = this.#headers[REQUEST_ID_HEADER];
     if (id !== undefined && (typeof id !== 'string' || !REQUEST_ID.test(id)))
       throw invalid(REQUEST_ID_HEADER, 'must be 1 to 256 visible ASCII characters');
     const timeout = this.#headers[TIMEOUT_HEADER];
     if (timeout !== undefined && (typeof timeout !== 'string' || !SECONDS.test(timeout)))
       throw invalid(TIMEOUT_HEADER, 'must be a number of seconds, such as 30 or 0.5');
+    const { timeoutMs } = this;
+    // More than timers can count is no limit.
+    if (timeoutMs === null || timeoutMs >= 2 ** 31) return;
+    const error = new AppError('DEADLINE_EXCEEDED', "the call's deadline passed");
+    this.#timer = setTimeout(() => this.#controller.abort(error), timeoutMs);
   }
 
   /** What is left of the client's time; null: it gave none. */
@@ -83,16 +90,21 @@ export class BudgetShare {
       throw new HttpRequestError(413, size);
     }
     const wanted = COPIES * bodyBytes;
-    if (bodyBytes <= SMALL_MESSAGE_BYTES || wanted <= this.#numBytes || this.#isReleased) return;
+    if (bodyBytes > SMALL_MESSAGE_BYTES && wanted > this.#numBytes) this.reserve(wanted - this.#numBytes);
+  }
+
+  /** That many more. Throws QUEUE_FULL where there is no room. */
+  reserve(numBytes: number): void {
+    if (this.#isReleased) return;
     const { usedBytes, limitBytes } = this.#budget;
-    if (!this.#budget.tryReserve(wanted - this.#numBytes)) {
+    if (!this.#budget.tryReserve(numBytes)) {
       throw new AppError(
         'QUEUE_FULL',
-        `the body has ${bodyBytes} bytes, and the server holds ${usedBytes} bytes of requests; its limit is ${limitBytes}`,
-        { details: { bytes: bodyBytes, limit: limitBytes } },
+        `the request needs ${numBytes} bytes, and the server holds ${usedBytes} bytes of requests; its limit is ${limitBytes}`,
+        { details: { bytes: numBytes, limit: limitBytes } },
       );
     }
-    this.#numBytes = wanted;
+    this.#numBytes += numBytes;
   }
 
   release(): void {

@@ -11,6 +11,7 @@ import type { TokenText } from './answer-form.js';
 import { addGenerationRoutes } from './generation-routes.js';
 import { addInformationRoutes } from './information-routes.js';
 import { toHttpError } from './http-errors.js';
+import type { MediaFetcher } from './media-fetcher.js';
 import { createHttpServer, type HttpServer } from './http-server.js';
 
 const UNIX_PREFIX = 'unix:';
@@ -21,6 +22,8 @@ export interface HttpGatewayOptions {
   readonly engine: Engine;
   readonly text: TokenText;
   readonly model: () => ModelFacts;
+  /** Null: http(s) URLs of pictures are refused. */
+  readonly media: MediaFetcher | null;
   /** Of all requests that are in the server, whichever way they came. */
   readonly budget: ReceiveBudget;
   readonly logger: Logger;

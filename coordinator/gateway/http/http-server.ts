@@ -71,12 +71,12 @@ export function createHttpServer({ budget, onFailure }: HttpServerOptions): Http
     void reply.header(REQUEST_ID_HEADER, request.id);
     const call = new HttpCall(request.raw, reply.raw, budget);
     calls.set(request.raw, call);
-    call.checkHeaders();
+    call.begin();
     done();
   });
   server.removeAllContentTypeParsers();
   server.addContentTypeParser(JSON_TYPE, (request: FastifyRequest, payload: IncomingMessage) =>
-    readJsonBody(payload, callOf(request).body),
+    readJsonBody(payload, callOf(request).share),
   );
   server.addHook('preValidation', ({ body }, _reply, done) => {
     dropNulls(body);

@@ -1,5 +1,5 @@
-// What a client asks beside generating: which model there is, how text becomes tokens and back, whether the service takes
-// requests.
+// What a client asks beside generating: which model there is, how text becomes tokens and back, whether the service
+// takes requests.
 import type { FastifyReply } from 'fastify';
 import { MAX_DETOKENIZED_TOKENS } from '../../../common/limits.js';
 import { VERSION } from '../../../common/version.js';
@@ -8,16 +8,19 @@ import type { PromptInput } from '../../requests/request-spec.js';
 import type { ModelFacts } from '../inference-messages.js';
 import { checkModel, checkTokenIds, invalid } from '../request-checks.js';
 import { spell, type TokenText } from './answer-form.js';
-import { contextOf } from './generation-routes.js';
+import { contextOf, fetchOwnerOf } from './generation-routes.js';
 import { callOf, type HttpServer } from './http-server.js';
+import type { MediaFetcher } from './media-fetcher.js';
 import { parseMessages } from './parse-chat.js';
 import { textPrompt } from './parse-completion.js';
+import { CallPictures } from './picture-url.js';
 import { DetokenizeBody, TokenizeBody } from './request-schemas.js';
 
 export interface InformationRoutesOptions {
-  readonly engine: Pick<Engine, 'state' | 'tokenize'>;
+  readonly engine: Pick<Engine, 'state' | 'tokenize' | 'onReadyChange'>;
   readonly text: TokenText;
   readonly model: () => ModelFacts;
+  readonly media: MediaFetcher | null;
 }
 
 export function addInformationRoutes(server: HttpServer, options: InformationRoutesOptions): void {
@@ -43,10 +46,11 @@ function addModelRoutes(server: HttpServer, { model }: InformationRoutesOptions)
   });
 }
 
-function addTokenRoutes(server: HttpServer, { engine, text, model }: InformationRoutesOptions): void {
+function addTokenRoutes(server: HttpServer, { engine, text, model, media }: InformationRoutesOptions): void {
   server.post('/tokenize', { schema: { body: TokenizeBody } }, async (request) => {
     const { body } = request;
-    const context = contextOf(model());
+    const pictures = new CallPictures(media);
+    const context = { ...contextOf(model()), pictures };
     if (body.model !== undefined) checkModel(body.model, context.modelName);
     if ((body.messages === undefined) === (body.prompt === undefined))
       throw invalid('prompt', 'or messages must be given, and not both');
@@ -54,6 +58,7 @@ function addTokenRoutes(server: HttpServer, { engine, text, model }: Information
       body.messages === undefined
         ? textPrompt(body.prompt!, 'prompt')
         : { kind: 'chat', messages: parseMessages(body.messages, context) };
+    await pictures.fetchAll(fetchOwnerOf(request));
     const tokens = await engine.tokenize(prompt, callOf(request).signal);
     return {
       count: tokens.length,
@@ -77,10 +82,12 @@ function addTokenRoutes(server: HttpServer, { engine, text, model }: Information
 }
 
 function addHealthRoutes(server: HttpServer, { engine }: InformationRoutesOptions): void {
-  const ready = (reply: FastifyReply): FastifyReply => {
-    const { state } = engine;
-    return reply.status(state === 'ready' ? 200 : 503).send({ status: state });
-  };
+  let isReady = false;
+  engine.onReadyChange((now) => {
+    isReady = now;
+  });
+  const ready = (reply: FastifyReply): FastifyReply =>
+    reply.status(isReady ? 200 : 503).send({ status: engine.state });
   server.get('/health', (_request, reply) => ready(reply));
   server.get('/ready', (_request, reply) => ready(reply));
   server.get('/live', (_request, reply) => reply.send({ status: 'live' }));

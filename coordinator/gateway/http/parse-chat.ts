@@ -2,14 +2,19 @@
 import type { MessageInput, PartInput, RequestSpec } from '../../requests/request-spec.js';
 import { checkLastRole, checkModel, checkTotals, invalid, type ParseContext } from '../request-checks.js';
 import { parseSampling } from './parse-options.js';
-import { pictureOfUrl } from './picture-url.js';
+import type { CallPictures } from './picture-url.js';
 import type { ChatBody, Message } from './request-schemas.js';
 import { refuseUnsupported } from './unsupported-fields.js';
 
 /** `developer` is the later name of `system`. */
 const ROLES = { system: 'system', developer: 'system', user: 'user', assistant: 'assistant' } as const;
 
-export function parseChat(body: ChatBody, context: ParseContext): Pick<RequestSpec, 'prompt' | 'sampling'> {
+export interface ChatContext extends ParseContext {
+  /** Of this call; fetched by whoever calls, once all is parsed. */
+  readonly pictures: CallPictures;
+}
+
+export function parseChat(body: ChatBody, context: ChatContext): Pick<RequestSpec, 'prompt' | 'sampling'> {
   if (body.model !== undefined) checkModel(body.model, context.modelName);
   refuseUnsupported(body);
   const { logprobs = false, top_logprobs: topLogprobs } = body;
@@ -20,8 +25,9 @@ export function parseChat(body: ChatBody, context: ParseContext): Pick<RequestSp
   };
 }
 
-export function parseMessages(messages: readonly Message[], context: ParseContext): MessageInput[] {
-  const parsed = messages.map(parseMessage);
+export function parseMessages(messages: readonly Message[], context: ChatContext): MessageInput[] {
+  const { pictures } = context;
+  const parsed = messages.map((message, index) => parseMessage(message, index, pictures));
   checkLastRole(parsed);
   checkTotals(parsed, context);
   return parsed;
@@ -31,7 +37,7 @@ export function parseMessages(messages: readonly Message[], context: ParseContex
  * What a message of the assistant says of its reasoning (reasoning_content) is left out, as the models' own templates
  * do.
  */
-function parseMessage(message: Message, index: number): MessageInput {
+function parseMessage(message: Message, index: number, pictures: CallPictures): MessageInput {
   const label = `messages[${index}]`;
   const given = message.role.slice(0, 50);
   if (!Object.hasOwn(ROLES, message.role)) {
@@ -39,21 +45,26 @@ function parseMessage(message: Message, index: number): MessageInput {
     throw invalid(`${label}.role`, `is "${given}"; expected ${expected} (tools are not supported)`);
   }
   const role = ROLES[message.role as keyof typeof ROLES];
-  return { role, parts: parseContent(message.content, role === 'assistant', `${label}.content`) };
+  return { role, parts: parseContent(message.content, role, `${label}.content`, pictures) };
 }
 
-function parseContent(content: unknown, mayBeAbsent: boolean, label: string): PartInput[] {
+function parseContent(
+  content: unknown,
+  role: MessageInput['role'],
+  label: string,
+  pictures: CallPictures,
+): PartInput[] {
   if (typeof content === 'string') return [{ type: 'text', text: content }];
   if (content === null || content === undefined) {
-    if (mayBeAbsent) return [{ type: 'text', text: '' }];
+    if (role === 'assistant') return [{ type: 'text', text: '' }];
     throw invalid(label, 'is missing');
   }
   if (!Array.isArray(content)) throw invalid(label, 'must be a string or a list of parts');
   if (content.length === 0) throw invalid(label, 'is empty');
-  return content.map((part, index) => parsePart(part, `${label}[${index}]`));
+  return content.map((part, index) => parsePart(part, `${label}[${index}]`, pictures));
 }
 
-function parsePart(part: unknown, label: string): PartInput {
+function parsePart(part: unknown, label: string, pictures: CallPictures): PartInput {
   if (typeof part !== 'object' || part === null) throw invalid(label, 'must be an object');
   const { type, text, image_url: image } = part as { type?: unknown; text?: unknown; image_url?: unknown };
   if (type === 'text') {
@@ -64,7 +75,7 @@ function parsePart(part: unknown, label: string): PartInput {
     const url: unknown =
       typeof image === 'object' && image !== null ? (image as { url?: unknown }).url : image;
     if (typeof url !== 'string') throw invalid(`${label}.image_url.url`, 'must be a string');
-    return { type: 'picture', picture: pictureOfUrl(url, `${label}.image_url.url`) };
+    return { type: 'picture', picture: pictures.add(url, `${label}.image_url.url`) };
   }
   const given = typeof type === 'string' ? `"${type.slice(0, 50)}"` : 'missing';
   throw invalid(`${label}.type`, `is ${given}; expected text or image_url`);

@@ -1,6 +1,6 @@
 // What both generating endpoints have in common: sampling options in the names of OpenAI's API -> SamplingInput. Ranges
 // are checked where those of every API are.
-import type { SamplingInput } from '../../requests/sampling-options.js';
+import type { SamplingInput } from '../../../common/sampling.js';
 import { invalid } from '../request-checks.js';
 import type { GenerationBody } from './request-schemas.js';
 

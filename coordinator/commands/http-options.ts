@@ -1,0 +1,62 @@
+// The flags of the HTTP service, and how it is started beside the gRPC one.
+import type { Command } from 'commander';
+import { listOption } from '../../common/command-line.js';
+import { AppError } from '../../common/errors.js';
+import { checkAddress } from '../../common/grpc-server.js';
+import type { Logger } from '../../common/logger.js';
+import type { ReceiveBudget } from '../../common/receive-budget.js';
+import { HttpGateway } from '../gateway/http/http-gateway.js';
+import { MediaAddresses } from '../gateway/http/media-addresses.js';
+import { MediaFetcher } from '../gateway/http/media-fetcher.js';
+import type { Serving } from '../serving/serving.js';
+
+export interface HttpFlags {
+  readonly httpAddress?: string;
+  readonly allowedMediaHosts?: readonly string[];
+}
+
+export interface HttpOptions {
+  readonly address: string;
+  /** Null: http(s) URLs of pictures are refused. */
+  readonly media: MediaFetcher | null;
+}
+
+export function addHttpOptions(command: Command): Command {
+  return command
+    .option('--http-address <address>', "HOST:PORT or unix:PATH for OpenAI's API (default: no HTTP)")
+    .option(
+      '--allowed-media-hosts <hosts>',
+      'over HTTP, fetch pictures from http(s) URLs of these hosts: host, *.host, host:port, address or range ' +
+        '(default: none)',
+      listOption,
+    );
+}
+
+/** Null: no HTTP. Throws INVALID_REQUEST. */
+export function toHttpOptions({ httpAddress, allowedMediaHosts }: HttpFlags): HttpOptions | null {
+  if (httpAddress === undefined) {
+    if (allowedMediaHosts === undefined) return null;
+    throw new AppError('INVALID_REQUEST', '--allowed-media-hosts goes with --http-address', {
+      details: { param: '--allowed-media-hosts' },
+    });
+  }
+  const hosts = allowedMediaHosts ?? [];
+  return {
+    address: checkAddress(httpAddress, '--http-address'),
+    media: hosts.length === 0 ? null : new MediaFetcher({ addresses: new MediaAddresses(hosts) }),
+  };
+}
+
+/** `budget`: of the bytes of requests, which all APIs share. */
+export async function startHttp(
+  serving: Serving,
+  options: HttpOptions,
+  budget: ReceiveBudget,
+  logger: Logger,
+): Promise<HttpGateway> {
+  const { engine, text } = serving;
+  const model = () => serving.model;
+  const http = await HttpGateway.start({ ...options, engine, text, model, budget, logger });
+  logger.info({ address: http.address }, 'listening for HTTP');
+  return http;
+}
