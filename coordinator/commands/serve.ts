@@ -35,7 +35,6 @@ interface ServeFlags extends RestartFlags, HttpFlags {
 
 type ClusterFlags = Parameters<typeof toClusterConfig>[0];
 
-
 /** `workerEntry`: arguments of process.execPath that start `skein worker`. */
 export function registerServe(program: Command, workerEntry: readonly string[]): void {
   const command = program.command('serve').description('serve a model over gRPC and HTTP');

@@ -274,7 +274,7 @@ describe("OpenAI's API", function () {
   });
 
   it('merges what a slow reader has not taken, and loses nothing', async () => {
-    const [numTokens, numChoices] = [700, 8];
+    const [numTokens, numChoices] = [1000, 8];
     const { hostname, port } = new URL(service.gateway.address);
     const call = request({
       hostname,

@@ -37,6 +37,8 @@ export async function startHttpService(
     worldSize: 1,
     ...options,
     engine: { stepMs: 1, firstToken: FIRST_LETTER, ...options.engine },
+    // The fake engine's answers follow from the bytes of pictures, which do not travel where their prefix is known.
+    config: { prefixCaching: false, ...options.config },
   });
   const { serving } = cluster;
   const budget = new ReceiveBudget(options.budgetBytes ?? 2 ** 29);

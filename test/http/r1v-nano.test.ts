@@ -75,6 +75,7 @@ describe("r1v-nano over OpenAI's API", function () {
         }
         assert.ok(expected.reasoning !== '' && expected.answer !== '');
         assert.equal(usage!.prompt_tokens, expected.usage!.promptTokens);
+        assert.ok(usage!.prompt_tokens_details!.cached_tokens! > 0);
         let answer = '';
         for await (const chunk of await openai.chat.completions.create({ ...body, stream: true }))
           answer += chunk.choices[0]?.delta.content ?? '';

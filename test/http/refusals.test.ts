@@ -76,7 +76,13 @@ describe('a refusal over HTTP', function () {
         'messages[0].content[0].image_url.url',
         /does not fetch/,
       ],
-      [CHAT, picture('file:///etc/passwd'), 400, 'messages[0].content[0].image_url.url', /no data URL/],
+      [
+        CHAT,
+        picture('file:///etc/passwd'),
+        400,
+        'messages[0].content[0].image_url.url',
+        /neither a data URL/,
+      ],
       [CHAT, picture('data:image/png,abc'), 400, 'messages[0].content[0].image_url.url', /base64/],
       [CHAT, picture('data:image/png;base64,'), 400, 'messages[0].content[0].image_url.url', /has no bytes/],
       [
