@@ -86,10 +86,12 @@ export class LocalWorkers {
     return this.#options.devices.map((_, index) => localWorkerId(index));
   }
 
-  /** Starts those that do not run. */
-  start(): void {
-    for (const [index, device] of this.#options.devices.entries())
-      if (!this.#workers.has(localWorkerId(index))) this.#spawn(index, device);
+  /** Starts those that do not run, but for some. */
+  start(except: ReadonlySet<string> = new Set()): void {
+    for (const [index, device] of this.#options.devices.entries()) {
+      const workerId = localWorkerId(index);
+      if (!this.#workers.has(workerId) && !except.has(workerId)) this.#spawn(index, device);
+    }
   }
 
   isRunning(workerId: string): boolean {

@@ -1,12 +1,14 @@
 // The settings of what follows the loss of a group, as flags of `serve`.
 import { Option, type Command } from 'commander';
 import { integerOption } from '../../common/command-line.js';
+import { MAX_WORLD_SIZE } from '../../common/limits.js';
 import { RESTART_POLICIES, type RestartPolicy } from '../engine/supervisor.js';
 import type { ServingOptions } from '../serving/serving.js';
 
 export interface RestartFlags {
   readonly restartPolicy: RestartPolicy;
   readonly rejoinTimeout: number;
+  readonly minTensorParallelSize?: number;
 }
 
 const DEFAULT_REJOIN_TIMEOUT_SECONDS = 600;
@@ -24,14 +26,21 @@ export function addRestartOptions(command: Command): Command {
     )
     .option(
       '--rejoin-timeout <seconds>',
-      'how long a lost worker of --workers or --cluster-address is waited for',
+      'how long a lost worker is waited for',
       integerOption(1, 86_400),
       DEFAULT_REJOIN_TIMEOUT_SECONDS,
+    )
+    .option(
+      '--min-tensor-parallel-size <n>',
+      'where a lost worker has not come back in that time, the group goes on with fewer ranks, down to so many ' +
+        '(default: the server ends)',
+      integerOption(1, MAX_WORLD_SIZE),
     );
 }
 
 export function toRestartOptions(
   flags: RestartFlags,
-): Required<Pick<ServingOptions, 'restartPolicy' | 'rejoinTimeoutMs'>> {
-  return { restartPolicy: flags.restartPolicy, rejoinTimeoutMs: flags.rejoinTimeout * 1000 };
+): Required<Pick<ServingOptions, 'restartPolicy' | 'rejoinTimeoutMs' | 'minTensorParallelSize'>> {
+  const { restartPolicy, rejoinTimeout, minTensorParallelSize = null } = flags;
+  return { restartPolicy, rejoinTimeoutMs: rejoinTimeout * 1000, minTensorParallelSize };
 }

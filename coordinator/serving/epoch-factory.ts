@@ -25,8 +25,8 @@ const DUMMY_SEED = 0;
 export interface EpochFactoryOptions {
   readonly config: ClusterConfig;
   readonly checkpoint: Checkpoint;
-  readonly plan: ShardPlan;
-  readonly sizes: SizeConfig;
+  /** For the world sizes that there may be workers for. */
+  readonly planFor: (worldSize: number) => ShardPlan;
   readonly workers: Pick<WorkerSet, 'acquire' | 'sawLife'>;
   readonly openTransport: OpenRankTransport;
   readonly identity: CoordinatorIdentity;
@@ -39,6 +39,8 @@ export interface EpochFactoryOptions {
 export class EpochFactory {
   readonly #options: EpochFactoryOptions;
   #group: RankGroup | null = null;
+  /** Of the last group of each world size. */
+  readonly #numKvBlocks = new Map<number, number>();
   /** Why the last attempt came to nothing. */
   #failure: AppError | null = null;
 
@@ -53,14 +55,15 @@ export class EpochFactory {
     try {
       const workers = await workerSet.acquire(signal, suspectOf(failure));
       onPhase('workers');
-      const numKvBlocks = this.#group?.numKvBlocks ?? null;
-      const group = (this.#group = await makeGroup(this.#options, workers, numKvBlocks, signal, onPhase));
+      const model = this.#modelFor(workers.addresses.length);
+      const group = (this.#group = await makeGroup(this.#options, model, workers, signal, onPhase));
+      this.#numKvBlocks.set(model.plan.worldSize, group.numKvBlocks);
       this.#failure = null;
       const { graphBuckets } = deviceChoices(config, group.isOnGpu);
       return new EpochRuntime({
         group,
         scheduler: {
-          ...this.#options.sizes,
+          ...model.sizes,
           graphBuckets,
           prefixCaching: config.prefixCaching,
           prefixSeed: Number(BigInt.asUintN(32, this.#options.drawNonce())),
@@ -74,6 +77,21 @@ export class EpochFactory {
       throw error;
     }
   }
+
+  #modelFor(worldSize: number): ModelOfGroup {
+    const { planFor, config } = this.#options;
+    const plan = planFor(worldSize);
+    const sizes = chooseSizes(plan, config);
+    const maxUsefulBlocks = sizes.maxNumSequences * Math.ceil(sizes.maxModelLength / BLOCK_SIZE);
+    return { plan, sizes, maxNumKvBlocks: this.#numKvBlocks.get(worldSize) ?? maxUsefulBlocks };
+  }
+}
+
+interface ModelOfGroup {
+  readonly plan: ShardPlan;
+  readonly sizes: SizeConfig;
+  /** A group does not exceed the one before it, so that what ended there ends here. */
+  readonly maxNumKvBlocks: number;
 }
 
 /** Whom an epoch's end, or an attempt to form one, is blamed on; null: on nobody, or who it was has ended already. */
@@ -84,17 +102,15 @@ function suspectOf(failure: AppError | null): Suspect | null {
   return { address, isBroken, reason: failure.message };
 }
 
-/** `numKvBlocks`: of the group before, which this one does not exceed, so that what ended there ends here. */
 async function makeGroup(
   options: EpochFactoryOptions,
+  { plan, sizes, maxNumKvBlocks }: ModelOfGroup,
   workers: EpochWorkers,
-  numKvBlocks: number | null,
   signal: AbortSignal,
   onPhase: (phase: FormPhase) => void,
 ): Promise<RankGroup> {
-  const { config, checkpoint, plan, sizes, clock, logger } = options;
+  const { config, checkpoint, clock, logger } = options;
   const watch = rejection(workers.lost, signal);
-  const maxUsefulBlocks = sizes.maxNumSequences * Math.ceil(sizes.maxModelLength / BLOCK_SIZE);
   return formGroup({
     addresses: workers.addresses,
     openTransport: options.openTransport,
@@ -107,7 +123,7 @@ async function makeGroup(
     kvCacheBytes: config.kvCacheBytes,
     gpuMemoryUtilization: config.gpuMemoryUtilization,
     checkMemory: (devices) => checkDeviceMemory(devices, checkpoint, plan, config),
-    maxUsefulBlocks: Math.min(maxUsefulBlocks, numKvBlocks ?? maxUsefulBlocks),
+    maxUsefulBlocks: maxNumKvBlocks,
     onProgress: options.onProgress,
     onPhase,
     lost: watch.promise,

@@ -3,6 +3,7 @@
 import { AppError } from '../../common/errors.js';
 import type { Logger } from '../../common/logger.js';
 import { FinalError } from '../engine/supervisor.js';
+import { answers } from './probe-worker.js';
 import type { EpochWorkers, WorkerSetOptions, WorkerSource } from './worker-set.js';
 
 export class NamedWorkers implements WorkerSource {
@@ -10,6 +11,8 @@ export class NamedWorkers implements WorkerSource {
   readonly #options: WorkerSetOptions;
   readonly #logger: Logger;
   #isFirst = true;
+  /** They were waited for in vain: nobody waits for them again, but who is there again is taken. */
+  readonly #missing = new Set<string>();
 
   constructor(addresses: readonly string[], options: WorkerSetOptions) {
     this.#addresses = addresses;
@@ -27,9 +30,27 @@ export class NamedWorkers implements WorkerSource {
         { details: { param: 'workers' } },
       );
     }
-    if (!this.#isFirst) await Promise.all(this.#addresses.map((address) => this.#dial(address, signal)));
+    const present = this.#isFirst ? this.#addresses : await this.#present(signal);
     this.#isFirst = false;
-    return { addresses: this.#addresses, lost: new Promise(() => undefined) };
+    const worldSize = this.#options.worldSizes.find((size) => size <= present.length)!;
+    return { addresses: present.slice(0, worldSize), lost: new Promise(() => undefined) };
+  }
+
+  /** Enough of them, or it rejects. */
+  async #present(signal: AbortSignal): Promise<readonly string[]> {
+    const { rejoinTimeoutMs, worldSizes } = this.#options;
+    const answered = await Promise.all(this.#addresses.map((address) => this.#dial(address, signal)));
+    const present = this.#addresses.filter((_, index) => answered[index]);
+    for (const address of this.#addresses) {
+      if (present.includes(address)) this.#missing.delete(address);
+      else this.#missing.add(address);
+    }
+    if (present.length >= worldSizes.at(-1)!) return present;
+    const missing = [...this.#missing].join(', ');
+    throw new FinalError(
+      'WORKER_LOST',
+      `the worker at ${missing} did not come back within ${rejoinTimeoutMs} ms`,
+    );
   }
 
   sawLife(): void {
@@ -40,9 +61,13 @@ export class NamedWorkers implements WorkerSource {
     return Promise.resolve();
   }
 
-  /** The channel dials again and again by itself, less and less often, and once a second at the least. */
-  async #dial(address: string, signal: AbortSignal): Promise<void> {
+  /**
+   * True: it is there. The channel dials again and again by itself, less and less often, and once a second at the
+   * least.
+   */
+  async #dial(address: string, signal: AbortSignal): Promise<boolean> {
     const { openTransport, rejoinTimeoutMs } = this.#options;
+    if (this.#missing.has(address)) return answers(address, openTransport);
     const transport = openTransport(address);
     let onAbort: () => void = () => undefined;
     const aborted = new Promise<never>((_resolve, reject) => {
@@ -53,16 +78,11 @@ export class NamedWorkers implements WorkerSource {
     signal.addEventListener('abort', onAbort, { once: true });
     try {
       await Promise.race([transport.connect(rejoinTimeoutMs), aborted]);
-    } catch (error) {
+      return true;
+    } catch {
       signal.throwIfAborted();
       this.#logger.error({ address, rejoinTimeoutMs }, 'a lost worker did not come back');
-      throw new FinalError(
-        'WORKER_LOST',
-        `the worker at ${address} did not come back within ${rejoinTimeoutMs} ms`,
-        {
-          cause: error,
-        },
-      );
+      return false;
     } finally {
       signal.removeEventListener('abort', onAbort);
       transport.close();

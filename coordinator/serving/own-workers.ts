@@ -23,6 +23,11 @@ export class OwnWorkers implements WorkerSource {
   #runFolder: string | null = null;
   #cluster: ClusterServer | null = null;
   #workers: LocalWorkers | null = null;
+  #hasServed = false;
+  /** Since when not all of them are there. */
+  #lostSinceMs: number | null = null;
+  /** They could not be started again: nobody tries any more. */
+  readonly #missing = new Set<string>();
   /** Told of the exits of the epoch that forms or serves. */
   #onExit: (exit: WorkerExit) => void = () => undefined;
 
@@ -34,7 +39,7 @@ export class OwnWorkers implements WorkerSource {
     const { clock } = this.#options;
     const { cluster, workers } = await this.#parts();
     if (suspect !== null) await this.#end(suspect, cluster, workers);
-    const ids = workers.workerIds;
+    if (this.#hasServed) this.#lostSinceMs ??= clock.nowMs();
     const exited = withResolvers<WorkerExit>();
     const lost = withResolvers<AppError>();
     this.#onExit = (exit) => {
@@ -42,21 +47,39 @@ export class OwnWorkers implements WorkerSource {
       // Before its registration ends, which would say less.
       lost.resolve(exit.error.code === 'WORKER_LOST' ? exit.error : lostBecause(exit));
     };
-    workers.start();
+    workers.start(this.#missing);
+    const numWanted = workers.workerIds.length - this.#missing.size;
     const failed = exited.promise.then(({ error }) => Promise.reject(error));
     failed.catch(() => undefined);
     try {
       await Promise.race([
-        registeredWithin(clock, LOCAL_START_TIMEOUT_MS, cluster, ids.length, signal),
+        registeredWithin(clock, LOCAL_START_TIMEOUT_MS, cluster, numWanted, signal),
         failed,
       ]);
     } catch (error) {
       await this.#endUnregistered(cluster, workers);
-      throw error;
+      signal.throwIfAborted();
+      if (!this.#giveUpMissing(cluster, workers)) throw error;
     }
+    this.#lostSinceMs = null;
+    this.#hasServed = true;
+    const present = workers.workerIds.filter((id) => cluster.workers.some(({ workerId }) => workerId === id));
+    const worldSize = this.#options.worldSizes.find((size) => size <= present.length)!;
+    const ids = present.slice(0, worldSize);
     const addresses = new Map(cluster.workers.map((worker) => [worker.workerId, worker.address]));
     void lostOf(cluster, new Set(ids)).then(lost.resolve);
     return { addresses: ids.map((id) => addresses.get(id)!), lost: lost.promise };
+  }
+
+  /** False: they are to be tried again, or too few would be left. */
+  #giveUpMissing(cluster: ClusterServer, workers: LocalWorkers): boolean {
+    const { clock, rejoinTimeoutMs, worldSizes, logger } = this.#options;
+    if (this.#lostSinceMs === null || clock.nowMs() - this.#lostSinceMs < rejoinTimeoutMs) return false;
+    const present = new Set(cluster.workers.map(({ workerId }) => workerId));
+    if (present.size < worldSizes.at(-1)!) return false;
+    for (const id of workers.workerIds) if (!present.has(id)) this.#missing.add(id);
+    logger.error({ workerIds: [...this.#missing], rejoinTimeoutMs }, 'the group goes on with fewer ranks');
+    return true;
   }
 
   sawLife(workerId: string): void {

@@ -11,7 +11,8 @@ export class RegisteredWorkers implements WorkerSource {
   readonly #address: string;
   readonly #options: WorkerSetOptions;
   #cluster: ClusterServer | null = null;
-  #isFirst = true;
+  /** Of the last group: so many are waited for, and more are taken where they are there. */
+  #worldSize: number | null = null;
 
   constructor(address: string, options: WorkerSetOptions) {
     this.#address = address;
@@ -20,7 +21,7 @@ export class RegisteredWorkers implements WorkerSource {
 
   /** The first time it waits for as long as it takes. */
   async acquire(signal: AbortSignal, suspect: Suspect | null): Promise<EpochWorkers> {
-    const { config, clock, logger, rejoinTimeoutMs } = this.#options;
+    const { config, clock, logger, rejoinTimeoutMs, worldSizes } = this.#options;
     const cluster = (this.#cluster ??= await ClusterServer.start({
       address: this.#address,
       clusterId: config.clusterId,
@@ -30,17 +31,16 @@ export class RegisteredWorkers implements WorkerSource {
       expectedWorkerIds: null,
     }));
     if (suspect !== null) await this.#dismiss(suspect, cluster);
-    const count = config.tensorParallelSize;
-    if (cluster.workers.length < count)
-      logger.info({ address: cluster.address, worldSize: count }, 'waiting for workers to register');
-    const workers = this.#isFirst
-      ? await registered(cluster, count, signal)
-      : await registeredWithin(clock, rejoinTimeoutMs, cluster, count, signal).catch((error: unknown) => {
-          signal.throwIfAborted();
-          const { message } = toAppError(error);
-          throw new FinalError('WORKER_LOST', `no worker came in place of the lost one: ${message}`);
-        });
-    this.#isFirst = false;
+    const wanted = this.#worldSize ?? worldSizes[0]!;
+    if (cluster.workers.length < wanted)
+      logger.info({ address: cluster.address, worldSize: wanted }, 'waiting for workers to register');
+    if (this.#worldSize === null) await registered(cluster, wanted, signal);
+    else
+      await registeredWithin(clock, rejoinTimeoutMs, cluster, wanted, signal).catch((error) =>
+        this.#shrink(error, signal),
+      );
+    const worldSize = (this.#worldSize = worldSizes.find((size) => size <= cluster.workers.length)!);
+    const workers = cluster.workers.slice(0, worldSize);
     return {
       addresses: workers.map((worker) => worker.address),
       lost: lostOf(cluster, new Set(workers.map((worker) => worker.workerId))),
@@ -53,6 +53,15 @@ export class RegisteredWorkers implements WorkerSource {
 
   async stop(): Promise<void> {
     await this.#cluster?.stop();
+  }
+
+  /** Nobody came in time: those that are there have to do, or it throws. */
+  #shrink(error: unknown, signal: AbortSignal): void {
+    signal.throwIfAborted();
+    const { message } = toAppError(error);
+    if ((this.#cluster?.workers.length ?? 0) >= this.#options.worldSizes.at(-1)!)
+      this.#options.logger.error({ reason: message }, 'the group goes on with fewer ranks');
+    else throw new FinalError('WORKER_LOST', `no worker came in place of the lost one: ${message}`);
   }
 
   /** Its lease may last for a while yet; should it live after all, it registers again. */

@@ -52,13 +52,17 @@ export interface ServingOptions {
   readonly restartPolicy?: RestartPolicy;
   /** Of how it goes about restarts, what differs from the defaults. */
   readonly restarts?: Partial<typeof RESTARTS>;
-  /** How long a lost worker of another host is waited for. */
+  /** How long a lost worker is waited for. */
   readonly rejoinTimeoutMs?: number;
+  /** With so few ranks and more, a group may go on once a lost worker has not come back. Default: with none fewer. */
+  readonly minTensorParallelSize?: number | null;
 }
 
 interface Parts {
   readonly checkpoint: Checkpoint;
   readonly plan: ShardPlan;
+  /** By world size, the wanted one first. */
+  readonly plans: ReadonlyMap<number, ShardPlan>;
   readonly sizes: SizeConfig;
   readonly text: ModelText;
 }
@@ -88,13 +92,15 @@ export class Serving {
     const rejoinTimeoutMs = options.rejoinTimeoutMs ?? DEFAULT_REJOIN_TIMEOUT_MS;
     this.#workers = new WorkerSet({
       ...{ config, clock, logger, openTransport, rejoinTimeoutMs },
+      worldSizes: [...parts.plans.keys()],
       entry: options.workerEntry,
     });
     const { vocabSize } = plan.spec.text;
     this.#encoder = makeEncoder({ config, plan, sizes, text: parts.text, clock });
     const factory = new EpochFactory({
       config,
-      ...parts,
+      checkpoint: parts.checkpoint,
+      planFor: (worldSize) => parts.plans.get(worldSize)!,
       workers: this.#workers,
       openTransport,
       identity: new CoordinatorIdentity(config.clusterId),
@@ -136,7 +142,8 @@ export class Serving {
     const text = await loadText(checkpoint, config);
     logDefaults([...checkpoint.defaultsTaken, ...text.defaultsTaken], options.logger);
     signal.throwIfAborted();
-    const serving = new Serving(options, { checkpoint, plan, sizes, text }, startedMs);
+    const plans = new Map([[plan.worldSize, plan], ...smallerPlans(checkpoint, options)]);
+    const serving = new Serving(options, { checkpoint, plan, plans, sizes, text }, startedMs);
     serving.#replica.start();
     return serving;
   }
@@ -213,6 +220,30 @@ export class Serving {
     await this.engine.stop();
     await Promise.all([this.#workers.stop(), this.#encoder.close()]);
   }
+}
+
+/** Of the world sizes that a group may shrink to, the largest first: those at which the model can be cut. */
+function smallerPlans(
+  checkpoint: Checkpoint,
+  { config, minTensorParallelSize }: ServingOptions,
+): [number, ShardPlan][] {
+  const { tensorParallelSize, visionParallel } = config;
+  const min = minTensorParallelSize ?? tensorParallelSize;
+  if (min > tensorParallelSize) {
+    const problem = `--min-tensor-parallel-size is ${min}; --tensor-parallel-size is ${tensorParallelSize}`;
+    throw new AppError('INVALID_REQUEST', problem, { details: { param: 'min-tensor-parallel-size' } });
+  }
+  const sizes = Array.from(
+    { length: tensorParallelSize - min },
+    (_, index) => tensorParallelSize - 1 - index,
+  );
+  return sizes.flatMap((worldSize): [number, ShardPlan][] => {
+    try {
+      return [[worldSize, makeShardPlan(checkpoint, { worldSize, visionParallel })]];
+    } catch {
+      return [];
+    }
+  });
 }
 
 /** A file that is missing altogether is worth a warning; keys that are absent mean, to most writers, their default. */

@@ -16,14 +16,19 @@ export interface WorkerSetOptions {
   readonly config: ClusterConfig;
   readonly clock: Clock;
   readonly openTransport: OpenRankTransport;
-  /** How long a lost worker of another host is waited for. */
+  /** How long a lost worker is waited for. */
   readonly rejoinTimeoutMs: number;
+  /**
+   * That a group may have, the largest first: the wanted one, and those that will do once a lost worker has not come
+   * back.
+   */
+  readonly worldSizes: readonly number[];
   readonly logger: Logger;
   readonly entry: readonly string[];
 }
 
 export interface EpochWorkers {
-  /** In rank order. */
+  /** In rank order, as many as one of the world sizes. */
   readonly addresses: readonly string[];
   /** Resolves with why, when the first of them is lost. */
   readonly lost: Promise<AppError>;
@@ -38,7 +43,7 @@ export interface Suspect {
 }
 
 export interface WorkerSource {
-  /** Waits until there are as many as ranks. */
+  /** Waits until there are as many as ranks, or until the wait is over and fewer will do. */
   acquire(signal: AbortSignal, suspect: Suspect | null): Promise<EpochWorkers>;
   /** A worker has shown on its step stream that it is there. */
   sawLife(workerId: string): void;

@@ -1,6 +1,9 @@
 // Goal: the service outlives its groups: it is there before the first, says at once when one is lost, and, where the
 // policy says so, serves again from the next. The engine of the workers is a fake.
 import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import * as grpc from '@grpc/grpc-js';
 import { AppError } from '../../common/errors.js';
 import { ERROR_CODE_KEY } from '../../common/grpc-status.js';
@@ -253,6 +256,42 @@ describe('the engine over its groups', () => {
     assert.equal(await ask(used, 5), 5);
     assert.equal(recoveries.length, 2);
   }).timeout(60_000);
+
+  it('goes on with fewer ranks when a worker cannot be started again, where that will do', async () => {
+    const folder = mkdtempSync(path.join(tmpdir(), 't-'));
+    try {
+      const used = await use(
+        {
+          worldSize: 2,
+          engine: { stepMs: 2 },
+          engines: { 1: { startsOnce: path.join(folder, 'started') } },
+          restartPolicy: 'epoch',
+          restarts: { minBackoffMs: 10, maxBackoffMs: 50, maxAttempts: 1_000 },
+          rejoinTimeoutMs: 300,
+          minTensorParallelSize: 1,
+        },
+        startProcesses,
+      );
+      const { ranks } = used.serving.group;
+      const running = askTokens(used, 300);
+      while (used.serving.cluster().steps < 3) await new Promise((resolve) => setTimeout(resolve, 5));
+      process.kill(ranks[1]!.pid, 'SIGKILL');
+      assert.deepEqual(await running, answersOfFake(300));
+      assert.deepEqual(
+        used.serving.group.ranks.map(({ pid }) => pid),
+        [ranks[0]!.pid],
+      );
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  }).timeout(60_000);
+
+  it('refuses to shrink to more ranks than it has', async () => {
+    await assert.rejects(
+      use({ worldSize: 2, minTensorParallelSize: 3 }),
+      /--min-tensor-parallel-size is 3; --tensor-parallel-size is 2/,
+    );
+  });
 
   it('gives up when workers do not come to serve, and tells why', async () => {
     const used = await use(

@@ -2,7 +2,7 @@
 // coordinator with their weights, and serve the next one in a higher epoch. The engine is a fake.
 import assert from 'node:assert/strict';
 import { spawn, type ChildProcess } from 'node:child_process';
-import type { AppError } from '../../common/errors.js';
+import { AppError } from '../../common/errors.js';
 import { generate } from '../../coordinator/engine/generate.js';
 import { Serving, type ServingOptions } from '../../coordinator/serving/serving.js';
 import { FAKE_WORKER_ENTRY, fakeConfig, silentLogger } from '../support/fake-cluster.js';
@@ -167,6 +167,42 @@ describe('workers on other hosts', function () {
       return true;
     });
     assert.match((await used.ended)?.message ?? '', /did not come back/);
+  });
+
+  it('that do not come back in time leave the group to those that are there, where fewer will do', async () => {
+    engine = { stepMs: 3 };
+    const named = ['a', 'b'].map((id) => startWorker('--listen', '127.0.0.1:0', '--worker-id', id));
+    const addresses = await Promise.all(named.map(listening));
+    const fewer = { restartPolicy: 'epoch', rejoinTimeoutMs: 400, minTensorParallelSize: 1 } as const;
+    const used = await serve({ workers: addresses }, fewer);
+    const { answer: running } = await loseUnderway(used, named[0]!);
+    assert.equal(await running, 200);
+    assert.deepEqual(
+      used.group.ranks.map(({ pid, rank }) => [pid, rank]),
+      [[named[1]!.pid, 0]],
+    );
+    // Who is back is taken by the next epoch.
+    const back = startWorker('--listen', addresses[0]!, '--worker-id', 'a');
+    await listening(back);
+    const recovered = new Promise<void>((resolve) => used.engine.onRecovery(() => resolve()));
+    used.group.fail(new AppError('WORKER_LOST', 'a test'));
+    await recovered;
+    assert.deepEqual(new Set(used.group.ranks.map(({ pid }) => pid)), new Set([back.pid, named[1]!.pid]));
+    assert.equal(await answer(used), 5);
+  });
+
+  it('that have registered go on with fewer, where nobody comes in place of a lost one', async () => {
+    engine = { stepMs: 3 };
+    const coordinator = `127.0.0.1:${20_000 + (process.pid % 20_000)}`;
+    const workers = ['a', 'b'].map((id) => startWorker('--coordinator', coordinator, '--worker-id', id));
+    const fewer = { restartPolicy: 'epoch', rejoinTimeoutMs: 400, minTensorParallelSize: 1 } as const;
+    const used = await serve({ clusterAddress: coordinator }, fewer);
+    const { answer: running } = await loseUnderway(used, workers[1]!);
+    assert.equal(await running, 200);
+    assert.deepEqual(
+      used.group.ranks.map(({ pid }) => pid),
+      [workers[0]!.pid],
+    );
   });
 
   it('are reached directly, whatever proxies the environment names', async () => {

@@ -19,6 +19,8 @@ export interface FakeClusterOptions {
   readonly config?: Partial<ClusterConfig>;
   readonly restartPolicy?: RestartPolicy;
   readonly restarts?: ServingOptions['restarts'];
+  readonly rejoinTimeoutMs?: number;
+  readonly minTensorParallelSize?: number;
   /** What is waited for: 'open' leaves the group to form. Default: 'ready'. */
   readonly until?: 'open' | 'ready';
 }
@@ -78,6 +80,8 @@ function start(options: FakeClusterOptions): Promise<Serving> {
     signal: new AbortController().signal,
     restartPolicy: options.restartPolicy ?? 'none',
     restarts: options.restarts ?? {},
+    rejoinTimeoutMs: options.rejoinTimeoutMs ?? 60_000,
+    minTensorParallelSize: options.minTensorParallelSize ?? null,
   };
   return options.until === 'open' ? Serving.open(servingOptions) : Serving.start(servingOptions);
 }

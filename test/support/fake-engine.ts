@@ -28,6 +28,8 @@ export interface FakeEngineOptions {
   readonly disagreeAtStep: number;
   /** Step at which the process kills itself; 0: none. */
   readonly dieAtStep: number;
+  /** A file that its first process makes: later ones end at once. Empty: none. */
+  readonly startsOnce: string;
   /** Token whose prefill kills the process; 0: none. */
   readonly dieOfToken: number;
   /** Step that never ends, until it is aborted; 0: none. */
@@ -51,6 +53,7 @@ export const FAKE_DEFAULTS: FakeEngineOptions = {
   hangAtStep: 0,
   dieAtStep: 0,
   dieOfToken: 0,
+  startsOnce: '',
   failLoad: false,
   instructionClass: 'fake',
   kvBytesPerBlock: 4096,
