@@ -2,8 +2,15 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { AppError } from '../../../../common/errors.js';
-import type { SchedulerConfig } from '../../../../coordinator/scheduler/step-plan.js';
-import { END_TOKEN, nextToken, SchedulerDriver, SMALL_CONFIG } from '../../../support/scheduler-driver.js';
+import { Scheduler } from '../../../../coordinator/scheduler/scheduler.js';
+import type { SchedulerConfig, SequenceRequest } from '../../../../coordinator/scheduler/step-plan.js';
+import {
+  END_TOKEN,
+  GREEDY,
+  nextToken,
+  SchedulerDriver,
+  SMALL_CONFIG,
+} from '../../../support/scheduler-driver.js';
 
 const code = (expected: string) => (error: unknown) => error instanceof AppError && error.code === expected;
 
@@ -147,6 +154,21 @@ describe('scheduler', () => {
       () => driver.submit({ sequenceId: 'b', numPromptTokens: 4, maxTokens: 1 }),
       code('QUEUE_FULL'),
     );
+  });
+
+  it('refuses nothing that an earlier epoch had taken, for want of room in the queue or of a larger cache', () => {
+    const scheduler = new Scheduler({ ...SMALL_CONFIG, maxWaiting: 1 });
+    // The cache holds 64 positions, and a last token that is sampled only.
+    const replay = (sequenceId: string, numTokens: number, maxTokens: number): SequenceRequest => ({
+      ...{ sequenceId, tokenIds: new Uint32Array(numTokens).fill(5), numPromptTokens: 4, maxTokens },
+      ...{ sampling: GREEDY, pictures: [], isAccepted: true },
+    });
+    assert.equal(scheduler.submit(replay('a', 20, 50)), 50);
+    assert.equal(scheduler.submit(replay('b', 63, 100)), 60);
+    assert.throws(() => scheduler.submit(replay('c', 64, 100)), code('CONTEXT_LENGTH_EXCEEDED'));
+    const fresh = { ...replay('d', 4, 5), isAccepted: false };
+    assert.throws(() => scheduler.submit(fresh), code('QUEUE_FULL'));
+    assert.equal(scheduler.check(fresh), 5);
   });
 
   it('encodes tiles before the rows that need them, within the budget of a step', () => {
