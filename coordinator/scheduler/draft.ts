@@ -1,6 +1,7 @@
 // The plan being made, and what is left of the step's budgets: rows, tiles, and bytes of its message. Pure.
 import { MAX_PLAN_BYTES } from '../../common/limits.js';
 import type { Sequence } from './sequence.js';
+import type { TileRows } from './tile-rows.js';
 import type { NewSequence, SchedulerConfig, StepPlan } from './step-plan.js';
 
 export interface ScheduledRow {
@@ -47,11 +48,22 @@ export function newDraft(step: number, config: SchedulerConfig): Draft {
   };
 }
 
-export function addRow(draft: Draft, row: ScheduledRow): void {
-  draft.tokensLeft -= row.numTokens;
-  draft.rows.push(row);
-  draft.plan.scheduledSlots.push(row.sequence.slot);
-  draft.plan.scheduledTokens.push(row.numTokens);
+/** The sequence's next rows, with the tiles that they need. */
+export function addRows(draft: Draft, sequence: Sequence, numTokens: number, tiles: TileRows): void {
+  const end = sequence.numComputedTokens + numTokens;
+  for (const item of tiles.encodeUpTo(sequence, end)) {
+    draft.plan.encodeItems.push(item);
+    draft.tilesLeft -= item.tileEnd - item.tileStart;
+  }
+  const samples = end === sequence.numTokens;
+  draft.rows.push({ sequence, numTokens, end, samples, isPrefill: !sequence.hasSampled });
+  draft.plan.scheduledSlots.push(sequence.slot);
+  draft.plan.scheduledTokens.push(numTokens);
+  draft.tokensLeft -= numTokens;
+  sequence.numComputedTokens = end;
+  sequence.numPlansInFlight += 1;
+  if (samples) sequence.numPendingTokens += 1;
+  sequence.hasSampled ||= samples;
 }
 
 /** Of a sequence that has just got its slot. */

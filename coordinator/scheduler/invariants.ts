@@ -5,13 +5,12 @@ import type { KvCache } from './kv-cache.js';
 import type { PictureManager } from './picture-manager.js';
 import type { PlansInFlight } from './plans-in-flight.js';
 import type { Sequence } from './sequence.js';
+import type { SequenceQueues } from './sequence-queues.js';
 import type { SchedulerConfig } from './step-plan.js';
 
 export interface Holdings {
   readonly config: SchedulerConfig;
-  readonly waiting: readonly Sequence[];
-  readonly running: readonly Sequence[];
-  readonly draining: ReadonlySet<Sequence>;
+  readonly queues: SequenceQueues;
   readonly kv: KvCache;
   readonly freeSlots: readonly number[];
   readonly pictures: PictureManager;
@@ -20,8 +19,8 @@ export interface Holdings {
 
 /** Throws InvariantError. */
 export function checkHoldings(holdings: Holdings): void {
-  const { config, waiting, running, draining, kv, freeSlots, pictures, inFlight } = holdings;
-  const sequences = new Set([...running, ...waiting, ...draining]);
+  const { config, queues, kv, freeSlots, pictures, inFlight } = holdings;
+  const sequences = new Set([...queues.running, ...queues.waiting, ...queues.draining]);
   for (const sequence of sequences) checkSequence(sequence, holdings);
   kv.checkInvariants(sequences);
   const slots = [...sequences].filter(({ holdsResources }) => holdsResources).map(({ slot }) => slot);
@@ -32,7 +31,7 @@ export function checkHoldings(holdings: Holdings): void {
   pictures.checkInvariants(sequences);
 }
 
-function checkSequence(sequence: Sequence, { config, draining, inFlight }: Holdings): void {
+function checkSequence(sequence: Sequence, { config, queues, inFlight }: Holdings): void {
   const name = sequence.sequenceId;
   const { state, numComputedTokens, numTokens, blocks, holdsResources } = sequence;
   const numNaming = inFlight.numNaming(sequence);
@@ -45,7 +44,7 @@ function checkSequence(sequence: Sequence, { config, draining, inFlight }: Holdi
   );
   assert(state !== 'running' || holdsResources, `${name}: runs in a slot`);
   assert(
-    draining.has(sequence) === (state !== 'running' && holdsResources),
+    queues.draining.has(sequence) === (state !== 'running' && holdsResources),
     `${name}: drains while it holds a slot`,
   );
 }

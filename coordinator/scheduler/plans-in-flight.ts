@@ -2,7 +2,7 @@
 import { AppError } from '../../common/errors.js';
 import type { ScheduledRow } from './draft.js';
 import type { Sequence } from './sequence.js';
-import type { StepTokens } from './step-plan.js';
+import type { StepTokens, UnfinishedSequence } from './step-plan.js';
 
 export interface PlanInFlight {
   readonly step: number;
@@ -50,6 +50,15 @@ export class PlansInFlight {
 
   numNaming(sequence: Sequence): number {
     return this.#plans.filter(({ rows }) => rows.some((row) => row.sequence === sequence)).length;
+  }
+
+  unfinished(sequences: readonly Sequence[]): UnfinishedSequence[] {
+    const prefilling = this.prefilling();
+    const prefill = prefilling.size === 1 ? 'alone' : 'shared';
+    return sequences.map((sequence) => ({
+      sequenceId: sequence.sequenceId,
+      prefill: prefilling.has(sequence) ? prefill : 'none',
+    }));
   }
 }
 

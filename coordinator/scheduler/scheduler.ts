@@ -6,14 +6,15 @@
 // pending; a sequence that turns out to have ended costs the row that was planned meanwhile. What a sequence holds
 // (slot, blocks) is freed only when no plan in flight names it, for a rank may still read and write it.
 import { assert, assertDefined } from '../../common/assert.js';
-import { addRow, admissionBytes, hasRoomFor, newDraft, toNewSequence, type Draft } from './draft.js';
+import { addRows, admissionBytes, hasRoomFor, newDraft, toNewSequence, type Draft } from './draft.js';
 import { chooseGraphBucket } from './graph-buckets.js';
 import { checkHoldings } from './invariants.js';
 import { KvCache, type PrefixMatch } from './kv-cache.js';
 import { PictureManager } from './picture-manager.js';
 import { PlansInFlight } from './plans-in-flight.js';
 import { checkQueue, checkRequest } from './request-checks.js';
-import { Sequence } from './sequence.js';
+import type { Sequence } from './sequence.js';
+import { SequenceQueues } from './sequence-queues.js';
 import { SlotPool } from './slot-pool.js';
 import { mayBeginPrefill } from './suspects.js';
 import type {
@@ -33,18 +34,11 @@ export class Scheduler {
   readonly #kv: KvCache;
   readonly #pictures: PictureManager;
   readonly #tiles: TileRows;
-  readonly #sequences = new Map<string, Sequence>();
-  /** By arrival. */
-  readonly #waiting: Sequence[] = [];
-  /** By admission. */
-  readonly #running: Sequence[] = [];
-  /** Ended or preempted, with plans in flight that name them: their slots and blocks come back later. */
-  readonly #draining = new Set<Sequence>();
+  readonly #queues = new SequenceQueues();
   readonly #inFlight = new PlansInFlight();
   readonly #slots: SlotPool;
   /** Some sequence of this epoch is prefilled alone, or was. */
   #hasSuspects = false;
-  #nextArrival = 0;
   #lastStep = 0;
   #numPreemptions = 0;
   #numWastedRows = 0;
@@ -65,8 +59,8 @@ export class Scheduler {
 
   get stats(): SchedulerStats {
     return {
-      numRunning: this.#running.length,
-      numWaiting: this.#waiting.length,
+      numRunning: this.#queues.running.length,
+      numWaiting: this.#queues.waiting.length,
       numFreeBlocks: this.#kv.numFree,
       numKeptBlocks: this.#kv.numKept,
       numAdmittedTokens: this.#numAdmittedTokens,
@@ -90,31 +84,22 @@ export class Scheduler {
 
   /** Refuses what `check` does, and what is too much now (QUEUE_FULL). Returns the same. */
   submit(request: SequenceRequest): number {
-    assert(!this.#sequences.has(request.sequenceId), `sequence ${request.sequenceId} is submitted twice`);
     const maxTokens = this.check(request);
-    if (request.isAccepted !== true) checkQueue(this.#waiting.length, this.config);
+    if (request.isAccepted !== true) checkQueue(this.#queues.waiting.length, this.config);
     assert(request.tokenIds.length - request.numPromptTokens < maxTokens, 'it has tokens to produce');
-    const sequence = new Sequence(request, this.#nextArrival, maxTokens);
-    this.#nextArrival += 1;
-    this.#sequences.set(sequence.sequenceId, sequence);
-    this.#waiting.push(sequence);
+    this.#queues.arrive(request, maxTokens);
     this.#hasSuspects ||= request.prefillsAlone === true;
     return maxTokens;
   }
 
   /** What ran, by admission, then what waited, by arrival. */
   unfinished(): UnfinishedSequence[] {
-    const prefilling = this.#inFlight.prefilling();
-    const prefill = prefilling.size === 1 ? 'alone' : 'shared';
-    return [...this.#running, ...this.#waiting].map((sequence) => ({
-      sequenceId: sequence.sequenceId,
-      prefill: prefilling.has(sequence) ? prefill : 'none',
-    }));
+    return this.#inFlight.unfinished([...this.#queues.running, ...this.#queues.waiting]);
   }
 
   /** Ends a sequence whatever its state; nothing more comes out for it. Unknown and ended ones are ignored. */
   cancel(sequenceId: string): void {
-    const sequence = this.#sequences.get(sequenceId);
+    const sequence = this.#queues.find(sequenceId);
     if (sequence !== undefined) this.#end(sequence);
   }
 
@@ -173,23 +158,23 @@ export class Scheduler {
   }
 
   #scheduleDecodes(draft: Draft): void {
-    for (const sequence of [...this.#running]) {
+    for (const sequence of [...this.#queues.running]) {
       // A sequence further on may have been preempted for one before it.
       if (sequence.state !== 'running' || sequence.numRemainingTokens !== 1 || sequence.hasReachedLength)
         continue;
       if (draft.tokensLeft === 0) return;
       if (!this.#growBlocks(sequence, draft)) continue;
       const rows = this.#limitRows(sequence, 1, draft);
-      if (rows > 0) this.#addRow(draft, sequence, rows);
+      if (rows > 0) addRows(draft, sequence, rows, this.#tiles);
     }
   }
 
   #schedulePrefills(draft: Draft): void {
-    for (const sequence of this.#running) {
+    for (const sequence of this.#queues.running) {
       if (draft.tokensLeft === 0) return;
       if (sequence.numRemainingTokens <= 1) continue;
       const rows = this.#limitRows(sequence, Math.min(draft.tokensLeft, sequence.numRemainingTokens), draft);
-      if (rows > 0) this.#addRow(draft, sequence, rows);
+      if (rows > 0) addRows(draft, sequence, rows, this.#tiles);
     }
   }
 
@@ -204,7 +189,7 @@ export class Scheduler {
    */
   #admit(draft: Draft): boolean {
     let isBlockedOnTiles = false;
-    for (const sequence of [...this.#waiting]) {
+    for (const sequence of [...this.#queues.waiting]) {
       // Preempted, and its last steps are still in flight: it goes before those behind it.
       if (sequence.holdsResources) break;
       if (sequence.awaited?.state === 'computing' || this.#pictures.isUploading(sequence)) continue;
@@ -218,14 +203,14 @@ export class Scheduler {
       if (!this.#pictures.isReady(sequence, prefix.numTokens)) continue;
       if (draft.tokensLeft === 0 || this.#slots.numFree === 0) break;
       if (!this.#hasBlocksToAdmit(sequence, prefix)) break;
-      if (this.#hasSuspects && !mayBeginPrefill(sequence, this.#running, draft, this.#inFlight)) break;
+      if (this.#hasSuspects && !mayBeginPrefill(sequence, this.#queues.running, draft, this.#inFlight)) break;
       const wanted = Math.min(draft.tokensLeft, sequence.numTokens - prefix.numTokens);
       const rows = this.#tiles.limitRows(sequence, prefix.numTokens, wanted, draft.tilesLeft);
       const bytes = admissionBytes(sequence, this.config.blockSize);
       if (rows === 0 || !hasRoomFor(draft, bytes)) break;
       draft.bytesLeft -= bytes;
       this.#start(sequence, prefix, draft);
-      this.#addRow(draft, sequence, rows);
+      addRows(draft, sequence, rows, this.#tiles);
     }
     return isBlockedOnTiles;
   }
@@ -236,15 +221,13 @@ export class Scheduler {
    */
   #hasBlocksToAdmit(sequence: Sequence, prefix: PrefixMatch): boolean {
     const numNew = this.#kv.blocksFor(sequence.numTokens) - prefix.blocks.length;
-    return this.#kv.hasRoomBeside(prefix, numNew + this.#running.length);
+    return this.#kv.hasRoomBeside(prefix, numNew + this.#queues.running.length);
   }
 
   #start(sequence: Sequence, prefix: PrefixMatch, draft: Draft): void {
-    this.#waiting.splice(this.#waiting.indexOf(sequence), 1);
-    sequence.state = 'running';
+    this.#queues.start(sequence);
     sequence.slot = this.#slots.take();
     sequence.hasSampled = false;
-    this.#running.push(sequence);
     sequence.numComputedTokens = prefix.numTokens;
     this.#numAdmittedTokens += sequence.numTokens;
     this.#numCachedTokens += prefix.numTokens;
@@ -253,28 +236,14 @@ export class Scheduler {
     for (const block of sequence.blocks) draft.plan.newBlocks.push(sequence.slot, block);
   }
 
-  #addRow(draft: Draft, sequence: Sequence, numTokens: number): void {
-    const end = sequence.numComputedTokens + numTokens;
-    for (const item of this.#tiles.encodeUpTo(sequence, end)) {
-      draft.plan.encodeItems.push(item);
-      draft.tilesLeft -= item.tileEnd - item.tileStart;
-    }
-    const samples = end === sequence.numTokens;
-    sequence.numComputedTokens = end;
-    sequence.numPlansInFlight += 1;
-    if (samples) sequence.numPendingTokens += 1;
-    addRow(draft, { sequence, numTokens, end, samples, isPrefill: !sequence.hasSampled });
-    sequence.hasSampled ||= samples;
-  }
-
   /** Blocks for one more token, by preemption if need be. False: the sequence cannot run in this step. */
   #growBlocks(sequence: Sequence, draft: Draft): boolean {
     const missing = this.#kv.blocksFor(sequence.numTokens) - sequence.blocks.length;
     if (missing <= 0) return true;
     while (!this.#kv.canAllocate(missing)) {
       // Blocks that come back by themselves are worth a step's wait.
-      if (this.#draining.size > 0) return false;
-      const victim = assertDefined(this.#running.at(-1), 'a sequence to preempt');
+      if (this.#queues.draining.size > 0) return false;
+      const victim = assertDefined(this.#queues.running.at(-1), 'a sequence to preempt');
       this.#preempt(victim);
       if (victim === sequence) return false;
     }
@@ -284,11 +253,7 @@ export class Scheduler {
 
   #preempt(sequence: Sequence): void {
     this.#numPreemptions += 1;
-    this.#running.splice(this.#running.indexOf(sequence), 1);
-    sequence.state = 'waiting';
-    const behind = this.#waiting.findIndex((other) => other.arrival > sequence.arrival);
-    this.#waiting.splice(behind < 0 ? this.#waiting.length : behind, 0, sequence);
-    this.#draining.add(sequence);
+    this.#queues.preempt(sequence);
     this.#reclaimIfDrained(sequence);
   }
 
@@ -300,25 +265,19 @@ export class Scheduler {
     const index = assertDefined(indexOfSlot.get(sequence.slot), 'the result of a slot');
     const tokenStart = result.tokenOffsets[index]!;
     const token = result.tokenIds[tokenStart]!;
-    sequence.numPendingTokens -= 1;
-    sequence.producedIds.push(token);
-    const finishReason = sequence.finishReasonAfter(token);
+    const finishReason = sequence.take(token);
     if (finishReason !== null) this.#end(sequence);
     return { sequenceId: sequence.sequenceId, tokenStart, tokenEnd: tokenStart + 1, finishReason };
   }
 
   #end(sequence: Sequence): void {
-    const queue = sequence.state === 'running' ? this.#running : this.#waiting;
-    queue.splice(queue.indexOf(sequence), 1);
-    sequence.state = 'ended';
-    this.#sequences.delete(sequence.sequenceId);
-    this.#draining.add(sequence);
+    this.#queues.end(sequence);
     this.#reclaimIfDrained(sequence);
   }
 
   /** Frees what an ended or preempted sequence holds, once no plan in flight names it. */
   #reclaimIfDrained(sequence: Sequence): void {
-    if (sequence.numPlansInFlight > 0 || !this.#draining.delete(sequence)) return;
+    if (!this.#queues.isDrained(sequence)) return;
     for (const picture of sequence.pictures) this.#pictures.release(picture);
     this.#kv.release(sequence);
     sequence.numComputedTokens = 0;
@@ -331,9 +290,7 @@ export class Scheduler {
   checkInvariants(): void {
     checkHoldings({
       config: this.config,
-      waiting: this.#waiting,
-      running: this.#running,
-      draining: this.#draining,
+      queues: this.#queues,
       kv: this.#kv,
       freeSlots: this.#slots.free,
       pictures: this.#pictures,

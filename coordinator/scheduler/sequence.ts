@@ -98,8 +98,10 @@ export class Sequence {
     return this.slot >= 0;
   }
 
-  /** Null: it goes on after this token, the last that it has produced. */
-  finishReasonAfter(token: number): FinishReason | null {
+  /** A token that a step in flight was to sample. Null: it goes on after it. */
+  take(token: number): FinishReason | null {
+    this.numPendingTokens -= 1;
+    this.producedIds.push(token);
     const mayStop = this.numOutputTokens > this.request.sampling.minTokens;
     if (mayStop && this.stopTokenIds.has(token)) return 'stop';
     return this.numOutputTokens >= this.maxTokens ? 'length' : null;
