@@ -190,7 +190,8 @@ class PeerBuilder final : public CommunicatorBuilder {
     }
     // Nothing else runs yet, so a stream of its own is in order.
     cuda::Stream stream;
-    const std::string why = exchange_->Open(handles);
+    std::string why = exchange_->Open(handles);
+    if (why.empty() && exchange_->shares_process()) why = "shares its process with another rank";
     if (!Agree(nccl, why.empty(), stream)) {
       return why.empty() ? "another rank cannot reach its peers' memory" : why;
     }

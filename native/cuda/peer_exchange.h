@@ -39,6 +39,10 @@ class PeerExchange {
   // all can.
   std::string Open(const std::vector<std::string>& handles);
 
+  // After Open: whether another rank is in this process. Then a call of one rank that waits for the
+  // device can keep the other from launching what the first one's kernels wait for, for ever.
+  bool shares_process() const { return memory_.shares_process(); }
+
   // In place over `count` elements of float32 or bfloat16, any number of them. `data` begins at a
   // multiple of 16 bytes.
   void Sum(void* data, int64_t count, DType type, Stream& stream);

@@ -22,6 +22,8 @@ class PeerMemory {
   // By rank, of all. Returns why a peer's memory cannot be reached; empty where all can. At most
   // once.
   std::string Open(const std::vector<std::string>& handles, int own_rank);
+  // After Open: whether another rank is in this process.
+  bool shares_process() const { return !shared_.empty(); }
   // After Open.
   char* of(int rank) const { return memory_[static_cast<size_t>(rank)]; }
 

@@ -1,17 +1,24 @@
-// NCCL in one process: what does not take a second GPU or process. A group of one rank goes the
-// whole way through joining, registration, recording and abort; sums over ranks are for
-// test/gpu.
+// NCCL: what does not take a second GPU. A group of one rank goes the whole way through joining,
+// registration, recording and abort; two ranks that share a GPU show that an abort reaches a rank
+// that is stuck. Sums over ranks are for test/gpu.
 #include <cuda_runtime.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
+#include <atomic>
 #include <chrono>
+#include <cstdlib>
+#include <string>
+#include <thread>
 #include <vector>
 
 #include "collective/communicator.h"
 #include "core/error.h"
 #include "cuda/cuda_check.h"
 #include "cuda/device_arena.h"
+#include "cuda/device_memory.h"
 #include "cuda/stream.h"
+#include "test/process_group.h"
 
 namespace skein {
 namespace {
@@ -94,6 +101,84 @@ TEST_F(NcclTest, AfterAbortCallsFailAndNothingHangs) {
   }
   communicator.reset();
   EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(20));
+}
+
+// Rank 0 enqueues until nothing more fits, for its peer does not come, and is told to stop. Throws
+// where that takes longer than Communicator::Abort promises.
+void AbortAStuckRank(Communicator& communicator) {
+  constexpr auto kStandsStill = std::chrono::milliseconds(500);
+  constexpr double kLimitMs = 50;
+  using Clock = std::chrono::steady_clock;
+  cuda::Stream stream;
+  const cuda::DeviceMemory data(1 << 20);
+  const auto enqueue = [&] {
+    communicator.AllReduce(data.data(), 1 << 18, DType::kFloat32, ReduceOp::kMax, &stream);
+  };
+  // The first call connects, which takes both.
+  enqueue();
+  stream.Synchronize();
+  if (communicator.rank() != 0) return;
+  std::atomic<int> calls{0};
+  std::string code;
+  Clock::time_point end;
+  std::thread enqueuing([&] {
+    try {
+      while (calls.load() < 1'000'000) {
+        enqueue();
+        calls.fetch_add(1);
+      }
+    } catch (const Error& error) {
+      code = error.code();
+    }
+    end = Clock::now();
+  });
+  int last = -1;
+  while (last < 1 || calls.load() != last) {
+    last = calls.load();
+    std::this_thread::sleep_for(kStandsStill);
+  }
+  const auto start = Clock::now();
+  communicator.Abort();
+  enqueuing.join();
+  const double ms = std::chrono::duration<double, std::milli>(end - start).count();
+  std::printf("[          ] stuck behind %d calls, left %.2f ms after Abort\n", last, ms);
+  SKEIN_CHECK(code == "ABORTED" && ms < kLimitMs, "%s after %.1f ms, behind %d calls", code.c_str(),
+              ms, last);
+  stream.Synchronize();
+}
+
+// In a process that has not used CUDA, and so may fork.
+void RunStuckGroup() {
+  const test::SharedWords is_over(1);
+  test::ProcessGroupOptions options;
+  options.kind = CollectiveKind::kNccl;
+  options.world_size = 2;
+  options.deterministic = false;
+  options.connect_timeout_ms = 30'000;
+  options.prepare = [](int rank) {
+    setenv("NCCL_HOSTID", ("stuck-" + std::to_string(rank)).c_str(), 1);
+    setenv("NCCL_SOCKET_IFNAME", "lo", 1);
+  };
+  test::ProcessGroup group(options, [&](Communicator& communicator) {
+    AbortAStuckRank(communicator);
+    if (communicator.rank() == 0) is_over[0].store(1);
+    while (is_over[0].load() == 0) usleep(1000);
+    communicator.Abort();
+    std::fflush(nullptr);
+  });
+  for (const std::string& error : group.Wait(60'000)) {
+    if (error.empty()) continue;
+    std::fprintf(stderr, "%s\n", error.c_str());
+    std::exit(1);
+  }
+  std::exit(0);
+}
+
+TEST(NcclDeathTest, AnAbortReachesARankThatIsStuckEnqueuing) {
+  if (access("/dev/nvidiactl", F_OK) != 0) GTEST_SKIP() << "no CUDA device";
+  // Runs this test in a process of its own.
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_EXIT(RunStuckGroup(), ::testing::ExitedWithCode(0), "");
 }
 
 }  // namespace

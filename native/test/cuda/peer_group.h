@@ -6,8 +6,11 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
+#include <limits>
 #include <memory>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -17,6 +20,9 @@
 #include "cuda/peer_exchange.h"
 
 namespace skein::test {
+
+// Streams that share a queue of the device would wait for each other. Before the driver starts.
+inline const bool kHasQueues = setenv("CUDA_DEVICE_MAX_CONNECTIONS", "32", 0) == 0;
 
 using cuda::CopyAndWait;
 using cuda::DeviceMemory;
@@ -94,6 +100,54 @@ class PeerGroup {
   std::vector<std::unique_ptr<PeerExchange>> ranks_;
   std::vector<std::unique_ptr<Stream>> streams_;
   int first_ = 0;
+};
+
+// A test of several ranks on one device, and the numbers that they exchange.
+class PeerTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    int count = 0;
+    if (cudaGetDeviceCount(&count) != cudaSuccess || count == 0) GTEST_SKIP() << "no CUDA device";
+    generator_.seed(11);
+  }
+
+  template <typename T>
+  std::vector<T> Random(int64_t count) {
+    std::normal_distribution<float> normal(0.0f, 1.0f);
+    std::vector<T> values(static_cast<size_t>(count));
+    for (T& value : values) value = T(normal(generator_));
+    return values;
+  }
+  // By rank; with what a sum must not stumble over.
+  template <typename T>
+  std::vector<std::vector<T>> RandomOfRanks(int world_size, int64_t count) {
+    std::vector<std::vector<T>> values;
+    for (int rank = 0; rank < world_size; ++rank) values.push_back(Random<T>(count));
+    const auto put = [&](int64_t index, float value, bool on_all) {
+      if (index >= count) return;
+      for (int rank = 0; rank < (on_all ? world_size : 1); ++rank) {
+        values[static_cast<size_t>(rank)][static_cast<size_t>(index)] = T(value);
+      }
+    };
+    put(3, -0.0f, true);
+    put(5, std::numeric_limits<float>::infinity(), false);
+    put(8, std::numeric_limits<float>::denorm_min(), true);
+    if (count > 20) std::memset(static_cast<void*>(&values[0][12]), 0xff, 4);
+    return values;
+  }
+  template <typename T>
+  static std::vector<T> SumInOrder(const std::vector<std::vector<T>>& values) {
+    std::vector<T> sums(values[0].size());
+    for (size_t i = 0; i < sums.size(); ++i) {
+      auto sum = static_cast<float>(values[0][i]);
+      for (size_t rank = 1; rank < values.size(); ++rank)
+        sum += static_cast<float>(values[rank][i]);
+      sums[i] = T(sum);
+    }
+    return sums;
+  }
+
+  std::mt19937 generator_;
 };
 
 }  // namespace skein::test
