@@ -20,6 +20,9 @@ namespace {
 
 // Candidates per rank where top-p or min-p decides how many tokens stay.
 constexpr int64_t kNucleusCandidates = 256;
+// A sequence of which so many rows in a row were wide is looked at as wide at once, without
+// candidates that would not hold what the filter keeps; but each so many tokens they are tried.
+constexpr int32_t kWideRows = 2, kTryEvery = 8;
 // Blocks are gathered in words of this many bytes.
 constexpr size_t kBlockAlignment = 16;
 
@@ -53,6 +56,7 @@ class CpuSampler final : public Sampler {
   SequenceState& StateOf(int32_t slot);
   void PlanRows(const Matrix& logits, std::span<const int32_t> slots);
   void PlanRow(Row& row, RowRequest& request) const;
+  bool IsThoughtWide(int32_t slot) const;
   void Merge(const std::byte* blocks, size_t world_size);
   void MergeRow(Row& row, size_t index, const std::byte* blocks) const;
   void FilterRow(Row& row) const;
@@ -62,6 +66,8 @@ class CpuSampler final : public Sampler {
   SamplerShape shape_;
   const std::unique_ptr<LogitsSource> source_;
   std::vector<SequenceState> states_;
+  // By slot: its last rows that were wide, one after the other. The same on every rank.
+  std::vector<int32_t> wide_runs_;
   std::vector<Row> rows_;
   std::vector<RowRequest> requests_;
   size_t block_bytes_ = 0;
@@ -70,7 +76,10 @@ class CpuSampler final : public Sampler {
 };
 
 CpuSampler::CpuSampler(const SamplerShape& shape, std::unique_ptr<LogitsSource> source)
-    : shape_(shape), source_(std::move(source)), states_(static_cast<size_t>(shape.max_sequences)) {
+    : shape_(shape),
+      source_(std::move(source)),
+      states_(static_cast<size_t>(shape.max_sequences)),
+      wide_runs_(states_.size()) {
   SKEIN_CHECK(shape.vocab_size > 0 && shape.vocab_size <= kMaxVocabSize, "vocab_size %lld",
               static_cast<long long>(shape.vocab_size));
   SKEIN_CHECK(shape.vocab_start >= 0 && shape.vocab_valid_rows >= 0 &&
@@ -92,7 +101,13 @@ void CpuSampler::BeginSequence(int32_t slot, const SamplingParams& params,
               "%lld prompt tokens of %zu", static_cast<long long>(num_prompt_tokens),
               token_ids.size());
   StateOf(slot).Begin(params, token_ids, num_prompt_tokens, shape_);
+  wide_runs_[static_cast<size_t>(slot)] = 0;
   source_->BeginSequence(slot);
+}
+
+bool CpuSampler::IsThoughtWide(int32_t slot) const {
+  const int32_t run = wide_runs_[static_cast<size_t>(slot)];
+  return run >= kWideRows && run % kTryEvery != 0;
 }
 
 void CpuSampler::PlanRow(Row& row, RowRequest& request) const {
@@ -111,9 +126,9 @@ void CpuSampler::PlanRow(Row& row, RowRequest& request) const {
   row.is_filtered = filter.top_k > 0 || filter.top_p < 1 || filter.min_p > 0;
   if (!row.is_filtered) return;
   request.best = BestKind::kNone;
-  row.is_wide = filter.top_k > kMaxTopKCandidates;
-  if (row.is_wide) return;
   request.needs_scaled_mass = filter.top_k == 0 && filter.top_p < 1;
+  row.is_wide = filter.top_k > kMaxTopKCandidates || IsThoughtWide(request.slot);
+  if (row.is_wide) return;
   request.num_candidates =
       std::max(request.num_candidates, filter.top_k > 0 ? filter.top_k : kNucleusCandidates);
 }
@@ -172,11 +187,13 @@ void CpuSampler::MergeRow(Row& row, size_t index, const std::byte* blocks) const
     row.candidates.resize(old_size + static_cast<size_t>(sent));
     std::memcpy(row.candidates.data() + old_size, block + request.candidates_offset,
                 static_cast<size_t>(sent) * sizeof(Candidate));
-    const Candidate& last = row.candidates.back();
+    const Candidate last = row.candidates.back();
     if (sent < ranks_[r].valid_rows && (!bound || Precedes(last, *bound))) bound = last;
+    // Each rank's come in order.
+    std::inplace_merge(row.candidates.begin(),
+                       row.candidates.begin() + static_cast<std::ptrdiff_t>(old_size),
+                       row.candidates.end(), Precedes);
   }
-  // One rank's candidates come in order.
-  if (ranks_.size() > 1) std::sort(row.candidates.begin(), row.candidates.end(), Precedes);
   row.is_complete = !bound;
   row.num_covered = static_cast<int64_t>(row.candidates.size());
   if (bound) {
@@ -254,6 +271,8 @@ void CpuSampler::Sample(const Matrix& logits, std::span<const int32_t> slots,
     SKEIN_CHECK(row.chosen.id >= 0 && row.chosen.id < shape_.vocab_size, "no token to choose");
     Report(row, slots[i], &(*out)[i]);
     row.state->Append(row.chosen.id);
+    int32_t& wide_run = wide_runs_[static_cast<size_t>(slots[i])];
+    wide_run = row.is_wide ? wide_run + 1 : 0;
     source_->AppendToken(slots[i], row.chosen.id);
   }
 }

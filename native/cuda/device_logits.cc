@@ -11,9 +11,9 @@
 
 #include "core/error.h"
 #include "cpu/cpu_sampler.h"
+#include "cuda/device_cuts.h"
 #include "cuda/device_memory.h"
 #include "cuda/kernels/sampling.h"
-#include "cuda/kernels/sampling_cut.h"
 
 namespace skein::cuda {
 namespace {
@@ -53,7 +53,9 @@ class DeviceLogits final : public LogitsSource {
   const std::byte* Examine(const Matrix& logits, std::span<const RowRequest> requests,
                            size_t block_bytes, Communicator& communicator) override;
   void ChooseKept(std::span<const WideRow> rows, Communicator& communicator,
-                  std::span<NoisyToken> chosen) override;
+                  std::span<NoisyToken> chosen) override {
+    cuts_.Choose(logits_, rows, communicator, chosen);
+  }
 
  private:
   int64_t LocalIndex(int32_t token_id) const {
@@ -69,7 +71,6 @@ class DeviceLogits final : public LogitsSource {
   void SendUpdates();
   uint32_t UpdatedWord(const SequenceState& state, int32_t index) const;
   SamplingRow RowOf(const RowRequest& request, int64_t row);
-  static Cut FirstCut(const TokenFilter& filter);
   void WriteBlockHeader(char* block, size_t num_rows) const;
 
   const SamplerShape shape_;
@@ -88,13 +89,11 @@ class DeviceLogits final : public LogitsSource {
   // From all ranks.
   DeviceMemory rank_max_keys_, blocks_;
   PinnedMemory pinned_blocks_;
-  // Of wide rows: what is asked and where their cuts are; histograms; the highest under noise.
-  DeviceMemory wide_rows_, histograms_, rank_histograms_, chosen_, rank_chosen_;
-  PinnedMemory pinned_wide_rows_, pinned_chosen_;
+  DeviceCuts cuts_;
 };
 
 DeviceLogits::DeviceLogits(const SamplerShape& shape, Stream& stream)
-    : shape_(shape), stream_(stream), slots_(Size(shape.max_sequences)) {
+    : shape_(shape), stream_(stream), slots_(Size(shape.max_sequences)), cuts_(shape, stream) {
   SKEIN_CHECK(shape.max_top_logprobs <= kMaxRowCandidates, "%lld top log-probabilities",
               static_cast<long long>(shape.max_top_logprobs));
   const size_t rows = Size(shape.max_sequences), count = Size(shape.vocab_valid_rows);
@@ -116,16 +115,9 @@ DeviceLogits::DeviceLogits(const SamplerShape& shape, Stream& stream)
   parts_ = DeviceMemory(rows * chunks * sizeof(BestToken));
   tile_keys_ = DeviceMemory(rows * tiles * sizeof(uint32_t));
   pinned_blocks_ = PinnedMemory(block_bytes * world_size);
-  wide_rows_ = DeviceMemory(Aligned(rows * sizeof(CutRow)) + rows * sizeof(Cut));
-  pinned_wide_rows_ = PinnedMemory(wide_rows_.bytes());
-  histograms_ = DeviceMemory(rows * sizeof(CutHistogram));
-  chosen_ = DeviceMemory(rows * sizeof(BestToken));
-  pinned_chosen_ = PinnedMemory(chosen_.bytes() * world_size);
   if (world_size == 1) return;
   rank_max_keys_ = DeviceMemory(world_size * rows * sizeof(uint32_t));
   blocks_ = DeviceMemory(block_bytes * world_size);
-  rank_histograms_ = DeviceMemory(histograms_.bytes() * world_size);
-  rank_chosen_ = DeviceMemory(chosen_.bytes() * world_size);
 }
 
 void DeviceLogits::AddUpdate(int64_t position, uint32_t word) {
@@ -309,80 +301,6 @@ const std::byte* DeviceLogits::Examine(const Matrix& logits, std::span<const Row
                              cudaMemcpyDeviceToHost, stream_.ForDriver()));
   stream_.Synchronize();
   return reinterpret_cast<const std::byte*>(pinned_blocks_.data());
-}
-
-Cut DeviceLogits::FirstCut(const TokenFilter& filter) {
-  Cut cut{};
-  cut.shift = kFirstCutShift;
-  cut.is_by_mass = filter.top_k == 0;
-  cut.is_found = filter.top_k == 0 && !(filter.top_p < 1);
-  cut.wanted_mass = static_cast<double>(filter.top_p) * static_cast<double>(filter.total_mass);
-  return cut;
-}
-
-void DeviceLogits::ChooseKept(std::span<const WideRow> rows, Communicator& communicator,
-                              std::span<NoisyToken> chosen) {
-  const auto world_size = Size(communicator.world_size());
-  const size_t cut_offset = Aligned(rows.size() * sizeof(CutRow));
-  const size_t bytes = cut_offset + rows.size() * sizeof(Cut);
-  SKEIN_CHECK(bytes <= wide_rows_.bytes() && chosen.size() == rows.size(), "%zu rows", rows.size());
-  // The same on all ranks, so that they make the same calls.
-  int passes = 0;
-  for (size_t i = 0; i < rows.size(); ++i) {
-    const TokenFilter& filter = rows[i].filter;
-    const NoiseKey& noise = rows[i].noise;
-    const CutRow row{noise.seed,       noise.position,     rows[i].row,
-                     filter.top_k,     noise.choice_index, filter.inverse_temperature,
-                     filter.max_logit, filter.top_p,       filter.min_p};
-    const Cut cut = FirstCut(filter);
-    std::memcpy(pinned_wide_rows_.data() + i * sizeof(row), &row, sizeof(row));
-    std::memcpy(pinned_wide_rows_.data() + cut_offset + i * sizeof(cut), &cut, sizeof(cut));
-    const int cuts = (filter.top_k > 0 ? 1 : 0) + (filter.top_p < 1 ? 1 : 0);
-    passes = std::max(passes, cuts * kCutPasses);
-  }
-  SKEIN_CUDA(cudaMemcpyAsync(wide_rows_.data(), pinned_wide_rows_.data(), bytes,
-                             cudaMemcpyHostToDevice, stream_.ForDriver()));
-  const size_t histogram_bytes = rows.size() * sizeof(CutHistogram);
-  SKEIN_CUDA(cudaMemsetAsync(histograms_.data(), 0, histogram_bytes, stream_.ForDriver()));
-
-  CutStep step{};
-  step.logits = logits_.As<float>();
-  step.stride = logits_.stride;
-  step.count = static_cast<int32_t>(shape_.vocab_valid_rows);
-  step.first_id = static_cast<int32_t>(shape_.vocab_start);
-  step.num_rows = static_cast<int32_t>(rows.size());
-  step.world_size = static_cast<int32_t>(world_size);
-  step.rows = wide_rows_.As<CutRow>();
-  step.cuts = reinterpret_cast<Cut*>(wide_rows_.As<char>() + cut_offset);
-  step.histograms = histograms_.As<CutHistogram>();
-  step.rank_histograms = world_size > 1 ? rank_histograms_.As<CutHistogram>() : step.histograms;
-  step.parts = parts_.As<BestToken>();
-  step.chosen = chosen_.As<BestToken>();
-  for (int pass = 0; pass < passes; ++pass) {
-    CountDigits(step, stream_);
-    if (world_size > 1) {
-      communicator.AllGather(histograms_.data(), rank_histograms_.data(), histogram_bytes,
-                             &stream_);
-    }
-    FindDigits(step, stream_);
-  }
-  ChooseBeforeCuts(step, stream_);
-  const size_t chosen_bytes = rows.size() * sizeof(BestToken);
-  if (world_size > 1) {
-    communicator.AllGather(chosen_.data(), rank_chosen_.data(), chosen_bytes, &stream_);
-  }
-  SKEIN_CUDA(
-      cudaMemcpyAsync(pinned_chosen_.data(), world_size > 1 ? rank_chosen_.data() : chosen_.data(),
-                      chosen_bytes * world_size, cudaMemcpyDeviceToHost, stream_.ForDriver()));
-  stream_.Synchronize();
-  std::fill(chosen.begin(), chosen.end(), NoisyToken());
-  for (size_t r = 0; r < world_size; ++r) {
-    for (size_t i = 0; i < rows.size(); ++i) {
-      NoisyToken best;
-      std::memcpy(&best, pinned_chosen_.data() + r * chosen_bytes + i * sizeof(best), sizeof(best));
-      TakeHigher(chosen[i], best);
-    }
-  }
 }
 
 }  // namespace

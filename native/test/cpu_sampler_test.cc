@@ -218,48 +218,6 @@ TEST(CpuSampler, NeitherThreadsNorRanksChangeALargeRow) {
   }
 }
 
-// A sequence that is interrupted after some tokens and begun again with them goes on as if it had
-// not been.
-TEST(CpuSampler, ReplayAfterPreemptionGivesTheSameContinuation) {
-  constexpr int kSteps = 30;
-  std::mt19937_64 random(4);
-  Step step;
-  step.vocab_size = 200;
-  for (int i = 0; i < 8; ++i) {
-    step.sequences.push_back(RandomSequence(200, random));
-    step.sequences.back().params.min_tokens = 15;
-    step.logits.emplace_back();
-  }
-  std::vector<std::vector<std::vector<float>>> logits(kSteps);
-  for (auto& rows : logits) {
-    for (size_t i = 0; i < 8; ++i) rows.push_back(RandomLogits(200, random, 2));
-  }
-  for (const int world_size : {1, 3}) {
-    const auto parts = CutVocabulary(200, world_size);
-    const auto errors = RunThreads(world_size, [&](Communicator& communicator) {
-      const Part part = parts[static_cast<size_t>(communicator.rank())];
-      Step current = step;
-      ThreadPool pool(1);
-      const auto whole = MakeCpuSampler(ShapeOf(step, part), pool);
-      const auto replayed = MakeCpuSampler(ShapeOf(step, part), pool);
-      BeginAll(*whole, current);
-      for (int n = 0; n < kSteps; ++n) {
-        current.logits = logits[static_cast<size_t>(n)];
-        // `replayed` knows only what `current` has recorded so far.
-        BeginAll(*replayed, current);
-        const auto wanted = SampleOnce(*whole, current, part, communicator);
-        const auto got = SampleOnce(*replayed, current, part, communicator);
-        for (size_t i = 0; i < wanted.size(); ++i) {
-          SKEIN_CHECK(wanted[i].token_id == got[i].token_id, "step %d row %zu", n, i);
-          SKEIN_CHECK(SameBits(wanted[i].top_logprobs, got[i].top_logprobs), "step %d", n);
-          current.sequences[i].token_ids.push_back(wanted[i].token_id);
-        }
-      }
-    });
-    for (const std::string& error : errors) EXPECT_EQ(error, "");
-  }
-}
-
 TEST(CpuSampler, ChoicesOfOneRequestDiffer) {
   Step step;
   step.vocab_size = 500;

@@ -43,7 +43,7 @@ const OUTSIDE_HEADERS: readonly OutsideRule[] = [
 function isException(file: string, target: string): boolean {
   return (
     (/^native\/collective\/(nccl|peer_)/.test(file) && target === 'cuda') ||
-    (/^native\/cuda\/(cuda_sampler\.cc|device_logits\.(h|cc))$/.test(file) && target === 'cpu')
+    (/^native\/cuda\/(cuda_sampler\.cc|device_(logits|cuts)\.(h|cc))$/.test(file) && target === 'cpu')
   );
 }
 

@@ -93,6 +93,19 @@ TEST_F(CudaWideRowsTest, SmallVocabularies) {
   }
 }
 
+// From the third on, such rows are cut without having looked for candidates.
+TEST_F(CudaWideRowsTest, RowsThatStayWide) {
+  std::mt19937_64 random(20);
+  Steps steps = MakeWideSteps(5000, random);
+  for (int step = 1; step < 5; ++step) {
+    steps.logits.push_back(steps.logits[0]);
+    steps.begun_anew.emplace_back();
+  }
+  for (const int world_size : WorldSizes({1, 3})) {
+    ExpectTheHostsBits(steps, world_size, "rows that stay wide");
+  }
+}
+
 TEST_F(CudaWideRowsTest, TheModelsVocabulary) {
   std::mt19937_64 random(18);
   const Steps steps = MakeWideSteps(151674, random);
