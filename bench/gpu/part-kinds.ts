@@ -97,12 +97,18 @@ export function servingPart(options: ServingPartOptions): Part {
   };
 }
 
+/** As the peers are measured, and what sampling adds. */
+const SHORT_PROMPTS = [
+  ...['text:128:1', 'text:128:16', 'text:128:64', 'text:128:256', 'text:1024:1', 'text:7000:1'],
+  ...['text:128:1:recommended', 'text:128:16:recommended'],
+];
+
 /** The shapes of prompts and batches in which the peers are measured. */
 export function shortPromptsPart(options: ServingPartOptions): Part {
   return servingPart({
     ...options,
     flags: [
-      ...['--cases', 'text:128:1,text:128:16,text:128:64,text:128:256,text:1024:1,text:7000:1'],
+      ...['--cases', SHORT_PROMPTS.join(',')],
       ...['--new-tokens', '129', '--repetitions', '2'],
       ...(options.flags ?? []),
     ],

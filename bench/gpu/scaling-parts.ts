@@ -178,6 +178,22 @@ function lostWorker(settings: ScalingSettings, model: string, worldSize: number)
   });
 }
 
+/** Of the bundled model, whose answers are its own. Without MPS, as above. */
+function kills(settings: ScalingSettings, worldSize: number): Part {
+  return ({ file, extra }) => ({
+    command: [
+      process.execPath,
+      repoPath('dist', 'bench', 'gpu', 'kills.js'),
+      ...['--model', repoPath('models', 'r1v-nano'), '--device', settings.device],
+      ...['--tensor-parallel-size', String(worldSize), ...sharing(settings, worldSize)],
+      ...['--output', file, ...extra],
+    ],
+    limitS: 480,
+    needsMps: false,
+    readResult: () => readJson(file),
+  });
+}
+
 function peers({ vllm, models, worldSizes }: ScalingSettings): Parts {
   if (vllm === null) return {};
   return Object.fromEntries(
@@ -218,7 +234,10 @@ export function scalingParts(settings: ScalingSettings): Parts {
         ])
       : {}),
     ...(several.length > 0 && model !== undefined
-      ? { 'lost-worker': lostWorker(settings, model, Math.max(...several)) }
+      ? {
+          'lost-worker': lostWorker(settings, model, Math.max(...several)),
+          kills: kills(settings, Math.max(...several)),
+        }
       : {}),
     ...(isGpu ? { transformers: transformersPart(['--device-map', 'auto'], 300) } : {}),
     ...peers(settings),

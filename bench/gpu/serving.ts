@@ -5,7 +5,8 @@
 //   node dist/bench/gpu/serving.js --model skywork-r1v3-38b --device cuda --output FILE [--cases
 //   text:128:1,text:128:16]
 //
-// --cases asks greedily for these instead: prompt (picture or text), its text tokens, how many at once.
+// --cases asks for these instead: prompt (picture or text), its text tokens, how many at once, and, if not greedily,
+// :recommended.
 // What follows -- goes to `skein serve` as it is.
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
@@ -150,15 +151,14 @@ function summarise(test: Case, runs: readonly CaseReport[]): Record<string, unkn
 
 function parseCases(list: string): Case[] {
   return list.split(',').map((words) => {
-    const [prompt = '', tokens = '', batch = ''] = words.split(':');
-    if (
-      (prompt !== 'picture' && prompt !== 'text') ||
-      !/^[1-9]\d*$/.test(tokens) ||
-      !/^[1-9]\d*$/.test(batch)
-    ) {
-      throw new Error(`--cases: "${words}" is not picture:TOKENS:BATCH or text:TOKENS:BATCH`);
+    const match = /^(picture|text):([1-9]\d*):([1-9]\d*)(?::(greedy|recommended))?$/.exec(words);
+    if (match === null) {
+      throw new Error(
+        `--cases: "${words}" is not picture:TOKENS:BATCH or text:TOKENS:BATCH, with or without :recommended`,
+      );
     }
-    return { prompt, promptTokens: Number(tokens), batch: Number(batch), sampling: 'greedy' };
+    const [, prompt, tokens, batch, sampling = 'greedy'] = match;
+    return { prompt, promptTokens: Number(tokens), batch: Number(batch), sampling } as Case;
   });
 }
 

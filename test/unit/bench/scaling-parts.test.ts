@@ -75,6 +75,7 @@ describe('parts of the scaling benchmark', () => {
       'serving-awq-short-prompts-tp2',
       'serving-awq-short-prompts-tp4',
       'lost-worker',
+      'kills',
       'transformers',
     ]);
   });
@@ -91,13 +92,19 @@ describe('parts of the scaling benchmark', () => {
       'transformers',
     ]);
     const cpu = { ...FOUR, device: 'cpu' as const, worldSizes: [2], models: { nano: 'models/r1v-nano' } };
-    assert.deepEqual(Object.keys(scalingParts(cpu)), ['evaluation', 'serving-nano-tp2', 'lost-worker']);
+    assert.deepEqual(Object.keys(scalingParts(cpu)), [
+      'evaluation',
+      'serving-nano-tp2',
+      'lost-worker',
+      'kills',
+    ]);
   });
 
   it('give each rank a GPU of its own', () => {
     assert.equal(valueOf('all-reduce', FOUR, '--world-sizes'), '2,4');
     assert.equal(valueOf('all-reduce', FOUR, '--ranks-per-device'), '1');
-    assert.equal(valueOf('lost-worker', FOUR, '--tensor-parallel-size'), '4');
+    for (const name of ['lost-worker', 'kills'])
+      assert.equal(valueOf(name, FOUR, '--tensor-parallel-size'), '4', name);
     for (const name of ['serving-bf16-tp4', 'lost-worker', 'evaluation'])
       assert.equal(valueOf(name, FOUR, '--ranks-per-device'), undefined, name);
     const golden = scalingParts(FOUR)['golden']!(context());
@@ -109,7 +116,8 @@ describe('parts of the scaling benchmark', () => {
   it('share GPUs, under MPS, only where that was asked for', () => {
     assert.equal(valueOf('serving-awq-tp2', SHARED, '--ranks-per-device'), '2');
     assert.equal(valueOf('serving-awq-tp1', SHARED, '--ranks-per-device'), undefined);
-    assert.equal(valueOf('lost-worker', SHARED, '--ranks-per-device'), '2');
+    for (const name of ['lost-worker', 'kills'])
+      assert.equal(valueOf(name, SHARED, '--ranks-per-device'), '2', name);
     const parts = scalingParts(SHARED);
     const mps = Object.keys(parts).filter((name) => parts[name]!(context()).needsMps === true);
     assert.deepEqual(mps, [
@@ -125,7 +133,9 @@ describe('parts of the scaling benchmark', () => {
   });
 
   it('ask the short prompts that one-gpu asks', () => {
-    const cases = 'text:128:1,text:128:16,text:128:64,text:128:256,text:1024:1,text:7000:1';
+    const cases =
+      'text:128:1,text:128:16,text:128:64,text:128:256,text:1024:1,text:7000:1,' +
+      'text:128:1:recommended,text:128:16:recommended';
     for (const name of ['serving-bf16-short-prompts-tp2', 'serving-awq-short-prompts-tp4'])
       assert.equal(valueOf(name, FOUR, '--cases'), cases);
     assert.equal(
