@@ -20,7 +20,8 @@ class Bench {
   explicit Bench(Report& report)
       : report_(report),
         stream_(report.stream()),
-        workspace_(stream_, false),
+        products_(false),
+        workspace_(stream_, products_),
         blas_(stream_, BlasChoice::kTimed),
         operands_(report) {
     workspace_.Reserve(27648, 5120);
@@ -35,10 +36,9 @@ class Bench {
       if (!AwqTakes(first, tuning, std::min(rows, kCheckedRows), swiglu)) continue;
       const AwqTuning& tuned = kAwqTunings[tuning];
       const AwqPlan plan =
-          PlanAwq(first, std::min(rows, kCheckedRows), swiglu, workspace_.device(), tuning);
+          PlanAwq(first, std::min(rows, kCheckedRows), swiglu, products_.device(), tuning);
       const bool chosen =
-          PlanAwq(first, std::min(rows, kCheckedRows), swiglu, workspace_.device()).tuning ==
-          tuning;
+          PlanAwq(first, std::min(rows, kCheckedRows), swiglu, products_.device()).tuning == tuning;
       Measurement measurement;
       measurement.what = swiglu ? "awq gate_up + swiglu" : "awq product";
       measurement.shape = weight.name;
@@ -55,7 +55,7 @@ class Bench {
                      stream_);
         }
       };
-      if (AwqPartialBytes(first, plan, std::min(rows, kCheckedRows)) > workspace_.partial_bytes()) {
+      if (AwqPartialBytes(first, plan, std::min(rows, kCheckedRows)) > products_.partial_bytes()) {
         report_.PrintSkipped(measurement, "partial sums need more memory");
         continue;
       }
@@ -125,14 +125,14 @@ class Bench {
   void Layer(const AwqBenchWeights& weights, const std::string& shape, int64_t rows) {
     operands_.Layer("awq layer", shape, weights, rows, [&](const AwqWeights& one, size_t i) {
       const bool swiglu = i == kAwqGateUp;
-      AwqProduct(one, Operands(one, rows, swiglu), PlanAwq(one, rows, swiglu, workspace_.device()),
+      AwqProduct(one, Operands(one, rows, swiglu), PlanAwq(one, rows, swiglu, products_.device()),
                  stream_);
     });
   }
 
  private:
-  AwqOperands Operands(const AwqWeights& weights, int64_t rows, bool swiglu) const {
-    return operands_.For(weights, rows, swiglu, workspace_.partial());
+  ProductOperands Operands(const AwqWeights& weights, int64_t rows, bool swiglu) const {
+    return operands_.For(weights, rows, swiglu, products_.partial());
   }
 
   template <typename Launch>
@@ -145,6 +145,7 @@ class Bench {
 
   Report& report_;
   Stream& stream_;
+  ProductWorkspace products_;
   AwqWorkspace workspace_;
   BlasLt blas_;
   AwqBenchOperands operands_;

@@ -38,7 +38,7 @@ class AwqBenchOperands {
   explicit AwqBenchOperands(Report& report);
 
   // float32 outputs, bfloat16 ones with SwiGLU.
-  AwqOperands For(const AwqWeights& weights, int64_t rows, bool swiglu, float* partial) const;
+  ProductOperands For(const AwqWeights& weights, int64_t rows, bool swiglu, float* partial) const;
   Matrix X(const AwqWeights& weights, int64_t rows) const;
   Matrix Out(const AwqWeights& weights, int64_t rows) const;
 

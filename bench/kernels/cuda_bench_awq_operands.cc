@@ -89,9 +89,9 @@ AwqBenchOperands::AwqBenchOperands(Report& report)
   FillRandomBFloat16(x_.data(), kMostRows * kWidth, 1.0f, 3, report_.stream());
 }
 
-AwqOperands AwqBenchOperands::For(const AwqWeights& weights, int64_t rows, bool swiglu,
-                                  float* partial) const {
-  AwqOperands operands{};
+ProductOperands AwqBenchOperands::For(const AwqWeights& weights, int64_t rows, bool swiglu,
+                                      float* partial) const {
+  ProductOperands operands{};
   operands.x = x_.As<__nv_bfloat16>();
   operands.x_stride = weights.in_features;
   operands.rows = rows;

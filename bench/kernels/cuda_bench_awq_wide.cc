@@ -16,7 +16,7 @@ class WideBench {
         stream_(report.stream()),
         device_(CurrentDeviceTraits()),
         operands_(report),
-        partial_(AwqWideMostPartialBytes(device_)) {}
+        partial_(WideMostPartialBytes(device_)) {}
 
   bool HasKernel() const { return device_.has_warpgroups; }
 
@@ -26,22 +26,27 @@ class WideBench {
     const AwqWeights& first = weight.copies[0];
     operands_.MakeReference(first, swiglu);
     for (const int64_t rows : kRows) {
-      const AwqWidePlan chosen = PlanAwqWide(first, rows, device_);
+      const WidePlan chosen = PlanAwqWide(first, rows, device_);
       Product(weight, rows, swiglu, chosen, ", chosen");
-      const AwqWidePlan all =
-          PlanAwqWide(first, rows, device_, -1, device_.multiprocessors / kAwqWideCluster);
+      const WidePlan all =
+          PlanAwqWide(first, rows, device_, -1, device_.multiprocessors / kWideCluster);
       if (all.clusters != chosen.clusters) Product(weight, rows, swiglu, all, "");
       for (const int tile : {chosen.tile - 1, chosen.tile + 1}) {
-        if (tile < 0 || tile >= kAwqNumWideTiles) continue;
+        if (tile < 0 || tile >= kNumWideTiles) continue;
         Product(weight, rows, swiglu, PlanAwqWide(first, rows, device_, tile), "");
       }
+      if (chosen.cut == 0 || chosen.clusters / chosen.cut > 1) continue;
+      Product(weight, rows, swiglu,
+              PlanWide(first.out_features, first.in_features, rows, device_, chosen.tile, 0,
+                       WideRest::kWhole),
+              "");
     }
   }
 
   void Layer(const AwqBenchWeights& weights, const std::string& shape) {
     for (const int64_t rows : kRows) {
       operands_.Layer("awq wide layer", shape, weights, rows, [&](const AwqWeights& one, size_t i) {
-        AwqOperands operands = Operands(one, rows, i == kAwqGateUp);
+        ProductOperands operands = Operands(one, rows, i == kAwqGateUp);
         // Query, key and value are bfloat16; o and down are partial sums.
         operands.out_is_float = i % 2 == 1;
         AwqWideProduct(one, operands, PlanAwqWide(one, rows, device_), stream_);
@@ -50,18 +55,18 @@ class WideBench {
   }
 
  private:
-  AwqOperands Operands(const AwqWeights& weights, int64_t rows, bool swiglu) const {
+  ProductOperands Operands(const AwqWeights& weights, int64_t rows, bool swiglu) const {
     return operands_.For(weights, rows, swiglu, partial_.As<float>());
   }
 
-  void Product(const AwqBenchWeight& weight, int64_t rows, bool swiglu, const AwqWidePlan& plan,
+  void Product(const AwqBenchWeight& weight, int64_t rows, bool swiglu, const WidePlan& plan,
                const char* note) {
     Measurement measurement;
     measurement.what = swiglu ? "awq wide gate_up + swiglu" : "awq wide product";
     measurement.shape = weight.name;
-    measurement.variant =
-        Format("tile %d x %d, %d clusters, %d waves, %d cut%s", kAwqWideTiles[plan.tile].rows,
-               kAwqWideTiles[plan.tile].columns(), plan.clusters, plan.waves, plan.cut, note);
+    measurement.variant = Format("tile %d x %d, %d clusters, %d waves, %d cut in %d%s",
+                                 kWideTiles[plan.tile].rows, kWideTiles[plan.tile].columns(),
+                                 plan.clusters, plan.waves, plan.cut, plan.shares, note);
     measurement.rows = rows;
     measurement.bytes = weight.bytes;
     const auto launch = [&](int copy) {

@@ -47,8 +47,11 @@ const GIB = 2 ** 30;
 // As in native/engine/loaded_model.cc.
 const DEVICE_RESERVE_BYTES = GIB;
 const COMMUNICATOR_RESERVE_BYTES = 512 * MIB;
-/** cuBLASLt's workspace, and room for the parts of attention, a step's metadata and the sampler's buffers. */
-const CUDA_WORKSPACE_BYTES = 256 * MIB;
+/**
+ * cuBLASLt's workspace, partial sums of wide products, and room for the parts of attention, a step's metadata and the
+ * sampler's buffers.
+ */
+const CUDA_WORKSPACE_BYTES = 288 * MIB;
 // As in native/cuda/kernels/awq.h and awq_workspace.cc.
 const AWQ_UNIT_INPUTS = 128;
 const AWQ_TICKET_BYTES = 256 * 4;

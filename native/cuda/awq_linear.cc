@@ -55,7 +55,7 @@ class AwqLinear final : public CudaLinear {
   size_t weight_bytes() const override { return weight_bytes_; }
 
   void Run(const Matrix& x, const Matrix& out, BlasLt& blas, Stream& stream) const override {
-    if (RunWide(x, out, false, stream)) return;
+    if (RunWide(MakeOperands(x, bias_, out, false, products()), stream)) return;
     if (IsPacked(x.rows, stream)) {
       RunPacked(x, out, false, stream);
     } else {
@@ -65,60 +65,57 @@ class AwqLinear final : public CudaLinear {
   }
 
   bool RunSwiGlu(const Matrix& x, const Matrix& out, Stream& stream) const override {
-    if (RunWide(x, out, true, stream)) return true;
+    if (RunWide(MakeOperands(x, bias_, out, true, products()), stream)) return true;
     if (!IsPacked(x.rows, stream) || !AwqTakes(weights_, kAwqWhole, 1, true)) return false;
     RunPacked(x, out, true, stream);
     return true;
   }
 
+  bool RunAdded(const Matrix& x, const float* bias, const float* scale, const Matrix& residual,
+                BlasLt&, Stream& stream) const override {
+    return x.rows >= kFewestAddedRows && bias_.as_float == nullptr &&
+           RunWide(MakeAddedOperands(x, bias, scale, residual, products()), stream);
+  }
+
  private:
   bool IsPacked(int64_t rows, Stream& stream) const {
-    return rows <= kPackedRows || workspace_.deterministic() || stream.IsCapturing();
+    return rows <= kPackedRows || products().deterministic() || stream.IsCapturing();
   }
 
-  AwqOperands Operands(const Matrix& x, const Matrix& out, bool swiglu) const {
-    AwqOperands operands{};
-    operands.x = x.As<const __nv_bfloat16>();
-    operands.x_stride = x.stride;
-    operands.rows = x.rows;
-    operands.bias = bias_.as_float;
-    operands.out = out.data;
-    operands.out_is_float = out.type == DType::kFloat32;
-    operands.out_stride = out.stride;
-    operands.swiglu = swiglu;
-    operands.partial = workspace_.partial();
-    return operands;
-  }
+  const ProductWorkspace& products() const { return workspace_.products(); }
 
   // False, with nothing done, where another way is better or the only one.
-  bool RunWide(const Matrix& x, const Matrix& out, bool swiglu, Stream& stream) const {
-    if (x.rows <= kFewRows || workspace_.deterministic()) return false;
-    const AwqOperands operands = Operands(x, out, swiglu);
-    if (!AwqWideTakes(weights_, operands, workspace_.device())) return false;
-    const AwqWidePlan plan = PlanAwqWide(weights_, x.rows, workspace_.device());
-    SKEIN_CHECK(AwqWidePartialBytes(plan) <= workspace_.partial_bytes(),
-                "%zu bytes of partial sums", AwqWidePartialBytes(plan));
+  bool RunWide(const ProductOperands& operands, Stream& stream) const {
+    if (operands.rows <= kFewRows || products().deterministic() ||
+        !AwqWideTakes(weights_, operands, products().device())) {
+      return false;
+    }
+    const WidePlan plan = PlanAwqWide(weights_, operands.rows, products().device());
+    SKEIN_CHECK(WidePartialBytes(plan) <= products().partial_bytes(), "%zu bytes of partial sums",
+                WidePartialBytes(plan));
     AwqWideProduct(weights_, operands, plan, stream);
     return true;
   }
 
   void RunPacked(const Matrix& x, const Matrix& out, bool swiglu, Stream& stream) const {
     const auto plan_for = [&](int64_t rows) {
-      return workspace_.deterministic()
-                 ? PlanAwqDeterministic(weights_, swiglu, workspace_.device())
-                 : PlanAwq(weights_, rows, swiglu, workspace_.device());
+      return products().deterministic()
+                 ? PlanAwqDeterministic(weights_, swiglu, products().device())
+                 : PlanAwq(weights_, rows, swiglu, products().device());
     };
     for (int64_t first = 0; first < x.rows;) {
       int64_t rows = std::min<int64_t>(kAwqMaxRows, x.rows - first);
       AwqPlan plan = plan_for(rows);
-      while (AwqPartialBytes(weights_, plan, rows) > workspace_.partial_bytes()) {
+      while (AwqPartialBytes(weights_, plan, rows) > products().partial_bytes()) {
         SKEIN_CHECK(rows > 1, "partial sums of a row take %zu bytes",
                     AwqPartialBytes(weights_, plan, rows));
         rows /= 2;
         plan = plan_for(rows);
       }
-      AwqProduct(weights_, Operands(x.Rows(first, rows), out.Rows(first, rows), swiglu), plan,
-                 stream);
+      AwqProduct(
+          weights_,
+          MakeOperands(x.Rows(first, rows), bias_, out.Rows(first, rows), swiglu, products()), plan,
+          stream);
       first += rows;
     }
   }

@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "cuda/kernels/awq_wide.h"
-
 namespace skein::cuda {
 namespace {
 
@@ -25,8 +23,8 @@ int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 }  // namespace
 
-AwqWorkspace::AwqWorkspace(Stream& stream, bool deterministic)
-    : stream_(stream), deterministic_(deterministic), device_(CurrentDeviceTraits()) {
+AwqWorkspace::AwqWorkspace(Stream& stream, ProductWorkspace& products)
+    : stream_(stream), products_(products) {
   for (cudaEvent_t* event : {&started_, &ready_[0], &ready_[1], &free_[0], &free_[1]}) {
     SKEIN_CUDA(cudaEventCreateWithFlags(event, cudaEventDisableTiming));
   }
@@ -39,23 +37,20 @@ AwqWorkspace::~AwqWorkspace() {
 }
 
 bool AwqWorkspace::Reserve(int64_t in_features, int64_t out_features) {
-  bool moved = false;
-  const auto grow = [&](DeviceMemory& memory, size_t bytes) {
-    if (memory.bytes() >= bytes) return;
-    memory = DeviceMemory(bytes);
-    moved = true;
-  };
   const int64_t slices = std::max<int64_t>(16, CeilDiv(in_features, 8 * kAwqUnitInputs));
-  grow(partial_,
-       std::min(kMostPartialBytes,
-                static_cast<size_t>(slices * kAwqMaxRows * (out_features + 2 * kAwqTileColumns)) *
-                    sizeof(float)));
-  if (deterministic_) return moved;
-  grow(partial_, AwqWideMostPartialBytes(device_));
+  const size_t partial_bytes =
+      static_cast<size_t>(slices * kAwqMaxRows * (out_features + 2 * kAwqTileColumns)) *
+      sizeof(float);
+  bool moved = products_.Reserve(std::min(kMostPartialBytes, partial_bytes));
+  if (products_.deterministic()) return moved;
   const int64_t columns =
       std::min(kBufferColumns, CeilDiv(out_features, kAwqTileColumns) * kAwqTileColumns);
-  for (DeviceMemory& buffer : buffers_)
-    grow(buffer, static_cast<size_t>(columns * in_features) * 2);
+  const size_t buffer_bytes = static_cast<size_t>(columns * in_features) * 2;
+  for (DeviceMemory& buffer : buffers_) {
+    if (buffer.bytes() >= buffer_bytes) continue;
+    buffer = DeviceMemory(buffer_bytes);
+    moved = true;
+  }
   return moved;
 }
 
@@ -76,8 +71,8 @@ int64_t AwqWorkspace::ColumnsAtOnce(const AwqWeights& weights, int64_t rows) con
     const int64_t runs = CeilDiv(all, tiles);
     const double slots = static_cast<double>(tiles) *
                          (static_cast<double>(row_tiles) + (runs > 1 ? write_tiles : 0.0));
-    const auto rounds =
-        static_cast<double>(CeilDiv(static_cast<int64_t>(slots + 0.999), device_.multiprocessors));
+    const auto rounds = static_cast<double>(
+        CeilDiv(static_cast<int64_t>(slots + 0.999), products_.device().multiprocessors));
     const double cost =
         static_cast<double>(runs) * rounds + static_cast<double>(tiles) * first_tiles;
     if (best != 0 && cost >= best_cost) continue;

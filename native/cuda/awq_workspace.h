@@ -1,19 +1,19 @@
-// What the AWQ linears of a back end share: partial sums, two buffers of dequantised columns, and
-// the stream on which the next columns are dequantised while cuBLASLt multiplies by the last ones.
+// What the AWQ linears of a back end share: two buffers of dequantised columns, and the stream on
+// which the next columns are dequantised while cuBLASLt multiplies by the last ones.
 #pragma once
 
 #include "cuda/blas_lt.h"
 #include "cuda/device_memory.h"
 #include "cuda/kernels/awq.h"
+#include "cuda/product_workspace.h"
 #include "cuda/stream.h"
 
 namespace skein::cuda {
 
 class AwqWorkspace {
  public:
-  // deterministic: the bits of a row depend on the row and the weights only, never on how many rows
-  // there are.
-  AwqWorkspace(Stream& stream, bool deterministic);
+  // `products` has room for partial sums and outlives this.
+  AwqWorkspace(Stream& stream, ProductWorkspace& products);
   ~AwqWorkspace();
   AwqWorkspace(const AwqWorkspace&) = delete;
   AwqWorkspace& operator=(const AwqWorkspace&) = delete;
@@ -22,10 +22,7 @@ class AwqWorkspace {
   // recorded refer to it.
   bool Reserve(int64_t in_features, int64_t out_features);
 
-  bool deterministic() const { return deterministic_; }
-  const DeviceTraits& device() const { return device_; }
-  float* partial() const { return partial_.As<float>(); }
-  size_t partial_bytes() const { return partial_.bytes(); }
+  const ProductWorkspace& products() const { return products_; }
 
   // Bytes of dequantised columns that DenseProduct may take at a time.
   int64_t Room() const { return static_cast<int64_t>(buffers_[0].bytes()); }
@@ -39,9 +36,8 @@ class AwqWorkspace {
 
  private:
   Stream& stream_;
-  const bool deterministic_;
-  const DeviceTraits device_;
-  DeviceMemory partial_, buffers_[2];
+  ProductWorkspace& products_;
+  DeviceMemory buffers_[2];
   int turn_ = 0;  // the buffer that comes next
   Stream side_;
   cudaEvent_t started_ = nullptr, ready_[2] = {}, free_[2] = {};

@@ -22,12 +22,8 @@ constexpr size_t kWorkspaceBytes = 32u << 20;
 // Algorithms that are timed, and how often each runs.
 constexpr int kTimedCandidates = 4;
 constexpr int kTimedRuns = 3;
-// Written between timed runs, so that none finds a weight of tens of megabytes in the L2 cache, as
-// no step of a model does.
+// Written between timed runs, so that none finds a weight in the L2 cache, as no step does.
 constexpr size_t kFlushBytes = 128u << 20;
-// Beyond so many rows cuBLASLt's own first choice is taken: runs one by one, as they are timed
-// here, chose slower ones (the down product of 1,024 rows took 411 us instead of 378).
-constexpr int64_t kMaxTimedRows = 256;
 // Algorithms among which a fixed one is looked for.
 constexpr int kFixedCandidates = 16;
 // The number of rows of every product of a fixed algorithm: a tile of Hopper's.
@@ -95,6 +91,14 @@ T ConfigOf(const cublasLtMatmulAlgo_t& algorithm, cublasLtMatmulAlgoConfigAttrib
   SKEIN_BLAS(
       cublasLtMatmulAlgoConfigGetAttribute(&algorithm, attribute, &value, sizeof(value), &written));
   return value;
+}
+
+void CheckShapes(const Matrix& x, const Matrix& weight, const Matrix& out) {
+  SKEIN_CHECK(x.cols == weight.cols && out.cols == weight.rows && out.rows == x.rows,
+              "x [%lld, %lld], weight [%lld, %lld], out [%lld, %lld]",
+              static_cast<long long>(x.rows), static_cast<long long>(x.cols),
+              static_cast<long long>(weight.rows), static_cast<long long>(weight.cols),
+              static_cast<long long>(out.rows), static_cast<long long>(out.cols));
 }
 
 }  // namespace
@@ -196,29 +200,30 @@ struct BlasLt::Impl {
 
   // What stands in front on the stream, if not a kernel, has ended when the product starts.
   void Run(Plan& plan, const cublasLtMatmulAlgo_t& algorithm, Layouts& layouts, const Matrix& x,
-           const Matrix& weight, const void* bias, const Matrix& out, Stream& on, bool is_fenced) {
+           const Matrix& weight, const void* bias, const Matrix& out, Stream& on, bool is_fenced,
+           bool adds = false) {
     if (bias != nullptr) {
       SKEIN_BLAS(cublasLtMatmulDescSetAttribute(&plan.operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER,
                                                 &bias, sizeof(bias)));
     }
     const float one = 1.0f;
-    const float zero = 0.0f;
+    const float kept = adds ? 1.0f : 0.0f;
     SKEIN_BLAS(cublasLtMatmul(handle, &plan.operation, &one, weight.data, &layouts.a, x.data,
-                              &layouts.b, &zero, out.data, &layouts.d, out.data, &layouts.d,
+                              &layouts.b, &kept, out.data, &layouts.d, out.data, &layouts.d,
                               &algorithm, workspace.data(), plan.workspace_bytes,
                               is_fenced ? on.ForLibrary() : on.ForDriver()));
   }
 
   // Behind a fence, unless the algorithm's kernels are launched plainly; that is looked up once.
   void RunChosen(Plan& plan, Layouts& layouts, const Matrix& x, const Matrix& weight,
-                 const void* bias, const Matrix& out) {
+                 const void* bias, const Matrix& out, bool adds = false) {
     if (!plan.is_plain.has_value() && !stream.IsCapturing()) {
       plan.is_plain = IsLaunchedPlainly([&](Stream& trial) {
         Run(plan, plan.algorithm, layouts, x, weight, bias, out, trial, false);
       });
     }
-    Run(plan, plan.algorithm, layouts, x, weight, bias, out, stream,
-        !plan.is_plain.value_or(false));
+    Run(plan, plan.algorithm, layouts, x, weight, bias, out, stream, !plan.is_plain.value_or(false),
+        adds);
   }
 
   // The one that takes the least time on these operands, of those that take them: the best of a few
@@ -290,7 +295,8 @@ struct BlasLt::Impl {
   }
 
   // Any number of rows, one algorithm for each class of them.
-  void Product(const Matrix& x, const Matrix& weight, const void* bias, const Matrix& out) {
+  void Product(const Matrix& x, const Matrix& weight, const void* bias, const Matrix& out,
+               bool adds = false) {
     Key key{RowClass(x.rows), x.cols,
             weight.rows,      out.type,
             bias != nullptr,  {AlignmentOf(weight), AlignmentOf(x), AlignmentOf(out)}};
@@ -304,7 +310,7 @@ struct BlasLt::Impl {
       }
       plan->checked_rows = x.rows;
     }
-    RunChosen(*plan, layouts, x, weight, bias, out);
+    RunChosen(*plan, layouts, x, weight, bias, out, adds);
   }
 
   bool Reserve(int64_t k, int64_t m) {
@@ -376,16 +382,19 @@ bool BlasLt::Reserve(int64_t k, int64_t m) { return impl_->Reserve(k, m); }
 
 void BlasLt::Product(const Matrix& x, const Matrix& weight, const void* bias, const Matrix& out) {
   if (x.rows == 0) return;
-  SKEIN_CHECK(x.cols == weight.cols && out.cols == weight.rows && out.rows == x.rows,
-              "x [%lld, %lld], weight [%lld, %lld], out [%lld, %lld]",
-              static_cast<long long>(x.rows), static_cast<long long>(x.cols),
-              static_cast<long long>(weight.rows), static_cast<long long>(weight.cols),
-              static_cast<long long>(out.rows), static_cast<long long>(out.cols));
+  CheckShapes(x, weight, out);
   if (impl_->choice == BlasChoice::kFixed) {
     impl_->FixedProduct(x, weight, bias, out);
   } else {
     impl_->Product(x, weight, bias, out);
   }
+}
+
+void BlasLt::AddProduct(const Matrix& x, const Matrix& weight, const Matrix& out) {
+  CheckShapes(x, weight, out);
+  SKEIN_CHECK(impl_->choice != BlasChoice::kFixed && x.rows > kMaxTimedRows, "%lld rows to add",
+              static_cast<long long>(x.rows));
+  impl_->Product(x, weight, nullptr, out, true);
 }
 
 }  // namespace skein::cuda

@@ -17,25 +17,10 @@
 #include "cuda/kernels/attention.h"
 #include "cuda/kernels/elementwise.h"
 #include "cuda/step_metadata.h"
+#include "cuda/typed_views.h"
 
 namespace skein::cuda {
 namespace {
-
-const __nv_bfloat16* In(const Matrix& matrix) {
-  SKEIN_CHECK(matrix.type == DType::kBFloat16, "expected bfloat16, got %s", Name(matrix.type));
-  return matrix.As<const __nv_bfloat16>();
-}
-__nv_bfloat16* Out(const Matrix& matrix) { return const_cast<__nv_bfloat16*>(In(matrix)); }
-
-const float* InFloat(const Matrix& matrix) {
-  SKEIN_CHECK(matrix.type == DType::kFloat32, "expected float32, got %s", Name(matrix.type));
-  return matrix.As<const float>();
-}
-float* OutFloat(const Matrix& matrix) { return const_cast<float*>(InFloat(matrix)); }
-
-NormArguments Arguments(const NormWeights& norm) {
-  return {norm.kind == NormKind::kLayer, norm.weight, norm.bias, norm.eps};
-}
 
 int DeviceIndex(const std::string& device) {
   int index = 0;
@@ -68,6 +53,7 @@ class CudaBackend final : public Backend {
     memory_ = std::make_unique<CudaMemory>(*stream_);
     blas_ = std::make_unique<BlasLt>(*stream_,
                                      deterministic_ ? BlasChoice::kFixed : BlasChoice::kTimed);
+    products_ = std::make_unique<ProductWorkspace>(deterministic_);
     graphs_ = std::make_unique<GraphCache>(*stream_);
     metadata_ =
         std::make_unique<DeviceMetadata>(*stream_, deterministic_, [this] { DropCaptured(); });
@@ -76,6 +62,7 @@ class CudaBackend final : public Backend {
     metadata_.reset();
     graphs_.reset();
     awq_.reset();
+    products_.reset();
     blas_.reset();
     memory_.reset();
   }
@@ -139,9 +126,9 @@ class CudaBackend final : public Backend {
     memory_->AwaitWeightsOf(raw);
     if (!raw.is_awq()) {
       if (blas_->Reserve(raw.in_features, raw.out_features)) DropCaptured();
-      return MakeDenseLinear(raw, memory_->weights(), deterministic_);
+      return MakeDenseLinear(raw, memory_->weights(), *products_);
     }
-    if (awq_ == nullptr) awq_ = std::make_unique<AwqWorkspace>(*stream_, deterministic_);
+    if (awq_ == nullptr) awq_ = std::make_unique<AwqWorkspace>(*stream_, *products_);
     if (awq_->Reserve(raw.in_features, raw.out_features)) DropCaptured();
     auto linear = MakeAwqLinear(raw, memory_->weights(), *awq_, *stream_);
     // The staged words' memory is used again at once.
@@ -235,6 +222,18 @@ class CudaBackend final : public Backend {
                       normed == nullptr ? 8 : normed->stride, *stream_);
     };
     partial.type == DType::kBFloat16 ? add(In(partial)) : add(InFloat(partial));
+  }
+
+  void LinearResidualNorm(Communicator& communicator, const PreparedLinear& linear, const Matrix& x,
+                          const ResidualNorm& rows) override {
+    // Alone, the product itself adds to the residual, instead of writing sums to be read again.
+    if (communicator.world_size() > 1 ||
+        !static_cast<const CudaLinear&>(linear).RunAdded(x, rows.bias, rows.scale, rows.residual,
+                                                         *blas_, *stream_)) {
+      Backend::LinearResidualNorm(communicator, linear, x, rows);
+    } else if (rows.norm != nullptr) {
+      Norm(rows.residual, *rows.norm, *rows.normed);
+    }
   }
 
   void RotaryStoreKv(const Matrix& qkv, KvCache& cache, int64_t layer, int64_t num_heads,
@@ -413,6 +412,7 @@ class CudaBackend final : public Backend {
   std::unique_ptr<DeviceMetadata> metadata_;
   std::unique_ptr<GraphCache> graphs_;
   DecodeWorkspaceMemory decode_workspace_;
+  std::unique_ptr<ProductWorkspace> products_;
   // None before the first AWQ linear.
   std::unique_ptr<AwqWorkspace> awq_;
   DeviceMemory pixels_, indices_[2];

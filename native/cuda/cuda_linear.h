@@ -1,5 +1,4 @@
-// Linears in device memory: dense bfloat16 and AWQ int4. Products of few rows are our own, those of
-// many cuBLASLt's.
+// Linears in device memory: dense bfloat16 and AWQ int4.
 #pragma once
 
 #include <memory>
@@ -13,6 +12,7 @@
 namespace skein::cuda {
 
 class AwqWorkspace;
+class ProductWorkspace;
 
 class CudaLinear : public PreparedLinear {
  public:
@@ -24,13 +24,18 @@ class CudaLinear : public PreparedLinear {
                          [[maybe_unused]] Stream& stream) const {
     return false;
   }
+  // residual [rows, out_features], float32, += scale * (x W^T + bias); bias and scale
+  // [out_features] float32, each may be null. False, with nothing done, as above.
+  virtual bool RunAdded(const Matrix& x, const float* bias, const float* scale,
+                        const Matrix& residual, BlasLt& blas, Stream& stream) const = 0;
 };
 
 // Weights lie in `arena`, which must outlive the linear; a weight that lies there already is
-// adopted. Copies wait: loading, not serving. `deterministic`: the bits of a row do not depend on
-// how many rows there are; the BlasLt that runs it has reserved room.
+// adopted. Copies wait: loading, not serving. `workspace` is shared by all linears of a back end
+// and has room for any wide product; in deterministic mode the BlasLt that runs it has reserved
+// room.
 std::unique_ptr<CudaLinear> MakeDenseLinear(const RawLinear& raw, DeviceArena& arena,
-                                            bool deterministic);
+                                            const ProductWorkspace& workspace);
 // `workspace` is shared by all AWQ linears of a back end and has room for this one.
 std::unique_ptr<CudaLinear> MakeAwqLinear(const RawLinear& raw, DeviceArena& arena,
                                           AwqWorkspace& workspace, Stream& stream);

@@ -48,4 +48,35 @@ LinearBias::LinearBias(const Matrix& host, DeviceArena& arena) {
   bytes = count * (sizeof(float) + 2);
 }
 
+ProductOperands MakeOperands(const Matrix& x, const LinearBias& bias, const Matrix& out,
+                             bool swiglu, const ProductWorkspace& workspace) {
+  ProductOperands operands{};
+  operands.x = x.As<const __nv_bfloat16>();
+  operands.x_stride = x.stride;
+  operands.rows = x.rows;
+  operands.bias = bias.as_float;
+  operands.out = out.data;
+  operands.out_is_float = out.type == DType::kFloat32;
+  operands.out_stride = out.stride;
+  operands.swiglu = swiglu;
+  operands.partial = workspace.partial();
+  return operands;
+}
+
+ProductOperands MakeAddedOperands(const Matrix& x, const float* bias, const float* scale,
+                                  const Matrix& residual, const ProductWorkspace& workspace) {
+  ProductOperands operands{};
+  operands.x = x.As<const __nv_bfloat16>();
+  operands.x_stride = x.stride;
+  operands.rows = x.rows;
+  operands.bias = bias;
+  operands.out = residual.data;
+  operands.out_is_float = true;
+  operands.out_stride = residual.stride;
+  operands.adds = true;
+  operands.scale = scale;
+  operands.partial = workspace.partial();
+  return operands;
+}
+
 }  // namespace skein::cuda

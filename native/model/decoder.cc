@@ -50,20 +50,18 @@ void Decoder::Layer(int64_t index, int64_t rows, Communicator& communicator, KvC
   backend_.RotaryStoreKv(qkv, cache, index, shape_.layout.num_q_heads, shape_.text.rope_theta);
   backend_.PagedAttention(qkv.Cols(0, attention.cols), cache, index, shape_.layout.q_to_kv,
                           attention);
-  backend_.Linear(*layer.o_proj, attention, Activation::kNone, partial);
   const NormWeights post = layer.post_attention_norm.View(NormKind::kRms, eps);
-  backend_.AllReduceResidualNorm(communicator, partial, nullptr, nullptr, hidden, &post, &normed);
+  backend_.LinearResidualNorm(communicator, *layer.o_proj, attention,
+                              {partial, nullptr, nullptr, hidden, &post, &normed});
 
   backend_.GateUpSwiGlu(*layer.gate_up, normed, gate_up, product);
-  backend_.Linear(*layer.down, product, Activation::kNone, partial);
-  if (is_last) {
-    backend_.AllReduceResidualNorm(communicator, partial, nullptr, nullptr, hidden, nullptr,
-                                   nullptr);
-  } else {
-    const NormWeights next =
-        weights_.layers[static_cast<size_t>(index + 1)].input_norm.View(NormKind::kRms, eps);
-    backend_.AllReduceResidualNorm(communicator, partial, nullptr, nullptr, hidden, &next, &normed);
-  }
+  const NormWeights next =
+      is_last
+          ? NormWeights{}
+          : weights_.layers[static_cast<size_t>(index + 1)].input_norm.View(NormKind::kRms, eps);
+  backend_.LinearResidualNorm(
+      communicator, *layer.down, product,
+      {partial, nullptr, nullptr, hidden, is_last ? nullptr : &next, is_last ? nullptr : &normed});
 }
 
 void Decoder::SampleLogits(std::span<const int32_t> sample_rows) {

@@ -58,22 +58,19 @@ void VisionTower::Layer(int64_t index, int64_t tiles, Communicator& communicator
   backend_.Linear(*layer.qkv, normed, Activation::kNone, qkv);
   if (spec_.qk_normalization) NormalizeQk(layer, qkv, communicator);
   backend_.VisionAttention(qkv, tiles, tokens_per_tile_, num_heads_, spec_.head_dim, attention);
-  backend_.Linear(*layer.proj, attention, Activation::kNone, partial);
   const NormWeights norm2 = layer.norm2.View(spec_.norm_kind, spec_.norm_eps);
-  backend_.AllReduceResidualNorm(communicator, partial, Floats(layer.proj_bias),
-                                 Floats(layer.layer_scale1), tokens, &norm2, &normed);
+  backend_.LinearResidualNorm(
+      communicator, *layer.proj, attention,
+      {partial, Floats(layer.proj_bias), Floats(layer.layer_scale1), tokens, &norm2, &normed});
 
   backend_.Linear(*layer.fc1, normed, Activation::kGeluErf, inner);
-  backend_.Linear(*layer.fc2, inner, Activation::kNone, partial);
-  const float* bias = Floats(layer.fc2_bias);
-  const float* scale = Floats(layer.layer_scale2);
-  if (index + 1 == spec_.num_layers) {
-    backend_.AllReduceResidualNorm(communicator, partial, bias, scale, tokens, nullptr, nullptr);
-  } else {
-    const NormWeights next =
-        weights_.layers[static_cast<size_t>(index + 1)].norm1.View(spec_.norm_kind, spec_.norm_eps);
-    backend_.AllReduceResidualNorm(communicator, partial, bias, scale, tokens, &next, &normed);
-  }
+  const bool is_last = index + 1 == spec_.num_layers;
+  const NormWeights next = is_last ? NormWeights{}
+                                   : weights_.layers[static_cast<size_t>(index + 1)].norm1.View(
+                                         spec_.norm_kind, spec_.norm_eps);
+  backend_.LinearResidualNorm(communicator, *layer.fc2, inner,
+                              {partial, Floats(layer.fc2_bias), Floats(layer.layer_scale2), tokens,
+                               is_last ? nullptr : &next, is_last ? nullptr : &normed});
 }
 
 // The norm runs over the full width: the heads of all ranks. Each rank has only its part of the

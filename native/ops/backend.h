@@ -328,6 +328,14 @@ class Backend {
   virtual void AllReduceResidualNorm(Communicator& communicator, const Matrix& partial,
                                      const float* bias, const float* scale, const Matrix& residual,
                                      const NormWeights* norm, const Matrix* normed) = 0;
+  // The product and its end: rows.partial = Linear(linear, x), and the above of it. A back end may
+  // fuse the two; rows.partial is undefined afterwards.
+  virtual void LinearResidualNorm(Communicator& communicator, const PreparedLinear& linear,
+                                  const Matrix& x, const ResidualNorm& rows) {
+    Linear(linear, x, Activation::kNone, rows.partial);
+    AllReduceResidualNorm(communicator, rows.partial, rows.bias, rows.scale, rows.residual,
+                          rows.norm, rows.normed);
+  }
   // qkv [n, (hq + 2 hkv) d]: rotates q and k by position (pairs i, i + d/2; angles in float32),
   // writes k and v to the layer's slots, leaves q in qkv's first hq * d columns.
   virtual void RotaryStoreKv(const Matrix& qkv, KvCache& cache, int64_t layer, int64_t num_heads,

@@ -5,7 +5,7 @@
 #include "cuda/kernels/hopper.cuh"
 #include "cuda/kernels/launch.cuh"
 #include "cuda/kernels/mma.cuh"
-#include "cuda/kernels/skinny_primitives.cuh"
+#include "cuda/kernels/shared_memory.cuh"
 
 namespace skein::cuda::warpgroup {
 
@@ -164,7 +164,7 @@ struct Copies : Shape<kD, kPaged> {
       if (row < count && c * 8 < p.a.head_dim) {
         eight = *reinterpret_cast<const uint4*>(source + row * p.a.head_dim + c * 8);
       }
-      skinny::StoreShared(tile + Swizzled(first + row, c, kHalfBytes), eight);
+      StoreShared(tile + Swizzled(first + row, c, kHalfBytes), eight);
     }
     FenceSharedForAsync();
   }
@@ -210,7 +210,7 @@ struct Copies : Shape<kD, kPaged> {
       CommitAsync();
       WaitAsync<0>();
       FenceSharedForAsync();
-      skinny::Arrive(shared.QueriesFull(turn.stage));
+      Arrive(shared.QueriesFull(turn.stage));
       turn.Advance();
       slot = slot + 1 == kSlots ? 0 : slot + 1;
     }

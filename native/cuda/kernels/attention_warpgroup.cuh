@@ -44,7 +44,7 @@ struct Attention : Shape<kD, kPaged> {
     // Of what products alone have read. Each thread says for itself when it has read the queries'
     // piece, which racecheck would not see otherwise.
     __device__ __forceinline__ void Release(uint32_t barrier) const {
-      if (lane == 0) skinny::Arrive(barrier);
+      if (lane == 0) Arrive(barrier);
     }
     // The warpgroups issue their products in turn.
     __device__ __forceinline__ void AwaitTurn() const {
@@ -152,7 +152,7 @@ struct Attention : Shape<kD, kPaged> {
 
     // Rows of this warpgroup do not exist: its part of the barriers.
     __device__ __forceinline__ void Skip(int tiles) {
-      skinny::Arrive(shared.QueriesEmpty(queries.stage));
+      Arrive(shared.QueriesEmpty(queries.stage));
       for (int tile = 0; tile < tiles; ++tile) {
         AwaitParity(shared.Keys().Full(keys.stage), keys.parity);
         Release(shared.Keys().Empty(keys.stage));
@@ -210,7 +210,7 @@ struct Attention : Shape<kD, kPaged> {
         Correct();
         PackWeights();
       }
-      skinny::Arrive(shared.QueriesEmpty(queries.stage));
+      Arrive(shared.QueriesEmpty(queries.stage));
       AwaitParity(value_ring.Full(values.stage), values.parity);
       FenceProducts();
       MultiplyValues(tiles == 1 ? 0 : 1);
@@ -274,14 +274,14 @@ struct Attention : Shape<kD, kPaged> {
       PrefetchMap(&maps.keys);
       PrefetchMap(&maps.values);
       for (int stage = 0; stage < kStages; ++stage) {
-        skinny::InitBarrier(shared.Keys().Full(stage), 1);
-        skinny::InitBarrier(shared.Keys().Empty(stage), kConsumerWarps);
-        skinny::InitBarrier(shared.Values().Full(stage), 1);
-        skinny::InitBarrier(shared.Values().Empty(stage), kConsumerWarps);
+        InitBarrier(shared.Keys().Full(stage), 1);
+        InitBarrier(shared.Keys().Empty(stage), kConsumerWarps);
+        InitBarrier(shared.Values().Full(stage), 1);
+        InitBarrier(shared.Values().Empty(stage), kConsumerWarps);
       }
       for (int stage = 0; stage < kQueryStages; ++stage) {
-        skinny::InitBarrier(shared.QueriesFull(stage), kQueryThreads);
-        skinny::InitBarrier(shared.QueriesEmpty(stage), kConsumers);
+        InitBarrier(shared.QueriesFull(stage), kQueryThreads);
+        InitBarrier(shared.QueriesEmpty(stage), kConsumers);
       }
       FenceBarriers();
     }

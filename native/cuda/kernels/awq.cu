@@ -16,7 +16,7 @@ using awq::ProductKernel;
 
 template <int kMembers>
 __global__ void __launch_bounds__(256)
-    SumKernel(const AwqWeights w, const AwqOperands p, const AwqPlan s) {
+    SumKernel(const AwqWeights w, const ProductOperands p, const AwqPlan s) {
   LetNextStart();
   WaitForPrevious();
   const int item = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
@@ -24,7 +24,7 @@ __global__ void __launch_bounds__(256)
 }
 
 template <typename P>
-void Launch(const AwqWeights& w, const AwqOperands& p, const AwqPlan& s, Stream& stream) {
+void Launch(const AwqWeights& w, const ProductOperands& p, const AwqPlan& s, Stream& stream) {
   const int x_bytes = static_cast<int>(p.rows) * kAwqXBytes * s.units_per_slice;
   const int bytes = std::max(P::kRingBytes + x_bytes, P::kSumBytes);
   const auto kernel = ProductKernel<P>;
@@ -41,14 +41,14 @@ void Launch(const AwqWeights& w, const AwqOperands& p, const AwqPlan& s, Stream&
 
 // The kernel of a tuning that takes at most 16 rows.
 template <int kTuning>
-void LaunchFew(const AwqWeights& w, const AwqOperands& p, const AwqPlan& s, Stream& stream) {
+void LaunchFew(const AwqWeights& w, const ProductOperands& p, const AwqPlan& s, Stream& stream) {
   constexpr AwqTuning kTuned = kAwqTunings[kTuning];
   const auto launch = p.rows <= 8 ? Launch<Product<1, kTuned, 1>> : Launch<Product<2, kTuned, 1>>;
   launch(w, p, s, stream);
 }
 
 template <int kSubs>
-void LaunchWhole(const AwqWeights& w, const AwqOperands& p, const AwqPlan& s, Stream& stream) {
+void LaunchWhole(const AwqWeights& w, const ProductOperands& p, const AwqPlan& s, Stream& stream) {
   constexpr AwqTuning kTuned = kAwqTunings[kAwqWhole];
   const auto launch = p.rows <= 8    ? Launch<Product<1, kTuned, kSubs>>
                       : p.rows <= 16 ? Launch<Product<2, kTuned, kSubs>>
@@ -59,12 +59,12 @@ void LaunchWhole(const AwqWeights& w, const AwqOperands& p, const AwqPlan& s, St
 
 }  // namespace
 
-void AwqProduct(const AwqWeights& weights, const AwqOperands& operands, const AwqPlan& plan,
+void AwqProduct(const AwqWeights& weights, const ProductOperands& operands, const AwqPlan& plan,
                 Stream& stream) {
   if (operands.rows == 0) return;
   SKEIN_CHECK(AwqTakes(weights, plan.tuning, operands.rows, operands.swiglu),
               "tuning %d for %lld rows", plan.tuning, static_cast<long long>(operands.rows));
-  using Launcher = void (*)(const AwqWeights&, const AwqOperands&, const AwqPlan&, Stream&);
+  using Launcher = void (*)(const AwqWeights&, const ProductOperands&, const AwqPlan&, Stream&);
   constexpr Launcher kFew[] = {LaunchFew<0>, LaunchFew<1>, LaunchFew<2>, LaunchFew<3>,
                                LaunchFew<4>, LaunchFew<5>, LaunchFew<6>};
   static_assert(sizeof(kFew) / sizeof(kFew[0]) == kAwqWhole);

@@ -9,6 +9,7 @@
 #include <cstdint>
 
 #include "cuda/kernels/device_traits.h"
+#include "cuda/kernels/product.h"
 #include "cuda/stream.h"
 
 namespace skein::cuda {
@@ -90,21 +91,8 @@ AwqPlan PlanAwqDeterministic(const AwqWeights& weights, bool swiglu, const Devic
 // Bytes of partial sums; 0 with one slice.
 size_t AwqPartialBytes(const AwqWeights& weights, const AwqPlan& plan, int64_t rows);
 
-struct AwqOperands {
-  const __nv_bfloat16* x;
-  int64_t x_stride;
-  int64_t rows;
-  const float* bias;  // or null
-  void* out;          // bfloat16 or float32
-  bool out_is_float;
-  int64_t out_stride;
-  // Columns are gate | up, out [rows, out / 2] = silu(gate) * up.
-  bool swiglu;
-  float* partial;  // AwqPartialBytes
-};
-
 // out [rows, out] = x [rows, in] W + bias. Overlaps with the launch before it (launch.cuh).
-void AwqProduct(const AwqWeights& weights, const AwqOperands& operands, const AwqPlan& plan,
+void AwqProduct(const AwqWeights& weights, const ProductOperands& operands, const AwqPlan& plan,
                 Stream& stream);
 
 // dense [columns, in] bfloat16 = columns first .. first + columns - 1 of W, each one row; first is

@@ -128,7 +128,7 @@ struct Product {
   }
 
   // Complete sums of this block's slice of the inputs.
-  __device__ static __forceinline__ void Deliver(const AwqWeights& w, const AwqOperands& p,
+  __device__ static __forceinline__ void Deliver(const AwqWeights& w, const ProductOperands& p,
                                                  const AwqPlan& s, int row, int group, int column,
                                                  const float (&values)[kMembers]) {
     if (s.slices == 1) {
@@ -142,7 +142,7 @@ struct Product {
   }
 
   // The same for all sums of a warp.
-  __device__ static __forceinline__ void DeliverAll(const AwqWeights& w, const AwqOperands& p,
+  __device__ static __forceinline__ void DeliverAll(const AwqWeights& w, const ProductOperands& p,
                                                     const AwqPlan& s, int group, const Sums& sums) {
     const int lane = threadIdx.x % 32;
     const int rows = static_cast<int>(p.rows);
@@ -186,7 +186,7 @@ struct Product {
   }
 
   // Groups of which several warps have shares, in the order of the warps.
-  __device__ static __forceinline__ void AddShares(const AwqWeights& w, const AwqOperands& p,
+  __device__ static __forceinline__ void AddShares(const AwqWeights& w, const ProductOperands& p,
                                                    const AwqPlan& s, int first_group,
                                                    int num_groups, int num_units,
                                                    const float* shares) {
@@ -217,7 +217,7 @@ struct Product {
     }
   }
 
-  __device__ static __forceinline__ void Run(const AwqWeights& w, const AwqOperands& p,
+  __device__ static __forceinline__ void Run(const AwqWeights& w, const ProductOperands& p,
                                              const AwqPlan& s, char* shared) {
     LetNextStart();
     const int warp = threadIdx.x / 32;
@@ -389,7 +389,7 @@ struct Product {
 
 template <typename P>
 __global__ void __launch_bounds__(P::kThreads, 1)
-    ProductKernel(const AwqWeights w, const AwqOperands p, const AwqPlan s) {
+    ProductKernel(const AwqWeights w, const ProductOperands p, const AwqPlan s) {
   extern __shared__ __align__(128) char shared[];
   P::Run(w, p, s, shared);
 }

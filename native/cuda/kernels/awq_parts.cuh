@@ -4,6 +4,7 @@
 
 #include "cuda/kernels/awq.h"
 #include "cuda/kernels/mma.cuh"
+#include "cuda/kernels/vectors.cuh"
 
 namespace skein::cuda {
 
@@ -18,8 +19,21 @@ __device__ __forceinline__ void PrefetchToL2([[maybe_unused]] const void* addres
 // may still be under way.
 __device__ __forceinline__ int PlaceOfPiece(int row, int piece) { return piece ^ (row & 7); }
 
+// Inputs in .. in + 7 of a row of x; zeros outside.
+__device__ __forceinline__ uint4 LoadPiece(const AwqWeights& w, const __nv_bfloat16* source,
+                                           int64_t in) {
+  uint32_t words[4] = {0, 0, 0, 0};
+#pragma unroll
+  for (int i = 0; i < 8; ++i) {
+    if (in + i < 0 || in + i >= w.in_features) continue;
+    const uint32_t bits = __bfloat16_as_ushort(source[in + i]);
+    words[i / 2] |= bits << (16 * (i % 2));
+  }
+  return make_uint4(words[0], words[1], words[2], words[3]);
+}
+
 template <int kWarps>
-__device__ __forceinline__ void StageX(const AwqWeights& w, const AwqOperands& p, int c0,
+__device__ __forceinline__ void StageX(const AwqWeights& w, const ProductOperands& p, int c0,
                                        int num_units, uint4* staged) {
   const int rows = static_cast<int>(p.rows);
   const int lane = threadIdx.x % 32;
@@ -29,30 +43,23 @@ __device__ __forceinline__ void StageX(const AwqWeights& w, const AwqOperands& p
   const int warp = threadIdx.x / 32;
   const bool aligned = p.x_stride % 8 == 0 && w.group_offset % 8 == 0 &&
                        (reinterpret_cast<uint64_t>(p.x) & 15u) == 0;
+  const int pieces = num_units * 16, step = sharing * 32;
+  const int64_t first = static_cast<int64_t>(c0) * kAwqUnitInputs - w.group_offset;
   for (int row = warp / sharing; row < rows; row += kWarps / sharing) {
     const __nv_bfloat16* source = p.x + row * p.x_stride;
-    for (int piece = warp % sharing * 32 + lane; piece < num_units * 16; piece += sharing * 32) {
-      const int64_t in = (static_cast<int64_t>(c0) * 16 + piece) * 8 - w.group_offset;
+    for (int piece = warp % sharing * 32 + lane; piece < pieces; piece += step) {
       uint4* place = staged + (piece / 16 * rows + row) * 16 + PlaceOfPiece(row, piece % 16);
+      const int64_t in = first + int64_t{piece} * 8;
       if (aligned && in >= 0 && in + 8 <= w.in_features) {
         CopyAsync16(place, source + in, true);
-        continue;
+      } else {
+        *place = LoadPiece(w, source, in);
       }
-      uint32_t words[4] = {0, 0, 0, 0};
-#pragma unroll
-      for (int i = 0; i < 8; ++i) {
-        if (in + i < 0 || in + i >= w.in_features) continue;
-        const uint32_t bits = __bfloat16_as_ushort(source[in + i]);
-        words[i / 2] |= bits << (16 * (i % 2));
-      }
-      *place = make_uint4(words[0], words[1], words[2], words[3]);
     }
   }
 }
 
-__device__ __forceinline__ float Silu(float x) { return x / (1.0f + __expf(-x)); }
-
-__device__ __forceinline__ void Store(const AwqOperands& p, int64_t row, int64_t column,
+__device__ __forceinline__ void Store(const ProductOperands& p, int64_t row, int64_t column,
                                       float value) {
   if (p.out_is_float) {
     static_cast<float*>(p.out)[row * p.out_stride + column] = value;
@@ -63,8 +70,8 @@ __device__ __forceinline__ void Store(const AwqOperands& p, int64_t row, int64_t
 
 // Complete sums of a row at column `column` of each member of a group become outputs.
 template <int kMembers>
-__device__ __forceinline__ void Finish(const AwqWeights& w, const AwqOperands& p, const AwqPlan& s,
-                                       int64_t row, int64_t group, int column,
+__device__ __forceinline__ void Finish(const AwqWeights& w, const ProductOperands& p,
+                                       const AwqPlan& s, int64_t row, int64_t group, int column,
                                        const float (&values)[kMembers]) {
   const int64_t first = group * s.group_tiles * kAwqTileColumns + column;
   const int64_t step = static_cast<int64_t>(s.member_tiles) * kAwqTileColumns;
@@ -88,7 +95,7 @@ __device__ __forceinline__ void Finish(const AwqWeights& w, const AwqOperands& p
 }
 
 // Sums of one slice: [slices, rows, padded_out].
-__device__ __forceinline__ float* Partial(const AwqWeights& w, const AwqOperands& p,
+__device__ __forceinline__ float* Partial(const AwqWeights& w, const ProductOperands& p,
                                           const AwqPlan& s, int64_t slice, int64_t row,
                                           int64_t group, int member, int column) {
   const int64_t tile = group * s.group_tiles + static_cast<int64_t>(member) * s.member_tiles;
@@ -97,7 +104,7 @@ __device__ __forceinline__ float* Partial(const AwqWeights& w, const AwqOperands
 
 // Four columns of a row of a group, slice after slice. item: (group, row, quarter of a tile).
 template <int kMembers>
-__device__ __forceinline__ void SumSlices(const AwqWeights& w, const AwqOperands& p,
+__device__ __forceinline__ void SumSlices(const AwqWeights& w, const ProductOperands& p,
                                           const AwqPlan& s, int64_t first_group, int item) {
   const int rows = static_cast<int>(p.rows);
   const int column = item % 4 * 4;

@@ -1,144 +1,106 @@
-// The kernel of products of many rows with AWQ int4 weights on Hopper: out^T [columns, rows] = W
-// x^T by warpgroup products, weights as their first operand from registers, x as the second from
-// shared memory.
+// The wide kernel of products with AWQ int4 weights (wide_kernel.cuh says its frame): weights as
+// the products' first operand from registers.
 //
-// A block has two warpgroups that multiply and one thread that copies. The copies of a step of 64
-// inputs - x as rows of 128 bytes, half of it from each block of the cluster for both; packed
-// words; every other step the units' tables - end in the step's barrier `full`; `empty` ends when
-// the warps of both blocks have read it. Packed words are in the order of the registers of a
-// product's first operand, so a warp reads its own (one 16-byte load a tile and step) and makes
-// bfloat16 weights of them while the products of the registers before are under way: per register,
-// a shift, a logic operation, a subtraction and two or three multiplications.
+// A step's packed words, and every other step the units' tables, are copied. Packed words are in
+// the order of the registers of a product's first operand, so a warp reads its own (one 16-byte
+// load a tile and step) and makes bfloat16 weights of them while the products of the registers
+// before are under way: per register, a shift, a logic operation, a subtraction and two or three
+// multiplications.
 //
 // Rounding: q - z is exact. With kOneRounding, (q - z) * s is rounded once, as AwqDequantize does;
 // otherwise s is rounded first, which costs up to as much again and saves a fifth of the
 // instructions where few rows share them.
 #pragma once
 
-#include "cuda/kernels/awq_wide_parts.cuh"
+#include "cuda/kernels/awq_wide.h"
 #include "cuda/kernels/awq_words.cuh"
-#include "cuda/kernels/skinny_primitives.cuh"
-#include "cuda/kernels/wgmma.cuh"
+#include "cuda/kernels/wide_kernel.cuh"
 
-namespace skein::cuda::awq {
+namespace skein::cuda::wide {
+
+// How copies see the operands. words: [packed tiles, steps, words of a tile and step]; tables:
+// [packed tiles, units, columns]; x: [rows, inputs].
+struct AwqMaps {
+  CUtensorMap words, tables, x;
+};
+
+// Fragments: without SwiGLU the halves of a packed tile; with it the same half of a tile of gate
+// and of one of up.
+template <int kTile, bool kWithSwiGlu>
+struct AwqShape : WideShape<kTile, kWithSwiGlu> {
+  using Base = WideShape<kTile, kWithSwiGlu>;
+  using Base::kBlocks;
+  using Base::kSwiGlu;
+  // Packed tiles in a stage; with SwiGLU the second half is up's.
+  static constexpr int kPacked = Base::kColumns / kAwqTileColumns;
+  // What a warp reads of them.
+  static constexpr int kRead = kSwiGlu ? 2 : kBlocks;
+
+  // Of a warp's packed tile: its place in a stage. warp: of 8.
+  __device__ static __forceinline__ int Place(int warp, int which) {
+    if constexpr (!kSwiGlu) return which * 8 + warp;
+    return which * (kPacked / 2) + (kBlocks == 2 ? warp : warp / 2);
+  }
+  // Rows 0-7 and 8-15 of fragment `block`: from which of the warp's packed tiles, and which half.
+  __device__ static __forceinline__ int Which(int block, int eight) {
+    return kSwiGlu ? eight : block;
+  }
+  __device__ static __forceinline__ int Half(int warp, int block, int eight) {
+    if constexpr (!kSwiGlu) return eight;
+    return kBlocks == 2 ? block : warp % 2;
+  }
+  __device__ static __forceinline__ int FirstColumn(int warp, int block) {
+    if constexpr (!kSwiGlu) return Place(warp, block) * kAwqTileColumns;
+    return Place(warp, 0) * kAwqTileColumns + Half(warp, block, 0) * 8;
+  }
+  // Packed tiles that lie side by side, and the first of the run `run` of column tile
+  // `column_tile`. Some may be beyond the last: what is read of them is dropped.
+  static constexpr int kRuns = kSwiGlu ? 2 : 1;
+  static constexpr int kRun = kPacked / kRuns;
+  __device__ static __forceinline__ int FirstPacked(const AwqWeights& w, int column_tile, int run) {
+    return column_tile * kRun + run * static_cast<int>(w.out_features) / 2 / kAwqTileColumns;
+  }
+};
 
 template <int kTile, bool kSwiGlu>
-struct Wide {
-  using Shape = WideShape<kTile, kSwiGlu>;
+struct AwqWide {
+  using Shape = AwqShape<kTile, kSwiGlu>;
+  using Maps = AwqMaps;
+  using Weights = AwqWeights;
   static constexpr int kRows = Shape::kRows;
   static constexpr int kBlocks = Shape::kBlocks;
   static constexpr bool kOneRounding = kRows >= 128;
-  static constexpr int kThreads = kConsumers + 128;
   // Of a packed tile in a step.
   static constexpr int kStepWordBytes = kAwqWordBytes / 2;
-  // A stage: x, words, tables. The swizzle of x wants it at multiples of 1024.
-  static constexpr int kXBytes = kRows * kAwqStepInputs * 2;
   static constexpr int kWordsBytes = Shape::kPacked * kStepWordBytes;
   static constexpr int kTablesBytes = Shape::kPacked * kAwqTableBytes;
-  static constexpr int kStageBytes = (kXBytes + kWordsBytes + kTablesBytes + 1023) / 1024 * 1024;
-  static constexpr int kBarrierBytes = 256;
-  static constexpr int kMostStages = (kAwqWideSharedBytes - 1024 - kBarrierBytes) / kStageBytes;
-  static constexpr int kStages = kMostStages < 16 ? kMostStages : 16;
-  static constexpr int kSharedBytes = 1024 + kStages * kStageBytes + kBarrierBytes;
-  // More than half of what a multiprocessor has, so that no two blocks meet on one.
-  static_assert(kSharedBytes > kAwqWideSharedBytes / 2 && kSharedBytes <= kAwqWideSharedBytes);
-  static_assert(kStages >= 4 && 16 * kStages <= kBarrierBytes);
-  static_assert(kRows / kAwqWideCluster % 8 == 0);  // each block's half is whole swizzled groups
-  // Setting them up takes 168 registers a thread; then they are dealt out anew.
-  static constexpr int kConsumerRegisters = 232, kProducerRegisters = 40;
+  using Ring = WideRing<Shape, kWordsBytes + kTablesBytes>;
 
-  // A stage of the ring and the parity of its phase.
-  struct Turn {
-    int stage = 0, parity = 0;
-    __device__ __forceinline__ void Advance() {
-      if (++stage == kStages) {
-        stage = 0;
-        parity ^= 1;
-      }
-    }
-  };
-  struct Ring {
-    uint32_t stages, barriers;
-    __device__ __forceinline__ uint32_t Stage(int stage) const {
-      return stages + stage * kStageBytes;
-    }
-    __device__ __forceinline__ uint32_t Full(int stage) const { return barriers + stage * 16; }
-    __device__ __forceinline__ uint32_t Empty(int stage) const { return barriers + stage * 16 + 8; }
-  };
-
-  // --- The thread that copies.
-  struct Copier {
-    const WideMaps& maps;
-    const AwqWeights& w;
-    const AwqWidePlan& s;
-    const Ring ring;
-    const int rank, cluster;
-    Segment segment{};
-    int step = 0;  // from the segment's begin
-    int column_tile = 0, row = 0;
-
-    __device__ __forceinline__ bool Begin(Segments& segments) {
-      if (!segments.Next(s, &segment)) return false;
-      step = segment.begin;
-      column_tile = segment.piece / s.row_tiles * kAwqWideCluster + rank;
-      row = segment.piece % s.row_tiles * kRows + rank * (kRows / kAwqWideCluster);
-      return true;
-    }
-    __device__ __forceinline__ bool Advance(Segments& segments) {
-      return ++step < segment.end || Begin(segments);
-    }
-
-    __device__ __forceinline__ void CopyWeights(int stage) const {
-      const bool has_tables = step % 2 == 0 || step == segment.begin;
-      const uint32_t full = ring.Full(stage);
-      ExpectBytes(full, kXBytes + kWordsBytes + (has_tables ? kTablesBytes : 0));
-      const uint32_t words = ring.Stage(stage) + kXBytes;
+  __device__ static __forceinline__ void PrefetchMaps(const Maps& maps) {
+    PrefetchMap(&maps.words);
+    PrefetchMap(&maps.tables);
+    PrefetchMap(&maps.x);
+  }
+  __device__ static __forceinline__ int FirstInput(const AwqWeights& w) {
+    return static_cast<int>(w.group_offset);
+  }
+  __device__ static __forceinline__ void CopyWeights(const Maps& maps, const AwqWeights& w,
+                                                     const Ring& ring, int stage, int column_tile,
+                                                     int step, bool is_first) {
+    const bool has_tables = step % 2 == 0 || is_first;
+    const uint32_t full = ring.Full(stage);
+    ExpectBytes(full, Ring::kXBytes + kWordsBytes + (has_tables ? kTablesBytes : 0));
+    const uint32_t words = ring.Weights(stage);
 #pragma unroll
-      for (int run = 0; run < Shape::kRuns; ++run) {
-        const int tile = Shape::FirstPacked(w, column_tile, run);
-        CopyBox(words + run * (kWordsBytes / Shape::kRuns), &maps.words, 0, step, tile, full);
-        if (!has_tables) continue;
-        CopyBox(words + kWordsBytes + run * (kTablesBytes / Shape::kRuns), &maps.tables, 0,
-                step / 2, tile, full);
-      }
+    for (int run = 0; run < Shape::kRuns; ++run) {
+      const int tile = Shape::FirstPacked(w, column_tile, run);
+      CopyBox(words + run * (kWordsBytes / Shape::kRuns), &maps.words, 0, step, tile, full);
+      if (!has_tables) continue;
+      CopyBox(words + kWordsBytes + run * (kTablesBytes / Shape::kRuns), &maps.tables, 0, step / 2,
+              tile, full);
     }
-    // This block's half of the rows, for both. Inputs before and after x's are zeros, as are rows
-    // after its last: the map says where it ends.
-    __device__ __forceinline__ void CopyX(int stage) const {
-      CopyBoxToBoth(ring.Stage(stage) + rank * (kXBytes / kAwqWideCluster), &maps.x,
-                    step * kAwqStepInputs - static_cast<int>(w.group_offset), row,
-                    ring.Full(stage));
-    }
+  }
 
-    __device__ __forceinline__ void Run() {
-      // Weights are there already, x is when the kernel before has ended.
-      {
-        Segments segments(s, cluster);
-        bool more = Begin(segments);
-        for (int stage = 0; stage < kStages && more; ++stage) {
-          CopyWeights(stage);
-          more = Advance(segments);
-        }
-      }
-      WaitForPrevious();
-      Segments segments(s, cluster);
-      bool more = Begin(segments);
-      for (int stage = 0; stage < kStages && more; ++stage) {
-        CopyX(stage);
-        more = Advance(segments);
-      }
-      Turn turn;
-      while (more) {
-        AwaitParity(ring.Empty(turn.stage), turn.parity);
-        CopyWeights(turn.stage);
-        CopyX(turn.stage);
-        turn.Advance();
-        more = Advance(segments);
-      }
-    }
-  };
-
-  // --- A warp of those that multiply.
   struct Scales {
     __nv_bfloat162 zero, high, low;
 
@@ -166,13 +128,14 @@ struct Wide {
     }
   };
 
+  // A warp of those that multiply.
   struct Consumer {
-    const AwqOperands& p;
+    const ProductOperands& p;
     const AwqWeights& w;
-    const AwqWidePlan& s;
+    const WidePlan& s;
     const Ring ring;
     const int rank, cluster, warp;
-    Turn turn{};
+    typename Ring::Turn turn{};
     uint4 words[Shape::kRead];
     Scales scales[kBlocks][2];
     float sums[kBlocks][kRows / 2];
@@ -183,10 +146,10 @@ struct Wide {
     __device__ __forceinline__ void Read(const Segment& segment, int step) {
       const int lane = threadIdx.x % 32;
       AwaitParity(ring.Full(turn.stage), turn.parity);
-      const uint32_t from = ring.Stage(turn.stage) + kXBytes;
+      const uint32_t from = ring.Weights(turn.stage);
 #pragma unroll
       for (int i = 0; i < Shape::kRead; ++i) {
-        words[i] = skinny::LoadShared(from + Shape::Place(warp, i) * kStepWordBytes + lane * 16);
+        words[i] = LoadShared(from + Shape::Place(warp, i) * kStepWordBytes + lane * 16);
       }
       if (step % 2 != 0 && step != segment.begin) return;
 #pragma unroll
@@ -196,7 +159,7 @@ struct Wide {
           const int place = Shape::Place(warp, Shape::Which(block, eight));
           const int column = Shape::Half(warp, block, eight) * 8 + lane / 4;
           scales[block][eight].Set(
-              skinny::LoadShared4(from + kWordsBytes + place * kAwqTableBytes + column * 4));
+              LoadShared4(from + kWordsBytes + place * kAwqTableBytes + column * 4));
         }
       }
     }
@@ -230,7 +193,7 @@ struct Wide {
           for (uint32_t& value : fragment) Pin(value);
         }
       }
-      const uint64_t x = OperandDescriptor(ring.Stage(stage));
+      const uint64_t x = OperandDescriptor(ring.X(stage));
       FenceProducts();
 #pragma unroll
       for (int k = 0; k < 2; ++k) {
@@ -243,11 +206,6 @@ struct Wide {
       CommitProducts();
     }
 
-    // This warp has read the stage: lanes 0 and 1 say so to the two blocks.
-    __device__ __forceinline__ void Release(int stage) const {
-      if (threadIdx.x % 32 < kAwqWideCluster) ArriveAt(ring.Empty(stage), threadIdx.x % 32);
-    }
-
     __device__ __forceinline__ void Sum(const Segment& segment) {
       Read(segment, segment.begin);
       Dequantize(0);
@@ -256,7 +214,7 @@ struct Wide {
         const int stage = turn.stage;
         Multiply(0, stage, step == segment.begin ? 0 : 1);
         WaitProducts<1>();
-        if (step != segment.begin) Release(before);
+        if (step != segment.begin) ring.Release(before);
         Dequantize(1);
         Multiply(1, stage, 1);
         before = stage;
@@ -268,109 +226,14 @@ struct Wide {
         }
       }
       WaitProducts<0>();
-      Release(before);
+      ring.Release(before);
 #pragma unroll
       for (auto& block : sums) {
 #pragma unroll
         for (float& value : block) Pin(value);
       }
     }
-
-    __device__ __forceinline__ void Deliver(const Segment& segment) const {
-      if (segment.slot >= 0) {
-        float4* const partial = Shape::Partial(p, cluster, segment.slot, rank) + threadIdx.x;
-#pragma unroll
-        for (int block = 0; block < kBlocks; ++block) {
-#pragma unroll
-          for (int i = 0; i < kRows / 8; ++i) {
-            const float* c = sums[block] + 4 * i;
-            partial[(block * (kRows / 8) + i) * kConsumers] = make_float4(c[0], c[1], c[2], c[3]);
-          }
-        }
-        return;
-      }
-      switch (KindOf<kSwiGlu>(p)) {
-        case OutputKind::kFloat:
-          return Put<OutputKind::kFloat>(segment);
-        case OutputKind::kHalf:
-          return Put<OutputKind::kHalf>(segment);
-        case OutputKind::kHalfWide:
-          return Put<OutputKind::kHalfWide>(segment);
-      }
-    }
-    template <OutputKind kKind>
-    __device__ __forceinline__ void Put(const Segment& segment) const {
-      const int column_tile = segment.piece / s.row_tiles * kAwqWideCluster + rank;
-      const int row = segment.piece % s.row_tiles * kRows;
-#pragma unroll
-      for (int block = 0; block < kBlocks; ++block) {
-        WideOutput<kTile, kSwiGlu, kKind> output(w, p, column_tile, warp, block, row);
-#pragma unroll
-        for (int i = 0; i < kRows / 8; ++i) {
-          const float* c = sums[block] + 4 * i;
-          output.Put({c[0], c[1], c[2], c[3]});
-        }
-      }
-    }
-
-    __device__ __forceinline__ void Run() {
-      WaitForPrevious();
-      Segments segments(s, cluster);
-      Segment segment;
-      while (segments.Next(s, &segment)) {
-        Sum(segment);
-        Deliver(segment);
-      }
-    }
   };
-
-  __device__ static __forceinline__ void Run(const WideMaps& maps, const AwqWeights& w,
-                                             const AwqOperands& p, const AwqWidePlan& s,
-                                             uint32_t shared) {
-    LetNextStart();
-    const uint32_t stages = (shared + 1023) / 1024 * 1024;
-    const Ring ring{stages, stages + kStages * kStageBytes};
-    const int warp = static_cast<int>(threadIdx.x) / 32;
-    const int rank = static_cast<int>(ClusterRank());
-    const int cluster = static_cast<int>(blockIdx.x) / kAwqWideCluster;
-    if (threadIdx.x == 0) {
-      PrefetchMap(&maps.words);
-      PrefetchMap(&maps.tables);
-      PrefetchMap(&maps.x);
-      for (int stage = 0; stage < kStages; ++stage) {
-        skinny::InitBarrier(ring.Full(stage), 1);
-        skinny::InitBarrier(ring.Empty(stage), kAwqWideCluster * kConsumers / 32);
-      }
-      FenceBarriers();
-    }
-    SyncCluster();
-    if (warp >= kConsumers / 32) {
-      ShrinkRegisters<kProducerRegisters>();
-      if (threadIdx.x == kConsumers) {
-        Copier{maps, w, s, ring, rank, cluster}.Run();
-      } else {
-        WaitForPrevious();
-      }
-      __syncwarp();
-    } else {
-      GrowRegisters<kConsumerRegisters>();
-      Consumer{p, w, s, ring, rank, cluster, warp}.Run();
-    }
-    // The other block's copies and arrivals may still be on their way to this one.
-    SyncCluster();
-  }
 };
 
-// Clusters of kAwqWideCluster blocks.
-template <int kTile, bool kSwiGlu>
-__global__ void __launch_bounds__(Wide<kTile, kSwiGlu>::kThreads, 1)
-    WideKernel([[maybe_unused]] const __grid_constant__ WideMaps maps,
-               [[maybe_unused]] const AwqWeights w, [[maybe_unused]] const AwqOperands p,
-               [[maybe_unused]] const AwqWidePlan s) {
-#if defined(SKEIN_HOPPER)
-  extern __shared__ char shared[];
-  Wide<kTile, kSwiGlu>::Run(maps, w, p, s, SharedAddress(shared));
-#endif
-}
-
-}  // namespace skein::cuda::awq
+}  // namespace skein::cuda::wide

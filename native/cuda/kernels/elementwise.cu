@@ -133,8 +133,6 @@ __global__ void __launch_bounds__(kRotaryThreads) RotaryStoreKvKernel(RotaryArgu
   }
 }
 
-__device__ __forceinline__ float Silu(float x) { return x / (1.0f + __expf(-x)); }
-
 __device__ __forceinline__ void LoadEightOf(const float* from, float (&values)[8]) {
   LoadEightFloats(from, values);
 }

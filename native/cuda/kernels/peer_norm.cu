@@ -15,7 +15,7 @@
 #include "cuda/kernels/norm_parts.cuh"
 #include "cuda/kernels/peer_exchange.h"
 #include "cuda/kernels/peer_words.cuh"
-#include "cuda/kernels/skinny_primitives.cuh"
+#include "cuda/kernels/shared_memory.cuh"
 
 namespace skein::cuda {
 namespace {
@@ -86,7 +86,7 @@ __device__ __forceinline__ void PrepareCluster(const RowPlace& at, RowSums& sums
   if (at.cluster == 1) return;
   if (threadIdx.x == 0) {
     for (uint64_t& barrier : sums.arrived) {
-      skinny::InitBarrier(SharedAddress(&barrier), 1);
+      InitBarrier(SharedAddress(&barrier), 1);
     }
     FenceBarriers();
     for (uint64_t& barrier : sums.arrived) {

@@ -18,7 +18,9 @@
 
 #include "cuda/kernels/launch.cuh"
 #include "cuda/kernels/mma.cuh"
+#include "cuda/kernels/shared_memory.cuh"
 #include "cuda/kernels/skinny_primitives.cuh"
+#include "cuda/kernels/vectors.cuh"
 
 namespace skein::cuda::skinny {
 
@@ -111,10 +113,7 @@ __device__ __forceinline__ void PutTile(const Arguments& p, int first, int limit
   for (int i = 0; i < 2; ++i) {
     if (row + i >= p.rows) break;
     if (p.swiglu) {
-      const float gate = pairs[i][0];
-      if (output < limit) {
-        Put(p, row + i, first + output, gate / (1.0f + __expf(-gate)) * pairs[i][1]);
-      }
+      if (output < limit) Put(p, row + i, first + output, Silu(pairs[i][0]) * pairs[i][1]);
     } else {
       if (output < limit) Put(p, row + i, first + output, pairs[i][0]);
       if (output + 8 < limit) Put(p, row + i, first + output + 8, pairs[i][1]);

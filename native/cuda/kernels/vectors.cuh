@@ -1,5 +1,5 @@
-// What the memory-bound kernels share: eight values a thread (16 bytes of bfloat16), sums over a
-// block, and the host's side of both.
+// What kernels share: eight values a thread (16 bytes of bfloat16), sums over a block, the host's
+// side of both, and SiLU.
 #pragma once
 
 #include <cuda_bf16.h>
@@ -55,6 +55,8 @@ __device__ __forceinline__ void StoreEightFloats(float* to, const float (&values
   reinterpret_cast<float4*>(to)[0] = make_float4(values[0], values[1], values[2], values[3]);
   reinterpret_cast<float4*>(to)[1] = make_float4(values[4], values[5], values[6], values[7]);
 }
+
+__device__ __forceinline__ float Silu(float x) { return x / (1.0f + __expf(-x)); }
 
 // Sum over a warp, the same on every lane.
 __device__ __forceinline__ float WarpSum(float value) {

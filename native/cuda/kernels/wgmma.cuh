@@ -115,7 +115,12 @@ __device__ __forceinline__ void WarpgroupMultiplyTransposed(float (&c)[kRows / 2
 template <int kRows>
 __device__ __forceinline__ void WarpgroupMultiply(float (&c)[kRows / 2], uint64_t a_descriptor,
                                                   uint64_t descriptor, int adds) {
-  if constexpr (kRows == 128) SKEIN_SHARED_WGMMA(128, 64, 64, 65, 66);
+  if constexpr (kRows == 32) SKEIN_SHARED_WGMMA(32, 16, 16, 17, 18);
+  else if constexpr (kRows == 64) SKEIN_SHARED_WGMMA(64, 32, 32, 33, 34);
+  else if constexpr (kRows == 96) SKEIN_SHARED_WGMMA(96, 48, 48, 49, 50);
+  else if constexpr (kRows == 128) SKEIN_SHARED_WGMMA(128, 64, 64, 65, 66);
+  else if constexpr (kRows == 192) SKEIN_SHARED_WGMMA(192, 96, 96, 97, 98);
+  else if constexpr (kRows == 256) SKEIN_SHARED_WGMMA(256, 128, 128, 129, 130);
   else if constexpr (kRows == 176) SKEIN_SHARED_WGMMA(176, 88, 88, 89, 90);
   else static_assert(kRows == 0, "no such product");
 }

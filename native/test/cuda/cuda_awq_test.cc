@@ -257,7 +257,7 @@ TEST_F(CudaAwqTest, EveryTuningAgreesWithThePlainLoop) {
           const auto out = cuda_->Allocate(DType::kFloat32, rows, shape.out);
           SKEIN_CUDA(cudaMemset(out->view().data, 0xff, static_cast<size_t>(rows * shape.out) * 4));
           Settle();
-          cuda::AwqOperands operands{};
+          cuda::ProductOperands operands{};
           operands.x = x.cuda->view().As<__nv_bfloat16>();
           operands.x_stride = shape.in;
           operands.rows = rows;

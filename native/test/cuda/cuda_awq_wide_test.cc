@@ -103,13 +103,13 @@ class CudaAwqWideTest : public CudaOpsTest {
 
     cuda::DeviceTraits device = cuda::CurrentDeviceTraits();
     device.multiprocessors = c.multiprocessors;
-    const cuda::AwqWidePlan plan = cuda::PlanAwqWide(weights_, c.rows, device, c.tile, c.clusters);
-    const size_t bytes = cuda::AwqWidePartialBytes(plan);
-    EXPECT_LE(bytes, cuda::AwqWideMostPartialBytes(device));
+    const cuda::WidePlan plan = cuda::PlanAwqWide(weights_, c.rows, device, c.tile, c.clusters);
+    const size_t bytes = cuda::WidePartialBytes(plan);
+    EXPECT_LE(bytes, cuda::WideMostPartialBytes(device));
     const cuda::DeviceMemory partial(bytes + 16);
     SKEIN_CUDA(cudaMemset(partial.data(), 0xff, partial.bytes()));
     Settle();
-    cuda::AwqOperands operands{};
+    cuda::ProductOperands operands{};
     operands.x = x.cuda->view().As<__nv_bfloat16>();
     operands.x_stride = x_stride;
     operands.rows = c.rows;
@@ -166,7 +166,7 @@ TEST_F(CudaAwqWideTest, AgreesForManyRows) {
 TEST_F(CudaAwqWideTest, AgreesForEveryTile) {
   const WideCase base{0, 1536, 1312, 0, true};
   MakeWeights(base);
-  for (int tile = 0; tile < cuda::kAwqNumWideTiles; ++tile) {
+  for (int tile = 0; tile < cuda::kNumWideTiles; ++tile) {
     for (const int64_t rows : {1, 9, 64, 150, 300}) {
       for (const bool swiglu : {false, true}) {
         for (const bool out_is_float : {false, true}) {
@@ -256,12 +256,12 @@ TEST_F(CudaAwqWideTest, BitsAreTheSameEveryTime) {
   MakeWeights(base);
   const Twin x = RandomTwin(base.rows, base.in);
   const cuda::DeviceTraits device = cuda::CurrentDeviceTraits();
-  const cuda::AwqWidePlan plan = cuda::PlanAwqWide(weights_, base.rows, device);
-  const cuda::DeviceMemory partial(cuda::AwqWidePartialBytes(plan) + 16);
+  const cuda::WidePlan plan = cuda::PlanAwqWide(weights_, base.rows, device);
+  const cuda::DeviceMemory partial(cuda::WidePartialBytes(plan) + 16);
   std::vector<float> first;
   for (int turn = 0; turn < 20; ++turn) {
     const auto out = cuda_->Allocate(DType::kFloat32, base.rows, base.out);
-    cuda::AwqOperands operands{};
+    cuda::ProductOperands operands{};
     operands.x = x.cuda->view().As<__nv_bfloat16>();
     operands.x_stride = base.in;
     operands.rows = base.rows;
@@ -283,7 +283,7 @@ TEST_F(CudaAwqWideTest, OperandsThatCopiesCannotAddressAreRefused) {
   MakeWeights(base);
   const Twin x = RandomTwin(base.rows, base.in + 8);
   const cuda::DeviceTraits device = cuda::CurrentDeviceTraits();
-  cuda::AwqOperands operands{};
+  cuda::ProductOperands operands{};
   operands.x = x.cuda->view().As<__nv_bfloat16>();
   operands.x_stride = base.in;
   operands.rows = base.rows;

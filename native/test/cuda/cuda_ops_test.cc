@@ -61,6 +61,64 @@ TEST_F(CudaOpsTest, ResidualAndNormAgree) {
   }
 }
 
+// In one kernel for many rows on Hopper, as product, residual and norm otherwise.
+TEST_F(CudaFastTest, ProductsThatEndInTheResidualAgree) {
+  const auto single = MakeLocalGroup(1);
+  constexpr int64_t kIn = 640, kOut = 1280;
+  std::vector<float> values = Random(kIn * kOut, 0.05f);
+  RawLinear dense;
+  dense.in_features = kIn;
+  dense.out_features = kOut;
+  dense.weight = MakeMatrix(values.data(), DType::kFloat32, kOut, kIn);
+  std::vector<uint32_t> words(kIn * kOut / 8), zeros(kIn / 128 * kOut / 8);
+  for (uint32_t& word : words) word = generator_();
+  for (uint32_t& word : zeros) word = generator_();
+  std::vector<float> scales = Random(kIn / 128 * kOut, 0.002f, 0.01f);
+  RawLinear awq;
+  awq.in_features = kIn;
+  awq.out_features = kOut;
+  awq.group_size = 128;
+  awq.qweight = MakeMatrix(words.data(), DType::kInt32, kIn, kOut / 8);
+  awq.qzeros = MakeMatrix(zeros.data(), DType::kInt32, kIn / 128, kOut / 8);
+  awq.scales = MakeMatrix(scales.data(), DType::kFloat32, kIn / 128, kOut);
+  for (const RawLinear& raw : {dense, awq}) {
+    const auto cpu_linear = cpu_->PrepareLinear(raw, DType::kBFloat16),
+               cuda_linear = fast_->PrepareLinear(raw, DType::kBFloat16);
+    for (const int64_t rows : {1, 16, 48, 65, 300}) {
+      for (const bool scaled : {false, true}) {
+        for (const bool has_norm : {false, true}) {
+          const Twin x = RandomTwin(rows, kIn), residual = RandomResidual(rows, kOut, 2.0f),
+                     partial = PoisonedResidual(rows, kOut), normed = PoisonedTwin(rows, kOut),
+                     weight = Parameters(1, kOut, 0.2f, 1.0f),
+                     bias = Parameters(1, kOut, 0.5f, 0.0f),
+                     scale = Parameters(1, kOut, 0.3f, 0.0f);
+          const auto run = [&](Backend& backend, const PreparedLinear& linear,
+                               const std::unique_ptr<DeviceTensor> Twin::*side) {
+            const NormWeights norm{NormKind::kRms, (weight.*side)->view().As<const float>(),
+                                   nullptr, 1e-5f};
+            const Matrix out = (normed.*side)->view();
+            const auto parameter = [&](const Twin& twin) {
+              return scaled ? (twin.*side)->view().As<const float>() : nullptr;
+            };
+            backend.LinearResidualNorm(
+                *single[0], linear, (x.*side)->view(),
+                {(partial.*side)->view(), parameter(bias), parameter(scale),
+                 (residual.*side)->view(), has_norm ? &norm : nullptr, has_norm ? &out : nullptr});
+          };
+          run(*cpu_, *cpu_linear, &Twin::cpu);
+          run(*fast_, *cuda_linear, &Twin::cuda);
+          fast_->FinishStep();
+          const std::string what =
+              Format("%lld rows, AWQ %d, scaled %d", static_cast<long long>(rows), raw.is_awq(),
+                     static_cast<int>(scaled));
+          ExpectClose(residual, raw.is_awq() ? kRounding : 1e-4, what + ", residual");
+          if (has_norm) ExpectClose(normed, 2 * kRounding, what + ", normed");
+        }
+      }
+    }
+  }
+}
+
 // The bits of a row do not depend on how many there are, whichever kernel the width calls for.
 TEST_F(CudaOpsTest, NormAndSwiGluRowsAreIndependent) {
   const auto single = MakeLocalGroup(1);

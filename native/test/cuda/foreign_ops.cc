@@ -83,9 +83,26 @@ void OpList::AddProducts() {
     add("AWQ product", awq, rows, DType::kFloat32);
   }
   add("bf16 product and GELU", dense, 300, DType::kBFloat16, Activation::kGeluErf);
-  for (const int64_t rows : {1, 64}) {
+  for (const int64_t rows : {1, 64, 300}) {
     add_swiglu("bf16 gate and up", dense, rows);
     add_swiglu("AWQ gate and up", awq, rows);
+  }
+  for (const PreparedLinear* linear : {&dense, &awq}) {
+    constexpr int64_t kRows = 300;
+    const Matrix x = Random(DType::kBFloat16, kRows, kIn),
+                 residual = Random(DType::kFloat32, kRows, kOut),
+                 partial = New(DType::kFloat32, kRows, kOut),
+                 normed = New(DType::kBFloat16, kRows, kOut);
+    const NormWeights norm{NormKind::kRms, Floats(kOut), nullptr, 1e-5f};
+    ops_.push_back({linear == &dense ? "bf16 product, residual and norm, 300 rows"
+                                     : "AWQ product, residual and norm, 300 rows",
+                    [this, linear, x, residual, partial, norm, normed] {
+                      backend_.LinearResidualNorm(
+                          *alone_[0], *linear, x,
+                          {partial, nullptr, nullptr, residual, &norm, &normed});
+                    },
+                    {x, residual},
+                    {residual, normed}});
   }
 }
 

@@ -1,0 +1,55 @@
+// Which instance of the wide kernel for dense weights takes a product, and its launch.
+#include <utility>
+
+#include "cuda/kernels/dense_wide.h"
+#include "cuda/kernels/dense_wide_kernel.cuh"
+#include "cuda/kernels/wide_launch.cuh"
+
+namespace skein::cuda {
+namespace {
+
+using wide::DenseMaps;
+using wide::DenseWeights;
+using wide::DenseWide;
+
+template <typename Shape>
+CUtensorMap MapWeight(const Matrix& weight) {
+  const int64_t row_bytes = weight.stride * 2;
+  if constexpr (Shape::kSwiGlu) {
+    return MakeTensorMap<4>(
+        weight.data, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, {weight.cols, 8, 2, weight.rows / 16},
+        {row_bytes, weight.rows / 2 * row_bytes, 8 * row_bytes},
+        {kWideStepInputs, 8, 2, Shape::kColumns / 16}, CU_TENSOR_MAP_SWIZZLE_128B);
+  } else {
+    return MakeTensorMap<2>(weight.data, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16,
+                            {weight.cols, weight.rows}, {row_bytes},
+                            {kWideStepInputs, Shape::kColumns}, CU_TENSOR_MAP_SWIZZLE_128B);
+  }
+}
+
+template <int kTile, bool kSwiGlu>
+void Launch(const Matrix& weight, const ProductOperands& p, const WidePlan& s, Stream& stream) {
+  using Kernel = DenseWide<kTile, kSwiGlu>;
+  using Shape = typename Kernel::Shape;
+  const DenseMaps maps{MapWeight<Shape>(weight), wide::MapRows<Shape>(p, weight.cols)};
+  wide::LaunchWide<Kernel>(maps, DenseWeights{weight.rows}, p, s, stream);
+}
+
+using Launcher = void (*)(const Matrix&, const ProductOperands&, const WidePlan&, Stream&);
+template <int... kTiles>
+Launcher Choose(int tile, bool swiglu, std::integer_sequence<int, kTiles...>) {
+  constexpr Launcher kPlain[] = {Launch<kTiles, false>...};
+  constexpr Launcher kSwiGlu[] = {Launch<kTiles, true>...};
+  return swiglu ? kSwiGlu[tile] : kPlain[tile];
+}
+
+}  // namespace
+
+void DenseWideProduct(const Matrix& weight, const ProductOperands& operands, const WidePlan& plan,
+                      Stream& stream) {
+  if (operands.rows == 0) return;
+  Choose(plan.tile, operands.swiglu, std::make_integer_sequence<int, kNumWideTiles>())(
+      weight, operands, plan, stream);
+}
+
+}  // namespace skein::cuda

@@ -1,0 +1,23 @@
+// Products of many rows with dense bfloat16 weights on Hopper (dense_wide_kernel.cuh).
+#pragma once
+
+#include "core/tensor.h"
+#include "cuda/kernels/wide.h"
+#include "cuda/stream.h"
+
+namespace skein::cuda {
+
+// Whether there is a kernel for these operands on this device. Values of x and out may be anything;
+// only addresses and strides count.
+bool DenseWideTakes(const Matrix& weight, const ProductOperands& operands,
+                    const DeviceTraits& device);
+// tile -1: the one that is thought fastest; clusters 0: as many as are thought best.
+WidePlan PlanDenseWide(const Matrix& weight, int64_t rows, const DeviceTraits& device,
+                       int tile = -1, int clusters = 0);
+
+// out [rows, out] = x [rows, in] weight^T + bias; weight [out, in] bfloat16; operands.partial has
+// WidePartialBytes. A row's bits depend on the plan, and so on how many rows there are.
+void DenseWideProduct(const Matrix& weight, const ProductOperands& operands, const WidePlan& plan,
+                      Stream& stream);
+
+}  // namespace skein::cuda

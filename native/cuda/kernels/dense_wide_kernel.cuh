@@ -1,0 +1,108 @@
+// The wide kernel of products with dense bfloat16 weights (wide_kernel.cuh says its frame): both
+// operands from shared memory, weights as rows of 128 bytes.
+//
+// With SwiGLU a stage holds eight rows of gate, the eight of up that belong to them, and so on: the
+// map has gate and up as a dimension of its own, so that one copy deals them like that.
+#pragma once
+
+#include "cuda/kernels/wide_kernel.cuh"
+
+namespace skein::cuda::wide {
+
+// How copies see the operands. weight: [out, in], or with SwiGLU [out / 16, gate and up, 8 columns,
+// in]; x: [rows, inputs].
+struct DenseMaps {
+  CUtensorMap weight, x;
+};
+
+struct DenseWeights {
+  int64_t out_features;
+};
+
+// Fragment `block` of a warp is sixteen rows of the stage.
+template <int kTile, bool kWithSwiGlu>
+struct DenseShape : WideShape<kTile, kWithSwiGlu> {
+  __device__ static __forceinline__ int FirstColumn(int warp, int block) {
+    return (block * 8 + warp) * (kWithSwiGlu ? 8 : 16);
+  }
+};
+
+template <int kTile, bool kSwiGlu>
+struct DenseWide {
+  using Shape = DenseShape<kTile, kSwiGlu>;
+  using Maps = DenseMaps;
+  using Weights = DenseWeights;
+  static constexpr int kRows = Shape::kRows;
+  static constexpr int kBlocks = Shape::kBlocks;
+  static constexpr int kRowBytes = kWideStepInputs * 2;
+  static constexpr int kWeightBytes = Shape::kColumns * kRowBytes;
+  using Ring = WideRing<Shape, kWeightBytes>;
+
+  __device__ static __forceinline__ void PrefetchMaps(const Maps& maps) {
+    PrefetchMap(&maps.weight);
+    PrefetchMap(&maps.x);
+  }
+  __device__ static __forceinline__ int FirstInput(const DenseWeights&) { return 0; }
+  __device__ static __forceinline__ void CopyWeights(const Maps& maps, const DenseWeights&,
+                                                     const Ring& ring, int stage, int column_tile,
+                                                     int step, bool) {
+    const uint32_t full = ring.Full(stage);
+    ExpectBytes(full, Ring::kXBytes + kWeightBytes);
+    if constexpr (kSwiGlu) {
+      CopyBox(ring.Weights(stage), &maps.weight, step * kWideStepInputs, 0, 0,
+              column_tile * (Shape::kColumns / 16), full);
+    } else {
+      CopyBox(ring.Weights(stage), &maps.weight, step * kWideStepInputs,
+              column_tile * Shape::kColumns, full);
+    }
+  }
+
+  // A warp of those that multiply.
+  struct Consumer {
+    const ProductOperands& p;
+    const DenseWeights& w;
+    const WidePlan& s;
+    const Ring ring;
+    const int rank, cluster, warp;
+    typename Ring::Turn turn{};
+    float sums[kBlocks][kRows / 2];
+
+    // adds: 0 where sums begin.
+    __device__ __forceinline__ void Multiply(int stage, int adds) {
+      // The warpgroup's first 64 columns; its next ones are behind the other's.
+      const uint64_t weights = OperandDescriptor(ring.Weights(stage) + warp / 4 * 64 * kRowBytes);
+      const uint64_t x = OperandDescriptor(ring.X(stage));
+      FenceProducts();
+#pragma unroll
+      for (int k = 0; k < kWideStepInputs / 16; ++k) {
+#pragma unroll
+        for (int block = 0; block < kBlocks; ++block) {
+          WarpgroupMultiply<kRows>(sums[block], weights + block * (128 * kRowBytes / 16) + 2 * k,
+                                   x + 2 * k, k == 0 ? adds : 1);
+        }
+      }
+      CommitProducts();
+    }
+
+    __device__ __forceinline__ void Sum(const Segment& segment) {
+      int before = 0;
+      for (int step = segment.begin; step < segment.end; ++step) {
+        AwaitParity(ring.Full(turn.stage), turn.parity);
+        Multiply(turn.stage, step == segment.begin ? 0 : 1);
+        WaitProducts<1>();
+        if (step != segment.begin) ring.Release(before);
+        before = turn.stage;
+        turn.Advance();
+      }
+      WaitProducts<0>();
+      ring.Release(before);
+#pragma unroll
+      for (auto& block : sums) {
+#pragma unroll
+        for (float& value : block) Pin(value);
+      }
+    }
+  };
+};
+
+}  // namespace skein::cuda::wide
