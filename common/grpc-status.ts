@@ -10,7 +10,7 @@ import {
   type ErrorDefinition,
 } from './errors.js';
 import { MAX_ERROR_DETAILS_BYTES, MAX_ERROR_MESSAGE_CHARS } from './limits.js';
-import { setRetryInfo } from './retry-info.js';
+import { setStatusDetails } from './status-details.js';
 
 export const ERROR_CODE_KEY = 'x-error-code';
 /** JSON of AppError.details, UTF-8; a key that ends in -bin carries any bytes. */
@@ -56,8 +56,9 @@ export function toGrpcError(error: unknown, options: ToGrpcOptions): grpc.Servic
   }
   const { grpcStatus, retryAfterMs }: ErrorDefinition = ERROR_CATALOGUE[appError.code];
   const code = grpc.status[grpcStatus];
-  if (options.audience === 'client' && retryAfterMs !== undefined) {
-    setRetryInfo(metadata, { code, message, retryAfterMs });
+  if (options.audience === 'client') {
+    const shown = hidden ? {} : appError.details;
+    setStatusDetails(metadata, { status: code, message, code: appError.code, details: shown, retryAfterMs });
   }
   return Object.assign(new Error(message), { code, details: message, metadata });
 }

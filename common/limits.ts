@@ -128,6 +128,7 @@ export const SMALL_MESSAGE_BYTES = 64 * 1024;
 /** Trailers share a header budget of 8 KiB with most proxies; messages and details are cut to fit. */
 export const MAX_ERROR_MESSAGE_CHARS = 2048;
 export const MAX_ERROR_DETAILS_BYTES = 2048;
+export const MAX_STATUS_DETAILS_BYTES = 2048;
 /** Calls at once on one connection: of a client, of a coordinator to a worker, of a worker to its coordinator. */
 export const MAX_CLIENT_STREAMS = 1024;
 export const MAX_WORKER_STREAMS = 64;

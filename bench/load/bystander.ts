@@ -1,7 +1,7 @@
 // One stream of our own client while ghz loads the server, or alone: how evenly tokens reach a reader, by the reader's
 // clock, which ghz does not tell.
 import * as grpc from '@grpc/grpc-js';
-import { retryAfterMsOf } from '../../common/retry-info.js';
+import { retryAfterMsOf } from '../../common/status-details.js';
 import type { GenerateResponse__Output } from '../../proto/ts/skein/inference/v1/GenerateResponse.js';
 import type { Client } from '../gpu/serving-client.js';
 

@@ -13,10 +13,12 @@ export function renderErrorDocs(catalogue) {
 Generated from \`common/errors.ts\` by \`node scripts/generate-error-docs.mjs\`; a test fails when the two differ.
 
 Match on the code, never on the message. Codes are stable and never reused. Over gRPC the code travels in the trailing
-metadata \`x-error-code\`, small details (the field, the limit) as JSON in \`x-error-details-bin\`; where a time to try
-again is given, it is in \`grpc-retry-pushback-ms\` and as \`google.rpc.RetryInfo\` in \`grpc-status-details-bin\`. Over
-HTTP it is \`error.code\` of the body, in lower case, with the field in \`error.param\` and the time in \`Retry-After\`.
-Commands print one line on stderr and end with a code that is not zero ([by cause](operations.md#exit-codes)).
+metadata \`x-error-code\`, small details (the field, the limit) as JSON in \`x-error-details-bin\`. Clients get
+\`google.rpc.Status\` in \`grpc-status-details-bin\` too, which their libraries decode: \`ErrorInfo\` (\`reason\` is the code,
+\`domain\` is \`skein\`), \`BadRequest\` where a field is at fault, \`RetryInfo\` where a time to try again is given, which
+\`grpc-retry-pushback-ms\` says too. Over HTTP the code is \`error.code\` of the body, in lower case, with the field in
+\`error.param\` and the time in \`Retry-After\`. Commands print one line on stderr and end with a code that is not zero
+([by cause](operations.md#exit-codes)).
 
 | Code | When | gRPC status | HTTP status | A retry can help |
 | --- | --- | --- | --- | --- |

@@ -7,6 +7,7 @@ import * as grpc from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
 import { ERROR_CODE_KEY } from '../../common/grpc-status.js';
 import { InferenceServiceClient, inferenceServiceDefinition } from '../../common/proto.js';
+import { statusDetailOf } from '../../common/status-details.js';
 import { GrpcGateway } from '../../coordinator/gateway/grpc-gateway.js';
 import type { GenerateRequest } from '../../proto/ts/skein/inference/v1/GenerateRequest.js';
 import type { GenerateResponse__Output } from '../../proto/ts/skein/inference/v1/GenerateResponse.js';
@@ -202,6 +203,11 @@ describe('the gRPC service', function () {
       );
       assert.equal(error.metadata.get(ERROR_CODE_KEY)[0], expected, error.message);
       assert.match(error.details, message);
+      const { reason } = statusDetailOf(error.metadata, 'ErrorInfo') as { reason?: string };
+      assert.equal(reason, expected);
+      const violations = statusDetailOf(error.metadata, 'BadRequest')?.['fieldViolations'];
+      if (expected === 'INVALID_REQUEST')
+        assert.match((violations as { field: string }[])[0]!.field, /^[a-z]/);
     }
     await idle();
   });

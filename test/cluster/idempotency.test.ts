@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import * as grpc from '@grpc/grpc-js';
 import { ERROR_CODE_KEY, ERROR_DETAILS_KEY } from '../../common/grpc-status.js';
 import { InferenceServiceClient } from '../../common/proto.js';
-import { RETRY_PUSHBACK_KEY, retryAfterMsOf } from '../../common/retry-info.js';
+import { RETRY_PUSHBACK_KEY, retryAfterMsOf } from '../../common/status-details.js';
 import { GrpcGateway } from '../../coordinator/gateway/grpc-gateway.js';
 import type { GenerateOnceResponse__Output } from '../../proto/ts/skein/inference/v1/GenerateOnceResponse.js';
 import type { GenerateRequest } from '../../proto/ts/skein/inference/v1/GenerateRequest.js';

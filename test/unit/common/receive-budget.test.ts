@@ -7,7 +7,7 @@ import { bindServer, createGrpcServer } from '../../../common/grpc-server.js';
 import { ERROR_CODE_KEY } from '../../../common/grpc-status.js';
 import { InferenceServiceClient, inferenceServiceDefinition } from '../../../common/proto.js';
 import { ReceiveBudget } from '../../../common/receive-budget.js';
-import { retryAfterMsOf, RETRY_PUSHBACK_KEY } from '../../../common/retry-info.js';
+import { retryAfterMsOf, RETRY_PUSHBACK_KEY } from '../../../common/status-details.js';
 import type { GenerateRequest } from '../../../proto/ts/skein/inference/v1/GenerateRequest.js';
 
 const MIB = 1024 * 1024;
