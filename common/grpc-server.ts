@@ -4,6 +4,7 @@
 // too, is decided whether a message is taken, before the whole of it has arrived.
 import type { Http2Server, ServerHttp2Session } from 'node:http2';
 import * as grpc from '@grpc/grpc-js';
+import { assertDefined } from './assert.js';
 import { AppError } from './errors.js';
 import { KEEPALIVE_INTERVAL_MS, KEEPALIVE_TIMEOUT_MS } from './limits.js';
 import { admitWithin, type ReceiveBudget } from './receive-budget.js';
@@ -41,14 +42,13 @@ export function createGrpcServer(options: GrpcServerOptions): grpc.Server {
   return server;
 }
 
-function prepareHttp2(server: grpc.Server, { admission, maxMessageBytes }: GrpcServerOptions): void {
-  const internals = server as unknown as ServerInternals;
-  const create = internals.createHttp2Server?.bind(server);
-  if (create === undefined || internals.commonServerOptions === undefined) return;
-  internals.commonServerOptions.settings = {
-    ...internals.commonServerOptions.settings,
-    initialWindowSize: STREAM_WINDOW_BYTES,
-  };
+/** Changes a grpc.Server where it makes its HTTP/2 server; InvariantError where this grpc-js has no such places. */
+export function prepareHttp2(server: object, { admission, maxMessageBytes }: GrpcServerOptions): void {
+  const internals = server as ServerInternals;
+  // Without these, uploads would crawl and large messages would be taken unasked, and nobody would say so.
+  const create = assertDefined(internals.createHttp2Server, 'createHttp2Server of grpc-js').bind(server);
+  const serverOptions = assertDefined(internals.commonServerOptions, 'commonServerOptions of grpc-js');
+  serverOptions.settings = { ...serverOptions.settings, initialWindowSize: STREAM_WINDOW_BYTES };
   internals.createHttp2Server = (credentials) => {
     const http2Server = create(credentials);
     if (admission !== undefined) admitWithin({ ...admission, maxMessageBytes }, http2Server);
