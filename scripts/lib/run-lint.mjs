@@ -26,6 +26,7 @@ export async function runLint({ fix, reporter }) {
       name: 'prettier',
       ...node('prettier/bin/prettier.cjs', '--log-level', 'warn', fix ? '--write' : '--check', '.'),
     },
+    { name: 'protocol', command: process.execPath, args: ['scripts/check-proto.mjs'] },
     ...clangFormatCheck(fix, reporter),
   ];
   const failed = checks.filter((check) => !passes(check, reporter)).map((check) => check.name);
