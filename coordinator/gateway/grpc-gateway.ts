@@ -120,6 +120,10 @@ export class GrpcGateway {
           (error: unknown) => callback(toGrpcError(error, { audience: 'client' })),
         );
       },
+      Abort: ({ request }, callback) => {
+        if (request.requestId === '') callback(toGrpcError(missing('request_id'), { audience: 'client' }));
+        else callback(null, { numAborted: this.#options.engine.requests.abort(request.requestId) });
+      },
       GetModel: (_call, callback) => callback(null, toGetModelResponse(model())),
       GetCluster: (_call, callback) => callback(null, toGetClusterResponse(cluster())),
     };
@@ -153,7 +157,7 @@ export class GrpcGateway {
   async #generateOnce(call: grpc.ServerUnaryCall<{ request: GenerateRequest__Output | null }, unknown>) {
     this.#numCalls += 1;
     try {
-      if (call.request.request === null) throw new AppError('INVALID_REQUEST', 'request is missing');
+      if (call.request.request === null) throw missing('request');
       return await collectGeneration(await this.#accept(call.request.request, signalOf(call), call));
     } catch (error) {
       this.#logFailure(error);
@@ -186,6 +190,10 @@ export class GrpcGateway {
     if (code === 'INTERNAL') this.#options.logger.error({ err: error }, 'a request failed');
     else this.#options.logger.debug({ code }, 'a request ended with an error');
   }
+}
+
+function missing(field: string): AppError {
+  return new AppError('INVALID_REQUEST', `${field} is missing`, { details: { param: field } });
 }
 
 function trailers(end: GenerationEnd | null): grpc.Metadata {

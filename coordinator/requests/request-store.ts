@@ -79,6 +79,13 @@ export class RequestStore {
     return new Promise((resolve) => this.#drained.push(resolve));
   }
 
+  /** Ends those that their clients gave this id; how many they were. */
+  abort(requestId: string): number {
+    const found = [...this.#requests].filter(({ spec }) => spec.requestId === requestId);
+    for (const request of found) request.fail(new AppError('CANCELLED', 'the request was aborted by its id'));
+    return found.length;
+  }
+
   /** Ends all that are in the server. */
   failAll(error: AppError): void {
     for (const request of [...this.#requests]) request.fail(error);

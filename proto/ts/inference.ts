@@ -1,6 +1,8 @@
 import type * as grpc from '@grpc/grpc-js';
 import type { EnumTypeDefinition, MessageTypeDefinition } from '@grpc/proto-loader';
 
+import type { AbortRequest as _skein_inference_v1_AbortRequest, AbortRequest__Output as _skein_inference_v1_AbortRequest__Output } from './skein/inference/v1/AbortRequest.js';
+import type { AbortResponse as _skein_inference_v1_AbortResponse, AbortResponse__Output as _skein_inference_v1_AbortResponse__Output } from './skein/inference/v1/AbortResponse.js';
 import type { ContentPart as _skein_inference_v1_ContentPart, ContentPart__Output as _skein_inference_v1_ContentPart__Output } from './skein/inference/v1/ContentPart.js';
 import type { GenerateOnceRequest as _skein_inference_v1_GenerateOnceRequest, GenerateOnceRequest__Output as _skein_inference_v1_GenerateOnceRequest__Output } from './skein/inference/v1/GenerateOnceRequest.js';
 import type { GenerateOnceResponse as _skein_inference_v1_GenerateOnceResponse, GenerateOnceResponse__Output as _skein_inference_v1_GenerateOnceResponse__Output } from './skein/inference/v1/GenerateOnceResponse.js';
@@ -29,6 +31,8 @@ export interface ProtoGrpcType {
   skein: {
     inference: {
       v1: {
+        AbortRequest: MessageTypeDefinition<_skein_inference_v1_AbortRequest, _skein_inference_v1_AbortRequest__Output>
+        AbortResponse: MessageTypeDefinition<_skein_inference_v1_AbortResponse, _skein_inference_v1_AbortResponse__Output>
         ContentPart: MessageTypeDefinition<_skein_inference_v1_ContentPart, _skein_inference_v1_ContentPart__Output>
         FinishReason: EnumTypeDefinition
         GenerateOnceRequest: MessageTypeDefinition<_skein_inference_v1_GenerateOnceRequest, _skein_inference_v1_GenerateOnceRequest__Output>

@@ -229,6 +229,39 @@ describe('the gRPC service', function () {
     await idle();
   });
 
+  it('aborts requests by their id, running and waiting ones, and says how many they were', async () => {
+    const abort = (requestId: string) =>
+      new Promise<number>((resolve, reject) => {
+        client.abort({ requestId }, (error, value) =>
+          error === null ? resolve(value!.numAborted) : reject(error),
+        );
+      });
+    const request = { promptTokenIds: [5], sampling: { maxTokens: 1000, ignoreEos: true } };
+    // Four run, two wait.
+    const ended = Array.from({ length: 6 }, () =>
+      once({ ...request, requestId: 'twin' }).then(
+        () => null,
+        (error: grpc.ServiceError) => error,
+      ),
+    );
+    const other = client.generate({ ...request, requestId: 'other', sampling: { maxTokens: 3 } });
+    const tokens: number[] = [];
+    other.on('data', (message: GenerateResponse__Output) => tokens.push(...message.tokenIds));
+    const otherEnded = new Promise((resolve, reject) => other.on('end', resolve).on('error', reject));
+    while (cluster.serving.engine.requests.size < 7) await new Promise((resolve) => setTimeout(resolve, 2));
+    assert.equal(await abort('nobody'), 0);
+    assert.equal(await abort('twin'), 6);
+    for (const error of await Promise.all(ended)) {
+      assert.equal(error?.code, grpc.status.CANCELLED);
+      assert.match(error.details, /aborted by its id/);
+    }
+    await otherEnded;
+    assert.equal(tokens.length, 3);
+    assert.equal(await abort('twin'), 0);
+    await assert.rejects(abort(''), { code: grpc.status.INVALID_ARGUMENT, details: /request_id is missing/ });
+    await idle();
+  });
+
   /** grpc-js buffers on the client's side whatever comes, so the reader that does not read is a plain HTTP/2 client. */
   function openStalled(numTokens: number) {
     const session = connectHttp2(`http://${gateway.address}`);

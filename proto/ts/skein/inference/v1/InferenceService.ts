@@ -2,6 +2,8 @@
 
 import type * as grpc from '@grpc/grpc-js'
 import type { MethodDefinition } from '@grpc/proto-loader'
+import type { AbortRequest as _skein_inference_v1_AbortRequest, AbortRequest__Output as _skein_inference_v1_AbortRequest__Output } from '../../../skein/inference/v1/AbortRequest.js';
+import type { AbortResponse as _skein_inference_v1_AbortResponse, AbortResponse__Output as _skein_inference_v1_AbortResponse__Output } from '../../../skein/inference/v1/AbortResponse.js';
 import type { GenerateOnceRequest as _skein_inference_v1_GenerateOnceRequest, GenerateOnceRequest__Output as _skein_inference_v1_GenerateOnceRequest__Output } from '../../../skein/inference/v1/GenerateOnceRequest.js';
 import type { GenerateOnceResponse as _skein_inference_v1_GenerateOnceResponse, GenerateOnceResponse__Output as _skein_inference_v1_GenerateOnceResponse__Output } from '../../../skein/inference/v1/GenerateOnceResponse.js';
 import type { GenerateRequest as _skein_inference_v1_GenerateRequest, GenerateRequest__Output as _skein_inference_v1_GenerateRequest__Output } from '../../../skein/inference/v1/GenerateRequest.js';
@@ -12,6 +14,21 @@ import type { GetModelRequest as _skein_inference_v1_GetModelRequest, GetModelRe
 import type { GetModelResponse as _skein_inference_v1_GetModelResponse, GetModelResponse__Output as _skein_inference_v1_GetModelResponse__Output } from '../../../skein/inference/v1/GetModelResponse.js';
 
 export interface InferenceServiceClient extends grpc.Client {
+  /**
+   * Ends a request by its id, wherever it stands and whoever made it: its caller gets CANCELLED.
+   */
+  Abort(argument: _skein_inference_v1_AbortRequest, metadata: grpc.Metadata, options: grpc.CallOptions, callback: grpc.requestCallback<_skein_inference_v1_AbortResponse__Output>): grpc.ClientUnaryCall;
+  Abort(argument: _skein_inference_v1_AbortRequest, metadata: grpc.Metadata, callback: grpc.requestCallback<_skein_inference_v1_AbortResponse__Output>): grpc.ClientUnaryCall;
+  Abort(argument: _skein_inference_v1_AbortRequest, options: grpc.CallOptions, callback: grpc.requestCallback<_skein_inference_v1_AbortResponse__Output>): grpc.ClientUnaryCall;
+  Abort(argument: _skein_inference_v1_AbortRequest, callback: grpc.requestCallback<_skein_inference_v1_AbortResponse__Output>): grpc.ClientUnaryCall;
+  /**
+   * Ends a request by its id, wherever it stands and whoever made it: its caller gets CANCELLED.
+   */
+  abort(argument: _skein_inference_v1_AbortRequest, metadata: grpc.Metadata, options: grpc.CallOptions, callback: grpc.requestCallback<_skein_inference_v1_AbortResponse__Output>): grpc.ClientUnaryCall;
+  abort(argument: _skein_inference_v1_AbortRequest, metadata: grpc.Metadata, callback: grpc.requestCallback<_skein_inference_v1_AbortResponse__Output>): grpc.ClientUnaryCall;
+  abort(argument: _skein_inference_v1_AbortRequest, options: grpc.CallOptions, callback: grpc.requestCallback<_skein_inference_v1_AbortResponse__Output>): grpc.ClientUnaryCall;
+  abort(argument: _skein_inference_v1_AbortRequest, callback: grpc.requestCallback<_skein_inference_v1_AbortResponse__Output>): grpc.ClientUnaryCall;
+  
   /**
    * Streams the answer as it is produced.
    */
@@ -60,6 +77,11 @@ export interface InferenceServiceClient extends grpc.Client {
 
 export interface InferenceServiceHandlers extends grpc.UntypedServiceImplementation {
   /**
+   * Ends a request by its id, wherever it stands and whoever made it: its caller gets CANCELLED.
+   */
+  Abort: grpc.handleUnaryCall<_skein_inference_v1_AbortRequest__Output, _skein_inference_v1_AbortResponse>;
+  
+  /**
    * Streams the answer as it is produced.
    */
   Generate: grpc.handleServerStreamingCall<_skein_inference_v1_GenerateRequest__Output, _skein_inference_v1_GenerateResponse>;
@@ -76,6 +98,7 @@ export interface InferenceServiceHandlers extends grpc.UntypedServiceImplementat
 }
 
 export interface InferenceServiceDefinition extends grpc.ServiceDefinition {
+  Abort: MethodDefinition<_skein_inference_v1_AbortRequest, _skein_inference_v1_AbortResponse, _skein_inference_v1_AbortRequest__Output, _skein_inference_v1_AbortResponse__Output>
   Generate: MethodDefinition<_skein_inference_v1_GenerateRequest, _skein_inference_v1_GenerateResponse, _skein_inference_v1_GenerateRequest__Output, _skein_inference_v1_GenerateResponse__Output>
   GenerateOnce: MethodDefinition<_skein_inference_v1_GenerateOnceRequest, _skein_inference_v1_GenerateOnceResponse, _skein_inference_v1_GenerateOnceRequest__Output, _skein_inference_v1_GenerateOnceResponse__Output>
   GetCluster: MethodDefinition<_skein_inference_v1_GetClusterRequest, _skein_inference_v1_GetClusterResponse, _skein_inference_v1_GetClusterRequest__Output, _skein_inference_v1_GetClusterResponse__Output>
