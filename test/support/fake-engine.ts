@@ -86,9 +86,10 @@ interface FakeSequence {
   readonly tokenIds: number[];
   readonly numPromptTokens: number;
   readonly sampling: NativeSamplingParams;
-  readonly pictureSum: number;
+  /** By first position: what the picture's bytes come to. */
+  readonly pictures: Map<number, number>;
+  readonly blocks: number[];
   numComputed: number;
-  numBlocks: number;
 }
 
 export class FakeEngine implements NativeEngine {
@@ -104,6 +105,8 @@ export class FakeEngine implements NativeEngine {
   #lastStep = 0;
   readonly #sequences = new Map<number, FakeSequence>();
   readonly #pictures = new Map<number, number>();
+  /** What the keys and values of a block know of pictures: those up to its end, as a sequence has them. */
+  readonly #blockPictures = new Map<number, ReadonlyMap<number, number>>();
 
   constructor(device: string, options: Partial<FakeEngineOptions> = {}) {
     this.#options = { ...FAKE_DEFAULTS, ...options };
@@ -209,6 +212,7 @@ export class FakeEngine implements NativeEngine {
     this.abort();
     this.#sequences.clear();
     this.#pictures.clear();
+    this.#blockPictures.clear();
     this.#lastStep = 0;
     return Promise.resolve();
   }
@@ -281,43 +285,55 @@ export class FakeEngine implements NativeEngine {
     for (const sequence of plan.newSequences) {
       check(!this.#sequences.has(sequence.slot), `slot ${sequence.slot} is taken`);
       check(sequence.slot < this.#plan!.maxNumSequences, `slot ${sequence.slot} is out of range`);
-      let pictureSum = 0;
-      for (const { pictureId } of sequence.pictures) {
+      const pictures = new Map<number, number>();
+      for (const { pictureId, firstPosition } of sequence.pictures) {
         check(this.#pictures.has(pictureId), `picture ${pictureId} is unknown`);
-        pictureSum = (pictureSum * 31 + this.#pictures.get(pictureId)!) >>> 0;
+        pictures.set(firstPosition, this.#pictures.get(pictureId)!);
       }
       this.#sequences.set(sequence.slot, {
         tokenIds: [...sequence.tokenIds],
         numPromptTokens: sequence.numPromptTokens,
         sampling: sequence.sampling,
-        pictureSum,
+        pictures,
+        blocks: [],
         numComputed: sequence.numComputedTokens,
-        numBlocks: 0,
       });
     }
     for (let index = 0; index < plan.newBlocks.length; index += 2) {
       check(plan.newBlocks[index + 1]! < this.#numKvBlocks, 'block out of range');
       const sequence = this.#sequences.get(plan.newBlocks[index]!);
       check(sequence !== undefined, 'block of an empty slot');
-      sequence!.numBlocks += 1;
+      sequence!.blocks.push(plan.newBlocks[index + 1]!);
     }
   }
 
   #compute(slot: number, numTokens: number): number | null {
     const sequence = this.#sequences.get(slot);
     if (sequence === undefined) throw new AppError('INVALID_REQUEST', `slot ${slot} is empty`);
-    const end = sequence.numComputed + numTokens;
-    check(
-      end <= sequence.tokenIds.length && end <= sequence.numBlocks * this.#plan!.blockSize,
-      'rows out of range',
-    );
+    const { blocks, pictures, numComputed: start } = sequence;
+    const end = start + numTokens;
+    const { blockSize } = this.#plan!;
+    check(end <= sequence.tokenIds.length && end <= blocks.length * blockSize, 'rows out of range');
+    // Pictures whose rows are all there are not sent again: the block before the first row to compute knows them.
+    const known =
+      start === 0 ? [] : (this.#blockPictures.get(blocks[Math.ceil(start / blockSize) - 1]!) ?? []);
+    for (const [position, sum] of known)
+      if (position < start && !pictures.has(position)) pictures.set(position, sum);
+    for (let index = Math.floor(start / blockSize); index * blockSize < end; index += 1)
+      this.#blockPictures.set(blocks[index]!, pictures);
     sequence.numComputed = end;
     if (end < sequence.tokenIds.length) return null;
-    const { tokenIds, numPromptTokens, pictureSum } = sequence;
-    const id = fakeNextToken(tokenIds, numPromptTokens, pictureSum, this.#options.firstToken);
+    const { tokenIds, numPromptTokens } = sequence;
+    const id = fakeNextToken(tokenIds, numPromptTokens, sumOf(pictures), this.#options.firstToken);
     sequence.tokenIds.push(id);
     return id;
   }
+}
+
+/** Of all pictures, in the order of their positions. */
+function sumOf(pictures: ReadonlyMap<number, number>): number {
+  const inOrder = [...pictures].sort(([one], [other]) => one - other);
+  return inOrder.reduce((sum, [, value]) => (sum * 31 + value) >>> 0, 0);
 }
 
 function toResult(
