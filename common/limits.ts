@@ -176,6 +176,8 @@ export const DEFAULT_CPU_KV_BYTES = 512 * 1024 * 1024;
 export const MAX_REQUEST_ID_CHARS = 256;
 /** Tokens of prompt and answer, where --max-model-length says nothing and the model was trained for more. */
 export const DEFAULT_MAX_MODEL_LENGTH = 32_768;
+/** In one Detokenize, which is answered where it arrives: more than any context has. */
+export const MAX_DETOKENIZED_TOKENS = 131_072;
 /** Beyond those that run. */
 export const MAX_WAITING_REQUESTS = 1024;
 /** Tiles that the ranks hold at once, and so of one request. */

@@ -67,7 +67,7 @@ export class Encoder {
     const { pictures, bound } = this.#options;
     const tiling = pictures?.tiling ?? null;
     const inputs = picturesOf(prompt);
-    const numTiles = this.#countTiles(inputs);
+    const numTiles = sum(this.#countTiles(inputs));
     checkLength(prompt, numTiles * (tiling?.tokensPerTile ?? 0), bound);
     const stored =
       tiling === null || inputs.length === 0
@@ -84,22 +84,32 @@ export class Encoder {
     }
   }
 
+  /** The ids alone, refused as `encode` refuses them. Of pictures only the headers are read. */
+  async tokenize(prompt: PromptInput, owner: SignalOwner): Promise<Uint32Array> {
+    const { pictures, bound, vocabSize } = this.#options;
+    const numTiles = this.#countTiles(picturesOf(prompt));
+    checkLength(prompt, sum(numTiles) * (pictures?.tiling.tokensPerTile ?? 0), bound);
+    const { tokenIds } = await this.#encodePrompt(prompt, numTiles, owner, 0);
+    checkTokenIds(tokenIds, vocabSize);
+    return tokenIds;
+  }
+
   async close(): Promise<void> {
     await this.#options.queue.close();
   }
 
-  /** From the headers alone. */
-  #countTiles(inputs: readonly PictureInput[]): number {
+  /** Of each picture, from the headers alone. */
+  #countTiles(inputs: readonly PictureInput[]): number[] {
     const { pictures, maxTiles } = this.#options;
-    if (inputs.length === 0) return 0;
+    if (inputs.length === 0) return [];
     if (pictures === null) {
       throw new AppError('INVALID_REQUEST', 'pictures are not supported: the model has no vision tower', {
         details: { param: 'pictures' },
       });
     }
-    let numTiles = 0;
-    for (const { data, label } of inputs) numTiles += countTiles(data, label, pictures);
-    if (numTiles <= maxTiles) return numTiles;
+    const tiles = inputs.map(({ data, label }) => countTiles(data, label, pictures));
+    const numTiles = sum(tiles);
+    if (numTiles <= maxTiles) return tiles;
     throw new AppError(
       'CONTEXT_LENGTH_EXCEEDED',
       `the pictures have ${numTiles} tiles; the limit is ${maxTiles} tiles a request`,
@@ -145,6 +155,10 @@ function toInput(
       for (const picture of stored) picture.release();
     },
   };
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0);
 }
 
 function tileBytes({ tileSize }: PictureSettings['tiling']): number {

@@ -15,6 +15,7 @@ import type { TextProcessor } from '../tokenizer/text-processor.js';
 import type { Recovery } from './recovery.js';
 import type { Replica } from './replica.js';
 import type { SupervisorState } from './supervisor.js';
+import { Tokenization } from './tokenization.js';
 
 /** As clients see it. Recovering: a group was lost and the next is being formed; requests wait for it. */
 export type EngineState = 'forming' | 'ready' | 'recovering' | 'failed' | 'draining';
@@ -22,7 +23,7 @@ export type EngineState = 'forming' | 'ready' | 'recovering' | 'failed' | 'drain
 export interface EngineOptions {
   readonly replica: Replica;
   readonly encoder: Encoder;
-  readonly text: Pick<TextProcessor, 'stopTokenIds' | 'createOutput'>;
+  readonly text: Pick<TextProcessor, 'stopTokenIds' | 'createOutput' | 'decode'>;
   /** Rows of the embedding: ids below it exist. */
   readonly vocabSize: number;
   readonly samplingDefaults: SamplingDefaults;
@@ -54,11 +55,13 @@ const READY_GRACE_MS = 10_000;
 
 export class Engine {
   readonly requests: RequestStore;
+  readonly tokenization: Tokenization;
   readonly #options: EngineOptions;
   readonly #listeners = new Set<(state: EngineState) => void>();
 
   constructor(options: EngineOptions) {
     this.#options = options;
+    this.tokenization = new Tokenization(options);
     this.requests = new RequestStore({ clock: options.clock, maxRequests: options.maxRequests });
     options.replica.onStateChange(() => this.#tellState());
   }
@@ -106,13 +109,6 @@ export class Engine {
     const request = this.requests.open(spec, sink);
     if (!request.isOver) void this.#accept(request);
     return { cancel: (error) => request.fail(error) };
-  }
-
-  /** The ids that a request with this prompt would have. Rejects as such a request would fail. */
-  async tokenize(prompt: PromptInput, signal: AbortSignal): Promise<Uint32Array> {
-    const encoded = await this.#options.encoder.encode(prompt, { signal }, 0);
-    encoded.release();
-    return encoded.tokenIds;
   }
 
   /** Refuses new requests; resolves when those in the server have ended, which a lost group does not keep from it. */

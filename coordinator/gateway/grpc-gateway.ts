@@ -11,9 +11,15 @@ import { MAX_CLIENT_MESSAGE_BYTES, MAX_CLIENT_STREAMS } from '../../common/limit
 import type { Logger } from '../../common/logger.js';
 import { inferenceServiceDefinition } from '../../common/proto.js';
 import { ReceiveBudget } from '../../common/receive-budget.js';
+import type { AbortRequest__Output } from '../../proto/ts/skein/inference/v1/AbortRequest.js';
+import type { AbortResponse } from '../../proto/ts/skein/inference/v1/AbortResponse.js';
+import type { DetokenizeRequest__Output } from '../../proto/ts/skein/inference/v1/DetokenizeRequest.js';
+import type { DetokenizeResponse } from '../../proto/ts/skein/inference/v1/DetokenizeResponse.js';
 import type { GenerateRequest__Output } from '../../proto/ts/skein/inference/v1/GenerateRequest.js';
 import type { GenerateResponse } from '../../proto/ts/skein/inference/v1/GenerateResponse.js';
 import type { InferenceServiceHandlers } from '../../proto/ts/skein/inference/v1/InferenceService.js';
+import type { TokenizeRequest__Output } from '../../proto/ts/skein/inference/v1/TokenizeRequest.js';
+import type { TokenizeResponse } from '../../proto/ts/skein/inference/v1/TokenizeResponse.js';
 import type { Engine } from '../engine/engine.js';
 import { generate, type Generation } from '../engine/generate.js';
 import { checkIdempotencyKey, fingerprintOf, IdempotentRequests } from '../engine/idempotent-requests.js';
@@ -28,6 +34,7 @@ import {
   type ModelFacts,
 } from './inference-messages.js';
 import { parseGenerateRequest } from './parse-request.js';
+import { checkModel, type ParseContext } from './request-checks.js';
 import { reflectionDefinitions } from './reflection-definitions.js';
 
 const SERVICE_NAME = 'skein.inference.v1.InferenceService';
@@ -37,6 +44,7 @@ const IDEMPOTENCY_KEY = 'idempotency-key';
 const LARGE_REQUEST_PATHS = new Set([
   inferenceServiceDefinition.Generate.path,
   inferenceServiceDefinition.GenerateOnce.path,
+  inferenceServiceDefinition.Tokenize.path,
 ]);
 
 export interface GrpcGatewayOptions {
@@ -120,10 +128,9 @@ export class GrpcGateway {
           (error: unknown) => callback(toGrpcError(error, { audience: 'client' })),
         );
       },
-      Abort: ({ request }, callback) => {
-        if (request.requestId === '') callback(toGrpcError(missing('request_id'), { audience: 'client' }));
-        else callback(null, { numAborted: this.#options.engine.requests.abort(request.requestId) });
-      },
+      Tokenize: (call, callback) => this.#answer(callback, () => this.#tokenize(call)),
+      Detokenize: ({ request }, callback) => this.#answer(callback, () => this.#detokenize(request)),
+      Abort: ({ request }, callback) => this.#answer(callback, () => this.#abort(request)),
       GetModel: (_call, callback) => callback(null, toGetModelResponse(model())),
       GetCluster: (_call, callback) => callback(null, toGetClusterResponse(cluster())),
     };
@@ -167,14 +174,52 @@ export class GrpcGateway {
     }
   }
 
+  /** A call of one message each way: what fails is told as everywhere. */
+  #answer<Response>(
+    callback: grpc.sendUnaryData<Response>,
+    respond: () => Response | Promise<Response>,
+  ): void {
+    this.#numCalls += 1;
+    Promise.resolve()
+      .then(respond)
+      .then(
+        (response) => callback(null, response),
+        (error: unknown) => {
+          this.#logFailure(error);
+          callback(toGrpcError(error, { audience: 'client' }));
+        },
+      )
+      .finally(() => (this.#numCalls -= 1));
+  }
+
+  async #tokenize(
+    call: grpc.ServerUnaryCall<TokenizeRequest__Output, TokenizeResponse>,
+  ): Promise<TokenizeResponse> {
+    const { request } = call.request;
+    if (request === null) throw missing('request');
+    const { prompt } = parseGenerateRequest(request, this.#parseContext());
+    const tokenIds = await this.#options.engine.tokenization.tokenize(prompt, signalOf(call));
+    return { tokenIds: Array.from(tokenIds), maxModelLength: this.#options.model().maxModelLength };
+  }
+
+  #detokenize({ model, tokenIds }: DetokenizeRequest__Output): DetokenizeResponse {
+    if (model !== '') checkModel(model, this.#options.model().name);
+    return { text: this.#options.engine.tokenization.detokenize(tokenIds) };
+  }
+
+  #abort({ requestId }: AbortRequest__Output): AbortResponse {
+    if (requestId === '') throw missing('request_id');
+    return { numAborted: this.#options.engine.requests.abort(requestId) };
+  }
+
+  #parseContext(): ParseContext {
+    const { name, vocabSize, maxTilesPerPicture } = this.#options.model();
+    return { modelName: name, vocabSize, supportsPictures: maxTilesPerPicture > 0 };
+  }
+
   async #accept(request: GenerateRequest__Output, signal: AbortSignal, call: AnyCall): Promise<Generation> {
     const { engine } = this.#options;
-    const model = this.#options.model();
-    const spec = parseGenerateRequest(request, {
-      modelName: model.name,
-      vocabSize: model.vocabSize,
-      supportsPictures: model.maxTilesPerPicture > 0,
-    });
+    const spec = parseGenerateRequest(request, this.#parseContext());
     const key = keyOf(request, call);
     if (key !== null) {
       const fingerprint = await fingerprintOf(spec);

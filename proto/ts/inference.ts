@@ -4,6 +4,8 @@ import type { EnumTypeDefinition, MessageTypeDefinition } from '@grpc/proto-load
 import type { AbortRequest as _skein_inference_v1_AbortRequest, AbortRequest__Output as _skein_inference_v1_AbortRequest__Output } from './skein/inference/v1/AbortRequest.js';
 import type { AbortResponse as _skein_inference_v1_AbortResponse, AbortResponse__Output as _skein_inference_v1_AbortResponse__Output } from './skein/inference/v1/AbortResponse.js';
 import type { ContentPart as _skein_inference_v1_ContentPart, ContentPart__Output as _skein_inference_v1_ContentPart__Output } from './skein/inference/v1/ContentPart.js';
+import type { DetokenizeRequest as _skein_inference_v1_DetokenizeRequest, DetokenizeRequest__Output as _skein_inference_v1_DetokenizeRequest__Output } from './skein/inference/v1/DetokenizeRequest.js';
+import type { DetokenizeResponse as _skein_inference_v1_DetokenizeResponse, DetokenizeResponse__Output as _skein_inference_v1_DetokenizeResponse__Output } from './skein/inference/v1/DetokenizeResponse.js';
 import type { GenerateOnceRequest as _skein_inference_v1_GenerateOnceRequest, GenerateOnceRequest__Output as _skein_inference_v1_GenerateOnceRequest__Output } from './skein/inference/v1/GenerateOnceRequest.js';
 import type { GenerateOnceResponse as _skein_inference_v1_GenerateOnceResponse, GenerateOnceResponse__Output as _skein_inference_v1_GenerateOnceResponse__Output } from './skein/inference/v1/GenerateOnceResponse.js';
 import type { GenerateRequest as _skein_inference_v1_GenerateRequest, GenerateRequest__Output as _skein_inference_v1_GenerateRequest__Output } from './skein/inference/v1/GenerateRequest.js';
@@ -21,6 +23,8 @@ import type { SamplingOptions as _skein_inference_v1_SamplingOptions, SamplingOp
 import type { Timings as _skein_inference_v1_Timings, Timings__Output as _skein_inference_v1_Timings__Output } from './skein/inference/v1/Timings.js';
 import type { TokenLogprob as _skein_inference_v1_TokenLogprob, TokenLogprob__Output as _skein_inference_v1_TokenLogprob__Output } from './skein/inference/v1/TokenLogprob.js';
 import type { TokenLogprobs as _skein_inference_v1_TokenLogprobs, TokenLogprobs__Output as _skein_inference_v1_TokenLogprobs__Output } from './skein/inference/v1/TokenLogprobs.js';
+import type { TokenizeRequest as _skein_inference_v1_TokenizeRequest, TokenizeRequest__Output as _skein_inference_v1_TokenizeRequest__Output } from './skein/inference/v1/TokenizeRequest.js';
+import type { TokenizeResponse as _skein_inference_v1_TokenizeResponse, TokenizeResponse__Output as _skein_inference_v1_TokenizeResponse__Output } from './skein/inference/v1/TokenizeResponse.js';
 import type { Usage as _skein_inference_v1_Usage, Usage__Output as _skein_inference_v1_Usage__Output } from './skein/inference/v1/Usage.js';
 
 type SubtypeConstructor<Constructor extends new (...args: any) => any, Subtype> = {
@@ -34,6 +38,8 @@ export interface ProtoGrpcType {
         AbortRequest: MessageTypeDefinition<_skein_inference_v1_AbortRequest, _skein_inference_v1_AbortRequest__Output>
         AbortResponse: MessageTypeDefinition<_skein_inference_v1_AbortResponse, _skein_inference_v1_AbortResponse__Output>
         ContentPart: MessageTypeDefinition<_skein_inference_v1_ContentPart, _skein_inference_v1_ContentPart__Output>
+        DetokenizeRequest: MessageTypeDefinition<_skein_inference_v1_DetokenizeRequest, _skein_inference_v1_DetokenizeRequest__Output>
+        DetokenizeResponse: MessageTypeDefinition<_skein_inference_v1_DetokenizeResponse, _skein_inference_v1_DetokenizeResponse__Output>
         FinishReason: EnumTypeDefinition
         GenerateOnceRequest: MessageTypeDefinition<_skein_inference_v1_GenerateOnceRequest, _skein_inference_v1_GenerateOnceRequest__Output>
         GenerateOnceResponse: MessageTypeDefinition<_skein_inference_v1_GenerateOnceResponse, _skein_inference_v1_GenerateOnceResponse__Output>
@@ -52,6 +58,8 @@ export interface ProtoGrpcType {
         Timings: MessageTypeDefinition<_skein_inference_v1_Timings, _skein_inference_v1_Timings__Output>
         TokenLogprob: MessageTypeDefinition<_skein_inference_v1_TokenLogprob, _skein_inference_v1_TokenLogprob__Output>
         TokenLogprobs: MessageTypeDefinition<_skein_inference_v1_TokenLogprobs, _skein_inference_v1_TokenLogprobs__Output>
+        TokenizeRequest: MessageTypeDefinition<_skein_inference_v1_TokenizeRequest, _skein_inference_v1_TokenizeRequest__Output>
+        TokenizeResponse: MessageTypeDefinition<_skein_inference_v1_TokenizeResponse, _skein_inference_v1_TokenizeResponse__Output>
         Usage: MessageTypeDefinition<_skein_inference_v1_Usage, _skein_inference_v1_Usage__Output>
       }
     }

@@ -12,6 +12,7 @@ import { GrpcGateway } from '../../coordinator/gateway/grpc-gateway.js';
 import type { GenerateRequest } from '../../proto/ts/skein/inference/v1/GenerateRequest.js';
 import type { GenerateResponse__Output } from '../../proto/ts/skein/inference/v1/GenerateResponse.js';
 import type { GetModelResponse__Output } from '../../proto/ts/skein/inference/v1/GetModelResponse.js';
+import type { TokenizeResponse__Output } from '../../proto/ts/skein/inference/v1/TokenizeResponse.js';
 import type { GenerateOnceResponse__Output } from '../../proto/ts/skein/inference/v1/GenerateOnceResponse.js';
 import { silentLogger, startInProcess, type FakeCluster } from '../support/fake-cluster.js';
 import { healthClient } from '../support/health-client.js';
@@ -228,6 +229,53 @@ describe('the gRPC service', function () {
     await new Promise((resolve) => call.once('data', resolve));
     call.cancel();
     await idle();
+  });
+
+  it('gives the ids of a prompt as Generate has them, and their text', async () => {
+    const tokenize = (request: GenerateRequest | null) =>
+      new Promise<TokenizeResponse__Output>((resolve, reject) => {
+        client.tokenize({ request }, (error, value) => (error === null ? resolve(value!) : reject(error)));
+      });
+    const detokenize = (tokenIds: number[], model = '') =>
+      new Promise<string>((resolve, reject) => {
+        client.detokenize({ tokenIds, model }, (error, value) =>
+          error === null ? resolve(value!.text) : reject(error),
+        );
+      });
+    const data = readFileSync(goldenPath('tiny-6b-vit', 'img0.png'));
+    const long = 'why? '.repeat(20_000);
+    for (const request of [{ text: 'What is it?' }, { text: 'What is it?', pictures: [{ data }] }]) {
+      const { tokenIds, maxModelLength } = await tokenize(request);
+      const answer = await once({ ...request, sampling: { maxTokens: 1 } });
+      assert.deepEqual(tokenIds, answer.promptTokenIds);
+      assert.equal(maxModelLength, cluster.serving.model.maxModelLength);
+      assert.match(await detokenize(tokenIds), /What is it\?/);
+    }
+    assert.equal(cluster.serving.engine.requests.size, 0);
+    assert.equal(await detokenize([]), '');
+    const refused: [() => Promise<unknown>, string, RegExp][] = [
+      [() => tokenize(null), 'INVALID_REQUEST', /request is missing/],
+      [() => tokenize({}), 'INVALID_REQUEST', /messages/],
+      [() => tokenize({ text: 'x', model: 'other' }), 'MODEL_NOT_FOUND', /other/],
+      [() => tokenize({ text: long }), 'CONTEXT_LENGTH_EXCEEDED', /context length/],
+      [
+        () => tokenize({ text: 'x', pictures: [{ data: Buffer.from('x') }] }),
+        'INVALID_PICTURE',
+        /pictures\[0\]/,
+      ],
+      [() => detokenize([5, 1_000_000]), 'INVALID_REQUEST', /token_ids\[1\] is 1000000/],
+      [() => detokenize(new Array<number>(131_073).fill(5)), 'INVALID_REQUEST', /the limit is 131072/],
+      [() => detokenize([5], 'other'), 'MODEL_NOT_FOUND', /other/],
+    ];
+    for (const [call, code, message] of refused) {
+      const error = await call().then(
+        () => assert.fail(`accepted: ${String(message)}`),
+        (failure: grpc.ServiceError) => failure,
+      );
+      assert.equal(error.metadata.get(ERROR_CODE_KEY)[0], code, error.details);
+      assert.match(error.details, message);
+    }
+    assert.equal(gateway.numCalls, 0);
   });
 
   it('aborts requests by their id, running and waiting ones, and says how many they were', async () => {

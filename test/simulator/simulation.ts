@@ -135,6 +135,7 @@ class Simulation {
       encoder: { encode: (prompt: PromptInput) => this.#encode(prompt) } as unknown as Encoder,
       text: {
         stopTokenIds: [END_TOKEN],
+        decode: () => '',
         createOutput: () => ({
           push: () => ({ reasoning: '', answer: '', stopped: false }),
           finish: () => ({ reasoning: '', answer: '', stopped: false }),

@@ -17,7 +17,7 @@ import { CallPictures } from './picture-url.js';
 import { DetokenizeBody, TokenizeBody } from './request-schemas.js';
 
 export interface InformationRoutesOptions {
-  readonly engine: Pick<Engine, 'state' | 'tokenize' | 'onReadyChange'>;
+  readonly engine: Pick<Engine, 'state' | 'tokenization' | 'onReadyChange'>;
   readonly text: TokenText;
   readonly model: () => ModelFacts;
   readonly media: MediaFetcher | null;
@@ -59,7 +59,7 @@ function addTokenRoutes(server: HttpServer, { engine, text, model, media }: Info
         ? textPrompt(body.prompt!, 'prompt')
         : { kind: 'chat', messages: parseMessages(body.messages, context) };
     await pictures.fetchAll(fetchOwnerOf(request));
-    const tokens = await engine.tokenize(prompt, callOf(request).signal);
+    const tokens = await engine.tokenization.tokenize(prompt, callOf(request).signal);
     return {
       count: tokens.length,
       max_model_len: model().maxModelLength,
