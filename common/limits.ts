@@ -21,8 +21,6 @@ export const MAX_HTTP_CONNECTIONS = 4096;
 export const MEDIA_TIMEOUT_MS = 10_000;
 /** Pictures that are fetched at once; more wait, within their time. */
 export const MAX_MEDIA_FETCHES = 64;
-/** Of one call to /detokenize. */
-export const MAX_DETOKENIZED_TOKENS = 256 * 1024;
 /** Answers to one call over HTTP, over all its prompts. */
 export const MAX_CHOICES = 128;
 /**
@@ -176,7 +174,7 @@ export const DEFAULT_CPU_KV_BYTES = 512 * 1024 * 1024;
 export const MAX_REQUEST_ID_CHARS = 256;
 /** Tokens of prompt and answer, where --max-model-length says nothing and the model was trained for more. */
 export const DEFAULT_MAX_MODEL_LENGTH = 32_768;
-/** In one Detokenize, which is answered where it arrives: more than any context has. */
+/** In one Detokenize or /detokenize, which is answered where it arrives: more than any context has. */
 export const MAX_DETOKENIZED_TOKENS = 131_072;
 /** Beyond those that run. */
 export const MAX_WAITING_REQUESTS = 1024;

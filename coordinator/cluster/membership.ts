@@ -21,6 +21,8 @@ export interface WorkerInfo {
   readonly clusterId: string;
   readonly version: string;
   readonly protocolVersion: number;
+  /** Of what it held when it registered; empty: nothing. */
+  readonly weightsHash: string;
 }
 
 export interface MembershipConfig {

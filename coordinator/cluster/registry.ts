@@ -135,6 +135,7 @@ export class Registry {
       clusterId: request.clusterId,
       version: request.version,
       protocolVersion: request.protocolVersion,
+      weightsHash: request.weightsHash,
     };
   }
 }

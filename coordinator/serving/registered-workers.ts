@@ -1,10 +1,11 @@
-// Workers of other hosts that register: the first that are there serve, in the order in which they came; the others are
-// spares. A lost one leaves, and a spare or whoever comes next takes its place.
+// Workers of other hosts that register: the first that are there serve, in the order in which they came, and those
+// that hold weights from an earlier coordinator before the others, which are spares. A lost one leaves, and a spare
+// or whoever comes next takes its place.
 import { toAppError } from '../../common/errors.js';
 import { ClusterServer } from '../cluster/cluster-service.js';
 import { FinalError } from '../engine/supervisor.js';
 import { answers } from './probe-worker.js';
-import { lostOf, registered, registeredWithin } from './registered.js';
+import { lostOf, registeredAnew, registeredWithin } from './registered.js';
 import type { EpochWorkers, Suspect, WorkerSetOptions, WorkerSource } from './worker-set.js';
 
 export class RegisteredWorkers implements WorkerSource {
@@ -34,13 +35,14 @@ export class RegisteredWorkers implements WorkerSource {
     const wanted = this.#worldSize ?? worldSizes[0]!;
     if (cluster.workers.length < wanted)
       logger.info({ address: cluster.address, worldSize: wanted }, 'waiting for workers to register');
-    if (this.#worldSize === null) await registered(cluster, wanted, signal);
-    else
+    const first = this.#worldSize === null ? await registeredAnew(clock, cluster, wanted, signal) : null;
+    if (first === null)
       await registeredWithin(clock, rejoinTimeoutMs, cluster, wanted, signal).catch((error) =>
         this.#shrink(error, signal),
       );
-    const worldSize = (this.#worldSize = worldSizes.find((size) => size <= cluster.workers.length)!);
-    const workers = cluster.workers.slice(0, worldSize);
+    const present = first ?? cluster.workers;
+    const worldSize = (this.#worldSize = worldSizes.find((size) => size <= present.length)!);
+    const workers = present.slice(0, worldSize);
     return {
       addresses: workers.map((worker) => worker.address),
       lost: lostOf(cluster, new Set(workers.map((worker) => worker.workerId))),

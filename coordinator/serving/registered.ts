@@ -1,5 +1,5 @@
 // What an epoch asks of the registry of workers: as many as it needs, and word when one of them is lost.
-import type { Clock } from '../../common/clock.js';
+import { sleep, type Clock } from '../../common/clock.js';
 import { AppError } from '../../common/errors.js';
 import type { ClusterServer } from '../cluster/cluster-service.js';
 
@@ -30,7 +30,34 @@ export function registered(
   });
 }
 
-/** The same, for so long; then it rejects with NOT_READY. */
+/** How long those that hold weights may take to register once others have. */
+const HOLDERS_WAIT_MS = 1_500;
+
+/**
+ * The same, for a coordinator that has just started: another may have been here before it. Workers that hold weights go
+ * before others, and where some of the first ones do, the rest of those gets time to come before spares are taken.
+ */
+export async function registeredAnew(
+  clock: Clock,
+  cluster: Registered,
+  count: number,
+  signal: AbortSignal,
+): Promise<Registered['workers']> {
+  const first = await registered(cluster, count, signal);
+  const numHolders = first.filter(holdsWeights).length;
+  if (numHolders === 0 || numHolders === count) return first;
+  await sleep(clock, HOLDERS_WAIT_MS, signal).catch(() => signal.throwIfAborted());
+  await registered(cluster, count, signal);
+  const { workers } = cluster;
+  const others = workers.filter((worker) => !holdsWeights(worker));
+  return [...workers.filter(holdsWeights), ...others].slice(0, count);
+}
+
+function holdsWeights({ weightsHash }: Registered['workers'][number]): boolean {
+  return weightsHash !== '';
+}
+
+/** The same as registered, for so long; then it rejects with NOT_READY. */
 export async function registeredWithin(
   clock: Clock,
   timeoutMs: number,

@@ -38,7 +38,7 @@ export class MembershipTranscript {
         const address = `host:${pid}`;
         const info = {
           ...{ workerId: id, address, host: 'host', pid, incarnation, clusterId },
-          ...{ version, protocolVersion: 1 },
+          ...{ version, protocolVersion: 1, weightsHash: '' },
         };
         return [this.#membership.register(info, atMs)];
       }

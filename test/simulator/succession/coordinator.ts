@@ -14,7 +14,7 @@ import { Replica } from '../../../coordinator/engine/replica.js';
 import type { RestartPolicy } from '../../../coordinator/engine/supervisor.js';
 import { formGroup } from '../../../coordinator/executor/form-group.js';
 import type { PromptInput } from '../../../coordinator/requests/request-spec.js';
-import { lostOf, registered } from '../../../coordinator/serving/registered.js';
+import { lostOf, registeredAnew } from '../../../coordinator/serving/registered.js';
 import { MAX_PROMPT_TOKENS, TOKENS_PER_TILE, type SimulatedConfig } from '../config.js';
 import { KV_BYTES_PER_BLOCK } from '../engine.js';
 import { loadRequest } from '../load-request.js';
@@ -193,7 +193,7 @@ export class SimulatedCoordinator {
   async #workers(signal: AbortSignal): Promise<{ addresses: readonly string[]; lost: Promise<AppError> }> {
     const { workers, config } = this.#options;
     if (workers !== null) return { addresses: workers, lost: new Promise(() => undefined) };
-    const members = await registered(this.#registry, config.worldSize, signal);
+    const members = await registeredAnew(this.process.clock, this.#registry, config.worldSize, signal);
     const lost = lostOf(this.#registry, new Set(members.map(({ workerId }) => workerId)));
     return { addresses: members.map(({ address }) => address), lost };
   }
