@@ -83,7 +83,15 @@ export const ERROR_CATALOGUE = {
     httpStatus: 503,
     retryable: true,
     retryAfterMs: 2_000,
-    meaning: 'A rank died or went silent during the request.',
+    meaning: 'A rank died, or the way to it broke, during the request.',
+  },
+  RANK_HUNG: {
+    grpcStatus: 'UNAVAILABLE',
+    httpStatus: 503,
+    retryable: true,
+    retryAfterMs: 2_000,
+    meaning:
+      'A rank stopped answering, or its engine stopped moving, for --hang-timeout; details name rank and phase; the epoch ends.',
   },
   STEP_TIMEOUT: {
     grpcStatus: 'UNAVAILABLE',

@@ -106,7 +106,9 @@ export const MAX_NUM_SEQUENCES = 4096;
 export const MAX_STEP_TOKENS = 65_536;
 /** How often each end of a step stream shows that it is there, where nothing else travels. */
 export const SIGN_OF_LIFE_INTERVAL_MS = 1_000;
-/** A worker that says nothing for so long is lost: its epoch ends, or its lease; --worker-silence. */
+/** A rank that says nothing, or does nothing, for so long hangs: its epoch ends; --hang-timeout. */
+export const DEFAULT_HANG_TIMEOUT_MS = 3_000;
+/** A worker that registered and says nothing for so long is lost; --worker-silence. */
 export const WORKER_SILENCE_MS = 10_000;
 /**
  * A coordinator may stand still for longer before its workers give it up: with it, everything would end;

@@ -6,6 +6,7 @@ import { AppError } from '../common/errors.js';
 import { checkAddress } from '../common/grpc-server.js';
 import { checkClusterId, DEFAULT_CLUSTER_ID } from '../common/identity.js';
 import {
+  DEFAULT_HANG_TIMEOUT_MS,
   DEFAULT_PICTURE_MEMORY_BYTES,
   DEFAULT_REQUEST_MEMORY_BYTES,
   MAX_NUM_SEQUENCES,
@@ -54,6 +55,8 @@ export interface ClusterConfig {
   readonly stepTimeoutMs: number;
   /** A worker that says nothing for so long is lost. */
   readonly workerSilenceMs: number;
+  /** Of a rank that does not answer or does not move; it is given up. */
+  readonly hangTimeoutMs: number;
   /** Threads that encode prompts and decode pictures; null: as many as there are cores, 4 at most. */
   readonly encodingThreads: number | null;
   /** Requests in the server, pictures as they came. */
@@ -91,6 +94,7 @@ interface ClusterFlags {
   readonly exifRotation?: boolean;
   readonly stepTimeout: number;
   readonly workerSilence?: number;
+  readonly hangTimeout?: number;
   readonly encodingThreads?: number;
   readonly requestMemory?: number;
   readonly pictureMemory?: number;
@@ -188,8 +192,14 @@ export function addClusterOptions(command: Command): Command {
       300,
     )
     .option(
+      '--hang-timeout <seconds>',
+      'a rank that does not answer or does not move for so long is given up; slow ones move',
+      integerOption(1, 86_400),
+      DEFAULT_HANG_TIMEOUT_MS / 1000,
+    )
+    .option(
       '--worker-silence <seconds>',
-      'a worker that says nothing for so long is lost',
+      'a registered worker that says nothing for so long is lost',
       integerOption(MIN_SILENCE_MS / 1000, MAX_SILENCE_MS / 1000),
       WORKER_SILENCE_MS / 1000,
     )
@@ -242,6 +252,7 @@ export function toClusterConfig(flags: ClusterFlags): ClusterConfig {
     exifRotation: flags.exifRotation ?? true,
     stepTimeoutMs: flags.stepTimeout * 1000,
     workerSilenceMs: flags.workerSilence === undefined ? WORKER_SILENCE_MS : flags.workerSilence * 1000,
+    hangTimeoutMs: flags.hangTimeout === undefined ? DEFAULT_HANG_TIMEOUT_MS : flags.hangTimeout * 1000,
     encodingThreads: flags.encodingThreads ?? null,
     requestMemoryBytes: flags.requestMemory ?? DEFAULT_REQUEST_MEMORY_BYTES,
     pictureMemoryBytes: flags.pictureMemory ?? DEFAULT_PICTURE_MEMORY_BYTES,

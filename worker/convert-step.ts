@@ -6,15 +6,37 @@ import { uint64ToBigInt, uint64ToNumber } from '../common/proto.js';
 import type { NewSequence__Output } from '../proto/ts/skein/worker/v1/NewSequence.js';
 import type { SamplingParams__Output } from '../proto/ts/skein/worker/v1/SamplingParams.js';
 import type { StepPlan__Output } from '../proto/ts/skein/worker/v1/StepPlan.js';
+import type { StepProgress } from '../proto/ts/skein/worker/v1/StepProgress.js';
 import type { StepResult } from '../proto/ts/skein/worker/v1/StepResult.js';
 import type {
   NativeNewSequence,
+  NativePhase,
+  NativeProgress,
   NativeSamplingParams,
   NativeStepPlan,
   NativeStepResult,
 } from './native/native.js';
 
 const EMPTY = Buffer.alloc(0);
+
+const PHASES = {
+  idle: 'ENGINE_PHASE_IDLE',
+  load: 'ENGINE_PHASE_LOAD',
+  join: 'ENGINE_PHASE_JOIN',
+  vision: 'ENGINE_PHASE_VISION',
+  decoder: 'ENGINE_PHASE_DECODER',
+  sampling: 'ENGINE_PHASE_SAMPLING',
+} as const satisfies Record<NativePhase, string>;
+
+export function toStepProgress(progress: NativeProgress): StepProgress {
+  const { lastStep, collectives, deviceCalls, idleMs, phase, inCollective, cpuMs } = progress;
+  return {
+    ...{ lastStep, collectives, deviceCalls, inCollective },
+    idleMs: Math.max(Math.round(idleMs), 0),
+    phase: PHASES[phase],
+    cpuMs: Math.round(cpuMs),
+  };
+}
 
 export function toNativeStepPlan(plan: StepPlan__Output): NativeStepPlan {
   const scheduledSlots = unpackUint32(plan.scheduledSlots, 'plan.scheduled_slots');

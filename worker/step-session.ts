@@ -7,7 +7,7 @@ import type { Logger } from '../common/logger.js';
 import { SilenceWatch } from '../common/silence-watch.js';
 import type { ExecuteRequest__Output } from '../proto/ts/skein/worker/v1/ExecuteRequest.js';
 import type { ExecuteResponse } from '../proto/ts/skein/worker/v1/ExecuteResponse.js';
-import { toNativeStepPlan, toStepResult } from './convert-step.js';
+import { toNativeStepPlan, toStepProgress, toStepResult } from './convert-step.js';
 import { parseFence } from './epoch-guard.js';
 import type { NativeStepPlan } from './native/native.js';
 import type { StepRunner, StepSink } from './step-runner.js';
@@ -94,9 +94,7 @@ export class StepSession {
     const wasSilent = !this.#hasSpoken;
     this.#hasSpoken = false;
     if (!wasSilent) return;
-    const { lastStep, collectives, deviceCalls, idleMs } = this.#options.runner.progress;
-    const progress = { lastStep, collectives, deviceCalls, idleMs: Math.max(Math.round(idleMs), 0) };
-    this.#send({ progress });
+    this.#send({ progress: toStepProgress(this.#options.runner.progress) });
     this.#hasSpoken = false;
   }
 

@@ -46,6 +46,7 @@ for (const dtype of flags.dtypes.split(',') as ('float32' | 'bfloat16')[]) {
       maxNumSequences: flags.concurrency,
       maxStepTokens: 512,
       stepTimeout: 300,
+      hangTimeout: 60,
       ...(flags.ranksPerDevice === undefined ? {} : { ranksPerDevice: flags.ranksPerDevice }),
     } as const;
     const config = toClusterConfig(cluster);

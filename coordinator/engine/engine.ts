@@ -7,7 +7,7 @@ import { AppError, toAppError } from '../../common/errors.js';
 import type { SamplingDefaults } from '../../common/sampling.js';
 import type { Encoder } from '../encoding/encoder.js';
 import type { RequestSink } from '../requests/generation.js';
-import type { PromptInput, RequestSpec } from '../requests/request-spec.js';
+import type { RequestSpec } from '../requests/request-spec.js';
 import { RequestStore } from '../requests/request-store.js';
 import type { Request } from '../requests/request.js';
 import { resolveSampling } from '../requests/sampling-options.js';

@@ -37,12 +37,12 @@ export interface FormGroupOptions extends KvLimits {
   /** Throws when the ranks' devices, in rank order, cannot hold what they would load. */
   readonly checkMemory: (devices: readonly RankDevice[]) => void;
   readonly onProgress: (progress: LoadProgress) => void;
-  /** Default: WORKER_SILENCE_MS. */
-  readonly workerSilenceMs?: number;
   /** What all of them have come to. */
   readonly onPhase?: (phase: 'opened' | 'loaded' | 'joined') => void;
   /** A worker has spoken on its step stream: as long as the group lives. */
   readonly onSignOfLife: (workerId: string) => void;
+  /** A rank that is silent or does not move for so long hangs. */
+  readonly hangTimeoutMs: number;
   /** Rejects when a worker is lost while the group forms. */
   readonly lost: Promise<never>;
   /** Uint64, different each time. */
@@ -65,10 +65,10 @@ interface Member {
 }
 
 export async function formGroup(options: FormGroupOptions): Promise<RankGroup> {
-  const { openTransport, identity, clock, onSignOfLife, workerSilenceMs: silenceMs } = options;
+  const { openTransport, identity, clock, onSignOfLife, hangTimeoutMs } = options;
   const clients = options.addresses.map(
     (address) =>
-      new RankClient({ transport: openTransport(address), identity, clock, silenceMs, onSignOfLife }),
+      new RankClient({ transport: openTransport(address), identity, clock, onSignOfLife, hangTimeoutMs }),
   );
   const opened: RankClient[] = [];
   const lost = clients.map((client) => client.lost.then((error) => Promise.reject(error)));
@@ -119,7 +119,10 @@ async function form(
     toRankInfo(client, description, loads[rank]!, joins[rank]!),
   );
   const placed = members.map(({ client }) => client);
-  return new RankGroup({ groupEpoch, ranks, numKvBlocks, collective, clients: placed, clock, logger });
+  return new RankGroup({
+    ...{ groupEpoch, ranks, numKvBlocks, collective, clients: placed, clock, logger },
+    hangTimeoutMs: options.hangTimeoutMs,
+  });
 }
 
 /** In rank order: who holds a rank's weights has that rank. */

@@ -4,7 +4,6 @@
 import { assert, assertDefined } from '../../common/assert.js';
 import type { Clock, Timer } from '../../common/clock.js';
 import { AppError, ERROR_CATALOGUE, toAppError, type ErrorCode } from '../../common/errors.js';
-import { SIGN_OF_LIFE_INTERVAL_MS, WORKER_SILENCE_MS } from '../../common/limits.js';
 import { packUint32 } from '../../common/packed.js';
 import { uint64ToNumber } from '../../common/proto.js';
 import { SilenceWatch } from '../../common/silence-watch.js';
@@ -16,6 +15,7 @@ import type { JoinGroupResponse__Output } from '../../proto/ts/skein/worker/v1/J
 import type { LoadRequest } from '../../proto/ts/skein/worker/v1/LoadRequest.js';
 import type { LoadResult__Output } from '../../proto/ts/skein/worker/v1/LoadResult.js';
 import type { PrepareGroupRequest } from '../../proto/ts/skein/worker/v1/PrepareGroupRequest.js';
+import type { StepProgress__Output } from '../../proto/ts/skein/worker/v1/StepProgress.js';
 import type { StepResult__Output } from '../../proto/ts/skein/worker/v1/StepResult.js';
 import type { CoordinatorIdentity } from '../cluster/identity.js';
 import type { RankTransport, StepStream } from './rank-transport.js';
@@ -27,6 +27,7 @@ const CALL_TIMEOUT_MS = 10_000;
 const OPEN_TIMEOUT_MS = 60_000;
 const PUT_PIXELS_TIMEOUT_MS = 60_000;
 const ABORT_TIMEOUT_MS = 2_000;
+const WATCH_INTERVAL_MS = 250;
 const PREPARE_TIMEOUT_MS = 30_000;
 /** Beyond what the worker itself allows for joining. */
 const JOIN_SLACK_MS = 10_000;
@@ -38,6 +39,8 @@ const LOST: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['WORKER_LOST', 'CANCELL
 
 export interface RankStepListener {
   onResult(result: StepResult__Output): void;
+  /** It shows that it is there, and how far it is. */
+  onProgress(progress: StepProgress__Output): void;
   /** The stream is over, for whatever reason; called once. */
   onFailure(error: AppError): void;
 }
@@ -46,8 +49,8 @@ export interface RankClientOptions {
   readonly transport: RankTransport;
   readonly identity: CoordinatorIdentity;
   readonly clock: Clock;
-  /** A worker that says nothing on its step stream for so long is lost; default: WORKER_SILENCE_MS. */
-  readonly silenceMs?: number | undefined;
+  /** A worker that is silent for so long hangs. */
+  readonly hangTimeoutMs: number;
   /** The worker has spoken on its step stream. */
   readonly onSignOfLife: (workerId: string) => void;
 }
@@ -106,7 +109,7 @@ export class RankClient {
     };
     return new Promise((resolve, reject) => {
       const timer = clock.setTimer(OPEN_TIMEOUT_MS, () =>
-        this.#fail(this.#lost(`it has not answered for ${OPEN_TIMEOUT_MS} ms`)),
+        this.#fail(this.#hung(`it has not let go of the epoch before for ${OPEN_TIMEOUT_MS} ms`)),
       );
       void this.lost.then((error) => {
         timer.cancel();
@@ -129,12 +132,12 @@ export class RankClient {
   }
 
   #watchSilence(): SilenceWatch {
-    const { clock, silenceMs = WORKER_SILENCE_MS } = this.#options;
+    const { clock, hangTimeoutMs } = this.#options;
     return new SilenceWatch({
       clock,
-      limitMs: silenceMs,
-      intervalMs: SIGN_OF_LIFE_INTERVAL_MS,
-      onSilence: () => this.#fail(this.#lost(`it was silent for ${silenceMs} ms`)),
+      limitMs: hangTimeoutMs,
+      intervalMs: WATCH_INTERVAL_MS,
+      onSilence: () => this.#fail(this.#hung(`not heard for ${hangTimeoutMs} ms while the group forms`)),
     });
   }
 
@@ -143,6 +146,7 @@ export class RankClient {
     this.#watch?.heard();
     this.#options.onSignOfLife(this.#workerId);
     if (progress) this.#steps?.send(encodeSignOfLife());
+    if (progress) this.#listener?.onProgress(progress);
     if (result) this.#listener?.onResult(result);
   }
 
@@ -213,9 +217,10 @@ export class RankClient {
     );
   }
 
-  /** Who is told of the steps from now on; of the stream's end at once, where it is over. */
+  /** Who is told of the steps from now on, and watches the worker; of the stream's end at once, where it is over. */
   listen(listener: RankStepListener): void {
     this.#listener = listener;
+    this.#watch?.stop();
     if (this.#failure !== null) listener.onFailure(this.#failure);
   }
 
@@ -236,6 +241,11 @@ export class RankClient {
       this.#options.transport.abort({ fence: this.#fence, reason }, ABORT_TIMEOUT_MS),
     );
     return uint64ToNumber(response.lastStep, 'last_step');
+  }
+
+  /** Asks its process to end. */
+  shutDown(reason: string): Promise<void> {
+    return this.#named(this.#options.transport.shutDown({ fence: this.#fence, reason }, ABORT_TIMEOUT_MS));
   }
 
   /** Lets go of the worker. */
@@ -268,6 +278,12 @@ export class RankClient {
     return new AppError(appError.code, `${this.#name}: ${appError.message}`, {
       details: { ...appError.details, rank: this.rank, address: this.address },
       cause: error,
+    });
+  }
+
+  #hung(reason: string): AppError {
+    return new AppError('RANK_HUNG', `${this.#name} at ${this.address} hangs: ${reason}`, {
+      details: { rank: this.rank, address: this.address, phase: 'forming' },
     });
   }
 

@@ -1,5 +1,5 @@
-// All ranks of one epoch: plans go to every rank, a step is done when every rank has answered and all sampled the same.
-// The first failure ends the epoch: the others are told to abort, and nothing more comes out of this group.
+// All ranks of one epoch: plans go to every rank, a step is done when every rank has answered and all sampled the
+// same. The first failure ends the epoch: the others are told to abort, and nothing more comes out of this group.
 import type { Clock, Timer } from '../../common/clock.js';
 import { AppError, toAppError } from '../../common/errors.js';
 import { CAUSE_GRACE_MS } from '../../common/limits.js';
@@ -7,6 +7,7 @@ import type { Logger } from '../../common/logger.js';
 import { uint64ToNumber } from '../../common/proto.js';
 import type { StepResult__Output } from '../../proto/ts/skein/worker/v1/StepResult.js';
 import type { StepPlan } from '../scheduler/step-plan.js';
+import { HangWatch } from './hang-watch.js';
 import type { RankClient } from './rank-client.js';
 import type { RankInfo } from './rank-info.js';
 import { decodeStepResult, encodeStepPlan, type StepResult } from './step-messages.js';
@@ -34,10 +35,13 @@ export class RankGroup {
   readonly #clients: readonly RankClient[];
   readonly #clock: Clock;
   readonly #logger: Logger;
+  readonly #hangTimeoutMs: number;
   readonly #nextStep: number[];
   readonly #pending: PendingStep[] = [];
   #listener: RankGroupListener | null = null;
   #failure: AppError | null = null;
+  #lastSent = 0;
+  #watch: HangWatch | null = null;
   #suspicion: { readonly error: AppError; readonly timer: Timer } | null = null;
 
   constructor(options: {
@@ -46,6 +50,7 @@ export class RankGroup {
     readonly numKvBlocks: number;
     readonly collective: string;
     readonly clients: readonly RankClient[];
+    readonly hangTimeoutMs: number;
     readonly clock: Clock;
     readonly logger: Logger;
   }) {
@@ -57,6 +62,7 @@ export class RankGroup {
     this.#clock = options.clock;
     this.#logger = options.logger.child({ groupEpoch: options.groupEpoch });
     this.#nextStep = this.#clients.map(() => 1);
+    this.#hangTimeoutMs = options.hangTimeoutMs;
   }
 
   get isOnGpu(): boolean {
@@ -70,9 +76,11 @@ export class RankGroup {
   /** Results come from now on. */
   start(listener: RankGroupListener): void {
     this.#listener = listener;
+    this.#watch = this.#watchRanks();
     for (const [index, client] of this.#clients.entries()) {
       client.listen({
         onResult: (result) => this.#onResult(index, result),
+        onProgress: (progress) => this.#watch?.onProgress(index, progress),
         onFailure: (error) => this.#suspect(error),
       });
     }
@@ -83,6 +91,8 @@ export class RankGroup {
   execute(plan: StepPlan): void {
     if (this.#failure !== null) return;
     this.#pending.push({ step: plan.step, numAnswers: 0, sampleHash: null, result: null });
+    this.#watch?.onPlan();
+    this.#lastSent = plan.step;
     const bytes = encodeStepPlan(plan, this.groupEpoch);
     for (const client of this.#clients) client.sendPlan(bytes);
   }
@@ -105,6 +115,7 @@ export class RankGroup {
     this.#suspicion = null;
     if (this.#failure !== null) return;
     this.#failure = error;
+    this.#watch?.stop();
     this.#logger.warn({ code: error.code, err: error }, 'the epoch failed');
     this.#abandon(error.code);
     this.#listener?.onFailure(error);
@@ -114,7 +125,23 @@ export class RankGroup {
   close(): void {
     this.#failure ??= new AppError('CANCELLED', 'the group is closed');
     this.#suspicion?.timer.cancel();
+    this.#watch?.stop();
     for (const client of this.#clients) client.close();
+  }
+
+  #watchRanks(): HangWatch {
+    return new HangWatch({
+      clock: this.#clock,
+      timeoutMs: this.#hangTimeoutMs,
+      addresses: this.#clients.map(({ address }) => address),
+      stepOwed: (rank) => (this.#nextStep[rank]! <= this.#lastSent ? this.#nextStep[rank]! : null),
+      onHang: (error, { ranks, kind }) => {
+        // Who is only silent, and comes back, still has its weights; an engine that is stuck ends with its process alone.
+        if (kind === 'behind')
+          for (const rank of ranks) this.#clients[rank]!.shutDown(error.code).catch(() => undefined);
+        this.fail(error);
+      },
+    });
   }
 
   /** Wakes the survivors, which may wait in a collective; who cannot be reached is gone already. */
@@ -138,6 +165,7 @@ export class RankGroup {
 
   #onResult(index: number, message: StepResult__Output): void {
     if (this.#failure !== null) return;
+    this.#watch?.onResult(index);
     try {
       this.#gather(index, message);
     } catch (error) {

@@ -1,7 +1,7 @@
 // Makes epochs, one after another: workers, their shards, a group of them, and the runtime over it. What the model is
 // stays the same.
 import type { Clock } from '../../common/clock.js';
-import { toAppError, type AppError } from '../../common/errors.js';
+import { toAppError, type AppError, type ErrorCode } from '../../common/errors.js';
 import { MAX_TOP_LOGPROBS, MAX_WORLD_SIZE } from '../../common/limits.js';
 import type { Logger } from '../../common/logger.js';
 import type { LoadRequest } from '../../proto/ts/skein/worker/v1/LoadRequest.js';
@@ -94,11 +94,14 @@ interface ModelOfGroup {
   readonly maxNumKvBlocks: number;
 }
 
+/** What a process answers after these says nothing about its engine. */
+const BROKEN: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['DEVICE_ERROR', 'INTERNAL', 'RANK_HUNG']);
+
 /** Whom an epoch's end, or an attempt to form one, is blamed on; null: on nobody, or who it was has ended already. */
 function suspectOf(failure: AppError | null): Suspect | null {
   const address = failure?.details['address'];
   if (failure === null || typeof address !== 'string') return null;
-  const isBroken = failure.code === 'DEVICE_ERROR' || failure.code === 'INTERNAL';
+  const isBroken = BROKEN.has(failure.code);
   return { address, isBroken, reason: failure.message };
 }
 
@@ -116,10 +119,10 @@ async function makeGroup(
     openTransport: options.openTransport,
     identity: options.identity,
     drawNonce: options.drawNonce,
+    hangTimeoutMs: config.hangTimeoutMs,
     onSignOfLife: (workerId) => options.workers.sawLife(workerId),
     makeLoadRequest: (rank, isOnGpu) => loadRequest(plan, rank, sizes, config, isOnGpu),
     collective: config.collective,
-    workerSilenceMs: config.workerSilenceMs,
     kvCacheBytes: config.kvCacheBytes,
     gpuMemoryUtilization: config.gpuMemoryUtilization,
     checkMemory: (devices) => checkDeviceMemory(devices, checkpoint, plan, config),

@@ -7,7 +7,7 @@
 namespace {
 
 // Raised whenever worker/native/native.ts changes.
-constexpr int kInterfaceVersion = 6;
+constexpr int kInterfaceVersion = 7;
 
 struct AddonData {
   Napi::FunctionReference engine_constructor;

@@ -1,11 +1,26 @@
 #include "addon/convert.h"
 
+#include <sys/resource.h>
+
 #include <chrono>
 
 #include "addon/field_reader.h"
 
 namespace skein {
 namespace {
+
+// In the order of EnginePhase.
+constexpr const char* kPhases[] = {"idle", "load", "join", "vision", "decoder", "sampling"};
+
+// Of all threads, in user and system mode.
+double ProcessCpuMs() {
+  rusage usage = {};
+  getrusage(RUSAGE_SELF, &usage);
+  const auto ms = [](const timeval& time) {
+    return static_cast<double>(time.tv_sec) * 1e3 + static_cast<double>(time.tv_usec) / 1e3;
+  };
+  return ms(usage.ru_utime) + ms(usage.ru_stime);
+}
 
 constexpr DType kDTypes[] = {DType::kFloat32, DType::kBFloat16, DType::kFloat16, DType::kInt32};
 
@@ -308,6 +323,9 @@ Napi::Object ToJs(Napi::Env env, const Progress& progress) {
   to.Set("collective", Napi::String::New(env, progress.collective));
   to.Set("deviceCalls", JsNumber(env, static_cast<int64_t>(progress.device_calls)));
   to.Set("idleMs", Napi::Number::New(env, idle_ms));
+  to.Set("phase", Napi::String::New(env, kPhases[static_cast<size_t>(progress.phase)]));
+  to.Set("inCollective", Napi::Boolean::New(env, progress.in_collective));
+  to.Set("cpuMs", Napi::Number::New(env, ProcessCpuMs()));
   return to;
 }
 

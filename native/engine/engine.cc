@@ -18,6 +18,18 @@ struct Engine::Impl {
   GroupSession session;
   std::atomic<bool> load_cancelled{false};
 
+  // The phase, for as long as it lasts.
+  class Busy {
+   public:
+    Busy(GroupSession& session, EnginePhase phase) : session_(session) { session_.SetPhase(phase); }
+    ~Busy() { session_.SetPhase(EnginePhase::kIdle); }
+    Busy(const Busy&) = delete;
+    Busy& operator=(const Busy&) = delete;
+
+   private:
+    GroupSession& session_;
+  };
+
   // Steps of the joined epoch. A failure ends it, whoever caused it.
   void Compute(uint64_t group_epoch, const std::function<void(Communicator&)>& steps) {
     try {
@@ -72,6 +84,7 @@ Backend& Engine::backend() { return *impl_->backend; }
 
 LoadResult Engine::Load(const LoadPlan& plan,
                         const std::function<void(int64_t, int64_t)>& progress) {
+  const Impl::Busy busy(impl_->session, EnginePhase::kLoad);
   const bool is_resident = impl_->model != nullptr && !plan.weights_hash.empty() &&
                            plan.weights_hash == impl_->weights_hash;
   if (is_resident) return impl_->KeepWeights(plan);
@@ -132,6 +145,7 @@ std::string Engine::PrepareGroup(const GroupOptions& options) {
 
 int64_t Engine::JoinGroup(uint64_t group_epoch, const std::vector<std::string>& addresses,
                           int64_t num_kv_blocks, int timeout_ms) {
+  const Impl::Busy busy(impl_->session, EnginePhase::kJoin);
   if (impl_->model == nullptr) throw Error("NOT_READY", "no weights are loaded");
   impl_->session.CheckPrepared(group_epoch, addresses.size());
   if (num_kv_blocks < 1 || num_kv_blocks > INT32_MAX) {
@@ -160,11 +174,13 @@ StepResult Engine::RunStep(const StepPlan& plan) {
   const auto start = std::chrono::steady_clock::now();
   impl_->session.CheckEpoch(plan.group_epoch);
   impl_->epoch->Check(plan);
+  const Impl::Busy busy(impl_->session, EnginePhase::kDecoder);
   StepResult result;
   result.group_epoch = plan.group_epoch;
   result.step = plan.step;
   impl_->Compute(plan.group_epoch, [&](Communicator& communicator) {
-    impl_->epoch->Run(plan, communicator, &result);
+    impl_->epoch->Run(
+        plan, communicator, [this](EnginePhase phase) { impl_->session.SetPhase(phase); }, &result);
     result.collective_ns = communicator.TakeWaitNanoseconds();
   });
   result.step_ns =

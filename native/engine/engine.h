@@ -74,13 +74,19 @@ struct GroupOptions {
 // before the final norm), or the first rows of the cache of pictures' outputs.
 enum class InspectTarget : uint8_t { kHidden, kTiles };
 
+// What the engine's thread is at.
+enum class EnginePhase : uint8_t { kIdle, kLoad, kJoin, kVision, kDecoder, kSampling };
+
 struct Progress {
   uint64_t group_epoch = 0;
-  uint64_t last_step = 0;        // last completed
-  uint64_t collectives = 0;      // calls begun in the epoch, by the host
-  std::string collective;        // Communicator::Describe; empty while no group is joined
-  uint64_t device_calls = 0;     // and those that the device has begun (Communicator::device_calls)
-  int64_t last_progress_ns = 0;  // steady clock
+  uint64_t last_step = 0;     // last completed
+  uint64_t collectives = 0;   // calls begun in the epoch, by the host
+  std::string collective;     // Communicator::Describe; empty while no group is joined
+  uint64_t device_calls = 0;  // and those that the device has begun (Communicator::device_calls)
+  EnginePhase phase = EnginePhase::kIdle;
+  // The thread is inside a collective: on a CPU it exchanges, or waits for the others.
+  bool in_collective = false;
+  int64_t last_progress_ns = 0;  // steady clock; of counters and phases
 };
 
 class Engine {

@@ -78,7 +78,8 @@ void Epoch::WarmUp(Communicator& communicator) {
   for (const StepPlan& step : MakeWarmUpPlans(plan, limits_.num_kv_blocks)) {
     Check(step);
     StepResult result;
-    Run(step, communicator, &result);
+    Run(
+        step, communicator, [](EnginePhase) {}, &result);
   }
   last_step_ = 0;
   communicator.TakeWaitNanoseconds();
@@ -93,7 +94,8 @@ void Epoch::Check(const StepPlan& plan) const {
   CheckStepPlan(plan, limits_, sequences_, pictures_);
 }
 
-void Epoch::Run(const StepPlan& plan, Communicator& communicator, StepResult* result) {
+void Epoch::Run(const StepPlan& plan, Communicator& communicator, const PhaseListener& at,
+                StepResult* result) {
   last_step_ = plan.step;
   Release(plan);
   StepBuilder::Apply(plan, sequences_, pictures_);
@@ -101,8 +103,11 @@ void Epoch::Run(const StepPlan& plan, Communicator& communicator, StepResult* re
     model_.sampler().BeginSequence(fresh.slot, fresh.sampling, fresh.token_ids,
                                    fresh.num_prompt_tokens);
   }
-  EncodePictures(plan, communicator);
-  if (!plan.scheduled_slots.empty()) Decode(plan, communicator, result);
+  if (!plan.encode_items.empty()) {
+    at(EnginePhase::kVision);
+    EncodePictures(plan, communicator);
+  }
+  if (!plan.scheduled_slots.empty()) Decode(plan, communicator, at, result);
   result->sample_hash = HashSamples(result->tokens);
 }
 
@@ -115,7 +120,6 @@ void Epoch::Release(const StepPlan& plan) {
 }
 
 void Epoch::EncodePictures(const StepPlan& plan, Communicator& communicator) {
-  if (plan.encode_items.empty()) return;
   jobs_.clear();
   for (const EncodeItem& item : plan.encode_items) {
     const Picture& picture = *pictures_.Find(item.picture_id);
@@ -132,7 +136,9 @@ void Epoch::EncodePictures(const StepPlan& plan, Communicator& communicator) {
   }
 }
 
-void Epoch::Decode(const StepPlan& plan, Communicator& communicator, StepResult* result) {
+void Epoch::Decode(const StepPlan& plan, Communicator& communicator, const PhaseListener& at,
+                   StepResult* result) {
+  at(EnginePhase::kDecoder);
   const StepMetadata metadata = builder_.Build(plan, sequences_, pictures_);
   backend_.BeginStep(metadata);
   const auto rows = static_cast<int64_t>(metadata.token_ids.size());
@@ -147,6 +153,7 @@ void Epoch::Decode(const StepPlan& plan, Communicator& communicator, StepResult*
     model_.decoder().Forward(rows, communicator, *cache_, place_pictures);
     if (!metadata.sample_rows.empty()) model_.decoder().SampleLogits(metadata.sample_rows);
   });
+  at(EnginePhase::kSampling);
   if (!metadata.sample_slots.empty()) {
     const Matrix logits =
         model_.decoder().logits(static_cast<int64_t>(metadata.sample_slots.size()));

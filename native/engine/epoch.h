@@ -2,6 +2,7 @@
 // loaded model.
 #pragma once
 
+#include <functional>
 #include <memory>
 
 #include "engine/loaded_model.h"
@@ -29,12 +30,16 @@ class Epoch {
   // Throws without a change when the plan may not run. After any other failure the epoch's state is
   // undefined.
   void Check(const StepPlan& plan) const;
-  void Run(const StepPlan& plan, Communicator& communicator, StepResult* result);
+  // `at` is told of each phase as it begins.
+  using PhaseListener = std::function<void(EnginePhase)>;
+  void Run(const StepPlan& plan, Communicator& communicator, const PhaseListener& at,
+           StepResult* result);
 
  private:
   void Release(const StepPlan& plan);
   void EncodePictures(const StepPlan& plan, Communicator& communicator);
-  void Decode(const StepPlan& plan, Communicator& communicator, StepResult* result);
+  void Decode(const StepPlan& plan, Communicator& communicator, const PhaseListener& at,
+              StepResult* result);
 
   Backend& backend_;
   LoadedModel& model_;

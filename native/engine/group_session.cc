@@ -26,23 +26,23 @@ class GroupSession::Tracked final : public Communicator {
   const char* kind() const override { return inner_->kind(); }
   void AllReduce(void* data, int64_t count, DType type, ReduceOp op,
                  DeviceStream* stream) override {
-    Begin();
+    const Call call(*this);
     inner_->AllReduce(data, count, type, op, stream);
   }
   bool AllReduceResidualNorm(const ResidualNorm& rows, DeviceStream* stream) override {
-    Begin();
+    const Call call(*this);
     return inner_->AllReduceResidualNorm(rows, stream);
   }
   void AllGather(const void* send, void* receive, size_t bytes, DeviceStream* stream) override {
-    Begin();
+    const Call call(*this);
     inner_->AllGather(send, receive, bytes, stream);
   }
   void Broadcast(void* data, size_t bytes, int root, DeviceStream* stream) override {
-    Begin();
+    const Call call(*this);
     inner_->Broadcast(data, bytes, root, stream);
   }
   void Register(void* data, size_t bytes) override {
-    Begin();
+    const Call call(*this);
     inner_->Register(data, bytes);
   }
   void Abort() override { inner_->Abort(); }
@@ -51,13 +51,27 @@ class GroupSession::Tracked final : public Communicator {
   int64_t TakeWaitNanoseconds() override { return inner_->TakeWaitNanoseconds(); }
 
  private:
-  void Begin() {
-    // Also between collectives that have nothing to wait for: an abort ends the step at its next
-    // collective.
-    if (session_.IsAborted()) ThrowAborted(session_.epoch_.load());
-    session_.collectives_.fetch_add(1, std::memory_order_relaxed);
-    session_.Touch();
-  }
+  // One call of the engine's thread, from its beginning to its end.
+  class Call {
+   public:
+    explicit Call(Tracked& tracked) : session_(tracked.session_) {
+      // Also between collectives that have nothing to wait for: an abort ends the step at its next
+      // collective.
+      if (session_.IsAborted()) ThrowAborted(session_.epoch_.load());
+      session_.collectives_.fetch_add(1, std::memory_order_relaxed);
+      session_.in_collective_.store(true, std::memory_order_relaxed);
+      session_.Touch();
+    }
+    ~Call() {
+      session_.in_collective_.store(false, std::memory_order_relaxed);
+      session_.Touch();
+    }
+    Call(const Call&) = delete;
+    Call& operator=(const Call&) = delete;
+
+   private:
+    GroupSession& session_;
+  };
 
   const std::unique_ptr<Communicator> inner_;
   GroupSession& session_;
@@ -176,6 +190,8 @@ Progress GroupSession::progress() const {
   progress.group_epoch = highest_epoch_.load();
   progress.last_step = last_step_.load();
   progress.collectives = collectives_.load(std::memory_order_relaxed);
+  progress.phase = phase_.load(std::memory_order_relaxed);
+  progress.in_collective = in_collective_.load(std::memory_order_relaxed);
   progress.last_progress_ns = last_progress_ns_.load(std::memory_order_relaxed);
   const std::lock_guard lock(mutex_);
   if (communicator_ != nullptr) {

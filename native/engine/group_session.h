@@ -41,6 +41,10 @@ class GroupSession {
     last_step_.store(step);
     Touch();
   }
+  void SetPhase(EnginePhase phase) {
+    phase_.store(phase, std::memory_order_relaxed);
+    Touch();
+  }
   // Any thread.
   Progress progress() const;
 
@@ -58,6 +62,8 @@ class GroupSession {
   // 0: none. Epochs up to aborted_epoch_ are dead.
   std::atomic<uint64_t> epoch_{0}, highest_epoch_{0}, aborted_epoch_{0};
   std::atomic<uint64_t> last_step_{0}, collectives_{0};
+  std::atomic<EnginePhase> phase_{EnginePhase::kIdle};
+  std::atomic<bool> in_collective_{false};
   std::atomic<int64_t> last_progress_ns_{0};
 };
 

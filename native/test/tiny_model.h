@@ -1,5 +1,5 @@
-// A group of engines of a tiny random model (tiny_plan.h) in this process, one thread a rank while a
-// call runs, over shared memory. Test support only.
+// A group of engines of a tiny random model (tiny_plan.h) in this process, one thread a rank while
+// a call runs, over shared memory. Test support only.
 #pragma once
 
 #include <functional>

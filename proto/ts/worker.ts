@@ -52,6 +52,7 @@ export interface ProtoGrpcType {
         DescribeRequest: MessageTypeDefinition<_skein_worker_v1_DescribeRequest, _skein_worker_v1_DescribeRequest__Output>
         DescribeResponse: MessageTypeDefinition<_skein_worker_v1_DescribeResponse, _skein_worker_v1_DescribeResponse__Output>
         EncodeItem: MessageTypeDefinition<_skein_worker_v1_EncodeItem, _skein_worker_v1_EncodeItem__Output>
+        EnginePhase: EnumTypeDefinition
         ExecuteRequest: MessageTypeDefinition<_skein_worker_v1_ExecuteRequest, _skein_worker_v1_ExecuteRequest__Output>
         ExecuteResponse: MessageTypeDefinition<_skein_worker_v1_ExecuteResponse, _skein_worker_v1_ExecuteResponse__Output>
         Fence: MessageTypeDefinition<_skein_worker_v1_Fence, _skein_worker_v1_Fence__Output>

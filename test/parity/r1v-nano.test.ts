@@ -50,6 +50,7 @@ function ask(setting: Setting): Promise<Evaluation> {
     maxStepTokens,
     prefixCaching,
     stepTimeout: 300,
+    hangTimeout: 60,
   });
   return evaluate({ config, questions, concurrency });
 }

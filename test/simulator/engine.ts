@@ -72,6 +72,16 @@ export class SimulatedEngine implements NativeEngine {
   /** Blocks that the present step writes, and for which slot: what another slot reads there is not what it will be. */
   readonly #written = new Map<number, number>();
   #lastStep = 0;
+  #collectives = 0;
+  #inCollective = false;
+  #movedAtMs = 0;
+  #cpuMs = 0;
+  /** Steps that take processor time, of which an aborted one takes what it would have. */
+  #numComputing = 0;
+  /** Its thread stands still, and no abort wakes it. */
+  isStalled = false;
+  /** Computing of the next step, beyond what a step takes. */
+  slowsNextStepMs = 0;
   /** How often weights were read, and how often to their end. */
   numReads = 0;
   numWholeReads = 0;
@@ -174,10 +184,22 @@ export class SimulatedEngine implements NativeEngine {
     const { rank, worldSize } = this.#group!;
     this.#options.onDriven?.(plan.groupEpoch);
     void this.#job<NativeStepResult>(plan.groupEpoch, (resolve, reject, isOver) => {
-      this.#later(random.real(0, maxStepMs), () => {
+      if (this.isStalled) return;
+      const stepMs = random.real(0, maxStepMs) + this.slowsNextStepMs;
+      this.slowsNextStepMs = 0;
+      this.#move();
+      this.#numComputing += 1;
+      this.#later(stepMs, () => {
+        this.#move();
+        this.#numComputing -= 1;
+        if (isOver()) return;
+        this.#inCollective = true;
+        this.#collectives += 1;
         fabric.meet({ key: `${plan.groupEpoch}/${plan.step}`, rank, worldSize, process }, (error) => {
           // An abort has passed it.
           if (isOver()) return;
+          this.#inCollective = false;
+          this.#move();
           if (error !== null) return reject(error);
           if (this.failsNextStep) {
             this.failsNextStep = false;
@@ -205,7 +227,7 @@ export class SimulatedEngine implements NativeEngine {
     const error = new AppError('ABORTED', `epoch ${groupEpoch} was aborted`);
     const dropped = this.#jobs.filter(isMeant);
     for (const job of dropped) this.#jobs.splice(this.#jobs.indexOf(job), 1);
-    if (this.#running !== null && isMeant(this.#running)) this.#running.fail(error);
+    if (this.#running !== null && isMeant(this.#running) && !this.isStalled) this.#running.fail(error);
     for (const job of dropped) job.fail(error);
   }
 
@@ -217,6 +239,8 @@ export class SimulatedEngine implements NativeEngine {
       this.#keyValues.clear();
       this.#group = null;
       this.#lastStep = 0;
+      this.#collectives = 0;
+      this.#inCollective = false;
       resolve();
     });
   }
@@ -225,11 +249,23 @@ export class SimulatedEngine implements NativeEngine {
     return {
       groupEpoch: this.#group?.groupEpoch ?? 0,
       lastStep: this.#lastStep,
-      collectives: 0,
+      collectives: this.#collectives,
       collective: 'simulated',
       deviceCalls: 0,
-      idleMs: 0,
+      idleMs: this.#nowMs - this.#movedAtMs,
+      phase: this.#running === null ? 'idle' : 'decoder',
+      inCollective: this.#inCollective,
+      cpuMs: this.#cpuMs + (this.#numComputing === 0 ? 0 : this.#nowMs - this.#movedAtMs),
     };
+  }
+
+  get #nowMs(): number {
+    return this.#options.process.queue.nowMs;
+  }
+
+  #move(): void {
+    if (this.#numComputing > 0) this.#cpuMs += this.#nowMs - this.#movedAtMs;
+    this.#movedAtMs = this.#nowMs;
   }
 
   close(): Promise<void> {

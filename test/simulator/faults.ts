@@ -2,10 +2,10 @@
 import type { Random } from './random.js';
 
 export interface Fault {
-  readonly kind: 'kill' | 'pause' | 'pause-coordinator' | 'disconnect' | 'step-fails';
+  readonly kind: 'kill' | 'pause' | 'pause-coordinator' | 'disconnect' | 'step-fails' | 'stall' | 'slow';
   readonly atMs: number;
   readonly worker: number;
-  /** Of a pause; until the restart of who was killed. */
+  /** Of a pause, and of a step that is slow; until the restart of who was killed. */
   readonly forMs: number;
 }
 
@@ -17,6 +17,8 @@ const KINDS = [
   'disconnect',
   'disconnect',
   'step-fails',
+  'stall',
+  'slow',
 ] as const;
 const LAST_MS = 4_000;
 

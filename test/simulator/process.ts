@@ -12,7 +12,7 @@ export class SimulatedProcess {
   numTimers = 0;
   /** A fault that tests plant: a callback that was deferred never runs. */
   dropsDeferred: () => boolean = () => false;
-  #pausedUntilMs = 0;
+  #pausedUntilMs = -Infinity;
   /** What arrived in a pause, in order; what arrives before it is worked off follows it. */
   readonly #inbox: { readonly what: string; readonly callback: () => void }[] = [];
   #isWaking = false;
@@ -33,12 +33,17 @@ export class SimulatedProcess {
     return this.queue.nowMs < this.#pausedUntilMs;
   }
 
+  /** It stood still at that time, or some time since. */
+  wasPausedAt(atMs: number): boolean {
+    return this.#pausedUntilMs >= atMs;
+  }
+
   pause(forMs: number): void {
     this.#pausedUntilMs = Math.max(this.#pausedUntilMs, this.queue.nowMs + forMs);
   }
 
   resume(): void {
-    this.#pausedUntilMs = 0;
+    this.#pausedUntilMs = Math.min(this.#pausedUntilMs, this.queue.nowMs);
     this.#wake(0);
   }
 

@@ -4,6 +4,7 @@
 import { InvariantError } from '../../common/assert.js';
 import { sleep } from '../../common/clock.js';
 import { AppError, toAppError, type ErrorCode } from '../../common/errors.js';
+import { SIGN_OF_LIFE_INTERVAL_MS } from '../../common/limits.js';
 import { NEUTRAL_SAMPLING } from '../../common/sampling.js';
 import { CoordinatorIdentity } from '../../coordinator/cluster/identity.js';
 import type { Encoder } from '../../coordinator/encoding/encoder.js';
@@ -30,6 +31,9 @@ const START_MS = 1_000_000;
 /** All faults are over and mended by then. */
 const MENDED_MS = 6_000;
 /** Nothing may take longer: every deadline is shorter. */
+/** Beyond the timeout: until the last report that shows it, and until it is looked at. */
+const HANG_TIMEOUT_MS = 3_000;
+const VERDICT_SLACK_MS = SIGN_OF_LIFE_INTERVAL_MS + 300;
 const LIMIT_MS = 400_000;
 const AFTERMATH_MS = 120_000;
 
@@ -97,6 +101,8 @@ class Simulation {
   #numIncarnations = 0;
   #numLeases = 0;
   #violation: string | null = null;
+  /** A verdict that was looked at. */
+  #judged: AppError | null = null;
   #reportLost: (error: AppError) => void = () => undefined;
 
   constructor(options: SimulationOptions) {
@@ -215,6 +221,7 @@ class Simulation {
   #check(): void {
     if (this.#options.checksInvariants !== false) this.#replica.epoch?.checkInvariants();
     for (const client of this.#clients) client.check();
+    this.#checkBlame(this.#replica.epoch?.group.failure ?? null);
   }
 
   #checkNothingLeft(): void {
@@ -311,7 +318,7 @@ class Simulation {
     });
     signal.addEventListener('abort', onAbort);
     aborted.catch(() => undefined);
-    const group = await formGroup({
+    const forming = formGroup({
       addresses: Array.from({ length: worldSize }, (_, index) => `w${index}`),
       openTransport: (address) => new SimulatedTransport(address, this.#network),
       identity: this.#identity,
@@ -324,10 +331,13 @@ class Simulation {
       maxUsefulBlocks: numBlocks,
       onProgress: () => undefined,
       onSignOfLife: () => undefined,
+      hangTimeoutMs: HANG_TIMEOUT_MS,
       lost: aborted,
       clock,
       logger: silentLogger,
-    }).finally(() => signal.removeEventListener('abort', onAbort));
+    });
+    forming.catch((error: unknown) => this.#checkBlame(toAppError(error)));
+    const group = await forming.finally(() => signal.removeEventListener('abort', onAbort));
     return new EpochRuntime({ group, scheduler, clock, stepTimeoutMs: this.#config.stepTimeoutMs, lost });
   }
 
@@ -361,6 +371,7 @@ class Simulation {
         break;
       case 'pause':
         worker.process.pause(fault.forMs);
+        this.#expectVerdict(worker, fault.forMs);
         break;
       case 'pause-coordinator':
         this.#coordinator.pause(fault.forMs);
@@ -368,10 +379,48 @@ class Simulation {
       case 'disconnect':
         for (const connection of [...worker.connections]) connection.break();
         break;
+      case 'stall':
+        worker.engine.isStalled = true;
+        break;
+      case 'slow':
+        worker.engine.slowsNextStepMs = fault.forMs;
+        break;
       case 'step-fails':
         worker.engine.failsNextStep = true;
         break;
     }
+  }
+
+  /** Who is named must be at fault: it stands still, or did so until now. */
+  #checkBlame(error: AppError | null): void {
+    const address = error?.details['address'];
+    if (error?.code !== 'RANK_HUNG' || error === this.#judged || typeof address !== 'string') return;
+    this.#judged = error;
+    const index = Number(address.slice(1));
+    const { process, engine } = this.#workers[index]!;
+    const isAtFault =
+      !process.isAlive ||
+      process.isPaused ||
+      process.wasPausedAt(this.#queue.nowMs - 1_000) ||
+      engine.isStalled;
+    this.#expect(isAtFault, `${address} is blamed: ${error.message}`);
+    // As a coordinator does with its own; another's comes back by itself.
+    if (this.#random.chance(0.5)) this.#kill(index, this.#random.real(10, 1_000));
+  }
+
+  /** A pause that outlasts the timeout ends the epoch that it fell into. */
+  #expectVerdict(worker: SimulatedWorker, forMs: number): void {
+    const { epoch } = this.#replica;
+    const withinMs = HANG_TIMEOUT_MS + VERDICT_SLACK_MS + 2 * this.#config.maxDelayMs;
+    if (epoch === null || epoch.group.failure !== null || forMs < withinMs) return;
+    this.#queue.after(withinMs, 'a verdict is due', () => {
+      const isExcused =
+        this.#coordinator.wasPausedAt(this.#queue.nowMs - withinMs) || !worker.process.isPaused;
+      this.#expect(
+        isExcused || epoch.group.failure !== null,
+        `${worker.process.name} hangs and nobody says so`,
+      );
+    });
   }
 
   #kill(index: number, restartMs: number): void {
@@ -392,7 +441,17 @@ class Simulation {
 
   #mend(): void {
     for (const index of this.#workers.keys()) this.#restart(index);
-    for (const { process } of this.#workers) process.resume();
+    for (const { process, engine } of this.#workers) {
+      process.resume();
+      // Whoever looks after it starts it again.
+      if (engine.isStalled)
+        process.run(0, 'ends', () =>
+          this.#kill(
+            this.#workers.findIndex((each) => each.process === process),
+            10,
+          ),
+        );
+    }
     this.#coordinator.resume();
   }
 }

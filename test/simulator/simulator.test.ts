@@ -17,7 +17,7 @@ describe('the simulator', function () {
     if (failed !== undefined) assert.fail(await replay(failed.seed));
     // It has seen what it is for.
     assert.ok(summary.numEpochs > NUM_SEEDS * 1.2, `${summary.numEpochs} epochs`);
-    for (const kind of ['kill', 'pause', 'pause-coordinator', 'disconnect', 'step-fails'])
+    for (const kind of ['kill', 'pause', 'pause-coordinator', 'disconnect', 'step-fails', 'stall', 'slow'])
       assert.ok((summary.faults[kind] ?? 0) > 100, `${summary.faults[kind] ?? 0} of ${kind}`);
     assert.ok(summary.outcomes.failed > NUM_SEEDS / 20, `${summary.outcomes.failed} poisoned requests`);
     assert.ok(summary.outcomes.finished > NUM_SEEDS && summary.numInterruptions > NUM_SEEDS / 2);

@@ -19,8 +19,8 @@ export class SimulatedWorker {
   /** Told of each epoch that opens, and of its end. */
   onHeldChange: (isHeld: boolean) => void = () => undefined;
 
-  /** `onBroken`: its process ends, as the real one does. */
-  constructor(incarnation: number, options: SimulatedEngineOptions, onBroken: () => void) {
+  /** `onEnd`: its process ends, as the real one does. */
+  constructor(incarnation: number, options: SimulatedEngineOptions, onEnd: () => void) {
     this.process = options.process;
     this.engine = new SimulatedEngine(options);
     this.service = new RankService({
@@ -28,14 +28,14 @@ export class SimulatedWorker {
       engines: new EngineHolder(() => this.engine, { device: 'cpu', numThreads: 1 }),
       clock: options.process.clock,
       logger: silentLogger,
-      onShutDown: () => undefined,
+      onShutDown: onEnd,
       onHeld: () => {
         this.isHeld = true;
       },
       onReleased: () => {
         this.isHeld = false;
       },
-      onBroken,
+      onBroken: onEnd,
     });
   }
 

@@ -60,6 +60,7 @@ export function fakeConfig(options: FakeClusterOptions): ClusterConfig {
     exifRotation: true,
     stepTimeoutMs: 20_000,
     workerSilenceMs: WORKER_SILENCE_MS,
+    hangTimeoutMs: 3_000,
     encodingThreads: 1,
     requestMemoryBytes: 2 ** 29,
     pictureMemoryBytes: 2 ** 29,

@@ -34,6 +34,11 @@ export interface FakeEngineOptions {
   readonly dieOfToken: number;
   /** Step that never ends, until it is aborted; 0: none. */
   readonly hangAtStep: number;
+  /** Step at which the engine stands still without taking processor time, as in a deadlock; 0: none. */
+  readonly stallAtStep: number;
+  /** Step that computes for `slowMs`; 0: none. */
+  readonly slowAtStep: number;
+  readonly slowMs: number;
   readonly failLoad: boolean;
   readonly instructionClass: string;
   readonly kvBytesPerBlock: number;
@@ -53,6 +58,9 @@ export const FAKE_DEFAULTS: FakeEngineOptions = {
   hangAtStep: 0,
   dieAtStep: 0,
   dieOfToken: 0,
+  stallAtStep: 0,
+  slowAtStep: 0,
+  slowMs: 0,
   startsOnce: '',
   failLoad: false,
   instructionClass: 'fake',
@@ -103,6 +111,10 @@ export class FakeEngine implements NativeEngine {
   #timer: NodeJS.Timeout | null = null;
   #isClosed = false;
   #lastStep = 0;
+  #collectives = 0;
+  #movedAtMs = performance.now();
+  #computedMs = 0;
+  #isStalled = false;
   readonly #sequences = new Map<number, FakeSequence>();
   readonly #pictures = new Map<number, number>();
   /** What the keys and values of a block know of pictures: those up to its end, as a sequence has them. */
@@ -214,6 +226,7 @@ export class FakeEngine implements NativeEngine {
     this.#pictures.clear();
     this.#blockPictures.clear();
     this.#lastStep = 0;
+    this.#collectives = 0;
     return Promise.resolve();
   }
 
@@ -221,11 +234,24 @@ export class FakeEngine implements NativeEngine {
     return {
       groupEpoch: this.#epoch,
       lastStep: this.#lastStep,
-      collectives: 0,
+      collectives: this.#collectives,
       deviceCalls: 0,
       collective: '',
-      idleMs: 0,
+      idleMs: this.#progressIdleMs(),
+      phase: this.#queue.length === 0 ? 'idle' : 'decoder',
+      inCollective: false,
+      cpuMs: this.#cpuMs(),
     };
+  }
+
+  /** A step that hangs (`hangAtStep`) moves all the time: it is the step's deadline that ends it. */
+  #progressIdleMs(): number {
+    return this.#queue[0]?.step === this.#options.hangAtStep ? 0 : performance.now() - this.#movedAtMs;
+  }
+
+  #cpuMs(): number {
+    const isComputing = this.#queue.length > 0 && !this.#isStalled;
+    return this.#computedMs + (isComputing ? performance.now() - this.#movedAtMs : 0);
   }
 
   close(): Promise<void> {
@@ -237,20 +263,30 @@ export class FakeEngine implements NativeEngine {
   #next(): void {
     const plan = this.#queue[0];
     if (this.#timer !== null || plan === undefined || plan.step === this.#options.hangAtStep) return;
-    this.#timer = setTimeout(() => {
-      this.#timer = null;
-      this.#queue.shift();
-      try {
-        const result = this.#run(plan);
-        this.#lastStep = plan.step;
-        if (!this.#isClosed) this.#listener?.(null, result);
-      } catch (error) {
-        this.#queue.length = 0;
-        this.#listener?.(error as Error, null);
-        return;
-      }
-      this.#next();
-    }, this.#options.stepMs);
+    this.#movedAtMs = performance.now();
+    this.#isStalled = plan.step === this.#options.stallAtStep;
+    if (this.#isStalled) return;
+    const { stepMs, slowAtStep, slowMs } = this.#options;
+    this.#timer = setTimeout(
+      () => {
+        this.#timer = null;
+        this.#queue.shift();
+        this.#computedMs += performance.now() - this.#movedAtMs;
+        this.#movedAtMs = performance.now();
+        this.#collectives += 1;
+        try {
+          const result = this.#run(plan);
+          this.#lastStep = plan.step;
+          if (!this.#isClosed) this.#listener?.(null, result);
+        } catch (error) {
+          this.#queue.length = 0;
+          this.#listener?.(error as Error, null);
+          return;
+        }
+        this.#next();
+      },
+      stepMs + (plan.step === slowAtStep ? slowMs : 0),
+    );
   }
 
   #run(plan: NativeStepPlan): NativeStepResult {

@@ -199,6 +199,9 @@ export interface NativeMemoryUse {
   totalBytes: number;
 }
 
+/** What the engine's thread is at. */
+export type NativePhase = 'idle' | 'load' | 'join' | 'vision' | 'decoder' | 'sampling';
+
 export interface NativeProgress {
   groupEpoch: number;
   lastStep: number;
@@ -210,8 +213,16 @@ export interface NativeProgress {
   deviceCalls: number;
   /** How the ranks of the joined group exchange, for logs; empty while none is joined. */
   collective: string;
-  /** Milliseconds since anything last moved. */
+  /**
+   * Milliseconds since the thread last began or ended anything that is counted here; calls of a device move apart
+   * from it.
+   */
   idleMs: number;
+  phase: NativePhase;
+  /** The thread is inside a collective: on a CPU it exchanges, or waits for the others. */
+  inCollective: boolean;
+  /** Processor time of the whole process so far. */
+  cpuMs: number;
 }
 
 /**

@@ -24,7 +24,13 @@ function setUp() {
     },
   } as unknown as RankTransport;
   const identity = new CoordinatorIdentity('c', 1);
-  const client = new RankClient({ transport, identity, clock, onSignOfLife: () => undefined });
+  const client = new RankClient({
+    transport,
+    identity,
+    clock,
+    hangTimeoutMs: 3_000,
+    onSignOfLife: () => undefined,
+  });
   client.rank = 3;
   const progress: number[] = [];
   const loaded = client.load({}, (bytes) => progress.push(bytes));

@@ -36,6 +36,7 @@ function setUp() {
   const group = new RankGroup({
     ...{ groupEpoch: 1, ranks: [], numKvBlocks: 1, collective: 'none' },
     clients: clients as unknown as RankClient[],
+    hangTimeoutMs: 3_000,
     clock,
     logger: silentLogger,
   });

@@ -1,5 +1,6 @@
 // Original file: proto/skein/worker/v1/worker.proto
 
+import type { EnginePhase as _skein_worker_v1_EnginePhase, EnginePhase__Output as _skein_worker_v1_EnginePhase__Output } from '../../../skein/worker/v1/EnginePhase.js';
 import type { Long } from '@grpc/proto-loader';
 
 /**
@@ -15,13 +16,22 @@ export interface StepProgress {
    */
   'collectives'?: (number | string | Long);
   /**
-   * Since any of them last moved.
+   * Since the engine's thread last began or ended a step, a phase or a collective.
    */
   'idleMs'?: (number | string | Long);
   /**
    * Calls that the device has begun, replays of recorded steps included.
    */
   'deviceCalls'?: (number | string | Long);
+  'phase'?: (_skein_worker_v1_EnginePhase);
+  /**
+   * The engine's thread is inside a collective: on a CPU it exchanges, or waits for the others.
+   */
+  'inCollective'?: (boolean);
+  /**
+   * Processor time of the worker's process so far, all threads: who computes takes some, who is stuck takes none.
+   */
+  'cpuMs'?: (number | string | Long);
 }
 
 /**
@@ -37,11 +47,20 @@ export interface StepProgress__Output {
    */
   'collectives': (string);
   /**
-   * Since any of them last moved.
+   * Since the engine's thread last began or ended a step, a phase or a collective.
    */
   'idleMs': (string);
   /**
    * Calls that the device has begun, replays of recorded steps included.
    */
   'deviceCalls': (string);
+  'phase': (_skein_worker_v1_EnginePhase__Output);
+  /**
+   * The engine's thread is inside a collective: on a CPU it exchanges, or waits for the others.
+   */
+  'inCollective': (boolean);
+  /**
+   * Processor time of the worker's process so far, all threads: who computes takes some, who is stuck takes none.
+   */
+  'cpuMs': (string);
 }
