@@ -1,5 +1,9 @@
 #include "cpu/cpu_features.h"
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
 #include <algorithm>
 #include <cstdlib>
 #include <fstream>
@@ -29,17 +33,33 @@ const char* Name(InstructionClass instruction_class) {
   return "unknown";
 }
 
+#if defined(__x86_64__)
+namespace {
+
+// Asked of the processor itself, for clang 14 does not know their names. The operating system saves
+// their registers where it does those of AVX2 and AVX-512.
+bool HasF16c() {
+  unsigned int a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid(1, &a, &b, &c, &d) != 0 && (c >> 29 & 1) != 0;
+}
+
+bool HasAvx512Bf16() {
+  unsigned int a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 && (a >> 5 & 1) != 0;
+}
+
+}  // namespace
+#endif
+
 InstructionClass DetectInstructionClass() {
 #if defined(__x86_64__)
   __builtin_cpu_init();
-  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-                    __builtin_cpu_supports("f16c");
+  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && HasF16c();
   if (!avx2) return InstructionClass::kPortable;
   const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                       __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
   if (!avx512) return InstructionClass::kAvx2;
-  return __builtin_cpu_supports("avx512bf16") ? InstructionClass::kAvx512Bf16
-                                              : InstructionClass::kAvx512;
+  return HasAvx512Bf16() ? InstructionClass::kAvx512Bf16 : InstructionClass::kAvx512;
 #else
   return InstructionClass::kPortable;
 #endif

@@ -24,6 +24,13 @@ export const REQUIREMENTS = [
   { package: 'libgtest-dev', purpose: 'native unit tests', headers: ['gtest/gtest.h'], testsOnly: true },
 ];
 
+/** What `npm run fuzz` needs beside these; no test does. */
+export const FUZZ_REQUIREMENTS = [
+  { package: 'clang', purpose: 'the compiler of libFuzzer', tools: ['clang++'] },
+  { package: 'libclang-rt-dev', purpose: 'libFuzzer and its sanitizers', tools: ['clang++'] },
+  ...REQUIREMENTS.filter((need) => need.tools?.some((tool) => tool === 'cmake' || tool === 'ninja')),
+];
+
 /** What fetches the CUDA toolkit where none is installed. */
 export const PYPI_REQUIREMENTS = [
   { package: 'python3-pip', purpose: "PyPI's packages of CUDA", pythonModules: ['pip'] },
