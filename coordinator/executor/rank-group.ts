@@ -136,7 +136,7 @@ export class RankGroup {
       addresses: this.#clients.map(({ address }) => address),
       stepOwed: (rank) => (this.#nextStep[rank]! <= this.#lastSent ? this.#nextStep[rank]! : null),
       onHang: (error, { ranks, kind }) => {
-        // Who is only silent, and comes back, still has its weights; an engine that is stuck ends with its process alone.
+        // Who is only silent, and comes back, still has its weights; an engine that is stuck ends with its process.
         if (kind === 'behind')
           for (const rank of ranks) this.#clients[rank]!.shutDown(error.code).catch(() => undefined);
         this.fail(error);

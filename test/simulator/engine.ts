@@ -15,6 +15,7 @@ import type {
   NativeStepPlan,
   NativeStepResult,
 } from '../../worker/native/native.js';
+import { EngineProgress } from './engine-progress.js';
 import type { Fabric } from './fabric.js';
 import { attend, DEADLY_TOKEN, keyValue, nextToken, tileValue } from './model.js';
 import type { SimulatedProcess } from './process.js';
@@ -72,12 +73,7 @@ export class SimulatedEngine implements NativeEngine {
   /** Blocks that the present step writes, and for which slot: what another slot reads there is not what it will be. */
   readonly #written = new Map<number, number>();
   #lastStep = 0;
-  #collectives = 0;
-  #inCollective = false;
-  #movedAtMs = 0;
-  #cpuMs = 0;
-  /** Steps that take processor time, of which an aborted one takes what it would have. */
-  #numComputing = 0;
+  readonly #progress: EngineProgress;
   /** Its thread stands still, and no abort wakes it. */
   isStalled = false;
   /** Computing of the next step, beyond what a step takes. */
@@ -89,6 +85,7 @@ export class SimulatedEngine implements NativeEngine {
 
   constructor(options: SimulatedEngineOptions) {
     this.#options = options;
+    this.#progress = new EngineProgress(options.process.queue);
   }
 
   describe(): NativeDescription {
@@ -187,19 +184,15 @@ export class SimulatedEngine implements NativeEngine {
       if (this.isStalled) return;
       const stepMs = random.real(0, maxStepMs) + this.slowsNextStepMs;
       this.slowsNextStepMs = 0;
-      this.#move();
-      this.#numComputing += 1;
+      this.#progress.beginComputing();
       this.#later(stepMs, () => {
-        this.#move();
-        this.#numComputing -= 1;
+        this.#progress.endComputing();
         if (isOver()) return;
-        this.#inCollective = true;
-        this.#collectives += 1;
+        this.#progress.enterCollective();
         fabric.meet({ key: `${plan.groupEpoch}/${plan.step}`, rank, worldSize, process }, (error) => {
           // An abort has passed it.
           if (isOver()) return;
-          this.#inCollective = false;
-          this.#move();
+          this.#progress.leaveCollective();
           if (error !== null) return reject(error);
           if (this.failsNextStep) {
             this.failsNextStep = false;
@@ -239,8 +232,7 @@ export class SimulatedEngine implements NativeEngine {
       this.#keyValues.clear();
       this.#group = null;
       this.#lastStep = 0;
-      this.#collectives = 0;
-      this.#inCollective = false;
+      this.#progress.endEpoch();
       resolve();
     });
   }
@@ -249,23 +241,10 @@ export class SimulatedEngine implements NativeEngine {
     return {
       groupEpoch: this.#group?.groupEpoch ?? 0,
       lastStep: this.#lastStep,
-      collectives: this.#collectives,
       collective: 'simulated',
-      deviceCalls: 0,
-      idleMs: this.#nowMs - this.#movedAtMs,
       phase: this.#running === null ? 'idle' : 'decoder',
-      inCollective: this.#inCollective,
-      cpuMs: this.#cpuMs + (this.#numComputing === 0 ? 0 : this.#nowMs - this.#movedAtMs),
+      ...this.#progress.counters,
     };
-  }
-
-  get #nowMs(): number {
-    return this.#options.process.queue.nowMs;
-  }
-
-  #move(): void {
-    if (this.#numComputing > 0) this.#cpuMs += this.#nowMs - this.#movedAtMs;
-    this.#movedAtMs = this.#nowMs;
   }
 
   close(): Promise<void> {

@@ -4,7 +4,6 @@
 import { InvariantError } from '../../common/assert.js';
 import { sleep } from '../../common/clock.js';
 import { AppError, toAppError, type ErrorCode } from '../../common/errors.js';
-import { SIGN_OF_LIFE_INTERVAL_MS } from '../../common/limits.js';
 import { NEUTRAL_SAMPLING } from '../../common/sampling.js';
 import { CoordinatorIdentity } from '../../coordinator/cluster/identity.js';
 import type { Encoder } from '../../coordinator/encoding/encoder.js';
@@ -14,6 +13,7 @@ import { Replica } from '../../coordinator/engine/replica.js';
 import { formGroup } from '../../coordinator/executor/form-group.js';
 import type { PromptInput } from '../../coordinator/requests/request-spec.js';
 import type { RequestEvent } from '../../coordinator/requests/request-store.js';
+import { Blame, HANG_TIMEOUT_MS } from './blame.js';
 import { Client, type ClientOutcome } from './client.js';
 import { drawConfig, TOKENS_PER_TILE, type SimulatedConfig } from './config.js';
 import { KV_BYTES_PER_BLOCK } from './engine.js';
@@ -31,9 +31,6 @@ const START_MS = 1_000_000;
 /** All faults are over and mended by then. */
 const MENDED_MS = 6_000;
 /** Nothing may take longer: every deadline is shorter. */
-/** Beyond the timeout: until the last report that shows it, and until it is looked at. */
-const HANG_TIMEOUT_MS = 3_000;
-const VERDICT_SLACK_MS = SIGN_OF_LIFE_INTERVAL_MS + 300;
 const LIMIT_MS = 400_000;
 const AFTERMATH_MS = 120_000;
 
@@ -90,6 +87,7 @@ class Simulation {
   readonly #clients: Client[] = [];
   readonly #byPrompt = new Map<PromptInput, Client>();
   readonly #faults: Fault[];
+  readonly #blame: Blame;
   readonly #numEnds = new Map<string, number>();
   /** By sequence: taken, so that nothing but its reader or its deadline may end it before its answer. */
   readonly #accepted = new Set<string>();
@@ -101,8 +99,6 @@ class Simulation {
   #numIncarnations = 0;
   #numLeases = 0;
   #violation: string | null = null;
-  /** A verdict that was looked at. */
-  #judged: AppError | null = null;
   #reportLost: (error: AppError) => void = () => undefined;
 
   constructor(options: SimulationOptions) {
@@ -156,6 +152,11 @@ class Simulation {
     });
     this.#engine.requests.observe((event) => this.#onRequest(event));
     this.#faults = drawFaults(random, config.worldSize);
+    this.#blame = new Blame({
+      ...{ queue: this.#queue, coordinator },
+      worker: (address) => this.#workers[Number(address.slice(1))]!,
+      onViolation: (message) => this.#fail(message),
+    });
   }
 
   async run(): Promise<SimulationResult> {
@@ -221,7 +222,7 @@ class Simulation {
   #check(): void {
     if (this.#options.checksInvariants !== false) this.#replica.epoch?.checkInvariants();
     for (const client of this.#clients) client.check();
-    this.#checkBlame(this.#replica.epoch?.group.failure ?? null);
+    this.#blame.check(this.#replica.epoch?.group.failure ?? null);
   }
 
   #checkNothingLeft(): void {
@@ -336,7 +337,7 @@ class Simulation {
       clock,
       logger: silentLogger,
     });
-    forming.catch((error: unknown) => this.#checkBlame(toAppError(error)));
+    forming.catch((error: unknown) => this.#blame.check(toAppError(error)));
     const group = await forming.finally(() => signal.removeEventListener('abort', onAbort));
     return new EpochRuntime({ group, scheduler, clock, stepTimeoutMs: this.#config.stepTimeoutMs, lost });
   }
@@ -371,7 +372,7 @@ class Simulation {
         break;
       case 'pause':
         worker.process.pause(fault.forMs);
-        this.#expectVerdict(worker, fault.forMs);
+        this.#blame.expectVerdict(worker, fault.forMs, this.#replica, this.#config.maxDelayMs);
         break;
       case 'pause-coordinator':
         this.#coordinator.pause(fault.forMs);
@@ -389,38 +390,6 @@ class Simulation {
         worker.engine.failsNextStep = true;
         break;
     }
-  }
-
-  /** Who is named must be at fault: it stands still, or did so until now. */
-  #checkBlame(error: AppError | null): void {
-    const address = error?.details['address'];
-    if (error?.code !== 'RANK_HUNG' || error === this.#judged || typeof address !== 'string') return;
-    this.#judged = error;
-    const index = Number(address.slice(1));
-    const { process, engine } = this.#workers[index]!;
-    const isAtFault =
-      !process.isAlive ||
-      process.isPaused ||
-      process.wasPausedAt(this.#queue.nowMs - 1_000) ||
-      engine.isStalled;
-    this.#expect(isAtFault, `${address} is blamed: ${error.message}`);
-    // As a coordinator does with its own; another's comes back by itself.
-    if (this.#random.chance(0.5)) this.#kill(index, this.#random.real(10, 1_000));
-  }
-
-  /** A pause that outlasts the timeout ends the epoch that it fell into. */
-  #expectVerdict(worker: SimulatedWorker, forMs: number): void {
-    const { epoch } = this.#replica;
-    const withinMs = HANG_TIMEOUT_MS + VERDICT_SLACK_MS + 2 * this.#config.maxDelayMs;
-    if (epoch === null || epoch.group.failure !== null || forMs < withinMs) return;
-    this.#queue.after(withinMs, 'a verdict is due', () => {
-      const isExcused =
-        this.#coordinator.wasPausedAt(this.#queue.nowMs - withinMs) || !worker.process.isPaused;
-      this.#expect(
-        isExcused || epoch.group.failure !== null,
-        `${worker.process.name} hangs and nobody says so`,
-      );
-    });
   }
 
   #kill(index: number, restartMs: number): void {

@@ -1,3 +1,5 @@
+// AWQ weights of any shape, group and offset: repacked and multiplied on every class of instruction
+// set, and compared with plain loops.
 #include <cmath>
 #include <vector>
 

@@ -1,3 +1,5 @@
+// Load plans of a tiny model with a few things changed, over a file of a checkpoint: refused, or
+// read as a whole.
 #include <sys/mman.h>
 #include <unistd.h>
 

@@ -1,3 +1,4 @@
+// The addresses that ranks hand out to each other, as any bytes.
 #include <string>
 
 #include "collective/gloo_address.h"

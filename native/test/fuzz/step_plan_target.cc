@@ -1,3 +1,5 @@
+// Courses of step plans and pictures over the state of one epoch, without what computes: what is
+// accepted lays out rows within the limits.
 #include <algorithm>
 #include <string>
 
