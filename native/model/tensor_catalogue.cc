@@ -45,6 +45,13 @@ int64_t SliceBytes(const Slice& slice) {
          static_cast<int64_t>(SizeOf(slice.type));
 }
 
+// Far above every known tensor; sums of bytes over as many as a plan can name stay within int64.
+constexpr int64_t kMaxElements = int64_t{1} << 40;
+
+bool IsMatrix(int64_t rows, int64_t cols) {
+  return rows >= 0 && cols >= 0 && rows <= kMaxElements / std::max<int64_t>(cols, 1);
+}
+
 // Requirements of one model on one rank, checked one by one against the catalogue and counted, so
 // that extras show.
 class ShapeChecker {
@@ -249,6 +256,11 @@ int64_t TensorCatalogue::Find(TensorRole role, TensorPart part, int64_t layer) c
 void TensorCatalogue::Index(const LoadPlan& plan) {
   for (size_t i = 0; i < plan.tensors.size(); ++i) {
     const RankTensor& tensor = plan.tensors[i];
+    if (!IsMatrix(tensor.rows, tensor.cols)) {
+      throw Error("INVALID_REQUEST",
+                  Format("tensors[%zu]: %s has %lld x %lld elements", i, Describe(tensor).c_str(),
+                         static_cast<long long>(tensor.rows), static_cast<long long>(tensor.cols)));
+    }
     const Key key{tensor.role, tensor.part, tensor.layer};
     if (!index_.emplace(key, static_cast<int64_t>(i)).second) {
       throw Error("INVALID_REQUEST",
@@ -267,9 +279,10 @@ void TensorCatalogue::CheckSlices(const LoadPlan& plan) {
   const auto num_files = static_cast<int64_t>(plan.files.size());
   for (size_t i = 0; i < plan.slices.size(); ++i) {
     const Slice& s = plan.slices[i];
-    const bool in_source = 0 <= s.row_start && s.row_start <= s.row_end &&
-                           s.row_end <= s.source_rows && 0 <= s.col_start &&
-                           s.col_start <= s.col_end && s.col_end <= s.source_cols;
+    const bool in_source = IsMatrix(s.source_rows, s.source_cols) && 0 <= s.row_start &&
+                           s.row_start <= s.row_end && s.row_end <= s.source_rows &&
+                           0 <= s.col_start && s.col_start <= s.col_end &&
+                           s.col_end <= s.source_cols;
     const bool has_tensor = 0 <= s.tensor_index && s.tensor_index < num_tensors;
     const bool has_file = plan.dummy_weights || (0 <= s.file_index && s.file_index < num_files);
     if (!in_source || !has_tensor || !has_file || s.data_offset < 0) {
