@@ -11,6 +11,7 @@ import { MAX_CLIENT_MESSAGE_BYTES, MAX_CLIENT_STREAMS } from '../../common/limit
 import type { Logger } from '../../common/logger.js';
 import { inferenceServiceDefinition } from '../../common/proto.js';
 import { ReceiveBudget } from '../../common/receive-budget.js';
+import { refuseUnreadable, withTolerantReaders } from '../../common/unreadable-requests.js';
 import type { AbortRequest__Output } from '../../proto/ts/skein/inference/v1/AbortRequest.js';
 import type { AbortResponse } from '../../proto/ts/skein/inference/v1/AbortResponse.js';
 import type { DetokenizeRequest__Output } from '../../proto/ts/skein/inference/v1/DetokenizeRequest.js';
@@ -80,9 +81,10 @@ export class GrpcGateway {
     this.#server = createGrpcServer({
       maxMessageBytes: MAX_CLIENT_MESSAGE_BYTES,
       maxConcurrentStreams: MAX_CLIENT_STREAMS,
+      interceptors: [refuseUnreadable],
       admission: { budget: this.budget, paths: LARGE_REQUEST_PATHS },
     });
-    this.#server.addService(inferenceServiceDefinition, this.#handlers());
+    this.#server.addService(withTolerantReaders(inferenceServiceDefinition), this.#handlers());
     this.#health.addToServer(this.#server);
     // The inner protocols of the cluster are nobody's business here.
     const services = [SERVICE_NAME, HEALTH_SERVICE_NAME];
