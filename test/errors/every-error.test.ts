@@ -134,7 +134,7 @@ const membership = () =>
   });
 const worker = (changes: Partial<WorkerInfo>): WorkerInfo => ({
   ...{ workerId: 'a', address: 'unix:/a', host: 'h', pid: 1, incarnation: 1, clusterId: 'default' },
-  ...{ version: '1', protocolVersion: 1 },
+  ...{ version: '1', protocolVersion: 1, weightsHash: '' },
   ...changes,
 });
 

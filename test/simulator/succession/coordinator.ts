@@ -15,6 +15,7 @@ import type { RestartPolicy } from '../../../coordinator/engine/supervisor.js';
 import { formGroup } from '../../../coordinator/executor/form-group.js';
 import type { PromptInput } from '../../../coordinator/requests/request-spec.js';
 import { lostOf, registeredAnew } from '../../../coordinator/serving/registered.js';
+import { HANG_TIMEOUT_MS } from '../blame.js';
 import { MAX_PROMPT_TOKENS, TOKENS_PER_TILE, type SimulatedConfig } from '../config.js';
 import { KV_BYTES_PER_BLOCK } from '../engine.js';
 import { loadRequest } from '../load-request.js';
@@ -83,6 +84,7 @@ export class SimulatedCoordinator {
           finish: () => ({ reasoning: '', answer: '', stopped: false }),
           text: '',
         }),
+        decode: () => '',
       },
       vocabSize: VOCAB_SIZE,
       samplingDefaults: NEUTRAL_SAMPLING,
@@ -184,6 +186,7 @@ export class SimulatedCoordinator {
       onProgress: () => undefined,
       onSignOfLife: (workerId) => this.#registry.sawLife(workerId),
       lost: aborted,
+      hangTimeoutMs: HANG_TIMEOUT_MS,
       clock,
       logger: silentLogger,
     }).finally(() => signal.removeEventListener('abort', onAbort));

@@ -29,6 +29,7 @@ async function openStream() {
   const client = new RankClient({
     ...{ transport, clock, identity: new CoordinatorIdentity('c', 1) },
     onSignOfLife: (workerId) => heard.push(workerId),
+    hangTimeoutMs: WORKER_SILENCE_MS,
   });
   client.rank = 3;
   const opening = client.open(1);
@@ -36,7 +37,7 @@ async function openStream() {
   say({ opened: {} });
   await opening;
   const failures: AppError[] = [];
-  client.listen({ onResult: () => undefined, onFailure: (error) => failures.push(error) });
+  client.listen({ onResult: () => undefined, onProgress: () => undefined, onFailure: (error) => failures.push(error) });
   return { clock, client, say, sent, heard, failures, isClosed: () => isClosed };
 }
 
