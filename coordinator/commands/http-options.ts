@@ -4,7 +4,7 @@ import { listOption } from '../../common/command-line.js';
 import { AppError } from '../../common/errors.js';
 import { checkAddress } from '../../common/grpc-server.js';
 import type { Logger } from '../../common/logger.js';
-import type { ReceiveBudget } from '../../common/receive-budget.js';
+import type { GrpcGateway } from '../gateway/grpc-gateway.js';
 import { HttpGateway } from '../gateway/http/http-gateway.js';
 import { MediaAddresses } from '../gateway/http/media-addresses.js';
 import { MediaFetcher } from '../gateway/http/media-fetcher.js';
@@ -47,16 +47,16 @@ export function toHttpOptions({ httpAddress, allowedMediaHosts }: HttpFlags): Ht
   };
 }
 
-/** `budget`: of the bytes of requests, which all APIs share. */
+/** Beside the gRPC gateway, whose budget of bytes and idempotency keys it shares. */
 export async function startHttp(
   serving: Serving,
   options: HttpOptions,
-  budget: ReceiveBudget,
+  { budget, idempotentRequests }: GrpcGateway,
   logger: Logger,
 ): Promise<HttpGateway> {
   const { engine, text } = serving;
-  const model = () => serving.model;
-  const http = await HttpGateway.start({ ...options, engine, text, model, budget, logger });
+  const shared = { engine, text, budget, idempotentRequests, logger };
+  const http = await HttpGateway.start({ ...options, ...shared, model: () => serving.model });
   logger.info({ address: http.address }, 'listening for HTTP');
   return http;
 }

@@ -86,7 +86,7 @@ async function serve(
   const gateway = await startGateway(serving, { ...config, ...flags }, address, logger);
   let http: HttpGateway | null = null;
   try {
-    if (httpOptions !== null) http = await startHttp(serving, httpOptions, gateway.budget, logger);
+    if (httpOptions !== null) http = await startHttp(serving, httpOptions, gateway, logger);
     await serving.ready().finally(() => progress.stop());
     announce(serving, gateway, http, logger);
     await untilEnd(serving, { drainMs: flags.drainTimeout * 1000, logger, signal });

@@ -67,7 +67,7 @@ export class GrpcGateway {
   readonly budget: ReceiveBudget;
   readonly #options: GrpcGatewayOptions;
   readonly #server: grpc.Server;
-  readonly #idempotentRequests: IdempotentRequests;
+  readonly idempotentRequests: IdempotentRequests;
   readonly #health = new HealthServices([SERVICE_NAME]);
   #address = '';
   #numCalls = 0;
@@ -76,7 +76,7 @@ export class GrpcGateway {
     this.#options = options;
     this.budget = new ReceiveBudget(options.requestMemoryBytes);
     const { engine } = options;
-    this.#idempotentRequests =
+    this.idempotentRequests =
       options.idempotentRequests ?? new IdempotentRequests({ engine, clock: systemClock });
     this.#server = createGrpcServer({
       maxMessageBytes: MAX_CLIENT_MESSAGE_BYTES,
@@ -116,7 +116,7 @@ export class GrpcGateway {
   /** Health watches never end by themselves: those are cut when the grace is over. */
   async stop(graceMs: number): Promise<void> {
     this.#setHealth(false);
-    this.#idempotentRequests.stop();
+    this.idempotentRequests.stop();
     await stopServer(this.#server, graceMs);
   }
 
@@ -226,7 +226,7 @@ export class GrpcGateway {
     if (key !== null) {
       const fingerprint = await fingerprintOf(spec);
       signal.throwIfAborted();
-      return generate(this.#idempotentRequests.withKey(key, fingerprint), spec, signal);
+      return generate(this.idempotentRequests.withKey(key, fingerprint), spec, signal);
     }
     const timeoutMs = timeoutOf(call);
     return generate(engine, timeoutMs === null ? spec : { ...spec, timeoutMs }, signal);

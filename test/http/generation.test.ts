@@ -256,6 +256,34 @@ describe("OpenAI's API", function () {
     await aborted;
   });
 
+  it('joins a call that is made again with its idempotency key', async () => {
+    const headers = { 'idempotency-key': 'once' };
+    const call = (fields: object = {}) =>
+      post(
+        service.gateway,
+        '/v1/completions',
+        { prompt: [5, 6], max_tokens: 9, temperature: 1, ...fields },
+        headers,
+      );
+    let numReceived = 0;
+    const { requests } = service.cluster.serving.engine;
+    const stop = requests.observe(({ stage }) => (numReceived += stage === 'received' ? 1 : 0));
+    const [first, second] = await Promise.all([call(), call()]);
+    const third = await call({ stream: true });
+    stop();
+    assert.equal(numReceived, 1);
+    assert.deepEqual(second.json['choices'], first.json['choices']);
+    assert.equal(third.status, 200, third.text);
+    for (const [fields, message] of [
+      [{ max_tokens: 8 }, /another request/],
+      [{ n: 2 }, /one answer/],
+    ] as const) {
+      const refused = await call(fields);
+      assert.equal(refused.status, 400);
+      assert.match(refused.text, message);
+    }
+  });
+
   it('ends a request whose time is up', async () => {
     const body = { model: MODEL, messages: WHY, max_tokens: 3000 };
     const options = { headers: { 'x-request-timeout': '0.15' } };

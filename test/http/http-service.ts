@@ -2,8 +2,10 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import OpenAI from 'openai';
+import { systemClock } from '../../common/clock.js';
 import { ReceiveBudget } from '../../common/receive-budget.js';
 import type { MediaFetcher } from '../../coordinator/gateway/http/media-fetcher.js';
+import { IdempotentRequests } from '../../coordinator/engine/idempotent-requests.js';
 import { HttpGateway } from '../../coordinator/gateway/http/http-gateway.js';
 import {
   silentLogger,
@@ -42,12 +44,14 @@ export async function startHttpService(
   });
   const { serving } = cluster;
   const budget = new ReceiveBudget(options.budgetBytes ?? 2 ** 29);
+  const idempotentRequests = new IdempotentRequests({ engine: serving.engine, clock: systemClock });
   const gateway = await HttpGateway.start({
     address: '127.0.0.1:0',
     engine: serving.engine,
     text: serving.text,
     model: () => serving.model,
     media: options.media ?? null,
+    idempotentRequests,
     budget,
     logger: silentLogger,
   });
@@ -58,6 +62,7 @@ export async function startHttpService(
     openai: new OpenAI({ apiKey: 'none', baseURL: `${gateway.address}/v1`, maxRetries: 0 }),
     idle: () => untilIdle(cluster, budget),
     async stop() {
+      idempotentRequests.stop();
       await gateway.stop(100);
       await cluster.stop();
     },

@@ -1,9 +1,15 @@
 // /v1/chat/completions and /v1/completions.
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Engine } from '../../engine/engine.js';
+import type { ChoicesSpec } from '../../engine/generate-choices.js';
+import {
+  checkIdempotencyKey,
+  fingerprintOf,
+  type IdempotentRequests,
+} from '../../engine/idempotent-requests.js';
 import type { RequestSpec } from '../../requests/request-spec.js';
 import type { ModelFacts } from '../inference-messages.js';
-import type { ParseContext } from '../request-checks.js';
+import { invalid, type ParseContext } from '../request-checks.js';
 import { sendAnswer } from './answer.js';
 import type { AnswerForm, AnswerHead, TokenText } from './answer-form.js';
 import { ChatForm } from './chat-form.js';
@@ -15,12 +21,15 @@ import { parseCompletion } from './parse-completion.js';
 import { CallPictures } from './picture-url.js';
 import { ChatBody, CompletionBody, type GenerationBody } from './request-schemas.js';
 
+const IDEMPOTENCY_HEADER = 'idempotency-key';
+
 export interface GenerationRoutesOptions {
   readonly engine: Pick<Engine, 'submit'>;
   readonly text: TokenText;
   readonly model: () => ModelFacts;
   /** Null: http(s) URLs of pictures are refused. */
   readonly media: MediaFetcher | null;
+  readonly idempotentRequests: IdempotentRequests;
   /** A stream that has begun failed. */
   readonly onFailure: (error: unknown) => void;
 }
@@ -68,8 +77,8 @@ interface Asked extends GenerationRoutesOptions {
   readonly form: (head: AnswerHead, includesUsage: boolean) => AnswerForm;
 }
 
-function answer(request: FastifyRequest, reply: FastifyReply, options: Asked): Promise<FastifyReply> {
-  const { engine, text, context, body, asked, form, onFailure } = options;
+async function answer(request: FastifyRequest, reply: FastifyReply, options: Asked): Promise<FastifyReply> {
+  const { text, context, body, asked, form, onFailure } = options;
   const { signal, timeoutMs } = callOf(request);
   const numChoices = body.n ?? 1;
   const includesUsage = body.stream_options?.include_usage === true;
@@ -81,18 +90,32 @@ function answer(request: FastifyRequest, reply: FastifyReply, options: Asked): P
     numChoices,
     text,
   };
-  const specs = asked.map((each) => ({
-    ...each,
-    requestId: request.id,
-    ...(timeoutMs === null ? {} : { timeoutMs }),
-  }));
+  // A deadline is the call's: a request that several calls join has none of its own.
+  const hasKey = request.headers[IDEMPOTENCY_HEADER] !== undefined;
+  const limit = timeoutMs === null || hasKey ? {} : { timeoutMs };
+  const specs = asked.map((each) => ({ ...each, requestId: request.id, ...limit }));
+  const choices = { specs, numChoices };
   return sendAnswer(reply, {
-    engine,
-    choices: { specs, numChoices },
+    engine: await engineOf(request, choices, options),
+    choices,
     form: form(head, includesUsage),
     isStream: body.stream === true,
     includesUsage,
     signal,
     onFailure,
   });
+}
+
+/** Where the call goes: to the answer that its key stands for, where it has one. */
+async function engineOf(
+  request: FastifyRequest,
+  { specs, numChoices }: ChoicesSpec,
+  { engine, idempotentRequests }: GenerationRoutesOptions,
+): Promise<Pick<Engine, 'submit'>> {
+  const key = checkIdempotencyKey(String(request.headers[IDEMPOTENCY_HEADER] ?? ''));
+  if (key === null) return engine;
+  const [spec] = specs;
+  if (spec === undefined || specs.length * numChoices > 1)
+    throw invalid(IDEMPOTENCY_HEADER, 'goes with calls for one answer');
+  return idempotentRequests.withKey(key, await fingerprintOf(spec));
 }

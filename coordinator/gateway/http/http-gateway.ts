@@ -6,6 +6,7 @@ import type { Logger } from '../../../common/logger.js';
 import type { ReceiveBudget } from '../../../common/receive-budget.js';
 import { clearSocketPath } from '../../../common/socket-path.js';
 import type { Engine } from '../../engine/engine.js';
+import type { IdempotentRequests } from '../../engine/idempotent-requests.js';
 import type { ModelFacts } from '../inference-messages.js';
 import type { TokenText } from './answer-form.js';
 import { addGenerationRoutes } from './generation-routes.js';
@@ -24,6 +25,8 @@ export interface HttpGatewayOptions {
   readonly model: () => ModelFacts;
   /** Null: http(s) URLs of pictures are refused. */
   readonly media: MediaFetcher | null;
+  /** Calls with a key, whichever gateway they came by. */
+  readonly idempotentRequests: IdempotentRequests;
   /** Of all requests that are in the server, whichever way they came. */
   readonly budget: ReceiveBudget;
   readonly logger: Logger;

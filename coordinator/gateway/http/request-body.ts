@@ -1,6 +1,6 @@
 // The JSON body of a request, read within the budget of bytes that the server holds: told from Content-Length before
 // any of it arrives, or as it arrives.
-import { isUtf8 } from 'node:buffer';
+import { isAscii, isUtf8 } from 'node:buffer';
 import type { IncomingMessage } from 'node:http';
 import { AppError } from '../../../common/errors.js';
 import type { BudgetShare } from './http-call.js';
@@ -15,7 +15,8 @@ export async function readJsonBody(request: IncomingMessage, share: BudgetShare)
   if (bytes.byteLength === 0) throw new AppError('INVALID_REQUEST', 'the body is empty: JSON is expected');
   if (!isUtf8(bytes)) throw new AppError('INVALID_REQUEST', 'the body is not UTF-8');
   try {
-    return JSON.parse(bytes.toString('utf8')) as unknown;
+    // Bodies with pictures are large and ASCII, which is read much faster where that is known.
+    return JSON.parse(bytes.toString(isAscii(bytes) ? 'latin1' : 'utf8')) as unknown;
   } catch (error) {
     const reason = error instanceof Error ? error.message.slice(0, 200) : '';
     throw new AppError('INVALID_REQUEST', `the body is not JSON: ${reason}`);
