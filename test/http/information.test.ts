@@ -1,4 +1,5 @@
-// Goal: what clients, probes and load balancers ask beside generating: models, tokens, health, version. The engine is a fake.
+// Goal: what clients, probes and load balancers ask beside generating: models, tokens, health, version. The engine is a
+// fake.
 import assert from 'node:assert/strict';
 import OpenAI from 'openai';
 import { VERSION } from '../../common/version.js';

@@ -1,7 +1,11 @@
 // The bound on a prompt's length before it is encoded: it refuses what cannot fit, and nothing that could.
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { checkLength, refuseFarTooLong, textsThatCount } from '../../../../coordinator/encoding/length-bound.js';
+import {
+  checkLength,
+  refuseFarTooLong,
+  textsThatCount,
+} from '../../../../coordinator/encoding/length-bound.js';
 import type { MessageInput, PromptInput } from '../../../../coordinator/requests/request-spec.js';
 import { loadTextProcessor } from '../../../../coordinator/tokenizer/load-text-processor.js';
 import type { TextProcessor } from '../../../../coordinator/tokenizer/text-processor.js';
