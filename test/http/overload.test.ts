@@ -1,5 +1,5 @@
-// Goal: more pictures than the coordinator may hold, offered over HTTP at once, are refused with a time to come back while
-// its memory stays within what the documentation says and a stream beside them goes on. The engine is a fake.
+// Goal: more pictures than the coordinator may hold, offered over HTTP at once, are refused with a time to come back
+// while its memory stays within what the documentation says and a stream beside them goes on. The engine is a fake.
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
