@@ -147,7 +147,9 @@ export class Replica {
 
   #forget(request: Request): void {
     this.#backlog.remove(request);
-    if (this.#submitted.delete(request.sequenceId)) this.#epoch?.cancel(request.sequenceId);
+    if (!this.#submitted.delete(request.sequenceId)) return;
+    this.#epoch?.cancel(request.sequenceId);
+    if (this.#submitted.size === 0 && this.#serving !== null) this.#reportRecovery(null);
   }
 
   #handle(event: SupervisorEvent): void {

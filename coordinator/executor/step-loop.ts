@@ -74,7 +74,7 @@ export interface StepLoopOptions {
   readonly group: StepGroup;
   readonly clock: Clock;
   readonly stepTimeoutMs: number;
-  /** Sequences were given tokens for the first time. */
+  /** Sequences are given tokens for the first time. */
   readonly onFirstTokens?: () => void;
   /**
    * The epoch is over: what ran in it, in the order in which it ran and waited, is whoever's it was again. Called once.
@@ -218,11 +218,9 @@ export class StepLoop {
     this.#pump();
     if (this.#stepTimer === null && scheduler.stats.numPlansInFlight > 0) this.#watchStep();
     try {
+      if (outputs.length > 0 && !this.#hasDelivered) this.#options.onFirstTokens?.();
+      this.#hasDelivered ||= outputs.length > 0;
       for (const output of outputs) this.#deliver(output, result);
-      if (outputs.length > 0 && !this.#hasDelivered) {
-        this.#hasDelivered = true;
-        this.#options.onFirstTokens?.();
-      }
     } catch (error) {
       // Faults of a request stay with its listener: what comes out of one is a bug.
       group.fail(toAppError(error));

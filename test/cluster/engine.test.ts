@@ -226,11 +226,14 @@ describe('the engine over its groups', () => {
     );
     assert.equal(engine.requests.size, 1);
     assert.equal(used.serving.cluster().state, 'recovering');
+    let numRecoveries = 0;
+    engine.onRecovery(() => (numRecoveries += 1));
     const drained = engine.drain();
     assert.equal(used.serving.cluster().state, 'draining');
     await assert.rejects(ask(used, 5), { code: 'DRAINING' });
     assert.deepEqual(await running, answersOfFake(100));
     await drained;
+    assert.equal(numRecoveries, 1);
   });
 
   it('fails a request that kills the workers, alone, and the others go on', async () => {
