@@ -28,6 +28,8 @@ const OPEN_TIMEOUT_MS = 60_000;
 const PUT_PIXELS_TIMEOUT_MS = 60_000;
 const ABORT_TIMEOUT_MS = 2_000;
 const WATCH_INTERVAL_MS = 250;
+/** Who starts, reads and packs weights speaks when it gets to it: it is given so many times --hang-timeout. */
+const FORMING_FACTOR = 3;
 const PREPARE_TIMEOUT_MS = 30_000;
 /** Beyond what the worker itself allows for joining. */
 const JOIN_SLACK_MS = 10_000;
@@ -49,7 +51,7 @@ export interface RankClientOptions {
   readonly transport: RankTransport;
   readonly identity: CoordinatorIdentity;
   readonly clock: Clock;
-  /** A worker that is silent for so long hangs. */
+  /** A worker that is silent for so long hangs; while the group forms, for longer. */
   readonly hangTimeoutMs: number;
   /** The worker has spoken on its step stream. */
   readonly onSignOfLife: (workerId: string) => void;
@@ -133,11 +135,12 @@ export class RankClient {
 
   #watchSilence(): SilenceWatch {
     const { clock, hangTimeoutMs } = this.#options;
+    const limitMs = FORMING_FACTOR * hangTimeoutMs;
     return new SilenceWatch({
       clock,
-      limitMs: hangTimeoutMs,
+      limitMs,
       intervalMs: WATCH_INTERVAL_MS,
-      onSilence: () => this.#fail(this.#hung(`not heard for ${hangTimeoutMs} ms while the group forms`)),
+      onSilence: () => this.#fail(this.#hung(`not heard for ${limitMs} ms while the group forms`)),
     });
   }
 
