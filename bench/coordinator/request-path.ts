@@ -1,8 +1,8 @@
 // The coordinator's own time, over workers whose steps take none: from a gRPC request to its first plan and first
 // token, and a step with 64 sequences running. Builds given with --build take turns within one run, so that before and
 // after share the machine's moods.
-import { spawn, type ChildProcess } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
+import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import * as grpc from '@grpc/grpc-js';
 import { Command } from 'commander';
@@ -26,7 +26,10 @@ interface Flags {
 interface Samples {
   readonly firstMessageMs: Record<string, number[]>;
   readonly firstPlanMs: Record<string, number[]>;
+  /** Processor time of the server's process, all threads: what it costs, whatever else the machine does. */
+  readonly cpuMs: Record<string, number[]>;
   readonly stepMs: number[];
+  readonly stepCpuMs: number[];
 }
 
 const NUM_RUNNING = 64;
@@ -86,9 +89,19 @@ function completedSteps(client: Client): Promise<number> {
   );
 }
 
-/** Milliseconds a step while as many sequences run as there is room for. */
-async function stepTime(client: Client): Promise<number> {
+const CLOCK_TICK_MS = 10;
+
+/** User and system time of a process since its start. */
+function processorMs(pid: number): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return (Number(fields[11]) + Number(fields[12])) * CLOCK_TICK_MS;
+}
+
+/** Milliseconds a step, and of the server's processor, while as many sequences run as there is room for. */
+async function stepTime(client: Client, pid: number): Promise<{ wall: number; cpu: number }> {
   const before = await completedSteps(client);
+  const startCpuMs = processorMs(pid);
   const startMs = performance.now();
   await Promise.all(
     Array.from(
@@ -103,29 +116,41 @@ async function stepTime(client: Client): Promise<number> {
         }),
     ),
   );
-  return (performance.now() - startMs) / ((await completedSteps(client)) - before);
+  const wallMs = performance.now() - startMs;
+  const cpuMs = processorMs(pid) - startCpuMs;
+  const numSteps = (await completedSteps(client)) - before;
+  return { wall: wallMs / numSteps, cpu: cpuMs / numSteps };
 }
 
 async function measure(folder: string, numRequests: number, samples: Samples): Promise<void> {
   const { child, client } = await startServer(folder);
+  const pid = child.pid!;
   try {
     for (const request of Object.values(PROMPTS))
       for (let warmUp = 0; warmUp < 50; warmUp += 1) await askOnce(client, request);
     for (const [name, request] of Object.entries(PROMPTS)) {
+      const startCpuMs = processorMs(pid);
       for (let index = 0; index < numRequests; index += 1) {
         const { first, plan } = await askOnce(client, request);
         (samples.firstMessageMs[name] ??= []).push(first);
         (samples.firstPlanMs[name] ??= []).push(plan);
       }
+      (samples.cpuMs[name] ??= []).push((processorMs(pid) - startCpuMs) / numRequests);
     }
-    await stepTime(client);
-    samples.stepMs.push(await stepTime(client));
+    await stepTime(client, pid);
+    const { wall, cpu } = await stepTime(client, pid);
+    samples.stepMs.push(wall);
+    samples.stepCpuMs.push(cpu);
   } finally {
     client.close();
     const ended = new Promise((resolve) => child.once('exit', resolve));
     child.kill('SIGTERM');
     await ended;
   }
+}
+
+function commitOf(folder: string): string {
+  return execFileSync('git', ['-C', folder, 'rev-parse', '--short', 'HEAD'], { encoding: 'utf8' }).trim();
 }
 
 function summaries(samples: Record<string, number[]>): Record<string, Summary> {
@@ -136,8 +161,8 @@ async function run(flags: Flags): Promise<void> {
   const builds = flags.build.map((each) => {
     const [name, folder] = each.split('=');
     if (name === undefined || folder === undefined) throw new Error(`--build ${each}: expected NAME=FOLDER`);
-    const samples: Samples = { firstMessageMs: {}, firstPlanMs: {}, stepMs: [] };
-    return { name, folder: path.resolve(folder), samples };
+    const samples: Samples = { firstMessageMs: {}, firstPlanMs: {}, cpuMs: {}, stepMs: [], stepCpuMs: [] };
+    return { name, folder: path.resolve(folder), commit: commitOf(folder), samples };
   });
   for (let round = 0; round < flags.rounds; round += 1) {
     for (const { name, folder, samples } of round % 2 === 0 ? builds : [...builds].reverse()) {
@@ -146,12 +171,15 @@ async function run(flags: Flags): Promise<void> {
     }
   }
   const results = Object.fromEntries(
-    builds.map(({ name, samples }) => [
+    builds.map(({ name, commit, samples }) => [
       name,
       {
+        commit,
         firstMessageMs: summaries(samples.firstMessageMs),
         firstPlanMs: summaries(samples.firstPlanMs),
+        cpuMsPerRequest: summaries(samples.cpuMs),
         [`stepMsWith${NUM_RUNNING}Running`]: summary(samples.stepMs),
+        [`stepCpuMsWith${NUM_RUNNING}Running`]: summary(samples.stepCpuMs),
       },
     ]),
   );
