@@ -6,15 +6,14 @@ import { connect as connectHttp2, constants } from 'node:http2';
 import * as grpc from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
 import { ERROR_CODE_KEY } from '../../common/grpc-status.js';
-import { InferenceServiceClient, inferenceServiceDefinition } from '../../common/proto.js';
+import { inferenceServiceDefinition } from '../../common/proto.js';
 import { statusDetailOf } from '../../common/status-details.js';
-import { GrpcGateway } from '../../coordinator/gateway/grpc-gateway.js';
+import type { GrpcGateway } from '../../coordinator/gateway/grpc-gateway.js';
 import type { GenerateRequest } from '../../proto/ts/skein/inference/v1/GenerateRequest.js';
 import type { GenerateResponse__Output } from '../../proto/ts/skein/inference/v1/GenerateResponse.js';
 import type { GetModelResponse__Output } from '../../proto/ts/skein/inference/v1/GetModelResponse.js';
-import type { TokenizeResponse__Output } from '../../proto/ts/skein/inference/v1/TokenizeResponse.js';
-import type { GenerateOnceResponse__Output } from '../../proto/ts/skein/inference/v1/GenerateOnceResponse.js';
-import { silentLogger, startInProcess, type FakeCluster } from '../support/fake-cluster.js';
+import type { FakeCluster } from '../support/fake-cluster.js';
+import { useGrpcService, type GrpcService } from '../support/grpc-service.js';
 import { healthClient } from '../support/health-client.js';
 import { goldenPath } from '../support/paths.js';
 
@@ -32,47 +31,13 @@ function parseMessages(bytes: Buffer): GenerateResponse__Output[] {
 }
 
 describe('the gRPC service', function () {
+  const service = useGrpcService({ worldSize: 2, engine: { stepMs: 2 } });
+  const { once, idle } = service;
   let cluster: FakeCluster;
   let gateway: GrpcGateway;
-  let client: InstanceType<typeof InferenceServiceClient>;
+  let client: GrpcService['client'];
 
-  before(async () => {
-    cluster = await startInProcess({ worldSize: 2, engine: { stepMs: 2 } });
-    gateway = await GrpcGateway.start({
-      address: '127.0.0.1:0',
-      engine: cluster.serving.engine,
-      model: () => cluster.serving.model,
-      cluster: () => cluster.serving.cluster(),
-      requestMemoryBytes: 2 ** 29,
-      logger: silentLogger,
-    });
-    client = new InferenceServiceClient(gateway.address, grpc.credentials.createInsecure());
-  });
-
-  after(async () => {
-    client.close();
-    await gateway.stop(100);
-    await cluster.stop();
-  });
-
-  function once(request: GenerateRequest): Promise<GenerateOnceResponse__Output> {
-    return new Promise((resolve, reject) => {
-      client.generateOnce({ request }, (error, value) => (error === null ? resolve(value!) : reject(error)));
-    });
-  }
-
-  async function idle(): Promise<void> {
-    const deadline = Date.now() + 10_000;
-    const facts = () => cluster.serving.cluster();
-    while (
-      cluster.serving.engine.requests.size > 0 ||
-      facts().numRunning > 0 ||
-      facts().numFreeKvBlocks < facts().numKvBlocks
-    ) {
-      assert.ok(Date.now() < deadline, 'requests end and blocks are freed');
-      await new Promise((resolve) => setTimeout(resolve, 5));
-    }
-  }
+  before(() => ({ cluster, gateway, client } = service));
 
   it('streams what GenerateOnce gives in one message', async () => {
     const request: GenerateRequest = {
@@ -228,86 +193,6 @@ describe('the gRPC service', function () {
     call.on('error', () => undefined);
     await new Promise((resolve) => call.once('data', resolve));
     call.cancel();
-    await idle();
-  });
-
-  it('gives the ids of a prompt as Generate has them, and their text', async () => {
-    const tokenize = (request: GenerateRequest | null) =>
-      new Promise<TokenizeResponse__Output>((resolve, reject) => {
-        client.tokenize({ request }, (error, value) => (error === null ? resolve(value!) : reject(error)));
-      });
-    const detokenize = (tokenIds: number[], model = '') =>
-      new Promise<string>((resolve, reject) => {
-        client.detokenize({ tokenIds, model }, (error, value) =>
-          error === null ? resolve(value!.text) : reject(error),
-        );
-      });
-    const data = readFileSync(goldenPath('tiny-6b-vit', 'img0.png'));
-    const long = 'why? '.repeat(20_000);
-    for (const request of [{ text: 'What is it?' }, { text: 'What is it?', pictures: [{ data }] }]) {
-      const { tokenIds, maxModelLength } = await tokenize(request);
-      const answer = await once({ ...request, sampling: { maxTokens: 1 } });
-      assert.deepEqual(tokenIds, answer.promptTokenIds);
-      assert.equal(maxModelLength, cluster.serving.model.maxModelLength);
-      assert.match(await detokenize(tokenIds), /What is it\?/);
-    }
-    assert.equal(cluster.serving.engine.requests.size, 0);
-    assert.equal(await detokenize([]), '');
-    const refused: [() => Promise<unknown>, string, RegExp][] = [
-      [() => tokenize(null), 'INVALID_REQUEST', /request is missing/],
-      [() => tokenize({}), 'INVALID_REQUEST', /messages/],
-      [() => tokenize({ text: 'x', model: 'other' }), 'MODEL_NOT_FOUND', /other/],
-      [() => tokenize({ text: long }), 'CONTEXT_LENGTH_EXCEEDED', /context length/],
-      [
-        () => tokenize({ text: 'x', pictures: [{ data: Buffer.from('x') }] }),
-        'INVALID_PICTURE',
-        /pictures\[0\]/,
-      ],
-      [() => detokenize([5, 1_000_000]), 'INVALID_REQUEST', /token_ids\[1\] is 1000000/],
-      [() => detokenize(new Array<number>(131_073).fill(5)), 'INVALID_REQUEST', /the limit is 131072/],
-      [() => detokenize([5], 'other'), 'MODEL_NOT_FOUND', /other/],
-    ];
-    for (const [call, code, message] of refused) {
-      const error = await call().then(
-        () => assert.fail(`accepted: ${String(message)}`),
-        (failure: grpc.ServiceError) => failure,
-      );
-      assert.equal(error.metadata.get(ERROR_CODE_KEY)[0], code, error.details);
-      assert.match(error.details, message);
-    }
-    assert.equal(gateway.numCalls, 0);
-  });
-
-  it('aborts requests by their id, running and waiting ones, and says how many they were', async () => {
-    const abort = (requestId: string) =>
-      new Promise<number>((resolve, reject) => {
-        client.abort({ requestId }, (error, value) =>
-          error === null ? resolve(value!.numAborted) : reject(error),
-        );
-      });
-    const request = { promptTokenIds: [5], sampling: { maxTokens: 1000, ignoreEos: true } };
-    // Four run, two wait.
-    const ended = Array.from({ length: 6 }, () =>
-      once({ ...request, requestId: 'twin' }).then(
-        () => null,
-        (error: grpc.ServiceError) => error,
-      ),
-    );
-    const other = client.generate({ ...request, requestId: 'other', sampling: { maxTokens: 3 } });
-    const tokens: number[] = [];
-    other.on('data', (message: GenerateResponse__Output) => tokens.push(...message.tokenIds));
-    const otherEnded = new Promise((resolve, reject) => other.on('end', resolve).on('error', reject));
-    while (cluster.serving.engine.requests.size < 7) await new Promise((resolve) => setTimeout(resolve, 2));
-    assert.equal(await abort('nobody'), 0);
-    assert.equal(await abort('twin'), 6);
-    for (const error of await Promise.all(ended)) {
-      assert.equal(error?.code, grpc.status.CANCELLED);
-      assert.match(error.details, /aborted by its id/);
-    }
-    await otherEnded;
-    assert.equal(tokens.length, 3);
-    assert.equal(await abort('twin'), 0);
-    await assert.rejects(abort(''), { code: grpc.status.INVALID_ARGUMENT, details: /request_id is missing/ });
     await idle();
   });
 
