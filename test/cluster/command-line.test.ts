@@ -216,7 +216,12 @@ describe('the command line', function () {
       1,
       /INVALID_REQUEST: --max-model-length/,
     ],
-    ['too little KV memory', () => [...ASK, '--kv-cache-memory', '1K'], 1, /DEVICE_OUT_OF_MEMORY: /],
+    [
+      'too little KV memory',
+      () => [...ASK, '--kv-cache-memory', '1K'],
+      EXIT_CODES.unservable.code,
+      /DEVICE_OUT_OF_MEMORY: /,
+    ],
   ];
   for (const [what, args, exitCode, message] of refused) {
     it(`refuses ${what} in one line`, async () => {
