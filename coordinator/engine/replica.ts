@@ -274,10 +274,11 @@ export class Replica {
 
 /**
  * What ran first; of that, those last that may have ended the epoch, so that the others go on by the time they are
- * tried.
+ * tried. But the one that most likely has is tried at once: it is cleared, or it fails.
  */
 function inOrderOfReplay(requests: readonly Request[]): Request[] {
   const rank = (request: Request): number => {
+    if (request.hasEndedAlone) return -1;
     if (request.timeOf('running') === null) return 2;
     return request.isSuspect ? 1 : 0;
   };

@@ -124,9 +124,13 @@ export class Request implements SequenceListener {
     if (verdict !== null) this.fail(verdict);
   }
 
-  /** It may be what ended an epoch. */
+  /** It may be what ended an epoch; most likely is, where that ended while it alone was being prefilled. */
   get isSuspect(): boolean {
     return this.#suspicion.isSuspect;
+  }
+
+  get hasEndedAlone(): boolean {
+    return this.#suspicion.hasEndedAlone;
   }
 
   /** As an epoch takes it: what was produced so far follows the prompt. */

@@ -1,6 +1,7 @@
 // Whether a request is what ends epochs. One that was being prefilled when an epoch ended is suspected, and is
 // prefilled alone from then on, so that others are not ended with it; two ends while it was alone are no accident any
-// more. A prefill that comes to its end clears it.
+// more. A prefill that comes to its end clears it, so after the first one it is tried before anything else: the moment
+// in which an accident could look like its doing is as short as can be.
 import { AppError } from '../../common/errors.js';
 import type { UnfinishedSequence } from '../executor/step-loop.js';
 
@@ -12,6 +13,11 @@ export class Suspicion {
 
   get isSuspect(): boolean {
     return this.#isSuspect;
+  }
+
+  /** An epoch has ended while it alone was being prefilled. */
+  get hasEndedAlone(): boolean {
+    return this.#numEndsAlone > 0;
   }
 
   /** Returns with what it fails, if it does. */

