@@ -69,6 +69,8 @@ export class RankClient {
   #workerIncarnation = '0';
   #steps: StepStream | null = null;
   #watch: SilenceWatch | null = null;
+  /** Of the stream, while it is not open. */
+  #giveUpOpening: (error: AppError) => void = () => undefined;
   #listener: RankStepListener | null = null;
   #failure: AppError | null = null;
 
@@ -113,13 +115,14 @@ export class RankClient {
       const timer = clock.setTimer(OPEN_TIMEOUT_MS, () =>
         this.#fail(this.#hung(`it has not let go of the epoch before for ${OPEN_TIMEOUT_MS} ms`)),
       );
-      void this.lost.then((error) => {
+      this.#giveUpOpening = (error) => {
         timer.cancel();
         reject(error);
-      });
+      };
+      void this.lost.then(this.#giveUpOpening);
       this.#steps = transport.openSteps({
         onMessage: (message) => {
-          if (message.opened) {
+          if (message.opened && this.#failure === null) {
             timer.cancel();
             this.#watch = this.#watchSilence();
             resolve();
@@ -174,9 +177,12 @@ export class RankClient {
         onSilence(this.#lost(`no progress of loading for ${LOAD_SILENCE_MS} ms`)),
       );
     let timer = watch();
+    let isOver = false;
     const call = this.#options.transport.load(
       { ...request, fence: this.#fence },
       ({ progress, result: final }) => {
+        // A message that was under way when the call was given up is nobody's.
+        if (isOver) return;
         timer.cancel();
         timer = watch();
         if (progress) {
@@ -194,6 +200,7 @@ export class RankClient {
       call.cancel();
       throw error;
     } finally {
+      isOver = true;
       timer.cancel();
     }
     if (result === null) throw this.#lost('loading ended without a result');
@@ -254,6 +261,7 @@ export class RankClient {
   /** Lets go of the worker. */
   closeSteps(): void {
     this.#failure ??= new AppError('CANCELLED', 'the step stream is closed');
+    this.#giveUpOpening(this.#failure);
     this.#watch?.stop();
     this.#steps?.close();
   }

@@ -257,7 +257,9 @@ describe('the engine over its groups', () => {
     );
     for (const answer of await Promise.all(sound)) assert.deepEqual(answer, answersOfFake(400));
     assert.equal(await ask(used, 5), 5);
-    assert.equal(recoveries.length, 2);
+    // Of two losses: nobody got a token in between, for the one that is suspected goes first.
+    assert.equal(recoveries.length, 1);
+    assert.equal(recoveries[0]!.numAttempts, 2);
   }).timeout(60_000);
 
   it('goes on with fewer ranks when a worker cannot be started again, where that will do', async () => {

@@ -149,8 +149,11 @@ export const startInProcess: StartFakeCluster = async (options) => {
     return {
       serving,
       async stop() {
-        await serving.stop();
-        await stopWorkers();
+        try {
+          await serving.stop();
+        } finally {
+          await stopWorkers();
+        }
       },
     };
   } catch (error) {
