@@ -1,3 +1,17 @@
 // Loaded by mocha before any test file (.mocharc.json): marks the process and its children as tests, so that logs are
-// silent unless SKEIN_LOG asks for them.
+// silent unless SKEIN_LOG asks for them, and sees to it that the run ends.
 process.env['NODE_ENV'] ??= 'test';
+
+/** Deadlines of calls that were given up end by themselves within it. */
+const LEFT_OPEN_MS = 60_000;
+
+export const mochaHooks = {
+  /** What a test leaves open (a server, a timer) keeps the process: it is named, and the run ends all the same. */
+  afterAll(): void {
+    setTimeout(() => {
+      const left = process.getActiveResourcesInfo().join(', ');
+      process.stderr.write(`the tests have left open: ${left}\n`);
+      process.exit();
+    }, LEFT_OPEN_MS).unref();
+  },
+};
