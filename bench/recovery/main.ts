@@ -33,8 +33,9 @@ async function main(): Promise<void> {
   const onFault = (result: FaultResult): void => {
     numSeen += 1;
     const { kind, rank, detectMs, cause, lastStreamMs } = result;
-    console.log(
-      `${numSeen}: ${kind} of rank ${rank}: ${cause ?? 'unnoticed'} after ${detectMs ?? '-'} ms, all streams after ${lastStreamMs} ms`,
+    const verdict = `${cause ?? 'unnoticed'} after ${detectMs ?? '-'} ms`;
+    process.stdout.write(
+      `${numSeen}: ${kind} of rank ${rank}: ${verdict}, all streams after ${lastStreamMs} ms\n`,
     );
   };
   const { faults, totals } = await runRecovery({ worldSize, numStreams, seed, counts, onFault });
@@ -47,7 +48,7 @@ async function main(): Promise<void> {
       kinds.map((kind) => [kind, summarise(faults.filter((fault) => fault.kind === kind))]),
     ),
   };
-  console.log(JSON.stringify(report, null, 2));
+  process.stdout.write(`${JSON.stringify(report, null, 2)}\n`);
   if (values.out !== undefined) writeFileSync(values.out, `${JSON.stringify(report, null, 2)}\n`);
   process.exitCode = totals.failures.length === 0 ? 0 : 1;
 }

@@ -84,7 +84,7 @@ const report = {
   ...{ date: new Date().toISOString(), commit: currentCommit(), machine: describeMachine() },
   ...{ model: 'r1v-nano', minutes, requests: totals, epochsLost, memory },
 };
-console.log(JSON.stringify(report, null, 2));
+process.stdout.write(`${JSON.stringify(report, null, 2)}\n`);
 if (values.out !== undefined) writeFileSync(values.out, `${JSON.stringify(report, null, 2)}\n`);
 if (values.svg !== undefined) writeFileSync(values.svg, memoryPlot(curves));
 const isFlat = Object.values(memory).every((each) => each.isFlat);

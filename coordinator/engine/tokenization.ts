@@ -25,14 +25,14 @@ export class Tokenization {
     return this.#options.encoder.tokenize(prompt, { signal });
   }
 
-  /** The text of these ids, special tokens spelt. */
-  detokenize(tokenIds: readonly number[]): string {
+  /** The text of these ids, special tokens spelt. `field`: as the client named them. */
+  detokenize(tokenIds: readonly number[], field: string): string {
     const { text, vocabSize } = this.#options;
     if (tokenIds.length > MAX_DETOKENIZED_TOKENS)
-      throw invalid('token_ids', `has ${tokenIds.length} entries; the limit is ${MAX_DETOKENIZED_TOKENS}`);
+      throw invalid(field, `has ${tokenIds.length} entries; the limit is ${MAX_DETOKENIZED_TOKENS}`);
     const index = tokenIds.findIndex((id) => id >= vocabSize);
     if (index < 0) return text.decode(tokenIds);
-    throw invalid(`token_ids[${index}]`, `is ${tokenIds[index]}; the vocabulary has ${vocabSize} tokens`);
+    throw invalid(`${field}[${index}]`, `is ${tokenIds[index]}; the vocabulary has ${vocabSize} tokens`);
   }
 }
 

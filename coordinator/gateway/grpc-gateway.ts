@@ -206,7 +206,7 @@ export class GrpcGateway {
 
   #detokenize({ model, tokenIds }: DetokenizeRequest__Output): DetokenizeResponse {
     if (model !== '') checkModel(model, this.#options.model().name);
-    return { text: this.#options.engine.tokenization.detokenize(tokenIds) };
+    return { text: this.#options.engine.tokenization.detokenize(tokenIds, 'token_ids') };
   }
 
   #abort({ requestId }: AbortRequest__Output): AbortResponse {

@@ -49,7 +49,7 @@ export interface NewSequence {
 export interface EncodeItem {
   readonly pictureId: number;
   readonly tileStart: number;
-  tileEnd: number;
+  readonly tileEnd: number;
 }
 
 export interface StepPlan {

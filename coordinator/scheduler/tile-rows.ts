@@ -49,7 +49,8 @@ export class TileRows {
         isEncoded[tile] = true;
         this.#numEncoded += 1;
         const last = items.at(-1);
-        if (last?.pictureId === pictureId && last.tileEnd === tile) last.tileEnd += 1;
+        if (last?.pictureId === pictureId && last.tileEnd === tile)
+          items[items.length - 1] = { ...last, tileEnd: tile + 1 };
         else items.push({ pictureId, tileStart: tile, tileEnd: tile + 1 });
       }
     }

@@ -30,7 +30,7 @@ export async function runFuzzer({ repoRoot, target, runs, keep }) {
   const failures = path.join(repoRoot, BUILD_FOLDER, `${target}-`);
   const limits = [`-max_len=${MAX_INPUT_BYTES}`, '-timeout=10', '-rss_limit_mb=2048'];
   const program = path.join(repoRoot, BUILD_FOLDER, `fuzz_${target}`);
-  console.log(`${target}:`);
+  process.stdout.write(`${target}:\n`);
   const code = await run(program, [
     ...limits,
     `-runs=${runs}`,

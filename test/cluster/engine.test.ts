@@ -11,16 +11,16 @@ import { InferenceServiceClient } from '../../common/proto.js';
 import type { EngineState } from '../../coordinator/engine/engine.js';
 import { generate } from '../../coordinator/engine/generate.js';
 import { RECOVERY_PHASES, type Recovery } from '../../coordinator/engine/recovery.js';
-import { GrpcGateway } from '../../coordinator/gateway/grpc-gateway.js';
+import type { GrpcGateway } from '../../coordinator/gateway/grpc-gateway.js';
 import type { RequestSpec } from '../../coordinator/requests/request-spec.js';
 import type { GetClusterResponse__Output } from '../../proto/ts/skein/inference/v1/GetClusterResponse.js';
 import {
-  silentLogger,
   startInProcess,
   startProcesses,
   type FakeCluster,
   type FakeClusterOptions,
 } from '../support/fake-cluster.js';
+import { startGateway } from '../support/grpc-service.js';
 import { fakeNextToken } from '../support/fake-engine.js';
 import { healthClient } from '../support/health-client.js';
 
@@ -66,14 +66,7 @@ describe('the engine over its groups', () => {
     start: (options: FakeClusterOptions) => Promise<FakeCluster> = startInProcess,
   ): Promise<FakeCluster> {
     const started = (cluster = await start(options));
-    gateway = await GrpcGateway.start({
-      address: '127.0.0.1:0',
-      engine: started.serving.engine,
-      model: () => started.serving.model,
-      cluster: () => started.serving.cluster(),
-      requestMemoryBytes: 2 ** 29,
-      logger: silentLogger,
-    });
+    gateway = await startGateway(started);
     client = new InferenceServiceClient(gateway.address, grpc.credentials.createInsecure());
     return started;
   }

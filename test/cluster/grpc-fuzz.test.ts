@@ -5,11 +5,10 @@ import assert from 'node:assert/strict';
 import * as grpc from '@grpc/grpc-js';
 import fc from 'fast-check';
 import { ERROR_CODE_KEY } from '../../common/grpc-status.js';
-import { InferenceServiceClient, inferenceServiceDefinition } from '../../common/proto.js';
-import { GrpcGateway } from '../../coordinator/gateway/grpc-gateway.js';
+import { inferenceServiceDefinition } from '../../common/proto.js';
 import type { GenerateRequest } from '../../proto/ts/skein/inference/v1/GenerateRequest.js';
 import type { GenerateResponse__Output } from '../../proto/ts/skein/inference/v1/GenerateResponse.js';
-import { silentLogger, startInProcess, type FakeCluster } from '../support/fake-cluster.js';
+import { useGrpcService } from '../support/grpc-service.js';
 
 const NUM_RUNS = 150;
 const NUM_BYTE_RUNS = 120;
@@ -69,7 +68,12 @@ const message = fc.record({
   role: fc.oneof(fc.constantFrom('user', 'system', 'assistant'), text),
   content: fc.array(fc.oneof(fc.record({ text }), fc.record({ picture }), fc.constant({})), { maxLength: 3 }),
 });
-const request: fc.Arbitrary<GenerateRequest> = fc
+/** Nothing is wrong with these: some are to be answered. */
+const sound: fc.Arbitrary<GenerateRequest> = fc.record({
+  promptTokenIds: fc.array(fc.integer({ min: 4, max: 30 }), { minLength: 1, maxLength: 40 }),
+  sampling: fc.record({ temperature: fc.constantFrom(0, 0.7), maxTokens: fc.integer({ min: 1, max: 12 }) }),
+});
+const odd: fc.Arbitrary<GenerateRequest> = fc
   .record(
     {
       requestId: text,
@@ -83,31 +87,11 @@ const request: fc.Arbitrary<GenerateRequest> = fc
     { requiredKeys: ['sampling'] },
   )
   .map((drawn) => drawn as GenerateRequest);
+const request = fc.oneof({ weight: 15, arbitrary: odd }, { weight: 1, arbitrary: sound });
 
 describe('the gRPC service under any request', function () {
   this.timeout(180_000);
-  let cluster: FakeCluster;
-  let gateway: GrpcGateway;
-  let client: InstanceType<typeof InferenceServiceClient>;
-
-  before(async () => {
-    cluster = await startInProcess({ worldSize: 2, engine: { stepMs: 1 }, config: { maxNumSequences: 6 } });
-    gateway = await GrpcGateway.start({
-      address: '127.0.0.1:0',
-      engine: cluster.serving.engine,
-      model: () => cluster.serving.model,
-      cluster: () => cluster.serving.cluster(),
-      requestMemoryBytes: 2 ** 29,
-      logger: silentLogger,
-    });
-    client = new InferenceServiceClient(gateway.address, grpc.credentials.createInsecure());
-  });
-
-  after(async () => {
-    client.close();
-    await gateway.stop(100);
-    await cluster.stop();
-  });
+  const service = useGrpcService({ worldSize: 2, engine: { stepMs: 1 }, config: { maxNumSequences: 6 } });
 
   interface Ending {
     readonly tokens: readonly number[];
@@ -115,7 +99,7 @@ describe('the gRPC service under any request', function () {
   }
 
   function generate(asked: GenerateRequest, leavesAfter = Infinity): Promise<Ending> {
-    return ending(client.generate(asked), leavesAfter);
+    return ending(service.client.generate(asked), leavesAfter);
   }
 
   function ending(call: grpc.ClientReadableStream<unknown>, leavesAfter = Infinity): Promise<Ending> {
@@ -134,18 +118,8 @@ describe('the gRPC service under any request', function () {
     generate({ promptTokenIds: [7, 8, 9], sampling: { maxTokens, ignoreEos: true, temperature: 0 } });
 
   async function nothingIsLeft(): Promise<void> {
-    const deadlineMs = Date.now() + 10_000;
-    for (;;) {
-      const { numRunning, numWaiting, numFreeKvBlocks, numKvBlocks, state } = cluster.serving.cluster();
-      assert.equal(state, 'ready');
-      const { size } = cluster.serving.engine.requests;
-      if (numRunning + numWaiting + size === 0 && numFreeKvBlocks === numKvBlocks) return;
-      assert.ok(
-        Date.now() < deadlineMs,
-        `${size} requests and ${numKvBlocks - numFreeKvBlocks} blocks are left`,
-      );
-      await new Promise((resolve) => setTimeout(resolve, 2));
-    }
+    await service.idle();
+    assert.equal(service.cluster.serving.cluster().state, 'ready');
   }
 
   function checkOwn({ status }: Ending, asked: unknown): void {
@@ -187,7 +161,7 @@ describe('the gRPC service under any request', function () {
       grpc.status.NOT_FOUND,
       grpc.status.CANCELLED,
     ])
-      assert.ok((seen.get(code) ?? 0) > 0, `${grpc.status[code]}: ${seen.get(code) ?? 0}`);
+      assert.ok((seen.get(code) ?? 0) >= 10, `${grpc.status[code]}: ${seen.get(code) ?? 0}`);
   });
 
   it(`answers ${NUM_BYTE_RUNS} messages that are no requests, or hardly`, async () => {
@@ -204,7 +178,7 @@ describe('the gRPC service under any request', function () {
     );
     await fc.assert(
       fc.asyncProperty(bytes, async (sent) => {
-        const call = client.makeServerStreamRequest(METHOD, serialize, (each: Buffer) => each, sent);
+        const call = service.client.makeServerStreamRequest(METHOD, serialize, (each: Buffer) => each, sent);
         const status = await new Promise<grpc.StatusObject>((resolve) => {
           call.on('data', () => undefined);
           call.on('error', () => undefined);

@@ -5,16 +5,12 @@ import * as grpc from '@grpc/grpc-js';
 import { ERROR_CODE_KEY, ERROR_DETAILS_KEY } from '../../common/grpc-status.js';
 import { InferenceServiceClient } from '../../common/proto.js';
 import { RETRY_PUSHBACK_KEY, retryAfterMsOf } from '../../common/status-details.js';
-import { GrpcGateway } from '../../coordinator/gateway/grpc-gateway.js';
+import type { GrpcGateway } from '../../coordinator/gateway/grpc-gateway.js';
 import type { GenerateOnceResponse__Output } from '../../proto/ts/skein/inference/v1/GenerateOnceResponse.js';
 import type { GenerateRequest } from '../../proto/ts/skein/inference/v1/GenerateRequest.js';
 import type { GenerateResponse__Output } from '../../proto/ts/skein/inference/v1/GenerateResponse.js';
-import {
-  silentLogger,
-  startInProcess,
-  type FakeCluster,
-  type FakeClusterOptions,
-} from '../support/fake-cluster.js';
+import { startInProcess, type FakeCluster, type FakeClusterOptions } from '../support/fake-cluster.js';
+import { startGateway } from '../support/grpc-service.js';
 
 const NUM_TOKENS = 40;
 const ASKED: GenerateRequest = {
@@ -37,14 +33,7 @@ describe('calls that are made again', function () {
       if (stage === 'received') numRequests += 1;
       if (stage === 'ended') numEnded += 1;
     });
-    gateway = await GrpcGateway.start({
-      address: '127.0.0.1:0',
-      engine: serving.engine,
-      model: () => serving.model,
-      cluster: () => serving.cluster(),
-      requestMemoryBytes: 2 ** 29,
-      logger: silentLogger,
-    });
+    gateway = await startGateway(cluster);
     client = new InferenceServiceClient(gateway.address, grpc.credentials.createInsecure());
   }
 

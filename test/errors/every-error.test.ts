@@ -15,7 +15,6 @@ import { readCheckpoint } from '../../coordinator/checkpoint/checkpoint.js';
 import { Membership, type WorkerInfo } from '../../coordinator/cluster/membership.js';
 import { generate } from '../../coordinator/engine/generate.js';
 import { openGrpcRankTransport } from '../../coordinator/executor/grpc-rank-transport.js';
-import { GrpcGateway } from '../../coordinator/gateway/grpc-gateway.js';
 import type { RequestSpec } from '../../coordinator/requests/request-spec.js';
 import { Serving } from '../../coordinator/serving/serving.js';
 import { makeShardPlan } from '../../coordinator/sharding/make-shard-plan.js';
@@ -32,6 +31,7 @@ import {
   type FakeClusterOptions,
   type StartFakeCluster,
 } from '../support/fake-cluster.js';
+import { startGateway } from '../support/grpc-service.js';
 import { FakeEngine } from '../support/fake-engine.js';
 import { makeStepPlan, toNativeLoadPlan } from '../support/native-plans.js';
 import { goldenPath, repoPath } from '../support/paths.js';
@@ -51,14 +51,7 @@ type Producer = () => Promise<unknown>;
 function told(request: GenerateRequest, options: Partial<FakeClusterOptions> = {}): Producer {
   return () =>
     withCluster(startInProcess, { worldSize: 1, ...options }, async (serving) => {
-      const gateway = await GrpcGateway.start({
-        address: '127.0.0.1:0',
-        engine: serving.engine,
-        model: () => serving.model,
-        cluster: () => serving.cluster(),
-        requestMemoryBytes: 2 ** 29,
-        logger: silentLogger,
-      });
+      const gateway = await startGateway({ serving });
       const client = new InferenceServiceClient(gateway.address, grpc.credentials.createInsecure());
       try {
         await new Promise((_resolve, reject) =>

@@ -7,10 +7,10 @@ import { ERROR_CATALOGUE, type ErrorCode } from '../../common/errors.js';
 import { ERROR_CODE_KEY } from '../../common/grpc-status.js';
 import { InferenceServiceClient } from '../../common/proto.js';
 import { generate } from '../../coordinator/engine/generate.js';
-import { GrpcGateway } from '../../coordinator/gateway/grpc-gateway.js';
+import type { GrpcGateway } from '../../coordinator/gateway/grpc-gateway.js';
 import { collectGeneration } from '../../coordinator/gateway/inference-messages.js';
 import type { GenerateRequest } from '../../proto/ts/skein/inference/v1/GenerateRequest.js';
-import { silentLogger } from '../support/fake-cluster.js';
+import { startGateway } from '../support/grpc-service.js';
 import { CASES, CHAT, COMPLETIONS, MAX_LENGTH, type Case } from './bad-input-cases.js';
 import { post, startHttpService, type HttpService } from './http-service.js';
 
@@ -22,15 +22,7 @@ describe('bad inputs over both APIs', function () {
 
   before(async () => {
     service = await startHttpService({ worldSize: 2, config: { maxModelLength: MAX_LENGTH } });
-    const { serving } = service.cluster;
-    gateway = await GrpcGateway.start({
-      address: '127.0.0.1:0',
-      engine: serving.engine,
-      model: () => serving.model,
-      cluster: () => serving.cluster(),
-      requestMemoryBytes: 2 ** 29,
-      logger: silentLogger,
-    });
+    gateway = await startGateway(service.cluster);
     client = new InferenceServiceClient(gateway.address, grpc.credentials.createInsecure());
   });
   afterEach(() => service.idle());

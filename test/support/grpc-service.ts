@@ -16,6 +16,18 @@ export interface GrpcService {
   readonly idle: () => Promise<void>;
 }
 
+/** The public gRPC service over a cluster that is started already. */
+export function startGateway({ serving }: Pick<FakeCluster, 'serving'>): Promise<GrpcGateway> {
+  return GrpcGateway.start({
+    address: '127.0.0.1:0',
+    engine: serving.engine,
+    model: () => serving.model,
+    cluster: () => serving.cluster(),
+    requestMemoryBytes: 2 ** 29,
+    logger: silentLogger,
+  });
+}
+
 /** Called in a suite: its hooks start the service and end it. */
 export function useGrpcService(options: FakeClusterOptions): GrpcService {
   let cluster: FakeCluster;
@@ -24,14 +36,7 @@ export function useGrpcService(options: FakeClusterOptions): GrpcService {
 
   before(async () => {
     cluster = await startInProcess(options);
-    gateway = await GrpcGateway.start({
-      address: '127.0.0.1:0',
-      engine: cluster.serving.engine,
-      model: () => cluster.serving.model,
-      cluster: () => cluster.serving.cluster(),
-      requestMemoryBytes: 2 ** 29,
-      logger: silentLogger,
-    });
+    gateway = await startGateway(cluster);
     client = new InferenceServiceClient(gateway.address, grpc.credentials.createInsecure());
   });
 

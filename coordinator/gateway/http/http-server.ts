@@ -52,6 +52,7 @@ export function callOf(request: { readonly raw: IncomingMessage }): HttpCall {
 export function createHttpServer({ budget, onFailure }: HttpServerOptions): HttpServer {
   const sendError = (error: unknown, reply: FastifyReply): FastifyReply => {
     onFailure(error);
+    discardBody(reply);
     const { status, headers, body } = toHttpError(error);
     return reply.status(status).headers(headers).send(body);
   };
@@ -92,6 +93,17 @@ export function createHttpServer({ budget, onFailure }: HttpServerOptions): Http
     return sendError(new HttpRequestError(405, `there is no ${asked}; use ${allowed.join(' or ')}`), reply);
   });
   return server;
+}
+
+/**
+ * A client reads its answer when it has written its body: what is left of that is thrown away as it comes, for as long
+ * as a request may take to arrive. Fastify would close the connection under it.
+ */
+function discardBody(reply: FastifyReply): void {
+  const { raw } = reply.request;
+  if (raw.readableEnded) return;
+  void reply.removeHeader('connection');
+  raw.resume();
 }
 
 /** In OpenAI's API a field that is null is one that is absent. */

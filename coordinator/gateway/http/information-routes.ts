@@ -1,12 +1,11 @@
 // What a client asks beside generating: which model there is, how text becomes tokens and back, whether the service
 // takes requests.
 import type { FastifyReply } from 'fastify';
-import { MAX_DETOKENIZED_TOKENS } from '../../../common/limits.js';
 import { VERSION } from '../../../common/version.js';
 import type { Engine } from '../../engine/engine.js';
 import type { PromptInput } from '../../requests/request-spec.js';
 import type { ModelFacts } from '../inference-messages.js';
-import { checkModel, checkTokenIds, invalid } from '../request-checks.js';
+import { checkModel, invalid } from '../request-checks.js';
 import { spell, type TokenText } from './answer-form.js';
 import { contextOf, fetchOwnerOf } from './generation-routes.js';
 import { callOf, type HttpServer } from './http-server.js';
@@ -71,13 +70,8 @@ function addTokenRoutes(server: HttpServer, { engine, text, model, media }: Info
   });
 
   server.post('/detokenize', { schema: { body: DetokenizeBody } }, ({ body }, reply) => {
-    const { modelName, vocabSize } = contextOf(model());
-    if (body.model !== undefined) checkModel(body.model, modelName);
-    const { tokens } = body;
-    if (tokens.length > MAX_DETOKENIZED_TOKENS)
-      throw invalid('tokens', `has ${tokens.length} entries; the limit is ${MAX_DETOKENIZED_TOKENS}`);
-    checkTokenIds(tokens, 'tokens', vocabSize);
-    return reply.send({ prompt: text.decode(tokens) });
+    if (body.model !== undefined) checkModel(body.model, model().name);
+    return reply.send({ prompt: engine.tokenization.detokenize(body.tokens, 'tokens') });
   });
 }
 
