@@ -2,7 +2,7 @@
 // stream that holds the worker for an epoch. Knows nothing of other ranks or of policy, and nothing of what carries the
 // calls.
 import { assert, assertDefined } from '../../common/assert.js';
-import type { Clock, Timer } from '../../common/clock.js';
+import type { Clock } from '../../common/clock.js';
 import { AppError, ERROR_CATALOGUE, toAppError, type ErrorCode } from '../../common/errors.js';
 import { packUint32 } from '../../common/packed.js';
 import { uint64ToNumber } from '../../common/proto.js';
@@ -170,21 +170,19 @@ export class RankClient {
     onProgress: (loadedBytes: number, totalBytes: number) => void,
   ): Promise<LoadResult__Output> {
     let result: LoadResult__Output | null = null;
-    let onSilence: (error: AppError) => void = () => undefined;
-    const silence = new Promise<never>((_resolve, reject) => (onSilence = reject));
-    const watch = (): Timer =>
-      this.#options.clock.setTimer(LOAD_SILENCE_MS, () =>
-        onSilence(this.#lost(`no progress of loading for ${LOAD_SILENCE_MS} ms`)),
-      );
-    let timer = watch();
-    let isOver = false;
+    let watch!: SilenceWatch;
+    const silence = new Promise<never>((_resolve, reject) => {
+      watch = new SilenceWatch({
+        clock: this.#options.clock,
+        limitMs: LOAD_SILENCE_MS,
+        intervalMs: WATCH_INTERVAL_MS,
+        onSilence: () => reject(this.#lost(`no progress of loading for ${LOAD_SILENCE_MS} ms`)),
+      });
+    });
     const call = this.#options.transport.load(
       { ...request, fence: this.#fence },
       ({ progress, result: final }) => {
-        // A message that was under way when the call was given up is nobody's.
-        if (isOver) return;
-        timer.cancel();
-        timer = watch();
+        watch.heard();
         if (progress) {
           onProgress(
             uint64ToNumber(progress.loadedBytes, 'loaded_bytes'),
@@ -200,8 +198,7 @@ export class RankClient {
       call.cancel();
       throw error;
     } finally {
-      isOver = true;
-      timer.cancel();
+      watch.stop();
     }
     if (result === null) throw this.#lost('loading ended without a result');
     return result;

@@ -1,7 +1,6 @@
 // One simulated life of a service: the real engine, replica, scheduler, step loop, group and workers' services over
 // simulated processes, network and model, with faults that the seed draws. What must always hold is checked after every
 // event.
-import { InvariantError } from '../../common/assert.js';
 import { sleep } from '../../common/clock.js';
 import { AppError, toAppError, type ErrorCode } from '../../common/errors.js';
 import { NEUTRAL_SAMPLING } from '../../common/sampling.js';
@@ -17,7 +16,7 @@ import { Blame, HANG_TIMEOUT_MS } from './blame.js';
 import { Client, type ClientOutcome } from './client.js';
 import { drawConfig, TOKENS_PER_TILE, type SimulatedConfig } from './config.js';
 import { KV_BYTES_PER_BLOCK } from './engine.js';
-import { EventQueue, settle } from './event-queue.js';
+import { EventQueue } from './event-queue.js';
 import { Fabric } from './fabric.js';
 import { drawFaults, type Fault } from './faults.js';
 import { loadRequest } from './load-request.js';
@@ -26,6 +25,7 @@ import { SimulatedTransport, type NetworkOptions } from './network.js';
 import { SimulatedProcess } from './process.js';
 import { Random } from './random.js';
 import { CLUSTER_ID, SimulatedWorker, silentLogger } from './worker.js';
+import { untilViolation, Violation } from './until-violation.js';
 
 const START_MS = 1_000_000;
 /** All faults are over and mended by then. */
@@ -65,8 +65,6 @@ const OWN_ENDS: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   // Whether with reason, the client says.
   'POISONED_REQUEST',
 ]);
-
-class Violation extends Error {}
 
 export function simulate(options: SimulationOptions): Promise<SimulationResult> {
   return new Simulation(options).run();
@@ -160,19 +158,8 @@ class Simulation {
   }
 
   async run(): Promise<SimulationResult> {
-    const { stackTraceLimit } = Error;
-    // Errors are many here, and where they come from is the transcript's to tell.
-    Error.stackTraceLimit = 0;
-    try {
-      // Wherever it was called from, the first event finds what the others do.
-      await settle();
-      await this.#run();
-    } catch (error) {
-      if (!(error instanceof Violation || error instanceof InvariantError)) throw error;
-      this.#violation ??= error.message;
-    } finally {
-      Error.stackTraceLimit = stackTraceLimit;
-    }
+    const broken = await untilViolation(() => this.#run());
+    this.#violation ??= broken;
     const outcomes = { finished: 0, failed: 0, cancelled: 0 };
     for (const { outcome } of this.#clients) if (outcome !== null) outcomes[outcome] += 1;
     return {

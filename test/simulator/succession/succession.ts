@@ -2,14 +2,14 @@
 // are killed, vanish, stand still, come back, and come twice. What must always hold: no two coordinators drive one
 // worker in one epoch, epochs rise at every worker, weights are read once by each process, every answer is that of an
 // undisturbed run; when all is mended somebody serves, and workers that nobody comes for end.
-import { InvariantError } from '../../../common/assert.js';
 import type { AppError } from '../../../common/errors.js';
 import { EXIT_CODES } from '../../../common/exit-codes.js';
 import { drawConfig, TOKENS_PER_TILE, type SimulatedConfig } from '../config.js';
-import { EventQueue, settle } from '../event-queue.js';
+import { EventQueue } from '../event-queue.js';
 import { Fabric } from '../fabric.js';
 import { SimulatedProcess } from '../process.js';
 import { Random } from '../random.js';
+import { untilViolation, Violation } from '../until-violation.js';
 import { SimulatedCoordinator } from './coordinator.js';
 import { addressOf, Member } from './member.js';
 
@@ -60,8 +60,6 @@ export interface SuccessionResult {
   readonly faults: readonly SuccessionFault[];
 }
 
-class Violation extends Error {}
-
 export function simulateSuccession(options: SuccessionOptions): Promise<SuccessionResult> {
   return new Succession(options).run();
 }
@@ -104,17 +102,8 @@ class Succession {
   }
 
   async run(): Promise<SuccessionResult> {
-    const { stackTraceLimit } = Error;
-    Error.stackTraceLimit = 0;
-    try {
-      await settle();
-      await this.#run();
-    } catch (error) {
-      if (!(error instanceof Violation || error instanceof InvariantError)) throw error;
-      this.#violation ??= error.message;
-    } finally {
-      Error.stackTraceLimit = stackTraceLimit;
-    }
+    const broken = await untilViolation(() => this.#run());
+    this.#violation ??= broken;
     return {
       seed: this.#options.seed,
       violation: this.#violation,
