@@ -12,8 +12,8 @@ import { RequestStore } from '../requests/request-store.js';
 import type { Request } from '../requests/request.js';
 import { resolveSampling } from '../requests/sampling-options.js';
 import type { TextProcessor } from '../tokenizer/text-processor.js';
-import type { Recovery } from './recovery.js';
 import type { Replica } from './replica.js';
+import type { ServiceListener } from './service-listener.js';
 import type { SupervisorState } from './supervisor.js';
 import { Tokenization } from './tokenization.js';
 
@@ -63,7 +63,7 @@ export class Engine {
     this.#options = options;
     this.tokenization = new Tokenization(options);
     this.requests = new RequestStore({ clock: options.clock, maxRequests: options.maxRequests });
-    options.replica.onStateChange(() => this.#tellState());
+    options.replica.observe({ onState: () => this.#tellState() });
   }
 
   get state(): EngineState {
@@ -73,19 +73,20 @@ export class Engine {
     return replica.isRecovering ? 'recovering' : state;
   }
 
-  /** Called at once with the state as it is, then with every change. */
-  onStateChange(listener: (state: EngineState) => void): void {
+  /** Called at once with the state as it is, then with every change. Returns how to stop it. */
+  onStateChange(listener: (state: EngineState) => void): () => void {
     listener(this.state);
     this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
   }
 
   /**
    * Whether requests are taken and served soon; told at once, then as it changes: a recovery counts only once it takes
-   * long.
+   * long. Returns how to stop it.
    */
-  onReadyChange(listener: (isReady: boolean) => void): void {
+  onReadyChange(listener: (isReady: boolean) => void): () => void {
     let grace: Timer | null = null;
-    this.onStateChange((state) => {
+    const stop = this.onStateChange((state) => {
       if (state === 'recovering') {
         grace ??= this.#options.clock.setTimer(READY_GRACE_MS, () => listener(false));
         return;
@@ -94,14 +95,16 @@ export class Engine {
       grace = null;
       listener(state === 'ready');
     });
+    return () => {
+      grace?.cancel();
+      stop();
+    };
   }
 
-  /**
-   * Of each recovery, once it is over: with the first token of the next epoch, or with the epoch where nobody waited
-   * for one.
-   */
-  onRecovery(listener: (recovery: Recovery) => void): void {
-    this.#options.replica.onRecovery(listener);
+  /** Of requests, epochs and steps. Returns how to stop it. */
+  observe(listener: ServiceListener): () => void {
+    const stops = [this.requests.observe(listener), this.#options.replica.observe(listener)];
+    return () => stops.forEach((stop) => stop());
   }
 
   /** Never throws: a request that is refused has failed when this returns, or soon after. */

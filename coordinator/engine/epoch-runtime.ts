@@ -2,6 +2,7 @@
 // requests outlive it, and whoever made it makes the next one.
 import type { Clock } from '../../common/clock.js';
 import type { AppError } from '../../common/errors.js';
+import type { CompletedStep } from '../executor/completed-step.js';
 import type { RankGroup } from '../executor/rank-group.js';
 import {
   StepLoop,
@@ -37,6 +38,7 @@ export interface EpochStats extends SchedulerStats {
 export interface EpochListener {
   /** A token of it has reached a request, the first. */
   onFirstTokens(): void;
+  onStep(step: CompletedStep): void;
   /** The epoch is over, with what ran in it. Called once, and not after stop(). */
   onFailure(error: AppError, interrupted: readonly InterruptedSequence[]): void;
 }
@@ -62,6 +64,7 @@ export class EpochRuntime {
       clock,
       stepTimeoutMs,
       onFirstTokens: () => listener.onFirstTokens(),
+      onStep: (step) => listener.onStep(step),
       onFailure: (error, interrupted) => {
         if (!this.#isStopping) listener.onFailure(error, interrupted);
       },

@@ -6,10 +6,11 @@ import type { Clock, Timer } from '../../common/clock.js';
 import { AppError, toAppError } from '../../common/errors.js';
 import type { Logger } from '../../common/logger.js';
 import type { InterruptedSequence } from '../executor/step-loop.js';
-import { Backlog } from '../requests/backlog.js';
+import { Backlog, inOrderOfReplay } from '../requests/backlog.js';
 import type { Request } from '../requests/request.js';
 import type { EpochRuntime } from './epoch-runtime.js';
-import { RecoveryWatch, type FormPhase, type Recovery } from './recovery.js';
+import { RecoveryWatch, type FormPhase } from './recovery.js';
+import type { EpochEvents } from './service-listener.js';
 import {
   FinalError,
   Supervisor,
@@ -30,14 +31,17 @@ export interface ReplicaOptions {
   readonly logger: Logger;
 }
 
+export interface ReplicaListener extends EpochEvents {
+  onState?(state: SupervisorState): void;
+}
+
 /** An epoch that came so far was of use: what ended it is no fault of how it was formed. */
 const USEFUL_STEPS = 16;
 
 export class Replica {
   readonly #options: ReplicaOptions;
   readonly #supervisor: Supervisor;
-  readonly #stateListeners = new Set<(state: SupervisorState) => void>();
-  readonly #recoveryListeners = new Set<(recovery: Recovery) => void>();
+  readonly #listeners = new Set<ReplicaListener>();
   readonly #forming = new AbortController();
   readonly #backlog = new Backlog();
   /** By sequence, of those that the epoch has. */
@@ -74,13 +78,11 @@ export class Replica {
     return this.#epoch;
   }
 
-  onStateChange(listener: (state: SupervisorState) => void): () => void {
-    this.#stateListeners.add(listener);
-    return () => this.#stateListeners.delete(listener);
-  }
-
-  onRecovery(listener: (recovery: Recovery) => void): void {
-    this.#recoveryListeners.add(listener);
+  /** Told at once of an epoch that serves. Returns how to stop it. */
+  observe(listener: ReplicaListener): () => void {
+    if (this.#serving !== null) listener.onEpochFormed?.(this.#serving);
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
   }
 
   start(): void {
@@ -158,7 +160,7 @@ export class Replica {
     const { state } = this.#supervisor;
     if (state !== before) {
       this.#options.logger.info({ before, state }, 'replica');
-      for (const listener of [...this.#stateListeners]) listener(state);
+      this.#tell((listener) => listener.onState?.(state));
     }
     for (const action of actions) this.#do(action);
   }
@@ -200,8 +202,10 @@ export class Replica {
     this.#takenDown = null;
     epoch.start({
       onFirstTokens: () => this.#reportRecovery('firstToken'),
+      onStep: (step) => this.#tell((listener) => listener.onStep?.(step)),
       onFailure: (error, interrupted) => this.#onEpochFailure(epoch, error, interrupted),
     });
+    this.#tell((listener) => listener.onEpochFormed?.(epoch));
     this.#handle({ kind: 'formed' });
     // A rank may have been lost between joining and now.
     if (epoch.group.failure !== null) this.#onEpochFailure(epoch, epoch.group.failure, []);
@@ -233,6 +237,7 @@ export class Replica {
   #onEpochFailure(epoch: EpochRuntime, error: AppError, interrupted: readonly InterruptedSequence[]): void {
     if (epoch !== this.#epoch) return;
     const { clock } = this.#options;
+    this.#tell((listener) => listener.onEpochFailed?.(epoch, error));
     const wasUseful = epoch.stats.numCompletedSteps >= USEFUL_STEPS;
     // First, so that nobody who is told of an end finds the service still up.
     this.#handle({ kind: 'epoch-failed', failure: failureOf(error), wasUseful });
@@ -256,7 +261,11 @@ export class Replica {
     if (last !== null) watch.reach(last, this.#options.clock.nowMs());
     const { recovery } = watch;
     this.#options.logger.info({ recovery }, 'recovered');
-    for (const listener of [...this.#recoveryListeners]) listener(recovery);
+    this.#tell((listener) => listener.onRecovery?.(recovery));
+  }
+
+  #tell(tell: (listener: ReplicaListener) => void): void {
+    for (const listener of this.#listeners) tell(listener);
   }
 
   #failBacklog(error: AppError): void {
@@ -270,19 +279,6 @@ export class Replica {
     })();
     return this.#takenDown;
   }
-}
-
-/**
- * What ran first; of that, those last that may have ended the epoch, so that the others go on by the time they are
- * tried. But the one that most likely has is tried at once: it is cleared, or it fails.
- */
-function inOrderOfReplay(requests: readonly Request[]): Request[] {
-  const rank = (request: Request): number => {
-    if (request.hasEndedAlone) return -1;
-    if (request.timeOf('running') === null) return 2;
-    return request.isSuspect ? 1 : 0;
-  };
-  return [...requests].sort((one, other) => rank(one) - rank(other));
 }
 
 /** An invariant that broke means a bug: what this process holds is not to be trusted any more. */

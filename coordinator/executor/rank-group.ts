@@ -7,13 +7,15 @@ import type { Logger } from '../../common/logger.js';
 import { uint64ToNumber } from '../../common/proto.js';
 import type { StepResult__Output } from '../../proto/ts/skein/worker/v1/StepResult.js';
 import type { StepPlan } from '../scheduler/step-plan.js';
+import type { RankTimes } from './completed-step.js';
 import { HangWatch } from './hang-watch.js';
 import type { RankClient } from './rank-client.js';
 import type { RankInfo } from './rank-info.js';
-import { decodeStepResult, encodeStepPlan, type StepResult } from './step-messages.js';
+import { decodeRankTimes, decodeStepResult, encodeStepPlan, type StepResult } from './step-messages.js';
 
 export interface RankGroupListener {
-  onResult(result: StepResult): void;
+  /** `ranks`: what the step took on each. */
+  onResult(result: StepResult, ranks: readonly RankTimes[]): void;
   /** The epoch is over; called once. */
   onFailure(error: AppError): void;
 }
@@ -23,6 +25,7 @@ interface PendingStep {
   numAnswers: number;
   sampleHash: string | null;
   result: StepResult | null;
+  readonly ranks: RankTimes[];
 }
 
 const CONSEQUENCES: ReadonlySet<string> = new Set(['COLLECTIVE_ERROR', 'ABORTED', 'STALE_EPOCH']);
@@ -90,7 +93,7 @@ export class RankGroup {
 
   execute(plan: StepPlan): void {
     if (this.#failure !== null) return;
-    this.#pending.push({ step: plan.step, numAnswers: 0, sampleHash: null, result: null });
+    this.#pending.push({ step: plan.step, numAnswers: 0, sampleHash: null, result: null, ranks: [] });
     this.#watch?.onPlan();
     this.#lastSent = plan.step;
     const bytes = encodeStepPlan(plan, this.groupEpoch);
@@ -199,10 +202,11 @@ export class RankGroup {
     }
     pending.sampleHash = message.sampleHash;
     if (index === 0) pending.result = decodeStepResult(message);
+    pending.ranks[index] = decodeRankTimes(message);
     pending.numAnswers += 1;
     if (pending.numAnswers < this.#clients.length || pending.result === null) return;
     // Steps complete in order: every rank answers in order, so the oldest is the first to have all answers.
     this.#pending.shift();
-    this.#listener?.onResult(pending.result);
+    this.#listener?.onResult(pending.result, pending.ranks);
   }
 }

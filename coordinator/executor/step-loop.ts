@@ -6,16 +6,18 @@ import { sleep, type Clock, type Timer } from '../../common/clock.js';
 import { AppError, toAppError } from '../../common/errors.js';
 import { STEPS_STOP_TIMEOUT_MS } from '../../common/limits.js';
 import type { Scheduler } from '../scheduler/scheduler.js';
-import type {
-  FinishReason,
-  PictureUpload,
-  SequenceOutput,
-  SequenceRequest,
-  UnfinishedSequence,
-} from '../scheduler/step-plan.js';
+import type { PictureUpload, SequenceOutput } from '../scheduler/step-plan.js';
+import { StepRecord, type CompletedStep, type RankTimes } from './completed-step.js';
 import { epochFailure } from './epoch-failure.js';
 import type { RankGroup } from './rank-group.js';
 import type { StepResult } from './step-messages.js';
+import type {
+  InterruptedSequence,
+  PixelLease,
+  PixelSource,
+  SequenceListener,
+  SequenceSubmission,
+} from './submission.js';
 import { logprobsAt, type TokenLogprobs } from './token-logprobs.js';
 
 export type { TokenLogprobs };
@@ -27,44 +29,14 @@ export type {
   UnfinishedSequence,
 } from '../scheduler/step-plan.js';
 
-export interface SequenceTokens {
-  readonly tokenIds: readonly number[];
-  /** Empty where not asked; otherwise one a token. */
-  readonly logprobs: readonly TokenLogprobs[];
-}
-
-/** Who owns a sequence: called synchronously, in order, and not after an end. */
-export interface SequenceListener {
-  /** It is in a plan for the first time, or again after a preemption; so many of its tokens needed no computing. */
-  onStarted(numCachedTokens: number): void;
-  onTokens(tokens: SequenceTokens, finishReason: FinishReason | null): void;
-  /** A fault of this sequence alone: its picture. */
-  onFailure(error: AppError): void;
-}
-
-/** Pixels for as long as they travel. */
-export interface PixelLease {
-  /** [tiles, side, side, 3]. */
-  readonly pixels: Uint8Array;
-  release(): void;
-}
-
-/** Where the pixels of a picture come from, as often as the ranks need them: once, and again after a preemption. */
-export interface PixelSource {
-  lease(): Promise<PixelLease>;
-}
-
-export interface SequenceSubmission {
-  readonly request: SequenceRequest;
-  /** One for each picture of the request. */
-  readonly pictures: readonly PixelSource[];
-  readonly listener: SequenceListener;
-}
-
-/** What an epoch that is over hands back. */
-export interface InterruptedSequence extends UnfinishedSequence {
-  readonly listener: SequenceListener;
-}
+export type {
+  InterruptedSequence,
+  PixelLease,
+  PixelSource,
+  SequenceListener,
+  SequenceSubmission,
+  SequenceTokens,
+} from './submission.js';
 
 /** The ranks of an epoch, as far as steps need them. */
 export type StepGroup = Pick<RankGroup, 'start' | 'execute' | 'putPicture' | 'fail' | 'close'>;
@@ -76,6 +48,8 @@ export interface StepLoopOptions {
   readonly stepTimeoutMs: number;
   /** Sequences are given tokens for the first time. */
   readonly onFirstTokens?: () => void;
+  /** Every rank has answered a step, and who waited for its tokens has them. */
+  readonly onStep?: (step: CompletedStep) => void;
   /**
    * The epoch is over: what ran in it, in the order in which it ran and waited, is whoever's it was again. Called once.
    */
@@ -93,6 +67,7 @@ export class StepLoop {
   #stepNsTotal = 0;
   #hasDelivered = false;
   #numCompletedSteps = 0;
+  readonly #record = new StepRecord();
 
   constructor(options: StepLoopOptions) {
     this.#options = options;
@@ -100,7 +75,7 @@ export class StepLoop {
 
   start(): void {
     this.#options.group.start({
-      onResult: (result) => this.#onResult(result),
+      onResult: (result, ranks) => this.#onResult(result, ranks),
       onFailure: (error) => this.#fail(error),
     });
   }
@@ -145,9 +120,10 @@ export class StepLoop {
 
   #pump(): void {
     if (this.#failure !== null) return;
-    const { scheduler, group } = this.#options;
+    const { scheduler, group, clock } = this.#options;
     try {
       for (let plan = scheduler.schedule(); plan !== null; plan = scheduler.schedule()) {
+        this.#record.sent(plan, clock.nowMs());
         group.execute(plan);
         if (this.#stepTimer === null) this.#watchStep();
         for (const { sequenceId, numComputedTokens } of plan.newSequences)
@@ -200,10 +176,11 @@ export class StepLoop {
     return null;
   }
 
-  #onResult(result: StepResult): void {
+  #onResult(result: StepResult, ranks: readonly RankTimes[]): void {
     if (this.#failure !== null) return;
-    const { scheduler, group } = this.#options;
-    this.#stepNsTotal += result.stepNs;
+    const { scheduler, group, clock, onStep } = this.#options;
+    const doneAtMs = clock.nowMs();
+    this.#stepNsTotal += ranks[0]!.stepNs;
     this.#numCompletedSteps += 1;
     let outputs: SequenceOutput[];
     try {
@@ -215,12 +192,15 @@ export class StepLoop {
     this.#stepTimer?.cancel();
     this.#stepTimer = null;
     // The next plan first: the ranks must not wait for text to be made of tokens.
+    const step = this.#record.completed(ranks, result.slots.length, doneAtMs);
     this.#pump();
+    this.#record.planned();
     if (this.#stepTimer === null && scheduler.stats.numPlansInFlight > 0) this.#watchStep();
     try {
       if (outputs.length > 0 && !this.#hasDelivered) this.#options.onFirstTokens?.();
       this.#hasDelivered ||= outputs.length > 0;
       for (const output of outputs) this.#deliver(output, result);
+      onStep?.(step);
     } catch (error) {
       // Faults of a request stay with its listener: what comes out of one is a bug.
       group.fail(toAppError(error));

@@ -8,6 +8,7 @@ import type { NewSequence as NewSequenceMessage } from '../../proto/ts/skein/wor
 import type { SamplingParams as SamplingParamsMessage } from '../../proto/ts/skein/worker/v1/SamplingParams.js';
 import type { StepResult__Output } from '../../proto/ts/skein/worker/v1/StepResult.js';
 import type { NewSequence, StepPlan, StepTokens } from '../scheduler/step-plan.js';
+import type { RankTimes } from './completed-step.js';
 
 export interface StepResult extends StepTokens {
   readonly slots: Uint32Array;
@@ -19,8 +20,6 @@ export interface StepResult extends StepTokens {
   readonly topOffsets: Uint32Array;
   readonly topIds: Uint32Array;
   readonly topLogprobs: Float32Array;
-  readonly stepNs: number;
-  readonly collectiveNs: number;
 }
 
 const EMPTY = Buffer.alloc(0);
@@ -86,6 +85,11 @@ export function decodeStepResult(result: StepResult__Output): StepResult {
     topOffsets: unpackUint32(result.topOffsets, 'result.top_offsets'),
     topIds: unpackUint32(result.topIds, 'result.top_ids'),
     topLogprobs: unpackFloat32(result.topLogprobs, 'result.top_logprobs'),
+  };
+}
+
+export function decodeRankTimes(result: StepResult__Output): RankTimes {
+  return {
     stepNs: uint64ToNumber(result.stepNs, 'result.step_ns'),
     collectiveNs: uint64ToNumber(result.collectiveNs, 'result.collective_ns'),
   };

@@ -37,3 +37,16 @@ export class Backlog {
     return requests;
   }
 }
+
+/**
+ * What ran first; of that, those last that may have ended the epoch, so that the others go on by the time they are
+ * tried. But the one that most likely has is tried at once: it is cleared, or it fails.
+ */
+export function inOrderOfReplay(requests: readonly Request[]): Request[] {
+  const rank = (request: Request): number => {
+    if (request.hasEndedAlone) return -1;
+    if (request.timeOf('running') === null) return 2;
+    return request.isSuspect ? 1 : 0;
+  };
+  return [...requests].sort((one, other) => rank(one) - rank(other));
+}

@@ -28,8 +28,16 @@ export type PromptInput =
       readonly pictures: readonly PictureInput[];
     };
 
+/** The call that a request came with. */
+export interface RequestOrigin {
+  /** One of few: the method of the gRPC service, or the path over HTTP. */
+  readonly route: string;
+}
+
 export interface RequestSpec {
   readonly requestId: string;
+  /** Default: none, for requests of this process itself. */
+  readonly origin?: RequestOrigin;
   readonly prompt: PromptInput;
   readonly sampling: SamplingInput;
   /** False: the text is one piece, tags included, all of it the answer. Default: true. */

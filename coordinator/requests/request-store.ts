@@ -3,8 +3,8 @@
 import type { Clock } from '../../common/clock.js';
 import { AppError } from '../../common/errors.js';
 import type { RequestSink } from './generation.js';
-import type { Interruption, Stage } from './life-cycle.js';
-import type { RequestSpec } from './request-spec.js';
+import { STAGES, type Interruption, type Stage } from './life-cycle.js';
+import type { RequestOrigin, RequestSpec } from './request-spec.js';
 import { Request, type RequestEnd } from './request.js';
 
 /**
@@ -19,6 +19,21 @@ export interface RequestEvent {
   readonly end: RequestEnd | null;
 }
 
+/** A call that was refused before it became a request: what it asked for could not be read, or means nothing. */
+export interface RefusedCall {
+  readonly requestId: string;
+  readonly origin: RequestOrigin;
+  readonly error: AppError;
+}
+
+/** Called synchronously, in order; a listener must not throw. */
+export interface RequestListener {
+  onStage?(event: RequestEvent): void;
+  /** Tokens of a step reached a request. `sinceMs`: since those before them; null: they are its first. */
+  onTokens?(numTokens: number, sinceMs: number | null): void;
+  onRefused?(call: RefusedCall): void;
+}
+
 export interface RequestStoreOptions {
   readonly clock: Clock;
   /** Requests at once, from their arrival to their end. */
@@ -31,7 +46,7 @@ const MAX_TIMEOUT_MS = 2 ** 31 - 1;
 export class RequestStore {
   readonly #options: RequestStoreOptions;
   readonly #requests = new Set<Request>();
-  readonly #observers = new Set<(event: RequestEvent) => void>();
+  readonly #listeners = new Set<RequestListener>();
   readonly #drained: (() => void)[] = [];
   #numReceived = 0;
   #isDraining = false;
@@ -48,10 +63,22 @@ export class RequestStore {
     return this.#isDraining;
   }
 
-  /** Called synchronously, in order; an observer must not throw. Returns how to stop it. */
-  observe(observer: (event: RequestEvent) => void): () => void {
-    this.#observers.add(observer);
-    return () => this.#observers.delete(observer);
+  /** Returns how to stop it. */
+  observe(listener: RequestListener): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** Of those in the server. */
+  numByStage(): Record<Stage, number> {
+    const counts = Object.fromEntries(STAGES.map((stage) => [stage, 0])) as Record<Stage, number>;
+    for (const { stage } of this.#requests) counts[stage] += 1;
+    return counts;
+  }
+
+  /** Tells the listeners of a call that will not become a request. */
+  refused(call: RefusedCall): void {
+    for (const listener of this.#listeners) listener.onRefused?.(call);
   }
 
   /** A request that cannot be taken has ended when this returns, and its sink knows why. */
@@ -63,6 +90,9 @@ export class RequestStore {
       sink,
       clock: this.#options.clock,
       onStage: (...event) => this.#onStage(...event),
+      onTokens: (numTokens, sinceMs) => {
+        for (const listener of this.#listeners) listener.onTokens?.(numTokens, sinceMs);
+      },
     });
     this.#requests.add(request);
     this.#onStage(request, 'received', null);
@@ -113,7 +143,8 @@ export class RequestStore {
   #onStage(request: Request, stage: Stage | Interruption, end: RequestEnd | null): void {
     if (stage === 'ended') this.#requests.delete(request);
     const atMs = this.#options.clock.nowMs();
-    for (const observer of this.#observers) observer({ request, stage, atMs, end });
+    const event = { request, stage, atMs, end };
+    for (const listener of this.#listeners) listener.onStage?.(event);
     if (this.#requests.size === 0) for (const resolve of this.#drained.splice(0)) resolve();
   }
 }

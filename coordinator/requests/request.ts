@@ -41,6 +41,8 @@ export interface RequestOptions {
   readonly clock: Clock;
   /** It came to a stage, or was interrupted in one; `end` with the last. */
   readonly onStage: (request: Request, stage: Stage | Interruption, end: RequestEnd | null) => void;
+  /** Tokens of a step; since those before them, whatever epoch gave those. */
+  readonly onTokens: (numTokens: number, sinceMs: number | null) => void;
 }
 
 export class Request implements SequenceListener {
@@ -54,12 +56,14 @@ export class Request implements SequenceListener {
   #departure: AbortController | null = null;
   readonly #releases: (() => void)[] = [];
   #encoded: EncodedRequest | null = null;
+  #numPromptTokens = 0;
   /** Null until it has run. */
   #numCachedTokens: number | null = null;
   /** Null until an epoch has taken it. */
   #maxTokens: number | null = null;
   #isInterrupted = false;
   #numInterruptions = 0;
+  #lastTokensMs: number | null = null;
   readonly #suspicion = new Suspicion();
 
   constructor(options: RequestOptions) {
@@ -75,6 +79,16 @@ export class Request implements SequenceListener {
 
   get stage(): Stage {
     return this.#life.stage;
+  }
+
+  /** 0 until it is encoded. */
+  get numPromptTokens(): number {
+    return this.#numPromptTokens;
+  }
+
+  /** Of these, those that needed no computing; 0 until it has run. */
+  get numCachedTokens(): number {
+    return this.#numCachedTokens ?? 0;
   }
 
   /** Epochs that ended while it ran or waited in them. */
@@ -101,6 +115,7 @@ export class Request implements SequenceListener {
 
   encoded(encoded: EncodedRequest): void {
     this.#encoded = encoded;
+    this.#numPromptTokens = encoded.tokenIds.length;
     this.#reach('encoded');
     this.#options.sink.onPrompt(encoded.tokenIds);
   }
@@ -168,6 +183,7 @@ export class Request implements SequenceListener {
         this.#isInterrupted = false;
         this.#options.onStage(this, 'resumed', null);
       }
+      this.#tellTokens(tokens.tokenIds.length);
       this.#take(tokens, finishReason);
     } catch (error) {
       if (error instanceof InvariantError) throw error;
@@ -228,12 +244,19 @@ export class Request implements SequenceListener {
     if (this.#life.reach(stage, this.#options.clock.nowMs())) this.#options.onStage(this, stage, null);
   }
 
+  #tellTokens(numTokens: number): void {
+    const nowMs = this.#options.clock.nowMs();
+    const lastMs = this.#lastTokensMs;
+    this.#lastTokensMs = nowMs;
+    this.#options.onTokens(numTokens, lastMs === null ? null : nowMs - lastMs);
+  }
+
   #usage(): GenerationEnd['usage'] {
-    const { tokenIds, pictures } = assertDefined(this.#encoded, 'the encoded request');
+    const { pictures } = assertDefined(this.#encoded, 'the encoded request');
     return {
-      promptTokens: tokenIds.length,
+      promptTokens: this.numPromptTokens,
       completionTokens: this.producedIds.length,
-      cachedTokens: this.#numCachedTokens ?? 0,
+      cachedTokens: this.numCachedTokens,
       pictureTiles: pictures.reduce((sum, picture) => sum + picture.numTiles, 0),
     };
   }

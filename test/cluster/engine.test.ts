@@ -139,7 +139,7 @@ describe('the engine over its groups', () => {
       restartPolicy: 'epoch',
     });
     const recoveries: Recovery[] = [];
-    used.serving.engine.onRecovery((recovery) => recoveries.push(recovery));
+    used.serving.engine.observe({ onRecovery: (recovery) => recoveries.push(recovery) });
     const states: EngineState[] = [];
     used.serving.engine.onStateChange((state) => states.push(state));
     const before = used.serving.cluster().groupEpoch;
@@ -220,7 +220,7 @@ describe('the engine over its groups', () => {
     assert.equal(engine.requests.size, 1);
     assert.equal(used.serving.cluster().state, 'recovering');
     let numRecoveries = 0;
-    engine.onRecovery(() => (numRecoveries += 1));
+    engine.observe({ onRecovery: () => (numRecoveries += 1) });
     const drained = engine.drain();
     assert.equal(used.serving.cluster().state, 'draining');
     await assert.rejects(ask(used, 5), { code: 'DRAINING' });
@@ -239,7 +239,7 @@ describe('the engine over its groups', () => {
     while (used.serving.cluster().steps < 3) await new Promise((resolve) => setTimeout(resolve, 5));
     const prompt = { kind: 'tokens' as const, tokenIds: Uint32Array.of(5, deadly, 7), pictures: [] };
     const recoveries: Recovery[] = [];
-    used.serving.engine.onRecovery((recovery) => recoveries.push(recovery));
+    used.serving.engine.observe({ onRecovery: (recovery) => recoveries.push(recovery) });
     const signal = new AbortController().signal;
     const poisoned = generate(used.serving.engine, { ...spec(5), prompt }, signal);
     await assert.rejects(

@@ -29,9 +29,11 @@ describe('calls that are made again', function () {
     cluster = await startInProcess({ worldSize: 1, engine: { stepMs: 5 }, ...options });
     const { serving } = cluster;
     [numRequests, numEnded] = [0, 0];
-    serving.engine.requests.observe(({ stage }) => {
-      if (stage === 'received') numRequests += 1;
-      if (stage === 'ended') numEnded += 1;
+    serving.engine.requests.observe({
+      onStage: ({ stage }) => {
+        if (stage === 'received') numRequests += 1;
+        if (stage === 'ended') numEnded += 1;
+      },
     });
     gateway = await startGateway(cluster);
     client = new InferenceServiceClient(gateway.address, grpc.credentials.createInsecure());

@@ -130,7 +130,7 @@ describe('workers on other hosts', function () {
     const lost = workers.find(({ pid }) => pid === pids[0])!;
     const startMs = performance.now();
     let recovered = 0;
-    used.engine.onRecovery(() => (recovered = performance.now() - startMs));
+    used.engine.observe({ onRecovery: () => (recovered = performance.now() - startMs) });
     assert.equal(await (await loseUnderway(used, lost)).answer, 200);
     assert.deepEqual(new Set(used.group.ranks.map(({ pid }) => pid)), new Set([pids[1], spare.pid]));
     // Shorter than any lease.
@@ -184,7 +184,7 @@ describe('workers on other hosts', function () {
     // Who is back is taken by the next epoch.
     const back = startWorker('--listen', addresses[0]!, '--worker-id', 'a');
     await listening(back);
-    const recovered = new Promise<void>((resolve) => used.engine.onRecovery(() => resolve()));
+    const recovered = new Promise<void>((resolve) => used.engine.observe({ onRecovery: () => resolve() }));
     used.group.fail(new AppError('WORKER_LOST', 'a test'));
     await recovered;
     assert.deepEqual(new Set(used.group.ranks.map(({ pid }) => pid)), new Set([back.pid, named[1]!.pid]));

@@ -283,10 +283,12 @@ const PRODUCERS: Readonly<Record<ErrorCode, Producer>> = {
     withCluster(startInProcess, { worldSize: 1 }, async (serving) => {
       // A listener that throws is a bug, wherever it is. Once: the end of the service has to be told of, too.
       let hasThrown = false;
-      serving.engine.requests.observe(() => {
-        if (hasThrown) return;
-        hasThrown = true;
-        throw new TypeError('a bug');
+      serving.engine.requests.observe({
+        onStage: () => {
+          if (hasThrown) return;
+          hasThrown = true;
+          throw new TypeError('a bug');
+        },
       });
       await ask(serving);
     }),

@@ -267,7 +267,9 @@ describe("OpenAI's API", function () {
       );
     let numReceived = 0;
     const { requests } = service.cluster.serving.engine;
-    const stop = requests.observe(({ stage }) => (numReceived += stage === 'received' ? 1 : 0));
+    const stop = requests.observe({
+      onStage: ({ stage }) => (numReceived += stage === 'received' ? 1 : 0),
+    });
     const [first, second] = await Promise.all([call(), call()]);
     const third = await call({ stream: true });
     stop();

@@ -148,7 +148,7 @@ class Simulation {
       maxRequests: 100,
       drawSeed: () => BigInt(random.uint32()),
     });
-    this.#engine.requests.observe((event) => this.#onRequest(event));
+    this.#engine.requests.observe({ onStage: (event) => this.#onRequest(event) });
     this.#faults = drawFaults(random, config.worldSize);
     this.#blame = new Blame({
       ...{ queue: this.#queue, coordinator },

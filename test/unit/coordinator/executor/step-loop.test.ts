@@ -49,7 +49,7 @@ class FakeGroup implements StepGroup {
   answer(plan: StepPlan): void {
     const count = plan.scheduledSlots.length;
     const none = new Float32Array(count).fill(NaN);
-    this.#listener?.onResult({
+    const result = {
       step: plan.step,
       slots: Uint32Array.from(plan.scheduledSlots),
       tokenOffsets: Uint32Array.from({ length: count + 1 }, (_, index) => index),
@@ -58,9 +58,8 @@ class FakeGroup implements StepGroup {
       topOffsets: new Uint32Array(),
       topIds: new Uint32Array(),
       topLogprobs: new Float32Array(),
-      stepNs: 1,
-      collectiveNs: 0,
-    });
+    };
+    this.#listener?.onResult(result, [{ stepNs: 1, collectiveNs: 0 }]);
   }
 }
 

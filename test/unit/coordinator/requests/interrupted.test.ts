@@ -14,7 +14,7 @@ function setUp() {
   const clock = new FakeClock();
   const store = new RequestStore({ clock, maxRequests: 10 });
   const events: RequestEvent[] = [];
-  store.observe((event) => events.push(event));
+  store.observe({ onStage: (event) => events.push(event) });
   const codes: string[] = [];
   const open = (requestId: string): Request => {
     const sink: RequestSink = {

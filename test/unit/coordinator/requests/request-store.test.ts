@@ -66,7 +66,7 @@ function setUp(maxRequests = 10) {
   const clock = new FakeClock();
   const store = new RequestStore({ clock, maxRequests });
   const events: RequestEvent[] = [];
-  store.observe((event) => events.push(event));
+  store.observe({ onStage: (event) => events.push(event) });
   const open = (spec: Partial<RequestSpec> = {}) => {
     const sink = new Ends();
     return { sink, request: store.open({ ...SPEC, ...spec }, sink) };
@@ -92,6 +92,29 @@ function run(request: Request, output?: OutputProcessor): void {
 const token = (letter: string) => ({ tokenIds: [letter.charCodeAt(0)], logprobs: [] });
 
 describe('the life of a request', () => {
+  it('tells of its tokens, and how long they came after those before them', async () => {
+    const { clock, store, open } = setUp();
+    const tokens: [number, number | null][] = [];
+    const stop = store.observe({ onTokens: (...told) => tokens.push(told) });
+    const { request } = open();
+    run(request);
+    await clock.advance(20);
+    request.onTokens(token('a'), null);
+    await clock.advance(30);
+    // Time in which its epoch ended counts: its reader has waited for so long.
+    request.interrupted('none');
+    request.onStarted(0);
+    await clock.advance(10);
+    request.onTokens({ tokenIds: [98, 99], logprobs: [] }, null);
+    stop();
+    request.onTokens(token('d'), 'length');
+    request.onTokens(token('e'), null);
+    assert.deepEqual(tokens, [
+      [1, null],
+      [2, 40],
+    ]);
+  });
+
   it('goes through its stages, each an event with its time, and gives its timings and tokens', async () => {
     const { clock, events, open } = setUp();
     const { sink, request } = open();

@@ -1,0 +1,43 @@
+// What a sequence brings to an epoch and what comes back for it: its listener, its pictures' pixels.
+import type { AppError } from '../../common/errors.js';
+import type { FinishReason, SequenceRequest, UnfinishedSequence } from '../scheduler/step-plan.js';
+import type { TokenLogprobs } from './token-logprobs.js';
+
+export interface SequenceTokens {
+  readonly tokenIds: readonly number[];
+  /** Empty where not asked; otherwise one a token. */
+  readonly logprobs: readonly TokenLogprobs[];
+}
+
+/** Who owns a sequence: called synchronously, in order, and not after an end. */
+export interface SequenceListener {
+  /** It is in a plan for the first time, or again after a preemption; so many of its tokens needed no computing. */
+  onStarted(numCachedTokens: number): void;
+  onTokens(tokens: SequenceTokens, finishReason: FinishReason | null): void;
+  /** A fault of this sequence alone: its picture. */
+  onFailure(error: AppError): void;
+}
+
+/** Pixels for as long as they travel. */
+export interface PixelLease {
+  /** [tiles, side, side, 3]. */
+  readonly pixels: Uint8Array;
+  release(): void;
+}
+
+/** Where the pixels of a picture come from, as often as the ranks need them: once, and again after a preemption. */
+export interface PixelSource {
+  lease(): Promise<PixelLease>;
+}
+
+export interface SequenceSubmission {
+  readonly request: SequenceRequest;
+  /** One for each picture of the request. */
+  readonly pictures: readonly PixelSource[];
+  readonly listener: SequenceListener;
+}
+
+/** What an epoch that is over hands back. */
+export interface InterruptedSequence extends UnfinishedSequence {
+  readonly listener: SequenceListener;
+}
