@@ -8,6 +8,7 @@ import type { GrpcGateway } from '../gateway/grpc-gateway.js';
 import { HttpGateway } from '../gateway/http/http-gateway.js';
 import { MediaAddresses } from '../gateway/http/media-addresses.js';
 import { MediaFetcher } from '../gateway/http/media-fetcher.js';
+import type { MetricsSource } from '../gateway/http/metrics-route.js';
 import type { Serving } from '../serving/serving.js';
 
 export interface HttpFlags {
@@ -52,10 +53,11 @@ export async function startHttp(
   serving: Serving,
   options: HttpOptions,
   { budget, idempotentRequests }: GrpcGateway,
+  metrics: MetricsSource | null,
   logger: Logger,
 ): Promise<HttpGateway> {
   const { engine, text } = serving;
-  const shared = { engine, text, budget, idempotentRequests, logger };
+  const shared = { engine, text, budget, idempotentRequests, metrics, logger };
   const http = await HttpGateway.start({ ...options, ...shared, model: () => serving.model });
   logger.info({ address: http.address }, 'listening for HTTP');
   return http;

@@ -22,11 +22,17 @@ import { Serving } from '../serving/serving.js';
 import { CutError, SignalError, untilSignal } from './command-line.js';
 import { showDrain } from './drain-progress.js';
 import { addHttpOptions, startHttp, toHttpOptions, type HttpFlags } from './http-options.js';
+import {
+  addObservabilityOptions,
+  Observability,
+  toObservabilityOptions,
+  type ObservabilityFlags,
+} from './observability-options.js';
 import { createProgressDisplay } from './load-progress.js';
 import { memoryTable } from './memory-table.js';
 import { addRestartOptions, toRestartOptions, type RestartFlags } from './restart-options.js';
 
-interface ServeFlags extends RestartFlags, HttpFlags {
+interface ServeFlags extends RestartFlags, HttpFlags, ObservabilityFlags {
   readonly grpcAddress: string;
   readonly drainTimeout: number;
   readonly idempotencyWindow: number;
@@ -38,7 +44,8 @@ type ClusterFlags = Parameters<typeof toClusterConfig>[0];
 /** `workerEntry`: arguments of process.execPath that start `skein worker`. */
 export function registerServe(program: Command, workerEntry: readonly string[]): void {
   const command = program.command('serve').description('serve a model over gRPC and HTTP');
-  addRestartOptions(addHttpOptions(addSettingsOption(addClusterOptions(command))))
+  addSettingsOption(addClusterOptions(command));
+  addRestartOptions(addObservabilityOptions(addHttpOptions(command)))
     .option('--grpc-address <address>', 'HOST:PORT or unix:PATH', '127.0.0.1:50051')
     .option('--workers <addresses>', 'workers that run already, in rank order: HOST:PORT,...', listOption)
     .option('--cluster-address <address>', 'take registrations of workers here, and wait for them')
@@ -73,6 +80,7 @@ async function serve(
   const config = toClusterConfig(flags);
   const address = checkAddress(flags.grpcAddress, '--grpc-address');
   const httpOptions = toHttpOptions(flags);
+  const observabilityOptions = toObservabilityOptions(flags, httpOptions !== null);
   const logger = createLogger({ level: config.logLevel, bindings: { component: 'coordinator' } });
   const progress = createProgressDisplay(config.tensorParallelSize, false);
   const serving = await Serving.open({
@@ -85,14 +93,18 @@ async function serve(
   });
   const gateway = await startGateway(serving, { ...config, ...flags }, address, logger);
   let http: HttpGateway | null = null;
+  const observability = new Observability(serving, observabilityOptions, gateway.budget, logger);
   try {
-    if (httpOptions !== null) http = await startHttp(serving, httpOptions, gateway, logger);
+    await observability.start();
+    const metrics = observability.publicMetrics;
+    if (httpOptions !== null) http = await startHttp(serving, httpOptions, gateway, metrics, logger);
     await serving.ready().finally(() => progress.stop());
     announce(serving, gateway, http, logger);
     await untilEnd(serving, { drainMs: flags.drainTimeout * 1000, logger, signal });
   } finally {
     await serving.stop();
-    await Promise.all([gateway.stop(GATEWAY_STOP_GRACE_MS), http?.stop(GATEWAY_STOP_GRACE_MS)]);
+    const servers = [gateway, ...(http === null ? [] : [http]), observability];
+    await Promise.all(servers.map((server) => server.stop(GATEWAY_STOP_GRACE_MS)));
   }
 }
 

@@ -1,6 +1,6 @@
 // The public gRPC server: InferenceService, health and reflection. Parses, submits to the engine, writes no faster than
 // the client reads. It is up before there is a group, and its health is the engine's.
-import * as grpc from '@grpc/grpc-js';
+import type * as grpc from '@grpc/grpc-js';
 import { ReflectionService } from '@grpc/reflection';
 import { systemClock } from '../../common/clock.js';
 import { AppError, toAppError } from '../../common/errors.js';
@@ -23,11 +23,12 @@ import type { TokenizeRequest__Output } from '../../proto/ts/skein/inference/v1/
 import type { TokenizeResponse } from '../../proto/ts/skein/inference/v1/TokenizeResponse.js';
 import type { Engine } from '../engine/engine.js';
 import { generate, type Generation } from '../engine/generate.js';
-import { checkIdempotencyKey, fingerprintOf, IdempotentRequests } from '../engine/idempotent-requests.js';
+import { fingerprintOf, IdempotentRequests } from '../engine/idempotent-requests.js';
 import type { GenerationEnd } from '../requests/generation.js';
+import type { RequestSpec } from '../requests/request-spec.js';
+import { drained, keyOf, missing, signalOf, timeoutOf, trailers, type AnyCall } from './grpc-call.js';
 import {
   collectGeneration,
-  serverTiming,
   toGenerateResponse,
   toGetClusterResponse,
   toGetModelResponse,
@@ -39,8 +40,6 @@ import { checkModel, type ParseContext } from './request-checks.js';
 import { reflectionDefinitions } from './reflection-definitions.js';
 
 const SERVICE_NAME = 'skein.inference.v1.InferenceService';
-const SERVER_TIMING_KEY = 'server-timing';
-const IDEMPOTENCY_KEY = 'idempotency-key';
 /** Prompts and pictures come with these; an answer's stream is open for as long as they are needed. */
 const LARGE_REQUEST_PATHS = new Set([
   inferenceServiceDefinition.Generate.path,
@@ -59,9 +58,6 @@ export interface GrpcGatewayOptions {
   readonly idempotentRequests?: IdempotentRequests;
   readonly logger: Logger;
 }
-
-/** The parts of a server call that deadlines and cancellation need. */
-type AnyCall = grpc.ServerUnaryCall<unknown, unknown> | grpc.ServerWritableStream<unknown, unknown>;
 
 export class GrpcGateway {
   readonly budget: ReceiveBudget;
@@ -142,7 +138,7 @@ export class GrpcGateway {
     this.#numCalls += 1;
     try {
       const signal = signalOf(call);
-      const generation = await this.#accept(call.request, signal, call);
+      const generation = await this.#accept('Generate', call.request, signal, call);
       let isFirst = true;
       let end: GenerationEnd | null = null;
       for await (const delta of generation.deltas) {
@@ -166,8 +162,9 @@ export class GrpcGateway {
   async #generateOnce(call: grpc.ServerUnaryCall<{ request: GenerateRequest__Output | null }, unknown>) {
     this.#numCalls += 1;
     try {
-      if (call.request.request === null) throw missing('request');
-      return await collectGeneration(await this.#accept(call.request.request, signalOf(call), call));
+      return await collectGeneration(
+        await this.#accept('GenerateOnce', call.request.request, signalOf(call), call),
+      );
     } catch (error) {
       this.#logFailure(error);
       throw error;
@@ -219,17 +216,30 @@ export class GrpcGateway {
     return { modelName: name, vocabSize, supportsPictures: maxTilesPerPicture > 0 };
   }
 
-  async #accept(request: GenerateRequest__Output, signal: AbortSignal, call: AnyCall): Promise<Generation> {
+  async #accept(
+    route: string,
+    request: GenerateRequest__Output | null,
+    signal: AbortSignal,
+    call: AnyCall,
+  ): Promise<Generation> {
     const { engine } = this.#options;
-    const spec = parseGenerateRequest(request, this.#parseContext());
-    const key = keyOf(request, call);
-    if (key !== null) {
-      const fingerprint = await fingerprintOf(spec);
-      signal.throwIfAborted();
-      return generate(this.idempotentRequests.withKey(key, fingerprint), spec, signal);
+    const origin = { route };
+    let spec: RequestSpec;
+    let target: Pick<Engine, 'submit'> = engine;
+    try {
+      if (request === null) throw missing('request');
+      spec = { ...parseGenerateRequest(request, this.#parseContext()), origin };
+      const key = keyOf(request, call);
+      if (key !== null) {
+        target = this.idempotentRequests.withKey(key, await fingerprintOf(spec));
+        signal.throwIfAborted();
+      }
+    } catch (error) {
+      engine.requests.refused({ requestId: request?.requestId ?? '', origin, error: toAppError(error) });
+      throw error;
     }
-    const timeoutMs = timeoutOf(call);
-    return generate(engine, timeoutMs === null ? spec : { ...spec, timeoutMs }, signal);
+    const timeoutMs = target === engine ? timeoutOf(call) : null;
+    return generate(target, timeoutMs === null ? spec : { ...spec, timeoutMs }, signal);
   }
 
   #logFailure(error: unknown): void {
@@ -237,65 +247,4 @@ export class GrpcGateway {
     if (code === 'INTERNAL') this.#options.logger.error({ err: error }, 'a request failed');
     else this.#options.logger.debug({ code }, 'a request ended with an error');
   }
-}
-
-function missing(field: string): AppError {
-  return new AppError('INVALID_REQUEST', `${field} is missing`, { details: { param: field } });
-}
-
-function trailers(end: GenerationEnd | null): grpc.Metadata {
-  const metadata = new grpc.Metadata();
-  if (end !== null) metadata.set(SERVER_TIMING_KEY, serverTiming(end));
-  return metadata;
-}
-
-/** Of the request or, for who cannot change messages, of the call's metadata. */
-function keyOf({ idempotencyKey }: GenerateRequest__Output, call: AnyCall): string | null {
-  const [metadata = ''] = call.metadata.get(IDEMPOTENCY_KEY).map(String);
-  const key = checkIdempotencyKey(idempotencyKey);
-  const other = checkIdempotencyKey(metadata);
-  if (key !== null && other !== null && key !== other) {
-    throw new AppError('INVALID_REQUEST', `idempotency_key differs from the metadata ${IDEMPOTENCY_KEY}`, {
-      details: { param: 'idempotency_key' },
-    });
-  }
-  return key ?? other;
-}
-
-/** What is left until the call's deadline, which is a date; null: it has none. */
-function timeoutOf(call: AnyCall): number | null {
-  const deadlineMs = Number(call.getDeadline());
-  return Number.isFinite(deadlineMs) ? Math.max(deadlineMs - Date.now(), 0) : null;
-}
-
-/** Aborts when the client leaves or the call's deadline passes. */
-function signalOf(call: AnyCall): AbortSignal {
-  const controller = new AbortController();
-  const abort = (): void =>
-    controller.abort(
-      timeoutOf(call) === 0
-        ? new AppError('DEADLINE_EXCEEDED', "the call's deadline passed")
-        : new AppError('CANCELLED', 'the client cancelled the call'),
-    );
-  if (call.cancelled) abort();
-  else call.once('cancelled', abort);
-  return controller.signal;
-}
-
-/** Resolves when the call takes more, or never will. */
-function drained(
-  call: grpc.ServerWritableStream<GenerateRequest__Output, GenerateResponse>,
-  signal: AbortSignal,
-): Promise<void> {
-  // The client may have left before its stream filled up: nothing would be heard of it any more.
-  if (signal.aborted || call.destroyed) return Promise.resolve();
-  return new Promise((resolve) => {
-    const done = (): void => {
-      for (const event of ['drain', 'close', 'error']) call.off(event, done);
-      signal.removeEventListener('abort', done);
-      resolve();
-    };
-    for (const event of ['drain', 'close', 'error']) call.once(event, done);
-    signal.addEventListener('abort', done);
-  });
 }

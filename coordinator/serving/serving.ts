@@ -206,6 +206,11 @@ export class Serving {
     return this.#parts.text.processor;
   }
 
+  /** Of decoded pictures on their way to the ranks. */
+  get pictureBytes(): number {
+    return this.#encoder.pictures.numBytes;
+  }
+
   cluster(): ClusterFacts {
     return clusterFacts(this.plan, this.engine.state, this.#replica.epoch);
   }

@@ -7,6 +7,8 @@ import { ReceiveBudget } from '../../common/receive-budget.js';
 import type { MediaFetcher } from '../../coordinator/gateway/http/media-fetcher.js';
 import { IdempotentRequests } from '../../coordinator/engine/idempotent-requests.js';
 import { HttpGateway } from '../../coordinator/gateway/http/http-gateway.js';
+import type { MetricsSource } from '../../coordinator/gateway/http/metrics-route.js';
+import type { Serving } from '../../coordinator/serving/serving.js';
 import {
   silentLogger,
   startInProcess,
@@ -33,6 +35,7 @@ export async function startHttpService(
   options: Partial<FakeClusterOptions> & {
     readonly budgetBytes?: number;
     readonly media?: MediaFetcher;
+    readonly metrics?: (serving: Serving, budget: ReceiveBudget) => MetricsSource;
   } = {},
 ): Promise<HttpService> {
   const cluster = await startInProcess({
@@ -51,6 +54,7 @@ export async function startHttpService(
     text: serving.text,
     model: () => serving.model,
     media: options.media ?? null,
+    metrics: options.metrics?.(cluster.serving, budget) ?? null,
     idempotentRequests,
     budget,
     logger: silentLogger,

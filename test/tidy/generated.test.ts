@@ -10,6 +10,7 @@ import { ERROR_CATALOGUE } from '../../common/errors.js';
 import { rangeText, SAMPLING_RANGES } from '../../common/sampling.js';
 import * as settings from '../../common/settings.js';
 import { registerServe } from '../../coordinator/commands/serve.js';
+import { Metrics } from '../../coordinator/observability/metrics.js';
 import { createWorkerCommand } from '../../worker/config.js';
 import { repoPath } from '../support/paths.js';
 import { loadScript } from '../support/scripts.js';
@@ -66,6 +67,21 @@ describe('generated files', () => {
     assert.deepEqual(
       fields.filter((name) => !page.includes(`\`${name}\``)),
       [],
+    );
+  });
+
+  it('docs/metrics.md is the metrics', async () => {
+    const { renderMetricsDocs } = await loadScript<{ renderMetricsDocs: (metrics: object[]) => string }>(
+      'metrics-docs.mjs',
+    );
+    const metrics = new Metrics('').registry.getMetricsAsArray();
+    const committed = readFileSync(repoPath('docs/metrics.md'), 'utf8');
+    assert.equal(committed, renderMetricsDocs(metrics), 'run: node scripts/generate-metrics-docs.mjs');
+    assert.ok(metrics.length > 30);
+    for (const { name } of metrics) assert.match(name, /^skein_[a-z0-9_]+$/);
+    assert.match(
+      committed,
+      /\| `skein_time_to_first_token_seconds` \| histogram \| seconds \| {2}\| From the arrival of a request/,
     );
   });
 

@@ -61,6 +61,12 @@ export const LAYERS: Readonly<Record<string, readonly string[]>> = {
     'coordinator/requests/',
     'coordinator/encoding/',
   ],
+  'coordinator/observability/': [
+    ...EVERYWHERE,
+    'coordinator/executor/',
+    'coordinator/requests/',
+    'coordinator/engine/',
+  ],
   'coordinator/gateway/': [
     ...EVERYWHERE,
     'coordinator/executor/',

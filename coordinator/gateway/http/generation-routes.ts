@@ -7,7 +7,7 @@ import {
   fingerprintOf,
   type IdempotentRequests,
 } from '../../engine/idempotent-requests.js';
-import type { RequestSpec } from '../../requests/request-spec.js';
+import type { RequestOrigin, RequestSpec } from '../../requests/request-spec.js';
 import type { ModelFacts } from '../inference-messages.js';
 import { invalid, type ParseContext } from '../request-checks.js';
 import { sendAnswer } from './answer.js';
@@ -21,6 +21,8 @@ import { parseCompletion } from './parse-completion.js';
 import { CallPictures } from './picture-url.js';
 import { ChatBody, CompletionBody, type GenerationBody } from './request-schemas.js';
 
+const CHAT_PATH = '/v1/chat/completions';
+const COMPLETIONS_PATH = '/v1/completions';
 const IDEMPOTENCY_HEADER = 'idempotency-key';
 
 export interface GenerationRoutesOptions {
@@ -35,7 +37,7 @@ export interface GenerationRoutesOptions {
 }
 
 export function addGenerationRoutes(server: HttpServer, options: GenerationRoutesOptions): void {
-  server.post('/v1/chat/completions', { schema: { body: ChatBody } }, async (request, reply) => {
+  server.post(CHAT_PATH, { schema: { body: ChatBody } }, async (request, reply) => {
     const { body } = request;
     const pictures = new CallPictures(options.media);
     const context = { ...contextOf(options.model()), pictures };
@@ -47,13 +49,23 @@ export function addGenerationRoutes(server: HttpServer, options: GenerationRoute
     return answer(request, reply, { ...options, context, body, asked, form });
   });
 
-  server.post('/v1/completions', { schema: { body: CompletionBody } }, (request, reply) => {
+  server.post(COMPLETIONS_PATH, { schema: { body: CompletionBody } }, (request, reply) => {
     const { body } = request;
     const context = contextOf(options.model());
     const form = (head: AnswerHead, includesUsage: boolean): AnswerForm =>
       new CompletionForm({ ...head, returnsLogprobs: body.logprobs !== undefined, includesUsage });
     return answer(request, reply, { ...options, context, body, asked: parseCompletion(body, context), form });
   });
+}
+
+const PATHS: ReadonlySet<string> = new Set([CHAT_PATH, COMPLETIONS_PATH]);
+
+export function isGeneration({ routeOptions }: FastifyRequest): boolean {
+  return PATHS.has(routeOptions.url ?? '');
+}
+
+export function originOf({ routeOptions }: FastifyRequest): RequestOrigin {
+  return { route: routeOptions.url ?? '' };
 }
 
 export function contextOf(model: ModelFacts): ParseContext {
@@ -79,7 +91,9 @@ interface Asked extends GenerationRoutesOptions {
 
 async function answer(request: FastifyRequest, reply: FastifyReply, options: Asked): Promise<FastifyReply> {
   const { text, context, body, asked, form, onFailure } = options;
-  const { signal, timeoutMs } = callOf(request);
+  const call = callOf(request);
+  const { signal, timeoutMs } = call;
+  const origin = originOf(request);
   const numChoices = body.n ?? 1;
   const includesUsage = body.stream_options?.include_usage === true;
   const head: AnswerHead = {
@@ -93,10 +107,12 @@ async function answer(request: FastifyRequest, reply: FastifyReply, options: Ask
   // A deadline is the call's: a request that several calls join has none of its own.
   const hasKey = request.headers[IDEMPOTENCY_HEADER] !== undefined;
   const limit = timeoutMs === null || hasKey ? {} : { timeoutMs };
-  const specs = asked.map((each) => ({ ...each, requestId: request.id, ...limit }));
+  const specs = asked.map((each) => ({ ...each, requestId: request.id, origin, ...limit }));
   const choices = { specs, numChoices };
+  const engine = await engineOf(request, choices, options);
+  call.isSubmitted = true;
   return sendAnswer(reply, {
-    engine: await engineOf(request, choices, options),
+    engine,
     choices,
     form: form(head, includesUsage),
     isStream: body.stream === true,

@@ -23,6 +23,8 @@ export function requestIdOf({ headers }: IncomingMessage): string {
 
 export class HttpCall {
   readonly share: BudgetShare;
+  /** What it asks for has become a request of the engine's, which ends in its own way. */
+  isSubmitted = false;
   readonly #headers: IncomingMessage['headers'];
   readonly #arrivedMs = performance.now();
   readonly #controller = new AbortController();

@@ -1,21 +1,20 @@
 // The public HTTP server, in the form of OpenAI's API, over the same engine as the gRPC service. Parses, submits,
 // writes no faster than the client reads. It is up before there is a group.
-import type { AddressInfo } from 'node:net';
-import { AppError, toAppError } from '../../../common/errors.js';
+import type { FastifyRequest } from 'fastify';
+import { toAppError } from '../../../common/errors.js';
 import type { Logger } from '../../../common/logger.js';
 import type { ReceiveBudget } from '../../../common/receive-budget.js';
-import { clearSocketPath } from '../../../common/socket-path.js';
 import type { Engine } from '../../engine/engine.js';
 import type { IdempotentRequests } from '../../engine/idempotent-requests.js';
 import type { ModelFacts } from '../inference-messages.js';
 import type { TokenText } from './answer-form.js';
-import { addGenerationRoutes } from './generation-routes.js';
+import { addGenerationRoutes, isGeneration, originOf } from './generation-routes.js';
 import { addInformationRoutes } from './information-routes.js';
 import { toHttpError } from './http-errors.js';
+import { listenOn, stopListening } from './http-listen.js';
 import type { MediaFetcher } from './media-fetcher.js';
-import { createHttpServer, type HttpServer } from './http-server.js';
-
-const UNIX_PREFIX = 'unix:';
+import { createHttpServer, findCall, type HttpServer } from './http-server.js';
+import { addMetricsRoute, type MetricsSource } from './metrics-route.js';
 
 export interface HttpGatewayOptions {
   /** HOST:PORT or unix:PATH. */
@@ -29,6 +28,8 @@ export interface HttpGatewayOptions {
   readonly idempotentRequests: IdempotentRequests;
   /** Of all requests that are in the server, whichever way they came. */
   readonly budget: ReceiveBudget;
+  /** Null: there is no /metrics. */
+  readonly metrics: MetricsSource | null;
   readonly logger: Logger;
 }
 
@@ -40,22 +41,21 @@ export class HttpGateway {
   private constructor(options: HttpGatewayOptions) {
     this.#options = options;
     const onFailure = (error: unknown): void => this.#logFailure(error);
-    this.#server = createHttpServer({ budget: options.budget, onFailure });
+    this.#server = createHttpServer({
+      budget: options.budget,
+      onFailure: (error, request) => {
+        onFailure(error);
+        this.#refused(error, request);
+      },
+    });
     addGenerationRoutes(this.#server, { ...options, onFailure });
     addInformationRoutes(this.#server, options);
+    if (options.metrics !== null) addMetricsRoute(this.#server, options.metrics);
   }
 
   static async start(options: HttpGatewayOptions): Promise<HttpGateway> {
     const gateway = new HttpGateway(options);
-    try {
-      gateway.#address = await gateway.#listen();
-    } catch (error) {
-      if (error instanceof AppError) throw error;
-      const reason = toAppError(error).message;
-      throw new AppError('INVALID_REQUEST', `cannot listen on ${options.address}: ${reason}`, {
-        cause: error,
-      });
-    }
+    gateway.#address = await listenOn(gateway.#server, options.address);
     return gateway;
   }
 
@@ -65,25 +65,19 @@ export class HttpGateway {
   }
 
   /** Lets running calls end for `graceMs`, then cuts them. */
-  async stop(graceMs: number): Promise<void> {
-    const timer = setTimeout(() => this.#server.server.closeAllConnections(), graceMs);
-    await this.#server.close();
-    clearTimeout(timer);
+  stop(graceMs: number): Promise<void> {
+    return stopListening(this.#server, graceMs);
   }
 
-  async #listen(): Promise<string> {
-    const { address } = this.#options;
-    if (address.startsWith(UNIX_PREFIX)) {
-      const path = address.slice(UNIX_PREFIX.length);
-      await clearSocketPath(path);
-      await this.#server.listen({ path });
-      return address;
-    }
-    const colon = address.lastIndexOf(':');
-    const host = address.slice(0, colon);
-    // An IPv6 address is written in brackets, and bound without them.
-    await this.#server.listen({ host: host.replace(/^\[|\]$/g, ''), port: Number(address.slice(colon + 1)) });
-    return `http://${host}:${(this.#server.server.address() as AddressInfo).port}`;
+  /** A call that did not become a request: its listeners would not hear of it otherwise. */
+  #refused(error: unknown, request: FastifyRequest): void {
+    const call = findCall(request);
+    if (call === null || call.isSubmitted || !isGeneration(request)) return;
+    this.#options.engine.requests.refused({
+      requestId: request.id,
+      origin: originOf(request),
+      error: toAppError(error),
+    });
   }
 
   #logFailure(error: unknown): void {

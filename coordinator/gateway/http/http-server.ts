@@ -39,10 +39,16 @@ export type HttpServer = FastifyInstance<
 
 export interface HttpServerOptions {
   readonly budget: ReceiveBudget;
-  readonly onFailure: (error: unknown) => void;
+  /** Of what is refused, whoever refuses it. */
+  readonly onFailure: (error: unknown, request: FastifyRequest) => void;
 }
 
 const calls = new WeakMap<IncomingMessage, HttpCall>();
+
+/** Of a request that got as far as a route; not of one that the framework refuses before. */
+export function findCall(request: { readonly raw: IncomingMessage }): HttpCall | null {
+  return calls.get(request.raw) ?? null;
+}
 
 export function callOf(request: { readonly raw: IncomingMessage }): HttpCall {
   return calls.get(request.raw)!;
@@ -51,7 +57,7 @@ export function callOf(request: { readonly raw: IncomingMessage }): HttpCall {
 /** Without routes, not listening. */
 export function createHttpServer({ budget, onFailure }: HttpServerOptions): HttpServer {
   const sendError = (error: unknown, reply: FastifyReply): FastifyReply => {
-    onFailure(error);
+    onFailure(error, reply.request);
     discardBody(reply);
     const { status, headers, body } = toHttpError(error);
     return reply.status(status).headers(headers).send(body);

@@ -75,7 +75,10 @@ function addTokenRoutes(server: HttpServer, { engine, text, model, media }: Info
   });
 }
 
-function addHealthRoutes(server: HttpServer, { engine }: InformationRoutesOptions): void {
+export function addHealthRoutes(
+  server: HttpServer,
+  { engine }: Pick<InformationRoutesOptions, 'engine'>,
+): void {
   let isReady = false;
   engine.onReadyChange((now) => {
     isReady = now;

@@ -1,0 +1,42 @@
+// Renders docs/metrics.md from the metrics that the coordinator declares, so that the page cannot miss one.
+
+/** `metrics`: of a registry of prom-client's, in the order of their declaration. */
+export function renderMetricsDocs(metrics) {
+  const rows = metrics.map(({ name, type, labelNames, help }) => {
+    const labels = labelNames.map((label) => `\`${label}\``).join(', ');
+    return `| \`${name}\` | ${type} | ${unitOf(name, type)} | ${labels} | ${help.replaceAll('|', '\\|')} |`;
+  });
+  return `# Metrics
+
+Generated from \`coordinator/observability/metrics.ts\` by \`node scripts/generate-metrics-docs.mjs\`; a test fails when
+they differ.
+
+\`skein serve\` has \`/metrics\` for Prometheus on \`--http-address\`, or on \`--metrics-address\` alone where that is
+given, which keeps them from clients; that address has \`/ready\`, \`/health\` and \`/live\` too. Without either address
+nothing is counted.
+
+- Suffixes are vLLM's where it has the same thing, so dashboards and autoscalers for it need another prefix and no
+  more. Its \`kv_block_*\` are not there.
+- Every series has the label \`model_name\`. No label has values that a client chooses: error codes are those of
+  [errors](errors.md), ranks are numbered, routes are the calls that exist.
+- Counters begin at 0 with the process. Requests of a call for several answers count each by itself.
+- \`skein_num_requests_waiting\` counts every request in the server that is not computed, those whose pictures are being
+  decoded too: it is what to scale on.
+- What comes with every token or step is counted in plain numbers, and made into metrics when they are asked for.
+- Beside these there are prom-client's own for the process: \`process_*\` (processor time, memory, open files) and
+  \`nodejs_*\` (event loop, heap, garbage collection).
+
+| metric | type | unit | labels | meaning |
+|---|---|---|---|---|
+${rows.join('\n')}
+`;
+}
+
+function unitOf(name, type) {
+  const counted = name.replace(/_total$/, '');
+  for (const unit of ['seconds', 'bytes', 'tokens']) if (counted.endsWith(`_${unit}`)) return unit;
+  if (name.endsWith('_perc')) return '0 to 1';
+  if (type === 'histogram') return 'tokens';
+  if (/_(tokens_|prefix_cache|wasted)/.test(name)) return 'tokens';
+  return '';
+}
