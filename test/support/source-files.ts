@@ -19,7 +19,7 @@ const GENERATED = /^proto\/ts\//;
 const SOURCE_FILE = /\.(ts|mjs|cjs|js|cc|h|cu|cuh|proto|py|sh)$/;
 const TOP = readdirSync(repoPath('.'), { withFileTypes: true });
 /** What a build makes and what a user has need not exist in a checkout. */
-const NOT_OURS = new Set(['build', 'dist', 'node_modules']);
+const NOT_OURS = new Set(['.cache', '.git', 'build', 'dist', 'node_modules']);
 
 /** Folders of the repository's root that are ours, sorted. */
 export const OUR_FOLDERS = TOP.filter((entry) => entry.isDirectory() && !NOT_OURS.has(entry.name))
