@@ -1,4 +1,5 @@
 // The table that a run prints and the report repeats: one row a scenario.
+import { short, textTable } from '../../bench-serve/report/text-table.js';
 import type { ScenarioResult } from './measures.js';
 
 export interface Column {
@@ -31,18 +32,5 @@ export function renderTable(results: readonly ScenarioResult[]): string {
     ['scenario', ...COLUMNS.map(({ title }) => title)],
     ...results.map(({ scenario, measures }) => [scenario.name, ...COLUMNS.map(({ read }) => read(measures))]),
   ];
-  const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
-  const lines = rows.map((row) =>
-    row
-      .map((cell, column) => (column === 0 ? cell.padEnd(widths[column]!) : cell.padStart(widths[column]!)))
-      .join('  '),
-  );
-  return `${lines.join('\n')}\npairs: median / 99th percentile in ms\n`;
-}
-
-/** Three digits are enough to compare. */
-export function short(value: number | undefined): string {
-  if (value === undefined) return '-';
-  if (Math.abs(value) >= 100) return Math.round(value).toLocaleString('en-US');
-  return String(Number(value.toPrecision(3)));
+  return `${textTable(rows)}pairs: median / 99th percentile in ms\n`;
 }

@@ -6,7 +6,7 @@ import { decideStep, fingerprint, listFiles, readStamp, removeStamp, writeStamp 
 import { runLogged } from './run-command.mjs';
 
 /** As in tsconfig.json's include. */
-export const SOURCE_FOLDERS = ['common', 'proto', 'coordinator', 'worker', 'test', 'bench'];
+export const SOURCE_FOLDERS = ['common', 'proto', 'coordinator', 'worker', 'bench-serve', 'test', 'bench'];
 const OTHER_INPUTS = ['tsconfig.json', 'node_modules/.package-lock.json'];
 const STAMP = 'dist/.skein-stamp';
 const BUILD_INFO = 'dist/.tsbuildinfo';

@@ -4,6 +4,7 @@ import { repoPath } from './paths.js';
 
 const SOURCE_FOLDERS = [
   'bench',
+  'bench-serve',
   'bin',
   'common',
   'coordinator',

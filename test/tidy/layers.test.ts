@@ -4,7 +4,7 @@ import { readSource, sourceFiles } from '../support/source-files.js';
 import { includeViolations } from './native-includes.js';
 import { impureUses, layerViolations, resolveImport } from './typescript-imports.js';
 
-const LAYERED = /^(common|coordinator|worker)\/.*\.ts$/;
+const LAYERED = /^(common|coordinator|worker|bench-serve)\/.*\.ts$/;
 
 describe('layers of the TypeScript', () => {
   it('are kept by every file', () => {
@@ -43,6 +43,8 @@ describe('layers of the TypeScript', () => {
       ['coordinator/sharding/shard-plan.ts', `export { x } from '../executor/step-loop.js';`],
       ['common/errors.ts', `import { x } from '../coordinator/config.js';`],
       ['worker/main.ts', `import { x } from '../test/support/paths.js';`],
+      ['bench-serve/run.ts', `import { x } from '../coordinator/engine/engine.js';`],
+      ['coordinator/gateway/parse-request.ts', `import { x } from '../../bench-serve/run.js';`],
       ['coordinator/unheard-of/x.ts', ''],
     ];
     for (const [file, text] of forbidden)

@@ -22,8 +22,10 @@ const EVERYWHERE = ['common/', 'proto/ts/'];
 export const LAYERS: Readonly<Record<string, readonly string[]>> = {
   'common/': ['proto/ts/'],
   'worker/': EVERYWHERE,
+  // A client: it knows a server by what it answers.
+  'bench-serve/': EVERYWHERE,
   'coordinator/main.ts': [...EVERYWHERE, 'coordinator/'],
-  'coordinator/commands/': [...EVERYWHERE, 'coordinator/'],
+  'coordinator/commands/': [...EVERYWHERE, 'coordinator/', 'bench-serve/'],
   'coordinator/serving/': [...EVERYWHERE, 'coordinator/'],
   'coordinator/config.ts': EVERYWHERE,
   'coordinator/scheduler/': [

@@ -6,7 +6,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { parseLog, parseReport, parseServerTiming, type LoggedCall } from '../../../bench/load/ghz-log.js';
 import { judge, parseLimits, verdictLine } from '../../../bench/load/limits.js';
 import { measure, tpotWhileRefusing, type ScenarioResult } from '../../../bench/load/measures.js';
-import { sharesPlot, timelinePlot } from '../../../bench/load/plots.js';
+import { sharesPlot, timelinePlot } from '../../../bench-serve/report/plots.js';
 import { renderReport } from '../../../bench/load/report.js';
 import type { GhzRun } from '../../../bench/load/run-ghz.js';
 import { parseScenario, readScenarios, type Scenario } from '../../../bench/load/scenario.js';
