@@ -1,10 +1,15 @@
 #!/usr/bin/env node
-// Starts what is built: `skein worker` is the worker process, `skein health` a probe, everything else the coordinator.
+// Starts what is built: `skein worker` is the worker process, `skein health` a probe, `skein bench` a client that
+// measures, everything else the coordinator.
 import { existsSync } from 'node:fs';
 
 const [command, ...rest] = process.argv.slice(2);
-// Probes run often: theirs loads nothing of the rest.
-const entries = { worker: '../dist/worker/main.js', health: '../dist/coordinator/commands/health.js' };
+// Probes run often: theirs loads nothing of the rest. A client that measures has its event loop to itself.
+const entries = {
+  worker: '../dist/worker/main.js',
+  health: '../dist/coordinator/commands/health.js',
+  bench: '../dist/coordinator/commands/bench.js',
+};
 const hasOwnEntry = Object.hasOwn(entries, command ?? '');
 const entry = new URL(hasOwnEntry ? entries[command] : '../dist/coordinator/main.js', import.meta.url);
 

@@ -227,3 +227,17 @@ export const MAX_PICKLE_MEMO = 1_000_000;
 export const MAX_PICKLE_LINE_BYTES = 1024;
 /** A transposed or sliced view is gathered from its span in memory. */
 export const MAX_STRIDED_SPAN_BYTES = 2 * 1024 ** 3;
+
+// ---- skein bench serve ----
+
+/** Conversations of one rate, and lines of a trace. */
+export const MAX_BENCH_REQUESTS = 100_000;
+/** Tokens of prompts and answers of one rate: prompts are made before the first is sent, and each token's time kept. */
+export const MAX_BENCH_TOKENS = 100_000_000;
+/** Encoded pictures of one rate. */
+export const MAX_BENCH_PICTURE_BYTES = 1024 ** 3;
+export const MAX_BENCH_TRACE_BYTES = 512 * 1024 * 1024;
+/** Of what a server says: one event of a stream, the text of an error, a list of models or ids. */
+export const MAX_BENCH_EVENT_CHARS = 16 * 1024 * 1024;
+export const MAX_BENCH_ERROR_BYTES = 64 * 1024;
+export const MAX_BENCH_REPLY_BYTES = 64 * 1024 * 1024;

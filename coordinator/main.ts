@@ -25,7 +25,7 @@ export async function main(args: readonly string[], workerEntry = installedWorke
     .configureOutput({ outputError: () => undefined });
   registerRun(program, workerEntry);
   registerServe(program, workerEntry);
-  // For the list of commands: bin/skein.mjs starts these two itself.
+  // For the list of commands: bin/skein.mjs starts these three itself.
   program
     .command('worker')
     .description('one rank on this host; the coordinator dials it back')
@@ -33,6 +33,10 @@ export async function main(args: readonly string[], workerEntry = installedWorke
   program
     .command('health')
     .description('asks a server or worker whether it is ready, for probes; exit code 0 or 1')
+    .allowUnknownOption();
+  program
+    .command('bench')
+    .description('bench serve: open-loop load on a running server, with a report')
     .allowUnknownOption();
   registerPlan(program);
   registerConvert(program);

@@ -1,0 +1,202 @@
+// Any server of OpenAI's API: Skein, vLLM and others, by chat completions or completions.
+import { AppError } from '../common/errors.js';
+import { MAX_BENCH_ERROR_BYTES, MAX_BENCH_EVENT_CHARS, MAX_BENCH_REPLY_BYTES } from '../common/limits.js';
+import { connectionFailure, HttpExchanges, readBody, type Answer } from './http-exchange.js';
+import { failureOf, OpenAiAnswer } from './openai-events.js';
+import { SseParser } from './sse-parser.js';
+import {
+  RequestFailure,
+  type AnswerEnd,
+  type Message,
+  type Sampling,
+  type Served,
+  type Target,
+  type TargetRequest,
+} from './target.js';
+
+const DESCRIBE_TIMEOUT_MS = 10_000;
+const TOKENIZE_TIMEOUT_MS = 60_000;
+
+export interface HttpTargetOptions extends Sampling {
+  /** With or without /v1 at its end. */
+  readonly baseUrl: string;
+  readonly api: 'chat' | 'completions';
+  /** In place of /v1/chat/completions or /v1/completions; null: that. */
+  readonly endpoint: string | null;
+  /** Empty: the first that the server lists. */
+  readonly model: string;
+  readonly headers: Readonly<Record<string, string>>;
+  /** Merged into every body, last. */
+  readonly extraBody: Readonly<Record<string, unknown>>;
+}
+
+export class HttpTarget implements Target {
+  readonly #options: HttpTargetOptions;
+  readonly #exchanges: HttpExchanges;
+  readonly #root: string;
+  #model: string;
+
+  constructor(options: HttpTargetOptions) {
+    this.#options = options;
+    this.#exchanges = new HttpExchanges(options.headers);
+    this.#root = options.baseUrl.replace(/\/+$/, '').replace(/\/v1$/, '');
+    this.#model = options.model;
+  }
+
+  async describe(): Promise<Served> {
+    const { model } = this.#options;
+    const signal = AbortSignal.timeout(DESCRIBE_TIMEOUT_MS);
+    let answer: Answer;
+    let text: string;
+    try {
+      answer = await this.#exchanges.send(this.#url('/v1/models'), null, signal);
+      text = await readBody(answer.body, MAX_BENCH_REPLY_BYTES, signal);
+    } catch (error) {
+      const { code, message } = error as RequestFailure;
+      throw unreachable(`${this.#root}: ${code === 'ABORTED' ? 'no answer in 10 s' : message}`, error);
+    }
+    const models = answer.status === 200 ? listedModels(text) : [];
+    if (model === '' && models.length === 0)
+      throw unreachable(
+        `${this.#root}/v1/models answers with HTTP ${answer.status} and names no model; give --model`,
+        null,
+      );
+    const found = model === '' ? models[0]! : (models.find(({ id }) => id === model) ?? { id: model });
+    this.#model = found.id;
+    const facts = found.max_model_len === undefined ? {} : { maxModelLength: found.max_model_len };
+    return { model: found.id, facts, vocabSize: null, pictureTokenId: null };
+  }
+
+  async tokenize(text: string, asChat: boolean): Promise<readonly number[] | null> {
+    const signal = AbortSignal.timeout(TOKENIZE_TIMEOUT_MS);
+    const prompt = asChat
+      ? { messages: [{ role: 'user', content: text }] }
+      : // Otherwise vLLM adds what its models begin with, which the completions of ids do not have.
+        { prompt: text, add_special_tokens: false };
+    const answer = await this.#exchanges.send(
+      this.#url('/tokenize'),
+      { model: this.#model, ...prompt },
+      signal,
+    );
+    const reply = await readBody(answer.body, MAX_BENCH_REPLY_BYTES, signal);
+    if (answer.status !== 200) return null;
+    const { tokens } = JSON.parse(reply) as { tokens?: unknown };
+    return Array.isArray(tokens) && tokens.every(Number.isInteger) ? (tokens as number[]) : null;
+  }
+
+  async ask(request: TargetRequest, onTokens: () => void, signal: AbortSignal): Promise<AnswerEnd> {
+    const { endpoint, api } = this.#options;
+    const path = endpoint ?? (api === 'chat' ? '/v1/chat/completions' : '/v1/completions');
+    const headers = { 'x-request-id': request.id };
+    const answer = await this.#exchanges.send(this.#url(path), this.#body(request), signal, headers);
+    if (answer.status !== 200) throw await refusal(answer, signal);
+    if (!answer.contentType.startsWith('text/event-stream')) {
+      answer.body.destroy();
+      throw new RequestFailure('NO_STREAM', `the answer is ${answer.contentType}, no event stream`);
+    }
+    return readEvents(answer, onTokens, signal);
+  }
+
+  close(): void {
+    this.#exchanges.close();
+  }
+
+  #url(path: string): URL {
+    return new URL(`${this.#root}${path}`);
+  }
+
+  #body({ prompt, maxTokens }: TargetRequest): object {
+    const { temperature, ignoreEos, extraBody } = this.#options;
+    const common = {
+      model: this.#model,
+      stream: true,
+      stream_options: { include_usage: true },
+      ...(temperature === null ? {} : { temperature }),
+      ...(ignoreEos ? { ignore_eos: true } : {}),
+    };
+    switch (prompt.kind) {
+      case 'messages':
+        return {
+          ...common,
+          max_completion_tokens: maxTokens,
+          messages: prompt.messages.map(openAiMessage),
+          ...extraBody,
+        };
+      case 'ids':
+        return { ...common, max_tokens: maxTokens, prompt: [...prompt.ids], ...extraBody };
+      case 'text':
+        return { ...common, max_tokens: maxTokens, prompt: prompt.text, ...extraBody };
+    }
+  }
+}
+
+async function readEvents(answer: Answer, onTokens: () => void, signal: AbortSignal): Promise<AnswerEnd> {
+  const parser = new SseParser(MAX_BENCH_EVENT_CHARS);
+  const parsed = new OpenAiAnswer();
+  return new Promise((resolve, reject) => {
+    const fail = (error: unknown): void => {
+      answer.body.destroy();
+      reject(error instanceof RequestFailure ? error : new RequestFailure('BAD_EVENT', String(error), error));
+    };
+    answer.body.on('data', (piece: Buffer) => {
+      try {
+        for (const data of parser.push(piece)) if (parsed.take(data)) onTokens();
+      } catch (error) {
+        fail(error);
+      }
+    });
+    answer.body.on('error', (error: NodeJS.ErrnoException) => fail(connectionFailure(error, signal)));
+    answer.body.on('end', () => {
+      try {
+        resolve(parsed.end());
+      } catch (error) {
+        fail(error);
+      }
+    });
+  });
+}
+
+async function refusal(answer: Answer, signal: AbortSignal): Promise<RequestFailure> {
+  const text = await readBody(answer.body, MAX_BENCH_ERROR_BYTES, signal);
+  try {
+    return failureOf(JSON.parse(text), answer.status);
+  } catch {
+    return failureOf(text, answer.status);
+  }
+}
+
+/** A message of nothing but text is sent as a text: every server takes that. */
+function openAiMessage({ role, parts }: Message): object {
+  if (parts.every(({ kind }) => kind === 'text'))
+    return { role, content: parts.map((part) => (part.kind === 'text' ? part.text : '')).join('') };
+  const content = parts.map((part) =>
+    part.kind === 'text'
+      ? { type: 'text', text: part.text }
+      : {
+          type: 'image_url',
+          image_url: {
+            url: `data:${part.picture.mediaType};base64,${part.picture.bytes.toString('base64')}`,
+          },
+        },
+  );
+  return { role, content };
+}
+
+interface ListedModel {
+  readonly id: string;
+  readonly max_model_len?: number;
+}
+
+function listedModels(text: string): ListedModel[] {
+  try {
+    const { data } = JSON.parse(text) as { data?: unknown };
+    const models = Array.isArray(data) ? (data as (ListedModel | null)[]) : [];
+    return models.filter((model) => model !== null).filter(({ id }) => typeof id === 'string');
+  } catch {
+    return [];
+  }
+}
+
+function unreachable(message: string, cause: unknown): AppError {
+  return new AppError('NOT_READY', message, { cause });
+}
