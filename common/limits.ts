@@ -94,6 +94,10 @@ export const DEFAULT_IDEMPOTENCY_WINDOW_MS = 600_000;
 /** How long a request with a key goes on when nobody reads it any more; --reconnect-grace. */
 export const DEFAULT_RECONNECT_GRACE_MS = 5_000;
 
+/** What GET /cluster tells of the past: of steps, and of states, epochs and recoveries. */
+export const MAX_HISTORY_SECONDS = 300;
+export const MAX_HISTORY_EVENTS = 100;
+
 // ---- Steps, ranks and signs of life ----
 
 /** How deep the engine's queue of plans is. */

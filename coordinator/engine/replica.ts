@@ -73,6 +73,11 @@ export class Replica {
     return this.#supervisor.isRecovering;
   }
 
+  /** Requests that wait for an epoch. */
+  get numBacklogged(): number {
+    return this.#backlog.numWaiting;
+  }
+
   /** The one that serves, or the last one that did. */
   get epoch(): EpochRuntime | null {
     return this.#epoch;

@@ -15,12 +15,15 @@ import type { RestartPolicy } from '../engine/supervisor.js';
 import type { LoadProgress } from '../executor/form-group.js';
 import { openGrpcRankTransport } from '../executor/grpc-rank-transport.js';
 import type { RankGroup } from '../executor/rank-group.js';
+import type { ClusterReport } from '../../common/cluster-report.js';
+import { ServiceHistory } from '../engine/service-history.js';
 import type { ClusterFacts, ModelFacts } from '../gateway/inference-messages.js';
 import { randomSeed } from '../requests/sampling-options.js';
 import { makeShardPlan } from '../sharding/make-shard-plan.js';
 import type { ShardPlan } from '../sharding/shard-plan.js';
 import type { TextProcessor } from '../tokenizer/text-processor.js';
 import { EpochFactory } from './epoch-factory.js';
+import { clusterReport } from './cluster-report.js';
 import { clusterFacts, modelFacts } from './facts.js';
 import { loadText, type ModelText } from './load-text.js';
 import { makeEncoder } from './make-encoder.js';
@@ -75,6 +78,7 @@ export class Serving {
   readonly #encoder: Encoder;
   readonly #workers: WorkerSet;
   readonly #replica: Replica;
+  readonly #history = new ServiceHistory(Date.now);
   readonly #startedMs: number;
   #loadMs = 0;
   #stopping: Promise<void> | null = null;
@@ -126,6 +130,8 @@ export class Serving {
       maxRequests: sizes.maxWaiting + sizes.maxNumSequences,
       drawSeed: randomSeed,
     });
+    this.engine.observe(this.#history);
+    this.engine.onStateChange((state) => this.#history.onEngineState(state));
   }
 
   /** Reads what the model is, and begins to form a group; the engine is there before the group is. */
@@ -213,6 +219,14 @@ export class Serving {
 
   cluster(): ClusterFacts {
     return clusterFacts(this.plan, this.engine.state, this.#replica.epoch);
+  }
+
+  /** `afterS`: seconds of its timeline up to it are left out. */
+  clusterReport(afterS: number): ClusterReport {
+    const { model, engine } = this;
+    const { epoch, numBacklogged: numBacklog } = this.#replica;
+    const facts = { model, state: engine.state, epoch, numBacklog, history: this.#history };
+    return clusterReport(facts, afterS);
   }
 
   /** Ends everything at once; idempotent. Requests that still run fail with DRAINING. */
