@@ -18,6 +18,7 @@ export async function runLint({ fix, reporter }) {
   });
   const checks = [
     { name: 'tsc', ...node('typescript/bin/tsc', '-p', '.', '--noEmit', '--incremental', 'false') },
+    { name: 'tsc of the page', ...node('typescript/bin/tsc', '-p', 'page') },
     {
       name: 'eslint',
       ...node('eslint/bin/eslint.js', '--max-warnings', '0', ...(fix ? ['--fix'] : []), '.'),

@@ -24,6 +24,15 @@ export const REQUIREMENTS = [
   { package: 'libgtest-dev', purpose: 'native unit tests', headers: ['gtest/gtest.h'], testsOnly: true },
 ];
 
+/** What some tests use and are skipped without: brought where Debian has it, and nowhere else. */
+export const OPTIONAL_TEST_REQUIREMENTS = [
+  {
+    package: 'chromium',
+    purpose: 'the page in a browser',
+    tools: ['chromium', 'chromium-browser', 'google-chrome'],
+  },
+];
+
 /** What `npm run fuzz` needs beside these; no test does. */
 export const FUZZ_REQUIREMENTS = [
   { package: 'clang', purpose: 'the compiler of libFuzzer', tools: ['clang++'] },
@@ -114,6 +123,8 @@ function hasPythonModule(name) {
   return spawnSync('python3', ['-m', name, '--version'], { stdio: 'ignore' }).status === 0;
 }
 
+const probe = { hasTool: (name) => findTool(name), hasHeader: findHeader, hasPythonModule };
+
 /** First folders of the angle-bracket includes of the native sources: {'hwy', 'gloo', …}. */
 export function includedFolders(repoRoot, nativeFiles) {
   const folders = new Set();
@@ -130,11 +141,32 @@ export async function ensureSystemPackages({ repoRoot, nativeFiles, tests, logFi
     includedFolders: includedFolders(repoRoot, nativeFiles),
   });
   await ensureRequirements({ requirements, repoRoot, logFile, reporter });
+  if (tests) await tryOptionalRequirements({ repoRoot, logFile, reporter });
+}
+
+/** Whether what is optional is to be installed: Ubuntu's package of Chromium is a snap, which needs a running snapd. */
+export function installsOptional(plan, { osRelease }) {
+  return plan.kind === 'install' && osRelease['ID'] === 'debian';
+}
+
+async function tryOptionalRequirements({ repoRoot, logFile, reporter }) {
+  const missing = missingRequirements(OPTIONAL_TEST_REQUIREMENTS, probe);
+  if (missing.length === 0) return;
+  const facts = machineFacts();
+  const plan = planInstallation(missing, facts);
+  if (!installsOptional(plan, facts)) return;
+  const packages = missing.map((need) => need.package);
+  reporter.step(`installing system packages that some tests use: ${packages.join(' ')}`);
+  try {
+    await aptInstall({ packages, prefix: plan.prefix, logFile, reporter, repoRoot });
+  } catch (error) {
+    if (!(error instanceof SetupError)) throw error;
+    reporter.line(`skein: ${packages.join(' ')} cannot be had; the tests that use it are skipped`);
+  }
 }
 
 /** Installs those that are missing, or refuses with the command that does. */
 export async function ensureRequirements({ requirements, repoRoot, logFile, reporter }) {
-  const probe = { hasTool: (name) => findTool(name), hasHeader: findHeader, hasPythonModule };
   const missing = missingRequirements(requirements, probe);
   const plan = planInstallation(missing, missing.length === 0 ? null : machineFacts());
   if (plan.kind === 'none') return;

@@ -6,7 +6,18 @@ import { decideStep, fingerprint, listFiles, readStamp, removeStamp, writeStamp 
 import { runLogged } from './run-command.mjs';
 
 /** As in tsconfig.json's include. */
-export const SOURCE_FOLDERS = ['common', 'proto', 'coordinator', 'worker', 'bench-serve', 'test', 'bench'];
+export const SOURCE_FOLDERS = [
+  'common',
+  'proto',
+  'coordinator',
+  'worker',
+  'bench-serve',
+  'page/logic',
+  'test',
+  'bench',
+];
+/** What page-build.mjs makes. */
+const BUNDLES = 'dist/page/site/';
 const OTHER_INPUTS = ['tsconfig.json', 'node_modules/.package-lock.json'];
 const STAMP = 'dist/.skein-stamp';
 const BUILD_INFO = 'dist/.tsbuildinfo';
@@ -55,7 +66,11 @@ export async function ensureTypescriptBuild({ repoRoot, logFile, reporter }) {
 }
 
 function prune(repoRoot, expected) {
-  const compiled = listFiles(repoRoot, 'dist', (file) => /\.js(\.map)?$/.test(file));
+  const compiled = listFiles(
+    repoRoot,
+    'dist',
+    (file) => /\.js(\.map)?$/.test(file) && !file.startsWith(BUNDLES),
+  );
   for (const file of staleOutputs(compiled, expected)) rmSync(path.join(repoRoot, file));
   removeEmptyFolders(path.join(repoRoot, 'dist'));
 }

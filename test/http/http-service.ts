@@ -6,6 +6,7 @@ import { systemClock } from '../../common/clock.js';
 import { ReceiveBudget } from '../../common/receive-budget.js';
 import type { MediaFetcher } from '../../coordinator/gateway/http/media-fetcher.js';
 import { IdempotentRequests } from '../../coordinator/engine/idempotent-requests.js';
+import { readPageFiles } from '../../coordinator/gateway/http/page-files.js';
 import { HttpGateway } from '../../coordinator/gateway/http/http-gateway.js';
 import type { MetricsSource } from '../../coordinator/gateway/http/metrics-route.js';
 import type { Serving } from '../../coordinator/serving/serving.js';
@@ -55,6 +56,8 @@ export async function startHttpService(
     model: () => serving.model,
     media: options.media ?? null,
     metrics: options.metrics?.(cluster.serving, budget) ?? null,
+    clusterReport: (afterS) => serving.clusterReport(afterS),
+    page: readPageFiles(),
     idempotentRequests,
     budget,
     logger: silentLogger,
@@ -96,7 +99,7 @@ export function dataUrl(name: string): string {
 
 /** What a plain client gets, for what the official one would not send. */
 export async function post(
-  gateway: HttpGateway,
+  gateway: Pick<HttpGateway, 'address'>,
   path: string,
   body: unknown,
   headers: Record<string, string> = {},

@@ -11,13 +11,14 @@ const SOURCE_FOLDERS = [
   'deploy',
   'models',
   'native',
+  'page',
   'proto',
   'scripts',
   'test',
   'worker',
 ];
 const GENERATED = /^proto\/ts\//;
-const SOURCE_FILE = /\.(ts|mjs|cjs|js|cc|h|cu|cuh|proto|py|sh)$/;
+const SOURCE_FILE = /\.(tsx?|mjs|cjs|js|cc|h|cu|cuh|proto|py|sh)$/;
 const TOP = readdirSync(repoPath('.'), { withFileTypes: true });
 /** What a build makes and what a user has need not exist in a checkout. */
 const NOT_OURS = new Set(['.cache', '.git', 'build', 'dist', 'node_modules']);

@@ -4,7 +4,7 @@ import { readSource, sourceFiles } from '../support/source-files.js';
 import { includeViolations } from './native-includes.js';
 import { impureUses, layerViolations, resolveImport } from './typescript-imports.js';
 
-const LAYERED = /^(common|coordinator|worker|bench-serve)\/.*\.ts$/;
+const LAYERED = /^(common|coordinator|worker|bench-serve|page)\/.*\.tsx?$/;
 
 describe('layers of the TypeScript', () => {
   it('are kept by every file', () => {
@@ -45,6 +45,9 @@ describe('layers of the TypeScript', () => {
       ['worker/main.ts', `import { x } from '../test/support/paths.js';`],
       ['bench-serve/run.ts', `import { x } from '../coordinator/engine/engine.js';`],
       ['coordinator/gateway/parse-request.ts', `import { x } from '../../bench-serve/run.js';`],
+      ['page/logic/api.ts', `import { x } from '../../common/errors.js';`],
+      ['page/logic/api.ts', `import { x } from '../app/app.js';`],
+      ['coordinator/gateway/server.ts', `import { x } from '../../page/logic/api.js';`],
       ['coordinator/unheard-of/x.ts', ''],
     ];
     for (const [file, text] of forbidden)

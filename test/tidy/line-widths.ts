@@ -12,7 +12,7 @@ interface Language {
 const SLASHES: Language = { comment: /^\s*(\/\/|\/\*|\*(\s|\/|$))/, trailing: /\s(\/\/|\/\*)\s/ };
 const HASH: Language = { comment: /^\s*#/, trailing: /\s#\s/ };
 const LANGUAGES: readonly (readonly [RegExp, Language])[] = [
-  [/\.(ts|mjs|cjs|js|cc|h|cu|cuh|inc|proto)$/, SLASHES],
+  [/\.(tsx?|css|mjs|cjs|js|cc|h|cu|cuh|inc|proto)$/, SLASHES],
   [/\.(py|sh|cmake|yaml|yml|service|env)$|(^|\/)(CMakeLists\.txt|Containerfile\.\w+)$/, HASH],
 ];
 

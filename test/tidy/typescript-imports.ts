@@ -24,6 +24,9 @@ export const LAYERS: Readonly<Record<string, readonly string[]>> = {
   'worker/': EVERYWHERE,
   // A client: it knows a server by what it answers.
   'bench-serve/': EVERYWHERE,
+  // Bundled for browsers: what it takes from elsewhere is plain data.
+  'page/logic/': ['common/cluster-report.ts', 'common/limits.ts'],
+  'page/app/': ['common/cluster-report.ts', 'common/limits.ts', 'page/logic/'],
   'coordinator/main.ts': [...EVERYWHERE, 'coordinator/'],
   'coordinator/commands/': [...EVERYWHERE, 'coordinator/', 'bench-serve/'],
   'coordinator/serving/': [...EVERYWHERE, 'coordinator/'],

@@ -8,6 +8,7 @@ import type { Engine } from '../../engine/engine.js';
 import type { IdempotentRequests } from '../../engine/idempotent-requests.js';
 import type { ModelFacts } from '../inference-messages.js';
 import type { TokenText } from './answer-form.js';
+import { addClusterRoute, type ReportCluster } from './cluster-route.js';
 import { addGenerationRoutes, isGeneration, originOf } from './generation-routes.js';
 import { addInformationRoutes } from './information-routes.js';
 import { toHttpError } from './http-errors.js';
@@ -15,6 +16,8 @@ import { listenOn, stopListening } from './http-listen.js';
 import type { MediaFetcher } from './media-fetcher.js';
 import { createHttpServer, findCall, type HttpServer } from './http-server.js';
 import { addMetricsRoute, type MetricsSource } from './metrics-route.js';
+import type { PageFile } from './page-files.js';
+import { addPageRoutes } from './page-routes.js';
 
 export interface HttpGatewayOptions {
   /** HOST:PORT or unix:PATH. */
@@ -24,6 +27,9 @@ export interface HttpGatewayOptions {
   readonly model: () => ModelFacts;
   /** Null: http(s) URLs of pictures are refused. */
   readonly media: MediaFetcher | null;
+  readonly clusterReport: ReportCluster;
+  /** Null: there is no page, nor what it asks. */
+  readonly page: ReadonlyMap<string, PageFile> | null;
   /** Calls with a key, whichever gateway they came by. */
   readonly idempotentRequests: IdempotentRequests;
   /** Of all requests that are in the server, whichever way they came. */
@@ -51,6 +57,10 @@ export class HttpGateway {
     addGenerationRoutes(this.#server, { ...options, onFailure });
     addInformationRoutes(this.#server, options);
     if (options.metrics !== null) addMetricsRoute(this.#server, options.metrics);
+    if (options.page !== null) {
+      addPageRoutes(this.#server, options.page);
+      addClusterRoute(this.#server, options.clusterReport);
+    }
   }
 
   static async start(options: HttpGatewayOptions): Promise<HttpGateway> {

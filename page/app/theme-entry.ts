@@ -1,0 +1,4 @@
+// The script that runs before anything is drawn.
+import { applyTheme, readTheme } from './theme.js';
+
+applyTheme(readTheme());
