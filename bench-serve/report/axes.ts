@@ -50,7 +50,7 @@ export function logAxis(low: number, high: number, start: number, end: number, l
   const from = Math.log10(low) - 0.05;
   const to = Math.max(Math.log10(high) + 0.05, from + 0.3);
   const spans = to - from;
-  const factors = spans > 3 ? [1] : spans > 1.5 ? [1, 3] : [1, 2, 5];
+  const factors = spans > 3 ? [1] : spans > 1.5 ? [1, 3] : spans > 0.7 ? [1, 2, 5] : [1, 1.5, 2, 3, 4, 5, 7];
   const ticks = [];
   for (let power = Math.floor(from); power <= Math.ceil(to); power++) {
     for (const factor of factors) {

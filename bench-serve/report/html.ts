@@ -52,14 +52,18 @@ function factsOf({ label, date, target, client, settings, version }: Result): (r
     [
       'settings',
       Object.entries(settings)
-        .map(([name, value]) => `--${name} ${spell(value)}`)
+        .map(([name, value]) => spell(name, value))
         .join(' '),
     ],
   ];
 }
 
-function spell(value: unknown): string {
-  return typeof value === 'string' || typeof value === 'number' ? String(value) : JSON.stringify(value);
+/** As it would be typed. */
+function spell(name: string, value: unknown): string {
+  if (value === true) return `--${name}`;
+  const separators: Readonly<Record<string, string>> = { 'picture-size': 'x', percentiles: ',' };
+  if (Array.isArray(value)) return `--${name} ${value.join(separators[name] ?? ' ')}`;
+  return `--${name} ${typeof value === 'string' || typeof value === 'number' ? value : JSON.stringify(value)}`;
 }
 
 function table(result: Result): string {
@@ -88,7 +92,7 @@ function sweepSection({ points }: Result): string {
   const x = 'requests a second';
   const served = linesPlot(
     [
-      over('asked for', 'gap', ({ rate }) => rate as number),
+      over('asked for', 'gap', ({ rate, offeredPerSecond }) => offeredPerSecond ?? (rate as number)),
       over('done', 'call', ({ completedPerSecond }) => completedPerSecond),
       over('good', 'first', ({ goodput }) => goodput?.perSecond ?? null),
     ],

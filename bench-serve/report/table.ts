@@ -79,10 +79,14 @@ function remarksOf({ requests, tokens, invalid }: Omit<ResultPoint, 'rate'>): st
     ...(requests.notSent === 0 ? [] : [`${requests.notSent} not sent`]),
     ...(tokens.otherPromptLength === 0
       ? []
-      : [`${tokens.otherPromptLength} prompts have another length than was asked for`]),
+      : [
+          `${tokens.otherPromptLength} of ${requests.completed} prompts have another length than was asked for`,
+        ]),
     ...(tokens.otherOutputLength === 0
       ? []
-      : [`${tokens.otherOutputLength} answers are shorter than was asked for (see --ignore-eos)`]),
+      : [
+          `${tokens.otherOutputLength} of ${requests.completed} answers have another length than was asked for (see --ignore-eos)`,
+        ]),
     ...(tokens.counted === 'usage' || requests.completed === 0
       ? []
       : ['the server gives no usage: a message counts as a token']),

@@ -1,7 +1,14 @@
 // The parts of what one GPU has to show, in the order in which they run. Runs nothing.
 import { repoPath } from '../../test/support/paths.js';
 import { checkerPart } from './checker-part.js';
-import { evaluationPart, servingPart, shortPromptsPart, testPart, transformersPart } from './part-kinds.js';
+import {
+  evaluationPart,
+  goodputPart,
+  servingPart,
+  shortPromptsPart,
+  testPart,
+  transformersPart,
+} from './part-kinds.js';
 import type { Part, PartRecords, Parts } from './part.js';
 
 const MODEL = 'skywork-r1v3-38b';
@@ -31,6 +38,17 @@ function servingOfTwoRanks(model: string): Part {
   });
 }
 
+/** The same prompts with the cache and without, and prompts that share nothing. */
+function goodputParts(word: string, model: string): Parts {
+  const limitS = 540;
+  const alone = ['--prefix-tokens', '0', '--own-tokens', '1024'];
+  return {
+    [`goodput-${word}`]: goodputPart({ model, limitS }),
+    [`goodput-${word}-no-cache`]: goodputPart({ model, serveFlags: ['--no-prefix-caching'], limitS }),
+    [`goodput-${word}-unique`]: goodputPart({ model, flags: alone, limitS }),
+  };
+}
+
 export const ONE_GPU_PARTS: Parts = {
   transformers: transformersPart([], 180),
   // Without MPS: what a killed client leaves its others is undefined.
@@ -48,6 +66,8 @@ export const ONE_GPU_PARTS: Parts = {
   'serving-awq-short-prompts': servingOfShortPrompts(`${MODEL}-awq`),
   'serving-bf16-ranks2': servingOfTwoRanks(MODEL),
   'serving-awq-ranks2': servingOfTwoRanks(`${MODEL}-awq`),
+  ...goodputParts('bf16', MODEL),
+  ...goodputParts('awq', `${MODEL}-awq`),
   evaluation: evaluationPart(
     [
       ...['--device', 'cuda', '--dtypes', 'bfloat16', '--world-sizes', '1,2,4'],

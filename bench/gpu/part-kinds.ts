@@ -116,6 +116,27 @@ export function shortPromptsPart(options: ServingPartOptions): Part {
   });
 }
 
+export interface GoodputPartOptions {
+  readonly model: string;
+  readonly flags?: readonly string[];
+  readonly serveFlags?: readonly string[];
+  readonly limitS: number;
+}
+
+/** A rising rate of prompts of 1,024 tokens, each answered by 256; a client that lags has failed the part. */
+export function goodputPart({ model, flags = [], serveFlags = [], limitS }: GoodputPartOptions): Part {
+  return ({ file, extra }) => ({
+    command: [
+      process.execPath,
+      repoPath('dist', 'bench', 'gpu', 'goodput.js'),
+      ...['--model', model, '--output', file, ...flags, ...extra],
+      ...['--', '--max-num-sequences', '256', ...serveFlags],
+    ],
+    limitS,
+    readResult: () => readJson(file),
+  });
+}
+
 export function evaluationPart(flags: readonly string[], limitS: number, needsMps: boolean): Part {
   return ({ file, extra }) => ({
     command: [

@@ -4,9 +4,9 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { repoPath } from '../../test/support/paths.js';
-import { SkeinProcess } from '../../test/support/skein-process.js';
 import { connect, getCluster, getModel, type Client } from '../gpu/serving-client.js';
 import { currentCommit, describeMachine } from '../machine.js';
+import { withServed } from '../with-served.js';
 import { Bystander } from './bystander.js';
 import { judge, parseLimits, verdictLine, type Verdict } from './limits.js';
 import { measure, type ScenarioResult } from './measures.js';
@@ -15,8 +15,6 @@ import { runGhz } from './run-ghz.js';
 import { readScenarios, type Scenario } from './scenario.js';
 import { renderTable } from './table.js';
 
-const START_TIMEOUT_MS = 600_000;
-const STOP_TIMEOUT_MS = 60_000;
 /** Alone, after ghz. */
 const ALONE_MS = 3_000;
 
@@ -102,7 +100,9 @@ async function writeResults(
   const verdicts = judgeAll(results);
   const [model, cluster, machine] = [await getModel(client), await getCluster(client), describeMachine()];
   const started =
-    values.target === undefined ? `started for this run: skein ${serveArgs().join(' ')}` : 'ran already';
+    values.target === undefined
+      ? `started for this run: skein serve ${serveArgs().join(' ')}`
+      : 'ran already';
   const gpus = machine.gpus.map(({ name }) => name);
   const facts: ReportFacts = {
     title: `Load test of ${model.model}`,
@@ -157,24 +157,14 @@ function judgeAll(results: readonly ScenarioResult[]): Verdict[] {
 }
 
 function serveArgs(): string[] {
-  const own = ['serve', '--grpc-address', '127.0.0.1:0', '--log-level', 'warn'];
+  const own = ['--grpc-address', '127.0.0.1:0', '--log-level', 'warn'];
   const model = ['--model', repoPath('models', 'r1v-nano'), '--tensor-parallel-size', '2'];
   return [...own, ...(serveFlags.some((flag) => flag.startsWith('--model')) ? [] : model), ...serveFlags];
 }
 
 async function withServer<T>(use: (address: string) => Promise<T>): Promise<T> {
   if (values.target !== undefined) return use(values.target);
-  const skein = SkeinProcess.real(serveArgs());
-  skein.child.stderr?.pipe(process.stderr);
-  try {
-    const [, address = ''] = await skein.outputMatches(/^serving .* on (\S+)$/m, START_TIMEOUT_MS);
-    return await use(address);
-  } finally {
-    skein.child.kill('SIGTERM');
-    const timer = setTimeout(() => skein.child.kill('SIGKILL'), STOP_TIMEOUT_MS);
-    await skein.exited;
-    clearTimeout(timer);
-  }
+  return withServed(serveArgs(), ({ grpc }) => use(grpc));
 }
 
 const stopping = new AbortController();

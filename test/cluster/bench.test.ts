@@ -9,6 +9,7 @@ import path from 'node:path';
 import type { ServedModel } from '../../bench/gpu/attribution.js';
 import type { LossReport } from '../../bench/gpu/lost-worker-course.js';
 import type { PartRecords } from '../../bench/gpu/part.js';
+import type { Result } from '../../bench-serve/report/result.js';
 import { repoPath } from '../support/paths.js';
 
 const NANO = repoPath('models', 'r1v-nano');
@@ -46,6 +47,51 @@ describe('benchmarks of a served model, on the CPU', function () {
     );
     for (const { medians } of results ?? []) assert.ok(medians.tokenMs > 0 && medians.deviceStepMs! > 0);
     assert.ok(floor && floor.decodeMs > 0 && floor.allReduces.length === 2);
+  });
+
+  it('measures goodput at a rising rate, with the flags of the server that it was given', () => {
+    const output = path.join(folder, 'goodput.json');
+    run('goodput', [
+      ...['--model', NANO, '--device', 'cpu', '--load-format', 'auto', '--tensor-parallel-size', '2'],
+      ...[
+        '--rates',
+        '4,8',
+        '--duration',
+        '1',
+        '--prefix-tokens',
+        '64',
+        '--prefixes',
+        '1',
+        '--own-tokens',
+        '32',
+      ],
+      // The machine that runs the tests does other things too.
+      ...[
+        '--new-tokens',
+        '8',
+        '--goodput',
+        'ttft:60000,tpot:60000',
+        '--max-lag',
+        '60000',
+        '--output',
+        output,
+      ],
+      ...['--', '--no-prefix-caching'],
+    ]);
+    const { result, serveFlags } = JSON.parse(readFileSync(output, 'utf8')) as {
+      readonly result: Result;
+      readonly serveFlags: readonly string[];
+    };
+    assert.deepEqual(serveFlags, ['--no-prefix-caching']);
+    assert.deepEqual(
+      result.points.map(({ rate }) => rate),
+      [4, 8],
+    );
+    for (const { requests, tokens, goodput } of result.points) {
+      assert.ok(requests.completed > 0 && requests.completed === requests.planned);
+      assert.deepEqual([tokens.prompt, tokens.cached], [96 * requests.completed, 0]);
+      assert.equal(goodput!.good, requests.completed);
+    }
   });
 
   it('refuses cases that it does not understand before it starts anything', () => {

@@ -39,6 +39,18 @@ function passed(result: unknown): PartRecord {
   return { state: 'passed', commit: 'c', date: 'd', seconds: 1, command: 'x', mps: false, result };
 }
 
+describe('goodput on one GPU', () => {
+  it('is asked with the cache, without, and of prompts that share nothing; arguments of a part come before --', () => {
+    const command = (name: string) => ONE_GPU_PARTS[name]!(context()).command.join(' ');
+    for (const model of ['bf16', 'awq']) {
+      assert.match(command(`goodput-${model}`), / --more -- --max-num-sequences 256$/);
+      assert.match(command(`goodput-${model}-no-cache`), / -- --max-num-sequences 256 --no-prefix-caching$/);
+      assert.match(command(`goodput-${model}-unique`), / --prefix-tokens 0 --own-tokens 1024 --more -- /);
+    }
+    assert.match(command('goodput-awq'), /--model skywork-r1v3-38b-awq/);
+  });
+});
+
 describe('world sizes of the scaling benchmark', () => {
   it('are powers of two up to the places for ranks', () => {
     assert.deepEqual(chooseWorldSizes(null, 1, 1), [1]);
