@@ -9,6 +9,7 @@ import { inferenceServiceDefinition } from '../../common/proto.js';
 import type { GenerateRequest } from '../../proto/ts/skein/inference/v1/GenerateRequest.js';
 import type { GenerateResponse__Output } from '../../proto/ts/skein/inference/v1/GenerateResponse.js';
 import { useGrpcService } from '../support/grpc-service.js';
+import { anyGrpcRequest as request, GRPC_FAULTS } from '../support/random-requests.js';
 
 const NUM_RUNS = 150;
 const NUM_BYTE_RUNS = 120;
@@ -16,78 +17,6 @@ const NUM_BYTE_RUNS = 120;
 const BATCH = 8;
 const NEIGHBOUR_TOKENS = 400;
 const METHOD = '/skein.inference.v1.InferenceService/Generate';
-
-/** A server's fault, or what gRPC says where a server says nothing. */
-const FAULTS: ReadonlySet<grpc.status> = new Set([
-  grpc.status.INTERNAL,
-  grpc.status.UNKNOWN,
-  grpc.status.DATA_LOSS,
-  grpc.status.UNAVAILABLE,
-  grpc.status.ABORTED,
-]);
-
-const optional = <T>(arbitrary: fc.Arbitrary<T>) => fc.option(arbitrary, { nil: undefined });
-const uint32 = fc.oneof(fc.nat(30), fc.integer({ min: 0, max: 0xffff_ffff }));
-const float = fc.oneof(
-  fc.constantFrom(0, 0.5, 1, 1.5, -1, NaN, Infinity, -Infinity, -0, 1e-45, 3.4e38),
-  fc.float(),
-);
-const text = fc.oneof(
-  fc.string({ maxLength: 40 }),
-  fc.string({ unit: 'binary', maxLength: 40 }),
-  fc.constantFrom('', '\0', '\ud800', '<|im_start|>', '<image>', '</think>', '<IMG_CONTEXT>', 'é́', '🪿'),
-);
-const picture = fc.record({ data: fc.uint8Array({ maxLength: 64 }).map((bytes) => Buffer.from(bytes)) });
-const sampling = fc.record(
-  {
-    ...{ temperature: float, topK: uint32, topP: float, minP: float, repetitionPenalty: float },
-    ...{
-      presencePenalty: float,
-      frequencyPenalty: float,
-      seed: fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }).map(String),
-    },
-    ...{ maxTokens: uint32, minTokens: uint32, ignoreEos: fc.boolean(), topLogprobs: uint32 },
-    stop: fc.array(text, { maxLength: 20 }),
-    stopTokenIds: fc.array(uint32, { maxLength: 8 }),
-    logitBias: fc.array(fc.record({ tokenId: uint32, bias: float }), { maxLength: 8 }),
-    skipSpecialTokens: fc.boolean(),
-  },
-  { requiredKeys: [] },
-);
-/** Mostly what could be answered, with one thing or another odd about it. */
-const mild = fc.record(
-  {
-    temperature: fc.constantFrom(0, 0.7),
-    maxTokens: fc.integer({ min: 1, max: 12 }),
-    topLogprobs: fc.nat(3),
-    stop: fc.array(fc.constantFrom('a', 'bc'), { maxLength: 2 }),
-  },
-  { requiredKeys: ['maxTokens'] },
-);
-const message = fc.record({
-  role: fc.oneof(fc.constantFrom('user', 'system', 'assistant'), text),
-  content: fc.array(fc.oneof(fc.record({ text }), fc.record({ picture }), fc.constant({})), { maxLength: 3 }),
-});
-/** Nothing is wrong with these: some are to be answered. */
-const sound: fc.Arbitrary<GenerateRequest> = fc.record({
-  promptTokenIds: fc.array(fc.integer({ min: 4, max: 30 }), { minLength: 1, maxLength: 40 }),
-  sampling: fc.record({ temperature: fc.constantFrom(0, 0.7), maxTokens: fc.integer({ min: 1, max: 12 }) }),
-});
-const odd: fc.Arbitrary<GenerateRequest> = fc
-  .record(
-    {
-      requestId: text,
-      model: fc.oneof({ weight: 9, arbitrary: fc.constant('') }, { weight: 1, arbitrary: text }),
-      messages: optional(fc.array(message, { maxLength: 4 })),
-      text: optional(text),
-      pictures: optional(fc.array(picture, { maxLength: 3 })),
-      promptTokenIds: optional(fc.array(uint32, { maxLength: 40 })),
-      sampling: fc.oneof(mild, sampling),
-    },
-    { requiredKeys: ['sampling'] },
-  )
-  .map((drawn) => drawn as GenerateRequest);
-const request = fc.oneof({ weight: 15, arbitrary: odd }, { weight: 1, arbitrary: sound });
 
 describe('the gRPC service under any request', function () {
   this.timeout(180_000);
@@ -124,7 +53,7 @@ describe('the gRPC service under any request', function () {
 
   function checkOwn({ status }: Ending, asked: unknown): void {
     assert.ok(
-      !FAULTS.has(status.code),
+      !GRPC_FAULTS.has(status.code),
       `${grpc.status[status.code]} (${status.metadata.get(ERROR_CODE_KEY).join()}): ${status.details}; asked: ${JSON.stringify(asked)}`,
     );
   }
