@@ -1,20 +1,16 @@
 // AWQ int4 linears: few rows are multiplied straight from the packed form; many, too, where there
-// are warpgroup products (Hopper), and otherwise through dequantised columns; in deterministic mode
-// always by the kernel for few.
+// are warpgroup products (Hopper), and otherwise through dequantised columns (product_rules.h); in
+// deterministic mode always by the kernel for few.
 #include <algorithm>
 
 #include "cuda/awq_workspace.h"
 #include "cuda/cuda_linear.h"
 #include "cuda/kernels/awq_wide.h"
 #include "cuda/linear_parts.h"
+#include "cuda/product_rules.h"
 
 namespace skein::cuda {
 namespace {
-
-// Up to here passes over the packed weights cost less than dequantising them once.
-constexpr int64_t kPackedRows = 192;
-// Up to here the kernel for few rows is faster than the wide one.
-constexpr int64_t kFewRows = 16;
 
 int64_t RoundUp(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
 
@@ -55,46 +51,60 @@ class AwqLinear final : public CudaLinear {
   size_t weight_bytes() const override { return weight_bytes_; }
 
   void Run(const Matrix& x, const Matrix& out, BlasLt& blas, Stream& stream) const override {
-    if (RunWide(MakeOperands(x, bias_, out, false, products()), stream)) return;
-    if (IsPacked(x.rows, stream)) {
-      RunPacked(x, out, false, stream);
-    } else {
-      workspace_.DenseProduct(weights_, x, bias_.For(out.type), out,
-                              workspace_.ColumnsAtOnce(weights_, x.rows), true, blas);
+    const ProductOperands operands = MakeOperands(x, bias_, out, false, products());
+    switch (Choose(operands, stream)) {
+      case ProductKernel::kWide:
+        return RunWide(operands, stream);
+      case ProductKernel::kFewRows:
+        return RunPacked(x, out, false, stream);
+      default:
+        return workspace_.DenseProduct(weights_, x, bias_.For(out.type), out,
+                                       workspace_.ColumnsAtOnce(weights_, x.rows), true, blas);
     }
   }
 
   bool RunSwiGlu(const Matrix& x, const Matrix& out, Stream& stream) const override {
-    if (RunWide(MakeOperands(x, bias_, out, true, products()), stream)) return true;
-    if (!IsPacked(x.rows, stream) || !AwqTakes(weights_, kAwqWhole, 1, true)) return false;
-    RunPacked(x, out, true, stream);
+    const ProductOperands operands = MakeOperands(x, bias_, out, true, products());
+    const ProductKernel kernel = Choose(operands, stream);
+    if (kernel == ProductKernel::kWide) {
+      RunWide(operands, stream);
+    } else if (kernel == ProductKernel::kFewRows && AwqTakes(weights_, kAwqWhole, 1, true)) {
+      RunPacked(x, out, true, stream);
+    } else {
+      return false;
+    }
     return true;
   }
 
   bool RunAdded(const Matrix& x, const float* bias, const float* scale, const Matrix& residual,
                 BlasLt&, Stream& stream) const override {
-    return x.rows >= kFewestAddedRows && bias_.as_float == nullptr &&
-           RunWide(MakeAddedOperands(x, bias, scale, residual, products()), stream);
+    if (x.rows < kFewestAddedRows || bias_.as_float != nullptr) return false;
+    const ProductOperands operands = MakeAddedOperands(x, bias, scale, residual, products());
+    if (Choose(operands, stream) != ProductKernel::kWide) return false;
+    RunWide(operands, stream);
+    return true;
   }
 
  private:
-  bool IsPacked(int64_t rows, Stream& stream) const {
-    return rows <= kPackedRows || products().deterministic() || stream.IsCapturing();
+  ProductKernel Choose(const ProductOperands& operands, Stream& stream) const {
+    const ProductKernel kernel = ChooseProduct(
+        WeightFormat::kAwq, products().deterministic(), operands.rows, weights_.out_features,
+        [&](ProductKernel each) {
+          return each != ProductKernel::kWide ||
+                 AwqWideTakes(weights_, operands, products().device());
+        });
+    // Columns are dequantised on a second stream.
+    return kernel == ProductKernel::kDequantised && stream.IsCapturing() ? ProductKernel::kFewRows
+                                                                         : kernel;
   }
 
   const ProductWorkspace& products() const { return workspace_.products(); }
 
-  // False, with nothing done, where another way is better or the only one.
-  bool RunWide(const ProductOperands& operands, Stream& stream) const {
-    if (operands.rows <= kFewRows || products().deterministic() ||
-        !AwqWideTakes(weights_, operands, products().device())) {
-      return false;
-    }
+  void RunWide(const ProductOperands& operands, Stream& stream) const {
     const WidePlan plan = PlanAwqWide(weights_, operands.rows, products().device());
     SKEIN_CHECK(WidePartialBytes(plan) <= products().partial_bytes(), "%zu bytes of partial sums",
                 WidePartialBytes(plan));
     AwqWideProduct(weights_, operands, plan, stream);
-    return true;
   }
 
   void RunPacked(const Matrix& x, const Matrix& out, bool swiglu, Stream& stream) const {

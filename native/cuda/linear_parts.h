@@ -1,7 +1,6 @@
 // What dense and AWQ linears share: weights and biases on their way to the device.
 #pragma once
 
-#include "cuda/blas_lt.h"
 #include "cuda/device_arena.h"
 #include "cuda/device_memory.h"
 #include "cuda/product_workspace.h"
@@ -36,10 +35,6 @@ struct LinearBias {
   LinearBias(const Matrix& host, DeviceArena& arena);
   const void* For(DType type) const { return type == DType::kFloat32 ? as_float : as_bfloat16; }
 };
-
-// From here on it pays that a product adds to the residual: below, the norm behind it finds sums in
-// the cache, and has the residual to read either way.
-inline constexpr int64_t kFewestAddedRows = BlasLt::kMaxTimedRows + 1;
 
 // Operands of a product of our own; with SwiGLU, out has half of its columns.
 ProductOperands MakeOperands(const Matrix& x, const LinearBias& bias, const Matrix& out,

@@ -45,6 +45,12 @@ enum class LinearRole : uint8_t {
   kProjectorFc2,
 };
 
+// How a linear's weights are given.
+enum class WeightFormat : uint8_t {
+  kDense,  // float32 or bfloat16
+  kAwq,    // 4-bit words with zeros and scales by groups of inputs
+};
+
 // Weights as loaded, in the back end's memory (NewWeight) or the host's; the bias always in the
 // host's. Either `weight` [out, in] in float32 or bfloat16, or the AWQ triple:
 //   qweight int32 [in, out / 8], qzeros int32 [groups, out / 8], scales float16 or float32 [groups,
@@ -60,7 +66,10 @@ struct RawLinear {
   Matrix qweight, qzeros, scales;
   int64_t group_size = 0;
   int64_t group_offset = 0;
-  bool is_awq() const { return qweight.data != nullptr; }
+  WeightFormat format() const {
+    return qweight.data != nullptr ? WeightFormat::kAwq : WeightFormat::kDense;
+  }
+  bool is_awq() const { return format() == WeightFormat::kAwq; }
 };
 
 // A linear in the back end's own layout (packed, repacked, quantised).

@@ -1,0 +1,96 @@
+// Which kernel takes a product: one table by the weights' format, the number of rows, that of
+// outputs and the mode. What was measured to set its limits stands beside them.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+
+#include "cuda/blas_lt.h"
+#include "cuda/kernels/skinny_product.h"
+#include "ops/backend.h"
+
+namespace skein::cuda {
+
+enum class ProductKernel : uint8_t {
+  kFewRows,      // reads weights once, at the memory's speed
+  kWide,         // Hopper's warpgroup products
+  kDequantised,  // cuBLASLt, of columns written out in bfloat16
+  kLibrary,      // cuBLASLt
+};
+
+struct ProductRule {
+  WeightFormat format;
+  // In deterministic mode the bits of a row must not depend on how many rows there are: one kernel
+  // takes them all.
+  bool deterministic;
+  int64_t min_rows, max_rows;
+  int64_t min_outputs, max_outputs;
+  ProductKernel kernel;
+};
+
+inline constexpr int64_t kAnyNumber = std::numeric_limits<int64_t>::max();
+
+// Of those that apply to a product, the first whose kernel takes its operands.
+//
+// Dense, few rows: never for the head. Measured on an H200 (4.44 TB/s) with the 38 B model's
+// weights, microseconds of our own product and of the fastest that cuBLASLt has; gate_up with
+// SwiGLU, which our kernel includes:
+//
+//             [7168 x 5120]  [5120 x 5120]  gate_up       [5120 x 27648]  [151680 x 5120]
+//    1 row    19.2, 22.4     14.1, 15.4     139.1, 136.1  68.6, 72.0      374, 355
+//    8 rows   20.5, 23.0     15.4, 15.6     143.8, 137.8  71.1, 73.7      391, 360
+//   16 rows   22.8, 20.6     17.6, 15.8     150.0, 139.7  77.3, 73.3      406, 362
+//
+// gate_up stays ours, since it saves a launch, and its blocks fetch weights while the kernel before
+// them ends. At a quarter of the widths ours is ahead there too (35.6, 38.6). With 16 rows it has
+// fallen behind everywhere, and the head is long enough for cuBLASLt to reach the memory's rate at
+// any number.
+//
+// Dense, wide: weights of so many outputs that they fill the GPU with whole pieces. Measured on an
+// H100 (3.10 TB/s), microseconds of cuBLASLt and of the wide product:
+//
+//                gate_up, SwiGLU  head      [5120 x 27648]  [7168 x 5120]  [5120 x 5120]
+//      16 rows   197, 196         530, 515  102, 102        27, 31         21, 27
+//      64        210, 199         551, 530  104, 111        29, 35         22, 32
+//      96        214, 199                   109, 117        29, 39         23, 36
+//     256        241, 243         609, 602  120, 129        33, 48         28, 41
+//   1,024        848, 811                   409, 435        108, 109       78, 103
+//   2,048        1747, 1769                 842, 877        195, 210       161, 198
+//
+// In a row with the layer's other products it is behind at 256 and 512 rows (455 to 464 instead of
+// 443 to 446), and ahead at 1,024 (1,423 to 1,460 instead of 1,533 to 1,604).
+//
+// AWQ: up to 192 rows passes over the packed weights cost less than dequantising them once.
+inline constexpr ProductRule kProductRules[] = {
+    // clang-format off
+    {WeightFormat::kDense, false,   1, kSkinnyMaxRows,      1,    100'000, ProductKernel::kFewRows},
+    {WeightFormat::kDense, false,   9,             96, 32'768, kAnyNumber, ProductKernel::kWide},
+    {WeightFormat::kDense, false, 513,     kAnyNumber, 32'768, kAnyNumber, ProductKernel::kWide},
+    {WeightFormat::kDense, false,   1,     kAnyNumber,      1, kAnyNumber, ProductKernel::kLibrary},
+    {WeightFormat::kDense, true,    1,     kAnyNumber,      1, kAnyNumber, ProductKernel::kLibrary},
+    {WeightFormat::kAwq,   false,  17,     kAnyNumber,      1, kAnyNumber, ProductKernel::kWide},
+    {WeightFormat::kAwq,   false,   1,            192,      1, kAnyNumber, ProductKernel::kFewRows},
+    {WeightFormat::kAwq,   false, 193,     kAnyNumber,      1, kAnyNumber, ProductKernel::kDequantised},
+    {WeightFormat::kAwq,   true,    1,     kAnyNumber,      1, kAnyNumber, ProductKernel::kFewRows},
+    // clang-format on
+};
+
+// The kernel of a product of `rows` rows; takes(kernel): whether it takes the operands at hand.
+template <typename Takes>
+ProductKernel ChooseProduct(WeightFormat format, bool deterministic, int64_t rows, int64_t outputs,
+                            const Takes& takes) {
+  for (const ProductRule& rule : kProductRules) {
+    if (rule.format == format && rule.deterministic == deterministic && rows >= rule.min_rows &&
+        rows <= rule.max_rows && outputs >= rule.min_outputs && outputs <= rule.max_outputs &&
+        takes(rule.kernel)) {
+      return rule.kernel;
+    }
+  }
+  return ProductKernel::kLibrary;
+}
+
+// From here on it pays that a product adds to the residual: below, the norm behind it finds sums in
+// the cache, and has the residual to read either way.
+inline constexpr int64_t kFewestAddedRows = BlasLt::kMaxTimedRows + 1;
+
+}  // namespace skein::cuda
