@@ -3,6 +3,7 @@
 import { Option, type Command } from 'commander';
 import { byteSizeOption, integerOption, shareOption } from '../common/command-line.js';
 import { AppError } from '../common/errors.js';
+import type { QuantizationChoice } from './checkpoint/float8.js';
 import { checkAddress } from '../common/grpc-server.js';
 import { checkClusterId, DEFAULT_CLUSTER_ID } from '../common/identity.js';
 import {
@@ -29,6 +30,7 @@ export interface ClusterConfig {
   readonly tensorParallelSize: number;
   readonly device: 'cpu' | 'cuda';
   readonly dtype: ComputeTypeChoice;
+  readonly quantization: QuantizationChoice;
   readonly visionParallel: 'auto' | 'tensor' | 'data';
   readonly collective: CollectiveChoice;
   readonly loadFormat: 'auto' | 'dummy';
@@ -77,6 +79,7 @@ interface ClusterFlags {
   readonly tensorParallelSize?: number;
   readonly device: 'cpu' | 'cuda';
   readonly dtype: ComputeTypeChoice;
+  readonly quantization?: QuantizationChoice;
   readonly visionParallel: 'auto' | 'tensor' | 'data';
   readonly collective: CollectiveChoice;
   readonly loadFormat: 'auto' | 'dummy';
@@ -112,6 +115,16 @@ export const DEFAULT_SIZES = {
 const MIN_GPU_MEMORY_UTILIZATION = 0.1;
 const DEFAULT_GPU_MEMORY_UTILIZATION = 0.9;
 
+export function quantizationOption(): Option {
+  return new Option(
+    '--quantization <format>',
+    'fp8: plain weights of the decoder become FP8 as they are loaded, with a scale per output channel; ' +
+      'auto: as the checkpoint has them',
+  )
+    .choices(['auto', 'fp8'])
+    .default('auto');
+}
+
 export function addClusterOptions(command: Command): Command {
   return command
     .requiredOption('--model <folder>', 'checkpoint folder in Hugging Face form')
@@ -128,6 +141,7 @@ export function addClusterOptions(command: Command): Command {
         .choices(['auto', 'float32', 'bfloat16'])
         .default('auto'),
     )
+    .addOption(quantizationOption())
     .addOption(
       new Option('--vision-parallel <mode>', 'how the vision tower is held')
         .choices(['auto', 'tensor', 'data'])
@@ -235,6 +249,7 @@ export function toClusterConfig(flags: ClusterFlags): ClusterConfig {
     tensorParallelSize: flags.tensorParallelSize ?? workers?.length ?? 1,
     device: flags.device,
     dtype: flags.dtype,
+    quantization: flags.quantization ?? 'auto',
     visionParallel: flags.visionParallel,
     collective: flags.collective,
     loadFormat: flags.loadFormat,

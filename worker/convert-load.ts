@@ -26,6 +26,7 @@ const DATA_TYPES: Readonly<Record<string, NativeDataType>> = {
   DATA_TYPE_BFLOAT16: 'bfloat16',
   DATA_TYPE_FLOAT16: 'float16',
   DATA_TYPE_INT32: 'int32',
+  DATA_TYPE_FLOAT8_E4M3: 'float8_e4m3',
 };
 
 export function toNativeLoadPlan(request: LoadRequest__Output): NativeLoadPlan {

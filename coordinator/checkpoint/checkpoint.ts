@@ -8,11 +8,13 @@ import { expectedTensors, type ExpectedModel, type ExpectedTensor } from './expe
 import type { FamilyConfig, ModelFamily } from './families/family.js';
 import { familyOfConfig } from './families/registry.js';
 import type { Checkpoint, ComputeType, DataType, ModelSpec, SourceTensor } from './model-spec.js';
-import { findAwqLayout } from './quantization.js';
+import { findQuantization } from './quantization.js';
 import { readWeightTable, type StoredTensor, type WeightTable } from './weight-files.js';
 
 const FLOAT_TYPES: Readonly<Record<string, DataType>> = { F32: 'float32', BF16: 'bfloat16', F16: 'float16' };
 const INT_TYPES: Readonly<Record<string, DataType>> = { I32: 'int32' };
+const FLOAT8_TYPES: Readonly<Record<string, DataType>> = { F8_E4M3: 'float8_e4m3' };
+const TYPES = { float: FLOAT_TYPES, int32: INT_TYPES, float8: FLOAT8_TYPES };
 
 /** torch_dtype in words of a configuration; half precision is computed in bfloat16, whose range holds it. */
 const COMPUTE_TYPES: Readonly<Record<string, ComputeType>> = {
@@ -44,9 +46,15 @@ export async function readCheckpoint(folder: string): Promise<Checkpoint> {
   });
   const table = await readWeightTable(root);
   const named = canonicalise(family, table);
-  const { text, denseLinears } = settleText(root, table, config, family, familyConfig, named);
+  const { text, denseLinears, float8Linears } = settleText(root, table, config, family, familyConfig, named);
   const hasLmHead = !text.tieWordEmbeddings;
-  const expected = expectedTensors(family.names, { ...familyConfig, text, hasLmHead, denseLinears });
+  const expected = expectedTensors(family.names, {
+    ...familyConfig,
+    text,
+    hasLmHead,
+    denseLinears,
+    float8Linears,
+  });
   const tensors = matchTensors(root, family, table, named, expected, text.tieWordEmbeddings);
   const storedType = tensors.get(family.names.tokenEmbedding)?.dataType ?? 'float32';
   const spec: ModelSpec = {
@@ -105,18 +113,20 @@ function settleText(
   family: ModelFamily,
   familyConfig: FamilyConfig,
   named: ReadonlyMap<string, StoredTensor>,
-): Pick<ExpectedModel, 'text' | 'denseLinears'> {
+): Pick<ExpectedModel, 'text' | 'denseLinears' | 'float8Linears'> {
   const nested = [config.object('llm_config'), config.object('text_config'), config];
-  const awq = findAwqLayout(nested, family.names, familyConfig.text, named, (tensor) =>
+  const quantization = findQuantization(nested, family.names, familyConfig.text, named, (tensor) =>
     tensor === undefined ? root : pathOf(table, tensor),
   );
   const { tiedHead } = familyConfig;
   const isTied = tiedHead === 'always' || (tiedHead === 'if-absent' && !named.has(family.names.lmHead));
   const vocabSize = familyConfig.text.vocabSize || (named.get(family.names.tokenEmbedding)?.shape[0] ?? 0);
-  const awqGroupSize = awq.groupSize;
+  const { awqGroupSize, denseLinears, float8Linears } = quantization;
+  const float8 = float8Linears.size === 0 ? 'none' : 'stored';
   return {
-    text: { ...familyConfig.text, vocabSize, awqGroupSize, tieWordEmbeddings: isTied },
-    denseLinears: awq.denseLinears,
+    text: { ...familyConfig.text, vocabSize, awqGroupSize, float8, tieWordEmbeddings: isTied },
+    denseLinears,
+    float8Linears,
   };
 }
 
@@ -160,7 +170,7 @@ function matchTensors(
 }
 
 function checkTensor(path: string, found: StoredTensor, want: ExpectedTensor): SourceTensor {
-  const types = want.kind === 'float' ? FLOAT_TYPES : INT_TYPES;
+  const types = TYPES[want.kind];
   const dataType = types[found.dtype];
   if (dataType === undefined) {
     throw new AppError(

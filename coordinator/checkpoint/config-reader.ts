@@ -68,6 +68,10 @@ export class ConfigReader {
     return Object.hasOwn(this.#values, key) && this.#values[key] !== null;
   }
 
+  keys(): string[] {
+    return Object.keys(this.#values);
+  }
+
   /** True when the key is there and says null, where that means something else than its absence. */
   isNull(key: string): boolean {
     return this.#values[key] === null;

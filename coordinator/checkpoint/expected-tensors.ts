@@ -1,13 +1,14 @@
 // Every tensor that a model of given dimensions has, with its shape: the table that files are checked against and that
 // stands in for files when a known model is planned without weights.
 import type { TensorNames } from './families/family.js';
+import type { Float8Layout, Float8Linear } from './float8.js';
 import type { TextSpec, VisionSpec } from './model-spec.js';
 
 export interface ExpectedTensor {
   /** Canonical name (families/family.ts). */
   readonly name: string;
   readonly shape: readonly number[];
-  readonly kind: 'float' | 'int32';
+  readonly kind: 'float' | 'int32' | 'float8';
 }
 
 export interface ExpectedModel {
@@ -17,6 +18,7 @@ export interface ExpectedModel {
   readonly hasLmHead: boolean;
   /** Of an AWQ decoder: prefixes of the linears that are stored as plain weights. */
   readonly denseLinears: ReadonlySet<string>;
+  readonly float8Linears: Float8Layout;
 }
 
 /** A linear of the decoder, by the prefix of its tensors. */
@@ -58,7 +60,7 @@ export function decoderLinears(names: TensorNames, text: TextSpec, layer: number
 }
 
 function textTensors(names: TensorNames, model: ExpectedModel): ExpectedTensor[] {
-  const { text, hasLmHead, denseLinears } = model;
+  const { text, hasLmHead, denseLinears, float8Linears } = model;
   const { hiddenSize, vocabSize } = text;
   const tensors: ExpectedTensor[] = [float(names.tokenEmbedding, vocabSize, hiddenSize)];
   for (let index = 0; index < text.numLayers; index++) {
@@ -67,7 +69,12 @@ function textTensors(names: TensorNames, model: ExpectedModel): ExpectedTensor[]
     for (const linear of decoderLinears(names, text, index)) {
       const { prefix, outFeatures, inFeatures, hasBias } = linear;
       const groupSize = denseLinears.has(prefix) ? 0 : text.awqGroupSize;
-      tensors.push(...decoderLinear(prefix, outFeatures, inFeatures, groupSize));
+      const float8 = float8Linears.get(prefix);
+      tensors.push(
+        ...(float8 === undefined
+          ? decoderLinear(prefix, outFeatures, inFeatures, groupSize)
+          : float8Linear(prefix, outFeatures, inFeatures, float8)),
+      );
       if (hasBias) tensors.push(float(`${prefix}.bias`, outFeatures));
     }
   }
@@ -90,6 +97,19 @@ function decoderLinear(
     { name: `${prefix}.qweight`, shape: [inFeatures, words], kind: 'int32' },
     { name: `${prefix}.qzeros`, shape: [groups, words], kind: 'int32' },
     float(`${prefix}.scales`, groups, outFeatures),
+  ];
+}
+
+function float8Linear(
+  prefix: string,
+  outFeatures: number,
+  inFeatures: number,
+  { scaleShape, inputScaleShape }: Float8Linear,
+): ExpectedTensor[] {
+  return [
+    { name: `${prefix}.weight`, shape: [outFeatures, inFeatures], kind: 'float8' },
+    float(`${prefix}.weight_scale`, ...scaleShape),
+    ...(inputScaleShape === null ? [] : [float(`${prefix}.input_scale`, ...inputScaleShape)]),
   ];
 }
 

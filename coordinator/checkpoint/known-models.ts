@@ -6,7 +6,8 @@ import { readCheckpoint } from './checkpoint.js';
 import { expectedTensors } from './expected-tensors.js';
 import { PIXEL_MEAN, PIXEL_STD, PROJECTOR_NORM_EPS } from './families/vision-tower.js';
 import { familyOfLayout } from './families/registry.js';
-import type { Checkpoint, DataType, ModelSpec, SourceTensor, TextSpec, VisionSpec } from './model-spec.js';
+import { quantizedAtLoad, type Float8Layout, type QuantizationChoice } from './float8.js';
+import type { Checkpoint, ModelSpec, SourceTensor, TextSpec, VisionSpec } from './model-spec.js';
 
 interface KnownText {
   readonly hiddenSize: number;
@@ -132,8 +133,19 @@ const KNOWN_MODELS: Readonly<Record<string, KnownModel>> = {
 
 export const KNOWN_MODEL_NAMES: readonly string[] = Object.keys(KNOWN_MODELS);
 
-/** A checkpoint folder, or a known model's name; a folder of that name comes first. */
-export async function resolveModel(nameOrFolder: string): Promise<Checkpoint> {
+/**
+ * A checkpoint folder, or a known model's name; a folder of that name comes first. `quantization`: fp8 for plain weights
+ * of the decoder that become float8 as they are loaded.
+ */
+export async function resolveModel(
+  nameOrFolder: string,
+  quantization: QuantizationChoice,
+): Promise<Checkpoint> {
+  const checkpoint = await findModel(nameOrFolder);
+  return quantization === 'fp8' ? quantizedAtLoad(checkpoint) : checkpoint;
+}
+
+async function findModel(nameOrFolder: string): Promise<Checkpoint> {
   const stats = await stat(nameOrFolder).catch(() => null);
   if (stats?.isDirectory() === true) return readCheckpoint(nameOrFolder);
   const known = knownCheckpoint(nameOrFolder.toLowerCase());
@@ -166,19 +178,23 @@ export function knownPictureTokenId(name: string): number | null {
 }
 
 /** The tensor table that files of this spec would have. */
-export function syntheticTensors(spec: ModelSpec): ReadonlyMap<string, SourceTensor> {
+export function syntheticTensors(
+  spec: ModelSpec,
+  float8Linears: Float8Layout = new Map(),
+): ReadonlyMap<string, SourceTensor> {
   const expected = expectedTensors(familyOfLayout(spec.layout).names, {
     text: spec.text,
     vision: spec.vision,
     storedVisionLayers: spec.vision?.numLayers ?? 0,
     hasLmHead: !spec.text.tieWordEmbeddings,
     denseLinears: new Set(),
+    float8Linears,
   });
-  const typeOf = (kind: 'float' | 'int32'): DataType => (kind === 'int32' ? 'int32' : spec.storedType);
+  const types = { float: spec.storedType, int32: 'int32', float8: 'float8_e4m3' } as const;
   return new Map(
     expected.map(({ name, shape, kind }) => [
       name,
-      { name, fileIndex: -1, dataType: typeOf(kind), shape, dataOffset: 0 },
+      { name, fileIndex: -1, dataType: types[kind], shape, dataOffset: 0 },
     ]),
   );
 }
@@ -198,6 +214,7 @@ function makeSpec(name: string, model: KnownModel): ModelSpec {
     maxPositionEmbeddings: known.maxPositionEmbeddings ?? 32768,
     tieWordEmbeddings: known.tieWordEmbeddings ?? false,
     awqGroupSize: model.awqGroupSize,
+    float8: 'none',
   };
   const vision = model.tower === null ? null : towerSpec(model.tower, known.hiddenSize);
   return {

@@ -2,7 +2,7 @@
 // every tensor's bytes lie, and nothing about ranks.
 import type { DefaultTaken } from './config-reader.js';
 
-export type DataType = 'float32' | 'bfloat16' | 'float16' | 'int32';
+export type DataType = 'float32' | 'bfloat16' | 'float16' | 'int32' | 'float8_e4m3';
 
 /** What ranks compute in. */
 export type ComputeType = 'float32' | 'bfloat16';
@@ -12,6 +12,7 @@ export const DATA_TYPE_BYTES: Readonly<Record<DataType, number>> = {
   bfloat16: 2,
   float16: 2,
   int32: 4,
+  float8_e4m3: 1,
 };
 
 export interface TextSpec {
@@ -29,6 +30,8 @@ export interface TextSpec {
   readonly tieWordEmbeddings: boolean;
   /** 0: not quantised. */
   readonly awqGroupSize: number;
+  /** Whether linears of the decoder are in FP8: as they are stored, or made so as they are loaded. */
+  readonly float8: 'none' | 'stored' | 'at-load';
 }
 
 export interface VisionSpec {
@@ -74,6 +77,12 @@ export interface ModelSpec {
   /** Null for text-only models. */
   readonly vision: VisionSpec | null;
   readonly tiling: TilingSpec | null;
+}
+
+/** As GetModel and health tell it; empty for none. */
+export function quantizationName({ text }: ModelSpec): '' | 'awq' | 'fp8' {
+  if (text.awqGroupSize > 0) return 'awq';
+  return text.float8 === 'none' ? '' : 'fp8';
 }
 
 export interface SourceTensor {

@@ -1,17 +1,19 @@
-// Finds out whether the decoder is AWQ-quantised, from the configuration and from the tensors, and refuses every other
-// scheme.
+// Finds out how the decoder is quantised, from the configuration and from the tensors: AWQ, FP8 (float8.ts) or not at
+// all; refuses every other scheme.
 import { AppError } from '../../common/errors.js';
 import type { ConfigReader } from './config-reader.js';
 import { AWQ_COLUMNS_PER_WORD, decoderLinears, type DecoderLinear } from './expected-tensors.js';
 import type { TensorNames } from './families/family.js';
+import { findFloat8Layout, isFloat8Config, type Float8Layout } from './float8.js';
 import type { TextSpec } from './model-spec.js';
 import type { StoredTensor } from './weight-files.js';
 
-export interface AwqLayout {
-  /** 0: the decoder is not quantised. */
-  readonly groupSize: number;
+export interface QuantizationLayout {
+  /** 0: the decoder is not in AWQ. */
+  readonly awqGroupSize: number;
   /** Prefixes of linears that are plain weights beside packed ones. */
   readonly denseLinears: ReadonlySet<string>;
+  readonly float8Linears: Float8Layout;
 }
 
 /**
@@ -20,19 +22,22 @@ export interface AwqLayout {
 interface Configured {
   readonly groupSize: number;
   readonly excepted: readonly string[];
+  readonly isFloat8: boolean;
 }
+
+const NO_LINEARS: ReadonlySet<string> = new Set();
 
 /**
  * The files decide which linears are packed and which are dense, layer by layer; the configuration must not contradict
  * them. Keys are canonical names.
  */
-export function findAwqLayout(
+export function findQuantization(
   configs: readonly (ConfigReader | null)[],
   names: TensorNames,
   text: TextSpec,
   tensors: ReadonlyMap<string, StoredTensor>,
   pathOf: (tensor: StoredTensor | undefined) => string,
-): AwqLayout {
+): QuantizationLayout {
   const configured = readConfigured(configs);
   refuseOtherPackings(tensors, pathOf);
   const linears = Array.from({ length: text.numLayers }, (_, layer) =>
@@ -41,7 +46,10 @@ export function findAwqLayout(
   const packed = linears.filter(({ prefix }) => tensors.has(`${prefix}.qweight`));
   const [first] = packed;
   if (first === undefined) {
-    if (configured.groupSize === 0) return { groupSize: 0, denseLinears: new Set() };
+    if (configured.groupSize === 0) {
+      const float8Linears = findFloat8Layout(configured.isFloat8, names, text, tensors, pathOf);
+      return { awqGroupSize: 0, denseLinears: NO_LINEARS, float8Linears };
+    }
     const prefix = names.textLayer(0).q;
     throw new AppError(
       'CORRUPT_WEIGHTS',
@@ -54,14 +62,16 @@ export function findAwqLayout(
   const isDense = ({ prefix }: DecoderLinear): boolean =>
     !tensors.has(`${prefix}.qweight`) &&
     (tensors.has(`${prefix}.weight`) || configured.excepted.some((part) => prefix.includes(part)));
-  return { groupSize, denseLinears: new Set(linears.filter(isDense).map(({ prefix }) => prefix)) };
+  const denseLinears = new Set(linears.filter(isDense).map(({ prefix }) => prefix));
+  return { awqGroupSize: groupSize, denseLinears, float8Linears: new Map() };
 }
 
 function readConfigured(configs: readonly (ConfigReader | null)[]): Configured {
   for (const config of configs) {
     const quantization = config?.object('quantization_config') ?? null;
     if (quantization === null) continue;
-    quantization.requireOneOf('quant_method', ['awq'], '');
+    if (isFloat8Config(quantization)) return { groupSize: 0, excepted: [], isFloat8: true };
+    quantization.requireOneOf('quant_method', ['awq', 'compressed-tensors', 'fp8'], '');
     quantization.requireOneOf(quantization.has('w_bit') ? 'w_bit' : 'bits', [4], 4);
     quantization.requireOneOf('zero_point', [true], true);
     if (quantization.string('version', 'gemm').toLowerCase() !== 'gemm')
@@ -69,9 +79,13 @@ function readConfigured(configs: readonly (ConfigReader | null)[]): Configured {
     const excepted = quantization.raw('modules_to_not_convert') ?? [];
     if (!Array.isArray(excepted) || !excepted.every((part): part is string => typeof part === 'string'))
       throw quantization.invalid('modules_to_not_convert', 'a list of strings');
-    return { groupSize: quantization.dimension(['group_size', 'q_group_size'], 128), excepted };
+    return {
+      groupSize: quantization.dimension(['group_size', 'q_group_size'], 128),
+      excepted,
+      isFloat8: false,
+    };
   }
-  return { groupSize: 0, excepted: [] };
+  return { groupSize: 0, excepted: [], isFloat8: false };
 }
 
 function refuseOtherPackings(
@@ -89,10 +103,10 @@ function refuseOtherPackings(
     if (name.endsWith('.g_idx')) {
       throw new AppError('UNSUPPORTED_MODEL', `${where}: packed by GPTQ; Skein supports AWQ in gemm packing`);
     }
-    if (name.endsWith('.weight_scale') || name.endsWith('.weight_scale_inv')) {
+    if (name.endsWith('.weight_scale_inv')) {
       throw new AppError(
         'UNSUPPORTED_MODEL',
-        `${where}: quantised with scales per channel or block; Skein supports AWQ in gemm packing`,
+        `${where}: quantised with scales per block; Skein supports FP8 with scales per tensor or output channel`,
       );
     }
   }

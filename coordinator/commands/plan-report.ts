@@ -1,5 +1,6 @@
 // A priced shard plan as text for people and as JSON for programs. Formats only: every number comes from the plan or
 // its price.
+import type { ModelSpec } from '../checkpoint/model-spec.js';
 import { COMPONENTS, type CollectivePrice, type Price } from '../sharding/cost-model.js';
 import type { RankMemory } from '../sharding/memory-plan.js';
 import type { RankPlan, ShardPlan } from '../sharding/shard-plan.js';
@@ -53,10 +54,8 @@ function snakeCaseKeys(value: unknown): unknown {
 export function planReportText(report: PlanReport): string {
   const { plan, price } = report;
   const { spec } = plan;
-  const quantised =
-    spec.text.awqGroupSize > 0 ? `, decoder in AWQ int4 (groups of ${spec.text.awqGroupSize})` : '';
   const lines = [
-    `${spec.name}: ${spec.architecture}, ${spec.storedType}${quantised}`,
+    `${spec.name}: ${spec.architecture}, ${spec.storedType}${quantisedText(spec)}`,
     `${withUnit(price.parameters, '')} parameters (${withCommas(price.parameters)}), ${readableBytes(price.modelBytes)} as stored`,
     `${plan.worldSize} ${plan.worldSize === 1 ? 'rank' : 'ranks'}; vision tower: ${visionLine(report)}`,
     '',
@@ -72,6 +71,12 @@ export function planReportText(report: PlanReport): string {
     ...priceLines(price),
   ];
   return `${lines.join('\n')}\n`;
+}
+
+function quantisedText({ text }: ModelSpec): string {
+  if (text.awqGroupSize > 0) return `, decoder in AWQ int4 (groups of ${text.awqGroupSize})`;
+  if (text.float8 === 'none') return '';
+  return text.float8 === 'stored' ? ', decoder in FP8' : ', decoder in FP8 once it is loaded';
 }
 
 function visionLine({ plan, visionReason }: PlanReport): string {

@@ -2,8 +2,9 @@
 // no weights.
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import { resolveModel } from '../checkpoint/known-models.js';
+import type { QuantizationChoice } from '../checkpoint/float8.js';
 import type { ComputeType } from '../checkpoint/model-spec.js';
-import { DEFAULT_SIZES } from '../config.js';
+import { DEFAULT_SIZES, quantizationOption } from '../config.js';
 import { chooseSizes } from '../serving/model-sizes.js';
 import { DEFAULT_MEMORY_BANDWIDTH, priceShardPlan } from '../sharding/cost-model.js';
 import { predictMemory, type MemoryLimits } from '../sharding/memory-plan.js';
@@ -18,6 +19,7 @@ interface PlanFlags {
   readonly visionParallel: ShardPlanOptions['visionParallel'];
   readonly memoryBandwidth: number;
   readonly dtype: 'auto' | ComputeType;
+  readonly quantization: QuantizationChoice;
   readonly json?: true;
   readonly slices?: true;
 }
@@ -44,6 +46,7 @@ export function registerPlan(program: Command): void {
         .choices(['auto', 'float32', 'bfloat16'])
         .default('auto'),
     )
+    .addOption(quantizationOption())
     .option('--json', 'print one JSON object')
     .option('--slices', 'with --json: every tensor and slice of every rank')
     .action(async (flags: PlanFlags) => {
@@ -59,7 +62,7 @@ export function registerPlan(program: Command): void {
 }
 
 async function makePlanReport(flags: PlanFlags): Promise<PlanReport> {
-  const checkpoint = await resolveModel(flags.model);
+  const checkpoint = await resolveModel(flags.model, flags.quantization);
   const options: ShardPlanOptions = {
     worldSize: flags.tensorParallelSize,
     visionParallel: flags.visionParallel,

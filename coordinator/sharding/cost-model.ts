@@ -9,6 +9,7 @@ import {
   type TextSpec,
   type VisionSpec,
 } from '../checkpoint/model-spec.js';
+import { float8ScaleBytes, isFloat8Scales, isFloat8Weight } from './float8-memory.js';
 import { predictLoad, type LoadPrediction } from './load-prediction.js';
 import type { RankPlan, RankTensor, ShardPlan, TensorRole } from './shard-plan.js';
 import { rankTensorBytes, sliceBytes } from './slices.js';
@@ -133,11 +134,11 @@ export function priceShardPlan(
   };
 }
 
-/** Weights as the model counts them: eight to a packed word; AWQ scales and zeros are format, not parameters. */
+/** Weights as the model counts them: eight to a packed word; scales and zeros are format, not parameters. */
 export function countParameters({ tensors }: Checkpoint): number {
   let count = 0;
   for (const [name, { shape }] of tensors) {
-    if (name.endsWith('.qzeros') || name.endsWith('.scales')) continue;
+    if (/\.(qzeros|scales|weight_scale|input_scale)$/.test(name)) continue;
     count += product(shape) * (name.endsWith('.qweight') ? AWQ_COLUMNS_PER_WORD : 1);
   }
   return count;
@@ -179,6 +180,8 @@ function priceRank(spec: ModelSpec, rank: RankPlan, computeType: ComputeType): R
 function decodeBytesOf(tensor: RankTensor): number {
   const component = componentOf(tensor.role);
   if (component === 'embedding' || component === 'vision' || component === 'projector') return 0;
+  if (isFloat8Scales(tensor)) return 0;
+  if (isFloat8Weight(tensor)) return tensor.rows * tensor.cols + float8ScaleBytes(tensor);
   // A tied head reads the embedding's rows.
   return rankTensorBytes({ ...tensor, tiedToEmbedding: false });
 }

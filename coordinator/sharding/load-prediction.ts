@@ -2,6 +2,7 @@
 // layer) at a time in the order of the plan, handed to the back end, which makes its own copy, and freed. The
 // vocabulary's large tensors come first, while little else is resident, so that the peak is hardly above what stays.
 import { DATA_TYPE_BYTES, type DataType } from '../checkpoint/model-spec.js';
+import { float8ScaleBytes, isFloat8Scales, isFloat8Weight } from './float8-memory.js';
 import { mixedProducts, productOf, type RankPlan, type RankTensor, type TensorRole } from './shard-plan.js';
 
 export interface LoadPrediction {
@@ -42,21 +43,29 @@ export function predictLoad(rank: RankPlan, computeType: 'float32' | 'bfloat16')
   let stagedName = '';
   const mixed = mixedProducts(rank);
   for (const tensor of rank.tensors) {
-    const bytes = tensor.rows * tensor.cols * DATA_TYPE_BYTES[residentType(tensor, computeType)];
+    const count = tensor.rows * tensor.cols;
+    const bytes = isFloat8Scales(tensor) ? 0 : count * DATA_TYPE_BYTES[residentType(tensor, computeType)];
     // A tied head is made from the embedding's rows while they are staged: a second copy, not a second staging.
     const name = tensor.tiedToEmbedding ? stagedName : `${tensor.role} ${tensor.layer}`;
     if (name !== stagedName) stagedBytes = 0;
-    if (!tensor.tiedToEmbedding) stagedBytes += bytes;
+    if (!tensor.tiedToEmbedding) stagedBytes += stagedBytesOf(tensor, bytes);
     stagedName = name;
     const isKept = !tensor.part.startsWith('awq-') || !mixed.has(productOf(tensor));
     if (isKept) residentWeightBytes += bytes;
+    if (isFloat8Weight(tensor)) residentWeightBytes += float8ScaleBytes(tensor);
     peakWeightBytes = Math.max(peakWeightBytes, residentWeightBytes + stagedBytes);
   }
   const fixedBytes = PROCESS_BASE_BYTES + LOADER_BUFFER_BYTES;
   return { residentWeightBytes, peakWeightBytes, fixedBytes, peakBytes: peakWeightBytes + fixedBytes };
 }
 
-/** Matrices take the compute type, packed words stay, everything small is float32. */
+/** float8 weights are staged as they are stored; what is quantised is beside its codes for a while. */
+function stagedBytesOf(tensor: RankTensor, residentBytes: number): number {
+  if (!isFloat8Weight(tensor)) return residentBytes;
+  return tensor.rows * tensor.cols + (tensor.quantizeToFloat8 ? residentBytes : 0);
+}
+
+/** Matrices take the compute type (the values of float8, too), packed words stay, everything small is float32. */
 function residentType({ role, part }: RankTensor, computeType: 'float32' | 'bfloat16'): DataType {
   if (part === 'awq-qweight' || part === 'awq-qzeros') return 'int32';
   return part === 'weight' && MATRIX_ROLES.has(role) ? computeType : 'float32';

@@ -27,7 +27,7 @@ export interface LoadOptions {
   readonly graphBuckets: readonly number[];
 }
 
-type ProtoTextSpec = Omit<ModelSpec['text'], 'tieWordEmbeddings'>;
+type ProtoTextSpec = Omit<ModelSpec['text'], 'tieWordEmbeddings' | 'float8'>;
 
 type ProtoVisionSpec = Omit<VisionSpec, 'normType' | 'pixelMean' | 'pixelStd'> & {
   readonly normType: 'NORM_TYPE_RMS' | 'NORM_TYPE_LAYER';
@@ -49,6 +49,7 @@ interface ProtoRankTensor {
   readonly storedType: string;
   readonly awqGroupOffset: number;
   readonly tiedToEmbedding: boolean;
+  readonly quantizeToFloat8: boolean;
 }
 
 interface ProtoSlice {
@@ -84,6 +85,7 @@ const DATA_TYPE_NAMES: Readonly<Record<DataType, string>> = {
   bfloat16: 'DATA_TYPE_BFLOAT16',
   float16: 'DATA_TYPE_FLOAT16',
   int32: 'DATA_TYPE_INT32',
+  float8_e4m3: 'DATA_TYPE_FLOAT8_E4M3',
 };
 
 /** 'o-proj' -> 'TENSOR_ROLE_O_PROJ'. Every role and part of the plan is the lower-case form of the enum's name. */
@@ -144,10 +146,11 @@ function makeContent(
   };
 }
 
-/** The tie shows in the tensors, not in the dimensions. */
+/** The tie and FP8 show in the tensors, not in the dimensions. */
 function textMessage(text: ModelSpec['text']): ProtoTextSpec {
-  const message: ProtoTextSpec & { tieWordEmbeddings?: boolean } = { ...text };
+  const message: ProtoTextSpec & { tieWordEmbeddings?: boolean; float8?: string } = { ...text };
   delete message.tieWordEmbeddings;
+  delete message.float8;
   return message;
 }
 

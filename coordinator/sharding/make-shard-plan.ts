@@ -170,7 +170,7 @@ interface ColumnPiece {
   readonly outputs: Range;
 }
 
-/** Output features are cut; sources are cut first, then fused. Biases are cut with them. */
+/** Output features are cut; sources are cut first, then fused. Biases and scales of outputs are cut with them. */
 function addColumnParallel(
   collector: SliceCollector,
   role: TensorRole,
@@ -202,7 +202,8 @@ function addColumnParallel(
         ? { gap: sizeOf(piece.outputs) }
         : { name: `${piece.prefix}.weight`, rows: piece.outputs },
     );
-    collector.add({ role, part: 'weight', layer, stack: 'rows', pieces: weights });
+    collector.addWeight({ role, layer, pieces: weights });
+    addFloat8Scales(collector, role, layer, pieces);
   }
   if (!collector.has(`${first.prefix}.bias`)) return;
   const biases = pieces.map(({ prefix, outputs }) => ({ name: `${prefix}.bias`, cols: outputs }));
@@ -237,15 +238,35 @@ function addRowParallel(
     add('awq-qzeros', 'qzeros', groups);
     add('awq-scales', 'scales', groups);
   } else {
-    collector.add({
-      role,
-      part: 'weight',
-      layer,
-      stack: 'rows',
-      pieces: [{ name: `${prefix}.weight`, cols: inputs }],
-    });
+    collector.addWeight({ role, layer, pieces: [{ name: `${prefix}.weight`, cols: inputs }] });
+    addFloat8Scales(collector, role, layer, [{ prefix, outputs: null }]);
   }
   addBias(collector, role, layer, prefix);
+}
+
+interface ScaledPiece {
+  readonly prefix: string;
+  /** Null: all. */
+  readonly outputs: Range | null;
+}
+
+/** One scale an output is cut like the outputs; one of a whole linear is every rank's. */
+function addFloat8Scales(
+  collector: SliceCollector,
+  role: TensorRole,
+  layer: number,
+  pieces: readonly ScaledPiece[],
+): void {
+  const add = (part: 'float8-scales' | 'float8-input-scales', suffix: string): void => {
+    if (!collector.has(`${pieces[0]!.prefix}.${suffix}`)) return;
+    const scales = pieces.map(({ prefix, outputs }) => {
+      const name = `${prefix}.${suffix}`;
+      return outputs === null || collector.rowsOf(name) === 1 ? { name } : { name, rows: outputs };
+    });
+    collector.add({ role, part, layer, stack: 'rows', pieces: scales });
+  };
+  add('float8-scales', 'weight_scale');
+  add('float8-input-scales', 'input_scale');
 }
 
 const AWQ_PACKED_PARTS = [

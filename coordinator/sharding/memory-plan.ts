@@ -3,6 +3,7 @@
 // them to.
 import { AppError } from '../../common/errors.js';
 import { DATA_TYPE_BYTES, type ModelSpec, type VisionSpec } from '../checkpoint/model-spec.js';
+import { float8CudaBytes, float8WorkspaceBytes, isFloat8Weight } from './float8-memory.js';
 import { MATRIX_ROLES, predictLoad } from './load-prediction.js';
 import {
   mixedProducts,
@@ -71,7 +72,12 @@ export function predictMemory(
   return {
     weights: isCuda ? cudaWeightBytes(spec, rank) : predictLoad(rank, limits.computeType).residentWeightBytes,
     activations: activationBytes(spec, layout, limits, isCuda ? 2 : 4),
-    workspaces: isCuda ? CUDA_WORKSPACE_BYTES + CUDA_ARENA_SLACK_BYTES + awqWorkspaceBytes(rank) : 0,
+    workspaces: isCuda
+      ? CUDA_WORKSPACE_BYTES +
+        CUDA_ARENA_SLACK_BYTES +
+        awqWorkspaceBytes(rank) +
+        float8WorkspaceBytes(rank, limits.maxStepTokens)
+      : 0,
     reserve: isCuda ? DEVICE_RESERVE_BYTES + (layout.worldSize > 1 ? COMMUNICATOR_RESERVE_BYTES : 0) : 0,
     kvPerBlock:
       2 *
@@ -137,7 +143,7 @@ function pictureBytes(
   );
 }
 
-/** bfloat16 matrices, float32 vectors, AWQ triples repacked. */
+/** bfloat16 matrices, float32 vectors, AWQ triples repacked, float8 as it is. */
 function cudaWeightBytes(spec: ModelSpec, rank: RankPlan): number {
   const mixed = mixedProducts(rank);
   return rank.tensors.reduce((sum, tensor) => {
@@ -147,6 +153,7 @@ function cudaWeightBytes(spec: ModelSpec, rank: RankPlan): number {
       case 'weight':
         // A tied head is the embedding itself.
         if (tensor.tiedToEmbedding) return sum;
+        if (isFloat8Weight(tensor)) return sum + float8CudaBytes(tensor);
         return sum + count * (MATRIX_ROLES.has(role) ? 2 : 4);
       case 'bias':
         return sum + count * cudaBiasBytes(tensor, rank.layout);

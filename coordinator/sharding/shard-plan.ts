@@ -28,7 +28,8 @@ export type TensorRole =
   | 'projector-fc1'
   | 'projector-fc2';
 
-export type TensorPart = 'weight' | 'bias' | 'awq-qweight' | 'awq-qzeros' | 'awq-scales';
+export type TensorPart =
+  'weight' | 'bias' | 'awq-qweight' | 'awq-qzeros' | 'awq-scales' | 'float8-scales' | 'float8-input-scales';
 
 export interface RankLayout {
   readonly rank: number;
@@ -65,6 +66,8 @@ export interface RankTensor {
   readonly storedType: DataType;
   readonly awqGroupOffset: number;
   readonly tiedToEmbedding: boolean;
+  /** A plain weight that the engine makes float8 as it loads it. */
+  readonly quantizeToFloat8: boolean;
 }
 
 /**

@@ -26,7 +26,10 @@ export interface FusedTensor {
   /** More rows than the pieces fill: padding. */
   readonly paddedRows?: number;
   readonly awqGroupOffset?: number;
+  readonly quantizeToFloat8?: boolean;
 }
+
+const DECODER_LINEARS: ReadonlySet<TensorRole> = new Set(['qkv', 'o-proj', 'gate-up', 'down']);
 
 export class SliceCollector {
   readonly tensors: RankTensor[] = [];
@@ -74,7 +77,18 @@ export class SliceCollector {
       storedType: first.dataType,
       awqGroupOffset: fused.awqGroupOffset ?? 0,
       tiedToEmbedding: false,
+      quantizeToFloat8: fused.quantizeToFloat8 ?? false,
     });
+  }
+
+  /** A weight of a linear: made float8 as it is loaded where the model asks for it, and it is not. */
+  addWeight({ role, layer, pieces }: Pick<FusedTensor, 'role' | 'layer' | 'pieces'>): void {
+    const name = pieces.find((piece) => 'name' in piece)?.name ?? '';
+    const quantizeToFloat8 =
+      this.#checkpoint.spec.text.float8 === 'at-load' &&
+      DECODER_LINEARS.has(role) &&
+      this.#source(name).dataType !== 'float8_e4m3';
+    this.add({ role, part: 'weight', layer, stack: 'rows', pieces, quantizeToFloat8 });
   }
 
   /** A head that is the embedding again: same rows, no slices of its own. */
@@ -84,6 +98,10 @@ export class SliceCollector {
 
   has(name: string): boolean {
     return this.#checkpoint.tensors.has(name);
+  }
+
+  rowsOf(name: string): number {
+    return asMatrix(this.#source(name).shape)[0];
   }
 
   #source(name: string): SourceTensor {

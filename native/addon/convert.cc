@@ -22,10 +22,11 @@ double ProcessCpuMs() {
   return ms(usage.ru_utime) + ms(usage.ru_stime);
 }
 
-constexpr DType kDTypes[] = {DType::kFloat32, DType::kBFloat16, DType::kFloat16, DType::kInt32};
+constexpr DType kDTypes[] = {DType::kFloat32, DType::kBFloat16, DType::kFloat16, DType::kInt32,
+                             DType::kFloat8E4M3};
 
 DType ReadType(const FieldReader& from, const char* name) {
-  return kDTypes[from.Word(name, {"float32", "bfloat16", "float16", "int32"})];
+  return kDTypes[from.Word(name, {"float32", "bfloat16", "float16", "int32", "float8_e4m3"})];
 }
 
 TextSpec ReadText(const FieldReader& from) {
@@ -108,6 +109,7 @@ RankTensor ReadTensor(const FieldReader& from) {
   to.stored_type = ReadType(from, "storedType");
   to.awq_group_offset = from.Count("awqGroupOffset");
   to.tied_to_embedding = from.Flag("tiedToEmbedding");
+  to.quantize_to_float8 = from.Flag("quantizeToFloat8");
   return to;
 }
 

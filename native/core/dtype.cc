@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "core/error.h"
+#include "core/float8.h"
 
 namespace skein {
 
@@ -16,6 +17,8 @@ const char* Name(DType type) {
       return "float16";
     case DType::kInt32:
       return "int32";
+    case DType::kFloat8E4M3:
+      return "float8_e4m3";
   }
   return "unknown";
 }
@@ -57,6 +60,11 @@ void ConvertElements(const void* from, DType from_type, void* to, DType to_type,
     std::memcpy(to, from, static_cast<size_t>(count) * SizeOf(from_type));
     return;
   }
+  if (to_type == DType::kFloat8E4M3 && from_type == DType::kFloat32) {
+    const auto* in = static_cast<const float*>(from);
+    for (int64_t i = 0; i < count; ++i) static_cast<uint8_t*>(to)[i] = FloatToFloat8(in[i]);
+    return;
+  }
   SKEIN_CHECK(to_type == DType::kFloat32 || to_type == DType::kBFloat16, "to %s", Name(to_type));
   switch (from_type) {
     case DType::kFloat32: {
@@ -70,6 +78,10 @@ void ConvertElements(const void* from, DType from_type, void* to, DType to_type,
     case DType::kFloat16: {
       const auto* in = static_cast<const uint16_t*>(from);
       return ConvertWith([in](int64_t i) { return HalfToFloat(in[i]); }, to, to_type, count);
+    }
+    case DType::kFloat8E4M3: {
+      const auto* in = static_cast<const uint8_t*>(from);
+      return ConvertWith([in](int64_t i) { return Float8ToFloat(in[i]); }, to, to_type, count);
     }
     case DType::kInt32:
       break;

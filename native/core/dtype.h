@@ -7,9 +7,16 @@
 
 namespace skein {
 
-enum class DType : uint8_t { kFloat32 = 1, kBFloat16 = 2, kFloat16 = 3, kInt32 = 4 };
+enum class DType : uint8_t {
+  kFloat32 = 1,
+  kBFloat16 = 2,
+  kFloat16 = 3,
+  kInt32 = 4,
+  kFloat8E4M3 = 5,  // without infinities; of weights beside their scales only
+};
 
 constexpr size_t SizeOf(DType type) {
+  if (type == DType::kFloat8E4M3) return 1;
   return type == DType::kBFloat16 || type == DType::kFloat16 ? 2 : 4;
 }
 
@@ -36,8 +43,8 @@ static_assert(sizeof(BFloat16) == 2);
 
 // IEEE half to float, subnormals, infinities and NaN included.
 float HalfToFloat(uint16_t half);
-// `count` elements from one type to another: from any floating type to float32 or bfloat16, else
-// to the same type only.
+// `count` elements from one type to another: from any floating type to float32, or
+// bfloat16, from float32 to float8, else to the same type only.
 void ConvertElements(const void* from, DType from_type, void* to, DType to_type, int64_t count);
 
 }  // namespace skein

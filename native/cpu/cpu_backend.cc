@@ -6,7 +6,7 @@
 #include "core/error.h"
 #include "cpu/cpu_kv_cache.h"
 #include "cpu/cpu_sampler.h"
-#include "cpu/packed_linear.h"
+#include "cpu/float8_linear.h"
 
 namespace skein::cpu {
 namespace {
@@ -38,7 +38,12 @@ CpuBackend::CpuBackend(int num_threads, InstructionClass instruction_class)
 
 std::unique_ptr<PreparedLinear> CpuBackend::PrepareLinear(const RawLinear& raw,
                                                           DType compute_type) {
-  auto linear = std::make_unique<PackedLinear>(raw, compute_type, kernels_, pool_);
+  std::unique_ptr<CpuLinear> linear;
+  if (raw.format() == WeightFormat::kFloat8) {
+    linear = std::make_unique<Float8Linear>(raw, compute_type, kernels_, pool_);
+  } else {
+    linear = std::make_unique<PackedLinear>(raw, compute_type, kernels_, pool_);
+  }
   // Here, not in Linear: no step allocates.
   scratch_.Reserve(linear->ScratchBytes());
   return linear;

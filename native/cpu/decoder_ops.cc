@@ -6,8 +6,8 @@
 #include "cpu/attention.h"
 #include "cpu/cpu_backend.h"
 #include "cpu/cpu_kv_cache.h"
+#include "cpu/cpu_linear.h"
 #include "cpu/matrix_rows.h"
-#include "cpu/packed_linear.h"
 #include "cpu/parallel_rows.h"
 
 namespace skein::cpu {
@@ -74,9 +74,9 @@ void CpuBackend::Norm(const Matrix& x, const NormWeights& norm, const Matrix& ou
 
 void CpuBackend::Linear(const PreparedLinear& linear, const Matrix& x, Activation activation,
                         const Matrix& out) {
-  const auto& packed = static_cast<const PackedLinear&>(linear);
-  SKEIN_CHECK(scratch_.bytes() >= packed.ScratchBytes(), "a linear of another back end");
-  packed.Multiply(x, activation, out, pool_, scratch_.data());
+  const auto& own = static_cast<const CpuLinear&>(linear);
+  SKEIN_CHECK(scratch_.bytes() >= own.ScratchBytes(), "a linear of another back end");
+  own.Multiply(x, activation, out, pool_, scratch_.data());
 }
 
 void CpuBackend::AllReduceResidualNorm(Communicator& communicator, const Matrix& partial,

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "core/error.h"
+#include "core/float8.h"
 
 namespace skein::cpu {
 namespace {
@@ -26,11 +27,17 @@ int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 uint16_t BFloat16At(const Matrix& m, int64_t row, int64_t col) {
   if (m.type == DType::kBFloat16) return m.As<uint16_t>()[row * m.stride + col];
+  if (m.type == DType::kFloat8E4M3) {
+    return BFloat16(Float8ToFloat(m.As<uint8_t>()[row * m.stride + col])).bits;
+  }
   return BFloat16(m.As<float>()[row * m.stride + col]).bits;
 }
 
 float FloatAt(const Matrix& m, int64_t row, int64_t col) {
   if (m.type == DType::kFloat32) return m.As<float>()[row * m.stride + col];
+  if (m.type == DType::kFloat8E4M3) {
+    return Float8ToFloat(m.As<uint8_t>()[row * m.stride + col]);
+  }
   return static_cast<float>(m.As<BFloat16>()[row * m.stride + col]);
 }
 
@@ -40,7 +47,8 @@ uint32_t NibbleAt(const Matrix& words, int64_t row, int64_t col) {
 }
 
 void CheckDense(const RawLinear& raw) {
-  SKEIN_CHECK(raw.weight.type == DType::kFloat32 || raw.weight.type == DType::kBFloat16,
+  SKEIN_CHECK(raw.weight.type == DType::kFloat32 || raw.weight.type == DType::kBFloat16 ||
+                  raw.weight.type == DType::kFloat8E4M3,
               "weight is %s", Name(raw.weight.type));
   SKEIN_CHECK(raw.weight.rows == raw.out_features && raw.weight.cols == raw.in_features,
               "weight of another shape");

@@ -9,15 +9,15 @@
 
 #include "core/aligned_buffer.h"
 #include "core/thread_pool.h"
+#include "cpu/cpu_linear.h"
 #include "cpu/kernels.h"
-#include "ops/backend.h"
 
 namespace skein::cpu {
 
-class PackedLinear final : public PreparedLinear {
+class PackedLinear final : public CpuLinear {
  public:
   // compute_type is float32 or bfloat16. For AWQ it is the type that x is rounded to; the weights
-  // are exact in both.
+  // are exact in both. float8 weights count for their values, without scales.
   PackedLinear(const RawLinear& raw, DType compute_type, const KernelTable& kernels,
                ThreadPool& pool);
 
@@ -30,10 +30,9 @@ class PackedLinear final : public PreparedLinear {
   // Input features with the padding of the blocks.
   int64_t padded_in() const { return padded_in_; }
   // Bytes of packed x for as many rows as Multiply takes at a time.
-  size_t ScratchBytes() const;
-  // out [n, out] float32 = act(x [n, in] float32 * W^T + bias). `scratch` holds ScratchBytes().
+  size_t ScratchBytes() const override;
   void Multiply(const Matrix& x, Activation activation, const Matrix& out, ThreadPool& pool,
-                void* scratch) const;
+                void* scratch) const override;
 
  private:
   // As many rows as are packed at a time.

@@ -93,6 +93,10 @@ bool IsVector(const RankTensor& tensor) {
   }
 }
 
+bool IsFloat8Scales(TensorPart part) {
+  return part == TensorPart::kFloat8Scales || part == TensorPart::kFloat8InputScales;
+}
+
 // Makes the slices of one tensor.
 class SliceMaker {
  public:
@@ -104,13 +108,20 @@ class SliceMaker {
 
   void Make() {
     if (tensor_.tied_to_embedding) return;
-    const bool is_awq = tensor_.part != TensorPart::kWeight && tensor_.part != TensorPart::kBias;
+    if (IsFloat8Scales(tensor_.part) &&
+        tensor_.rows == static_cast<int64_t>(LinearWidths(plan_, tensor_.role).size())) {
+      return Add("all", 0, tensor_.rows, 0, 1, 0, 0);
+    }
+    const bool is_awq = tensor_.part == TensorPart::kAwqQweight ||
+                        tensor_.part == TensorPart::kAwqQzeros ||
+                        tensor_.part == TensorPart::kAwqScales;
     const bool outputs_are_columns = is_awq || IsVector(tensor_);
     const bool is_packed = is_awq && tensor_.part != TensorPart::kAwqScales;
     const int64_t outputs = outputs_are_columns ? tensor_.cols * (is_packed ? 8 : 1) : tensor_.rows;
     const Placement placement = IsVision(tensor_.role) ? VisionPlacement(plan_, tensor_, outputs)
                                                        : TextPlacement(plan_, tensor_, outputs);
-    int64_t input_start = IsVector(tensor_) ? 0 : placement.input_start;
+    int64_t input_start =
+        IsVector(tensor_) || IsFloat8Scales(tensor_.part) ? 0 : placement.input_start;
     // Rows of zeros and scales are groups of inputs; the slice's first group may begin on another
     // rank.
     if (is_awq && tensor_.part != TensorPart::kAwqQweight) {

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "core/float8.h"
 #include "model/weight_source.h"
 
 namespace skein {
@@ -28,6 +29,10 @@ Range RangeOf(const RankTensor& tensor) {
   constexpr float kSpread = 0.0346f;
   if (tensor.part == TensorPart::kAwqScales) return {0.0043f, 0.001f};
   if (tensor.part == TensorPart::kBias) return {0.0f, kSpread};
+  // float8 weights over all that the type holds; inputs, which norms leave within some ten, too.
+  if (tensor.part == TensorPart::kFloat8Scales) return {kSpread / kFloat8Max, 1e-5f};
+  if (tensor.part == TensorPart::kFloat8InputScales) return {0.02f, 0.005f};
+  if (tensor.stored_type == DType::kFloat8E4M3) return {0.0f, kFloat8Max};
   switch (tensor.role) {
     case TensorRole::kFinalNorm:
     case TensorRole::kInputNorm:

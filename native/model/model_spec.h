@@ -70,7 +70,15 @@ enum class TensorRole : uint8_t {
   kProjectorFc1,
   kProjectorFc2,
 };
-enum class TensorPart : uint8_t { kWeight = 1, kBias, kAwqQweight, kAwqQzeros, kAwqScales };
+enum class TensorPart : uint8_t {
+  kWeight = 1,
+  kBias,
+  kAwqQweight,
+  kAwqQzeros,
+  kAwqScales,
+  kFloat8Scales,
+  kFloat8InputScales,
+};
 
 struct RankTensor {
   TensorRole role{};
@@ -79,6 +87,7 @@ struct RankTensor {
   DType stored_type{};
   int64_t awq_group_offset = 0;
   bool tied_to_embedding = false;
+  bool quantize_to_float8 = false;
 };
 
 struct Slice {

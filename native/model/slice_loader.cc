@@ -1,7 +1,9 @@
 #include "model/slice_loader.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
+#include <numeric>
 #include <utility>
 
 #include "core/error.h"
@@ -115,8 +117,39 @@ LinearPtr SliceLoader::Prepare(const RawLinear& raw) {
   return linear;
 }
 
-// Every linear has at most one of: a plain weight, an AWQ triple. A back end with memory of its own
-// adopts a plain weight; the host's back end packs it anew.
+// One scale an output, whether the checkpoint has that or one for each linear of the product.
+SliceLoader::Staged SliceLoader::StageFloat8Scales(TensorRole role, int64_t layer) {
+  const std::vector<int64_t> widths = LinearWidths(plan_, role);
+  const Staged stored = StageOnHost(role, TensorPart::kFloat8Scales, layer);
+  const auto* values = stored.matrix.As<const float>();
+  const int64_t out = std::accumulate(widths.begin(), widths.end(), int64_t{0});
+  Staged scales;
+  scales.buffer = AlignedBuffer(static_cast<size_t>(out) * sizeof(float));
+  scales.matrix = MakeMatrix(scales.buffer.As<char>(), DType::kFloat32, 1, out);
+  auto* to = scales.matrix.As<float>();
+  if (stored.matrix.rows == out) {
+    std::copy(values, values + out, to);
+    return scales;
+  }
+  for (size_t i = 0; i < widths.size(); ++i) to = std::fill_n(to, widths[i], values[i]);
+  return scales;
+}
+
+// The linears of a product have one row of inputs: the largest of their scales saturates least.
+float SliceLoader::Float8InputScale(TensorRole role, int64_t layer) {
+  const Staged scales = StageOnHost(role, TensorPart::kFloat8InputScales, layer);
+  if (scales.matrix.data == nullptr) return 0;
+  const auto* values = scales.matrix.As<const float>();
+  const float largest = *std::max_element(values, values + scales.matrix.rows);
+  if (!(largest > 0) || !std::isfinite(largest)) {
+    throw Error("CORRUPT_WEIGHTS", Format("%s of layer %lld: its input scale is %g", Name(role),
+                                          static_cast<long long>(layer), largest));
+  }
+  return largest;
+}
+
+// Every linear has one of: a plain weight, a float8 weight with scales, an AWQ triple. A back end
+// with memory of its own adopts a weight that stays as it is; the host's back end packs it anew.
 LinearPtr SliceLoader::Linear(LinearRole linear_role, TensorRole role, int64_t layer,
                               Bias bias_use) {
   RawLinear raw;
@@ -135,11 +168,22 @@ LinearPtr SliceLoader::Linear(LinearRole linear_role, TensorRole role, int64_t l
     const int64_t index = catalogue_.Find(role, TensorPart::kAwqQweight, layer);
     raw.group_offset = plan_.tensors[static_cast<size_t>(index)].awq_group_offset;
   } else {
-    const TensorUse use =
-        backend_.weight_stream() == nullptr ? TensorUse::kConsumed : TensorUse::kKept;
+    const int64_t index = catalogue_.Find(role, TensorPart::kWeight, layer);
+    const RankTensor& tensor = plan_.tensors[static_cast<size_t>(index)];
+    raw.quantizes = tensor.quantize_to_float8;
+    const bool is_float8 = tensor.stored_type == DType::kFloat8E4M3;
+    const TensorUse use = backend_.weight_stream() == nullptr || raw.quantizes
+                              ? TensorUse::kConsumed
+                              : TensorUse::kKept;
     weight = catalogue_.IsMixed(role, layer)
                  ? StageMixed(role, layer, use)
-                 : Stage(role, TensorPart::kWeight, layer, plan_.compute_type, use);
+                 : Stage(role, TensorPart::kWeight, layer,
+                         is_float8 ? DType::kFloat8E4M3 : plan_.compute_type, use);
+    if (is_float8) {
+      scales = StageFloat8Scales(role, layer);
+      raw.weight_scales = scales.matrix;
+      raw.input_scale = Float8InputScale(role, layer);
+    }
     raw.weight = weight.matrix;
     raw.in_features = raw.weight.cols;
     raw.out_features = raw.weight.rows;

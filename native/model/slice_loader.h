@@ -32,6 +32,8 @@ class SliceLoader {
   Staged Stage(TensorRole role, TensorPart part, int64_t layer, DType type, TensorUse use);
   Staged StageOnHost(TensorRole role, TensorPart part, int64_t layer, DType type = DType::kFloat32);
   Staged StageMixed(TensorRole role, int64_t layer, TensorUse use);
+  Staged StageFloat8Scales(TensorRole role, int64_t layer);
+  float Float8InputScale(TensorRole role, int64_t layer);
   LinearPtr Linear(LinearRole linear_role, TensorRole role, int64_t layer, Bias bias_use);
   LinearPtr Prepare(const RawLinear& raw);
   TensorPtr Float32(TensorRole role, TensorPart part, int64_t layer);

@@ -40,6 +40,14 @@ constexpr struct {
     {TensorRole::kProjectorFc2, "projector-fc2"},
 };
 
+bool IsDecoderLinear(TensorRole role) {
+  return role == TensorRole::kQkv || role == TensorRole::kOProj || role == TensorRole::kGateUp ||
+         role == TensorRole::kDown;
+}
+
+// Types that convert into each other, or only into themselves.
+int ClassOf(DType type) { return type == DType::kInt32 ? 1 : type == DType::kFloat8E4M3 ? 2 : 0; }
+
 int64_t SliceBytes(const Slice& slice) {
   return (slice.row_end - slice.row_start) * (slice.col_end - slice.col_start) *
          static_cast<int64_t>(SizeOf(slice.type));
@@ -76,10 +84,17 @@ class ShapeChecker {
                          static_cast<long long>(rows), static_cast<long long>(cols)));
     }
     const bool is_packed = part == TensorPart::kAwqQweight || part == TensorPart::kAwqQzeros;
-    if (is_packed != (tensor.stored_type == DType::kInt32)) {
+    const bool is_linear = IsDecoderLinear(role) && part == TensorPart::kWeight;
+    const bool is_float8 = tensor.stored_type == DType::kFloat8E4M3;
+    if (is_packed != (tensor.stored_type == DType::kInt32) || (is_float8 && !is_linear)) {
       throw Error("INVALID_REQUEST",
                   Format("tensors[%lld]: %s is stored as %s", static_cast<long long>(index),
                          Describe(tensor).c_str(), Name(tensor.stored_type)));
+    }
+    if (tensor.quantize_to_float8 && (is_float8 || !is_linear)) {
+      throw Error("INVALID_REQUEST",
+                  Format("tensors[%lld]: %s is not to be quantised", static_cast<long long>(index),
+                         Describe(tensor).c_str()));
     }
     ++num_required_;
   }
@@ -91,9 +106,16 @@ class ShapeChecker {
     Require(role, TensorPart::kBias, layer, 1, width);
   }
 
-  // A linear of the decoder, plain or AWQ.
+  // A linear of the decoder in any format.
   void Linear(TensorRole role, int64_t layer, int64_t out, int64_t in) {
-    if (!catalogue_.IsAwq(role, layer)) return Require(role, TensorPart::kWeight, layer, out, in);
+    if (!catalogue_.IsAwq(role, layer)) {
+      Require(role, TensorPart::kWeight, layer, out, in);
+      const int64_t index = catalogue_.Find(role, TensorPart::kWeight, layer);
+      if (plan_.tensors[static_cast<size_t>(index)].stored_type == DType::kFloat8E4M3) {
+        Float8Scales(role, layer, out);
+      }
+      return;
+    }
     const int64_t group = plan_.text.awq_group_size;
     const int64_t index = catalogue_.Find(role, TensorPart::kAwqQweight, layer);
     const int64_t offset = plan_.tensors[static_cast<size_t>(index)].awq_group_offset;
@@ -115,6 +137,18 @@ class ShapeChecker {
   }
 
  private:
+  // Of the weight: one an output, or one for all outputs of each linear in the product. Of the
+  // inputs: none, or one of each linear.
+  void Float8Scales(TensorRole role, int64_t layer, int64_t out) {
+    const auto linears = static_cast<int64_t>(LinearWidths(plan_, role).size());
+    const int64_t index = catalogue_.Find(role, TensorPart::kFloat8Scales, layer);
+    const bool is_whole = index >= 0 && plan_.tensors[static_cast<size_t>(index)].rows == linears;
+    Require(role, TensorPart::kFloat8Scales, layer, is_whole ? linears : out, 1);
+    if (catalogue_.Find(role, TensorPart::kFloat8InputScales, layer) >= 0) {
+      Require(role, TensorPart::kFloat8InputScales, layer, linears, 1);
+    }
+  }
+
   // Every output is held once: by a row of the weight or by a column of each part of the triple.
   void CheckMixture(TensorRole role, int64_t layer, int64_t out) {
     std::vector<int> held(static_cast<size_t>(out));
@@ -233,8 +267,26 @@ const char* Name(TensorPart part) {
       return "awq-qzeros";
     case TensorPart::kAwqScales:
       return "awq-scales";
+    case TensorPart::kFloat8Scales:
+      return "float8-scales";
+    case TensorPart::kFloat8InputScales:
+      return "float8-input-scales";
   }
   return "unknown part";
+}
+
+std::vector<int64_t> LinearWidths(const LoadPlan& plan, TensorRole role) {
+  const int64_t q = plan.layout.num_q_heads * plan.text.head_dim,
+                kv = plan.layout.num_kv_heads * plan.text.head_dim,
+                width = plan.layout.intermediate_size;
+  switch (role) {
+    case TensorRole::kQkv:
+      return {q, kv, kv};
+    case TensorRole::kGateUp:
+      return {width, width};
+    default:
+      return {plan.text.hidden_size};
+  }
 }
 
 std::string Describe(const RankTensor& tensor) {
@@ -294,7 +346,7 @@ void TensorCatalogue::CheckSlices(const LoadPlan& plan) {
     const bool in_tensor = 0 <= s.dest_row && 0 <= s.dest_col &&
                            s.dest_row + (s.row_end - s.row_start) <= tensor.rows &&
                            s.dest_col + (s.col_end - s.col_start) <= tensor.cols;
-    if (!in_tensor || (tensor.stored_type == DType::kInt32) != (s.type == DType::kInt32)) {
+    if (!in_tensor || ClassOf(tensor.stored_type) != ClassOf(s.type)) {
       throw Error("INVALID_REQUEST", Format("slices[%zu] of %s does not fit into %s", i,
                                             s.source_name.c_str(), Describe(tensor).c_str()));
     }

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <map>
 #include <tuple>
+#include <vector>
 
 #include "model/model_spec.h"
 
@@ -13,6 +14,9 @@ namespace skein {
 
 const char* Name(TensorRole role);
 const char* Name(TensorPart part);
+// Outputs on this rank of the linears that a product of the decoder consists of: q, k and v, gate
+// and up, or one.
+std::vector<int64_t> LinearWidths(const LoadPlan& plan, TensorRole role);
 // "qkv weight of layer 3", for messages.
 std::string Describe(const RankTensor& tensor);
 

@@ -49,10 +49,15 @@ enum class LinearRole : uint8_t {
 enum class WeightFormat : uint8_t {
   kDense,  // float32 or bfloat16
   kAwq,    // 4-bit words with zeros and scales by groups of inputs
+  // float8 with a scale an output; a row of inputs becomes float8 with a scale of its own, too.
+  // Sums of the products of both are float32 and are multiplied by both scales.
+  kFloat8,
 };
 
 // Weights as loaded, in the back end's memory (NewWeight) or the host's; the bias always in the
-// host's. Either `weight` [out, in] in float32 or bfloat16, or the AWQ triple:
+// host's. Either `weight` [out, in] in float32 or bfloat16; or the same in float8 with
+// weight_scales; or, with `quantizes`, in float32 or bfloat16, to be made float8 by the back end,
+// which chooses the scales; or the AWQ triple:
 //   qweight int32 [in, out / 8], qzeros int32 [groups, out / 8], scales float16 or float32 [groups,
 //   out].
 // Row i of an AWQ slice belongs to group (i + group_offset) / group_size of the triple.
@@ -66,8 +71,13 @@ struct RawLinear {
   Matrix qweight, qzeros, scales;
   int64_t group_size = 0;
   int64_t group_offset = 0;
+  Matrix weight_scales;    // [1, out] float32 in the host's memory, or data == nullptr
+  float input_scale = 0;   // float8: of every row of inputs; 0: each has its own
+  bool quantizes = false;  // to float8
   WeightFormat format() const {
-    return qweight.data != nullptr ? WeightFormat::kAwq : WeightFormat::kDense;
+    if (qweight.data != nullptr) return WeightFormat::kAwq;
+    const bool is_float8 = quantizes || weight.type == DType::kFloat8E4M3;
+    return is_float8 ? WeightFormat::kFloat8 : WeightFormat::kDense;
   }
   bool is_awq() const { return format() == WeightFormat::kAwq; }
 };

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "model/tensor_catalogue.h"
+
 namespace skein::test {
 namespace {
 
@@ -106,8 +108,27 @@ void Add(LoadPlan* plan, TensorRole role, TensorPart part, int64_t layer, int64_
   plan->tensors.push_back(tensor);
 }
 
-void AddLinear(LoadPlan* plan, TensorRole role, int64_t layer, int64_t out, int64_t in,
-               int64_t in_start) {
+void AddFloat8Linear(TinyFloat8 float8, LoadPlan* plan, TensorRole role, int64_t layer, int64_t out,
+                     int64_t in) {
+  Add(plan, role, TensorPart::kWeight, layer, out, in);
+  if (float8 == TinyFloat8::kAtLoad) {
+    plan->tensors.back().quantize_to_float8 = true;
+    return;
+  }
+  plan->tensors.back().stored_type = DType::kFloat8E4M3;
+  const auto linears = static_cast<int64_t>(LinearWidths(*plan, role).size());
+  Add(plan, role, TensorPart::kFloat8Scales, layer,
+      float8 == TinyFloat8::kPerChannel ? out : linears, 1);
+  if (float8 == TinyFloat8::kStaticInputs) {
+    Add(plan, role, TensorPart::kFloat8InputScales, layer, linears, 1);
+  }
+}
+
+void AddLinear(const TinyModelOptions& options, LoadPlan* plan, TensorRole role, int64_t layer,
+               int64_t out, int64_t in, int64_t in_start) {
+  if (options.float8 != TinyFloat8::kNone) {
+    return AddFloat8Linear(options.float8, plan, role, layer, out, in);
+  }
   const int64_t group = plan->text.awq_group_size;
   if (group == 0) return Add(plan, role, TensorPart::kWeight, layer, out, in);
   const int64_t offset = in_start % group, groups = (offset + in + group - 1) / group;
@@ -128,12 +149,12 @@ void AddTextTensors(const TinyModelOptions& options, LoadPlan* plan) {
   Add(plan, TensorRole::kTokenEmbedding, kWeight, 0, layout.vocab_rows, h);
   for (int64_t i = 0; i < text.num_layers; ++i) {
     Add(plan, TensorRole::kInputNorm, kWeight, i, 1, h);
-    AddLinear(plan, TensorRole::kQkv, i, qkv, h, 0);
+    AddLinear(options, plan, TensorRole::kQkv, i, qkv, h, 0);
     Add(plan, TensorRole::kQkv, kBias, i, 1, qkv);
-    AddLinear(plan, TensorRole::kOProj, i, h, q, layout.q_head_start * d);
+    AddLinear(options, plan, TensorRole::kOProj, i, h, q, layout.q_head_start * d);
     Add(plan, TensorRole::kPostAttentionNorm, kWeight, i, 1, h);
-    AddLinear(plan, TensorRole::kGateUp, i, 2 * width, h, 0);
-    AddLinear(plan, TensorRole::kDown, i, h, width, layout.intermediate_start);
+    AddLinear(options, plan, TensorRole::kGateUp, i, 2 * width, h, 0);
+    AddLinear(options, plan, TensorRole::kDown, i, h, width, layout.intermediate_start);
   }
   Add(plan, TensorRole::kFinalNorm, kWeight, 0, 1, h);
   Add(plan, TensorRole::kLmHead, kWeight, 0, layout.vocab_rows, h);

@@ -9,6 +9,9 @@ namespace skein::test {
 
 constexpr int64_t kTinyVocab = 45;
 
+// Of the decoder's linears: none, or float8 as a checkpoint has it, or made so while loading.
+enum class TinyFloat8 : uint8_t { kNone, kPerChannel, kPerTensor, kStaticInputs, kAtLoad };
+
 struct TinyModelOptions {
   bool has_vision = false;
   // Tower as InternViT-6B (RMS norm, q/k norm, no bias) or as InternViT-300M (LayerNorm, qkv bias).
@@ -16,6 +19,7 @@ struct TinyModelOptions {
   VisionParallel vision_parallel = VisionParallel::kTensor;
   bool is_tied = false;
   bool is_awq = false;
+  TinyFloat8 float8 = TinyFloat8::kNone;
   DType compute_type = DType::kFloat32;
   int64_t max_num_sequences = 6, max_step_tokens = 96, block_size = 4, max_model_length = 96;
   int64_t num_tile_slots = 8, max_tiles_per_step = 3;

@@ -354,9 +354,12 @@ TEST(TensorCatalogue, RefusesPlansThatContradictThemselves) {
 
 // Each element of every rank's tensors equals the whole model's at the same place.
 TEST(DummyWeights, AreTheSameModelAtEveryWorldSize) {
-  for (const bool is_awq : {false, true}) {
+  for (const auto& [is_awq, float8] :
+       {std::pair{false, TinyFloat8::kNone}, std::pair{true, TinyFloat8::kNone},
+        std::pair{false, TinyFloat8::kPerChannel}, std::pair{false, TinyFloat8::kStaticInputs}}) {
     TinyModelOptions options = WithVision();
     options.is_awq = is_awq;
+    options.float8 = float8;
     options.is_tied = false;
     std::map<std::tuple<std::string, int64_t, int64_t>, uint32_t> whole;
     for (const int64_t world_size : {1, 2, 3, 5}) {

@@ -3,7 +3,7 @@
 // order, so bfloat16 and whole towers over Gloo are only shown to have the bits that shared memory gives.
 import assert from 'node:assert/strict';
 
-import { goldenTolerance } from '../support/tolerance.js';
+import { float8Tolerance, goldenTolerance } from '../support/tolerance.js';
 import { readGoldenModel, type GoldenModel } from '../support/golden-cases.js';
 import { checkCase, GOLDEN_MODELS, runCase } from '../support/golden-run.js';
 import { LocalGroup, type GeneratedToken } from '../support/local-group.js';
@@ -31,17 +31,21 @@ for (const name of GOLDEN_MODELS) {
     });
 
     for (const setting of SETTINGS) {
-      if (name === 'tiny-text' && setting.visionParallel === 'data') continue;
+      const isTextOnly = name === 'tiny-text' || name.startsWith('tiny-fp8');
+      if (isTextOnly && setting.visionParallel === 'data') continue;
       const { worldSize, collective, visionParallel } = setting;
       for (const computeType of ['float32', 'bfloat16'] as const) {
         if (collective === 'gloo' && computeType === 'bfloat16') continue;
-        const tower = name === 'tiny-text' ? '' : `, tower ${visionParallel === 'tensor' ? 'cut' : 'whole'}`;
+        const tower = isTextOnly ? '' : `, tower ${visionParallel === 'tensor' ? 'cut' : 'whole'}`;
         it(`${computeType}, world size ${worldSize} over ${collective}${tower}`, async () => {
           const { spec } = model.checkpoint;
           const options = { ...setting, checkpoint: model.checkpoint, computeType };
           const isTooWide = visionParallel === 'tensor' && worldSize > (spec.vision?.numHeads ?? worldSize);
           if (isTooWide) await assert.rejects(LocalGroup.start(options), { code: 'INVALID_REQUEST' });
-          const tolerance = goldenTolerance(computeType, spec.storedType);
+          const tolerance =
+            spec.text.float8 === 'none'
+              ? goldenTolerance(computeType, spec.storedType)
+              : float8Tolerance(computeType, worldSize, name.endsWith('-static'));
           const group = await LocalGroup.start(isTooWide ? { ...options, visionParallel: 'data' } : options);
           try {
             for (const goldenCase of model.cases)

@@ -10,7 +10,13 @@ import {
 } from '../../coordinator/checkpoint/model-spec.js';
 import { writeSafetensors, type TensorToWrite } from '../../coordinator/checkpoint/safetensors-writer.js';
 
-const DTYPES = { float32: 'F32', bfloat16: 'BF16', float16: 'F16', int32: 'I32' } as const;
+const DTYPES = {
+  float32: 'F32',
+  bfloat16: 'BF16',
+  float16: 'F16',
+  int32: 'I32',
+  float8_e4m3: 'F8_E4M3',
+} as const;
 /** Column 8 w + j of word w is at this bit. */
 const BIT_OF_COLUMN = [0, 16, 4, 20, 8, 24, 12, 28];
 

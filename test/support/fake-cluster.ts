@@ -43,6 +43,7 @@ export function fakeConfig(options: FakeClusterOptions): ClusterConfig {
     tensorParallelSize: options.worldSize,
     device: 'cpu',
     dtype: 'float32',
+    quantization: 'auto',
     visionParallel: 'auto',
     collective: 'auto',
     loadFormat: 'auto',

@@ -13,6 +13,8 @@ export const GOLDEN_MODELS = [
   'tiny-awq',
   'tiny-awq-bin',
   'tiny-hf-layout',
+  'tiny-fp8',
+  'tiny-fp8-static',
 ];
 
 /** Pixels, encoding and generation of one case; its pictures are released at the end. */

@@ -45,6 +45,8 @@ const PART_VALUES: Readonly<Record<TensorPart, number>> = {
   'awq-qweight': 3,
   'awq-qzeros': 4,
   'awq-scales': 5,
+  'float8-scales': 6,
+  'float8-input-scales': 7,
 };
 
 export interface NativeLoadLimits extends MemoryLimits {

@@ -1,5 +1,5 @@
 // How far numbers may stray from the golden ones (float32 on another code base), by compute type.
-import type { DataType } from '../../coordinator/checkpoint/model-spec.js';
+import type { DataType, ModelSpec } from '../../coordinator/checkpoint/model-spec.js';
 
 export interface Tolerance {
   /** Greatest difference of one log-probability, and of the mean over a case. */
@@ -31,14 +31,32 @@ const GPU_AWQ: Tolerance = { logprob: 0.2, meanLogprob: 9e-2, greedyGap: 0.1 };
 /** Partial sums of ranks are rounded in another order too: 0.222 was seen at world size 2. */
 const GPU_AWQ_FAST: Tolerance = { logprob: 0.25, meanLogprob: 9e-2, greedyGap: 0.1 };
 
+/**
+ * Inputs of products keep three bits of mantissa: where a sum in another order rounds one of them to its neighbour, that
+ * input is off by a sixteenth, and on two ranks and more a row's scale is that of the part that a rank has.
+ */
+const FLOAT8: Tolerance = { logprob: 0.6, meanLogprob: 0.25, greedyGap: 0.6 };
+/** Of exact inputs, by scales that do not depend on the ranks: hardly one is rounded to its neighbour. */
+const FLOAT8_SAME: Tolerance = { logprob: 2e-2, meanLogprob: 1e-2, greedyGap: 2e-2 };
+
+export function float8Tolerance(
+  computeType: 'float32' | 'bfloat16',
+  worldSize: number,
+  areScalesStatic: boolean,
+): Tolerance {
+  return computeType === 'float32' && (worldSize === 1 || areScalesStatic) ? FLOAT8_SAME : FLOAT8;
+}
+
 export function goldenTolerance(computeType: 'float32' | 'bfloat16', storedType: DataType): Tolerance {
   if (computeType === 'float32') return FLOAT32;
   return storedType === 'bfloat16' ? BFLOAT16 : BFLOAT16_ROUNDED_WEIGHTS;
 }
 
 /** `deterministic`: the mode in which sums have one order. */
-export function gpuGoldenTolerance(storedType: DataType, isAwq: boolean, deterministic: boolean): Tolerance {
-  if (isAwq) return deterministic ? GPU_AWQ : GPU_AWQ_FAST;
+export function gpuGoldenTolerance(spec: ModelSpec, deterministic: boolean): Tolerance {
+  const { storedType, text } = spec;
+  if (text.float8 !== 'none') return FLOAT8;
+  if (text.awqGroupSize > 0) return deterministic ? GPU_AWQ : GPU_AWQ_FAST;
   if (deterministic || storedType !== 'bfloat16') return goldenTolerance('bfloat16', storedType);
   return GPU_BFLOAT16;
 }

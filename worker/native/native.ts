@@ -2,7 +2,7 @@
 // optional fields, so that `undefined` is always a mistake. Arrays of numbers are typed arrays.
 import type { SamplingParams } from '../../common/sampling.js';
 
-export type NativeDataType = 'float32' | 'bfloat16' | 'float16' | 'int32';
+export type NativeDataType = 'float32' | 'bfloat16' | 'float16' | 'int32' | 'float8_e4m3';
 
 export interface NativeTextSpec {
   hiddenSize: number;
@@ -71,6 +71,7 @@ export interface NativeRankTensor {
   storedType: NativeDataType;
   awqGroupOffset: number;
   tiedToEmbedding: boolean;
+  quantizeToFloat8: boolean;
 }
 
 export interface NativeSlice {

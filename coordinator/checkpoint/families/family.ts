@@ -19,7 +19,7 @@ export type TiedHead = 'never' | 'if-absent' | 'always';
 
 export interface FamilyConfig {
   readonly architecture: string;
-  /** awqGroupSize, tieWordEmbeddings and a vocabSize of 0 (no such key) are settled when the tensors have been seen. */
+  /** awqGroupSize, float8, tieWordEmbeddings and a vocabSize of 0 (no such key) are settled when the tensors have been seen. */
   readonly text: TextSpec;
   readonly vision: VisionSpec | null;
   readonly tiling: TilingSpec | null;
@@ -32,7 +32,7 @@ export interface FamilyConfig {
 export interface TextLayerNames {
   readonly inputNorm: string;
   readonly postAttentionNorm: string;
-  /** Prefixes: `.weight`, `.bias`, `.qweight`, `.qzeros`, `.scales` follow. */
+  /** Prefixes: `.weight`, `.bias`, `.qweight`, `.qzeros`, `.scales`, `.weight_scale`, `.input_scale` follow. */
   readonly q: string;
   readonly k: string;
   readonly v: string;

@@ -55,6 +55,7 @@ export function readTextSpec(config: ConfigReader): TextSpec {
     maxPositionEmbeddings: config.dimension('max_position_embeddings', QWEN2_DEFAULTS.maxPositionEmbeddings),
     tieWordEmbeddings: false,
     awqGroupSize: 0,
+    float8: 'none',
   };
 }
 

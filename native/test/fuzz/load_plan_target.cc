@@ -126,7 +126,7 @@ void ChangeTensor(FuzzInput& in, RankTensor& tensor) {
       tensor.part = static_cast<TensorPart>(in.In(1, 255));
       break;
     case 2:
-      tensor.stored_type = static_cast<DType>(in.In(1, 4));
+      tensor.stored_type = static_cast<DType>(in.In(1, 5));
       break;
     case 3:
       tensor.tied_to_embedding = in.Flag();
@@ -142,7 +142,7 @@ void ChangeTensor(FuzzInput& in, RankTensor& tensor) {
 
 void ChangeSlice(FuzzInput& in, Slice& slice) {
   if (in.In(0, 7) == 0) {
-    slice.type = static_cast<DType>(in.In(1, 4));
+    slice.type = static_cast<DType>(in.In(1, 5));
     return;
   }
   int64_t* const numbers[] = {&slice.file_index,  &slice.data_offset, &slice.source_rows,

@@ -158,7 +158,7 @@ describe('conversion', () => {
 
 async function allBytes({ tensors, files }: Checkpoint): Promise<Map<string, Buffer>> {
   const contents = await Promise.all(files.map(({ path }) => readFile(path)));
-  const width = { float32: 4, bfloat16: 2, float16: 2, int32: 4 };
+  const width = { float32: 4, bfloat16: 2, float16: 2, int32: 4, float8_e4m3: 1 };
   return new Map(
     [...tensors].map(([name, tensor]) => {
       const size = tensor.shape.reduce((product, extent) => product * extent, width[tensor.dataType]);

@@ -48,6 +48,7 @@ describe('golden checkpoints', () => {
       maxPositionEmbeddings: 4096,
       tieWordEmbeddings: false,
       awqGroupSize: 0,
+      float8: 'none',
     });
     assert.deepEqual(spec.vision, {
       hiddenSize: 80,

@@ -50,6 +50,17 @@ describe('skein plan', () => {
     }
   });
 
+  it('prices FP8 that is made at load by what stays', async () => {
+    const text = await runPlan('--model', 'skywork-r1v3-38b', '--quantization', 'fp8');
+    for (const expected of [
+      'bfloat16, decoder in FP8 once it is loaded',
+      '76.78 GB as stored',
+      '7.62 ms a token (131 tokens/s)',
+    ]) {
+      assert.ok(text.includes(expected), `${expected} in\n${text}`);
+    }
+  });
+
   it('prints complete JSON, with slices where asked', async () => {
     const folder = join(repoRoot, 'test', 'golden', 'tiny-awq');
     const plain = JSON.parse(

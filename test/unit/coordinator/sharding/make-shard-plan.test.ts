@@ -1,6 +1,9 @@
 // The shard plan by example and by property: uneven heads, replicated KV heads, refusals.
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
+import { decoderLinears } from '../../../../coordinator/checkpoint/expected-tensors.js';
+import { familyOfLayout } from '../../../../coordinator/checkpoint/families/registry.js';
+import type { Float8Layout } from '../../../../coordinator/checkpoint/float8.js';
 import { knownCheckpoint, syntheticTensors } from '../../../../coordinator/checkpoint/known-models.js';
 import type {
   Checkpoint,
@@ -174,11 +177,26 @@ describe('shard plan by example', () => {
   });
 });
 
+/** Scales per channel, or per tensor with scales of inputs. */
+function float8Linears({ layout, text }: ModelSpec): Float8Layout {
+  const { names } = familyOfLayout(layout);
+  const isWhole = text.vocabSize % 2 === 0;
+  const linears = Array.from({ length: text.numLayers }, (_, layer) => decoderLinears(names, text, layer));
+  return new Map(
+    linears
+      .flat()
+      .map(({ prefix, outFeatures }) => [
+        prefix,
+        { scaleShape: isWhole ? [1] : [outFeatures, 1], inputScaleShape: isWhole ? [1] : null },
+      ]),
+  );
+}
+
 function synthetic(spec: ModelSpec): Checkpoint {
   return {
     spec,
     files: [],
-    tensors: syntheticTensors(spec),
+    tensors: syntheticTensors(spec, spec.text.float8 === 'stored' ? float8Linears(spec) : new Map()),
     eosTokenIds: [],
     folder: null,
     defaultsTaken: [],
@@ -196,6 +214,7 @@ describe('shard plan by property', () => {
       vocab: fc.integer({ min: 1, max: 130 }),
       isTied: fc.boolean(),
       isAwq: fc.boolean(),
+      float8: fc.constantFrom('none' as const, 'stored' as const, 'at-load' as const),
       layout: fc.constantFrom('internvl-chat' as const, 'internvl-hf' as const, 'qwen2' as const),
       visionHeads: fc.integer({ min: 1, max: 9 }),
       visionHeadDim: fc.integer({ min: 1, max: 5 }),
@@ -221,6 +240,7 @@ describe('shard plan by property', () => {
         tieWordEmbeddings: c.isTied,
         awqGroupSize:
           c.isAwq && (heads * c.headDim) % group === 0 && (c.kvHeads * c.headDim) % 8 === 0 ? group : 0,
+        float8: c.isAwq ? 'none' : c.float8,
       };
       const vision: VisionSpec = {
         hiddenSize: c.visionHeads * c.visionHeadDim,
@@ -266,6 +286,7 @@ describe('shard plan by property', () => {
     let planned = 0;
     let refused = 0;
     let awq = 0;
+    let float8 = 0;
     fc.assert(
       fc.property(
         arbitrarySpec,
@@ -285,6 +306,7 @@ describe('shard plan by property', () => {
           }
           planned++;
           if (spec.text.awqGroupSize > 0 && worldSize > 1) awq++;
+          if (spec.text.float8 === 'stored' && worldSize > 1) float8++;
           checkPlan(checkpoint, made);
         },
       ),
@@ -292,8 +314,8 @@ describe('shard plan by property', () => {
     );
     // The generator must reach both outcomes, and AWQ splits, for the property to mean anything.
     assert.ok(
-      planned > 100 && refused > 10 && awq > 10,
-      `${planned} planned, ${refused} refused, ${awq} AWQ`,
+      planned > 100 && refused > 10 && awq > 10 && float8 > 10,
+      `${planned} planned, ${refused} refused, ${awq} AWQ, ${float8} FP8`,
     );
   });
 });

@@ -1,6 +1,7 @@
 // The memory plan: its formulas against what the native engine reports, and its refusals with their numbers.
 import assert from 'node:assert/strict';
 import { readCheckpoint } from '../../../../coordinator/checkpoint/checkpoint.js';
+import { quantizedAtLoad } from '../../../../coordinator/checkpoint/float8.js';
 import { knownCheckpoint } from '../../../../coordinator/checkpoint/known-models.js';
 import type { Checkpoint } from '../../../../coordinator/checkpoint/model-spec.js';
 import { makeShardPlan } from '../../../../coordinator/sharding/make-shard-plan.js';
@@ -54,6 +55,7 @@ describe('memory plan', () => {
       ['tiny-300m-vit', 1, 'tensor', { ...LIMITS, numTileSlots: 7, maxTilesPerStep: 3 }],
       ['tiny-300m-vit', 3, 'data', LIMITS],
       ['tiny-awq', 2, 'tensor', LIMITS],
+      ['tiny-fp8', 2, 'tensor', LIMITS],
     ];
     for (const [name, worldSize, visionParallel, limits] of cases) {
       it(`is what the engine takes: ${name}, ${worldSize} ranks, ${visionParallel}`, async () => {
@@ -85,6 +87,16 @@ describe('memory plan', () => {
       );
       // Partial sums, and twice 2560 columns of the widest input, dequantised for products of many rows.
       assert.equal(awq.workspaces - whole.workspaces, 64 * 2 ** 20 + 2 * 2560 * 27_648 * 2);
+    });
+
+    it('counts a byte a weight of FP8, a scale an output, and the rows of a step beside them', () => {
+      const whole = cudaMemory('skywork-r1v3-38b', 1);
+      const plan = planOf(quantizedAtLoad(known('skywork-r1v3-38b')), 1);
+      const float8 = predictMemory(plan.spec, plan.ranks[0]!, LIMITS, 'cuda');
+      const outputs = 7168 + 5120 + 55_296 + 5120;
+      const decoder = 7168 * 5120 + 5120 * 5120 + 55_296 * 5120 + 5120 * 27_648;
+      assert.equal(whole.weights - float8.weights, 64 * (decoder - 4 * outputs));
+      assert.equal(float8.workspaces - whole.workspaces, LIMITS.maxStepTokens * (27_648 + 4));
     });
 
     it('rounds AWQ slices up to tiles, groups included that begin with another rank', () => {

@@ -149,7 +149,8 @@ function checkShapesAgree({ ranks }: ShardPlan): void {
         [other.role, other.part, other.layer, other.storedType],
       );
       const isRowParallel = ROW_PARALLEL.has(tensor.role) && tensor.part !== 'bias';
-      if (tensor.part === 'weight' && isRowParallel) assert.equal(tensor.rows, other.rows);
+      if (tensor.part.startsWith('float8-')) assert.equal(tensor.cols, 1);
+      else if (tensor.part === 'weight' && isRowParallel) assert.equal(tensor.rows, other.rows);
       else if (isRowParallel) assert.equal(tensor.cols, other.cols);
       // A matrix of which a rank may hold a single row; vectors have one row everywhere.
       else if (tensor.part === 'weight' && Math.max(tensor.rows, other.rows) > 1)
@@ -205,12 +206,23 @@ function countHolders(tensor: SourceTensor, held: readonly { slice: Slice }[]): 
   return counts;
 }
 
+/** Scales of outputs are where the outputs are; one of a whole linear is on every rank, and so are all of a row slice. */
+function float8Expectation(plan: ShardPlan, role: TensorRole, name: string): Expectation {
+  if (ROW_PARALLEL.has(role)) return 'every-rank';
+  const isWhole = plan.ranks.every(({ slices }) =>
+    slices.every(({ sourceName, sourceRows }) => sourceName !== name || sourceRows === 1),
+  );
+  if (isWhole) return 'every-rank';
+  return role === 'qkv' && !name.includes('q_proj') ? 'at-least-once' : 'once';
+}
+
 function expectationOf(plan: ShardPlan, role: TensorRole, part: string, name: string): Expectation {
   if (REPLICATED.has(role)) return 'every-rank';
   const isVision = role.startsWith('vision-') || role.startsWith('projector-');
   if (isVision && plan.visionParallel === 'data') return 'every-rank';
   if (ROW_PARALLEL.has(role) && part === 'bias') return 'every-rank';
   // KV heads may be on several ranks, and so may the group of an AWQ row slice that begins inside it.
+  if (part.startsWith('float8-')) return float8Expectation(plan, role, name);
   if (role === 'qkv' && (name.includes('k_proj') || name.includes('v_proj'))) return 'at-least-once';
   if (ROW_PARALLEL.has(role) && (part === 'awq-scales' || part === 'awq-qzeros')) return 'at-least-once';
   return 'once';

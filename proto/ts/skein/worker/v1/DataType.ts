@@ -6,6 +6,10 @@ export const DataType = {
   DATA_TYPE_BFLOAT16: 'DATA_TYPE_BFLOAT16',
   DATA_TYPE_FLOAT16: 'DATA_TYPE_FLOAT16',
   DATA_TYPE_INT32: 'DATA_TYPE_INT32',
+  /**
+   * Without infinities (fn).
+   */
+  DATA_TYPE_FLOAT8_E4M3: 'DATA_TYPE_FLOAT8_E4M3',
 } as const;
 
 export type DataType =
@@ -19,5 +23,10 @@ export type DataType =
   | 3
   | 'DATA_TYPE_INT32'
   | 4
+  /**
+   * Without infinities (fn).
+   */
+  | 'DATA_TYPE_FLOAT8_E4M3'
+  | 5
 
 export type DataType__Output = typeof DataType[keyof typeof DataType]

@@ -29,6 +29,10 @@ export interface RankTensor {
    * Tied head: uses the rows of the token embedding, has no slices of its own.
    */
   'tiedToEmbedding'?: (boolean);
+  /**
+   * A plain weight of the decoder that the engine makes float8 as it loads it, with a scale for each output.
+   */
+  'quantizeToFloat8'?: (boolean);
 }
 
 /**
@@ -55,4 +59,8 @@ export interface RankTensor__Output {
    * Tied head: uses the rows of the token embedding, has no slices of its own.
    */
   'tiedToEmbedding': (boolean);
+  /**
+   * A plain weight of the decoder that the engine makes float8 as it loads it, with a scale for each output.
+   */
+  'quantizeToFloat8': (boolean);
 }
