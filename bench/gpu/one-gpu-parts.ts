@@ -12,6 +12,7 @@ import {
 import type { Part, PartRecords, Parts } from './part.js';
 
 const MODEL = 'skywork-r1v3-38b';
+const FP8 = ['--quantization', 'fp8'];
 
 /** TB/s as measured by the part `transformers`. */
 function memoryBandwidth(records: PartRecords): number | null {
@@ -19,12 +20,12 @@ function memoryBandwidth(records: PartRecords): number | null {
   return result?.ceilings?.readBandwidthTBps ?? null;
 }
 
-function serving(model: string): Part {
-  return servingPart({ model, limitS: 240, needsMps: false, memoryBandwidth });
+function serving(model: string, serveFlags: readonly string[] = []): Part {
+  return servingPart({ model, serveFlags, limitS: 240, needsMps: false, memoryBandwidth });
 }
 
-function servingOfShortPrompts(model: string): Part {
-  return shortPromptsPart({ model, limitS: 240, needsMps: false, memoryBandwidth });
+function servingOfShortPrompts(model: string, serveFlags: readonly string[] = []): Part {
+  return shortPromptsPart({ model, serveFlags, limitS: 240, needsMps: false, memoryBandwidth });
 }
 
 function servingOfTwoRanks(model: string): Part {
@@ -64,6 +65,8 @@ export const ONE_GPU_PARTS: Parts = {
   'serving-awq': serving(`${MODEL}-awq`),
   'serving-bf16-short-prompts': servingOfShortPrompts(MODEL),
   'serving-awq-short-prompts': servingOfShortPrompts(`${MODEL}-awq`),
+  'serving-fp8': serving(MODEL, FP8),
+  'serving-fp8-short-prompts': servingOfShortPrompts(MODEL, FP8),
   'serving-bf16-ranks2': servingOfTwoRanks(MODEL),
   'serving-awq-ranks2': servingOfTwoRanks(`${MODEL}-awq`),
   ...goodputParts('bf16', MODEL),

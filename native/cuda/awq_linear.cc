@@ -87,12 +87,12 @@ class AwqLinear final : public CudaLinear {
 
  private:
   ProductKernel Choose(const ProductOperands& operands, Stream& stream) const {
-    const ProductKernel kernel = ChooseProduct(
-        WeightFormat::kAwq, products().deterministic(), operands.rows, weights_.out_features,
-        [&](ProductKernel each) {
-          return each != ProductKernel::kWide ||
-                 AwqWideTakes(weights_, operands, products().device());
-        });
+    const ProductKernel kernel =
+        ChooseProduct(WeightFormat::kAwq, products().deterministic(), operands.rows,
+                      weights_.out_features, [&](ProductKernel each) {
+                        return each != ProductKernel::kWide ||
+                               AwqWideTakes(weights_, operands, products().device());
+                      });
     // Columns are dequantised on a second stream.
     return kernel == ProductKernel::kDequantised && stream.IsCapturing() ? ProductKernel::kFewRows
                                                                          : kernel;

@@ -13,6 +13,7 @@
 #include "cuda/decode_workspace.h"
 #include "cuda/device_memory.h"
 #include "cuda/device_tables.h"
+#include "cuda/float8_workspace.h"
 #include "cuda/graph_cache.h"
 #include "cuda/kernels/attention.h"
 #include "cuda/kernels/elementwise.h"
@@ -31,6 +32,9 @@ int DeviceIndex(const std::string& device) {
   }
   return index;
 }
+
+// Rows of inputs that float8 linears have room for before a model's limits are known.
+constexpr int64_t kFewestFloat8Rows = 64;
 
 class CudaBackend final : public Backend {
  public:
@@ -62,6 +66,7 @@ class CudaBackend final : public Backend {
     metadata_.reset();
     graphs_.reset();
     awq_.reset();
+    float8_.reset();
     products_.reset();
     blas_.reset();
     memory_.reset();
@@ -124,6 +129,7 @@ class CudaBackend final : public Backend {
       throw Error("INVALID_REQUEST", "dtype float32: the CUDA back end computes in bfloat16");
     }
     memory_->AwaitWeightsOf(raw);
+    if (raw.format() == WeightFormat::kFloat8) return PrepareFloat8(raw);
     if (!raw.is_awq()) {
       if (blas_->Reserve(raw.in_features, raw.out_features)) DropCaptured();
       return MakeDenseLinear(raw, memory_->weights(), *products_);
@@ -142,11 +148,15 @@ class CudaBackend final : public Backend {
     SKEIN_CUDA(cudaDeviceSynchronize());
     metadata_->Reserve(limits);
     ReserveInputs(limits);
+    if (float8_ != nullptr && float8_->Reserve(limits.max_rows, 0)) DropCaptured();
     if (!deterministic_ && limits.num_query_heads > 0) ReserveDecodeAttention(limits);
   }
   int64_t graph_bytes() const override { return graphs_->bytes(); }
 
-  void BeginStep(const StepMetadata& metadata) override { metadata_->Update(metadata); }
+  void BeginStep(const StepMetadata& metadata) override {
+    if (float8_ != nullptr) float8_->Forget();
+    metadata_->Update(metadata);
+  }
   void RunCaptured(int32_t graph_bucket, const std::function<void()>& body) override {
     if (graph_bucket == 0) {
       body();
@@ -184,8 +194,9 @@ class CudaBackend final : public Backend {
   }
 
   void Norm(const Matrix& x, const NormWeights& norm, const Matrix& out) override {
-    cuda::Norm(InFloat(x), x.stride, Arguments(norm), x.rows, x.cols, Out(out), out.stride,
-               *stream_);
+    NormArguments arguments = Arguments(norm);
+    if (NormQuantizes(x.cols, x.stride, 8, out.stride)) arguments.quantized = Float8For(out);
+    cuda::Norm(InFloat(x), x.stride, arguments, x.rows, x.cols, Out(out), out.stride, *stream_);
   }
 
   void Linear(const PreparedLinear& linear, const Matrix& x, Activation activation,
@@ -214,7 +225,11 @@ class CudaBackend final : public Backend {
     if (communicator.AllReduceResidualNorm(rows, stream_.get())) return;
     communicator.AllReduce(partial.data, partial.rows * partial.cols, partial.type, ReduceOp::kSum,
                            stream_.get());
-    const NormArguments arguments = norm == nullptr ? NormArguments{} : Arguments(*norm);
+    NormArguments arguments = norm == nullptr ? NormArguments{} : Arguments(*norm);
+    if (norm != nullptr &&
+        NormQuantizes(partial.cols, partial.stride, residual.stride, normed->stride)) {
+      arguments.quantized = Float8For(*normed);
+    }
     const auto add = [&](const auto* values) {
       AddResidualNorm(values, partial.stride, bias, scale, OutFloat(residual), residual.stride,
                       norm == nullptr ? nullptr : &arguments, partial.rows, partial.cols,
@@ -351,6 +366,25 @@ class CudaBackend final : public Backend {
   }
 
  private:
+  Float8Rows Float8For(const Matrix& normed) {
+    return float8_ == nullptr ? Float8Rows{} : float8_->ForNorm(normed);
+  }
+
+  std::unique_ptr<PreparedLinear> PrepareFloat8(const RawLinear& raw) {
+    if (!products_->device().has_warpgroups) {
+      throw Error("UNSUPPORTED_MODEL",
+                  Format("FP8: %s (sm_%d%d): the CUDA back end multiplies float8 weights on Hopper "
+                         "(sm_90) only",
+                         properties_.name, properties_.major, properties_.minor));
+    }
+    if (float8_ == nullptr) float8_ = std::make_unique<Float8Workspace>(*products_);
+    bool moved = products_->ReserveWide();
+    // Tests multiply without ReserveSteps.
+    moved = float8_->Reserve(kFewestFloat8Rows, raw.in_features) || moved;
+    if (moved) DropCaptured();
+    return MakeFloat8Linear(raw, memory_->weights(), *float8_, *stream_);
+  }
+
   static AttentionArguments Attention(const __nv_bfloat16* q, int64_t q_stride, const Matrix& out,
                                       const int32_t* q_to_kv, int64_t num_heads, int64_t head_dim) {
     return {q,
@@ -415,6 +449,8 @@ class CudaBackend final : public Backend {
   std::unique_ptr<ProductWorkspace> products_;
   // None before the first AWQ linear.
   std::unique_ptr<AwqWorkspace> awq_;
+  // None before the first float8 linear.
+  std::unique_ptr<Float8Workspace> float8_;
   DeviceMemory pixels_, indices_[2];
   DeviceTables tables_;
 };

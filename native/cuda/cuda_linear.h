@@ -1,4 +1,4 @@
-// Linears in device memory: dense bfloat16 and AWQ int4.
+// Linears in device memory: dense bfloat16, float8 and AWQ int4.
 #pragma once
 
 #include <memory>
@@ -12,6 +12,7 @@
 namespace skein::cuda {
 
 class AwqWorkspace;
+class Float8Workspace;
 class ProductWorkspace;
 
 class CudaLinear : public PreparedLinear {
@@ -39,5 +40,10 @@ std::unique_ptr<CudaLinear> MakeDenseLinear(const RawLinear& raw, DeviceArena& a
 // `workspace` is shared by all AWQ linears of a back end and has room for this one.
 std::unique_ptr<CudaLinear> MakeAwqLinear(const RawLinear& raw, DeviceArena& arena,
                                           AwqWorkspace& workspace, Stream& stream);
+
+// `workspace` is shared by all float8 linears of a back end and has room for their inputs. Hopper
+// only.
+std::unique_ptr<CudaLinear> MakeFloat8Linear(const RawLinear& raw, DeviceArena& arena,
+                                             Float8Workspace& workspace, Stream& stream);
 
 }  // namespace skein::cuda

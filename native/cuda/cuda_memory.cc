@@ -70,7 +70,9 @@ std::vector<float> CudaMemory::Read(const Matrix& matrix) const {
 void CudaMemory::AwaitWeightsOf(const RawLinear& raw) {
   if (upload_ == nullptr) return;
   upload_->OrderBefore(stream_);
-  if (raw.is_awq() || !weights_.Contains(raw.weight.data)) upload_->Wait();
+  // float8 rows that begin between multiples of 16 bytes are copied.
+  const bool is_copied = raw.weight.type == DType::kFloat8E4M3 && raw.weight.cols % 16 != 0;
+  if (raw.is_awq() || is_copied || !weights_.Contains(raw.weight.data)) upload_->Wait();
 }
 
 MemoryUse CudaMemory::use() const {

@@ -13,7 +13,7 @@ class ProductWorkspace {
   // there are.
   explicit ProductWorkspace(bool deterministic)
       : deterministic_(deterministic), device_(CurrentDeviceTraits()) {
-    if (!deterministic) Reserve(WideMostPartialBytes(device_));
+    if (!deterministic) ReserveWide();
   }
 
   bool deterministic() const { return deterministic_; }
@@ -26,6 +26,8 @@ class ProductWorkspace {
     partial_ = DeviceMemory(bytes);
     return true;
   }
+  // Room for any wide product.
+  bool ReserveWide() { return Reserve(WideMostPartialBytes(device_)); }
   float* partial() const { return partial_.As<float>(); }
   size_t partial_bytes() const { return partial_.bytes(); }
 

@@ -89,8 +89,7 @@ for (const name of GOLDEN_MODELS) {
       }
       it(title, async () => {
         const { checkpoint, cases } = model;
-        const { storedType, text } = checkpoint.spec;
-        const tolerance = gpuGoldenTolerance(storedType, text.awqGroupSize > 0, deterministic);
+        const tolerance = gpuGoldenTolerance(checkpoint.spec, deterministic);
         const group = await LocalGroup.start({
           device: gpuDevices(worldSize),
           worldSize,

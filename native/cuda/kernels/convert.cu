@@ -64,6 +64,7 @@ void ConvertRows(const Matrix& source, const Matrix& dest, Stream& stream) {
     case DType::kFloat16:
       return Launch<__half>(source, dest, stream);
     case DType::kInt32:
+    case DType::kFloat8E4M3:
       break;
   }
   SKEIN_CHECK(false, "from %s to %s", Name(source.type), Name(dest.type));

@@ -27,19 +27,19 @@ CUtensorMap MapWeight(const Matrix& weight) {
   }
 }
 
-template <int kTile, bool kSwiGlu>
+template <int kTile, bool kSwiGlu, bool kFloat8>
 void Launch(const Matrix& weight, const ProductOperands& p, const WidePlan& s, Stream& stream) {
-  using Kernel = DenseWide<kTile, kSwiGlu>;
+  using Kernel = DenseWide<kTile, kSwiGlu, kFloat8>;
   using Shape = typename Kernel::Shape;
   const DenseMaps maps{MapWeight<Shape>(weight), wide::MapRows<Shape>(p, weight.cols)};
   wide::LaunchWide<Kernel>(maps, DenseWeights{weight.rows}, p, s, stream);
 }
 
 using Launcher = void (*)(const Matrix&, const ProductOperands&, const WidePlan&, Stream&);
-template <int... kTiles>
+template <bool kFloat8, int... kTiles>
 Launcher Choose(int tile, bool swiglu, std::integer_sequence<int, kTiles...>) {
-  constexpr Launcher kPlain[] = {Launch<kTiles, false>...};
-  constexpr Launcher kSwiGlu[] = {Launch<kTiles, true>...};
+  constexpr Launcher kPlain[] = {Launch<kTiles, false, kFloat8>...};
+  constexpr Launcher kSwiGlu[] = {Launch<kTiles, true, kFloat8>...};
   return swiglu ? kSwiGlu[tile] : kPlain[tile];
 }
 
@@ -48,8 +48,11 @@ Launcher Choose(int tile, bool swiglu, std::integer_sequence<int, kTiles...>) {
 void DenseWideProduct(const Matrix& weight, const ProductOperands& operands, const WidePlan& plan,
                       Stream& stream) {
   if (operands.rows == 0) return;
-  Choose(plan.tile, operands.swiglu, std::make_integer_sequence<int, kNumWideTiles>())(
-      weight, operands, plan, stream);
+  constexpr auto kTiles = std::make_integer_sequence<int, kNumWideTiles>();
+  const Launcher launch = operands.x_scales == nullptr
+                              ? Choose<false>(plan.tile, operands.swiglu, kTiles)
+                              : Choose<true>(plan.tile, operands.swiglu, kTiles);
+  launch(weight, operands, plan, stream);
 }
 
 }  // namespace skein::cuda

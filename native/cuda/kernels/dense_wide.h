@@ -1,4 +1,4 @@
-// Products of many rows with dense bfloat16 weights on Hopper (dense_wide_kernel.cuh).
+// Products of many rows with dense weights on Hopper, bfloat16 or float8 (dense_wide_kernel.cuh).
 #pragma once
 
 #include "core/tensor.h"
@@ -15,8 +15,9 @@ bool DenseWideTakes(const Matrix& weight, const ProductOperands& operands,
 WidePlan PlanDenseWide(const Matrix& weight, int64_t rows, const DeviceTraits& device,
                        int tile = -1, int clusters = 0);
 
-// out [rows, out] = x [rows, in] weight^T + bias; weight [out, in] bfloat16; operands.partial has
-// WidePartialBytes. A row's bits depend on the plan, and so on how many rows there are.
+// out [rows, out] = x [rows, in] weight^T + bias; weight [out, in] bfloat16, or pairs of float8
+// where operands have scales; operands.partial has WidePartialBytes. A row's bits depend on the
+// plan, and so on how many rows there are.
 void DenseWideProduct(const Matrix& weight, const ProductOperands& operands, const WidePlan& plan,
                       Stream& stream);
 

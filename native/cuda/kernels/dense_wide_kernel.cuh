@@ -1,5 +1,6 @@
-// The wide kernel of products with dense bfloat16 weights (wide_kernel.cuh says its frame): both
-// operands from shared memory, weights as rows of 128 bytes.
+// The wide kernel of products with dense weights, bfloat16 or float8 (wide_kernel.cuh says its
+// frame): both operands from shared memory, weights as rows of 128 bytes. Of float8, pairs of codes
+// are copied like bfloat16, so that a step has twice as many inputs.
 //
 // With SwiGLU a stage holds eight rows of gate, the eight of up that belong to them, and so on: the
 // map has gate and up as a dimension of its own, so that one copy deals them like that.
@@ -20,16 +21,17 @@ struct DenseWeights {
 };
 
 // Fragment `block` of a warp is sixteen rows of the stage.
-template <int kTile, bool kWithSwiGlu>
+template <int kTile, bool kWithSwiGlu, bool kFloat8>
 struct DenseShape : WideShape<kTile, kWithSwiGlu> {
+  static constexpr bool kIsScaled = kFloat8;
   __device__ static __forceinline__ int FirstColumn(int warp, int block) {
     return (block * 8 + warp) * (kWithSwiGlu ? 8 : 16);
   }
 };
 
-template <int kTile, bool kSwiGlu>
+template <int kTile, bool kSwiGlu, bool kFloat8>
 struct DenseWide {
-  using Shape = DenseShape<kTile, kSwiGlu>;
+  using Shape = DenseShape<kTile, kSwiGlu, kFloat8>;
   using Maps = DenseMaps;
   using Weights = DenseWeights;
   static constexpr int kRows = Shape::kRows;
@@ -77,8 +79,12 @@ struct DenseWide {
       for (int k = 0; k < kWideStepInputs / 16; ++k) {
 #pragma unroll
         for (int block = 0; block < kBlocks; ++block) {
-          WarpgroupMultiply<kRows>(sums[block], weights + block * (128 * kRowBytes / 16) + 2 * k,
-                                   x + 2 * k, k == 0 ? adds : 1);
+          const uint64_t operand = weights + block * (128 * kRowBytes / 16) + 2 * k;
+          if constexpr (kFloat8) {
+            WarpgroupMultiplyFloat8<kRows>(sums[block], operand, x + 2 * k, k == 0 ? adds : 1);
+          } else {
+            WarpgroupMultiply<kRows>(sums[block], operand, x + 2 * k, k == 0 ? adds : 1);
+          }
         }
       }
       CommitProducts();

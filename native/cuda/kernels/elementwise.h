@@ -22,12 +22,21 @@ void CopyRows(const float* source, int64_t source_stride, const int32_t* source_
               const int32_t* out_rows, int64_t count, int64_t cols, float* out, int64_t out_stride,
               Stream& stream);
 
+// Rows in float8 beside those in bfloat16, as QuantizeRows (float8.h) makes them; codes null: none.
+struct Float8Rows {
+  uint8_t* codes = nullptr;
+  float* scales = nullptr;
+};
+
 struct NormArguments {
   bool is_layer_norm;
   const float* weight;  // [cols]
   const float* bias;    // [cols]; LayerNorm only
   float eps;
+  Float8Rows quantized{};  // only where NormQuantizes
 };
+// Whether the two below can leave float8, too. Of the kernels of a group of ranks, none does.
+bool NormQuantizes(int64_t cols, int64_t x_stride, int64_t residual_stride, int64_t normed_stride);
 
 // normed = Norm(x).
 void Norm(const float* x, int64_t x_stride, const NormArguments& norm, int64_t rows, int64_t cols,

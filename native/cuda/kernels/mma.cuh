@@ -36,6 +36,21 @@ __device__ __forceinline__ void MultiplyAccumulate(float (&c)[4], const uint32_t
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
+// The same of float8 e4m3: c [16, 8] += a [16, 32] b [32, 8]. A register has four values where it
+// has two of bfloat16, at twice the column. sm_89 and newer; Hopper multiplies them as float16.
+__device__ __forceinline__ void MultiplyFloat8([[maybe_unused]] float (&c)[4],
+                                               [[maybe_unused]] const uint32_t (&a)[4],
+                                               [[maybe_unused]] uint32_t b0,
+                                               [[maybe_unused]] uint32_t b1) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 890
+  asm volatile(
+      "mma.sync.aligned.m16n8k32.row.col.f32.e4m3.e4m3.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
+      "{%0,%1,%2,%3};\n"
+      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+#endif
+}
+
 __device__ __forceinline__ uint32_t PackBFloat16(float low, float high) {
   const __nv_bfloat162 pair = __floats2bfloat162_rn(low, high);
   return *reinterpret_cast<const uint32_t*>(&pair);

@@ -2,6 +2,7 @@
 
 #include "cuda/cuda_check.h"
 #include "cuda/kernels/elementwise.h"
+#include "cuda/kernels/float8_parts.cuh"
 #include "cuda/kernels/launch.cuh"
 #include "cuda/kernels/norm_parts.cuh"
 #include "cuda/kernels/vectors.cuh"
@@ -19,7 +20,7 @@ __global__ void __launch_bounds__(1024)
     NormKernel(const Input* x, int64_t x_stride, const float* bias, const float* scale,
                float* residual, int64_t residual_stride, NormArguments norm, bool has_norm,
                int64_t cols, __nv_bfloat16* normed, int64_t normed_stride) {
-  __shared__ float parts[2][32];
+  __shared__ float parts[3][32];
   LetNextStart();
   const int64_t row = blockIdx.x;
   const Input* in = x + row * x_stride;
@@ -82,8 +83,25 @@ __global__ void __launch_bounds__(1024)
     if (col >= cols) break;
     if (kVectors > 1) LoadEightFloats(norm.weight + col, weight);
     Normalize(mean, inverse, weight, norm.bias == nullptr ? nullptr : norm.bias + col, values[v]);
-    StoreEight(normed + row * normed_stride + col, Pack(values[v]));
+    const Eight rounded = Pack(values[v]);
+    StoreEight(normed + row * normed_stride + col, rounded);
+    Unpack(rounded, values[v]);
   }
+  if (norm.quantized.codes == nullptr) return;
+  float largest = 0.0f;
+#pragma unroll
+  for (int v = 0; v < kVectors; ++v) {
+    if (col_of(v) < cols) largest = LargestOf(values[v], largest);
+  }
+  const float float8_scale = DeviceFloat8Scale(BlockLargest(largest, parts[2]));
+  const float float8_inverse = __fdiv_rn(1.0f, float8_scale);
+#pragma unroll
+  for (int v = 0; v < kVectors; ++v) {
+    if (col_of(v) >= cols) break;
+    *reinterpret_cast<uint2*>(norm.quantized.codes + row * cols + col_of(v)) =
+        ToFloat8(values[v], float8_inverse);
+  }
+  if (threadIdx.x == 0) norm.quantized.scales[row] = float8_scale;
 }
 
 // The same for any width, one value at a time; the row's values stay in shared memory: [cols].
@@ -134,6 +152,13 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
+constexpr int64_t kMostVectors = 4;
+
+bool FitsRegisters(int64_t cols, int64_t x_stride, int64_t residual_stride, int64_t normed_stride) {
+  return IsVector(cols, {x_stride, residual_stride, normed_stride}) &&
+         cols <= kMostVectors * 1024 * 8;
+}
+
 template <bool kResidual, typename Input>
 void LaunchNorm(const Input* x, int64_t x_stride, const float* bias, const float* scale,
                 float* residual, int64_t residual_stride, const NormArguments* norm, int64_t rows,
@@ -144,9 +169,9 @@ void LaunchNorm(const Input* x, int64_t x_stride, const float* bias, const float
                      x_stride, bias, scale, residual, residual_stride, arguments, norm != nullptr,
                      cols, normed, normed_stride);
   };
-  constexpr int64_t kMostVectors = 4;
-  if (!IsVector(cols, {x_stride, residual_stride, normed_stride}) ||
-      cols > kMostVectors * 1024 * 8) {
+  if (!FitsRegisters(cols, x_stride, residual_stride, normed_stride)) {
+    SKEIN_CHECK(arguments.quantized.codes == nullptr, "a norm of %lld columns to float8",
+                static_cast<long long>(cols));
     const size_t bytes = static_cast<size_t>(cols) * sizeof(float);
     if (bytes > 40 * 1024) {
       SKEIN_CUDA(cudaFuncSetAttribute(AnyWidthNormKernel<Input, kResidual>,
@@ -170,6 +195,10 @@ void LaunchNorm(const Input* x, int64_t x_stride, const float* bias, const float
 }
 
 }  // namespace
+
+bool NormQuantizes(int64_t cols, int64_t x_stride, int64_t residual_stride, int64_t normed_stride) {
+  return cols % 16 == 0 && FitsRegisters(cols, x_stride, residual_stride, normed_stride);
+}
 
 void Norm(const float* x, int64_t x_stride, const NormArguments& norm, int64_t rows, int64_t cols,
           __nv_bfloat16* normed, int64_t normed_stride, Stream& stream) {

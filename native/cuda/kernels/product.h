@@ -7,6 +7,9 @@
 
 namespace skein::cuda {
 
+// float8: a pair of codes stands in the place of each bfloat16 of x and of the weight, of which
+// there are half as many as inputs; both scales are given, and sums are multiplied by those of
+// their row and their column. A row of x has zeros after its last input.
 struct ProductOperands {
   const __nv_bfloat16* x;
   int64_t x_stride;
@@ -21,7 +24,10 @@ struct ProductOperands {
   // rows on Hopper only.
   bool adds;
   const float* scale;
-  float* partial;  // of the plan's size
+  // float32; null: bfloat16. Of x, of as many rows as a tile may have.
+  const float* x_scales;
+  const float* weight_scales;  // [out]
+  float* partial;              // of the plan's size
 };
 
 }  // namespace skein::cuda

@@ -1,5 +1,6 @@
 // Block (row, run of columns). Multiplication and addition are rounded one by one, as on the host.
 #include <cuda_bf16.h>
+#include <cuda_fp8.h>
 
 #include "cuda/cuda_check.h"
 #include "cuda/kernels/launch.cuh"
@@ -14,6 +15,10 @@ constexpr int kColumnsPerBlock = 1024;
 __device__ __forceinline__ void Put(float* place, float value) { *place = value; }
 __device__ __forceinline__ void Put(__nv_bfloat16* place, float value) {
   *place = __float2bfloat16_rn(value);
+}
+
+__device__ __forceinline__ void Put(__nv_fp8_e4m3* place, float value) {
+  place->__x = __nv_cvt_float_to_fp8(value, __NV_SATFINITE, __NV_E4M3);
 }
 
 template <typename T>
@@ -52,6 +57,9 @@ void FillRandomBlock(const RandomBlock& block, const Matrix& dest, Stream& strea
     SKEIN_CHECK(dest.type == DType::kInt32, "random words in a matrix of %s", Name(dest.type));
     LaunchPlain(WordsKernel, grid, dim3(kThreads), 0, stream, block, dest.As<uint32_t>(),
                 dest.stride);
+  } else if (dest.type == DType::kFloat8E4M3) {
+    LaunchPlain(UniformKernel<__nv_fp8_e4m3>, grid, dim3(kThreads), 0, stream, block,
+                dest.As<__nv_fp8_e4m3>(), dest.stride);
   } else if (dest.type == DType::kBFloat16) {
     LaunchPlain(UniformKernel<__nv_bfloat16>, grid, dim3(kThreads), 0, stream, block,
                 dest.As<__nv_bfloat16>(), dest.stride);

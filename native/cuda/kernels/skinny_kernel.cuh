@@ -1,5 +1,6 @@
-// The kernel of products of up to 8 rows with a dense bfloat16 weight, at the speed at which memory
-// gives the weight.
+// The kernel of products of up to 8 rows with a dense weight, bfloat16 or float8, at the speed at
+// which memory gives the weight. Of float8, pairs of codes are dealt with like one bfloat16, up to
+// the multiplication: columns count pairs.
 //
 // A block takes a run of consecutive outputs, all runs equally long so that every multiprocessor
 // reads as much; it goes over them in passes of up to 64 weight rows. Its warps share the columns
@@ -34,6 +35,8 @@ struct Arguments {
   int64_t stride, second;
   const __nv_bfloat16* x;
   int64_t x_stride;
+  const float* x_scales;       // of float8: [rows]
+  const float* weight_scales;  // a weight row each
   const void* bias;
   void* out;
   int64_t out_stride;
@@ -48,23 +51,28 @@ struct Arguments {
   bool out_float, swiglu;
 };
 
-// Shared memory: barriers, the warps' sums, the ring. The most is what sm_80 gives a block; the
-// least, over half of what any device has: two blocks never fit on one multiprocessor. Where they
-// do (a ring of 96 KB did), the next product's blocks start on the multiprocessors on which this
-// one ends first, two on some and none on others, and its equal runs then take twice as long: a
-// step of the 38 B model had 16.2 ms of kernels and took 23.0.
+// Shared memory: barriers, the warps' sums, the ring. The most is what sm_80 gives a block, or, of
+// float8, which only Hopper has here, what that does; the least, over half of what any device has:
+// two blocks never fit on one multiprocessor. Where they do (a ring of 96 KB did), the next
+// product's blocks start on the multiprocessors on which this one ends first, two on some and none
+// on others, and its equal runs then take twice as long: a step of the 38 B model had 16.2 ms of
+// kernels and took 23.0.
 constexpr int kMostSharedBytes = 163 << 10;
+constexpr int kMostFloat8SharedBytes = 227 << 10;
 constexpr int kLeastSharedBytes = 120 << 10;
 static_assert(kLeastSharedBytes > (228 << 10) / 2);
 
-template <int kTiles>
+template <int kTileCount, bool kIsFloat8>
 struct Shapes {
+  static constexpr int kTiles = kTileCount;
+  static constexpr bool kFloat8 = kIsFloat8;
   static constexpr int kSums = kTiles * 32;             // float4 of a warp
   static constexpr int kSlot = (kTiles * 2 + 1) * 512;  // bytes of a unit: weights, then x
+  static constexpr int kMost = kFloat8 ? kMostFloat8SharedBytes : kMostSharedBytes;
   // The ring begins at a whole line: copies of two neighbouring lanes make one of 32 bytes. (It
   // began 16 bytes after one for a while, and gate and up took 151 us instead of 131.)
   static constexpr int kRing = 128 + kWarps * kSums * 16;
-  static constexpr int kDepth = (kMostSharedBytes - kRing) / (kWarps * kSlot);
+  static constexpr int kDepth = (kMost - kRing) / (kWarps * kSlot);
   static constexpr int kBytes = kRing + kWarps * kDepth * kSlot > kLeastSharedBytes
                                     ? kRing + kWarps* kDepth* kSlot
                                     : kLeastSharedBytes;
@@ -104,14 +112,27 @@ __device__ __forceinline__ void Put(const Arguments& p, int row, int output, flo
 
 // A lane's four sums of a tile: rows 2t and 2t + 1 of x for its output, then for that of row g + 8
 // of the tile.
+template <bool kFloat8>
 __device__ __forceinline__ void PutTile(const Arguments& p, int first, int limit, int tile,
                                         int lane, const float4& v) {
   const int output = tile * p.tile_outputs + (lane >> 2);
   const int row = (lane & 3) * 2;
-  const float pairs[2][2] = {{v.x, v.z}, {v.y, v.w}};
+  float pairs[2][2] = {{v.x, v.z}, {v.y, v.w}};
+  float scales[2] = {};
+  if constexpr (kFloat8) {
+    const int second = p.swiglu ? p.outputs : 8;
+    const float* place = p.weight_scales + first + output;
+    if (output < limit) scales[0] = place[0];
+    if (output + (p.swiglu ? 0 : 8) < limit) scales[1] = place[second];
+  }
 #pragma unroll
   for (int i = 0; i < 2; ++i) {
     if (row + i >= p.rows) break;
+    if constexpr (kFloat8) {
+      const float scale = p.x_scales[row + i];
+      pairs[i][0] *= scales[0] * scale;
+      pairs[i][1] *= scales[1] * scale;
+    }
     if (p.swiglu) {
       if (output < limit) Put(p, row + i, first + output, Silu(pairs[i][0]) * pairs[i][1]);
     } else {
@@ -122,9 +143,8 @@ __device__ __forceinline__ void PutTile(const Arguments& p, int first, int limit
 }
 
 // How the warps bring their sums of a pass together.
-template <int kTiles>
+template <typename S>
 struct Sums {
-  using S = Shapes<kTiles>;
   // Barriers: all warps have put their sums; they have been read.
   uint32_t full, free;
   float4* warps;  // [kWarps][kSums]
@@ -139,12 +159,12 @@ struct Sums {
   }
 
   // `limit`: the outputs of the pass, of which `first` is the first.
-  __device__ void Finish(const Arguments& p, const float (&sums)[kTiles][4], int pass, int first,
+  __device__ void Finish(const Arguments& p, const float (&sums)[S::kTiles][4], int pass, int first,
                          int limit) {
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
     if (pass > 0) AwaitPhase(free, pass - 1);
 #pragma unroll
-    for (int a = 0; a < kTiles; ++a) {
+    for (int a = 0; a < S::kTiles; ++a) {
       warps[warp * S::kSums + a * 32 + lane] =
           make_float4(sums[a][0], sums[a][1], sums[a][2], sums[a][3]);
     }
@@ -153,23 +173,32 @@ struct Sums {
     Arrive(full);
     if (warp != pass % kWarps) return;
     AwaitPhase(full, pass);
-    for (int a = 0; a < kTiles; ++a) {
+    for (int a = 0; a < S::kTiles; ++a) {
       float4 sum = warps[a * 32 + lane];
 #pragma unroll
       for (int w = 1; w < kWarps; ++w) {
         const float4 part = warps[w * S::kSums + a * 32 + lane];
         sum = make_float4(sum.x + part.x, sum.y + part.y, sum.z + part.z, sum.w + part.w);
       }
-      PutTile(p, first, limit, a, lane, sum);
+      PutTile<S::kFloat8>(p, first, limit, a, lane, sum);
     }
     Arrive(free);
   }
 };
 
-template <int kTiles>
+template <bool kFloat8>
+__device__ __forceinline__ void Multiply(float (&sums)[4], const uint32_t (&a)[4], uint32_t b0,
+                                         uint32_t b1) {
+  if constexpr (kFloat8) {
+    MultiplyFloat8(sums, a, b0, b1);
+  } else {
+    MultiplyAccumulate(sums, a, b0, b1);
+  }
+}
+
+template <typename S>
 __global__ void __launch_bounds__(kThreads, 1) SkinnyKernel(const Arguments p) {
-  using S = Shapes<kTiles>;
-  constexpr int kDepth = S::kDepth;
+  constexpr int kTiles = S::kTiles, kDepth = S::kDepth;
   extern __shared__ float4 shared[];
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   const int first = static_cast<int>(blockIdx.x) * p.run;
@@ -210,7 +239,7 @@ __global__ void __launch_bounds__(kThreads, 1) SkinnyKernel(const Arguments p) {
     Commit();
     advance();
   }
-  Sums<kTiles> together(shared);
+  Sums<S> together(shared);
   LetNextStart();
   WaitForPrevious();
   // The first units' x comes by plain loads: its copies would be in groups behind all the ring's.
@@ -236,8 +265,8 @@ __global__ void __launch_bounds__(kThreads, 1) SkinnyKernel(const Arguments p) {
         const uint4 high = LoadShared(place + (2 * a + 1) * 512);
         const uint32_t left[4] = {low.x, high.x, low.y, high.y};
         const uint32_t right[4] = {low.z, high.z, low.w, high.w};
-        MultiplyAccumulate(sums[a], left, x.x, x.y);
-        MultiplyAccumulate(sums[a], right, x.z, x.w);
+        Multiply<S::kFloat8>(sums[a], left, x.x, x.y);
+        Multiply<S::kFloat8>(sums[a], right, x.z, x.w);
       }
       issue(place);
       const int column = x_column(next.unit);

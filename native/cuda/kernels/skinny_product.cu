@@ -27,6 +27,17 @@ int32_t CeilDivide(int64_t value, int64_t by) {
   return static_cast<int32_t>((value + by - 1) / by);
 }
 
+struct Instance {
+  void (*kernel)(Arguments);
+  int shared_bytes;
+};
+template <typename S>
+constexpr Instance kInstance = {skinny::SkinnyKernel<S>, S::kBytes};
+template <bool kFloat8>
+constexpr Instance kInstances[kMaxTiles] = {
+    kInstance<skinny::Shapes<1, kFloat8>>, kInstance<skinny::Shapes<2, kFloat8>>,
+    kInstance<skinny::Shapes<3, kFloat8>>, kInstance<skinny::Shapes<4, kFloat8>>};
+
 void Start(Arguments& p, Stream& stream) {
   // Equal runs over all multiprocessors; a run shorter than 8 outputs reads x more than weights.
   p.run = std::max(CeilDivide(p.outputs, DeviceValue(cudaDevAttrMultiProcessorCount)), 8);
@@ -39,15 +50,8 @@ void Start(Arguments& p, Stream& stream) {
   p.pair_shift = units % (2 * kWarps) == 0 || units > 32 * kWarps ? 1 : 0;
   p.warp_units = CeilDivide(units, kWarps << p.pair_shift) << p.pair_shift;
 
-  struct Instance {
-    void (*kernel)(Arguments);
-    int shared_bytes;
-  };
-  constexpr Instance kInstances[kMaxTiles] = {{skinny::SkinnyKernel<1>, skinny::Shapes<1>::kBytes},
-                                              {skinny::SkinnyKernel<2>, skinny::Shapes<2>::kBytes},
-                                              {skinny::SkinnyKernel<3>, skinny::Shapes<3>::kBytes},
-                                              {skinny::SkinnyKernel<4>, skinny::Shapes<4>::kBytes}};
-  const auto [kernel, shared_bytes] = kInstances[tiles - 1];
+  const auto [kernel, shared_bytes] =
+      p.x_scales == nullptr ? kInstances<false>[tiles - 1] : kInstances<true>[tiles - 1];
   SKEIN_CUDA(
       cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes));
   LaunchOverlapped(kernel, dim3(static_cast<unsigned>(CeilDivide(p.outputs, p.run))),
@@ -58,10 +62,7 @@ bool IsAligned(const Matrix& matrix) {
   return reinterpret_cast<uintptr_t>(matrix.data) % 16 == 0 && matrix.stride % 8 == 0;
 }
 
-Arguments MakeArguments(const Matrix& x, const Matrix& weight, const Matrix& out) {
-  SKEIN_CHECK(IsSkinny(x, weight) && out.rows == x.rows, "rows %lld, k %lld, %lld",
-              static_cast<long long>(x.rows), static_cast<long long>(x.cols),
-              static_cast<long long>(weight.cols));
+Arguments Operands(const Matrix& x, const Matrix& weight, const Matrix& out) {
   Arguments p{};
   p.weight = weight.As<const __nv_bfloat16>();
   p.stride = weight.stride;
@@ -73,6 +74,25 @@ Arguments MakeArguments(const Matrix& x, const Matrix& weight, const Matrix& out
   p.k = static_cast<int32_t>(x.cols);
   p.outputs = static_cast<int32_t>(out.cols);
   p.out_float = out.type == DType::kFloat32;
+  return p;
+}
+
+Arguments MakeArguments(const Matrix& x, const Matrix& weight, const Matrix& out) {
+  SKEIN_CHECK(IsSkinny(x, weight) && out.rows == x.rows, "rows %lld, k %lld, %lld",
+              static_cast<long long>(x.rows), static_cast<long long>(x.cols),
+              static_cast<long long>(weight.cols));
+  return Operands(x, weight, out);
+}
+
+Arguments MakeFloat8Arguments(const Matrix& x, const float* x_scales, const Matrix& weight,
+                              const float* weight_scales, const Matrix& out) {
+  SKEIN_CHECK(x.rows > 0 && x.rows <= kSkinnyMaxRows && out.rows == x.rows &&
+                  x.cols == weight.cols && x.cols % 8 == 0 && IsAligned(x) && IsAligned(weight),
+              "float8: rows %lld, k %lld, %lld pairs", static_cast<long long>(x.rows),
+              static_cast<long long>(x.cols), static_cast<long long>(weight.cols));
+  Arguments p = Operands(x, weight, out);
+  p.x_scales = x_scales;
+  p.weight_scales = weight_scales;
   return p;
 }
 
@@ -106,6 +126,31 @@ void SkinnySwiGlu(const Matrix& x, const Matrix& weight, const Matrix& out, Stre
               Name(out.type), static_cast<long long>(weight.rows));
   Arguments p = MakeArguments(x, weight, out);
   p.second = out.cols * weight.stride;
+  p.tile_outputs = 8;
+  p.half = 0;
+  p.swiglu = true;
+  Start(p, stream);
+}
+
+void SkinnyFloat8(const Matrix& x, const float* x_scales, const Matrix& weight,
+                  const float* weight_scales, const void* bias, const Matrix& out, Stream& stream) {
+  SKEIN_CHECK(out.cols == weight.rows, "out has %lld columns, weight %lld rows",
+              static_cast<long long>(out.cols), static_cast<long long>(weight.rows));
+  Arguments p = MakeFloat8Arguments(x, x_scales, weight, weight_scales, out);
+  p.second = 8 * p.stride;
+  p.tile_outputs = 16;
+  p.half = 8;
+  p.bias = bias;
+  Start(p, stream);
+}
+
+void SkinnyFloat8SwiGlu(const Matrix& x, const float* x_scales, const Matrix& weight,
+                        const float* weight_scales, const Matrix& out, Stream& stream) {
+  SKEIN_CHECK(2 * out.cols == weight.rows && out.type == DType::kBFloat16,
+              "out has %lld columns of %s, weight %lld rows", static_cast<long long>(out.cols),
+              Name(out.type), static_cast<long long>(weight.rows));
+  Arguments p = MakeFloat8Arguments(x, x_scales, weight, weight_scales, out);
+  p.second = out.cols * p.stride;
   p.tile_outputs = 8;
   p.half = 0;
   p.swiglu = true;

@@ -1,4 +1,4 @@
-// Products of few rows with a dense bfloat16 weight: bound by reading the weight once.
+// Products of few rows with a dense weight, bfloat16 or float8: bound by reading the weight once.
 #pragma once
 
 #include "core/tensor.h"
@@ -21,5 +21,12 @@ void SkinnyProduct(const Matrix& x, const Matrix& weight, const void* bias, cons
                    Stream& stream);
 // out [rows, m] bfloat16 = silu(x gate^T) * (x up^T); weight [2 m, k] is gate above up.
 void SkinnySwiGlu(const Matrix& x, const Matrix& weight, const Matrix& out, Stream& stream);
+
+// The same of float8, on Hopper: x [rows, k / 2] and weight [m, k / 2] are pairs of codes, as
+// ProductOperands has them, k a multiple of 16; x_scales [rows], weight_scales [m], or [2 m].
+void SkinnyFloat8(const Matrix& x, const float* x_scales, const Matrix& weight,
+                  const float* weight_scales, const void* bias, const Matrix& out, Stream& stream);
+void SkinnyFloat8SwiGlu(const Matrix& x, const float* x_scales, const Matrix& weight,
+                        const float* weight_scales, const Matrix& out, Stream& stream);
 
 }  // namespace skein::cuda

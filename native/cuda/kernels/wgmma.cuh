@@ -1,6 +1,7 @@
 // Hopper's warpgroup products: c [64, rows] += a [64, 16] x^T [16, rows], a in registers or shared
-// memory, x in shared memory; bf16 operands, float32 sums. They run by themselves: what they read
-// and write may not be touched before WaitProducts.
+// memory, x in shared memory; bf16 or float8 operands, float32 sums (of float8, Hopper keeps some
+// 14 bits of a term beside a large sum). They run by themselves: what they read and write may not
+// be touched before WaitProducts.
 #pragma once
 
 #include <cstdint>
@@ -125,6 +126,26 @@ __device__ __forceinline__ void WarpgroupMultiply(float (&c)[kRows / 2], uint64_
   else static_assert(kRows == 0, "no such product");
 }
 
+// Thirty-two inputs of float8, in the same bytes.
+#define SKEIN_FLOAT8_WGMMA(rows, sums, a, x, add)                                      \
+  asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %" #add ", 0;\n"                      \
+               "wgmma.mma_async.sync.aligned.m64n" #rows "k32.f32.e4m3.e4m3 "           \
+               "{" SKEIN_LIST_##sums "}, %" #a ", %" #x ", p, 1, 1;\n}\n"               \
+               : SKEIN_ALL_##sums                                                       \
+               : "l"(a_descriptor), "l"(descriptor), "r"(adds))
+
+template <int kRows>
+__device__ __forceinline__ void WarpgroupMultiplyFloat8(float (&c)[kRows / 2], uint64_t a_descriptor,
+                                                        uint64_t descriptor, int adds) {
+  if constexpr (kRows == 32) SKEIN_FLOAT8_WGMMA(32, 16, 16, 17, 18);
+  else if constexpr (kRows == 64) SKEIN_FLOAT8_WGMMA(64, 32, 32, 33, 34);
+  else if constexpr (kRows == 96) SKEIN_FLOAT8_WGMMA(96, 48, 48, 49, 50);
+  else if constexpr (kRows == 128) SKEIN_FLOAT8_WGMMA(128, 64, 64, 65, 66);
+  else if constexpr (kRows == 192) SKEIN_FLOAT8_WGMMA(192, 96, 96, 97, 98);
+  else if constexpr (kRows == 256) SKEIN_FLOAT8_WGMMA(256, 128, 128, 129, 130);
+  else static_assert(kRows == 0, "no such product");
+}
+
 #undef SKEIN_SUMS_0
 #undef SKEIN_SUMS_16
 #undef SKEIN_SUMS_32
@@ -155,6 +176,7 @@ __device__ __forceinline__ void WarpgroupMultiply(float (&c)[kRows / 2], uint64_
 #undef SKEIN_BIND_16
 #undef SKEIN_WGMMA
 #undef SKEIN_SHARED_WGMMA
+#undef SKEIN_FLOAT8_WGMMA
 // clang-format on
 
 }  // namespace skein::cuda

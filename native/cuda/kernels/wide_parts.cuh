@@ -70,6 +70,7 @@ template <int kTile, bool kWithSwiGlu>
 struct WideShape {
   static constexpr WideTile kTiled = kWideTiles[kTile];
   static constexpr bool kSwiGlu = kWithSwiGlu;
+  static constexpr bool kIsScaled = false;  // by the operands' scales
   static constexpr int kRows = kTiled.rows;
   static constexpr int kBlocks = kTiled.blocks;
   static constexpr int kColumns = kTiled.columns();
@@ -103,6 +104,7 @@ __device__ __forceinline__ OutputKind KindOf(const ProductOperands& p) {
 template <typename Shape, OutputKind kKind>
 class WideOutput {
   static constexpr bool kSwiGlu = Shape::kSwiGlu;
+  static constexpr bool kIsScaled = Shape::kIsScaled;
   static constexpr bool kIsFloat = kKind == OutputKind::kFloat || kKind == OutputKind::kAdded;
   using Value = std::conditional_t<kIsFloat, float, __nv_bfloat16>;
 
@@ -119,10 +121,15 @@ class WideOutput {
       bias_[eight] = p.bias == nullptr || column >= limit
                          ? 0.0f
                          : p.bias[column + (kSwiGlu ? limit * eight : 0)];
+      if constexpr (kIsScaled) {
+        weight_scale_[eight] =
+            column >= limit ? 0.0f : p.weight_scales[column + (kSwiGlu ? limit * eight : 0)];
+      }
       if constexpr (kKind == OutputKind::kAdded) {
         scale_[eight] = p.scale == nullptr || column >= limit ? 1.0f : p.scale[column];
       }
     }
+    if constexpr (kIsScaled) x_scales_ = p.x_scales + row + lane % 4 * 2;
     // What this lane stores of eight rows begins at this row and column.
     int lane_row = lane / 4, column = first + lane % 4 * 2;
     if constexpr (kKind != OutputKind::kHalfWide) {
@@ -168,8 +175,15 @@ class WideOutput {
   }
 
   __device__ __forceinline__ void PutEight(const float* c, [[maybe_unused]] const float (&old)[4]) {
-    const float low[2] = {c[0] + bias_[0], c[1] + bias_[0]};
-    const float high[2] = {c[2] + bias_[1], c[3] + bias_[1]};
+    float low[2] = {c[0], c[1]}, high[2] = {c[2], c[3]};
+    if constexpr (kIsScaled) {
+      const float2 rows = *reinterpret_cast<const float2*>(x_scales_);
+      low[0] *= weight_scale_[0] * rows.x, low[1] *= weight_scale_[0] * rows.y;
+      high[0] *= weight_scale_[1] * rows.x, high[1] *= weight_scale_[1] * rows.y;
+      x_scales_ += 8;
+    }
+    low[0] += bias_[0], low[1] += bias_[0];
+    high[0] += bias_[1], high[1] += bias_[1];
     if constexpr (kSwiGlu) {
       const float a = Silu(low[0]) * high[0], b = Silu(low[1]) * high[1];
       if constexpr (kKind == OutputKind::kHalfWide) {
@@ -223,6 +237,8 @@ class WideOutput {
   int left_;  // rows from there; none where the column is none
   bool has_second_;
   float bias_[2];
+  float weight_scale_[2];
+  const float* x_scales_;
   float scale_[2];  // where outputs are added
 };
 

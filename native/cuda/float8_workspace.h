@@ -1,0 +1,83 @@
+// Rows of inputs that have become float8, for the one product that reads them next: shared by all
+// float8 linears of a back end. The norm in front of a product may have left them here.
+#pragma once
+
+#include <algorithm>
+
+#include "cuda/device_memory.h"
+#include "cuda/kernels/elementwise.h"
+#include "cuda/kernels/float8.h"
+#include "cuda/product_workspace.h"
+
+namespace skein::cuda {
+
+class Float8Workspace {
+ public:
+  // `products` has room for partial sums and outlives this.
+  explicit Float8Workspace(const ProductWorkspace& products) : products_(products) {}
+
+  const ProductWorkspace& products() const { return products_; }
+
+  // Room for so many rows of so many inputs, beside what there was; while nothing runs. True where
+  // memory moved: graphs that were recorded refer to it.
+  bool Reserve(int64_t rows, int64_t inputs) {
+    made_ = Matrix{};
+    rows_ = std::max(rows_, rows);
+    inputs_ = std::max(inputs_, inputs);
+    const auto code_bytes = static_cast<size_t>(rows_ * Float8Stride(inputs_));
+    if (codes_.bytes() >= code_bytes && scales_.bytes() >= ScaleBytes()) return false;
+    codes_ = DeviceMemory(code_bytes);
+    scales_ = DeviceMemory(ScaleBytes());
+    return true;
+  }
+
+  // What Quantize(x) will be written to.
+  Matrix Pairs(const Matrix& x) const {
+    return MakeMatrix(codes_.data(), DType::kBFloat16, x.rows, Float8Stride(x.cols) / 2);
+  }
+
+  struct Rows {
+    Matrix pairs;  // as ProductOperands has them
+    const float* scales;
+  };
+  // Where a norm that writes `normed` is to leave float8, too; nowhere, if there is no room. The
+  // product that reads `normed` next, before anything else writes it, finds it there.
+  Float8Rows ForNorm(const Matrix& normed) {
+    made_ = Matrix{};
+    if (!HasRoom(normed) || normed.cols > inputs_) return {};
+    made_ = normed;
+    return {codes_.As<uint8_t>(), scales_.As<float>()};
+  }
+
+  // At the start of a step.
+  void Forget() { made_ = Matrix{}; }
+
+  // x [rows, inputs] bfloat16, of no more rows than are reserved. input_scale: as in RawLinear.
+  Rows Quantize(const Matrix& x, float input_scale, Stream& stream) {
+    const bool is_made = made_.data != nullptr && made_.data == x.data && made_.rows == x.rows &&
+                         made_.cols == x.cols && made_.stride == x.stride && input_scale == 0;
+    made_ = Matrix{};
+    if (is_made) return {Pairs(x), scales_.As<float>()};
+    SKEIN_CHECK(HasRoom(x), "float8: %lld rows of %lld inputs, room for %lld of %lld",
+                static_cast<long long>(x.rows), static_cast<long long>(x.cols),
+                static_cast<long long>(rows_), static_cast<long long>(inputs_));
+    QuantizeRows(x.As<const __nv_bfloat16>(), x.stride, x.rows, x.cols, input_scale,
+                 codes_.As<uint8_t>(), scales_.As<float>(), stream);
+    return {Pairs(x), scales_.As<float>()};
+  }
+
+ private:
+  bool HasRoom(const Matrix& x) const {
+    return static_cast<size_t>(x.rows * Float8Stride(x.cols)) <= codes_.bytes() && x.rows <= rows_;
+  }
+  // A product reads the scales of a whole tile of rows.
+  size_t ScaleBytes() const { return static_cast<size_t>(rows_ + kMostTileRows) * sizeof(float); }
+  static constexpr int64_t kMostTileRows = 256;
+
+  const ProductWorkspace& products_;
+  int64_t rows_ = 0, inputs_ = 0;
+  Matrix made_;  // whose float8 the norm before has left
+  DeviceMemory codes_, scales_;
+};
+
+}  // namespace skein::cuda
