@@ -3,7 +3,6 @@
 import { Option, type Command } from 'commander';
 import { byteSizeOption, integerOption, shareOption } from '../common/command-line.js';
 import { AppError } from '../common/errors.js';
-import type { QuantizationChoice } from './checkpoint/float8.js';
 import { checkAddress } from '../common/grpc-server.js';
 import { checkClusterId, DEFAULT_CLUSTER_ID } from '../common/identity.js';
 import {
@@ -20,6 +19,8 @@ import {
 
 /** How CPU ranks meet; GPUs meet over NCCL. */
 export type CollectiveChoice = 'auto' | 'shared-memory' | 'gloo';
+/** fp8: plain weights of the decoder become FP8 as they are loaded. */
+export type QuantizationChoice = 'auto' | 'fp8';
 export type ComputeTypeChoice = 'auto' | 'float32' | 'bfloat16';
 
 /** When an output without a start tag begins inside the reasoning. */

@@ -18,9 +18,7 @@ export interface Float8Linear {
 /** By prefix; empty where nothing is float8. */
 export type Float8Layout = ReadonlyMap<string, Float8Linear>;
 
-/** fp8: plain weights of the decoder's linears become float8 as they are loaded. */
-export type QuantizationChoice = 'auto' | 'fp8';
-
+/** Plain weights of the decoder's linears become float8 as they are loaded. */
 export function quantizedAtLoad(checkpoint: Checkpoint): Checkpoint {
   const { spec } = checkpoint;
   if (spec.text.awqGroupSize > 0) {

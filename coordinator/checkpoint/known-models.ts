@@ -6,7 +6,7 @@ import { readCheckpoint } from './checkpoint.js';
 import { expectedTensors } from './expected-tensors.js';
 import { PIXEL_MEAN, PIXEL_STD, PROJECTOR_NORM_EPS } from './families/vision-tower.js';
 import { familyOfLayout } from './families/registry.js';
-import { quantizedAtLoad, type Float8Layout, type QuantizationChoice } from './float8.js';
+import { quantizedAtLoad, type Float8Layout } from './float8.js';
 import type { Checkpoint, ModelSpec, SourceTensor, TextSpec, VisionSpec } from './model-spec.js';
 
 interface KnownText {
@@ -134,13 +134,10 @@ const KNOWN_MODELS: Readonly<Record<string, KnownModel>> = {
 export const KNOWN_MODEL_NAMES: readonly string[] = Object.keys(KNOWN_MODELS);
 
 /**
- * A checkpoint folder, or a known model's name; a folder of that name comes first. `quantization`: fp8 for plain weights
- * of the decoder that become float8 as they are loaded.
+ * A checkpoint folder, or a known model's name; a folder of that name comes first. `quantization`: fp8 makes plain
+ * weights of the decoder float8 as they are loaded.
  */
-export async function resolveModel(
-  nameOrFolder: string,
-  quantization: QuantizationChoice,
-): Promise<Checkpoint> {
+export async function resolveModel(nameOrFolder: string, quantization: 'auto' | 'fp8'): Promise<Checkpoint> {
   const checkpoint = await findModel(nameOrFolder);
   return quantization === 'fp8' ? quantizedAtLoad(checkpoint) : checkpoint;
 }

@@ -2,9 +2,8 @@
 // no weights.
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import { resolveModel } from '../checkpoint/known-models.js';
-import type { QuantizationChoice } from '../checkpoint/float8.js';
 import type { ComputeType } from '../checkpoint/model-spec.js';
-import { DEFAULT_SIZES, quantizationOption } from '../config.js';
+import { DEFAULT_SIZES, quantizationOption, type QuantizationChoice } from '../config.js';
 import { chooseSizes } from '../serving/model-sizes.js';
 import { DEFAULT_MEMORY_BANDWIDTH, priceShardPlan } from '../sharding/cost-model.js';
 import { predictMemory, type MemoryLimits } from '../sharding/memory-plan.js';

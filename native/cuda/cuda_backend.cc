@@ -33,9 +33,6 @@ int DeviceIndex(const std::string& device) {
   return index;
 }
 
-// Rows of inputs that float8 linears have room for before a model's limits are known.
-constexpr int64_t kFewestFloat8Rows = 64;
-
 class CudaBackend final : public Backend {
  public:
   explicit CudaBackend(const BackendOptions& options)
@@ -129,7 +126,11 @@ class CudaBackend final : public Backend {
       throw Error("INVALID_REQUEST", "dtype float32: the CUDA back end computes in bfloat16");
     }
     memory_->AwaitWeightsOf(raw);
-    if (raw.format() == WeightFormat::kFloat8) return PrepareFloat8(raw);
+    if (raw.format() == WeightFormat::kFloat8) {
+      if (float8_ == nullptr) float8_ = std::make_unique<Float8Workspace>(*products_);
+      if (float8_->ReserveFor(raw)) DropCaptured();
+      return MakeFloat8Linear(raw, memory_->weights(), *float8_, *stream_);
+    }
     if (!raw.is_awq()) {
       if (blas_->Reserve(raw.in_features, raw.out_features)) DropCaptured();
       return MakeDenseLinear(raw, memory_->weights(), *products_);
@@ -370,21 +371,6 @@ class CudaBackend final : public Backend {
     return float8_ == nullptr ? Float8Rows{} : float8_->ForNorm(normed);
   }
 
-  std::unique_ptr<PreparedLinear> PrepareFloat8(const RawLinear& raw) {
-    if (!products_->device().has_warpgroups) {
-      throw Error("UNSUPPORTED_MODEL",
-                  Format("FP8: %s (sm_%d%d): the CUDA back end multiplies float8 weights on Hopper "
-                         "(sm_90) only",
-                         properties_.name, properties_.major, properties_.minor));
-    }
-    if (float8_ == nullptr) float8_ = std::make_unique<Float8Workspace>(*products_);
-    bool moved = products_->ReserveWide();
-    // Tests multiply without ReserveSteps.
-    moved = float8_->Reserve(kFewestFloat8Rows, raw.in_features) || moved;
-    if (moved) DropCaptured();
-    return MakeFloat8Linear(raw, memory_->weights(), *float8_, *stream_);
-  }
-
   static AttentionArguments Attention(const __nv_bfloat16* q, int64_t q_stride, const Matrix& out,
                                       const int32_t* q_to_kv, int64_t num_heads, int64_t head_dim) {
     return {q,
@@ -447,9 +433,8 @@ class CudaBackend final : public Backend {
   std::unique_ptr<GraphCache> graphs_;
   DecodeWorkspaceMemory decode_workspace_;
   std::unique_ptr<ProductWorkspace> products_;
-  // None before the first AWQ linear.
+  // None before the first such linear.
   std::unique_ptr<AwqWorkspace> awq_;
-  // None before the first float8 linear.
   std::unique_ptr<Float8Workspace> float8_;
   DeviceMemory pixels_, indices_[2];
   DeviceTables tables_;

@@ -8,16 +8,22 @@
 #include "cuda/kernels/elementwise.h"
 #include "cuda/kernels/float8.h"
 #include "cuda/product_workspace.h"
+#include "ops/backend.h"
 
 namespace skein::cuda {
 
 class Float8Workspace {
  public:
-  // `products` has room for partial sums and outlives this.
-  explicit Float8Workspace(const ProductWorkspace& products) : products_(products) {}
+  // `products` outlives this. Throws UNSUPPORTED_MODEL where the GPU is none for float8.
+  explicit Float8Workspace(ProductWorkspace& products);
 
   const ProductWorkspace& products() const { return products_; }
 
+  // Room for what this linear needs, however few rows are reserved; otherwise as Reserve.
+  bool ReserveFor(const RawLinear& raw) {
+    const bool moved = products_.ReserveWide();
+    return Reserve(kFewestRows, raw.in_features) || moved;
+  }
   // Room for so many rows of so many inputs, beside what there was; while nothing runs. True where
   // memory moved: graphs that were recorded refer to it.
   bool Reserve(int64_t rows, int64_t inputs) {
@@ -73,8 +79,9 @@ class Float8Workspace {
   // A product reads the scales of a whole tile of rows.
   size_t ScaleBytes() const { return static_cast<size_t>(rows_ + kMostTileRows) * sizeof(float); }
   static constexpr int64_t kMostTileRows = 256;
+  static constexpr int64_t kFewestRows = 64;
 
-  const ProductWorkspace& products_;
+  ProductWorkspace& products_;
   int64_t rows_ = 0, inputs_ = 0;
   Matrix made_;  // whose float8 the norm before has left
   DeviceMemory codes_, scales_;

@@ -36,7 +36,7 @@ const GPU_AWQ_FAST: Tolerance = { logprob: 0.25, meanLogprob: 9e-2, greedyGap: 0
  * input is off by a sixteenth, and on two ranks and more a row's scale is that of the part that a rank has.
  */
 const FLOAT8: Tolerance = { logprob: 0.6, meanLogprob: 0.25, greedyGap: 0.6 };
-/** Of exact inputs, by scales that do not depend on the ranks: hardly one is rounded to its neighbour. */
+/** Exact inputs, and scales that do not depend on the ranks: hardly one is rounded to its neighbour. */
 const FLOAT8_SAME: Tolerance = { logprob: 2e-2, meanLogprob: 1e-2, greedyGap: 2e-2 };
 
 export function float8Tolerance(

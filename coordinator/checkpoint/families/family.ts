@@ -19,7 +19,10 @@ export type TiedHead = 'never' | 'if-absent' | 'always';
 
 export interface FamilyConfig {
   readonly architecture: string;
-  /** awqGroupSize, float8, tieWordEmbeddings and a vocabSize of 0 (no such key) are settled when the tensors have been seen. */
+  /**
+   * awqGroupSize, float8, tieWordEmbeddings and a vocabSize of 0 (no such key) are settled when the tensors have been
+   * seen.
+   */
   readonly text: TextSpec;
   readonly vision: VisionSpec | null;
   readonly tiling: TilingSpec | null;

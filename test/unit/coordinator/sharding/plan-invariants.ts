@@ -206,7 +206,7 @@ function countHolders(tensor: SourceTensor, held: readonly { slice: Slice }[]): 
   return counts;
 }
 
-/** Scales of outputs are where the outputs are; one of a whole linear is on every rank, and so are all of a row slice. */
+/** Scales of outputs are where these are; one of a whole linear is on every rank, and so are all of a row slice. */
 function float8Expectation(plan: ShardPlan, role: TensorRole, name: string): Expectation {
   if (ROW_PARALLEL.has(role)) return 'every-rank';
   const isWhole = plan.ranks.every(({ slices }) =>
