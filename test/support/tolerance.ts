@@ -32,8 +32,8 @@ const GPU_AWQ: Tolerance = { logprob: 0.2, meanLogprob: 9e-2, greedyGap: 0.1 };
 const GPU_AWQ_FAST: Tolerance = { logprob: 0.25, meanLogprob: 9e-2, greedyGap: 0.1 };
 
 /**
- * Inputs of products keep three bits of mantissa: where a sum in another order rounds one of them to its neighbour, that
- * input is off by a sixteenth, and on two ranks and more a row's scale is that of the part that a rank has.
+ * Inputs of products keep three bits of mantissa: where a sum in another order rounds one of them to its neighbour, it
+ * is off by a sixteenth, and on two ranks and more a row's scale is that of the part that a rank has.
  */
 const FLOAT8: Tolerance = { logprob: 0.6, meanLogprob: 0.25, greedyGap: 0.6 };
 /** Exact inputs, and scales that do not depend on the ranks: hardly one is rounded to its neighbour. */
