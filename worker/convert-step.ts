@@ -103,8 +103,10 @@ export function toStepResult(result: NativeStepResult, rank: number): StepResult
     groupEpoch: result.groupEpoch,
     step: result.step,
     sampleHash: BigInt.asUintN(64, result.sampleHash).toString(),
-    stepNs: Math.max(Math.round(result.stepNs), 0),
-    collectiveNs: Math.max(Math.round(result.collectiveNs), 0),
+    stepNs: nanoseconds(result.stepNs),
+    collectiveNs: nanoseconds(result.collectiveNs),
+    planWaitNs: nanoseconds(result.planWaitNs),
+    samplingNs: nanoseconds(result.samplingNs),
   };
   if (rank !== 0) return acknowledgement;
   return {
@@ -117,6 +119,10 @@ export function toStepResult(result: NativeStepResult, rank: number): StepResult
     topIds: packUint32(result.topIds),
     topLogprobs: packFloat32(result.topLogprobs),
   };
+}
+
+function nanoseconds(value: number): number {
+  return Math.max(Math.round(value), 0);
 }
 
 function checkEqualLength(firstField: string, first: number, secondField: string, second: number): void {

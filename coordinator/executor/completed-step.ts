@@ -7,8 +7,11 @@ import type { StepPlan } from '../scheduler/step-plan.js';
 export interface RankTimes {
   /** From the beginning of the step to its end. */
   readonly stepNs: number;
-  /** Within that, waiting for other ranks; 0 where the host does not see it. */
+  /** Within that, waiting for other ranks, and sampling without it; 0 where the host does not see them. */
   readonly collectiveNs: number;
+  readonly samplingNs: number;
+  /** Before it: since the step before, whose end found no plan. */
+  readonly planWaitNs: number;
 }
 
 export interface CompletedStep {

@@ -92,5 +92,7 @@ export function decodeRankTimes(result: StepResult__Output): RankTimes {
   return {
     stepNs: uint64ToNumber(result.stepNs, 'result.step_ns'),
     collectiveNs: uint64ToNumber(result.collectiveNs, 'result.collective_ns'),
+    planWaitNs: uint64ToNumber(result.planWaitNs, 'result.plan_wait_ns'),
+    samplingNs: uint64ToNumber(result.samplingNs, 'result.sampling_ns'),
   };
 }

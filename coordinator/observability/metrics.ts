@@ -161,7 +161,7 @@ export class Metrics {
   );
   readonly rankStepTime = this.#counter(
     'rank_step_seconds_total',
-    'What ranks spent on steps: computing, or waiting for other ranks.',
+    'What ranks spent: waiting for a plan where there was work, computing, waiting in collectives, sampling.',
     ['rank', 'phase'],
   );
   readonly rankSkew = this.#batch(

@@ -1,36 +1,42 @@
 // What each rank has spent on steps, summed as steps complete.
-import type { CompletedStep, RankTimes } from '../executor/completed-step.js';
+import type { CompletedStep } from '../executor/completed-step.js';
 import type { Metrics } from './metrics.js';
 
+const PHASES = ['plan_wait', 'compute', 'all_reduce_wait', 'sampling'] as const;
+type Phase = (typeof PHASES)[number];
+
 interface Total {
-  computeNs: number;
-  collectiveNs: number;
+  /** Since they were last handed over. */
+  readonly phasesNs: Record<Phase, number>;
   numSlowest: number;
 }
 
 export class RankTotals {
   readonly #metrics: Metrics;
-  /** By rank, since they were last handed over. */
+  /** By rank. */
   readonly #totals: Total[] = [];
 
   constructor(metrics: Metrics) {
     this.#metrics = metrics;
   }
 
-  add({ ranks }: CompletedStep): void {
+  add({ ranks, followsIdleTime }: CompletedStep): void {
     let longestNs = 0;
     let fastestNs = Infinity;
     let slowestNs = -1;
     let slowest = 0;
     for (let rank = 0; rank < ranks.length; rank += 1) {
       const times = ranks[rank]!;
-      const computeNs = computingNs(times);
-      const total = this.#totalOf(rank);
-      total.computeNs += computeNs;
-      total.collectiveNs += times.collectiveNs;
+      const ownNs = Math.max(times.stepNs - times.collectiveNs, 0);
+      const { phasesNs } = this.#totalOf(rank);
+      // A rank without work has no plan to wait for.
+      if (!followsIdleTime) phasesNs.plan_wait += times.planWaitNs;
+      phasesNs.compute += Math.max(ownNs - times.samplingNs, 0);
+      phasesNs.all_reduce_wait += times.collectiveNs;
+      phasesNs.sampling += times.samplingNs;
       longestNs = Math.max(longestNs, times.stepNs);
-      fastestNs = Math.min(fastestNs, computeNs);
-      if (computeNs > slowestNs) [slowestNs, slowest] = [computeNs, rank];
+      fastestNs = Math.min(fastestNs, ownNs);
+      if (ownNs > slowestNs) [slowestNs, slowest] = [ownNs, rank];
     }
     this.#metrics.stepTime.observe(longestNs / 1e9);
     if (ranks.length < 2) return;
@@ -43,18 +49,19 @@ export class RankTotals {
     const hasPeers = this.#totals.length > 1;
     this.#totals.forEach((total, index) => {
       const rank = String(index);
-      rankStepTime.inc({ rank, phase: 'compute' }, total.computeNs / 1e9);
-      rankStepTime.inc({ rank, phase: 'all_reduce_wait' }, total.collectiveNs / 1e9);
+      for (const phase of PHASES) {
+        rankStepTime.inc({ rank, phase }, total.phasesNs[phase] / 1e9);
+        total.phasesNs[phase] = 0;
+      }
       if (hasPeers) slowestSteps.inc({ rank }, total.numSlowest);
-      Object.assign(total, { computeNs: 0, collectiveNs: 0, numSlowest: 0 });
+      total.numSlowest = 0;
     });
   }
 
   #totalOf(rank: number): Total {
-    return (this.#totals[rank] ??= { computeNs: 0, collectiveNs: 0, numSlowest: 0 });
+    return (this.#totals[rank] ??= {
+      phasesNs: { plan_wait: 0, compute: 0, all_reduce_wait: 0, sampling: 0 },
+      numSlowest: 0,
+    });
   }
-}
-
-function computingNs({ stepNs, collectiveNs }: RankTimes): number {
-  return Math.max(stepNs - collectiveNs, 0);
 }

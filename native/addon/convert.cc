@@ -307,6 +307,8 @@ Napi::Object ToJs(Napi::Env env, const StepResult& result) {
   to.Set("sampleHash", Napi::BigInt::New(env, result.sample_hash));
   to.Set("stepNs", JsNumber(env, result.step_ns));
   to.Set("collectiveNs", JsNumber(env, result.collective_ns));
+  to.Set("planWaitNs", JsNumber(env, result.plan_wait_ns));
+  to.Set("samplingNs", JsNumber(env, result.sampling_ns));
   return to;
 }
 

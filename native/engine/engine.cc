@@ -6,6 +6,7 @@
 #include "engine/epoch.h"
 #include "engine/group_session.h"
 #include "engine/loaded_model.h"
+#include "engine/step_timer.h"
 
 namespace skein {
 
@@ -17,6 +18,8 @@ struct Engine::Impl {
   std::unique_ptr<Epoch> epoch;
   GroupSession session;
   std::atomic<bool> load_cancelled{false};
+  // Of the last step.
+  StepTimer::Clock::time_point step_end;
 
   // The phase, for as long as it lasts.
   class Busy {
@@ -171,7 +174,7 @@ void Engine::PutPixels(uint64_t group_epoch, uint32_t picture_id,
 }
 
 StepResult Engine::RunStep(const StepPlan& plan) {
-  const auto start = std::chrono::steady_clock::now();
+  StepTimer timer;
   impl_->session.CheckEpoch(plan.group_epoch);
   impl_->epoch->Check(plan);
   const Impl::Busy busy(impl_->session, EnginePhase::kDecoder);
@@ -179,13 +182,20 @@ StepResult Engine::RunStep(const StepPlan& plan) {
   result.group_epoch = plan.group_epoch;
   result.step = plan.step;
   impl_->Compute(plan.group_epoch, [&](Communicator& communicator) {
+    // What a device does is not known from when its host asks for it.
+    const bool is_host = impl_->backend->stream() == nullptr;
     impl_->epoch->Run(
-        plan, communicator, [this](EnginePhase phase) { impl_->session.SetPhase(phase); }, &result);
-    result.collective_ns = communicator.TakeWaitNanoseconds();
+        plan, communicator,
+        [&](EnginePhase phase) {
+          impl_->session.SetPhase(phase);
+          if (is_host && phase == EnginePhase::kSampling) timer.BeginSampling(communicator);
+        },
+        &result);
+    timer.EndCompute(communicator, &result);
   });
-  result.step_ns =
-      std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now() - start)
-          .count();
+  // A step's first wait is for work, not for a plan.
+  timer.End(plan.step == 1 ? StepTimer::Clock::time_point{} : impl_->step_end, &result);
+  impl_->step_end = timer.end();
   impl_->session.StepDone(plan.step);
   return result;
 }

@@ -59,7 +59,8 @@ struct StepResult {
   uint64_t group_epoch = 0, step = 0;
   std::vector<SampledToken> tokens;
   uint64_t sample_hash = 0;
-  int64_t step_ns = 0, collective_ns = 0;
+  // See worker.proto.
+  int64_t step_ns = 0, collective_ns = 0, plan_wait_ns = 0, sampling_ns = 0;
 };
 
 struct GroupOptions {

@@ -23,6 +23,11 @@ nothing is counted.
 - \`skein_num_requests_waiting\` counts every request in the server that is not computed, those whose pictures are being
   decoded too: it is what to scale on.
 - What comes with every token or step is counted in plain numbers, and made into metrics when they are asked for.
+- \`skein_rank_step_seconds_total\` cuts a rank's time into \`plan_wait\` (between two steps where the coordinator had
+  work for it; time without work is not counted), \`compute\`, \`all_reduce_wait\` and \`sampling\` (without its
+  collectives). Ranks on CPUs measure all four, over shared memory and Gloo alike. On GPUs a step runs on the device,
+  graph, collectives and sampling together: the host sees its length and the wait for its plan, so \`compute\` is all of
+  it there, the other two stay 0, and skew is only what differs in the lengths of whole steps.
 - Beside these there are prom-client's own for the process: \`process_*\` (processor time, memory, open files) and
   \`nodejs_*\` (event loop, heap, garbage collection).
 

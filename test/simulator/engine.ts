@@ -409,6 +409,6 @@ function toResult(plan: NativeStepPlan, sampled: readonly [number, number][]): N
     topLogprobs: new Float32Array(),
     sampleHash: hash,
     stepNs: 1000,
-    collectiveNs: 0,
+    ...{ collectiveNs: 0, planWaitNs: 0, samplingNs: 0 },
   };
 }

@@ -396,8 +396,7 @@ function toResult(
     topIds: Uint32Array.from(topIds),
     topLogprobs: Float32Array.from(topIds, (_, index) => -0.25 - index),
     sampleHash: disagrees ? hash ^ 1n : hash,
-    stepNs: 1000,
-    collectiveNs: 0,
+    ...{ stepNs: 1000, collectiveNs: 200, planWaitNs: 50, samplingNs: 300 },
   };
 }
 

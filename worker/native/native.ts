@@ -166,6 +166,8 @@ export interface NativeStepResult {
   sampleHash: bigint;
   stepNs: number;
   collectiveNs: number;
+  planWaitNs: number;
+  samplingNs: number;
 }
 
 export interface NativeGroupOptions {

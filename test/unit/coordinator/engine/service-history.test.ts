@@ -8,8 +8,8 @@ const step = (ms: number) => ({
   numTokens: 5,
   numSampled: 2,
   ranks: [
-    { stepNs: ms * 1e6, collectiveNs: 1e6 },
-    { stepNs: ms * 2e6, collectiveNs: 0 },
+    { stepNs: ms * 1e6, collectiveNs: 1e6, samplingNs: 0, planWaitNs: 0 },
+    { stepNs: ms * 2e6, collectiveNs: 0, samplingNs: 0, planWaitNs: 0 },
   ],
 });
 

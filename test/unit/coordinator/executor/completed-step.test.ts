@@ -15,7 +15,7 @@ const NONE: StepPlan = {
   graphBucket: 0,
 };
 const plan = (step: number, scheduledTokens: number[]): StepPlan => ({ ...NONE, step, scheduledTokens });
-const RANKS = [{ stepNs: 5, collectiveNs: 1 }];
+const RANKS = [{ stepNs: 5, collectiveNs: 1, planWaitNs: 0, samplingNs: 0 }];
 
 describe('the record of steps', () => {
   it('gives each completed step its plan, in order', () => {

@@ -59,7 +59,7 @@ class FakeGroup implements StepGroup {
       topIds: new Uint32Array(),
       topLogprobs: new Float32Array(),
     };
-    this.#listener?.onResult(result, [{ stepNs: 1, collectiveNs: 0 }]);
+    this.#listener?.onResult(result, [{ stepNs: 1, collectiveNs: 0, planWaitNs: 0, samplingNs: 0 }]);
   }
 }
 

@@ -26,10 +26,16 @@ export interface StepResult {
    */
   'sampleHash'?: (number | string | Long);
   /**
-   * Time of this step on the rank: total, and waiting in collectives.
+   * Time of this step on the rank: total, and within that waiting in collectives; sampling, without its collectives.
+   * The latter two are 0 on devices, where the host does not see them.
    */
   'stepNs'?: (number | string | Long);
   'collectiveNs'?: (number | string | Long);
+  /**
+   * From the end of the step before, in the same epoch, to the beginning of this one: there was no plan.
+   */
+  'planWaitNs'?: (number | string | Long);
+  'samplingNs'?: (number | string | Long);
 }
 
 export interface StepResult__Output {
@@ -56,8 +62,14 @@ export interface StepResult__Output {
    */
   'sampleHash': (string);
   /**
-   * Time of this step on the rank: total, and waiting in collectives.
+   * Time of this step on the rank: total, and within that waiting in collectives; sampling, without its collectives.
+   * The latter two are 0 on devices, where the host does not see them.
    */
   'stepNs': (string);
   'collectiveNs': (string);
+  /**
+   * From the end of the step before, in the same epoch, to the beginning of this one: there was no plan.
+   */
+  'planWaitNs': (string);
+  'samplingNs': (string);
 }
