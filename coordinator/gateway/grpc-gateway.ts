@@ -26,6 +26,7 @@ import { generate, type Generation } from '../engine/generate.js';
 import { fingerprintOf, IdempotentRequests } from '../engine/idempotent-requests.js';
 import type { GenerationEnd } from '../requests/generation.js';
 import type { RequestSpec } from '../requests/request-spec.js';
+import { originOfCall } from './call-origin.js';
 import { drained, keyOf, missing, signalOf, timeoutOf, trailers, type AnyCall } from './grpc-call.js';
 import {
   collectGeneration,
@@ -223,7 +224,7 @@ export class GrpcGateway {
     call: AnyCall,
   ): Promise<Generation> {
     const { engine } = this.#options;
-    const origin = { route };
+    const origin = originOfCall(route, (name) => call.metadata.get(name).map(String)[0]);
     let spec: RequestSpec;
     let target: Pick<Engine, 'submit'> = engine;
     try {

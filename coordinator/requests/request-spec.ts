@@ -32,6 +32,11 @@ export type PromptInput =
 export interface RequestOrigin {
   /** One of few: the method of the gRPC service, or the path over HTTP. */
   readonly route: string;
+  /** Tells keys apart and gives none away; null: the call has none. */
+  readonly apiKeyHash: string | null;
+  /** W3C trace context; null: the call has none, or one that is none. */
+  readonly traceparent: string | null;
+  readonly tracestate: string | null;
 }
 
 export interface RequestSpec {

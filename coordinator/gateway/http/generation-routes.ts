@@ -8,6 +8,7 @@ import {
   type IdempotentRequests,
 } from '../../engine/idempotent-requests.js';
 import type { RequestOrigin, RequestSpec } from '../../requests/request-spec.js';
+import { originOfCall } from '../call-origin.js';
 import type { ModelFacts } from '../inference-messages.js';
 import { invalid, type ParseContext } from '../request-checks.js';
 import { sendAnswer } from './answer.js';
@@ -64,8 +65,11 @@ export function isGeneration({ routeOptions }: FastifyRequest): boolean {
   return PATHS.has(routeOptions.url ?? '');
 }
 
-export function originOf({ routeOptions }: FastifyRequest): RequestOrigin {
-  return { route: routeOptions.url ?? '' };
+export function originOf({ routeOptions, headers }: FastifyRequest): RequestOrigin {
+  return originOfCall(routeOptions.url ?? '', (name) => {
+    const value = headers[name];
+    return typeof value === 'string' ? value : undefined;
+  });
 }
 
 export function contextOf(model: ModelFacts): ParseContext {
