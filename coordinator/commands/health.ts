@@ -1,5 +1,6 @@
-// `skein health`: asks the gRPC health service of a server or a worker one question, for HEALTHCHECK and exec probes.
-// Exit code 0 when the answer is SERVING, 1 for every other answer and for none, 2 for a mistake on the command line.
+// `skein health`: asks a server or a worker one question, of the gRPC health service or over HTTP, for HEALTHCHECK and
+// exec probes. Exit code 0 when the answer is SERVING, 1 for every other answer and for none, 2 for a mistake on the
+// command line.
 import * as grpc from '@grpc/grpc-js';
 import { Command } from 'commander';
 import { service } from 'grpc-health-check';
@@ -12,6 +13,7 @@ import { reportError } from './command-line.js';
 
 const DEFAULT_ADDRESS = '127.0.0.1:50051';
 const DEFAULT_TIMEOUT_SECONDS = 3;
+const HTTP = /^https?:\/\/[^/]/;
 /** Of the standard health.proto. */
 const STATUS_NAMES = ['UNKNOWN', 'SERVING', 'NOT_SERVING', 'SERVICE_UNKNOWN'];
 
@@ -34,7 +36,8 @@ export async function main(args: readonly string[]): Promise<void> {
     .description('asks a server or worker whether it is ready')
     .argument(
       '[address]',
-      `HOST:PORT or unix:PATH (default: of SKEIN_GRPC_ADDRESS on this host, else ${DEFAULT_ADDRESS})`,
+      'HOST:PORT or unix:PATH, or http://HOST:PORT for /ready there, or another path of it ' +
+        `(default: of SKEIN_GRPC_ADDRESS on this host, else ${DEFAULT_ADDRESS})`,
     )
     .option(
       '--service <name>',
@@ -47,8 +50,11 @@ export async function main(args: readonly string[]): Promise<void> {
   try {
     command.parse(inOurSpelling(args, command), { from: 'user' });
     const flags = command.opts<{ service: string; timeout: number }>();
-    const address = checkAddress(command.args[0] ?? ownAddress(process.env), 'address');
-    const answer = await check(address, flags.service, flags.timeout * 1000);
+    const address = command.args[0] ?? ownAddress(process.env);
+    const timeoutMs = flags.timeout * 1000;
+    const answer = HTTP.test(address)
+      ? await checkHttp(new URL(address), timeoutMs)
+      : await check(checkAddress(address, 'address'), flags.service, timeoutMs);
     process.stdout.write(`${answer}\n`);
     process.exitCode = answer === 'SERVING' ? EXIT_CODES.done.code : EXIT_CODES.failed.code;
   } catch (error) {
@@ -72,6 +78,18 @@ export function check(address: string, serviceName: string, timeoutMs: number): 
       else resolve(nameOf(response?.status));
     });
   });
+}
+
+/** SERVING, NOT_SERVING for another status than 2xx, or UNAVAILABLE where there was no answer. */
+async function checkHttp(url: URL, timeoutMs: number): Promise<string> {
+  if (url.pathname === '/') url.pathname = '/ready';
+  try {
+    const response = await fetch(url, { signal: AbortSignal.timeout(timeoutMs), redirect: 'manual' });
+    await response.body?.cancel();
+    return response.ok ? 'SERVING' : 'NOT_SERVING';
+  } catch {
+    return 'UNAVAILABLE';
+  }
 }
 
 function nameOf(status: string | number | undefined): string {

@@ -56,6 +56,28 @@ describe('probes', function () {
     assert.equal(probe([address]).code, 1);
   });
 
+  it('are answered over HTTP too, on the address of the metrics as on that of clients', async () => {
+    const folders = ['http.sock', 'metrics.sock'].map((name) => path.join(folder, name));
+    skein = new SkeinProcess(
+      [
+        ...['serve', '--model', goldenPath('tiny-text'), '--grpc-address', `unix:${folders[0]}`],
+        ...['--http-address', '127.0.0.1:0', '--metrics-address', '127.0.0.1:0', '--log-level', 'info'],
+      ],
+      {},
+    );
+    const [, http] = await skein.outputMatches(/^serving tiny-text on \S+ and (http:\S+)$/m);
+    const [, metrics] = /"address":"(http:[^"]+)","msg":"listening for metrics"/.exec(skein.stderr)!;
+    for (const address of [http!, `${http!}/ready`, `${http!}/live`, metrics!])
+      assert.deepEqual(probe([address]), { answer: 'SERVING', code: 0 }, address);
+    assert.deepEqual(probe([`${http!}/nowhere`]), { answer: 'NOT_SERVING', code: 1 });
+    // Metrics are on the one address alone.
+    assert.equal((await fetch(`${metrics!}/metrics`)).status, 200);
+    assert.equal((await fetch(`${http!}/metrics`)).status, 404);
+    skein.child.kill('SIGTERM');
+    await skein.exited;
+    assert.deepEqual(probe([http!]), { answer: 'UNAVAILABLE', code: 1 });
+  });
+
   it('refuse a mistake on the command line or in a variable', async () => {
     assert.match(probe(['nowhere']).answer, /INVALID_REQUEST: address/);
     assert.equal(probe(['--timeout', '0']).code, 2);
