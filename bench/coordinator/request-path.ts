@@ -22,6 +22,14 @@ interface Flags {
   readonly output?: string;
 }
 
+interface Build {
+  readonly name: string;
+  readonly folder: string;
+  readonly flags: readonly string[];
+  readonly commit: string;
+  readonly samples: Samples;
+}
+
 /** Milliseconds by prompt: at the client until the first message, and at the server until the first plan. */
 interface Samples {
   readonly firstMessageMs: Record<string, number[]>;
@@ -40,7 +48,10 @@ const PROMPTS: Readonly<Record<string, GenerateRequest>> = {
   'text of 600 characters': { text: 'Why is the sky blue, and not green? '.repeat(17).slice(0, 600) },
 };
 
-async function startServer(folder: string): Promise<{ child: ChildProcess; client: Client }> {
+async function startServer(
+  folder: string,
+  flags: readonly string[],
+): Promise<{ child: ChildProcess; client: Client }> {
   const main = path.join(folder, 'dist', 'test', 'support', 'fake-skein-main.js');
   const model = path.join(folder, 'test', 'golden', 'tiny-6b-vit');
   const child = spawn(
@@ -55,6 +66,7 @@ async function startServer(folder: string): Promise<{ child: ChildProcess; clien
         '--log-level',
         'silent',
       ],
+      ...flags,
     ],
     { stdio: ['ignore', 'pipe', 'inherit'], env: { ...process.env, SKEIN_FAKE_ENGINE: '{}' } },
   );
@@ -122,8 +134,8 @@ async function stepTime(client: Client, pid: number): Promise<{ wall: number; cp
   return { wall: wallMs / numSteps, cpu: cpuMs / numSteps };
 }
 
-async function measure(folder: string, numRequests: number, samples: Samples): Promise<void> {
-  const { child, client } = await startServer(folder);
+async function measure({ folder, flags, samples }: Build, numRequests: number): Promise<void> {
+  const { child, client } = await startServer(folder, flags);
   const pid = child.pid!;
   try {
     for (const request of Object.values(PROMPTS))
@@ -158,16 +170,17 @@ function summaries(samples: Record<string, number[]>): Record<string, Summary> {
 }
 
 async function run(flags: Flags): Promise<void> {
-  const builds = flags.build.map((each) => {
-    const [name, folder] = each.split('=');
-    if (name === undefined || folder === undefined) throw new Error(`--build ${each}: expected NAME=FOLDER`);
+  const builds = flags.build.map((each): Build => {
+    const [name, what] = each.split('=');
+    if (name === undefined || what === undefined) throw new Error(`--build ${each}: expected NAME=FOLDER`);
+    const [folder = '', ...serveFlags] = what.split(',');
     const samples: Samples = { firstMessageMs: {}, firstPlanMs: {}, cpuMs: {}, stepMs: [], stepCpuMs: [] };
-    return { name, folder: path.resolve(folder), commit: commitOf(folder), samples };
+    return { name, folder: path.resolve(folder), flags: serveFlags, commit: commitOf(folder), samples };
   });
   for (let round = 0; round < flags.rounds; round += 1) {
-    for (const { name, folder, samples } of round % 2 === 0 ? builds : [...builds].reverse()) {
-      await measure(folder, flags.requests, samples);
-      process.stderr.write(`round ${round + 1}: ${name}\n`);
+    for (const build of round % 2 === 0 ? builds : [...builds].reverse()) {
+      await measure(build, flags.requests);
+      process.stderr.write(`round ${round + 1}: ${build.name}\n`);
     }
   }
   const results = Object.fromEntries(
@@ -189,7 +202,11 @@ async function run(flags: Flags): Promise<void> {
 }
 
 const program = new Command('request-path')
-  .option('--build <name=folder...>', 'built checkouts to compare', ['this=.'])
+  .option(
+    '--build <name=folder...>',
+    'built checkouts to compare, with flags of serve: NAME=FOLDER,--flag,value',
+    ['this=.'],
+  )
   .option('--rounds <n>', 'turns of each build', integerOption(1, 100), 4)
   .option('--requests <n>', 'of each prompt in a turn', integerOption(1, 100_000), 200)
   .option('--output <file>', 'where the result goes too');
