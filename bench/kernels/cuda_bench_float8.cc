@@ -38,7 +38,7 @@ class Float8Bench {
         scales_(2 * kWidth * sizeof(float)),
         x_(static_cast<size_t>(kMostRows * kWidth) * 2),
         codes_(static_cast<size_t>(kMostRows * kWidth)),
-        x_scales_(static_cast<size_t>(kMostRows + 256) * sizeof(float)),
+        x_scales_(static_cast<size_t>(kMostRows + 512) * sizeof(float)),
         out_(static_cast<size_t>(kMostRows * 2 * kWidth) * 4),
         partial_(WideMostPartialBytes(device_)) {
     FillRandomBFloat16(x_.data(), static_cast<int64_t>(x_.bytes() / 2), 1.0f, 2, stream_);

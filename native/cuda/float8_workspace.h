@@ -76,9 +76,9 @@ class Float8Workspace {
   bool HasRoom(const Matrix& x) const {
     return static_cast<size_t>(x.rows * Float8Stride(x.cols)) <= codes_.bytes() && x.rows <= rows_;
   }
-  // A product reads the scales of a whole tile of rows.
-  size_t ScaleBytes() const { return static_cast<size_t>(rows_ + kMostTileRows) * sizeof(float); }
-  static constexpr int64_t kMostTileRows = 256;
+  // A product reads the scales of a whole tile of rows, and of eight behind it.
+  size_t ScaleBytes() const { return static_cast<size_t>(rows_ + kMostReadAhead) * sizeof(float); }
+  static constexpr int64_t kMostReadAhead = 256 + 8;
   static constexpr int64_t kFewestRows = 64;
 
   ProductWorkspace& products_;

@@ -1,5 +1,6 @@
-// A row is one block's, or, where it is wide, that of a cluster of them, eight columns a thread,
-// which stay in registers between the row's largest magnitude and its codes.
+// A row stays in registers between its largest magnitude and its codes. Few rows that are wide have
+// a cluster of blocks each, so that a row's columns are read at once; many rows keep the GPU busy
+// as they are, and have a block each with up to four times eight columns a thread.
 #include "cuda/cuda_check.h"
 #include "cuda/kernels/float8.h"
 #include "cuda/kernels/float8_parts.cuh"
@@ -12,8 +13,10 @@ namespace {
 
 constexpr int kMostThreads = 1024;
 constexpr int kMostBlocks = 8;  // of a cluster, that any GPU takes
-// Beyond so many threads a row is better off with more blocks.
+// Beyond so many threads a row is better off with more blocks, up to so many rows.
 constexpr int64_t kManyThreads = 640;
+constexpr int64_t kFewRows = 64;
+constexpr int kMostVectors = 4;
 
 // Writes to the same place in block `rank` of the cluster.
 __device__ __forceinline__ void StoreAt([[maybe_unused]] float* place, [[maybe_unused]] float value,
@@ -34,7 +37,8 @@ __device__ __forceinline__ void MeetCluster() {
 #endif
 }
 
-template <int kBlocks>
+// Thread t of block b has columns 8 ((v kBlocks + b) threads + t) .. + 7 for v < kVectors.
+template <int kBlocks, int kVectors>
 __global__ void __launch_bounds__(kMostThreads)
     QuantizeKernel(const __nv_bfloat16* x, int64_t x_stride, int64_t cols, float given,
                    uint8_t* codes, int64_t codes_stride, float* scales) {
@@ -44,12 +48,24 @@ __global__ void __launch_bounds__(kMostThreads)
   WaitForPrevious();
   const int64_t row = blockIdx.x / kBlocks;
   const uint32_t rank = blockIdx.x % kBlocks;
-  const int64_t col = (static_cast<int64_t>(rank) * blockDim.x + threadIdx.x) * 8;
+  const auto col_of = [&](int v) {
+    return ((static_cast<int64_t>(v) * kBlocks + rank) * blockDim.x + threadIdx.x) * 8;
+  };
+  Eight held[kVectors];
+#pragma unroll
+  for (int v = 0; v < kVectors; ++v) {
+    held[v] = col_of(v) < cols ? LoadEight(x + row * x_stride + col_of(v)) : Eight{};
+  }
   float values[8];
-  Unpack(col < cols ? LoadEight(x + row * x_stride + col) : Eight{}, values);
   float scale = given;
   if (given == 0.0f) {
-    float largest = BlockLargest(LargestOf(values, 0.0f), parts);
+    float largest = 0.0f;
+#pragma unroll
+    for (int v = 0; v < kVectors; ++v) {
+      Unpack(held[v], values);
+      largest = LargestOf(values, largest);
+    }
+    largest = BlockLargest(largest, parts);
     if constexpr (kBlocks > 1) {
       if (threadIdx.x < kBlocks) StoreAt(largest_of + rank, largest, threadIdx.x);
       MeetCluster();
@@ -58,10 +74,13 @@ __global__ void __launch_bounds__(kMostThreads)
     }
     scale = DeviceFloat8Scale(largest);
   }
-  // Where a row of codes ends later, zeros.
-  if (col < codes_stride) {
-    *reinterpret_cast<uint2*>(codes + row * codes_stride + col) =
-        ToFloat8(values, __fdiv_rn(1.0f, scale));
+  const float inverse = __fdiv_rn(1.0f, scale);
+#pragma unroll
+  for (int v = 0; v < kVectors; ++v) {
+    // Where a row of codes ends later, zeros.
+    if (col_of(v) >= codes_stride) break;
+    Unpack(held[v], values);
+    *reinterpret_cast<uint2*>(codes + row * codes_stride + col_of(v)) = ToFloat8(values, inverse);
   }
   if (rank == 0 && threadIdx.x == 0) scales[row] = scale;
 }
@@ -98,9 +117,12 @@ void QuantizeRows(const __nv_bfloat16* x, int64_t x_stride, int64_t rows, int64_
   if (rows == 0) return;
   const int64_t stride = Float8Stride(cols);
   const bool is_vector = IsVector(cols, {x_stride}) && reinterpret_cast<uint64_t>(x) % 16 == 0;
-  int64_t blocks = 1;
-  while (blocks < kMostBlocks && stride / 8 > blocks * kManyThreads) blocks *= 2;
-  const int64_t threads = (stride / 8 + blocks * 32 - 1) / (blocks * 32) * 32;
+  const int64_t eights = stride / 8;
+  int64_t blocks = 1, vectors = 1;
+  int64_t& parts = rows <= kFewRows ? blocks : vectors;
+  const int64_t most = rows <= kFewRows ? kMostBlocks : kMostVectors;
+  while (parts < most && eights > parts * kManyThreads) parts *= 2;
+  const int64_t threads = (eights + parts * 32 - 1) / (parts * 32) * 32;
   if (!is_vector || threads > kMostThreads) {
     return LaunchOverlapped(AnyWidthQuantizeKernel, dim3(Blocks(rows)), dim3(kMostThreads), 0,
                             stream, x, x_stride, cols, scale, codes, stride, scales);
@@ -110,15 +132,15 @@ void QuantizeRows(const __nv_bfloat16* x, int64_t x_stride, int64_t rows, int64_
                              dim3(Blocks(threads)), 0, stream, x, x_stride, cols, scale, codes,
                              stride, scales);
   };
-  switch (blocks) {
+  switch (parts) {
     case 1:
-      return launch(QuantizeKernel<1>);
+      return launch(QuantizeKernel<1, 1>);
     case 2:
-      return launch(QuantizeKernel<2>);
+      return blocks > 1 ? launch(QuantizeKernel<2, 1>) : launch(QuantizeKernel<1, 2>);
     case 4:
-      return launch(QuantizeKernel<4>);
+      return blocks > 1 ? launch(QuantizeKernel<4, 1>) : launch(QuantizeKernel<1, 4>);
     default:
-      return launch(QuantizeKernel<kMostBlocks>);
+      return launch(QuantizeKernel<kMostBlocks, 1>);
   }
 }
 

@@ -24,7 +24,7 @@ struct ProductOperands {
   // rows on Hopper only.
   bool adds;
   const float* scale;
-  // float32; null: bfloat16. Of x, of as many rows as a tile may have.
+  // float32; null: bfloat16. Of x, of as many rows as a tile may have, and eight more.
   const float* x_scales;
   const float* weight_scales;  // [out]
   float* partial;              // of the plan's size

@@ -129,7 +129,10 @@ class WideOutput {
         scale_[eight] = p.scale == nullptr || column >= limit ? 1.0f : p.scale[column];
       }
     }
-    if constexpr (kIsScaled) x_scales_ = p.x_scales + row + lane % 4 * 2;
+    if constexpr (kIsScaled) {
+      x_scales_ = reinterpret_cast<const float2*>(p.x_scales + row + lane % 4 * 2);
+      next_x_scales_ = *x_scales_;
+    }
     // What this lane stores of eight rows begins at this row and column.
     int lane_row = lane / 4, column = first + lane % 4 * 2;
     if constexpr (kKind != OutputKind::kHalfWide) {
@@ -177,10 +180,12 @@ class WideOutput {
   __device__ __forceinline__ void PutEight(const float* c, [[maybe_unused]] const float (&old)[4]) {
     float low[2] = {c[0], c[1]}, high[2] = {c[2], c[3]};
     if constexpr (kIsScaled) {
-      const float2 rows = *reinterpret_cast<const float2*>(x_scales_);
+      // Those of the next eight rows are on their way while these are stored.
+      const float2 rows = next_x_scales_;
+      x_scales_ += 4;
+      next_x_scales_ = *x_scales_;
       low[0] *= weight_scale_[0] * rows.x, low[1] *= weight_scale_[0] * rows.y;
       high[0] *= weight_scale_[1] * rows.x, high[1] *= weight_scale_[1] * rows.y;
-      x_scales_ += 8;
     }
     low[0] += bias_[0], low[1] += bias_[0];
     high[0] += bias_[1], high[1] += bias_[1];
@@ -238,7 +243,8 @@ class WideOutput {
   bool has_second_;
   float bias_[2];
   float weight_scale_[2];
-  const float* x_scales_;
+  const float2* x_scales_;
+  float2 next_x_scales_;
   float scale_[2];  // where outputs are added
 };
 
