@@ -3,13 +3,14 @@
 import { writeFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { integerOption } from '../../common/command-line.js';
-import { toClusterConfig } from '../../coordinator/config.js';
+import { quantizationOption, toClusterConfig, type QuantizationChoice } from '../../coordinator/config.js';
 import { currentCommit, describeMachine } from '../machine.js';
 import { evaluate, NANO_FOLDER, readQuestions, type EvaluatedAnswer } from './evaluate.js';
 
 interface Flags {
   readonly worldSizes: string;
   readonly dtypes: string;
+  readonly quantization: QuantizationChoice;
   readonly visionParallel: 'auto' | 'tensor' | 'data';
   readonly device: 'cpu' | 'cuda';
   readonly concurrency: number;
@@ -21,6 +22,7 @@ interface Flags {
 const command = new Command('evaluate')
   .option('--world-sizes <list>', 'tensor-parallel sizes', '1,2,4')
   .option('--dtypes <list>', 'compute types', 'float32,bfloat16')
+  .addOption(quantizationOption())
   .option('--vision-parallel <mode>', 'auto, tensor or data', 'auto')
   .option('--device <device>', 'cpu or cuda', 'cpu')
   .option('--concurrency <n>', 'questions at once', integerOption(1, 64), 16)
@@ -39,6 +41,7 @@ for (const dtype of flags.dtypes.split(',') as ('float32' | 'bfloat16')[]) {
       tensorParallelSize: worldSize,
       device: flags.device,
       dtype,
+      quantization: flags.quantization,
       visionParallel: flags.visionParallel,
       collective: 'auto',
       loadFormat: 'auto',
@@ -79,7 +82,7 @@ for (const dtype of flags.dtypes.split(',') as ('float32' | 'bfloat16')[]) {
   }
 }
 if (flags.output !== undefined) {
-  const { concurrency, visionParallel, device } = flags;
+  const { concurrency, visionParallel, device, quantization } = flags;
   const report = {
     benchmark: 'evaluation',
     model: 'r1v-nano',
@@ -89,6 +92,7 @@ if (flags.output !== undefined) {
     ...(flags.ranksPerDevice === undefined ? {} : { ranksPerDevice: flags.ranksPerDevice }),
     concurrency,
     visionParallel,
+    quantization,
     results,
   };
   writeFileSync(flags.output, `${JSON.stringify(report, null, 1)}\n`);

@@ -45,6 +45,8 @@ __global__ void __launch_bounds__(kMostThreads)
   __shared__ float parts[32];
   __shared__ float largest_of[kBlocks];
   LetNextStart();
+  // A block may be written to when it has begun.
+  if constexpr (kBlocks > 1) MeetCluster();
   WaitForPrevious();
   const int64_t row = blockIdx.x / kBlocks;
   const uint32_t rank = blockIdx.x % kBlocks;
