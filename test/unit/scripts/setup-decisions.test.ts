@@ -268,6 +268,15 @@ describe('the TypeScript build', () => {
     );
   });
 
+  it('has in images all that it compiles but tests and benchmarks', () => {
+    const kept = readFileSync(repoPath('.dockerignore'), 'utf8').split('\n');
+    const needed = build.SOURCE_FOLDERS.map((folder) => folder.split('/')[0]!);
+    assert.deepEqual(
+      needed.filter((folder) => !['test', 'bench'].includes(folder) && !kept.includes(`!${folder}`)),
+      [],
+    );
+  });
+
   it('calls stale what no source stands for', () => {
     const expected = build.expectedOutputs(['test/unit/a.test.ts']);
     assert.deepEqual(expected, ['dist/test/unit/a.test.js', 'dist/test/unit/a.test.js.map']);
