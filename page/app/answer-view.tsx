@@ -143,14 +143,17 @@ function ErrorCard({ error, onAgain }: ErrorCardProps): JSX.Element {
   );
 }
 
-/** Whole seconds that are left. */
+/** Whole seconds that are left of `ms`. */
 function useCountdown(ms: number): number {
-  const [endMs] = useState(() => performance.now() + ms);
   const [leftS, setLeftS] = useState(Math.ceil(ms / 1000));
   useEffect(() => {
-    if (leftS <= 0) return undefined;
-    const timer = setTimeout(() => setLeftS(Math.ceil((endMs - performance.now()) / 1000)), 250);
-    return () => clearTimeout(timer);
-  });
-  return Math.max(0, leftS);
+    const endMs = performance.now() + ms;
+    const timer = setInterval(() => {
+      const left = Math.max(0, Math.ceil((endMs - performance.now()) / 1000));
+      setLeftS(left);
+      if (left === 0) clearInterval(timer);
+    }, 250);
+    return () => clearInterval(timer);
+  }, [ms]);
+  return leftS;
 }

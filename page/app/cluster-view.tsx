@@ -33,7 +33,7 @@ function Report({ report, timeline }: ClusterState & { readonly report: ClusterR
       <Figures report={report} />
       <section aria-labelledby="minutes">
         <h2 id="minutes">The last five minutes</h2>
-        <Charts events={events} timeline={timeline} />
+        <Charts events={events} timeline={timeline} numBlocks={report.cache.num_blocks} />
       </section>
       <section aria-labelledby="memory">
         <h2 id="memory">Memory of the ranks {epoch > 0 && <small>when epoch {epoch} was formed</small>}</h2>
@@ -146,9 +146,11 @@ function Meter({ share, kept }: { readonly share: number; readonly kept: number 
 interface ChartsProps {
   readonly events: ClusterReport['events'];
   readonly timeline: Timeline;
+  /** Of the KV cache. */
+  readonly numBlocks: number;
 }
 
-function Charts({ events, timeline: { seconds, nowS } }: ChartsProps): JSX.Element {
+function Charts({ events, timeline: { seconds, nowS }, numBlocks }: ChartsProps): JSX.Element {
   const marks = marksOf(events);
   const rates: Line[] = [
     { label: 'produced', colour: 0, points: pointsWithZeros(seconds, nowS, (each) => each.num_sampled) },
@@ -161,6 +163,13 @@ function Charts({ events, timeline: { seconds, nowS } }: ChartsProps): JSX.Eleme
   const requests: Line[] = [
     { label: 'running', colour: 0, points: pointsWithZeros(seconds, nowS, (each) => each.num_running) },
     { label: 'waiting', colour: 1, points: pointsWithZeros(seconds, nowS, (each) => each.num_waiting) },
+  ];
+  const use: Line[] = [
+    {
+      label: 'in use',
+      colour: 0,
+      points: pointsWithZeros(seconds, nowS, (each) => (100 * each.num_used_blocks) / Math.max(numBlocks, 1)),
+    },
   ];
   // Where the host does not see it, as within a recorded step of a GPU, all are 0.
   const hasWaits = seconds.some(({ collective_ms: waitMs }) => waitMs.some((ms) => ms > 0));
@@ -193,6 +202,13 @@ function Charts({ events, timeline: { seconds, nowS } }: ChartsProps): JSX.Eleme
         lines={requests}
         isInteger
         empty="No sequence was computed."
+        {...shared}
+      />
+      <LineChart
+        title="KV cache"
+        unit="% of its blocks, most in each second"
+        lines={use}
+        empty="No block was used."
         {...shared}
       />
       {marks.length > 0 && (

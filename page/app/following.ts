@@ -7,12 +7,7 @@ import { newSentences, type Spoken } from '../logic/spoken.js';
 /** So close to the end, in pixels, counts as being there. */
 const NEAR_PX = 80;
 
-/** The element marks the end of what grows. */
-export function useFollowedEnd(
-  exchanges: readonly Exchange[],
-  isShown: boolean,
-): { current: HTMLDivElement | null } {
-  const end = useRef<HTMLDivElement | null>(null);
+export function useFollowedEnd(exchanges: readonly Exchange[], isShown: boolean): void {
   const isAtEnd = useRef(true);
   const numExchanges = exchanges.length;
   useEffect(() => {
@@ -31,7 +26,6 @@ export function useFollowedEnd(
     if (isShown && isAtEnd.current && numExchanges > 0)
       document.documentElement.scrollTop = document.documentElement.scrollHeight;
   }, [exchanges, isShown, numExchanges]);
-  return end;
 }
 
 /** What is to be said of the answer, one entry after the other. */

@@ -1,11 +1,12 @@
 // The view in which the model is asked: the conversation, the question that is being written, and the settings beside
 // it.
 import type { JSX } from 'preact';
-import { useCallback, useEffect, useRef, useState } from 'preact/hooks';
+import { useCallback, useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import type { ClusterReport } from '../../common/cluster-report.js';
 import { type Api } from '../logic/api.js';
 import { ChatSession } from '../logic/chat-session.js';
 import type { Exchange, Question } from '../logic/conversation.js';
+import { formatCount } from '../logic/format.js';
 import { hasProblem, toSampling } from '../logic/sampling-fields.js';
 import { AnswerView } from './answer-view.js';
 import { Composer, Thumbnails } from './composer.js';
@@ -31,7 +32,7 @@ export function Playground({ api, report, isShown }: PlaygroundProps): JSX.Eleme
   const supportsPictures = report?.model.supports_pictures ?? true;
   const obstacle = hasProblem(settings.texts) ? 'A setting is not valid' : null;
   const isDropping = useDrop(isShown, setDropped);
-  const end = useFollowedEnd(exchanges, isShown);
+  useFollowedEnd(exchanges, isShown);
   const spoken = useSpokenAnswer(exchanges.at(-1)?.answer ?? null);
   useEscape(isRunning && isShown, () => session.stop());
 
@@ -65,7 +66,6 @@ export function Playground({ api, report, isShown }: PlaygroundProps): JSX.Eleme
             ))}
           </ol>
         )}
-        <div ref={end} />
         <div class="asking">
           <Composer
             label="Your question"
@@ -148,6 +148,11 @@ interface ExchangeViewProps {
 function ExchangeView(props: ExchangeViewProps): JSX.Element {
   const { exchange, isEdited, isRunning, supportsPictures, onEdit, onAsk, onAgain } = props;
   const { question, answer } = exchange;
+  // Most answers stay as they are while the last one grows.
+  const answerView = useMemo(
+    () => <AnswerView answer={answer} onAgain={isRunning ? null : onAgain} />,
+    [answer, isRunning],
+  );
   if (isEdited) {
     return (
       <Composer
@@ -174,7 +179,7 @@ function ExchangeView(props: ExchangeViewProps): JSX.Element {
           Change
         </button>
       </p>
-      <AnswerView answer={answer} onAgain={isRunning ? null : onAgain} />
+      {answerView}
     </>
   );
 }
@@ -191,8 +196,8 @@ function Welcome({ report }: { readonly report: ClusterReport | null }): JSX.Ele
           {supportsPictures
             ? 'Ask about a picture, or anything that text alone can ask. '
             : 'Ask anything that text alone can ask. '}
-          The model reasons first; you see it think, then answer. A conversation may have{' '}
-          {length.toLocaleString('en')} tokens, and is gone when this page is closed.
+          Reasoning shows as it comes, and folds when the answer begins. A conversation may have{' '}
+          {formatCount(length)} tokens, and is gone when this page is closed.
         </p>
       ) : (
         <p>

@@ -129,10 +129,16 @@ const emphasis: Rule = (text, at, depth, missing) => {
   return null;
 };
 
+/** Where marks that opened before `start` close; -1 is remembered: later ones of the same kind find none either. */
 function closing(text: string, marks: string, start: number, missing: Set<string>): number {
+  const unclosed = `closing ${marks}`;
+  if (missing.has(unclosed)) return -1;
   for (let from = start; ;) {
     const end = partner(text, marks, from, missing);
-    if (end < 0) return -1;
+    if (end < 0) {
+      missing.add(unclosed);
+      return -1;
+    }
     // Of three marks the first closes what is inside.
     if (marks.length === 2 && text[end + 2] === marks[0] && text[end + 3] !== marks[0]) return end + 1;
     const isRun = marks.length === 1 && text[end + 1] === marks;

@@ -30,6 +30,8 @@ const DISPLAY = [
 ] as const;
 /** Deeper nesting is text: nobody reads it, and each level costs a pass. */
 const MAX_DEPTH = 8;
+/** Of displayed maths: what is not closed by then is none. */
+const MAX_MATH_LINES = 100;
 
 export function parseMarkdown(text: string): Block[] {
   return parseLines(text.replaceAll('\r\n', '\n').split('\n'), 0);
@@ -90,7 +92,8 @@ function parseDisplayMath(lines: readonly string[], start: number): [Block, numb
   if (marks === undefined) return null;
   const [open, close] = marks;
   const tex: string[] = [];
-  for (let index = start; index < lines.length; index += 1) {
+  const last = Math.min(lines.length, start + MAX_MATH_LINES);
+  for (let index = start; index < last; index += 1) {
     const line = index === start ? first.slice(open.length) : lines[index]!;
     const end = line.indexOf(close);
     if (end < 0) {

@@ -77,6 +77,11 @@ describe('the CPU image', function () {
     process.stdout.write(`${stdout.trim().replace(/^/gm, '      ')}\n`);
   });
 
+  it('has the page of the HTTP server', () => {
+    const { stdout } = run(['ls', '/opt/skein/dist/page/site']);
+    assert.match(stdout, /^index\.html$[^]*^main-\w+\.js$/m);
+  });
+
   it('is read-only, runs as nobody in particular and holds no build tools', () => {
     const script =
       'id -u; touch /opt/skein/x 2>&1; touch /tmp/x /run/skein/x && echo writable; grep CapEff /proc/self/status; command -v g++ cmake; echo $$';

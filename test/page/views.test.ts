@@ -1,7 +1,9 @@
 // Both views of the page for everybody: readable in light and dark, on a small screen, by a screen reader, with little
 // motion; and what they show before there is a group, and when the server is gone.
 import assert from 'node:assert/strict';
+import { createServer, request as askHttp } from 'node:http';
 import { createRequire } from 'node:module';
+import type { AddressInfo } from 'node:net';
 import { readFileSync } from 'node:fs';
 import type { AxeResults } from 'axe-core';
 import { startHttpService, type HttpService } from '../http/http-service.js';
@@ -158,6 +160,36 @@ describe('the views of the page in Chromium', function () {
     await watched.page.waitForSelector('.charts path.line-1[d*=" "]');
     assert.match(await watched.text('.charts'), /rank 0 [\d.–]+\s+rank 1 [\d.–]+/);
     watched.assertClean();
+  });
+
+  it('works below a path of a proxy', async () => {
+    const { port } = new URL(service.gateway.address);
+    const proxy = createServer((request, response) => {
+      const path = request.url!.replace(/^\/models\/tiny/, '');
+      if (path === request.url) {
+        response.writeHead(404).end();
+        return;
+      }
+      const { method, headers } = request;
+      const asked = askHttp({ port, path, method, headers }, (answer) => {
+        response.writeHead(answer.statusCode!, answer.headers);
+        answer.pipe(response);
+      });
+      request.pipe(asked);
+    });
+    await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve));
+    try {
+      const proxyPort = (proxy.address() as AddressInfo).port;
+      open = await chromium.open(`http://127.0.0.1:${proxyPort}/models/tiny/`);
+      await open.until('.pill', /Serving/);
+      await open.page.type('.asking textarea', 'hello');
+      await open.page.keyboard.press('Enter');
+      await open.until('.answer .prose', /./);
+      open.assertClean();
+    } finally {
+      proxy.closeAllConnections();
+      proxy.close();
+    }
   });
 
   it('says that the model is not ready, and when to try again', async () => {

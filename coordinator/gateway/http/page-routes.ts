@@ -5,7 +5,7 @@ import { HttpRequestError } from './http-errors.js';
 import type { HttpServer } from './http-server.js';
 import { PAGE_DOCUMENT, type PageFile } from './page-files.js';
 
-/** Pictures that a user chose are shown from data URLs. Text of a model never becomes HTML: nothing may take any. */
+/** Pictures that a user chose are shown from data URLs. No script may make HTML of a string. */
 const CONTENT_SECURITY_POLICY = [
   "default-src 'none'",
   "script-src 'self'",
