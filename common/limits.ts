@@ -17,6 +17,12 @@ export const MAX_PLAN_BYTES = 4 * 1024 * 1024;
 export const MAX_CLIENT_MESSAGE_BYTES = 64 * 1024 * 1024;
 /** Connections of HTTP clients at once; more are closed as they come. */
 export const MAX_HTTP_CONNECTIONS = 4096;
+/** A request over HTTP, its body included, must have arrived by then. */
+export const HTTP_RECEIVE_TIMEOUT_MS = 300_000;
+/** Of a data URL, before its comma: the type and its parameters. */
+export const MAX_DATA_URL_HEADER_CHARS = 256;
+export const MAX_MEDIA_URL_CHARS = 8192;
+export const MAX_MEDIA_REDIRECTS = 5;
 /** Of fetching one picture from a URL, redirects included. */
 export const MEDIA_TIMEOUT_MS = 10_000;
 /** Pictures that are fetched at once; more wait, within their time. */
@@ -112,6 +118,12 @@ export const MAX_STEP_TOKENS = 65_536;
 export const SIGN_OF_LIFE_INTERVAL_MS = 1_000;
 /** A rank that says nothing, or does nothing, for so long hangs: its epoch ends; --hang-timeout. */
 export const DEFAULT_HANG_TIMEOUT_MS = 3_000;
+/** A device takes no processor time while it computes: its longest kernel is given so many times as long. */
+export const DEVICE_HANG_FACTOR = 10;
+/** Who starts, reads and packs weights speaks when it gets to it: it is given so many times as long. */
+export const FORMING_HANG_FACTOR = 3;
+/** A step that takes longer ends its epoch; --step-timeout. */
+export const DEFAULT_STEP_TIMEOUT_MS = 300_000;
 /** A worker that registered and says nothing for so long is lost; --worker-silence. */
 export const WORKER_SILENCE_MS = 10_000;
 /**
@@ -122,6 +134,8 @@ export const COORDINATOR_SILENCE_MS = 30_000;
 /** Of both settings: some signs of life must fit in. */
 export const MIN_SILENCE_MS = 3 * SIGN_OF_LIFE_INTERVAL_MS;
 export const MAX_SILENCE_MS = 3_600_000;
+/** An owner that lives is heard every SIGN_OF_LIFE_INTERVAL_MS, give or take; after so long another is told to wait. */
+export const SUSPICIOUS_SILENCE_MS = 3 * SIGN_OF_LIFE_INTERVAL_MS;
 
 // ---- Processes and their connections ----
 
@@ -142,7 +156,10 @@ export const KEEPALIVE_INTERVAL_MS = 30_000;
 export const KEEPALIVE_TIMEOUT_MS = 10_000;
 /** Calls that have their error by now get so long to hear it, when the service or a worker ends. */
 export const GATEWAY_STOP_GRACE_MS = 1_000;
+export const CLUSTER_STOP_GRACE_MS = 200;
 export const WORKER_STOP_GRACE_MS = 300;
+/** Requests that run when a signal comes get so long to end; --drain-timeout. */
+export const DEFAULT_DRAIN_TIMEOUT_MS = 30_000;
 /** An engine that hangs in a device call must not keep an orphan alive. */
 export const ORPHAN_STOP_TIMEOUT_MS = 2_000;
 /** A worker of this host that was let go of and does not end is killed. */
@@ -152,6 +169,8 @@ export const MAX_WORKER_STDERR_CHARS = 8_192;
 /** Programs that are asked about the machine: nvidia-smi at a start, and what skein doctor runs. */
 export const NVIDIA_SMI_TIMEOUT_MS = 10_000;
 export const PROBE_TIMEOUT_MS = 20_000;
+/** `skein health`; its --timeout. */
+export const DEFAULT_HEALTH_TIMEOUT_MS = 3_000;
 
 // ---- Members and epochs ----
 
@@ -159,10 +178,58 @@ export const PROBE_TIMEOUT_MS = 20_000;
 export const LEASE_RENEW_INTERVAL_MS = 1_000;
 /** A coordinator that stood still for longer cannot tell whose lease ran out meanwhile: all get theirs anew. */
 export const MAX_TICK_GAP_MS = 2_000;
+/** Of a lease, until the coordinator has told its own. */
+export const INITIAL_LEASE_TTL_MS = 15_000;
+/** Calls of a worker to its coordinator; the last of them is not waited for as long. */
+export const CLUSTER_CALL_TIMEOUT_MS = 5_000;
+export const DEREGISTER_TIMEOUT_MS = 500;
 /** Of a worker's name, host and last words. */
 export const MAX_WORKER_ID_CHARS = 256;
 /** Workers of this host: from their start until they have registered. */
 export const LOCAL_START_TIMEOUT_MS = 30_000;
+/** How long a lost worker is waited for; --rejoin-timeout. */
+export const DEFAULT_REJOIN_TIMEOUT_MS = 600_000;
+/** How long those that hold weights may take to register once others have. */
+export const HOLDERS_WAIT_MS = 1_500;
+/** A worker that was blamed and needs longer is no worker to wait for: another epoch would wait for it too. */
+export const WORKER_PROBE_TIMEOUT_MS = 1_000;
+/** A worker that lost its coordinator waits so long for the next one, its weights kept; --orphan-policy. */
+export const DEFAULT_ORPHAN_WAIT_MS = 600_000;
+/** Without a lease: a failed epoch is followed by the next within this, unless the coordinator is gone. */
+export const RELEASE_GRACE_MS = 15_000;
+/** A load balancer does not send requests elsewhere any sooner, and those that come while a group is lost wait. */
+export const READY_GRACE_MS = 10_000;
+/**
+ * Attempts to form a group that lead to nothing are given up after some 40 s, each of them counted in addition; the
+ * first group at once.
+ */
+export const RESTARTS = {
+  minBackoffMs: 250,
+  maxBackoffMs: 10_000,
+  healthyAfterMs: 2_000,
+  maxAttempts: 10,
+  maxFirstAttempts: 1,
+};
+
+// ---- Calls to a worker ----
+
+export const WORKER_CONNECT_TIMEOUT_MS = 10_000;
+export const WORKER_CALL_TIMEOUT_MS = 10_000;
+/** As KEEPALIVE_INTERVAL_MS and KEEPALIVE_TIMEOUT_MS, of a coordinator to its workers. */
+export const WORKER_KEEPALIVE_INTERVAL_MS = 5_000;
+export const WORKER_KEEPALIVE_TIMEOUT_MS = 5_000;
+/** The worker answers when its engine has let go of the epoch before, which a load may hold up. */
+export const STEPS_OPEN_TIMEOUT_MS = 60_000;
+export const PUT_PIXELS_TIMEOUT_MS = 60_000;
+export const PREPARE_GROUP_TIMEOUT_MS = 30_000;
+/** Beyond what the worker itself allows for joining. */
+export const JOIN_GROUP_SLACK_MS = 10_000;
+/** Loading has no deadline, for weights may be large; but while it reads it says so several times a second. */
+export const LOAD_SILENCE_MS = 120_000;
+export const ABORT_TIMEOUT_MS = 2_000;
+
+// ---- Groups ----
+
 /** Ranks of a group: until all have reached each other. */
 export const RANKS_CONNECT_TIMEOUT_MS = 30_000;
 /** GPUs warm up before they have joined; where ranks share one and take turns, that is a minute. */
@@ -182,6 +249,8 @@ export const MAX_REQUEST_ID_CHARS = 256;
 export const DEFAULT_MAX_MODEL_LENGTH = 32_768;
 /** In one Detokenize or /detokenize, which is answered where it arrives: more than any context has. */
 export const MAX_DETOKENIZED_TOKENS = 131_072;
+/** A request in whose prefill, it alone, so many epochs ended is not tried again. */
+export const MAX_EPOCHS_ENDED_ALONE = 2;
 /** Beyond those that run. */
 export const MAX_WAITING_REQUESTS = 1024;
 /** Tiles that the ranks hold at once, and so of one request. */

@@ -9,6 +9,7 @@ import {
   DEFAULT_HANG_TIMEOUT_MS,
   DEFAULT_PICTURE_MEMORY_BYTES,
   DEFAULT_REQUEST_MEMORY_BYTES,
+  DEFAULT_STEP_TIMEOUT_MS,
   MAX_NUM_SEQUENCES,
   MAX_SILENCE_MS,
   MAX_STEP_TOKENS,
@@ -204,7 +205,7 @@ export function addClusterOptions(command: Command): Command {
       '--step-timeout <seconds>',
       'a step that takes longer ends the epoch',
       integerOption(1, 86_400),
-      300,
+      DEFAULT_STEP_TIMEOUT_MS / 1000,
     )
     .option(
       '--hang-timeout <seconds>',

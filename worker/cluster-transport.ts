@@ -4,6 +4,7 @@ import * as grpc from '@grpc/grpc-js';
 import { AppError } from '../common/errors.js';
 import { clusterChannelOptions } from '../common/grpc-client.js';
 import { fromGrpcError } from '../common/grpc-status.js';
+import { CLUSTER_CALL_TIMEOUT_MS, DEREGISTER_TIMEOUT_MS } from '../common/limits.js';
 import { ClusterServiceClient } from '../common/proto.js';
 import type { DeregisterRequest } from '../proto/ts/skein/cluster/v1/DeregisterRequest.js';
 import type { RegisterRequest } from '../proto/ts/skein/cluster/v1/RegisterRequest.js';
@@ -23,10 +24,8 @@ export interface ClusterTransport {
   close(): void;
 }
 
-const CALL_TIMEOUT_MS = 5_000;
 /** A coordinator that comes back is found soon: who waits for it waits with a whole group. */
 const RECONNECT_BACKOFF = { 'grpc.initial_reconnect_backoff_ms': 100, 'grpc.max_reconnect_backoff_ms': 250 };
-const DEREGISTER_TIMEOUT_MS = 500;
 
 type Done<Response> = (error: grpc.ServiceError | null, value?: Response) => void;
 
@@ -38,8 +37,9 @@ export function openGrpcClusterTransport(coordinatorAddress: string): ClusterTra
     clusterChannelOptions(RECONNECT_BACKOFF),
   );
   return {
-    register: (request) => unary((done) => client.register(request, deadline(CALL_TIMEOUT_MS), done)),
-    renewLease: (request) => unary((done) => client.renewLease(request, deadline(CALL_TIMEOUT_MS), done)),
+    register: (request) => unary((done) => client.register(request, deadline(CLUSTER_CALL_TIMEOUT_MS), done)),
+    renewLease: (request) =>
+      unary((done) => client.renewLease(request, deadline(CLUSTER_CALL_TIMEOUT_MS), done)),
     async deregister(request) {
       await unary((done) => client.deregister(request, deadline(DEREGISTER_TIMEOUT_MS), done));
     },

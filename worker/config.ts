@@ -6,7 +6,12 @@ import { describedParser, integerOption } from '../common/command-line.js';
 import { AppError } from '../common/errors.js';
 import { checkAddress } from '../common/grpc-server.js';
 import { checkClusterId, DEFAULT_CLUSTER_ID } from '../common/identity.js';
-import { COORDINATOR_SILENCE_MS, MAX_SILENCE_MS, MIN_SILENCE_MS } from '../common/limits.js';
+import {
+  COORDINATOR_SILENCE_MS,
+  DEFAULT_ORPHAN_WAIT_MS,
+  MAX_SILENCE_MS,
+  MIN_SILENCE_MS,
+} from '../common/limits.js';
 import { addSettingsOption } from '../common/settings.js';
 
 /** What a worker does when its coordinator is gone: end at once, or keep its weights for a while. */
@@ -52,8 +57,6 @@ export interface ParsedWorkerOptions {
   readonly logLevel?: string;
 }
 
-const DEFAULT_ORPHAN_WAIT_SECONDS = 600;
-
 export function createWorkerCommand(): Command {
   const command = new Command('worker')
     .description('one rank on this host; the coordinator dials it back')
@@ -71,7 +74,7 @@ export function createWorkerCommand(): Command {
         'when the coordinator is gone: exit, or wait:SECONDS with the weights kept',
       )
         .argParser(describedParser('exit or wait:SECONDS', parseOrphanPolicy))
-        .default({ waitMs: DEFAULT_ORPHAN_WAIT_SECONDS * 1000 }, `wait:${DEFAULT_ORPHAN_WAIT_SECONDS}`),
+        .default({ waitMs: DEFAULT_ORPHAN_WAIT_MS }, `wait:${DEFAULT_ORPHAN_WAIT_MS / 1000}`),
     )
     .option(
       '--coordinator-silence <seconds>',

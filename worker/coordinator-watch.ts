@@ -2,6 +2,7 @@
 // lease (the coordinator dials by itself), a worker is given up some time after the last stream has closed, for the
 // next epoch opens another.
 import type { Clock, Timer } from '../common/clock.js';
+import { RELEASE_GRACE_MS } from '../common/limits.js';
 
 export interface CoordinatorWatchOptions {
   readonly hasLease: boolean;
@@ -9,9 +10,6 @@ export interface CoordinatorWatchOptions {
   readonly onLost: () => void;
   readonly onHeld: () => void;
 }
-
-/** Without a lease: a failed epoch is followed by the next within this, unless the coordinator is gone. */
-export const RELEASE_GRACE_MS = 15_000;
 
 export class CoordinatorWatch {
   readonly #options: CoordinatorWatchOptions;

@@ -1,7 +1,7 @@
 // Whose calls this worker takes: a pure state machine over the fences that calls carry. Of two coordinators it serves
 // the one whose step stream is open, and of two epochs the higher.
 import { AppError } from '../common/errors.js';
-import { SIGN_OF_LIFE_INTERVAL_MS } from '../common/limits.js';
+import { SUSPICIOUS_SILENCE_MS } from '../common/limits.js';
 import { uint64ToNumber } from '../common/proto.js';
 import type { Fence__Output } from '../proto/ts/skein/worker/v1/Fence.js';
 
@@ -28,9 +28,6 @@ export function parseFence(fence: Fence__Output | null): Fence {
     workerIncarnation: uint64ToNumber(fence.workerIncarnation, 'fence.worker_incarnation'),
   };
 }
-
-/** An owner that lives is heard every SIGN_OF_LIFE_INTERVAL_MS, give or take. */
-const SUSPICIOUS_SILENCE_MS = 3 * SIGN_OF_LIFE_INTERVAL_MS;
 
 export class EpochGuard {
   readonly #identity: WorkerIdentity;

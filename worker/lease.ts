@@ -3,13 +3,12 @@
 // lifecycle.ts's business.
 import type { Clock, Timer } from '../common/clock.js';
 import { toAppError, type AppError } from '../common/errors.js';
+import { INITIAL_LEASE_TTL_MS } from '../common/limits.js';
 import type { Logger } from '../common/logger.js';
 import type { RegisterRequest } from '../proto/ts/skein/cluster/v1/RegisterRequest.js';
 import type { ClusterTransport } from './cluster-transport.js';
 
 const RETRY_INTERVAL_MS = 250;
-/** Until the coordinator has told its own. */
-const INITIAL_TTL_MS = 15_000;
 
 export interface LeaseOptions {
   /** Closed with the lease. */
@@ -27,7 +26,7 @@ export interface LeaseOptions {
 export class Lease {
   readonly #options: LeaseOptions;
   #leaseId: string | null = null;
-  #ttlMs = INITIAL_TTL_MS;
+  #ttlMs = INITIAL_LEASE_TTL_MS;
   #intervalMs = RETRY_INTERVAL_MS;
   #lastAnswerMs: number;
   #isLost = false;

@@ -2,13 +2,11 @@
 import type * as grpc from '@grpc/grpc-js';
 import { bindServer, createGrpcServer, stopServer } from '../../common/grpc-server.js';
 import { toGrpcError } from '../../common/grpc-status.js';
-import { MAX_CLUSTER_STREAMS, MAX_GRPC_MESSAGE_BYTES } from '../../common/limits.js';
+import { CLUSTER_STOP_GRACE_MS, MAX_CLUSTER_STREAMS, MAX_GRPC_MESSAGE_BYTES } from '../../common/limits.js';
 import { clusterServiceDefinition } from '../../common/proto.js';
 import type { ClusterServiceHandlers } from '../../proto/ts/skein/cluster/v1/ClusterService.js';
 import type { MembershipEvent, WorkerInfo } from './membership.js';
 import { Registry, type RegistryOptions } from './registry.js';
-
-const STOP_GRACE_MS = 200;
 
 export interface ClusterServerOptions extends RegistryOptions {
   readonly address: string;
@@ -60,7 +58,7 @@ export class ClusterServer {
 
   async stop(): Promise<void> {
     this.#registry.stop();
-    await stopServer(this.#server, STOP_GRACE_MS);
+    await stopServer(this.#server, CLUSTER_STOP_GRACE_MS);
   }
 }
 

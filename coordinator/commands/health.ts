@@ -9,10 +9,10 @@ import { EXIT_CODES } from '../../common/exit-codes.js';
 import { clusterChannelOptions } from '../../common/grpc-client.js';
 import { checkAddress } from '../../common/grpc-server.js';
 import { HEALTH_SERVICE_NAME, PROBES } from '../../common/health-services.js';
+import { DEFAULT_HEALTH_TIMEOUT_MS } from '../../common/limits.js';
 import { reportError } from './command-line.js';
 
 const DEFAULT_ADDRESS = '127.0.0.1:50051';
-const DEFAULT_TIMEOUT_SECONDS = 3;
 const HTTP = /^https?:\/\/[^/]/;
 /** Of the standard health.proto. */
 const STATUS_NAMES = ['UNKNOWN', 'SERVING', 'NOT_SERVING', 'SERVICE_UNKNOWN'];
@@ -44,7 +44,12 @@ export async function main(args: readonly string[]): Promise<void> {
       `${PROBES.join(', ')}, or a gRPC service; "" is the server as a whole`,
       'ready',
     )
-    .option('--timeout <seconds>', 'for the whole question', integerOption(1, 3600), DEFAULT_TIMEOUT_SECONDS)
+    .option(
+      '--timeout <seconds>',
+      'for the whole question',
+      integerOption(1, 3600),
+      DEFAULT_HEALTH_TIMEOUT_MS / 1000,
+    )
     .exitOverride()
     .configureOutput({ outputError: () => undefined });
   try {

@@ -1,7 +1,7 @@
 // The settings of what follows the loss of a group, as flags of `serve`.
 import { Option, type Command } from 'commander';
 import { integerOption } from '../../common/command-line.js';
-import { MAX_WORLD_SIZE } from '../../common/limits.js';
+import { DEFAULT_REJOIN_TIMEOUT_MS, MAX_WORLD_SIZE } from '../../common/limits.js';
 import { RESTART_POLICIES, type RestartPolicy } from '../engine/supervisor.js';
 import type { ServingOptions } from '../serving/serving.js';
 
@@ -10,8 +10,6 @@ export interface RestartFlags {
   readonly rejoinTimeout: number;
   readonly minTensorParallelSize?: number;
 }
-
-const DEFAULT_REJOIN_TIMEOUT_SECONDS = 600;
 
 export function addRestartOptions(command: Command): Command {
   return command
@@ -28,7 +26,7 @@ export function addRestartOptions(command: Command): Command {
       '--rejoin-timeout <seconds>',
       'how long a lost worker is waited for',
       integerOption(1, 86_400),
-      DEFAULT_REJOIN_TIMEOUT_SECONDS,
+      DEFAULT_REJOIN_TIMEOUT_MS / 1000,
     )
     .option(
       '--min-tensor-parallel-size <n>',

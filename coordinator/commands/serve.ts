@@ -8,6 +8,7 @@ import { integerOption, listOption } from '../../common/command-line.js';
 import { type AppError } from '../../common/errors.js';
 import { checkAddress } from '../../common/grpc-server.js';
 import {
+  DEFAULT_DRAIN_TIMEOUT_MS,
   DEFAULT_IDEMPOTENCY_WINDOW_MS,
   DEFAULT_RECONNECT_GRACE_MS,
   GATEWAY_STOP_GRACE_MS,
@@ -49,7 +50,12 @@ export function registerServe(program: Command, workerEntry: readonly string[]):
     .option('--grpc-address <address>', 'HOST:PORT or unix:PATH', '127.0.0.1:50051')
     .option('--workers <addresses>', 'workers that run already, in rank order: HOST:PORT,...', listOption)
     .option('--cluster-address <address>', 'take registrations of workers here, and wait for them')
-    .option('--drain-timeout <seconds>', 'for running requests, after a signal', integerOption(0, 86_400), 30)
+    .option(
+      '--drain-timeout <seconds>',
+      'for running requests, after a signal',
+      integerOption(0, 86_400),
+      DEFAULT_DRAIN_TIMEOUT_MS / 1000,
+    )
     .option(
       '--idempotency-window <seconds>',
       'a finished answer can be joined for so long by calls with its idempotency key; 0: not at all',

@@ -4,6 +4,7 @@
 import { InvariantError } from '../../common/assert.js';
 import type { Clock, Timer } from '../../common/clock.js';
 import { AppError, toAppError } from '../../common/errors.js';
+import { READY_GRACE_MS } from '../../common/limits.js';
 import type { SamplingDefaults } from '../../common/sampling.js';
 import type { Encoder } from '../encoding/encoder.js';
 import type { RequestSink } from '../requests/generation.js';
@@ -49,9 +50,6 @@ const STATES: Readonly<Record<SupervisorState, EngineState>> = {
   stopping: 'draining',
   ended: 'failed',
 };
-
-/** A load balancer does not send requests elsewhere any sooner, and those that come meanwhile wait. */
-const READY_GRACE_MS = 10_000;
 
 export class Engine {
   readonly requests: RequestStore;

@@ -4,7 +4,12 @@ import * as grpc from '@grpc/grpc-js';
 import { AppError } from '../../common/errors.js';
 import { clusterChannelOptions } from '../../common/grpc-client.js';
 import { fromGrpcError } from '../../common/grpc-status.js';
-import { MAX_GRPC_MESSAGE_BYTES, PIXEL_CHUNK_BYTES } from '../../common/limits.js';
+import {
+  MAX_GRPC_MESSAGE_BYTES,
+  PIXEL_CHUNK_BYTES,
+  WORKER_KEEPALIVE_INTERVAL_MS,
+  WORKER_KEEPALIVE_TIMEOUT_MS,
+} from '../../common/limits.js';
 import { workerServiceDefinition, WorkerServiceClient } from '../../common/proto.js';
 import type { ExecuteResponse__Output } from '../../proto/ts/skein/worker/v1/ExecuteResponse.js';
 import type { LoadRequest } from '../../proto/ts/skein/worker/v1/LoadRequest.js';
@@ -133,8 +138,8 @@ function openClient(address: string): Client {
   const options = clusterChannelOptions({
     'grpc.max_receive_message_length': MAX_GRPC_MESSAGE_BYTES,
     'grpc.max_send_message_length': MAX_GRPC_MESSAGE_BYTES,
-    'grpc.keepalive_time_ms': 5_000,
-    'grpc.keepalive_timeout_ms': 5_000,
+    'grpc.keepalive_time_ms': WORKER_KEEPALIVE_INTERVAL_MS,
+    'grpc.keepalive_timeout_ms': WORKER_KEEPALIVE_TIMEOUT_MS,
     'grpc-node.flow_control_window': FLOW_CONTROL_WINDOW_BYTES,
     // Each client its own connection: a worker that was restarted at the same address is another worker.
     'grpc.use_local_subchannel_pool': 1,

@@ -3,6 +3,8 @@
 // moves while its counters do. Slow is not hung: who computes takes processor time, and who waits in a collective
 // waits for another.
 
+import { DEVICE_HANG_FACTOR } from '../../common/limits.js';
+
 /** What a rank's engine was at, by its last report. */
 export type RankPhase = 'idle' | 'load' | 'join' | 'vision' | 'decoder' | 'sampling' | 'unknown';
 
@@ -40,8 +42,6 @@ export interface HangVerdict {
 
 /** Of one processor: what a process that only shows that it is there stays well below. */
 const BUSY_SHARE = 0.02;
-/** A device takes no processor time while it computes: its longest kernel is given so many times as long. */
-const DEVICE_FACTOR = 10;
 
 /** Null: nobody hangs, or it cannot be told yet. */
 export function judgeHang(ranks: readonly RankSignals[], timeoutMs: number): HangVerdict | null {
@@ -71,7 +71,7 @@ function judgeProgress(
   // Of those that are behind: who waits in a collective waits for one that computes, unless the others have left it.
   const othersAreAhead = places.some((place) => place > lastPlace);
   const suspects = computing.length > 0 ? computing : othersAreAhead ? waiting : [];
-  const limitMs = isOnDevice ? timeoutMs * DEVICE_FACTOR : timeoutMs;
+  const limitMs = isOnDevice ? timeoutMs * DEVICE_HANG_FACTOR : timeoutMs;
   const isStuck = ({ stillMs, cpuShare }: RankProgress): boolean =>
     stillMs >= limitMs && (isOnDevice || (cpuShare !== null && cpuShare < BUSY_SHARE));
   const stuck = suspects.filter((rank) => isStuck(ranks[rank]!));

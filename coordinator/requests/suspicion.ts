@@ -3,9 +3,8 @@
 // more. A prefill that comes to its end clears it, so after the first one it is tried before anything else: the moment
 // in which an accident could look like its doing is as short as can be.
 import { AppError } from '../../common/errors.js';
+import { MAX_EPOCHS_ENDED_ALONE } from '../../common/limits.js';
 import type { UnfinishedSequence } from '../executor/step-loop.js';
-
-const MAX_ENDS_ALONE = 2;
 
 export class Suspicion {
   #isSuspect = false;
@@ -24,7 +23,7 @@ export class Suspicion {
   epochEnded(prefill: UnfinishedSequence['prefill']): AppError | null {
     if (prefill !== 'none') this.#isSuspect = true;
     if (prefill === 'alone') this.#numEndsAlone += 1;
-    if (this.#numEndsAlone < MAX_ENDS_ALONE) return null;
+    if (this.#numEndsAlone < MAX_EPOCHS_ENDED_ALONE) return null;
     const what = `${this.#numEndsAlone} groups were lost while this request alone was being prefilled`;
     return new AppError('POISONED_REQUEST', `${what}: it is not tried again`);
   }

@@ -1,6 +1,7 @@
 // What an epoch asks of the registry of workers: as many as it needs, and word when one of them is lost.
 import { sleep, type Clock } from '../../common/clock.js';
 import { AppError } from '../../common/errors.js';
+import { HOLDERS_WAIT_MS } from '../../common/limits.js';
 import type { ClusterServer } from '../cluster/cluster-service.js';
 
 /** Who is registered, over whatever the workers called. */
@@ -29,9 +30,6 @@ export function registered(
     check();
   });
 }
-
-/** How long those that hold weights may take to register once others have. */
-const HOLDERS_WAIT_MS = 1_500;
 
 /**
  * The same, for a coordinator that has just started: another may have been here before it. Workers that hold weights go

@@ -3,6 +3,7 @@
 import { setMaxListeners } from 'node:events';
 import { systemClock } from '../../common/clock.js';
 import { AppError } from '../../common/errors.js';
+import { DEFAULT_REJOIN_TIMEOUT_MS, RESTARTS } from '../../common/limits.js';
 import type { Logger } from '../../common/logger.js';
 import { resolveModel } from '../checkpoint/known-models.js';
 import type { Checkpoint } from '../checkpoint/model-spec.js';
@@ -29,19 +30,6 @@ import { loadText, type ModelText } from './load-text.js';
 import { makeEncoder } from './make-encoder.js';
 import { chooseSizes, type SizeConfig } from './model-sizes.js';
 import { WorkerSet } from './worker-set.js';
-
-/**
- * Attempts that lead to nothing are given up after some 40 s, each of them counted in addition; the first group at
- * once.
- */
-const RESTARTS = {
-  minBackoffMs: 250,
-  maxBackoffMs: 10_000,
-  healthyAfterMs: 2_000,
-  maxAttempts: 10,
-  maxFirstAttempts: 1,
-};
-const DEFAULT_REJOIN_TIMEOUT_MS = 600_000;
 
 export interface ServingOptions {
   readonly config: ClusterConfig;

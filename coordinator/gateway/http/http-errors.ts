@@ -2,8 +2,7 @@
 // catalogue. `code` is the stable code in lower case, which for a context that is too long or a model that is not
 // served is what OpenAI itself says.
 import { AppError, ERROR_CATALOGUE, toAppError, type ErrorDefinition } from '../../../common/errors.js';
-
-const MAX_MESSAGE_CHARS = 2048;
+import { MAX_ERROR_MESSAGE_CHARS } from '../../../common/limits.js';
 
 /** A request that HTTP itself makes wrong: its method, its type, its size. */
 export class HttpRequestError extends AppError {
@@ -52,7 +51,7 @@ export function toHttpError(error: unknown): HttpError {
     },
     body: {
       error: {
-        message: isHidden ? 'internal error' : appError.message.slice(0, MAX_MESSAGE_CHARS),
+        message: isHidden ? 'internal error' : appError.message.slice(0, MAX_ERROR_MESSAGE_CHARS),
         type: TYPES[status] ?? (status < 500 ? 'invalid_request_error' : 'server_error'),
         param: !isHidden && typeof param === 'string' ? param : null,
         code: appError.code.toLowerCase(),

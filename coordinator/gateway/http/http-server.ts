@@ -10,15 +10,13 @@ import {
   type FastifyRequest,
 } from 'fastify';
 import type { AppError } from '../../../common/errors.js';
-import { MAX_HTTP_CONNECTIONS } from '../../../common/limits.js';
+import { HTTP_RECEIVE_TIMEOUT_MS, MAX_HTTP_CONNECTIONS } from '../../../common/limits.js';
 import type { ReceiveBudget } from '../../../common/receive-budget.js';
 import { invalid } from '../request-checks.js';
 import { HttpCall, REQUEST_ID_HEADER, requestIdOf } from './http-call.js';
 import { HttpRequestError, toHttpError } from './http-errors.js';
 import { readJsonBody } from './request-body.js';
 
-/** A request, its body included, must have arrived by then. */
-const RECEIVE_TIMEOUT_MS = 300_000;
 const JSON_TYPE = /^application\/([\w.+-]+\+)?json(;|$)/;
 const METHODS = ['GET', 'POST'] as const;
 /** What a client sends is what it meant: nothing is turned into another type, dropped or filled in. */
@@ -67,7 +65,7 @@ export function createHttpServer({ budget, onFailure }: HttpServerOptions): Http
     genReqId: requestIdOf,
     return503OnClosing: false,
     forceCloseConnections: 'idle',
-    requestTimeout: RECEIVE_TIMEOUT_MS,
+    requestTimeout: HTTP_RECEIVE_TIMEOUT_MS,
     clientErrorHandler: refuseBrokenRequest,
     frameworkErrors: (error, _request, reply) => void sendError(error, reply),
     ajv: { customOptions: AJV_OPTIONS },

@@ -6,13 +6,17 @@ import http, { type ClientRequest, type IncomingMessage } from 'node:http';
 import https from 'node:https';
 import { isIP, type LookupFunction } from 'node:net';
 import { AppError, toAppError } from '../../../common/errors.js';
-import { MAX_MEDIA_FETCHES, MAX_PICTURE_BYTES, MEDIA_TIMEOUT_MS } from '../../../common/limits.js';
+import {
+  MAX_MEDIA_FETCHES,
+  MAX_MEDIA_REDIRECTS,
+  MAX_MEDIA_URL_CHARS,
+  MAX_PICTURE_BYTES,
+  MEDIA_TIMEOUT_MS,
+} from '../../../common/limits.js';
 import { VERSION } from '../../../common/version.js';
 import { checkPicture, invalidPicture } from '../request-checks.js';
 import type { MediaAddresses } from './media-addresses.js';
 
-const MAX_REDIRECTS = 5;
-const MAX_URL_CHARS = 8192;
 const REDIRECTS = new Set([301, 302, 303, 307, 308]);
 const HEADERS = { accept: 'image/*', 'accept-encoding': 'identity', 'user-agent': `skein/${VERSION}` };
 
@@ -101,7 +105,7 @@ export class MediaFetcher {
 
   async #follow(first: URL, label: string, owner: FetchOwner): Promise<Uint8Array> {
     let url = first;
-    for (let numRedirects = 0; numRedirects <= MAX_REDIRECTS; numRedirects += 1) {
+    for (let numRedirects = 0; numRedirects <= MAX_MEDIA_REDIRECTS; numRedirects += 1) {
       const response = await this.#get(url, label, owner.signal);
       const { statusCode = 0, headers } = response;
       if (statusCode === 200) return await readBody(response, label, owner);
@@ -110,12 +114,12 @@ export class MediaFetcher {
         throw invalidPicture(label, `cannot be fetched: the answer has status ${statusCode}`);
       url = this.#parse(headers.location, label, url);
     }
-    throw invalidPicture(label, `has more than ${MAX_REDIRECTS} redirects`);
+    throw invalidPicture(label, `has more than ${MAX_MEDIA_REDIRECTS} redirects`);
   }
 
   #parse(text: string, label: string, base?: URL): URL {
     const what = base === undefined ? '' : 'redirects to a URL that ';
-    if (text.length > MAX_URL_CHARS || !URL.canParse(text, base?.href))
+    if (text.length > MAX_MEDIA_URL_CHARS || !URL.canParse(text, base?.href))
       throw invalidPicture(label, `${what}is no URL`);
     const url = new URL(text, base);
     if (url.protocol !== 'http:' && url.protocol !== 'https:')

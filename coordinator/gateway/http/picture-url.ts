@@ -2,14 +2,12 @@
 // once all else of the request has been checked, where the server fetches at all. The type that a URL names is not
 // looked at, for the decoder tells pictures by their bytes.
 import { AppError } from '../../../common/errors.js';
-import { MAX_PICTURE_BYTES } from '../../../common/limits.js';
+import { MAX_DATA_URL_HEADER_CHARS, MAX_PICTURE_BYTES } from '../../../common/limits.js';
 import type { PictureInput } from '../../requests/request-spec.js';
 import { checkPicture, invalid, invalidPicture } from '../request-checks.js';
 import type { FetchOwner, MediaFetcher } from './media-fetcher.js';
 
 const SCHEME = 'data:';
-/** Of a data URL, before its comma: the type and its parameters. */
-const MAX_HEADER_CHARS = 256;
 const BASE64 = ';base64';
 
 export class CallPictures {
@@ -57,7 +55,7 @@ export class CallPictures {
 function pictureOfDataUrl(url: string, label: string): PictureInput {
   if (!url.startsWith(SCHEME))
     throw invalid(label, 'is neither a data URL (data:image/png;base64,...) nor http(s)');
-  const comma = url.slice(0, MAX_HEADER_CHARS).indexOf(',');
+  const comma = url.slice(0, MAX_DATA_URL_HEADER_CHARS).indexOf(',');
   if (comma < 0 || !url.slice(0, comma).endsWith(BASE64))
     throw invalid(label, 'is a data URL that does not say ";base64,"');
   return checkPicture(decodeBase64(url.slice(comma + 1), label), label);

@@ -1,7 +1,8 @@
 // Goal: a worker knows whether it has a coordinator, with a lease and without, and follows its orphan policy when it
 // has none.
 import assert from 'node:assert/strict';
-import { CoordinatorWatch, RELEASE_GRACE_MS } from '../../../worker/coordinator-watch.js';
+import { RELEASE_GRACE_MS } from '../../../common/limits.js';
+import { CoordinatorWatch } from '../../../worker/coordinator-watch.js';
 import { FakeClock } from '../../support/fake-clock.js';
 
 function setUp(hasLease: boolean) {

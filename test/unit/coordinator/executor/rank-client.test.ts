@@ -2,7 +2,8 @@
 import assert from 'node:assert/strict';
 import { AppError } from '../../../../common/errors.js';
 import { CoordinatorIdentity } from '../../../../coordinator/cluster/identity.js';
-import { LOAD_SILENCE_MS, RankClient } from '../../../../coordinator/executor/rank-client.js';
+import { LOAD_SILENCE_MS } from '../../../../common/limits.js';
+import { RankClient } from '../../../../coordinator/executor/rank-client.js';
 import type { RankTransport } from '../../../../coordinator/executor/rank-transport.js';
 import type { LoadResponse__Output } from '../../../../proto/ts/skein/worker/v1/LoadResponse.js';
 import type { LoadResult__Output } from '../../../../proto/ts/skein/worker/v1/LoadResult.js';

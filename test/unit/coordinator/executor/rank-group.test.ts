@@ -2,8 +2,9 @@
 // consequence.
 import assert from 'node:assert/strict';
 import { AppError, type ErrorCode } from '../../../../common/errors.js';
-import type { RankClient, RankStepListener } from '../../../../coordinator/executor/rank-client.js';
+import type { RankClient } from '../../../../coordinator/executor/rank-client.js';
 import { RankGroup } from '../../../../coordinator/executor/rank-group.js';
+import type { RankStepListener } from '../../../../coordinator/executor/rank-steps.js';
 import { FakeClock } from '../../../support/fake-clock.js';
 import { silentLogger } from '../../../support/fake-cluster.js';
 
