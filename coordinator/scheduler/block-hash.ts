@@ -19,7 +19,10 @@ export class BlockHasher {
 
   tokensIn(sequence: Sequence, index: number): Uint32Array {
     const first = index * this.#blockSize;
-    return Uint32Array.from({ length: this.#blockSize }, (_, offset) => sequence.tokenAt(first + offset));
+    const tokenIds = new Uint32Array(this.#blockSize);
+    for (let offset = 0; offset < tokenIds.length; offset += 1)
+      tokenIds[offset] = sequence.tokenAt(first + offset);
+    return tokenIds;
   }
 
   /** Empty without pictures; null where one has no name to tell it by. */
@@ -46,16 +49,16 @@ export class BlockHasher {
   #hash(sequence: Sequence, index: number, parentKey: number, pictures: string): number {
     let a = Math.imul((parentKey / 2 ** 20) | 0, MULTIPLIER_A) ^ this.#seed;
     let b = Math.imul(parentKey | 0, MULTIPLIER_B) ^ this.#seed;
-    const mix = (value: number): void => {
+    const first = index * this.#blockSize;
+    const numValues = this.#blockSize + pictures.length;
+    for (let at = 0; at < numValues; at += 1) {
+      const isToken = at < this.#blockSize;
+      const value = isToken ? sequence.tokenAt(first + at) : pictures.charCodeAt(at - this.#blockSize);
       a = Math.imul(a ^ value, MULTIPLIER_A);
       a ^= a >>> 15;
       b = Math.imul(b + value, MULTIPLIER_B);
       b ^= b >>> 13;
-    };
-    const first = index * this.#blockSize;
-    for (let position = first; position < first + this.#blockSize; position += 1)
-      mix(sequence.tokenAt(position));
-    for (let at = 0; at < pictures.length; at += 1) mix(pictures.charCodeAt(at));
+    }
     return (a >>> 0) * 2 ** 20 + (b >>> 12);
   }
 }

@@ -129,12 +129,14 @@ export class KvCache {
   computed(sequence: Sequence, numTokens: number): void {
     if (!this.#config.prefixCaching) return;
     const numFull = Math.floor(Math.min(numTokens, sequence.numKnownTokens) / this.#config.blockSize);
+    // A token seldom fills a block.
+    if (numFull <= sequence.numReadyBlocks) return;
     for (let index = sequence.numReadyBlocks; index < numFull; index += 1) {
       const cached = sequence.cachedBlocks[index];
       if (cached?.state === 'computing') cached.state = 'ready';
     }
     this.#enterUpTo(sequence, numTokens, 'ready');
-    sequence.numReadyBlocks = Math.max(sequence.numReadyBlocks, numFull);
+    sequence.numReadyBlocks = numFull;
   }
 
   /** Takes back all blocks of a sequence; no plan in flight names it. What is ready is kept. */
@@ -235,8 +237,11 @@ export class KvCache {
     pictures: string,
   ): boolean {
     if (found.parent !== parent || found.pictures !== pictures) return false;
+    const { tokenIds } = found;
     const first = index * this.#config.blockSize;
-    return found.tokenIds.every((token, offset) => token === sequence.tokenAt(first + offset));
+    for (let offset = 0; offset < tokenIds.length; offset += 1)
+      if (tokenIds[offset] !== sequence.tokenAt(first + offset)) return false;
+    return true;
   }
 
   #hold(cached: CachedBlock): void {

@@ -12,12 +12,17 @@ export interface PlanInFlight {
 
 export interface CompletedPlan {
   readonly plan: PlanInFlight;
-  /** Into the result, by slot. */
-  readonly indexOfSlot: ReadonlyMap<number, number>;
+  /** Into the result, by slot; -1: it has none. Valid until the next plan is completed. */
+  readonly indexOfSlot: Int32Array;
 }
 
 export class PlansInFlight {
   readonly #plans: PlanInFlight[] = [];
+  readonly #indexOfSlot: Int32Array;
+
+  constructor(numSlots: number) {
+    this.#indexOfSlot = new Int32Array(numSlots);
+  }
 
   get length(): number {
     return this.#plans.length;
@@ -37,9 +42,21 @@ export class PlansInFlight {
         `the result of step ${result.step} arrived; expected ${expected}`,
       );
     }
-    const indexOfSlot = indexResult(plan, result);
+    this.#indexResult(plan, result);
     this.#plans.shift();
-    return { plan, indexOfSlot };
+    return { plan, indexOfSlot: this.#indexOfSlot };
+  }
+
+  /** Refuses a result that does not answer the plan. */
+  #indexResult(plan: PlanInFlight, { slots, tokenOffsets }: StepTokens): void {
+    const indexOfSlot = this.#indexOfSlot.fill(-1);
+    // What a rank says of slots that there are not is lost on the typed array.
+    for (let index = 0; index < slots.length; index += 1)
+      if (tokenOffsets[index + 1]! - tokenOffsets[index]! === 1) indexOfSlot[slots[index]!] = index;
+    for (const { samples, sequence } of plan.rows) {
+      if (samples && indexOfSlot[sequence.slot] === -1)
+        throw new AppError('INTERNAL', `step ${plan.step} gave no token for slot ${sequence.slot}`);
+    }
   }
 
   /** Of whom they compute tokens that were known at the admission, those that have ended meanwhile included. */
@@ -60,19 +77,4 @@ export class PlansInFlight {
       prefill: prefilling.has(sequence) ? prefill : 'none',
     }));
   }
-}
-
-/** Index into the result by slot; refuses a result that does not answer the plan. */
-function indexResult(plan: PlanInFlight, result: StepTokens): Map<number, number> {
-  const indexOfSlot = new Map<number, number>();
-  for (let index = 0; index < result.slots.length; index += 1) {
-    const count = result.tokenOffsets[index + 1]! - result.tokenOffsets[index]!;
-    if (count === 1) indexOfSlot.set(result.slots[index]!, index);
-  }
-  for (const row of plan.rows) {
-    if (row.samples && !indexOfSlot.has(row.sequence.slot)) {
-      throw new AppError('INTERNAL', `step ${plan.step} gave no token for slot ${row.sequence.slot}`);
-    }
-  }
-  return indexOfSlot;
 }

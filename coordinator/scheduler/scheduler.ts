@@ -6,17 +6,17 @@
 // pending; a sequence that turns out to have ended costs the row that was planned meanwhile. What a sequence holds
 // (slot, blocks) is freed only when no plan in flight names it, for a rank may still read and write it.
 import { assert, assertDefined } from '../../common/assert.js';
-import { addRows, admissionBytes, hasRoomFor, newDraft, toNewSequence, type Draft } from './draft.js';
+import { Admission } from './admission.js';
+import { addRows, newDraft, type Draft } from './draft.js';
 import { chooseGraphBucket } from './graph-buckets.js';
 import { checkHoldings } from './invariants.js';
-import { KvCache, type PrefixMatch } from './kv-cache.js';
+import { KvCache } from './kv-cache.js';
 import { PictureManager } from './picture-manager.js';
 import { PlansInFlight } from './plans-in-flight.js';
 import { checkQueue, checkRequest } from './request-checks.js';
 import type { Sequence } from './sequence.js';
 import { SequenceQueues } from './sequence-queues.js';
 import { SlotPool } from './slot-pool.js';
-import { mayBeginPrefill } from './suspects.js';
 import type {
   PictureUpload,
   SchedulerConfig,
@@ -35,15 +35,12 @@ export class Scheduler {
   readonly #pictures: PictureManager;
   readonly #tiles: TileRows;
   readonly #queues = new SequenceQueues();
-  readonly #inFlight = new PlansInFlight();
+  readonly #inFlight: PlansInFlight;
   readonly #slots: SlotPool;
-  /** Some sequence of this epoch is prefilled alone, or was. */
-  #hasSuspects = false;
+  readonly #admission: Admission;
   #lastStep = 0;
   #numPreemptions = 0;
   #numWastedRows = 0;
-  #numAdmittedTokens = 0;
-  #numCachedTokens = 0;
 
   constructor(config: SchedulerConfig) {
     assert(
@@ -55,6 +52,16 @@ export class Scheduler {
     this.#pictures = new PictureManager(config);
     this.#tiles = new TileRows(config.tokensPerTile);
     this.#slots = new SlotPool(config.maxNumSequences);
+    this.#inFlight = new PlansInFlight(config.maxNumSequences);
+    this.#admission = new Admission({
+      config,
+      queues: this.#queues,
+      kv: this.#kv,
+      slots: this.#slots,
+      pictures: this.#pictures,
+      tiles: this.#tiles,
+      inFlight: this.#inFlight,
+    });
   }
 
   get stats(): SchedulerStats {
@@ -63,8 +70,8 @@ export class Scheduler {
       numWaiting: this.#queues.waiting.length,
       numFreeBlocks: this.#kv.numFree,
       numKeptBlocks: this.#kv.numKept,
-      numAdmittedTokens: this.#numAdmittedTokens,
-      numCachedTokens: this.#numCachedTokens,
+      numAdmittedTokens: this.#admission.numAdmittedTokens,
+      numCachedTokens: this.#admission.numCachedTokens,
       numPlansInFlight: this.#inFlight.length,
       numPreemptions: this.#numPreemptions,
       numWastedRows: this.#numWastedRows,
@@ -88,7 +95,7 @@ export class Scheduler {
     if (request.isAccepted !== true) checkQueue(this.#queues.waiting.length, this.config);
     assert(request.tokenIds.length - request.numPromptTokens < maxTokens, 'it has tokens to produce');
     this.#queues.arrive(request, maxTokens);
-    this.#hasSuspects ||= request.prefillsAlone === true;
+    this.#admission.arrived(request);
     return maxTokens;
   }
 
@@ -124,7 +131,7 @@ export class Scheduler {
     const draft = newDraft(this.#lastStep + 1, this.config);
     this.#scheduleDecodes(draft);
     this.#schedulePrefills(draft);
-    const isBlockedOnTiles = this.#admit(draft);
+    const isBlockedOnTiles = this.#admission.admit(draft);
     // Pictures are let go with a plan; when nothing runs and somebody waits for their slots, with an empty one.
     const mustFlush = isBlockedOnTiles && this.#pictures.hasReleases;
     if (draft.rows.length === 0 && !mustFlush) return null;
@@ -139,7 +146,8 @@ export class Scheduler {
       row.sequence.numPlansInFlight -= 1;
       this.#kv.computed(row.sequence, row.end);
       if (row.sequence.state === 'ended') this.#numWastedRows += row.numTokens;
-      else if (row.samples) outputs.push(this.#applyToken(row.sequence, result, indexOfSlot));
+      else if (row.samples)
+        outputs.push(this.#applyToken(row.sequence, result, indexOfSlot[row.sequence.slot]!));
     }
     for (const row of plan.rows) this.#reclaimIfDrained(row.sequence);
     this.#pictures.released(plan.releasedTileSlots);
@@ -182,60 +190,6 @@ export class Scheduler {
     return this.#tiles.limitRows(sequence, sequence.numComputedTokens, maxRows, tilesLeft);
   }
 
-  /**
-   * Admits waiting sequences in order of arrival. Those whose pixels are on their way, that wait for tile slots, or
-   * whose prefix another is computing, do not hold up the ones behind them; want of slots, blocks or budgets does. True
-   * when one waits for tile slots.
-   */
-  #admit(draft: Draft): boolean {
-    let isBlockedOnTiles = false;
-    for (const sequence of [...this.#queues.waiting]) {
-      // Preempted, and its last steps are still in flight: it goes before those behind it.
-      if (sequence.holdsResources) break;
-      if (sequence.awaited?.state === 'computing' || this.#pictures.isUploading(sequence)) continue;
-      const prefix = this.#kv.match(sequence);
-      sequence.awaited = prefix.computing;
-      if (prefix.computing !== null) continue;
-      if (!this.#pictures.isReady(sequence, prefix.numTokens)) {
-        isBlockedOnTiles ||= this.#pictures.assign(sequence, prefix.numTokens) === 'no slots';
-      }
-      // Their outputs may have been kept.
-      if (!this.#pictures.isReady(sequence, prefix.numTokens)) continue;
-      if (draft.tokensLeft === 0 || this.#slots.numFree === 0) break;
-      if (!this.#hasBlocksToAdmit(sequence, prefix)) break;
-      if (this.#hasSuspects && !mayBeginPrefill(sequence, this.#queues.running, draft, this.#inFlight)) break;
-      const wanted = Math.min(draft.tokensLeft, sequence.numTokens - prefix.numTokens);
-      const rows = this.#tiles.limitRows(sequence, prefix.numTokens, wanted, draft.tilesLeft);
-      const bytes = admissionBytes(sequence, this.config.blockSize);
-      if (rows === 0 || !hasRoomFor(draft, bytes)) break;
-      draft.bytesLeft -= bytes;
-      this.#start(sequence, prefix, draft);
-      addRows(draft, sequence, rows, this.#tiles);
-    }
-    return isBlockedOnTiles;
-  }
-
-  /**
-   * Room for all its tokens, and a block to grow by for each that runs: so that admission does not cause preemption at
-   * once.
-   */
-  #hasBlocksToAdmit(sequence: Sequence, prefix: PrefixMatch): boolean {
-    const numNew = this.#kv.blocksFor(sequence.numTokens) - prefix.blocks.length;
-    return this.#kv.hasRoomBeside(prefix, numNew + this.#queues.running.length);
-  }
-
-  #start(sequence: Sequence, prefix: PrefixMatch, draft: Draft): void {
-    this.#queues.start(sequence);
-    sequence.slot = this.#slots.take();
-    sequence.hasSampled = false;
-    sequence.numComputedTokens = prefix.numTokens;
-    this.#numAdmittedTokens += sequence.numTokens;
-    this.#numCachedTokens += prefix.numTokens;
-    draft.plan.newSequences.push(toNewSequence(sequence));
-    this.#kv.admit(sequence, prefix);
-    for (const block of sequence.blocks) draft.plan.newBlocks.push(sequence.slot, block);
-  }
-
   /** Blocks for one more token, by preemption if need be. False: the sequence cannot run in this step. */
   #growBlocks(sequence: Sequence, draft: Draft): boolean {
     const missing = this.#kv.blocksFor(sequence.numTokens) - sequence.blocks.length;
@@ -257,12 +211,8 @@ export class Scheduler {
     this.#reclaimIfDrained(sequence);
   }
 
-  #applyToken(
-    sequence: Sequence,
-    result: StepTokens,
-    indexOfSlot: ReadonlyMap<number, number>,
-  ): SequenceOutput {
-    const index = assertDefined(indexOfSlot.get(sequence.slot), 'the result of a slot');
+  /** `index`: of its slot in the result. */
+  #applyToken(sequence: Sequence, result: StepTokens, index: number): SequenceOutput {
     const tokenStart = result.tokenOffsets[index]!;
     const token = result.tokenIds[tokenStart]!;
     const finishReason = sequence.take(token);

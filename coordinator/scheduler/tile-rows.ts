@@ -3,6 +3,8 @@
 import type { PictureState, Sequence } from './sequence.js';
 import type { EncodeItem } from './step-plan.js';
 
+const NOTHING: readonly EncodeItem[] = [];
+
 export class TileRows {
   readonly #tokensPerTile: number;
   #numEncoded = 0;
@@ -39,7 +41,8 @@ export class TileRows {
   }
 
   /** Encode items for the rows that are not computed yet, up to `end`; marks their tiles as encoded. */
-  encodeUpTo(sequence: Sequence, end: number): EncodeItem[] {
+  encodeUpTo(sequence: Sequence, end: number): readonly EncodeItem[] {
+    if (sequence.pictures.length === 0) return NOTHING;
     const items: EncodeItem[] = [];
     for (const picture of sequence.pictures) {
       if (picture.firstPosition >= end) break;

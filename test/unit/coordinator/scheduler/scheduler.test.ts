@@ -1,7 +1,9 @@
 // The scheduler's rules one by one, then random lives of it against its invariants and a model of the ranks.
 import assert from 'node:assert/strict';
+import { mock } from 'node:test';
 import fc from 'fast-check';
 import { AppError } from '../../../../common/errors.js';
+import { PictureManager } from '../../../../coordinator/scheduler/picture-manager.js';
 import { Scheduler } from '../../../../coordinator/scheduler/scheduler.js';
 import type { SchedulerConfig, SequenceRequest } from '../../../../coordinator/scheduler/step-plan.js';
 import {
@@ -212,6 +214,34 @@ describe('scheduler', () => {
       () => driver.submit({ sequenceId: 'a', numPromptTokens: 40, maxTokens: 1, pictures }),
       code('CONTEXT_LENGTH_EXCEEDED'),
     );
+  });
+
+  it('looks at so many of those that wait, however many they are, and comes to all in the end', () => {
+    const config = { ...SMALL_CONFIG, maxWaiting: 1_000, prefixCaching: true };
+    const assign = mock.method(PictureManager.prototype, 'assign');
+    try {
+      const looks = [200, 900].map((numWaiting) => {
+        const driver = new SchedulerDriver(config);
+        // Each picture is another one, and takes all slots.
+        for (let index = 0; index < numWaiting; index += 1) {
+          const pictures = [{ numTiles: 8, firstPosition: 0, contentHash: `picture-${index}` }];
+          driver.submit({ sequenceId: `${index}`, numPromptTokens: 40, maxTokens: 1, pictures });
+        }
+        assign.mock.resetCalls();
+        assert.equal(driver.schedule(), null, 'the pixels are not there yet');
+        return assign.mock.callCount();
+      });
+      assert.equal(looks[0], looks[1]);
+    } finally {
+      assign.mock.restore();
+    }
+    const driver = new SchedulerDriver(config);
+    for (let index = 0; index < 150; index += 1) {
+      const pictures = [{ numTiles: 1, firstPosition: 0, contentHash: 'the same' }];
+      driver.submit({ sequenceId: `${index}`, numPromptTokens: 8, maxTokens: 1, pictures });
+    }
+    driver.drain();
+    assert.equal(driver.finished.size, 150);
   });
 
   it('refuses a result out of order', () => {

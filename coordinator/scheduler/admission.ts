@@ -1,0 +1,114 @@
+// Which of the sequences that wait come into the plan being made: in order of arrival, as far as slots, blocks, tile
+// slots and the budgets of the step go.
+import { addRows, admissionBytes, hasRoomFor, toNewSequence, type Draft } from './draft.js';
+import type { KvCache, PrefixMatch } from './kv-cache.js';
+import type { PictureManager } from './picture-manager.js';
+import type { PlansInFlight } from './plans-in-flight.js';
+import type { Sequence } from './sequence.js';
+import type { SequenceQueues } from './sequence-queues.js';
+import type { SlotPool } from './slot-pool.js';
+import type { SchedulerConfig, SequenceRequest } from './step-plan.js';
+import { mayBeginPrefill } from './suspects.js';
+import type { TileRows } from './tile-rows.js';
+
+/** Of those that wait, so many are passed over in one plan: what it takes does not depend on how many there are. */
+const MAX_PASSED = 128;
+
+/** What the scheduler has; admission takes from it. */
+export interface AdmissionParts {
+  readonly config: SchedulerConfig;
+  readonly queues: SequenceQueues;
+  readonly kv: KvCache;
+  readonly slots: SlotPool;
+  readonly pictures: PictureManager;
+  readonly tiles: TileRows;
+  readonly inFlight: PlansInFlight;
+}
+
+export class Admission {
+  /** Of admitted sequences, and how many of them needed no computing. */
+  numAdmittedTokens = 0;
+  numCachedTokens = 0;
+  readonly #parts: AdmissionParts;
+  /** Some sequence of this epoch is prefilled alone, or was. */
+  #hasSuspects = false;
+
+  constructor(parts: AdmissionParts) {
+    this.#parts = parts;
+  }
+
+  arrived(request: SequenceRequest): void {
+    this.#hasSuspects ||= request.prefillsAlone === true;
+  }
+
+  /** Admits waiting sequences in order of arrival. True when one waits for tile slots. */
+  admit(draft: Draft): boolean {
+    const { waiting } = this.#parts.queues;
+    let isBlockedOnTiles = false;
+    let numPassed = 0;
+    while (numPassed < Math.min(waiting.length, MAX_PASSED)) {
+      const verdict = this.#tryToAdmit(waiting[numPassed]!, draft);
+      if (verdict === 'stop') break;
+      isBlockedOnTiles ||= verdict === 'no tile slots';
+      // Who is admitted waits no more.
+      if (verdict !== 'admitted') numPassed += 1;
+    }
+    return isBlockedOnTiles;
+  }
+
+  /**
+   * Those whose pixels are on their way, that wait for tile slots, or whose prefix another is computing, do not hold up
+   * the ones behind them; want of slots, blocks or budgets does.
+   */
+  #tryToAdmit(sequence: Sequence, draft: Draft): 'admitted' | 'passed' | 'no tile slots' | 'stop' {
+    const { config, queues, kv, slots, pictures, tiles, inFlight } = this.#parts;
+    // Preempted, and its last steps are still in flight: it goes before those behind it.
+    if (sequence.holdsResources) return 'stop';
+    const isFull = draft.tokensLeft === 0 || slots.numFree === 0;
+    // Pictures are sent ahead; all else can wait until there is room.
+    if (isFull && sequence.pictures.length === 0) return 'stop';
+    if (sequence.awaited?.state === 'computing' || pictures.isUploading(sequence)) return 'passed';
+    const prefix = kv.match(sequence);
+    sequence.awaited = prefix.computing;
+    if (prefix.computing !== null) return 'passed';
+    const assignment = pictures.isReady(sequence, prefix.numTokens)
+      ? null
+      : pictures.assign(sequence, prefix.numTokens);
+    // Their outputs may have been kept.
+    if (!pictures.isReady(sequence, prefix.numTokens))
+      return assignment === 'no slots' ? 'no tile slots' : 'passed';
+    if (isFull || !this.#hasBlocksToAdmit(sequence, prefix)) return 'stop';
+    if (this.#hasSuspects && !mayBeginPrefill(sequence, queues.running, draft, inFlight)) return 'stop';
+    const wanted = Math.min(draft.tokensLeft, sequence.numTokens - prefix.numTokens);
+    const rows = tiles.limitRows(sequence, prefix.numTokens, wanted, draft.tilesLeft);
+    const bytes = admissionBytes(sequence, config.blockSize);
+    if (rows === 0 || !hasRoomFor(draft, bytes)) return 'stop';
+    draft.bytesLeft -= bytes;
+    this.#start(sequence, prefix, draft);
+    addRows(draft, sequence, rows, tiles);
+    return 'admitted';
+  }
+
+  /**
+   * Room for all its tokens, and a block to grow by for each that runs: so that admission does not cause preemption at
+   * once.
+   */
+  #hasBlocksToAdmit(sequence: Sequence, prefix: PrefixMatch): boolean {
+    const { queues, kv } = this.#parts;
+    const numNew = kv.blocksFor(sequence.numTokens) - prefix.blocks.length;
+    return kv.hasRoomBeside(prefix, numNew + queues.running.length);
+  }
+
+  #start(sequence: Sequence, prefix: PrefixMatch, draft: Draft): void {
+    const { queues, kv, slots } = this.#parts;
+    queues.start(sequence);
+    sequence.slot = slots.take();
+    sequence.hasSampled = false;
+    sequence.numComputedTokens = prefix.numTokens;
+    this.numAdmittedTokens += sequence.numTokens;
+    this.numCachedTokens += prefix.numTokens;
+    draft.plan.newSequences.push(toNewSequence(sequence));
+    kv.admit(sequence, prefix);
+    for (const block of sequence.blocks) draft.plan.newBlocks.push(sequence.slot, block);
+  }
+}
