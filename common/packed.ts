@@ -12,15 +12,15 @@ const BYTES_PER_ELEMENT = 4;
 type NumericArray = Uint32Array | Int32Array | Float32Array;
 
 export function packUint32(values: Uint32Array | readonly number[]): Buffer {
-  return packed(values instanceof Uint32Array ? values : Uint32Array.from(values));
+  return values instanceof Uint32Array ? packed(values) : bytesOf(new Uint32Array(values));
 }
 
 export function packInt32(values: Int32Array | readonly number[]): Buffer {
-  return packed(values instanceof Int32Array ? values : Int32Array.from(values));
+  return values instanceof Int32Array ? packed(values) : bytesOf(new Int32Array(values));
 }
 
 export function packFloat32(values: Float32Array | readonly number[]): Buffer {
-  return packed(values instanceof Float32Array ? values : Float32Array.from(values));
+  return values instanceof Float32Array ? packed(values) : bytesOf(new Float32Array(values));
 }
 
 /** `field` is what the error names when the length is not a whole number of elements. */
@@ -36,8 +36,14 @@ export function unpackFloat32(bytes: Uint8Array, field: string): Float32Array {
   return new Float32Array(wholeElements(bytes, field));
 }
 
+/** A copy: whose array it is may change it. */
 function packed(values: NumericArray): Buffer {
   return Buffer.from(new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
+}
+
+/** Of an array that nobody else has. */
+function bytesOf({ buffer, byteOffset, byteLength }: NumericArray): Buffer {
+  return Buffer.from(buffer, byteOffset, byteLength);
 }
 
 function wholeElements(bytes: Uint8Array, field: string): ArrayBuffer {

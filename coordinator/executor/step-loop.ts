@@ -2,7 +2,7 @@
 // scheduler allows, watches the clock, and tells each sequence's owner of its tokens. It decides nothing about what
 // runs, nor what an epoch's end means.
 import { assertDefined, InvariantError } from '../../common/assert.js';
-import { sleep, type Clock, type Timer } from '../../common/clock.js';
+import { sleep, type Clock } from '../../common/clock.js';
 import { AppError, toAppError } from '../../common/errors.js';
 import { STEPS_STOP_TIMEOUT_MS } from '../../common/limits.js';
 import type { Scheduler } from '../scheduler/scheduler.js';
@@ -11,6 +11,7 @@ import { StepRecord, type CompletedStep, type RankTimes } from './completed-step
 import { epochFailure } from './epoch-failure.js';
 import type { RankGroup } from './rank-group.js';
 import type { StepResult } from './step-messages.js';
+import { StepWatch } from './step-watch.js';
 import type {
   InterruptedSequence,
   PixelLease,
@@ -63,14 +64,20 @@ export class StepLoop {
   readonly #submissions = new Map<string, SequenceSubmission>();
   #failure: AppError | null = null;
   #isPumpQueued = false;
-  #stepTimer: Timer | null = null;
+  readonly #stepWatch: StepWatch;
   #stepNsTotal = 0;
   #hasDelivered = false;
   #numCompletedSteps = 0;
   readonly #record = new StepRecord();
 
   constructor(options: StepLoopOptions) {
+    const { scheduler, group, clock, stepTimeoutMs } = options;
     this.#options = options;
+    this.#stepWatch = new StepWatch(clock, stepTimeoutMs, () => {
+      const { lastStep } = scheduler.stats;
+      const what = `no step was completed for ${stepTimeoutMs} ms (last one sent: ${lastStep})`;
+      group.fail(new AppError('STEP_TIMEOUT', what));
+    });
   }
 
   start(): void {
@@ -125,7 +132,7 @@ export class StepLoop {
       for (let plan = scheduler.schedule(); plan !== null; plan = scheduler.schedule()) {
         this.#record.sent(plan, clock.nowMs());
         group.execute(plan);
-        if (this.#stepTimer === null) this.#watchStep();
+        this.#stepWatch.sent();
         for (const { sequenceId, numComputedTokens } of plan.newSequences)
           this.#submissions.get(sequenceId)?.listener.onStarted(numComputedTokens);
       }
@@ -189,13 +196,11 @@ export class StepLoop {
       group.fail(toAppError(error));
       return;
     }
-    this.#stepTimer?.cancel();
-    this.#stepTimer = null;
+    this.#stepWatch.completed();
     // The next plan first: the ranks must not wait for text to be made of tokens.
     const step = this.#record.completed(ranks, result.slots.length, doneAtMs);
     this.#pump();
     this.#record.planned();
-    if (this.#stepTimer === null && scheduler.stats.numPlansInFlight > 0) this.#watchStep();
     try {
       if (outputs.length > 0 && !this.#hasDelivered) this.#options.onFirstTokens?.();
       this.#hasDelivered ||= outputs.length > 0;
@@ -221,25 +226,11 @@ export class StepLoop {
     submission.listener.onTokens({ tokenIds, logprobs }, output.finishReason);
   }
 
-  #watchStep(): void {
-    const { clock, stepTimeoutMs, group } = this.#options;
-    this.#stepTimer = clock.setTimer(stepTimeoutMs, () => {
-      const step = this.#options.scheduler.stats.lastStep;
-      group.fail(
-        new AppError(
-          'STEP_TIMEOUT',
-          `no step was completed for ${stepTimeoutMs} ms (last one sent: ${step})`,
-        ),
-      );
-    });
-  }
-
   #fail(cause: AppError): void {
     if (this.#failure !== null) return;
     const error = epochFailure(cause);
     this.#failure = error;
-    this.#stepTimer?.cancel();
-    this.#stepTimer = null;
+    this.#stepWatch.stop();
     const interrupted = this.#takeInterrupted();
     this.#options.onFailure(error, interrupted);
   }

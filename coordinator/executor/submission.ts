@@ -3,10 +3,11 @@ import type { AppError } from '../../common/errors.js';
 import type { FinishReason, SequenceRequest, UnfinishedSequence } from '../scheduler/step-plan.js';
 import type { TokenLogprobs } from './token-logprobs.js';
 
+/** The listener's own: nobody else has the arrays. */
 export interface SequenceTokens {
-  readonly tokenIds: readonly number[];
+  readonly tokenIds: number[];
   /** Empty where not asked; otherwise one a token. */
-  readonly logprobs: readonly TokenLogprobs[];
+  readonly logprobs: TokenLogprobs[];
 }
 
 /** Who owns a sequence: called synchronously, in order, and not after an end. */

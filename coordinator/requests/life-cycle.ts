@@ -13,10 +13,10 @@ export type Interruption = 'interrupted' | 'resumed';
 
 export class LifeCycle {
   #stage: Stage = 'received';
-  readonly #times = new Map<Stage, number>();
+  readonly #times: Partial<Record<Stage, number>>;
 
   constructor(receivedAtMs: number) {
-    this.#times.set('received', receivedAtMs);
+    this.#times = { received: receivedAtMs };
   }
 
   get stage(): Stage {
@@ -29,19 +29,19 @@ export class LifeCycle {
 
   /** Null: it has not come so far. */
   timeOf(stage: Stage): number | null {
-    return this.#times.get(stage) ?? null;
+    return this.#times[stage] ?? null;
   }
 
   /**
    * Comes to the next stage, or from any to its end. False when it was there already: a preempted request runs again.
    */
   reach(stage: Stage, atMs: number): boolean {
-    if (this.#times.has(stage)) return false;
+    if (this.#times[stage] !== undefined) return false;
     assert(!this.isOver, `a request that is over becomes ${stage}`);
     const isNext = STAGES.indexOf(stage) === STAGES.indexOf(this.#stage) + 1;
     assert(isNext || stage === 'ended', `a request that is ${this.#stage} becomes ${stage}`);
     this.#stage = stage;
-    this.#times.set(stage, atMs);
+    this.#times[stage] = atMs;
     return true;
   }
 }

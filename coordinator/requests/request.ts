@@ -202,14 +202,14 @@ export class Request implements SequenceListener {
 
   #take(tokens: SequenceTokens, finishReason: FinishReason | null): void {
     const { output } = assertDefined(this.#encoded, 'the encoded request');
-    this.producedIds.push(...tokens.tokenIds);
+    for (const tokenId of tokens.tokenIds) this.producedIds.push(tokenId);
     // The token that ends the sequence is no text.
     const text = output.push(finishReason === 'stop' ? tokens.tokenIds.slice(0, -1) : tokens.tokenIds);
     const delta: GenerationDelta = {
       reasoning: text.reasoning,
       answer: text.answer,
-      tokenIds: [...tokens.tokenIds],
-      logprobs: [...tokens.logprobs],
+      tokenIds: tokens.tokenIds,
+      logprobs: tokens.logprobs,
       end: null,
     };
     const reason = text.stopped ? 'stop' : finishReason;
@@ -241,6 +241,8 @@ export class Request implements SequenceListener {
   }
 
   #reach(stage: Stage): void {
+    // Of each token it is asked again.
+    if (this.timeOf(stage) !== null) return;
     if (this.#life.reach(stage, this.#options.clock.nowMs())) this.#options.onStage(this, stage, null);
   }
 

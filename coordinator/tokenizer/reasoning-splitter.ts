@@ -13,8 +13,11 @@ export const THINK_END = '</think>';
 
 /** Length of the longest end of `text` that is a proper beginning of `tag`. */
 function partialTagLength(text: string, tag: string): number {
-  for (let length = Math.min(tag.length - 1, text.length); length > 0; length--) {
-    if (text.endsWith(tag.slice(0, length))) return length;
+  let start = Math.max(text.length - tag.length + 1, 0);
+  // Most text has nothing that a tag begins with.
+  while ((start = text.indexOf(tag[0]!, start)) >= 0) {
+    if (tag.startsWith(text.slice(start))) return text.length - start;
+    start += 1;
   }
   return 0;
 }

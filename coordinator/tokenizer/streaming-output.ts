@@ -37,9 +37,21 @@ export class StreamingOutput implements OutputProcessor {
 
   push(tokenIds: readonly number[] | Uint32Array): OutputDelta {
     if (this.#hasFinished) return this.#nothing();
+    const text = tokenIds.length === 1 ? this.#textOf(tokenIds[0]!) : this.#textOfAll(tokenIds);
+    return this.#emit(this.#stops.push(text), this.#stops.stopped);
+  }
+
+  /** Most tokens are text by themselves, which the vocabulary knows. */
+  #textOf(id: number): string {
+    if (!this.#isVisible(id)) return '';
+    const text = this.#utf8.isSettled ? this.#vocabulary.textOf(id) : null;
+    return text ?? this.#utf8.push(this.#vocabulary.bytesOf(id));
+  }
+
+  #textOfAll(tokenIds: readonly number[] | Uint32Array): string {
     const chunks: Uint8Array[] = [];
     for (const id of tokenIds) if (this.#isVisible(id)) chunks.push(this.#vocabulary.bytesOf(id));
-    return this.#emit(this.#stops.push(this.#utf8.push(Buffer.concat(chunks))), this.#stops.stopped);
+    return this.#utf8.push(Buffer.concat(chunks));
   }
 
   finish(): OutputDelta {

@@ -33,8 +33,15 @@ export function incompleteTailLength(bytes: Uint8Array): number {
   return 0;
 }
 
+const NOTHING = new Uint8Array(0);
+
 export class Utf8Stream {
-  #pending: Uint8Array = new Uint8Array(0);
+  #pending: Uint8Array = NOTHING;
+
+  /** All bytes so far are text. */
+  get isSettled(): boolean {
+    return this.#pending.length === 0;
+  }
 
   /** Text of all bytes that are settled; what is returned over time joins to the text of a whole decode. */
   push(bytes: Uint8Array): string {
@@ -47,7 +54,7 @@ export class Utf8Stream {
   /** A character that never came to its end: U+FFFD, as in a whole decode. */
   finish(): string {
     const text = Buffer.from(this.#pending).toString('utf8');
-    this.#pending = new Uint8Array(0);
+    this.#pending = NOTHING;
     return text;
   }
 }

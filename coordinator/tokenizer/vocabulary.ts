@@ -1,5 +1,6 @@
 // What each token id stands for: its bytes, whether it is special, and ids by name. Read from tokenizer.json; splits no
 // text.
+import { isUtf8 } from 'node:buffer';
 import { AppError } from '../../common/errors.js';
 
 export interface AddedToken {
@@ -97,6 +98,7 @@ export class Vocabulary {
   readonly #addedById = new Map<number, AddedToken>();
   readonly #addedByContent = new Map<string, AddedToken>();
   readonly #bytesById: (Uint8Array | undefined)[] = [];
+  readonly #textById: (string | null | undefined)[] = [];
   readonly #byteOfCharacter = buildByteOfCharacter();
 
   constructor(json: TokenizerJson) {
@@ -136,6 +138,14 @@ export class Vocabulary {
   /** Empty for ids that the tokenizer does not know: padded rows of the embedding. */
   bytesOf(id: number): Uint8Array {
     return (this.#bytesById[id] ??= this.#computeBytes(this.#tokens[id] ?? ''));
+  }
+
+  /** Null where its bytes are not whole characters. */
+  textOf(id: number): string | null {
+    const known = this.#textById[id];
+    if (known !== undefined) return known;
+    const bytes = this.bytesOf(id);
+    return (this.#textById[id] = isUtf8(bytes) ? Buffer.from(bytes).toString('utf8') : null);
   }
 
   /**
