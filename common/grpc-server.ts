@@ -26,7 +26,6 @@ export interface GrpcServerOptions {
   readonly maxMessageBytes: number;
   /** Calls at once on one connection. */
   readonly maxConcurrentStreams: number;
-  readonly interceptors?: grpc.ServerInterceptor[];
   /** For the methods that it names; the others take what comes. */
   readonly admission?: { readonly budget: ReceiveBudget; readonly paths: ReadonlySet<string> };
 }
@@ -36,7 +35,6 @@ export function createGrpcServer(options: GrpcServerOptions): grpc.Server {
     'grpc.max_receive_message_length': options.maxMessageBytes,
     'grpc.max_send_message_length': options.maxMessageBytes,
     'grpc.max_concurrent_streams': options.maxConcurrentStreams,
-    interceptors: options.interceptors ?? [],
     'grpc.keepalive_time_ms': KEEPALIVE_INTERVAL_MS,
     'grpc.keepalive_timeout_ms': KEEPALIVE_TIMEOUT_MS,
   });

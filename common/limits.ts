@@ -157,6 +157,8 @@ export const KEEPALIVE_TIMEOUT_MS = 10_000;
 /** Calls that have their error by now get so long to hear it, when the service or a worker ends. */
 export const GATEWAY_STOP_GRACE_MS = 1_000;
 export const CLUSTER_STOP_GRACE_MS = 200;
+/** Traces that have not been sent when the service ends. */
+export const TRACES_STOP_TIMEOUT_MS = 3_000;
 export const WORKER_STOP_GRACE_MS = 300;
 /** Requests that run when a signal comes get so long to end; --drain-timeout. */
 export const DEFAULT_DRAIN_TIMEOUT_MS = 30_000;
@@ -245,6 +247,10 @@ export const DEFAULT_CPU_KV_BYTES = 512 * 1024 * 1024;
 
 /** Chosen by the client. */
 export const MAX_REQUEST_ID_CHARS = 256;
+/** A call that says more of its trace has none. */
+export const MAX_TRACEPARENT_CHARS = 256;
+/** What W3C asks everybody to carry at least. */
+export const MAX_TRACESTATE_CHARS = 512;
 /** Tokens of prompt and answer, where --max-model-length says nothing and the model was trained for more. */
 export const DEFAULT_MAX_MODEL_LENGTH = 32_768;
 /** In one Detokenize or /detokenize, which is answered where it arrives: more than any context has. */

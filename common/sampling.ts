@@ -59,6 +59,8 @@ export type SamplingDefaults = Readonly<Record<SamplingNumber, number>> & {
   readonly maxTokens?: number;
 };
 
+const FIELDS = Object.keys(SAMPLING_RANGES) as SamplingNumber[];
+
 /** Greedy, and nothing else. */
 export const NEUTRAL_SAMPLING: SamplingDefaults = {
   ...mapRanges(({ neutral }) => neutral),
@@ -84,11 +86,9 @@ export type SamplingParams<Ids = readonly number[], Values = readonly number[]> 
 export function mapRanges<Value>(
   make: (range: SamplingRange, field: SamplingNumber) => Value,
 ): Record<SamplingNumber, Value> {
-  const entries = Object.entries(SAMPLING_RANGES).map(([field, range]) => [
-    field,
-    make(range, field as SamplingNumber),
-  ]);
-  return Object.fromEntries(entries) as Record<SamplingNumber, Value>;
+  const values: Partial<Record<SamplingNumber, Value>> = {};
+  for (const field of FIELDS) values[field] = make(SAMPLING_RANGES[field], field);
+  return values as Record<SamplingNumber, Value>;
 }
 
 export function isInRange(

@@ -1,12 +1,10 @@
 // What a call says of where it comes from, whichever gateway it came by: its trace, and a hash of its key.
 import { createHash } from 'node:crypto';
+import { MAX_TRACEPARENT_CHARS, MAX_TRACESTATE_CHARS } from '../../common/limits.js';
 import type { RequestOrigin } from '../requests/request-spec.js';
 
 /** Version, trace, span and flags, as W3C's Trace Context has them; all zeros are no trace and no span. */
 const TRACEPARENT = /^[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?$/;
-const MAX_TRACEPARENT_CHARS = 256;
-/** What W3C asks everybody to carry at least. */
-const MAX_TRACESTATE_CHARS = 512;
 /** 48 bits: enough to tell the keys of one service apart. */
 const HASH_CHARS = 12;
 

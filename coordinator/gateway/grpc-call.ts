@@ -43,8 +43,11 @@ export function timeoutOf(call: AnyCall): number | null {
   return Number.isFinite(deadlineMs) ? Math.max(deadlineMs - Date.now(), 0) : null;
 }
 
-/** Aborts when the client leaves or the call's deadline passes. */
-export function signalOf(call: AnyCall): AbortSignal {
+/**
+ * The signal aborts when the client leaves or the call's deadline passes, while `use` goes on. Every call is told that
+ * it is cancelled once its stream closes, those that were answered too.
+ */
+export async function withSignal<T>(call: AnyCall, use: (signal: AbortSignal) => Promise<T>): Promise<T> {
   const controller = new AbortController();
   const abort = (): void =>
     controller.abort(
@@ -54,7 +57,11 @@ export function signalOf(call: AnyCall): AbortSignal {
     );
   if (call.cancelled) abort();
   else call.once('cancelled', abort);
-  return controller.signal;
+  try {
+    return await use(controller.signal);
+  } finally {
+    call.off('cancelled', abort);
+  }
 }
 
 /** Resolves when the call takes more, or never will. */

@@ -11,7 +11,7 @@ import { MAX_CLIENT_MESSAGE_BYTES, MAX_CLIENT_STREAMS } from '../../common/limit
 import type { Logger } from '../../common/logger.js';
 import { inferenceServiceDefinition } from '../../common/proto.js';
 import { ReceiveBudget } from '../../common/receive-budget.js';
-import { refuseUnreadable, withTolerantReaders } from '../../common/unreadable-requests.js';
+import { refusingUnreadable, withTolerantReaders } from '../../common/unreadable-requests.js';
 import type { AbortRequest__Output } from '../../proto/ts/skein/inference/v1/AbortRequest.js';
 import type { AbortResponse } from '../../proto/ts/skein/inference/v1/AbortResponse.js';
 import type { DetokenizeRequest__Output } from '../../proto/ts/skein/inference/v1/DetokenizeRequest.js';
@@ -22,14 +22,14 @@ import type { InferenceServiceHandlers } from '../../proto/ts/skein/inference/v1
 import type { TokenizeRequest__Output } from '../../proto/ts/skein/inference/v1/TokenizeRequest.js';
 import type { TokenizeResponse } from '../../proto/ts/skein/inference/v1/TokenizeResponse.js';
 import type { Engine } from '../engine/engine.js';
-import { generate, type Generation } from '../engine/generate.js';
+import { generate, generateWhole, type WholeGeneration } from '../engine/generate.js';
 import { fingerprintOf, IdempotentRequests } from '../engine/idempotent-requests.js';
 import type { GenerationEnd } from '../requests/generation.js';
 import type { RequestSpec } from '../requests/request-spec.js';
 import { originOfCall } from './call-origin.js';
-import { drained, keyOf, missing, signalOf, timeoutOf, trailers, type AnyCall } from './grpc-call.js';
+import { drained, keyOf, missing, timeoutOf, trailers, withSignal, type AnyCall } from './grpc-call.js';
 import {
-  collectGeneration,
+  toGenerateOnceResponse,
   toGenerateResponse,
   toGetClusterResponse,
   toGetModelResponse,
@@ -60,6 +60,11 @@ export interface GrpcGatewayOptions {
   readonly logger: Logger;
 }
 
+interface Asked {
+  readonly engine: Pick<Engine, 'submit'>;
+  readonly spec: RequestSpec;
+}
+
 export class GrpcGateway {
   readonly budget: ReceiveBudget;
   readonly #options: GrpcGatewayOptions;
@@ -78,10 +83,10 @@ export class GrpcGateway {
     this.#server = createGrpcServer({
       maxMessageBytes: MAX_CLIENT_MESSAGE_BYTES,
       maxConcurrentStreams: MAX_CLIENT_STREAMS,
-      interceptors: [refuseUnreadable],
       admission: { budget: this.budget, paths: LARGE_REQUEST_PATHS },
     });
-    this.#server.addService(withTolerantReaders(inferenceServiceDefinition), this.#handlers());
+    const service = inferenceServiceDefinition;
+    this.#server.addService(withTolerantReaders(service), refusingUnreadable(service, this.#handlers()));
     this.#health.addToServer(this.#server);
     // The inner protocols of the cluster are nobody's business here.
     const services = [SERVICE_NAME, HEALTH_SERVICE_NAME];
@@ -123,7 +128,7 @@ export class GrpcGateway {
       Generate: (call) => void this.#generate(call),
       GenerateOnce: (call, callback) => {
         this.#generateOnce(call).then(
-          ({ response, end }) => callback(null, response, trailers(end)),
+          (whole) => callback(null, toGenerateOnceResponse(whole), trailers(whole.end)),
           (error: unknown) => callback(toGrpcError(error, { audience: 'client' })),
         );
       },
@@ -138,19 +143,7 @@ export class GrpcGateway {
   async #generate(call: grpc.ServerWritableStream<GenerateRequest__Output, GenerateResponse>): Promise<void> {
     this.#numCalls += 1;
     try {
-      const signal = signalOf(call);
-      const generation = await this.#accept('Generate', call.request, signal, call);
-      let isFirst = true;
-      let end: GenerationEnd | null = null;
-      for await (const delta of generation.deltas) {
-        const promptTokenIds = isFirst ? generation.promptTokenIds : null;
-        isFirst = false;
-        const hasRoom = call.write(toGenerateResponse(generation.requestId, delta, promptTokenIds));
-        end = delta.end;
-        // Meanwhile deltas merge.
-        if (!hasRoom) await drained(call, signal);
-        if (signal.aborted) throw toAppError(signal.reason);
-      }
+      const end = await withSignal(call, (signal) => this.#stream(call, signal));
       call.end(trailers(end));
     } catch (error) {
       this.#logFailure(error);
@@ -160,12 +153,35 @@ export class GrpcGateway {
     }
   }
 
-  async #generateOnce(call: grpc.ServerUnaryCall<{ request: GenerateRequest__Output | null }, unknown>) {
+  async #stream(
+    call: grpc.ServerWritableStream<GenerateRequest__Output, GenerateResponse>,
+    signal: AbortSignal,
+  ): Promise<GenerationEnd | null> {
+    const { engine, spec } = await this.#accept('Generate', call.request, signal, call);
+    const generation = generate(engine, spec, signal);
+    let isFirst = true;
+    let end: GenerationEnd | null = null;
+    for await (const delta of generation.deltas) {
+      const promptTokenIds = isFirst ? generation.promptTokenIds : null;
+      isFirst = false;
+      const hasRoom = call.write(toGenerateResponse(generation.requestId, delta, promptTokenIds));
+      end = delta.end;
+      // Meanwhile deltas merge.
+      if (!hasRoom) await drained(call, signal);
+      if (signal.aborted) throw toAppError(signal.reason);
+    }
+    return end;
+  }
+
+  async #generateOnce(
+    call: grpc.ServerUnaryCall<{ request: GenerateRequest__Output | null }, unknown>,
+  ): Promise<WholeGeneration> {
     this.#numCalls += 1;
     try {
-      return await collectGeneration(
-        await this.#accept('GenerateOnce', call.request.request, signalOf(call), call),
-      );
+      return await withSignal(call, async (signal) => {
+        const { engine, spec } = await this.#accept('GenerateOnce', call.request.request, signal, call);
+        return generateWhole(engine, spec, signal);
+      });
     } catch (error) {
       this.#logFailure(error);
       throw error;
@@ -198,7 +214,8 @@ export class GrpcGateway {
     const { request } = call.request;
     if (request === null) throw missing('request');
     const { prompt } = parseGenerateRequest(request, this.#parseContext());
-    const tokenIds = await this.#options.engine.tokenization.tokenize(prompt, signalOf(call));
+    const { tokenization } = this.#options.engine;
+    const tokenIds = await withSignal(call, (signal) => tokenization.tokenize(prompt, signal));
     return { tokenIds: Array.from(tokenIds), maxModelLength: this.#options.model().maxModelLength };
   }
 
@@ -217,12 +234,13 @@ export class GrpcGateway {
     return { modelName: name, vocabSize, supportsPictures: maxTilesPerPicture > 0 };
   }
 
+  /** What is asked, and of whom: a call with a key may share the answer of another. */
   async #accept(
     route: string,
     request: GenerateRequest__Output | null,
     signal: AbortSignal,
     call: AnyCall,
-  ): Promise<Generation> {
+  ): Promise<Asked> {
     const { engine } = this.#options;
     const origin = originOfCall(route, (name) => call.metadata.get(name).map(String)[0]);
     let spec: RequestSpec;
@@ -240,7 +258,7 @@ export class GrpcGateway {
       throw error;
     }
     const timeoutMs = target === engine ? timeoutOf(call) : null;
-    return generate(target, timeoutMs === null ? spec : { ...spec, timeoutMs }, signal);
+    return { engine: target, spec: timeoutMs === null ? spec : { ...spec, timeoutMs } };
   }
 
   #logFailure(error: unknown): void {

@@ -6,8 +6,8 @@ import type { GetClusterResponse } from '../../proto/ts/skein/inference/v1/GetCl
 import type { GetModelResponse } from '../../proto/ts/skein/inference/v1/GetModelResponse.js';
 import type { TokenLogprobs as TokenLogprobsMessage } from '../../proto/ts/skein/inference/v1/TokenLogprobs.js';
 import type { TokenLogprobs } from '../executor/step-loop.js';
-import type { Generation } from '../engine/generate.js';
-import { emptyDelta, mergeDeltas, type GenerationDelta, type GenerationEnd } from '../requests/generation.js';
+import type { WholeGeneration } from '../engine/generate.js';
+import type { GenerationDelta, GenerationEnd } from '../requests/generation.js';
 
 export interface ModelFacts {
   readonly name: string;
@@ -76,23 +76,17 @@ export function toGenerateResponse(
   };
 }
 
-/** Reads the whole generation. */
-export async function collectGeneration(
-  generation: Generation,
-): Promise<{ readonly response: GenerateOnceResponse; readonly end: GenerationEnd | null }> {
-  const total = emptyDelta();
-  for await (const delta of generation.deltas) mergeDeltas(total, delta);
-  const response = {
-    requestId: generation.requestId,
-    reasoning: total.reasoning,
-    answer: total.answer,
-    text: total.end?.text ?? '',
-    tokenIds: total.tokenIds,
-    logprobs: total.logprobs.map(logprobsMessage),
-    promptTokenIds: Array.from(generation.promptTokenIds ?? []),
-    ...(total.end === null ? {} : endFields(total.end)),
+export function toGenerateOnceResponse(whole: WholeGeneration): GenerateOnceResponse {
+  return {
+    requestId: whole.requestId,
+    reasoning: whole.reasoning,
+    answer: whole.answer,
+    text: whole.end.text,
+    tokenIds: whole.tokenIds,
+    logprobs: whole.logprobs.map(logprobsMessage),
+    promptTokenIds: Array.from(whole.promptTokenIds),
+    ...endFields(whole.end),
   };
-  return { response, end: total.end };
 }
 
 /**

@@ -1,13 +1,11 @@
 // One line a request at its end: who asked for how much, what it got, how long each part took. Never a prompt, a token,
 // a picture or a credential.
 import { AppError } from '../../common/errors.js';
+import { MAX_REQUEST_ID_CHARS } from '../../common/limits.js';
 import type { Logger } from '../../common/logger.js';
 import type { RefusedCall, RequestEvent, RequestListener } from '../requests/request-store.js';
 import type { RequestOrigin } from '../requests/request-spec.js';
 import type { Request, RequestEnd } from '../requests/request.js';
-
-/** A client's own words are cut there: an id that was refused may be long. */
-const MAX_ID_CHARS = 256;
 
 export class AccessLog implements RequestListener {
   readonly #logger: Logger;
@@ -30,7 +28,8 @@ export class AccessLog implements RequestListener {
 
   #head({ requestId, origin }: { readonly requestId: string; readonly origin?: RequestOrigin }): object {
     return {
-      requestId: requestId.slice(0, MAX_ID_CHARS),
+      // An id that was refused may be long.
+      requestId: requestId.slice(0, MAX_REQUEST_ID_CHARS),
       route: origin?.route ?? 'internal',
       apiKeyHash: origin?.apiKeyHash ?? null,
       traceId: origin?.traceparent?.split('-')[1] ?? null,

@@ -9,6 +9,7 @@ import {
   resourceFromAttributes,
 } from '@opentelemetry/resources';
 import { BasicTracerProvider, BatchSpanProcessor } from '@opentelemetry/sdk-trace-base';
+import { TRACES_STOP_TIMEOUT_MS } from '../../common/limits.js';
 import type { Logger } from '../../common/logger.js';
 import { VERSION } from '../../common/version.js';
 
@@ -17,8 +18,6 @@ export interface TraceExport {
   /** Sends what is left, for a few seconds at most. */
   stop(): Promise<void>;
 }
-
-const STOP_TIMEOUT_MS = 3_000;
 
 /** `url`: of the receiver's traces; null: OTEL_EXPORTER_OTLP_TRACES_ENDPOINT or OTEL_EXPORTER_OTLP_ENDPOINT says. */
 export function startTraceExport(url: string | null, logger: Logger): TraceExport {
@@ -39,7 +38,7 @@ export function startTraceExport(url: string | null, logger: Logger): TraceExpor
     async stop() {
       let timer: NodeJS.Timeout | undefined;
       const timeout = new Promise<void>((resolve) => {
-        timer = setTimeout(resolve, STOP_TIMEOUT_MS);
+        timer = setTimeout(resolve, TRACES_STOP_TIMEOUT_MS);
       });
       await Promise.race([provider.shutdown().catch(() => undefined), timeout]);
       clearTimeout(timer);

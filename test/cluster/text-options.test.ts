@@ -5,8 +5,8 @@ import { cpSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { SamplingInput } from '../../common/sampling.js';
-import { generate } from '../../coordinator/engine/generate.js';
-import { collectGeneration, toGetModelResponse } from '../../coordinator/gateway/inference-messages.js';
+import { generateWhole } from '../../coordinator/engine/generate.js';
+import { toGenerateOnceResponse, toGetModelResponse } from '../../coordinator/gateway/inference-messages.js';
 import type { PromptInput } from '../../coordinator/requests/request-spec.js';
 import { installedWorkerEntry } from '../../coordinator/serving/worker-entry.js';
 import { Serving } from '../../coordinator/serving/serving.js';
@@ -62,8 +62,9 @@ describe('text options', function () {
     try {
       await use(serving, async (prompt, sampling) => {
         const input = { requestId: 'x', prompt, sampling };
-        const generation = generate(serving.engine, input, new AbortController().signal);
-        return (await collectGeneration(generation)).response;
+        return toGenerateOnceResponse(
+          await generateWhole(serving.engine, input, new AbortController().signal),
+        );
       });
     } finally {
       await serving.stop();

@@ -6,9 +6,8 @@ import fc from 'fast-check';
 import { ERROR_CATALOGUE, type ErrorCode } from '../../common/errors.js';
 import { ERROR_CODE_KEY } from '../../common/grpc-status.js';
 import { InferenceServiceClient } from '../../common/proto.js';
-import { generate } from '../../coordinator/engine/generate.js';
+import { generateWhole } from '../../coordinator/engine/generate.js';
 import type { GrpcGateway } from '../../coordinator/gateway/grpc-gateway.js';
-import { collectGeneration } from '../../coordinator/gateway/inference-messages.js';
 import type { GenerateRequest } from '../../proto/ts/skein/inference/v1/GenerateRequest.js';
 import { startGateway } from '../support/grpc-service.js';
 import { CASES, CHAT, COMPLETIONS, MAX_LENGTH, type Case } from './bad-input-cases.js';
@@ -59,8 +58,8 @@ describe('bad inputs over both APIs', function () {
   async function neighbour(): Promise<readonly number[]> {
     const prompt = { kind: 'tokens' as const, tokenIds: Uint32Array.of(5, 6, 7), pictures: [] };
     const spec = { requestId: 'neighbour', prompt, sampling: { maxTokens: 1500, ignoreEos: true } };
-    const generation = generate(service.cluster.serving.engine, spec, new AbortController().signal);
-    return (await collectGeneration(generation)).response.tokenIds ?? [];
+    const { engine } = service.cluster.serving;
+    return (await generateWhole(engine, spec, new AbortController().signal)).tokenIds;
   }
 
   it('end with their code, and disturb nobody', async () => {

@@ -7,8 +7,7 @@ import { type APIError } from 'openai';
 import type OpenAI from 'openai';
 import { APIUserAbortError } from 'openai';
 import type { ChatCompletionChunk, ChatCompletionMessageParam } from 'openai/resources/chat/completions.js';
-import { generate } from '../../coordinator/engine/generate.js';
-import { collectGeneration } from '../../coordinator/gateway/inference-messages.js';
+import { generateWhole } from '../../coordinator/engine/generate.js';
 import { dataUrl, MODEL, post, startHttpService, type HttpService } from './http-service.js';
 
 type Delta = ChatCompletionChunk.Choice.Delta & { readonly reasoning_content?: string };
@@ -45,14 +44,14 @@ describe("OpenAI's API", function () {
       messages: [{ role: 'user' as const, parts: [{ type: 'text' as const, text }] }],
     };
     const spec = { requestId: 'direct', prompt, sampling: { maxTokens } };
-    return collectGeneration(generate(service.cluster.serving.engine, spec, new AbortController().signal));
+    return generateWhole(service.cluster.serving.engine, spec, new AbortController().signal);
   }
 
   it('answers a chat as the engine does, with usage, and its id', async () => {
     const { data, response } = await openai.chat.completions
       .create({ model: MODEL, messages: WHY, max_tokens: 12 }, { headers: { 'x-request-id': 'mine' } })
       .withResponse();
-    const { response: expected, end } = await direct('Why?', 12);
+    const expected = await direct('Why?', 12);
     assert.equal(data.object, 'chat.completion');
     assert.deepEqual([data.id, response.headers.get('x-request-id')], ['chatcmpl-mine', 'mine']);
     assert.equal(data.model, MODEL);
@@ -66,9 +65,9 @@ describe("OpenAI's API", function () {
     assert.ok((expected.answer ?? '') + (expected.reasoning ?? '') !== '');
     assert.equal(finishReason, 'length');
     assert.deepEqual(data.usage, {
-      prompt_tokens: end!.usage.promptTokens,
+      prompt_tokens: expected.end.usage.promptTokens,
       completion_tokens: 12,
-      total_tokens: end!.usage.promptTokens + 12,
+      total_tokens: expected.end.usage.promptTokens + 12,
       prompt_tokens_details: { cached_tokens: 0 },
     });
     assert.match(response.headers.get('server-timing') ?? '', /ttft;dur=.*completion;desc=12/);
@@ -85,7 +84,7 @@ describe("OpenAI's API", function () {
       });
       const chunks: ChatCompletionChunk[] = [];
       for await (const chunk of stream) chunks.push(chunk);
-      const { response: expected, end } = await direct('Why?', 30);
+      const expected = await direct('Why?', 30);
       const deltas = chunks.flatMap(({ choices }) => choices.map(({ delta }) => delta as Delta));
       assert.equal(deltas[0]!.role, 'assistant');
       assert.equal(deltas.map(({ content }) => content ?? '').join(''), expected.answer);
@@ -100,7 +99,7 @@ describe("OpenAI's API", function () {
       const usages = chunks.map(({ usage }) => usage);
       if (includeUsage) {
         assert.deepEqual(chunks.at(-1)!.choices, []);
-        assert.equal(usages.at(-1)!.total_tokens, end!.usage.promptTokens + 30);
+        assert.equal(usages.at(-1)!.total_tokens, expected.end.usage.promptTokens + 30);
         assert.ok(usages.slice(0, -1).every((usage) => usage === null));
       } else assert.ok(usages.every((usage) => usage === undefined));
     }
@@ -218,8 +217,8 @@ describe("OpenAI's API", function () {
   });
 
   it('stops at a stop string, which is not part of the answer', async () => {
-    const { response } = await direct('Why?', 30);
-    const text = (response.answer ?? '') + (response.reasoning ?? '');
+    const { answer, reasoning } = await direct('Why?', 30);
+    const text = answer + reasoning;
     const stop = text.slice(10, 13);
     const completion = await openai.chat.completions.create({
       model: MODEL,

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { AppError } from '../../../../common/errors.js';
 import { inferenceServiceDefinition } from '../../../../common/proto.js';
 import type { Engine } from '../../../../coordinator/engine/engine.js';
-import { generate } from '../../../../coordinator/engine/generate.js';
+import { generate, generateWhole } from '../../../../coordinator/engine/generate.js';
 import { toGenerateResponse } from '../../../../coordinator/gateway/inference-messages.js';
 import type { RequestSink } from '../../../../coordinator/requests/generation.js';
 import type { RequestSpec } from '../../../../coordinator/requests/request-spec.js';
@@ -79,5 +79,61 @@ describe('a request as a stream', () => {
       break;
     }
     assert.deepEqual(left.cancels, ['CANCELLED: the reader left']);
+  });
+});
+
+describe('a request as its whole answer', () => {
+  const END = {
+    finishReason: 'length' as const,
+    text: 'ab',
+    usage: { promptTokens: 1, completionTokens: 2, cachedTokens: 0, pictureTiles: 0 },
+    timings: { queueMs: 0, ttftMs: 0, tpotMs: 0, totalMs: 0 },
+  };
+
+  function setUpWhole(behave: (sink: RequestSink) => void = () => undefined) {
+    const given: RequestSink[] = [];
+    const cancels: string[] = [];
+    const engine = {
+      submit: (_spec: RequestSpec, sink: RequestSink) => {
+        given.push(sink);
+        behave(sink);
+        return {
+          cancel: (error: AppError) => {
+            cancels.push(error.code);
+            sink.onFailure(error);
+          },
+        };
+      },
+    } as unknown as Engine;
+    const controller = new AbortController();
+    return { answer: generateWhole(engine, SPEC, controller.signal), controller, cancels, sink: given[0]! };
+  }
+
+  it('comes with everything that was produced', async () => {
+    const { answer, sink, controller, cancels } = setUpWhole();
+    sink.onPrompt(Uint32Array.of(7));
+    sink.onDelta({ reasoning: 'r', answer: 'a', tokenIds: [1], logprobs: [], end: null });
+    sink.onDelta({ reasoning: '', answer: 'b', tokenIds: [2], logprobs: [], end: END });
+    controller.abort(new AppError('CANCELLED', 'too late'));
+    const promptTokenIds = Uint32Array.of(7);
+    const whole = { reasoning: 'r', answer: 'ab', tokenIds: [1, 2], logprobs: [], end: END };
+    assert.deepEqual(await answer, { ...whole, requestId: 'test', promptTokenIds });
+    assert.deepEqual(cancels, []);
+  });
+
+  it('fails as the request does, at once or later', async () => {
+    const full = new AppError('QUEUE_FULL', 'full');
+    await assert.rejects(setUpWhole((sink) => sink.onFailure(full)).answer, full);
+    const { answer, sink } = setUpWhole();
+    sink.onDelta({ reasoning: '', answer: 'a', tokenIds: [1], logprobs: [], end: null });
+    sink.onFailure(new AppError('WORKER_LOST', 'gone'));
+    await assert.rejects(answer, { code: 'WORKER_LOST' });
+  });
+
+  it('ends the request when the client leaves', async () => {
+    const { answer, controller, cancels } = setUpWhole();
+    controller.abort(new AppError('CANCELLED', 'left'));
+    await assert.rejects(answer, { code: 'CANCELLED', message: 'left' });
+    assert.deepEqual(cancels, ['CANCELLED']);
   });
 });
