@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <set>
 
 #include "cuda/device_memory.h"
 #include "cuda/kernels/elementwise.h"
@@ -22,6 +23,7 @@ class Float8Workspace {
   // Room for what this linear needs, however few rows are reserved; otherwise as Reserve.
   bool ReserveFor(const RawLinear& raw) {
     const bool moved = products_.ReserveWide();
+    widths_.insert(raw.in_features);
     return Reserve(kFewestRows, raw.in_features) || moved;
   }
   // Room for so many rows of so many inputs, beside what there was; while nothing runs. True where
@@ -46,11 +48,12 @@ class Float8Workspace {
     Matrix pairs;  // as ProductOperands has them
     const float* scales;
   };
-  // Where a norm that writes `normed` is to leave float8, too; nowhere, if there is no room. The
-  // product that reads `normed` next, before anything else writes it, finds it there.
+  // Where a norm that writes `normed` is to leave float8, too; nowhere, if there is no room, or no
+  // float8 linear reads rows of that width. The product that reads `normed` next, before anything
+  // else writes it, finds it there.
   Float8Rows ForNorm(const Matrix& normed) {
     made_ = Matrix{};
-    if (!HasRoom(normed) || normed.cols > inputs_) return {};
+    if (!HasRoom(normed) || !widths_.contains(normed.cols)) return {};
     made_ = normed;
     return {codes_.As<uint8_t>(), scales_.As<float>()};
   }
@@ -83,6 +86,7 @@ class Float8Workspace {
 
   ProductWorkspace& products_;
   int64_t rows_ = 0, inputs_ = 0;
+  std::set<int64_t> widths_;
   Matrix made_;  // whose float8 the norm before has left
   DeviceMemory codes_, scales_;
 };
