@@ -2,11 +2,6 @@
 // frame): both operands from shared memory, weights as rows of 128 bytes. Of float8, pairs of codes
 // are copied like bfloat16, so that a step has twice as many inputs.
 //
-// Of float8 the second warpgroup begins a segment when the first is some steps into it: it then
-// still multiplies while the first one stores its outputs, and the other way round. (A step of
-// float8 takes as long as one of bfloat16 and has twice the inputs, so that storing weighs twice as
-// much.)
-//
 // With SwiGLU a stage holds eight rows of gate, the eight of up that belong to them, and so on: the
 // map has gate and up as a dimension of its own, so that one copy deals them like that.
 #pragma once
@@ -44,8 +39,6 @@ struct DenseWide {
   static constexpr int kRowBytes = kWideStepInputs * 2;
   static constexpr int kWeightBytes = Shape::kColumns * kRowBytes;
   using Ring = WideRing<Shape, kWeightBytes>;
-  // Fewer than there are stages, which both warpgroups wait for each other to leave.
-  static constexpr int kLeadSteps = Ring::kStages < 6 ? 2 : 4;
 
   __device__ static __forceinline__ void PrefetchMaps(const Maps& maps) {
     PrefetchMap(&maps.weight);
@@ -74,7 +67,6 @@ struct DenseWide {
     const Ring ring;
     const int rank, cluster, warp;
     typename Ring::Turn turn{};
-    int lead_parity = 0;
     float sums[kBlocks][kRows / 2];
 
     // adds: 0 where sums begin.
@@ -100,20 +92,11 @@ struct DenseWide {
 
     __device__ __forceinline__ void Sum(const Segment& segment) {
       int before = 0;
-      // Of segments this long the first warpgroup is never two ahead.
-      const bool leads = kFloat8 && segment.end - segment.begin >= 2 * Ring::kStages;
-      if (leads && warp >= 4) {
-        AwaitParity(ring.Lead(), lead_parity);
-        lead_parity ^= 1;
-      }
       for (int step = segment.begin; step < segment.end; ++step) {
         AwaitParity(ring.Full(turn.stage), turn.parity);
         Multiply(turn.stage, step == segment.begin ? 0 : 1);
         WaitProducts<1>();
         if (step != segment.begin) ring.Release(before);
-        if (leads && warp < 4 && step - segment.begin == kLeadSteps && threadIdx.x % 32 == 0) {
-          Arrive(ring.Lead());
-        }
         before = turn.stage;
         turn.Advance();
       }

@@ -31,13 +31,13 @@ template <typename Shape, int kWeightBytes>
 struct WideRing {
   static constexpr int kXBytes = Shape::kRows * kWideStepInputs * 2;
   static constexpr int kStageBytes = (kXBytes + kWeightBytes + 1023) / 1024 * 1024;
-  static constexpr int kBarrierBytes = 384;
+  static constexpr int kBarrierBytes = 256;
   static constexpr int kMostStages = (kWideSharedBytes - 1024 - kBarrierBytes) / kStageBytes;
   static constexpr int kStages = kMostStages < 16 ? kMostStages : 16;
   static constexpr int kSharedBytes = 1024 + kStages * kStageBytes + kBarrierBytes;
   // More than half of what a multiprocessor has, so that no two blocks meet on one.
   static_assert(kSharedBytes > kWideSharedBytes / 2 && kSharedBytes <= kWideSharedBytes);
-  static_assert(kStages >= 4 && 16 * kStages + 8 <= kBarrierBytes);
+  static_assert(kStages >= 4 && 16 * kStages <= kBarrierBytes);
   static_assert(Shape::kRows / kWideCluster % 8 == 0);  // a block's half is whole swizzled groups
 
   // A stage and the parity of its phase.
@@ -56,8 +56,6 @@ struct WideRing {
   __device__ __forceinline__ uint32_t Weights(int stage) const { return X(stage) + kXBytes; }
   __device__ __forceinline__ uint32_t Full(int stage) const { return barriers + stage * 16; }
   __device__ __forceinline__ uint32_t Empty(int stage) const { return barriers + stage * 16 + 8; }
-  // Ends when the first warpgroup's warps are some steps ahead of the second's.
-  __device__ __forceinline__ uint32_t Lead() const { return barriers + kStages * 16; }
   // This warp has read the stage: lanes 0 and 1 say so to the two blocks.
   __device__ __forceinline__ void Release(int stage) const {
     if (threadIdx.x % 32 < kWideCluster) ArriveAt(Empty(stage), threadIdx.x % 32);
@@ -175,7 +173,6 @@ __device__ __forceinline__ void RunWide(const typename Kernel::Maps& maps,
       InitBarrier(ring.Full(stage), 1);
       InitBarrier(ring.Empty(stage), kWideCluster * kConsumers / 32);
     }
-    InitBarrier(ring.Lead(), 4);
     FenceBarriers();
   }
   SyncCluster();
