@@ -1,7 +1,8 @@
-// npm run test:deploy: brings helm, kubeconform and their schemas, builds the CPU image without a daemon, then runs the
-// tests of deploy/, the image's among them; none may be skipped. --cuda builds the CUDA image too (an hour on two
-// cores) and prints its size.
+// npm run test:deploy: brings Prometheus, helm, kubeconform and their schemas, builds the CPU image without a daemon,
+// then runs the tests of deploy/, the image's among them; none may be skipped. --cuda builds the CUDA image too (an
+// hour on two cores) and prints its size.
 import './lib/require-node.mjs';
+import path from 'node:path';
 
 // No top-level await: an old Node must get as far as the check of its version.
 import('./lib/setup.mjs').then(({ repoRoot, runScript, setup }) =>
@@ -11,6 +12,9 @@ import('./lib/setup.mjs').then(({ repoRoot, runScript, setup }) =>
     const { ensureSchemas } = await import('./lib/kubernetes-schemas.mjs');
     const { ImageBuilder, whyNoImages } = await import('./lib/deploy-image.mjs');
     const { SetupError } = await import('./lib/console.mjs');
+    const { DEPLOY_REQUIREMENTS, ensureRequirements } = await import('./lib/system-packages.mjs');
+    const logFile = path.join(repoRoot, 'build', 'logs', 'system-packages.log');
+    await ensureRequirements({ requirements: DEPLOY_REQUIREMENTS, repoRoot, logFile, reporter });
     for (const name of ['helm', 'kubeconform']) await ensureGoTool({ name, repoRoot, reporter });
     await ensureSchemas({ repoRoot, reporter });
     const reason = whyNoImages();

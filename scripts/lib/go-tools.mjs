@@ -57,6 +57,11 @@ export const GO_MODULES = {
     version: 'v0.8.0',
     sum: 'h1:DdhJ8QabwTfWgbgaHH2gdf8twliioHaoSfmDXRYEVU0=',
   },
+  'prometheus-operator': {
+    module: 'github.com/prometheus-operator/prometheus-operator',
+    version: 'v0.79.2',
+    sum: 'h1:H/HCiMS4dXQyiFHw28PFlWMh15YUraL3MFe8u7k7dGA=',
+  },
 };
 
 /** [major, minor] of `go version`'s output, or null. */

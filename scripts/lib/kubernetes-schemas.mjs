@@ -1,5 +1,5 @@
-// JSON schemas for kubeconform, made from what Kubernetes and LeaderWorkerSet publish in their modules: strict ones, in
-// which a field that does not exist is a mistake.
+// JSON schemas for kubeconform, made from what Kubernetes, LeaderWorkerSet and the Prometheus Operator publish in their
+// modules: strict ones, in which a field that does not exist is a mistake.
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { parse } from 'yaml';
@@ -7,6 +7,7 @@ import { GO_MODULES, withGoModule } from './go-tools.mjs';
 
 /** Kinds of Kubernetes that the chart uses, by definition, with the file names that kubeconform looks for. */
 const KINDS = {
+  'io.k8s.api.autoscaling.v2.HorizontalPodAutoscaler': 'horizontalpodautoscaler-autoscaling-v2',
   'io.k8s.api.core.v1.ConfigMap': 'configmap-v1',
   'io.k8s.api.core.v1.Service': 'service-v1',
   'io.k8s.api.networking.v1.NetworkPolicy': 'networkpolicy-networking-v1',
@@ -37,6 +38,15 @@ export async function ensureSchemas({ repoRoot, reporter }) {
     const { spec } = parse(readFileSync(file, 'utf8'));
     for (const { name, schema } of spec.versions)
       write(`leaderworkerset-leaderworkerset-${name}`, strict(schema.openAPIV3Schema));
+  });
+  await withGoModule({ name: 'prometheus-operator', repoRoot, reporter }, (root) => {
+    for (const plural of ['servicemonitors', 'prometheusrules']) {
+      const file = path.join(root, `example/prometheus-operator-crd/monitoring.coreos.com_${plural}.yaml`);
+      const { spec } = parse(readFileSync(file, 'utf8'));
+      const kind = spec.names.kind.toLowerCase();
+      for (const { name, schema } of spec.versions)
+        write(`${kind}-monitoring-${name}`, strict(schema.openAPIV3Schema));
+    }
   });
   writeFileSync(stamp, '');
   return folder;

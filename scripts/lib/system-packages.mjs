@@ -40,6 +40,11 @@ export const FUZZ_REQUIREMENTS = [
   ...REQUIREMENTS.filter((need) => need.tools?.some((tool) => tool === 'cmake' || tool === 'ninja')),
 ];
 
+/** What `npm run test:deploy` needs: Prometheus scrapes a served model, promtool checks the alerts. */
+export const DEPLOY_REQUIREMENTS = [
+  { package: 'prometheus', purpose: 'Prometheus and promtool', tools: ['promtool'] },
+];
+
 /** What fetches the CUDA toolkit where none is installed. */
 export const PYPI_REQUIREMENTS = [
   { package: 'python3-pip', purpose: "PyPI's packages of CUDA", pythonModules: ['pip'] },

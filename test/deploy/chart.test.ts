@@ -169,6 +169,67 @@ describe('the Helm chart', function () {
     assert.equal(settings['cluster-address'], '0.0.0.0:50050');
   });
 
+  it('has metrics for Prometheus, its alerts, and autoscaling by the queue, where they are asked for', () => {
+    const plain = rendered().map(({ kind }) => kind);
+    const asked = ['ServiceMonitor', 'PrometheusRule', 'HorizontalPodAutoscaler'];
+    for (const kind of asked) assert.ok(!plain.includes(kind), kind);
+    const flags = [
+      ...[
+        '--set',
+        'metrics.serviceMonitor.enabled=true',
+        '--set',
+        'metrics.serviceMonitor.labels.release=prom',
+      ],
+      ...['--set', 'metrics.prometheusRule.enabled=true', '--set', 'autoscaling.enabled=true'],
+    ];
+    const { isValid, says } = conforms(template(...flags).stdout);
+    assert.ok(isValid, says);
+    assert.match(says, /Valid: 9/);
+    const manifests = rendered(...flags);
+    const of = (kind: string): Record<string, never> =>
+      manifests.find((manifest) => manifest.kind === kind)! as unknown as Record<string, never>;
+    const monitor = of('ServiceMonitor') as unknown as {
+      metadata: { labels: Record<string, string> };
+      spec: { endpoints: { port: string }[]; selector: { matchLabels: Record<string, string> } };
+    };
+    assert.equal(monitor.metadata.labels['release'], 'prom');
+    const service = of('Service') as unknown as {
+      metadata: { labels: Record<string, string> };
+      spec: { ports: { name: string }[] };
+    };
+    for (const { port } of monitor.spec.endpoints)
+      assert.ok(
+        service.spec.ports.some(({ name }) => name === port),
+        port,
+      );
+    for (const [label, value] of Object.entries(monitor.spec.selector.matchLabels))
+      assert.equal(service.metadata.labels[label], value);
+    const { groups } = (of('PrometheusRule') as unknown as { spec: { groups: { rules: object[] }[] } }).spec;
+    assert.ok(groups[0]!.rules.length > 10);
+    const scaler = of('HorizontalPodAutoscaler') as unknown as {
+      spec: { scaleTargetRef: { kind: string; name: string } };
+    };
+    const set = of('LeaderWorkerSet') as unknown as { metadata: { name: string }; spec: object };
+    assert.deepEqual(
+      [scaler.spec.scaleTargetRef.kind, scaler.spec.scaleTargetRef.name],
+      ['LeaderWorkerSet', set.metadata.name],
+    );
+    // What the autoscaler sets, an upgrade must not set back.
+    assert.ok(!('replicas' in set.spec));
+  });
+
+  it('serves HTTP beside gRPC unless that is not wanted', () => {
+    const settings = (...flags: string[]): Record<string, unknown> =>
+      JSON.parse(rendered(...flags).find(({ kind }) => kind === 'ConfigMap')!.data['serve.json']!) as Record<
+        string,
+        unknown
+      >;
+    assert.equal(settings()['http-address'], '0.0.0.0:8000');
+    assert.equal(settings('--set', 'http.enabled=false')['http-address'], undefined);
+    assert.equal(settings()['metrics-address'], '0.0.0.0:9464');
+    assert.doesNotMatch(template('--set', 'http.enabled=false').stdout, /8000/);
+  });
+
   it('is held to strict schemas: a field that does not exist is found', () => {
     const text = template().stdout;
     for (const [right, wrong] of [
@@ -191,6 +252,8 @@ describe('the Helm chart', function () {
       ['ranksPerHosts=2', /ranksPerHosts/],
       ['model.source=persistentVolumeClaim', /claimName/],
       ['network.nccl.FOO=1', /FOO|nccl/],
+      ['autoscaling.maxReplicas=0', /maxReplicas/],
+      ['metrics.serviceMonitor.interval=often', /interval/],
     ] as const) {
       const { status, stderr } = template('--set', setting);
       assert.notEqual(status, 0, setting);

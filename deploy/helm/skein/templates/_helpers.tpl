@@ -31,7 +31,10 @@ leaderworkerset.sigs.k8s.io/worker-index: "0"
 {{- end }}
 
 {{- define "skein.serveSettings" -}}
-{{- $own := dict "model" (include "skein.modelPath" .) "tensor-parallel-size" (mul .Values.hosts .Values.ranksPerHost) "device" .Values.device "grpc-address" "0.0.0.0:50051" "drain-timeout" .Values.drainTimeout -}}
+{{- $own := dict "model" (include "skein.modelPath" .) "tensor-parallel-size" (mul .Values.hosts .Values.ranksPerHost) "device" .Values.device "grpc-address" "0.0.0.0:50051" "metrics-address" "0.0.0.0:9464" "drain-timeout" .Values.drainTimeout -}}
+{{- if .Values.http.enabled -}}
+{{- $own = set $own "http-address" "0.0.0.0:8000" -}}
+{{- end -}}
 {{- if gt (int .Values.hosts) 1 -}}
 {{- $own = set $own "cluster-address" "0.0.0.0:50050" -}}
 {{- end -}}
@@ -138,9 +141,16 @@ volumeMounts:
     # The image's own would win over the file.
     - { name: SKEIN_MODEL, value: "" }
     - { name: SKEIN_GRPC_ADDRESS, value: "" }
+    {{- with .Values.extraEnvironment }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
     {{- include "skein.ncclEnvironment" . | nindent 4 }}
   ports:
     - { name: grpc, containerPort: 50051 }
+    - { name: metrics, containerPort: 9464 }
+    {{- if .Values.http.enabled }}
+    - { name: http, containerPort: 8000 }
+    {{- end }}
     {{- if gt (int .Values.hosts) 1 }}
     - { name: cluster, containerPort: 50050 }
     {{- end }}
