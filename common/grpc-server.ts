@@ -7,7 +7,7 @@ import * as grpc from '@grpc/grpc-js';
 import { assertDefined } from './assert.js';
 import { AppError } from './errors.js';
 import { KEEPALIVE_INTERVAL_MS, KEEPALIVE_TIMEOUT_MS } from './limits.js';
-import { admitWithin, type ReceiveBudget } from './receive-budget.js';
+import { admitWithin, type AdmissionOptions } from './receive-budget.js';
 import { clearSocketPath } from './socket-path.js';
 
 const UNIX_PREFIX = 'unix:';
@@ -27,7 +27,7 @@ export interface GrpcServerOptions {
   /** Calls at once on one connection. */
   readonly maxConcurrentStreams: number;
   /** For the methods that it names; the others take what comes. */
-  readonly admission?: { readonly budget: ReceiveBudget; readonly paths: ReadonlySet<string> };
+  readonly admission?: Omit<AdmissionOptions, 'maxMessageBytes'>;
 }
 
 export function createGrpcServer(options: GrpcServerOptions): grpc.Server {

@@ -41,7 +41,15 @@ export interface AdmissionOptions {
   readonly paths: ReadonlySet<string>;
   /** The most that one message may have. */
   readonly maxMessageBytes: number;
+  /** A call was refused: no handler hears of it. `field`: of its metadata. */
+  readonly onRefused?: RefusalListener;
 }
+
+export type RefusalListener = (
+  path: string,
+  field: (name: string) => string | undefined,
+  error: AppError,
+) => void;
 
 /** Calls of those methods reach who listens for them on the server only with a message that is taken. */
 export function admitWithin(options: AdmissionOptions, server: Http2Server): void {
@@ -51,11 +59,12 @@ export function admitWithin(options: AdmissionOptions, server: Http2Server): voi
 }
 
 function admitting(
-  { budget, paths, maxMessageBytes }: AdmissionOptions,
+  { budget, paths, maxMessageBytes, onRefused }: AdmissionOptions,
   listener: StreamListener,
 ): StreamListener {
   return (stream, headers, ...rest) => {
-    if (!paths.has(String(headers[constants.HTTP2_HEADER_PATH]))) {
+    const path = String(headers[constants.HTTP2_HEADER_PATH]);
+    if (!paths.has(path)) {
       listener(stream, headers, ...rest);
       return;
     }
@@ -63,7 +72,9 @@ function admitting(
       const numBytes = messageBytes(prefix, maxMessageBytes);
       if (numBytes > SMALL_MESSAGE_BYTES) {
         if (!budget.tryReserve(numBytes)) {
-          refuse(stream, numBytes, budget);
+          const error = tooMuch(numBytes, budget);
+          refuse(stream, error);
+          onRefused?.(path, (name) => fieldOf(headers, name), error);
           return;
         }
         stream.once('close', () => budget.release(numBytes));
@@ -101,12 +112,20 @@ function messageBytes(prefix: Buffer, maxMessageBytes: number): number {
   return isCompressed ? maxMessageBytes : prefix.readUInt32BE(1);
 }
 
-function refuse(stream: ServerHttp2Stream, numBytes: number, budget: ReceiveBudget): void {
-  const error = new AppError(
+function tooMuch(numBytes: number, { usedBytes, limitBytes }: ReceiveBudget): AppError {
+  return new AppError(
     'QUEUE_FULL',
-    `the request has ${numBytes} bytes, and the server holds ${budget.usedBytes} bytes of requests; its limit is ${budget.limitBytes}`,
-    { details: { bytes: numBytes, limit: budget.limitBytes } },
+    `the request has ${numBytes} bytes, and the server holds ${usedBytes} bytes of requests; its limit is ${limitBytes}`,
+    { details: { bytes: numBytes, limit: limitBytes } },
   );
+}
+
+function fieldOf(headers: IncomingHttpHeaders, name: string): string | undefined {
+  const value = headers[name];
+  return typeof value === 'string' ? value : undefined;
+}
+
+function refuse(stream: ServerHttp2Stream, error: AppError): void {
   const { code, details, metadata } = toGrpcError(error, { audience: 'client' });
   stream.on('error', () => undefined);
   stream.respond(

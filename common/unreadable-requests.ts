@@ -3,6 +3,7 @@
 import type * as grpc from '@grpc/grpc-js';
 import { AppError } from './errors.js';
 import { toGrpcError } from './grpc-status.js';
+import type { RefusalListener } from './receive-budget.js';
 
 class UnreadableRequest {}
 
@@ -31,6 +32,7 @@ type Handler = (call: grpc.ServerUnaryCall<unknown, unknown>, callback: grpc.sen
 export function refusingUnreadable<Handlers extends grpc.UntypedServiceImplementation>(
   service: grpc.ServiceDefinition,
   handlers: Handlers,
+  onRefused: RefusalListener = () => undefined,
 ): Handlers {
   const refusing = Object.entries(handlers).map(([name, handler]) => {
     const { path, responseStream } = service[name]!;
@@ -43,6 +45,7 @@ export function refusingUnreadable<Handlers extends grpc.UntypedServiceImplement
       const error = toGrpcError(problem, { audience: 'client' });
       if (responseStream) call.emit('error', error);
       else callback(error);
+      onRefused(path, (field) => call.metadata.get(field).map(String)[0], problem);
     };
     return [name, refuse];
   });

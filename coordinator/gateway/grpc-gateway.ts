@@ -10,7 +10,7 @@ import { HEALTH_SERVICE_NAME, HealthServices } from '../../common/health-service
 import { MAX_CLIENT_MESSAGE_BYTES, MAX_CLIENT_STREAMS } from '../../common/limits.js';
 import type { Logger } from '../../common/logger.js';
 import { inferenceServiceDefinition } from '../../common/proto.js';
-import { ReceiveBudget } from '../../common/receive-budget.js';
+import { ReceiveBudget, type RefusalListener } from '../../common/receive-budget.js';
 import { refusingUnreadable, withTolerantReaders } from '../../common/unreadable-requests.js';
 import type { AbortRequest__Output } from '../../proto/ts/skein/inference/v1/AbortRequest.js';
 import type { AbortResponse } from '../../proto/ts/skein/inference/v1/AbortResponse.js';
@@ -48,6 +48,10 @@ const LARGE_REQUEST_PATHS = new Set([
   inferenceServiceDefinition.Tokenize.path,
 ]);
 
+const GENERATION_ROUTES: ReadonlyMap<string, string> = new Map(
+  (['Generate', 'GenerateOnce'] as const).map((name) => [inferenceServiceDefinition[name].path, name]),
+);
+
 export interface GrpcGatewayOptions {
   readonly address: string;
   readonly engine: Engine;
@@ -80,13 +84,15 @@ export class GrpcGateway {
     const { engine } = options;
     this.idempotentRequests =
       options.idempotentRequests ?? new IdempotentRequests({ engine, clock: systemClock });
+    const onRefused: RefusalListener = (...refusal) => this.#refused(...refusal);
     this.#server = createGrpcServer({
       maxMessageBytes: MAX_CLIENT_MESSAGE_BYTES,
       maxConcurrentStreams: MAX_CLIENT_STREAMS,
-      admission: { budget: this.budget, paths: LARGE_REQUEST_PATHS },
+      admission: { budget: this.budget, paths: LARGE_REQUEST_PATHS, onRefused },
     });
     const service = inferenceServiceDefinition;
-    this.#server.addService(withTolerantReaders(service), refusingUnreadable(service, this.#handlers()));
+    const handlers = refusingUnreadable(service, this.#handlers(), onRefused);
+    this.#server.addService(withTolerantReaders(service), handlers);
     this.#health.addToServer(this.#server);
     // The inner protocols of the cluster are nobody's business here.
     const services = [SERVICE_NAME, HEALTH_SERVICE_NAME];
@@ -259,6 +265,13 @@ export class GrpcGateway {
     }
     const timeoutMs = target === engine ? timeoutOf(call) : null;
     return { engine: target, spec: timeoutMs === null ? spec : { ...spec, timeoutMs } };
+  }
+
+  /** No handler hears of these. */
+  #refused(path: string, field: (name: string) => string | undefined, error: AppError): void {
+    const route = GENERATION_ROUTES.get(path);
+    if (route === undefined) return;
+    this.#options.engine.requests.refused({ requestId: '', origin: originOfCall(route, field), error });
   }
 
   #logFailure(error: unknown): void {
