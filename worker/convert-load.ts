@@ -1,7 +1,7 @@
 // LoadRequest -> the engine's load plan. Copies numbers and names; what they mean is the engine's to check.
 import { AppError } from '../common/errors.js';
 import { uint64ToNumber } from '../common/proto.js';
-import { unpackUint32 } from '../common/packed.js';
+import { packUint64, unpackUint32, unpackUint64 } from '../common/packed.js';
 import { TensorPart } from '../proto/ts/skein/worker/v1/TensorPart.js';
 import { TensorRole } from '../proto/ts/skein/worker/v1/TensorRole.js';
 import type { LoadRequest__Output } from '../proto/ts/skein/worker/v1/LoadRequest.js';
@@ -36,6 +36,7 @@ export function toNativeLoadPlan(request: LoadRequest__Output): NativeLoadPlan {
     throw invalid('compute_type', `cannot be ${computeType}`);
   return {
     weightsHash: request.weightsHash,
+    expectedChecksums: unpackUint64(request.expectedChecksums, 'expected_checksums'),
     text: { ...request.text },
     vision: request.vision === null ? null : toNativeVision(request.vision),
     layout: toNativeLayout(request.layout),
@@ -118,6 +119,7 @@ export function toLoadResult(result: NativeLoadResult): LoadResult {
     workspaceBytes: result.workspaceBytes,
     reserveBytes: result.reserveBytes,
     loadMs: result.loadMs,
+    tensorChecksums: packUint64(result.tensorChecksums),
   };
 }
 

@@ -37,6 +37,8 @@ export interface FormGroupOptions extends KvLimits {
   /** Throws when the ranks' devices, in rank order, cannot hold what they would load. */
   readonly checkMemory: (devices: readonly RankDevice[]) => void;
   readonly onProgress: (progress: LoadProgress) => void;
+  /** By weights_hash: what was read for it first, by whoever it was. Filled here; what is read later has to be it. */
+  readonly checksums: Map<string, Buffer>;
   /** What all of them have come to. */
   readonly onPhase?: (phase: 'opened' | 'loaded' | 'joined') => void;
   /** A worker has spoken on its step stream: as long as the group lives. */
@@ -193,12 +195,15 @@ async function loadAll(
   return Promise.all(
     members.map(async ({ client, load }, rank) => {
       const memoryShare = memoryShareOf(devices, rank, options.gpuMemoryUtilization);
-      const request = { ...load, memoryShare };
+      const weightsHash = load.weightsHash ?? '';
+      const expectedChecksums = options.checksums.get(weightsHash) ?? Buffer.alloc(0);
+      const request = { ...load, memoryShare, expectedChecksums };
       const result = await client.load(request, (loadedBytes, totalBytes) => {
         loaded[rank] = loadedBytes;
         totals[rank] = totalBytes;
         report();
       });
+      options.checksums.set(weightsHash, result.tensorChecksums);
       numRanksReady += 1;
       loaded[rank] = totals[rank]!;
       report();

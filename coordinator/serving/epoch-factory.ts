@@ -41,6 +41,8 @@ export class EpochFactory {
   #group: RankGroup | null = null;
   /** Of the last group of each world size. */
   readonly #numKvBlocks = new Map<number, number>();
+  /** Of weights, by their hash: a few for each world size. */
+  readonly #checksums = new Map<string, Buffer>();
   /** Why the last attempt came to nothing. */
   #failure: AppError | null = null;
 
@@ -83,7 +85,8 @@ export class EpochFactory {
     const plan = planFor(worldSize);
     const sizes = chooseSizes(plan, config);
     const maxUsefulBlocks = sizes.maxNumSequences * Math.ceil(sizes.maxModelLength / BLOCK_SIZE);
-    return { plan, sizes, maxNumKvBlocks: this.#numKvBlocks.get(worldSize) ?? maxUsefulBlocks };
+    const maxNumKvBlocks = this.#numKvBlocks.get(worldSize) ?? maxUsefulBlocks;
+    return { plan, sizes, maxNumKvBlocks, checksums: this.#checksums };
   }
 }
 
@@ -92,6 +95,7 @@ interface ModelOfGroup {
   readonly sizes: SizeConfig;
   /** A group does not exceed the one before it, so that what ended there ends here. */
   readonly maxNumKvBlocks: number;
+  readonly checksums: Map<string, Buffer>;
 }
 
 /** What a process answers after these says nothing about its engine. */
@@ -107,7 +111,7 @@ function suspectOf(failure: AppError | null): Suspect | null {
 
 async function makeGroup(
   options: EpochFactoryOptions,
-  { plan, sizes, maxNumKvBlocks }: ModelOfGroup,
+  { plan, sizes, maxNumKvBlocks, checksums }: ModelOfGroup,
   workers: EpochWorkers,
   signal: AbortSignal,
   onPhase: (phase: FormPhase) => void,
@@ -128,6 +132,7 @@ async function makeGroup(
     checkMemory: (devices) => checkDeviceMemory(devices, checkpoint, plan, config),
     maxUsefulBlocks: maxNumKvBlocks,
     onProgress: options.onProgress,
+    checksums,
     onPhase,
     lost: watch.promise,
     clock,

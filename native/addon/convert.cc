@@ -201,6 +201,7 @@ LoadPlan ToLoadPlan(const Napi::Value& value) {
   const FieldReader from(value, "plan");
   LoadPlan to;
   to.weights_hash = from.Text("weightsHash");
+  to.expected_checksums = from.BigUnsigneds("expectedChecksums");
   to.text = ReadText(from.Object("text"));
   to.has_vision = !from.IsNull("vision");
   if (to.has_vision) to.vision = ReadVision(from.Object("vision"));
@@ -263,6 +264,10 @@ Napi::Object ToJs(Napi::Env env, const LoadResult& result) {
   to.Set("workspaceBytes", JsNumber(env, result.workspace_bytes));
   to.Set("reserveBytes", JsNumber(env, result.reserve_bytes));
   to.Set("loadMs", Napi::Number::New(env, result.load_ms));
+  const std::vector<uint64_t>& checksums = result.tensor_checksums;
+  Napi::BigUint64Array array = Napi::BigUint64Array::New(env, checksums.size());
+  std::copy(checksums.begin(), checksums.end(), array.Data());
+  to.Set("tensorChecksums", array);
   return to;
 }
 

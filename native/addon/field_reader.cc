@@ -124,6 +124,12 @@ std::vector<float> FieldReader::Floats(const char* name) const {
   return {array.Data(), array.Data() + array.ElementLength()};
 }
 
+std::vector<uint64_t> FieldReader::BigUnsigneds(const char* name) const {
+  const auto array = Typed<Napi::BigUint64Array>(Get(name), napi_biguint64_array, PathOf(name),
+                                                 "a BigUint64Array");
+  return {array.Data(), array.Data() + array.ElementLength()};
+}
+
 FieldReader FieldReader::Object(const char* name) const {
   return FieldReader(Get(name), PathOf(name));
 }

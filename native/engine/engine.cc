@@ -89,7 +89,9 @@ LoadResult Engine::Load(const LoadPlan& plan,
                         const std::function<void(int64_t, int64_t)>& progress) {
   const Impl::Busy busy(impl_->session, EnginePhase::kLoad);
   const bool is_resident = impl_->model != nullptr && !plan.weights_hash.empty() &&
-                           plan.weights_hash == impl_->weights_hash;
+                           plan.weights_hash == impl_->weights_hash &&
+                           (plan.expected_checksums.empty() ||
+                            plan.expected_checksums == impl_->model->result().tensor_checksums);
   if (is_resident) return impl_->KeepWeights(plan);
   // The old weights go first: both together need not fit.
   impl_->EndEpoch();

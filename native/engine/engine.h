@@ -24,6 +24,8 @@ struct LoadResult {
   int64_t weight_bytes = 0, read_bytes = 0, peak_resident_bytes = 0, activation_bytes = 0,
           kv_bytes_per_block = 0, available_bytes = 0, workspace_bytes = 0, reserve_bytes = 0;
   double load_ms = 0;
+  // Of what the files gave for each tensor of the plan; empty for random weights.
+  std::vector<uint64_t> tensor_checksums;
 };
 
 struct PicturePlacement {
@@ -99,7 +101,8 @@ class Engine {
 
   Backend& backend();
 
-  // Executes the slice list. Weights that are resident (same weights_hash) are not read again;
+  // Executes the slice list. Weights that are resident (same weights_hash, and what is expected of
+  // their checksums) are not read again;
   // other limits end the epoch, and what they decide is laid out anew. Progress: (loaded, total)
   // bytes.
   LoadResult Load(const LoadPlan& plan, const std::function<void(int64_t, int64_t)>& progress);

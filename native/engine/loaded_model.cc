@@ -32,6 +32,32 @@ int64_t PeakResidentBytes() {
 constexpr int64_t kDeviceReserveBytes = int64_t{1} << 30;
 constexpr int64_t kCommunicatorReserveBytes = int64_t{512} << 20;
 
+// The files have changed since somebody else read them, or are others by the same names.
+void CheckUnchanged(const LoadPlan& plan, const TensorCatalogue& catalogue,
+                    const std::vector<uint64_t>& checksums) {
+  const std::vector<uint64_t>& expected = plan.expected_checksums;
+  if (expected.empty() || expected == checksums) return;
+  if (expected.size() != checksums.size()) {
+    throw Error("INVALID_REQUEST",
+                Format("expected_checksums: %zu, for %zu tensors", expected.size(),
+                       checksums.size()));
+  }
+  int64_t num_changed = 0, first = -1;
+  for (size_t i = 0; i < checksums.size(); ++i) {
+    if (expected[i] == checksums[i]) continue;
+    if (num_changed++ == 0) first = static_cast<int64_t>(i);
+  }
+  const std::vector<int64_t>& slices = catalogue.slices_of(first);
+  const Slice& slice = plan.slices[static_cast<size_t>(slices.at(0))];
+  throw Error(
+      "CORRUPT_WEIGHTS",
+      Format("%s: not the bytes that were read before, in the %s (tensor %s); they differ in %lld "
+             "of %zu tensors",
+             plan.files[static_cast<size_t>(slice.file_index)].path.c_str(),
+             Describe(plan.tensors[static_cast<size_t>(first)]).c_str(), slice.source_name.c_str(),
+             static_cast<long long>(num_changed), checksums.size()));
+}
+
 void ResetPeakResident() { std::ofstream("/proc/self/clear_refs") << "5"; }
 
 }  // namespace
@@ -64,6 +90,8 @@ void LoadedModel::LoadWeights(Backend& backend,
         plan_.dummy_weights ? MakeDummyWeightSource(options) : MakeFileWeightSource(options);
     weights_ = SliceLoader(backend, plan_, catalogue, *source).Load();
     result_.read_bytes = source->read_bytes();
+    result_.tensor_checksums = source->checksums();
+    CheckUnchanged(plan_, catalogue, result_.tensor_checksums);
   }
   backend.EndLoad();
   result_.peak_resident_bytes = PeakResidentBytes();

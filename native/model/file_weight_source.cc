@@ -6,10 +6,12 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <vector>
 
+#include "core/byte_checksum.h"
 #include "core/error.h"
 #include "core/thread_pool.h"
 #include "model/weight_source.h"
@@ -19,7 +21,7 @@ namespace {
 
 // Bytes read at once; bounds the window that converts types, and the time to notice a cancellation.
 constexpr int64_t kWindowBytes = int64_t{8} << 20;
-// What one of several threads reads at a time.
+// What is read at a time, by one of several threads or in all.
 constexpr int64_t kPieceBytes = int64_t{1} << 20;
 // More only wait for each other on one disk.
 constexpr int kMaxReaders = 16;
@@ -44,7 +46,8 @@ class FileWeightSource final : public WeightSource {
   explicit FileWeightSource(const WeightSourceOptions& options)
       : plan_(*options.plan),
         catalogue_(*options.catalogue),
-        meter_(options, options.catalogue->total_slice_bytes()) {
+        meter_(options, options.catalogue->total_slice_bytes()),
+        checksums_(plan_.tensors.size()) {
     files_.reserve(plan_.files.size());
     for (const WeightFile& file : plan_.files) files_.push_back(Open(file));
   }
@@ -83,6 +86,10 @@ class FileWeightSource final : public WeightSource {
   }
 
   int64_t read_bytes() const override { return read_bytes_; }
+
+  std::vector<uint64_t> checksums() const override {
+    return {checksums_.begin(), checksums_.end()};
+  }
 
  private:
   static FileDescriptor Open(const WeightFile& file) {
@@ -182,14 +189,15 @@ class FileWeightSource final : public WeightSource {
     meter_.Add(bytes);
   }
 
-  // Any thread.
-  void ReadBytes(const Slice& slice, int64_t offset, void* to, int64_t bytes) const {
+  // Any thread. Adds to the checksum while what was read is still in the processor's caches.
+  void ReadBytes(const Slice& slice, int64_t offset, void* to, int64_t bytes) {
     const WeightFile& file = plan_.files[static_cast<size_t>(slice.file_index)];
     const int fd = files_[static_cast<size_t>(slice.file_index)].get();
     int64_t done = 0;
     while (done < bytes) {
-      const ssize_t got = pread(fd, static_cast<char*>(to) + done,
-                                static_cast<size_t>(bytes - done), offset + done);
+      char* const at = static_cast<char*>(to) + done;
+      const auto wanted = static_cast<size_t>(std::min(bytes - done, kPieceBytes));
+      const ssize_t got = pread(fd, at, wanted, offset + done);
       if (got < 0 && errno == EINTR) continue;
       if (got <= 0) {
         throw Error("CORRUPT_WEIGHTS",
@@ -198,6 +206,8 @@ class FileWeightSource final : public WeightSource {
                            static_cast<long long>(offset),
                            got == 0 ? "the file ends before them" : std::strerror(errno)));
       }
+      checksums_[static_cast<size_t>(slice.tensor_index)] +=
+          ChecksumOf(at, got, slice.file_index, offset + done);
       done += got;
     }
   }
@@ -209,6 +219,8 @@ class FileWeightSource final : public WeightSource {
   std::vector<char> window_;
   std::unique_ptr<ThreadPool> readers_;
   int64_t read_bytes_ = 0;
+  // By tensor.
+  std::vector<std::atomic<uint64_t>> checksums_;
 };
 
 }  // namespace

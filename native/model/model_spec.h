@@ -105,6 +105,8 @@ struct WeightFile {
 
 struct LoadPlan {
   std::string weights_hash;
+  // Of what the files give for each tensor, as it was read before; empty: it was not.
+  std::vector<uint64_t> expected_checksums;
   TextSpec text;
   bool has_vision = false;
   VisionSpec vision;

@@ -32,6 +32,9 @@ class WeightSource {
   virtual std::vector<RandomBlock> TakeBlocks(int64_t) { return {}; }
   // Bytes taken from files so far.
   virtual int64_t read_bytes() const = 0;
+  // Of what was read of the files for each tensor of the plan (core/byte_checksum.h); empty where
+  // nothing comes from files.
+  virtual std::vector<uint64_t> checksums() const { return {}; }
 };
 
 struct WeightSourceOptions {

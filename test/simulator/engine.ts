@@ -111,7 +111,7 @@ export class SimulatedEngine implements NativeEngine {
         resolve({
           ...{ weightBytes: 1, readBytes: isResident ? 0 : 1, peakResidentBytes: 0, activationBytes: 0 },
           ...{ kvBytesPerBlock: KV_BYTES_PER_BLOCK, availableBytes, workspaceBytes: 0, reserveBytes: 0 },
-          loadMs,
+          ...{ loadMs, tensorChecksums: new BigUint64Array() },
         });
       });
     });

@@ -317,7 +317,7 @@ class Simulation {
       gpuMemoryUtilization: 1,
       checkMemory: () => undefined,
       maxUsefulBlocks: numBlocks,
-      onProgress: () => undefined,
+      ...{ checksums: new Map<string, Buffer>(), onProgress: () => undefined },
       onSignOfLife: () => undefined,
       hangTimeoutMs: HANG_TIMEOUT_MS,
       lost: aborted,

@@ -159,7 +159,7 @@ export class FakeEngine implements NativeEngine {
       availableBytes: this.#options.availableBytes,
       workspaceBytes: 0,
       reserveBytes: 0,
-      loadMs: this.#options.loadMs,
+      ...{ loadMs: this.#options.loadMs, tensorChecksums: new BigUint64Array() },
     };
   }
 

@@ -61,7 +61,7 @@ export function toNativeLoadPlan(plan: ShardPlan, rank: RankPlan, limits: Native
   const { text, vision } = plan.spec;
   return {
     ...rest,
-    weightsHash: '',
+    ...{ weightsHash: '', expectedChecksums: new BigUint64Array() },
     text,
     vision:
       vision === null

@@ -93,6 +93,8 @@ export interface NativeSlice {
 export interface NativeLoadPlan {
   /** Of what decides the bytes that are held; weights that are held already are not read again. */
   weightsHash: string;
+  /** What tensorChecksums of the result have to be; empty: whatever they are. */
+  expectedChecksums: BigUint64Array;
   text: NativeTextSpec;
   vision: NativeVisionSpec | null;
   layout: NativeRankLayout;
@@ -125,6 +127,8 @@ export interface NativeLoadResult {
   workspaceBytes: number;
   reserveBytes: number;
   loadMs: number;
+  /** Of what the files gave for each tensor of the plan; empty for random weights. */
+  tensorChecksums: BigUint64Array;
 }
 
 export type NativeSamplingParams = SamplingParams<Uint32Array, Float32Array>;

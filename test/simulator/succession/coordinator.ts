@@ -183,7 +183,7 @@ export class SimulatedCoordinator {
       gpuMemoryUtilization: 1,
       checkMemory: () => undefined,
       maxUsefulBlocks: numBlocks,
-      onProgress: () => undefined,
+      ...{ checksums: new Map<string, Buffer>(), onProgress: () => undefined },
       onSignOfLife: (workerId) => this.#registry.sawLife(workerId),
       lost: aborted,
       hangTimeoutMs: HANG_TIMEOUT_MS,

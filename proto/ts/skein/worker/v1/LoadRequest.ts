@@ -57,6 +57,11 @@ export interface LoadRequest {
    * Of everything that decides which bytes the rank holds, and of nothing else: not of the limits.
    */
   'weightsHash'?: (string);
+  /**
+   * What LoadResult.tensor_checksums have to be: those of whoever read these weights before. Empty: nobody did. Other
+   * bytes end the call with CORRUPT_WEIGHTS, and are not kept.
+   */
+  'expectedChecksums'?: (Buffer | Uint8Array | string);
 }
 
 export interface LoadRequest__Output {
@@ -106,4 +111,9 @@ export interface LoadRequest__Output {
    * Of everything that decides which bytes the rank holds, and of nothing else: not of the limits.
    */
   'weightsHash': (string);
+  /**
+   * What LoadResult.tensor_checksums have to be: those of whoever read these weights before. Empty: nobody did. Other
+   * bytes end the call with CORRUPT_WEIGHTS, and are not kept.
+   */
+  'expectedChecksums': (Buffer);
 }

@@ -30,6 +30,11 @@ export interface LoadResult {
    * Kept free for what cannot be counted beforehand: the driver's own, graphs, the communicator.
    */
   'reserveBytes'?: (number | string | Long);
+  /**
+   * u64 [LoadRequest.tensors]: a checksum of what the files gave for each; empty for random weights. Workers with the
+   * same weights_hash that read the same bytes have the same.
+   */
+  'tensorChecksums'?: (Buffer | Uint8Array | string);
 }
 
 export interface LoadResult__Output {
@@ -60,4 +65,9 @@ export interface LoadResult__Output {
    * Kept free for what cannot be counted beforehand: the driver's own, graphs, the communicator.
    */
   'reserveBytes': (string);
+  /**
+   * u64 [LoadRequest.tensors]: a checksum of what the files gave for each; empty for random weights. Workers with the
+   * same weights_hash that read the same bytes have the same.
+   */
+  'tensorChecksums': (Buffer);
 }
