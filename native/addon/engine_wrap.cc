@@ -131,7 +131,10 @@ Napi::Value EngineWrap::Start(Napi::Env env,
   const Napi::Promise promise = pending.deferred.Promise();
   try {
     CheckOpen();
-    const uint64_t ticket = thread_->Submit(make(pending));
+    EngineThread::Command command = make(pending);
+    // Getters of what was read may have closed it.
+    CheckOpen();
+    const uint64_t ticket = thread_->Submit(std::move(command));
     pending_.emplace(ticket, std::move(pending));
     AddActivity(env);
   } catch (const Napi::Error& error) {
@@ -237,7 +240,9 @@ void EngineWrap::OnStep(const Napi::CallbackInfo& info) {
 Napi::Value EngineWrap::SubmitStep(const Napi::CallbackInfo& info) {
   return Guarded(info.Env(), [&] {
     CheckOpen();
-    const bool is_queued = thread_->SubmitStep(ToStepPlan(info[0]));
+    StepPlan plan = ToStepPlan(info[0]);
+    CheckOpen();
+    const bool is_queued = thread_->SubmitStep(std::move(plan));
     if (is_queued) AddActivity(info.Env());
     return Napi::Boolean::New(info.Env(), is_queued);
   });

@@ -53,8 +53,8 @@ class FieldReader {
   template <typename T>
   std::vector<T> List(const char* name, T (*read)(const FieldReader&)) const {
     const Napi::Array array = ToArray(Get(name), PathOf(name));
+    // Not reserved: a length says nothing about what is there.
     std::vector<T> list;
-    list.reserve(array.Length());
     for (uint32_t i = 0; i < array.Length(); ++i) {
       const Napi::HandleScope scope(array.Env());
       list.push_back(read(FieldReader(array.Get(i), PathOf(name) + "[" + std::to_string(i) + "]")));
