@@ -4,6 +4,7 @@ import type { AppError } from '../../common/errors.js';
 import { SIGN_OF_LIFE_INTERVAL_MS } from '../../common/limits.js';
 import type { Replica } from '../../coordinator/engine/replica.js';
 import type { EventQueue } from './event-queue.js';
+import type { Link } from './link.js';
 import type { SimulatedProcess } from './process.js';
 import type { SimulatedWorker } from './worker.js';
 
@@ -17,6 +18,7 @@ export interface BlameOptions {
   readonly queue: EventQueue;
   readonly coordinator: SimulatedProcess;
   readonly worker: (address: string) => SimulatedWorker;
+  readonly linkTo: (address: string) => Link;
   readonly onViolation: (message: string) => void;
 }
 
@@ -34,20 +36,25 @@ export class Blame {
     const address = error?.details['address'];
     if (error?.code !== 'RANK_HUNG' || error === this.#judged || typeof address !== 'string') return;
     this.#judged = error;
-    const { queue, worker, onViolation } = this.#options;
+    const { queue, worker, linkTo, onViolation } = this.#options;
     const { process, engine } = worker(address);
-    const isAtFault = !process.isAlive || process.wasPausedAt(queue.nowMs - PAST_MS) || engine.isStalled;
+    const sinceMs = queue.nowMs - PAST_MS;
+    const isReached = !process.wasPausedAt(sinceMs) && !linkTo(address).wasCutAt(sinceMs);
+    const isAtFault = !process.isAlive || !isReached || engine.isStalled;
     if (!isAtFault) onViolation(`${address} is blamed: ${error.message}`);
   }
 
-  /** A pause that outlasts the timeout ends the epoch that it falls into. */
-  expectVerdict({ process }: SimulatedWorker, forMs: number, { epoch }: Replica, maxDelayMs: number): void {
+  /**
+   * A silence that outlasts the timeout ends the epoch that it falls into. `isSilent`: it lasts. `maxDelayMs`: what a
+   * message may take.
+   */
+  expectVerdict(isSilent: () => boolean, forMs: number, { epoch }: Replica, maxDelayMs: number): void {
     const { queue, coordinator, onViolation } = this.#options;
     const withinMs = HANG_TIMEOUT_MS + SLACK_MS + 2 * maxDelayMs;
     if (epoch === null || epoch.group.failure !== null || forMs < withinMs) return;
     queue.after(withinMs, 'a verdict is due', () => {
-      const isExcused = coordinator.wasPausedAt(queue.nowMs - withinMs) || !process.isPaused;
-      if (!isExcused && epoch.group.failure === null) onViolation(`${process.name} hangs and nobody says so`);
+      const isExcused = coordinator.wasPausedAt(queue.nowMs - withinMs) || !isSilent();
+      if (!isExcused && epoch.group.failure === null) onViolation('a worker is silent and nobody says so');
     });
   }
 }

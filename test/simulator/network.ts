@@ -18,6 +18,7 @@ import type { LoadResponse__Output } from '../../proto/ts/skein/worker/v1/LoadRe
 import type { PrepareGroupRequest__Output } from '../../proto/ts/skein/worker/v1/PrepareGroupRequest.js';
 import type { PutPixelsRequest } from '../../proto/ts/skein/worker/v1/PutPixelsRequest.js';
 import type { ShutDownRequest__Output } from '../../proto/ts/skein/worker/v1/ShutDownRequest.js';
+import { Link, type Way } from './link.js';
 import type { SimulatedProcess } from './process.js';
 import type { Random } from './random.js';
 import type { SimulatedWorker } from './worker.js';
@@ -29,6 +30,8 @@ export interface NetworkOptions {
   readonly coordinator: SimulatedProcess;
   /** Who listens at an address; null: nobody. */
   readonly listener: (address: string) => SimulatedWorker | null;
+  /** Of the ways to an address, where faults change them. */
+  readonly linkTo?: (address: string) => Link;
   /** Something of the coordinator's is about to be handled by a worker, with all that it makes ready. */
   readonly onDelivery?: (worker: SimulatedWorker) => void;
   /** An epoch is about to be opened at a worker. */
@@ -39,15 +42,17 @@ export interface NetworkOptions {
 class Connection {
   readonly #options: NetworkOptions;
   readonly worker: SimulatedWorker;
+  readonly #link: Link;
   isBroken = false;
   readonly onBreak = new Set<() => void>();
   readonly onBreakAtWorker = new Set<() => void>();
   #lastToWorkerMs = 0;
   #lastBackMs = 0;
 
-  constructor(options: NetworkOptions, worker: SimulatedWorker) {
+  constructor(options: NetworkOptions, worker: SimulatedWorker, link: Link) {
     this.#options = options;
     this.worker = worker;
+    this.#link = link;
     worker.connections.add(this);
   }
 
@@ -55,22 +60,28 @@ class Connection {
     return this.#options.coordinator;
   }
 
-  toWorker(what: string, deliver: () => void): void {
+  toWorker(what: string, deliver: () => void, isStep = false): void {
     const handle = (): void => {
       this.#options.onDelivery?.(this.worker);
       deliver();
     };
-    this.#lastToWorkerMs = this.#send(this.worker.process, this.#lastToWorkerMs, what, handle);
+    const way = this.#link.toWorker;
+    way.pass(isStep, () => {
+      this.#lastToWorkerMs = this.#send(this.worker.process, this.#lastToWorkerMs, way, what, handle);
+    });
   }
 
-  back(what: string, deliver: () => void): void {
-    this.#lastBackMs = this.#send(this.#options.coordinator, this.#lastBackMs, what, deliver);
+  back(what: string, deliver: () => void, isStep = false): void {
+    const way = this.#link.back;
+    way.pass(isStep, () => {
+      this.#lastBackMs = this.#send(this.#options.coordinator, this.#lastBackMs, way, what, deliver);
+    });
   }
 
-  #send(to: SimulatedProcess, lastMs: number, what: string, deliver: () => void): number {
+  #send(to: SimulatedProcess, lastMs: number, way: Way, what: string, deliver: () => void): number {
     const { random, maxDelayMs } = this.#options;
     const nowMs = to.queue.nowMs;
-    const atMs = Math.max(lastMs, nowMs + random.real(0, maxDelayMs));
+    const atMs = Math.max(lastMs, nowMs + random.real(0, maxDelayMs + way.extraDelayMs));
     to.run(atMs - nowMs, what, () => {
       if (!this.isBroken) deliver();
     });
@@ -83,12 +94,17 @@ class Connection {
     this.isBroken = true;
     this.worker.connections.delete(this);
     const { random, coordinator, maxDelayMs } = this.#options;
-    coordinator.run(random.real(0, maxDelayMs), 'connection lost', () => {
-      for (const callback of [...this.onBreak]) callback();
-    });
-    this.worker.process.run(random.real(0, maxDelayMs), 'connection lost', () => {
-      for (const callback of [...this.onBreakAtWorker]) callback();
-    });
+    const { toWorker, back } = this.#link;
+    back.pass(false, () =>
+      coordinator.run(random.real(0, maxDelayMs), 'connection lost', () => {
+        for (const callback of [...this.onBreak]) callback();
+      }),
+    );
+    toWorker.pass(false, () =>
+      this.worker.process.run(random.real(0, maxDelayMs), 'connection lost', () => {
+        for (const callback of [...this.onBreakAtWorker]) callback();
+      }),
+    );
   }
 }
 
@@ -97,6 +113,7 @@ export type { Connection };
 export class SimulatedTransport implements RankTransport {
   readonly address: string;
   readonly #options: NetworkOptions;
+  readonly #link: Link;
   #control: Connection | null = null;
   #bulk: Connection | null = null;
   #isClosed = false;
@@ -104,6 +121,7 @@ export class SimulatedTransport implements RankTransport {
   constructor(address: string, options: NetworkOptions) {
     this.address = address;
     this.#options = options;
+    this.#link = options.linkTo?.(address) ?? new Link();
   }
 
   connect(timeoutMs: number): Promise<void> {
@@ -220,8 +238,10 @@ export class SimulatedTransport implements RankTransport {
     const session = connection.worker.service.openSteps({
       send: (message) => {
         const bytes = definition.responseSerialize(message);
-        connection.back(`step ${message.result?.step?.toString() ?? 'stream'}`, () =>
-          onMessage(definition.responseDeserialize(bytes)),
+        connection.back(
+          `step ${message.result?.step?.toString() ?? 'stream'}`,
+          () => onMessage(definition.responseDeserialize(bytes)),
+          Boolean(message.result),
         );
       },
       end: (error) => {
@@ -235,8 +255,10 @@ export class SimulatedTransport implements RankTransport {
       send: (bytes) => {
         const message: ExecuteRequest__Output = definition.requestDeserialize(bytes);
         if (message.open) this.#options.onOpen(Number(message.open.groupEpoch));
-        connection.toWorker(message.plan ? `plan ${message.plan.step}` : 'step stream', () =>
-          session.onMessage(message),
+        connection.toWorker(
+          message.plan ? `plan ${message.plan.step}` : 'step stream',
+          () => session.onMessage(message),
+          Boolean(message.plan),
         );
       },
       close: () => connection.toWorker('step stream closes', () => session.onClosed()),
@@ -290,8 +312,8 @@ export class SimulatedTransport implements RankTransport {
   }
 
   #dial(): Connection | null {
-    const worker = this.#isClosed ? null : this.#options.listener(this.address);
-    return worker === null ? null : new Connection(this.#options, worker);
+    const worker = this.#isClosed || this.#link.isCut ? null : this.#options.listener(this.address);
+    return worker === null ? null : new Connection(this.#options, worker, this.#link);
   }
 
   #unary<Request, Response>(

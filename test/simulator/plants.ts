@@ -1,9 +1,11 @@
 // Faults that tests plant into the real code, to see that the simulator finds them. Each changes a method and puts it
 // back.
+import { toAppError } from '../../common/errors.js';
 import { CoordinatorIdentity } from '../../coordinator/cluster/identity.js';
 import { Backlog } from '../../coordinator/requests/backlog.js';
 import { Request } from '../../coordinator/requests/request.js';
 import { KvCache } from '../../coordinator/scheduler/kv-cache.js';
+import { StepRunner } from '../../worker/step-runner.js';
 import type { SimulationOptions } from './simulation.js';
 
 export interface Plant {
@@ -122,6 +124,24 @@ function forgetAtRequeue(): () => void {
   );
 }
 
+/** A plan that comes twice, or too early, is computed as if it were the next. */
+function computeWhateverComes(): () => void {
+  return replaceMethod(
+    StepRunner.prototype,
+    'submit',
+    (submit) =>
+      function (this: StepRunner, sink, plan) {
+        try {
+          submit.call(this, sink, plan);
+        } catch (error) {
+          const { code, details } = toAppError(error);
+          if (code !== 'STEP_OUT_OF_ORDER' || typeof details['expected'] !== 'number') throw error;
+          submit.call(this, sink, { ...plan, step: details['expected'] });
+        }
+      },
+  );
+}
+
 export const PLANTS: readonly Plant[] = [
   // By the tokens that come of it alone.
   { name: 'a block freed too early', options: { checksInvariants: false }, install: freeBlocksTooEarly },
@@ -130,5 +150,6 @@ export const PLANTS: readonly Plant[] = [
   { name: 'an epoch reused', options: {}, install: reuseEpochs },
   { name: 'a token replayed twice', options: {}, install: replayTokenTwice },
   { name: 'a request forgotten at requeue', options: {}, install: forgetAtRequeue },
+  { name: 'a plan out of order', options: {}, install: computeWhateverComes },
   { name: 'a lost wake-up', options: { losesWakeUps: true }, install: () => nothing },
 ];

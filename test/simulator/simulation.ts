@@ -18,7 +18,8 @@ import { drawConfig, TOKENS_PER_TILE, type SimulatedConfig } from './config.js';
 import { KV_BYTES_PER_BLOCK } from './engine.js';
 import { EventQueue } from './event-queue.js';
 import { Fabric } from './fabric.js';
-import { drawFaults, type Fault } from './faults.js';
+import { drawFaults, strikeLink, MAX_EXTRA_DELAY_MS, type Fault } from './faults.js';
+import { Link } from './link.js';
 import { loadRequest } from './load-request.js';
 import { END_TOKEN, VOCAB_SIZE } from './model.js';
 import { SimulatedTransport, type NetworkOptions } from './network.js';
@@ -79,6 +80,8 @@ class Simulation {
   readonly #fabric: Fabric;
   readonly #workers: SimulatedWorker[] = [];
   readonly #network: NetworkOptions;
+  /** By worker. */
+  readonly #links: readonly Link[];
   readonly #identity = new CoordinatorIdentity(CLUSTER_ID, START_MS * 4096);
   readonly #replica: Replica;
   readonly #engine: Engine;
@@ -110,8 +113,10 @@ class Simulation {
     if (options.losesWakeUps === true) coordinator.dropsDeferred = () => random.chance(0.02);
     this.#fabric = new Fabric(random, TOKENS_PER_TILE);
     for (let index = 0; index < config.worldSize; index += 1) this.#workers.push(this.#startWorker(index));
+    this.#links = this.#workers.map(() => new Link());
+    const linkTo = (address: string): Link => this.#links[Number(address.slice(1))]!;
     this.#network = {
-      random,
+      ...{ random, linkTo },
       maxDelayMs: config.maxDelayMs,
       coordinator,
       listener: (address) => {
@@ -151,7 +156,7 @@ class Simulation {
     this.#engine.requests.observe({ onStage: (event) => this.#onRequest(event) });
     this.#faults = drawFaults(random, config.worldSize);
     this.#blame = new Blame({
-      ...{ queue: this.#queue, coordinator },
+      ...{ queue: this.#queue, coordinator, linkTo },
       worker: (address) => this.#workers[Number(address.slice(1))]!,
       onViolation: (message) => this.#fail(message),
     });
@@ -359,7 +364,7 @@ class Simulation {
         break;
       case 'pause':
         worker.process.pause(fault.forMs);
-        this.#blame.expectVerdict(worker, fault.forMs, this.#replica, this.#config.maxDelayMs);
+        this.#expectVerdict(() => worker.process.isPaused, fault);
         break;
       case 'pause-coordinator':
         this.#coordinator.pause(fault.forMs);
@@ -376,7 +381,21 @@ class Simulation {
       case 'step-fails':
         worker.engine.failsNextStep = true;
         break;
+      default:
+        this.#strikeLink(fault, this.#links[fault.worker]!);
     }
+  }
+
+  #strikeLink(fault: Fault, link: Link): void {
+    if (!strikeLink(fault, link, this.#queue.nowMs)) return;
+    if (link.back.isCut) this.#expectVerdict(() => link.back.isCut, fault);
+    this.#queue.after(fault.forMs, 'the way is as it was', () => link.mend(this.#queue.nowMs));
+  }
+
+  #expectVerdict(isSilent: () => boolean, { forMs }: Fault): void {
+    const isSlowed = this.#faults.some(({ kind }) => kind === 'delay');
+    const maxDelayMs = this.#config.maxDelayMs + (isSlowed ? MAX_EXTRA_DELAY_MS : 0);
+    this.#blame.expectVerdict(isSilent, forMs, this.#replica, maxDelayMs);
   }
 
   #kill(index: number, restartMs: number): void {
@@ -396,6 +415,7 @@ class Simulation {
   }
 
   #mend(): void {
+    for (const link of this.#links) link.mend(this.#queue.nowMs);
     for (const index of this.#workers.keys()) this.#restart(index);
     for (const { process, engine } of this.#workers) {
       process.resume();
