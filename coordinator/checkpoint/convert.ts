@@ -6,7 +6,7 @@ import { join, resolve } from 'node:path';
 import { AppError } from '../../common/errors.js';
 import { MAX_CONVERTED_GROWTH, MAX_COPIED_FILE_BYTES } from '../../common/limits.js';
 import { readSafetensorsHeader } from './safetensors.js';
-import { writeSafetensors, type TensorToWrite } from './safetensors-writer.js';
+import { toDisk, writeSafetensors, type TensorToWrite } from './safetensors-writer.js';
 import { TORCH_DTYPE_BYTES, type TorchTensor } from './torch/pickle-values.js';
 import { TorchFile } from './torch/torch-file.js';
 import { INDEX_FILE, readWeightMap } from './weight-files.js';
@@ -57,13 +57,14 @@ export async function convertCheckpoint({ model, output, onFile }: ConvertOption
       onFile?.(converted);
     }
     checkComplete(source, weightMap, targetOf);
+    if (files.length > 1) await writeIndex(target, files, targetOf);
+    return { files, copied: await copyOthers(source, target, entries) };
   } catch (error) {
-    // Half a checkpoint must not look like one, nor stand in the way of the next attempt.
-    for (const file of files) await rm(join(target, file.target), { force: true });
+    // Half a checkpoint must not look like one, nor stand in the way of the next attempt. The folder was empty.
+    for (const name of [...names.map(targetName), INDEX_FILE, ...entries.filter(isCopied)])
+      await rm(join(target, name), { force: true });
     throw error;
   }
-  if (files.length > 1) await writeIndex(target, files, targetOf);
-  return { files, copied: await copyOthers(source, target, entries) };
 }
 
 async function findTorchFiles(
@@ -87,7 +88,7 @@ async function findTorchFiles(
 async function prepareOutput(source: string, target: string): Promise<void> {
   if (source === target)
     throw new AppError('INVALID_REQUEST', `--output must be another folder than --model (${source})`);
-  await mkdir(target, { recursive: true });
+  await toDisk(target, mkdir(target, { recursive: true }));
   const present = await readdir(target);
   if (present.length > 0)
     throw new AppError('INVALID_REQUEST', `${target}: the output folder is not empty (${present[0]})`);
@@ -174,17 +175,22 @@ async function writeIndex(
   const totalSize = files.reduce((sum, file) => sum + file.tensorBytes, 0);
   const names = [...targetOf].sort(([a], [b]) => (a < b ? -1 : 1));
   const index = { metadata: { total_size: totalSize }, weight_map: Object.fromEntries(names) };
-  await writeFile(join(target, INDEX_FILE), `${JSON.stringify(index, null, 1)}\n`, { flag: 'wx' });
+  const path = join(target, INDEX_FILE);
+  await toDisk(path, writeFile(path, `${JSON.stringify(index, null, 1)}\n`, { flag: 'wx' }));
+}
+
+function isCopied(name: string): boolean {
+  return !name.startsWith('.') && !NOT_COPIED.test(name);
 }
 
 /** Configuration, tokenizer, templates: regular files that are no weights. Folders and hidden files stay behind. */
 async function copyOthers(source: string, target: string, entries: readonly string[]): Promise<string[]> {
   const copied: string[] = [];
   for (const name of [...entries].sort()) {
-    if (name.startsWith('.') || NOT_COPIED.test(name)) continue;
+    if (!isCopied(name)) continue;
     const stats = await stat(join(source, name));
     if (!stats.isFile() || stats.size > MAX_COPIED_FILE_BYTES) continue;
-    await copyFile(join(source, name), join(target, name));
+    await toDisk(join(target, name), copyFile(join(source, name), join(target, name)));
     copied.push(name);
   }
   return copied;

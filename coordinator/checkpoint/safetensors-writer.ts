@@ -16,17 +16,30 @@ export interface TensorToWrite {
 
 const HEADER_ALIGNMENT = 8;
 
+/** What the system has against it (a full disk, no rights) is told with the path, and is no bug. */
+export async function toDisk<T>(path: string, writing: Promise<T>): Promise<T> {
+  try {
+    return await writing;
+  } catch (error) {
+    const { message } = error as NodeJS.ErrnoException;
+    throw new AppError('INVALID_REQUEST', `${path}: cannot be written: ${message}`, {
+      details: { param: 'output' },
+      cause: error,
+    });
+  }
+}
+
 /** Tensors are laid out from the widest type to the narrowest, so that each is aligned. */
 export async function writeSafetensors(path: string, tensors: readonly TensorToWrite[]): Promise<void> {
   const ordered = [...tensors].sort((a, b) => b.elementBytes - a.elementBytes || (a.name < b.name ? -1 : 1));
   const partial = `${path}.partial`;
-  const file = await open(partial, 'wx');
+  const file = await toDisk(path, open(partial, 'wx'));
   try {
-    let position = await writeHeader(file, ordered);
+    let position = await writeHeader(file, path, ordered);
     for (const tensor of ordered) position = await writeTensor(file, path, tensor, position);
-    await file.sync();
+    await toDisk(path, file.sync());
     await file.close();
-    await rename(partial, path);
+    await toDisk(path, rename(partial, path));
   } catch (error) {
     await file.close().catch(() => undefined);
     await rm(partial, { force: true });
@@ -34,7 +47,11 @@ export async function writeSafetensors(path: string, tensors: readonly TensorToW
   }
 }
 
-async function writeHeader(file: FileHandle, tensors: readonly TensorToWrite[]): Promise<number> {
+async function writeHeader(
+  file: FileHandle,
+  path: string,
+  tensors: readonly TensorToWrite[],
+): Promise<number> {
   const header: [string, unknown][] = [['__metadata__', { format: 'pt' }]];
   let offset = 0;
   for (const { name, dtype, shape, sizeBytes } of tensors) {
@@ -47,7 +64,7 @@ async function writeHeader(file: FileHandle, tensors: readonly TensorToWrite[]):
   const bytes = Buffer.alloc(8 + length, 0x20);
   bytes.writeBigUInt64LE(BigInt(length));
   bytes.write(text, 8);
-  await writeAll(file, bytes, 0);
+  await toDisk(path, writeAll(file, bytes, 0));
   return bytes.length;
 }
 
@@ -59,7 +76,7 @@ async function writeTensor(
 ): Promise<number> {
   let position = start;
   for await (const chunk of tensor.read()) {
-    await writeAll(file, chunk, position);
+    await toDisk(path, writeAll(file, chunk, position));
     position += chunk.length;
   }
   if (position - start !== tensor.sizeBytes) {
