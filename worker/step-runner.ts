@@ -2,7 +2,8 @@
 // results. Refuses what is of another epoch or coordinator (epoch-guard.ts) or out of order (STEP_OUT_OF_ORDER); hands
 // the rest to the engine.
 //
-//   open -> loading -> open -> preparing -> joining -> joined  any -> over (abort, failure, stream closed, newer epoch)
+//   open -> loading -> loaded -> preparing -> joining -> joined   any -> over (abort, failure, stream closed, newer
+//   epoch); a load that fails leads back to open, and one that comes again after it was loaded is out of order
 import { AppError, toAppError } from '../common/errors.js';
 import { MAX_PLANS_IN_FLIGHT } from '../common/limits.js';
 import type { Logger } from '../common/logger.js';
@@ -35,7 +36,7 @@ export interface StepRunnerOptions {
 interface Epoch {
   readonly fence: Fence;
   readonly sink: StepSink;
-  state: 'open' | 'loading' | 'preparing' | 'joining' | 'joined' | 'over';
+  state: 'open' | 'loading' | 'loaded' | 'preparing' | 'joining' | 'joined' | 'over';
   rank: number;
   lastSubmittedStep: number;
   /** What PrepareGroup was answered, by its nonce. */
@@ -98,10 +99,13 @@ export class StepRunner {
     const epoch = this.#enter(fence, 'open', 'loading');
     const loaded = work();
     this.#loading = loaded.catch(() => undefined);
+    let next: Epoch['state'] = 'open';
     try {
-      return await loaded;
+      const result = await loaded;
+      next = 'loaded';
+      return result;
     } finally {
-      if (epoch.state === 'loading') epoch.state = 'open';
+      if (epoch.state === 'loading') epoch.state = next;
     }
   }
 
@@ -110,7 +114,7 @@ export class StepRunner {
     this.#guard.check(fence);
     const before = this.#epoch?.prepared ?? null;
     if (before !== null && before.nonce === nonce) return before.address;
-    const epoch = this.#enter(fence, 'open', 'preparing');
+    const epoch = this.#enter(fence, 'loaded', 'preparing');
     epoch.rank = options.rank;
     const address = this.#engines.engine.prepareGroup(options);
     epoch.prepared = { nonce, address };

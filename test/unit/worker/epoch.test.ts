@@ -88,6 +88,7 @@ describe('an epoch at a worker', () => {
     }
     const runner = stepRunner(new SlowToJoin('cpu'));
     await runner.open(runnerFence(1), SINK);
+    await runner.load(runnerFence(1), () => Promise.resolve());
     await runner.prepareGroup(runnerFence(1), '1', GROUP);
     const joined = runner.joinGroup(runnerFence(1), [], 8, 1000);
     await runner.abort(runnerFence(1), 'test');

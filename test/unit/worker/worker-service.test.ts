@@ -234,6 +234,14 @@ describe('WorkerService', function () {
     await assert.rejects(prepare(1, '6'), is('STEP_OUT_OF_ORDER'));
   });
 
+  it('refuses a load that comes again, and goes on with the first', async () => {
+    await start();
+    await open(1);
+    await load(1);
+    await assert.rejects(load(1), is('STEP_OUT_OF_ORDER'));
+    await join(1, (await prepare(1)).address);
+  });
+
   it('refuses a join without its prepare', async () => {
     await start();
     await assert.rejects(join(1, Buffer.from('rank-0')), is('STALE_EPOCH'));
