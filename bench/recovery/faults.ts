@@ -11,13 +11,15 @@ import type { SteadyLoad } from './steady-load.js';
 export type FaultKind = 'kill' | 'stop' | 'blink';
 
 export interface FaultResult {
-  readonly kind: FaultKind;
-  readonly rank: number;
+  readonly kind: string;
+  readonly ranks: readonly number[];
   /** From the fault to the end of the epoch; null: it went on. */
   readonly detectMs: number | null;
   readonly cause: string | null;
   /** The rank that the cause names; null: none. */
   readonly namedRank: number | null;
+  /** From the fault to its end; null: it had none before all went on. */
+  readonly mendedMs: number | null;
   /** From the fault to the first token of the first, and of the last stream. */
   readonly firstStreamMs: number;
   readonly lastStreamMs: number;
@@ -31,38 +33,68 @@ const RECOVERY_TIMEOUT_MS = 60_000;
 /** So many deltas of every stream show that all of them run. */
 const MOVED_TIMES = 3;
 
-/** Throws where nothing comes of it in time. */
-export async function strike(
+/** What strikes, and until when. */
+export interface Fault {
+  readonly kind: string;
+  /** Who is struck, or the ends of a link that is; empty: nobody in particular. */
+  readonly ranks: readonly number[];
+  readonly strike: () => Promise<void> | void;
+  /** It is over; called once. */
+  readonly mend?: () => Promise<void> | void;
+  /** From the one to the other; null: for as long as it takes until the next epoch serves. */
+  readonly forMs: number | null;
+  readonly endsEpoch: boolean;
+}
+
+/** A worker of this host, drawn at random. Throws where nothing comes of it in time. */
+export async function strikeWorker(
   kind: FaultKind,
   served: Served,
   load: SteadyLoad,
   random: Random,
 ): Promise<FaultResult> {
-  await until(() => load.hasMoved(Date.now() - 10_000, MOVED_TIMES), served);
   const pids = await served.workerPids();
   const rank = random.integer(0, pids.length - 1);
+  const signal = (name: NodeJS.Signals) => () => void process.kill(pids[rank]!, name);
+  const strike = signal(kind === 'kill' ? 'SIGKILL' : 'SIGSTOP');
+  const blink = { mend: signal('SIGCONT'), forMs: random.real(100, MAX_BLINK_MS), endsEpoch: false };
+  const rest = kind === 'blink' ? blink : { forMs: null, endsEpoch: true };
+  return meet({ ...{ kind, ranks: [rank], strike }, ...rest }, served, load, random);
+}
+
+/** Waits until all streams run, lets it strike, and measures what comes of it until all of them run again. */
+export async function meet(
+  fault: Fault,
+  served: Served,
+  load: SteadyLoad,
+  random: Random,
+): Promise<FaultResult> {
+  const { kind, ranks, strike, mend, forMs, endsEpoch } = fault;
+  await until(() => load.hasMoved(Date.now() - 10_000, MOVED_TIMES), served);
   await sleep(random.real(50, 600));
   const numFailures = served.failures.length;
   const numRecoveries = served.recoveries.length;
   const atMs = Date.now();
-  process.kill(pids[rank]!, kind === 'kill' ? 'SIGKILL' : 'SIGSTOP');
-  if (kind === 'blink') {
-    await sleep(random.real(100, MAX_BLINK_MS));
-    process.kill(pids[rank]!, 'SIGCONT');
-  } else {
-    await until(() => served.recoveries.length > numRecoveries, served);
+  await strike();
+  if (forMs !== null) {
+    await sleep(forMs);
+    await mend?.();
   }
+  const mendedMs = forMs === null ? null : Date.now();
+  if (endsEpoch) await until(() => served.recoveries.length > numRecoveries, served);
   const doneMs = Date.now();
   await until(() => load.hasMoved(doneMs, MOVED_TIMES), served);
+  if (forMs === null) await mend?.();
   const failure = served.failures[numFailures] ?? null;
   const recovery = served.recoveries[numRecoveries] ?? null;
   const stallsMs = load.stallEnds(atMs, doneMs).map((endMs) => endMs - atMs);
   const named = /rank (\d+)/.exec(failure?.message ?? '');
   return {
-    ...{ kind, rank },
+    ...{ kind, ranks },
     detectMs: failure === null ? null : failure.atMs - atMs,
     cause: failure?.code ?? null,
     namedRank: named === null ? null : Number(named[1]),
+    mendedMs: mendedMs === null ? null : mendedMs - atMs,
     firstStreamMs: Math.min(...stallsMs),
     lastStreamMs: Math.max(...stallsMs),
     phasesMs: recovery?.phasesMs ?? {},
@@ -70,14 +102,20 @@ export async function strike(
   };
 }
 
-async function until(holds: () => boolean, { process: { child, stderr } }: Served): Promise<void> {
+/** Throws where it does not come to hold, or the server ends. */
+export async function until(holds: () => boolean, { process: server }: Served): Promise<void> {
   const deadlineMs = Date.now() + RECOVERY_TIMEOUT_MS;
   while (!holds()) {
-    if (child.exitCode !== null)
-      throw new Error(`the server ended with ${child.exitCode}: ${stderr.slice(-2_000)}`);
-    if (Date.now() > deadlineMs)
-      throw new Error(`nothing for ${RECOVERY_TIMEOUT_MS} ms: ${stderr.slice(-2_000)}`);
-    await sleep(5);
+    const hasEnded = server.child.exitCode !== null;
+    // What it said last is read by then.
+    if (hasEnded) await server.exited;
+    if (!hasEnded && Date.now() <= deadlineMs) await sleep(5);
+    else {
+      const what = hasEnded
+        ? `the server ended with ${server.child.exitCode}`
+        : `nothing for ${RECOVERY_TIMEOUT_MS} ms`;
+      throw new Error(`${what}: ${server.stderr.slice(-2_000)}`);
+    }
   }
 }
 

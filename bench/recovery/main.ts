@@ -3,11 +3,9 @@
 // with 1.
 //   --kills N, --stops N, --blinks N   faults of each kind (default: 100 kills)
 //   --world-size N (2)   --streams N (16)   --seed N (1)   --out FILE (a JSON result)
-import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
-import { currentCommit, describeMachine } from '../machine.js';
 import type { FaultResult } from './faults.js';
-import { runRecovery, summarise } from './run.js';
+import { describeFault, report, runRecovery } from './run.js';
 
 async function main(): Promise<void> {
   const { values } = parseArgs({
@@ -32,25 +30,10 @@ async function main(): Promise<void> {
   let numSeen = 0;
   const onFault = (result: FaultResult): void => {
     numSeen += 1;
-    const { kind, rank, detectMs, cause, lastStreamMs } = result;
-    const verdict = `${cause ?? 'unnoticed'} after ${detectMs ?? '-'} ms`;
-    process.stdout.write(
-      `${numSeen}: ${kind} of rank ${rank}: ${verdict}, all streams after ${lastStreamMs} ms\n`,
-    );
+    process.stdout.write(`${numSeen}: ${describeFault(result)}\n`);
   };
-  const { faults, totals } = await runRecovery({ worldSize, numStreams, seed, counts, onFault });
-  const kinds = Object.keys(counts).filter((kind) => faults.some((fault) => fault.kind === kind));
-  const report = {
-    ...{ date: new Date().toISOString(), commit: currentCommit(), machine: describeMachine() },
-    ...{ model: 'r1v-nano', worldSize, numStreams, seed },
-    requests: { finished: totals.finished, tokens: totals.tokens, failures: totals.failures },
-    faults: Object.fromEntries(
-      kinds.map((kind) => [kind, summarise(faults.filter((fault) => fault.kind === kind))]),
-    ),
-  };
-  process.stdout.write(`${JSON.stringify(report, null, 2)}\n`);
-  if (values.out !== undefined) writeFileSync(values.out, `${JSON.stringify(report, null, 2)}\n`);
-  process.exitCode = totals.failures.length === 0 ? 0 : 1;
+  const run = await runRecovery({ worldSize, numStreams, seed, counts, onFault });
+  report({ worldSize, numStreams, seed }, run, Object.keys(counts), values.out);
 }
 
 await main();

@@ -158,7 +158,8 @@ export function checkRestarts([first, ...later]: readonly RestartRound[]): void 
   }
 }
 
-async function addressOf(worker: SkeinProcess): Promise<string> {
+/** Where a worker listens, by its log. */
+export async function addressOf(worker: SkeinProcess): Promise<string> {
   const deadline = Date.now() + TIMEOUT_MS;
   for (;;) {
     const match = /"address":"([^"]+)"/.exec(worker.stderr);

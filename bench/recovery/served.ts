@@ -2,7 +2,7 @@
 import * as grpc from '@grpc/grpc-js';
 import { InferenceServiceClient } from '../../common/proto.js';
 import type { GetClusterResponse__Output } from '../../proto/ts/skein/inference/v1/GetClusterResponse.js';
-import { SkeinProcess } from '../../test/support/skein-process.js';
+import { SkeinProcess, type SpawnOptions } from '../../test/support/skein-process.js';
 import type { Client } from './steady-load.js';
 
 /** A line of the log, as far as it is of interest. */
@@ -10,6 +10,9 @@ interface LogLine {
   readonly time: string;
   readonly msg: string;
   readonly code?: string;
+  /** Of changes to the membership. */
+  readonly kind?: 'joined' | 'left' | 'lost';
+  readonly workerId?: string;
   readonly err?: { readonly message: string };
   readonly recovery?: {
     readonly phasesMs: Readonly<Record<string, number>>;
@@ -36,14 +39,15 @@ export class Served {
   readonly process: SkeinProcess;
   readonly failures: EpochFailure[] = [];
   readonly recoveries: Recovered[] = [];
+  /** Ids of workers that have registered and are not lost. */
+  readonly registered = new Set<string>();
   readonly #stderr: { partial: string } = { partial: '' };
   #client: Client | null = null;
 
-  /** `flags`: beyond the address and the level of the log. */
-  constructor(flags: readonly string[], environment: NodeJS.ProcessEnv = {}, main?: string) {
+  /** `flags`: beyond the address, where they name none, and the level of the log. */
+  constructor(flags: readonly string[], options: SpawnOptions = {}) {
     const args = ['serve', '--grpc-address', '127.0.0.1:0', '--log-level', 'info', ...flags];
-    this.process =
-      main === undefined ? SkeinProcess.real(args) : new SkeinProcess(args, {}, environment, main);
+    this.process = SkeinProcess.real(args, options);
     this.process.child.stderr?.on('data', (chunk: string) => this.#read(chunk));
   }
 
@@ -79,11 +83,13 @@ export class Served {
     this.#stderr.partial = lines.pop() ?? '';
     for (const line of lines) {
       if (!line.startsWith('{')) continue;
-      const { time, msg, code, err, recovery } = JSON.parse(line) as LogLine;
+      const { time, msg, code, kind, workerId, err, recovery } = JSON.parse(line) as LogLine;
       const atMs = Date.parse(time);
       if (msg === 'the epoch failed')
         this.failures.push({ atMs, code: code ?? '', message: err?.message ?? '' });
       else if (msg === 'recovered' && recovery !== undefined) this.recoveries.push({ atMs, ...recovery });
+      else if (msg === 'membership' && kind === 'joined') this.registered.add(workerId!);
+      else if (msg === 'membership') this.registered.delete(workerId!);
     }
   }
 }

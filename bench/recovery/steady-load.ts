@@ -79,6 +79,11 @@ export class SteadyLoad {
     for (const arrivals of this.#arrivals) this.#streams.push(this.#run(arrivals));
   }
 
+  /** No stream asks again, and nobody waits for what is under way. */
+  abandon(): void {
+    this.#isStopping = true;
+  }
+
   /** Resolves when the answers under way are whole. */
   async stop(): Promise<void> {
     this.#isStopping = true;
@@ -119,6 +124,23 @@ export class SteadyLoad {
       else this.totals.failures.push(`request ${index}: ${wrong}`);
     }
   }
+}
+
+/** Lets `strike` do what it does while all streams run, and resolves with what they came to. */
+export async function underLoad(
+  load: SteadyLoad,
+  strike: (load: SteadyLoad) => Promise<void>,
+): Promise<LoadTotals> {
+  await load.learn();
+  load.start();
+  try {
+    await strike(load);
+  } catch (error) {
+    load.abandon();
+    throw error;
+  }
+  await load.stop();
+  return load.totals;
 }
 
 function difference(tokens: readonly number[], expected: readonly number[]): string | null {

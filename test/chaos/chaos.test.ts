@@ -21,14 +21,14 @@ describe('faults under load', function () {
       const { faults, totals } = await runRecovery({ worldSize, numStreams: NUM_STREAMS, seed, counts });
       assert.deepEqual(totals.failures, []);
       assert.ok(totals.finished >= NUM_STREAMS, `${totals.finished} requests`);
-      for (const { kind, rank, cause, namedRank, detectMs, lastStreamMs } of faults) {
+      for (const { kind, ranks, cause, namedRank, detectMs, lastStreamMs } of faults) {
         if (kind === 'blink') {
           assert.equal(cause, null);
           continue;
         }
         assert.ok(lastStreamMs < RECOVERED_WITHIN_MS, `${kind}: ${lastStreamMs} ms`);
         if (kind === 'kill') continue;
-        assert.deepEqual([cause, namedRank], ['RANK_HUNG', rank]);
+        assert.deepEqual([cause, namedRank], ['RANK_HUNG', ranks[0]]);
         assert.ok(
           detectMs! <= DEFAULT_HANG_TIMEOUT_MS + SIGN_OF_LIFE_INTERVAL_MS + SLACK_MS,
           `${detectMs} ms`,

@@ -6,7 +6,7 @@ import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { readEnvironmentFile, whyNoNamespaces } from '../support/deploy-files.js';
-import { NetworkHosts, type Started } from '../support/network-hosts.js';
+import { BridgedHosts, type Started } from '../support/network-hosts.js';
 import { repoPath } from '../support/paths.js';
 
 const SKEIN = [process.execPath, repoPath('bin', 'skein.mjs')];
@@ -21,7 +21,7 @@ interface Said {
 
 describe('hosts that their environment configures', function () {
   this.timeout(180_000);
-  let hosts: NetworkHosts;
+  let hosts: BridgedHosts;
 
   before(function () {
     const reason = whyNoNamespaces();
@@ -31,7 +31,7 @@ describe('hosts that their environment configures', function () {
     }
   });
   beforeEach(() => {
-    hosts = new NetworkHosts(['coordinator', 'workers']);
+    hosts = new BridgedHosts(['coordinator', 'workers']);
   });
   afterEach(() => hosts?.close());
 

@@ -7,7 +7,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { readCompose } from '../support/deploy-files.js';
-import { NetworkHosts, signal, type Started } from '../support/network-hosts.js';
+import { BridgedHosts, signal, type Started } from '../support/network-hosts.js';
 import { repoPath, repoRoot } from '../support/paths.js';
 import { loadScript } from '../support/scripts.js';
 
@@ -95,7 +95,7 @@ describe('the CPU image', function () {
   it('serves as the three containers of the compose file, and drains when it is told to end', async () => {
     const services = readCompose();
     const names = Object.keys(services);
-    const hosts = new NetworkHosts(names);
+    const hosts = new BridgedHosts(names);
     const folder = mkdtempSync(path.join(tmpdir(), 'skein-compose-'));
     try {
       // Docker's own name server.

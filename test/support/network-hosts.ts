@@ -1,42 +1,19 @@
-// Network namespaces as hosts: each with an address of its own on one bridge, nothing else reachable. What runs in one
+// Network namespaces as hosts: each with an address of its own on one wire, nothing else reachable. What runs in one
 // is a child of the test and ends with it.
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import assert from 'node:assert/strict';
 
 const SUBNET = '10.231.77';
 
-export class NetworkHosts {
+/** A wire between them is for whoever extends it. */
+export abstract class NetworkHosts {
   readonly #prefix = `skein${process.pid}`;
   readonly #started: Started[] = [];
   readonly names: readonly string[];
 
   constructor(names: readonly string[]) {
     this.names = names;
-    ip('netns', 'add', this.namespace('bridge'));
-    this.#in('bridge', 'link', 'add', 'br0', 'type', 'bridge');
-    this.#in('bridge', 'link', 'set', 'br0', 'up');
-    for (const [index, name] of names.entries()) {
-      const namespace = this.namespace(name);
-      ip('netns', 'add', namespace);
-      ip(
-        'link',
-        'add',
-        `e${index}`,
-        'netns',
-        this.namespace('bridge'),
-        'type',
-        'veth',
-        'peer',
-        'name',
-        'eth0',
-        'netns',
-        namespace,
-      );
-      this.#in('bridge', 'link', 'set', `e${index}`, 'master', 'br0', 'up');
-      this.#in(name, 'address', 'add', `${this.address(name)}/24`, 'dev', 'eth0');
-      this.#in(name, 'link', 'set', 'eth0', 'up');
-      this.#in(name, 'link', 'set', 'lo', 'up');
-    }
+    for (const name of names) this.addNamespace(name);
   }
 
   namespace(name: string): string {
@@ -83,11 +60,48 @@ export class NetworkHosts {
     // What changed its user outlives the parent that was to take it along.
     for (const name of this.names) for (const pid of this.pids(name)) signal(pid, 'SIGKILL');
     for (const { exited } of this.#started) await exited;
-    for (const name of ['bridge', ...this.names]) spawnSync('ip', ['netns', 'del', this.namespace(name)]);
+    for (const name of this.names) this.deleteNamespace(name);
   }
 
-  #in(name: string, ...args: string[]): void {
+  protected addNamespace(name: string): void {
+    ip('netns', 'add', this.namespace(name));
+    this.in(name, 'link', 'set', 'lo', 'up');
+  }
+
+  protected deleteNamespace(name: string): void {
+    spawnSync('ip', ['netns', 'del', this.namespace(name)]);
+  }
+
+  /** `device` is in the host's namespace. */
+  protected setUp(name: string, device: string): void {
+    this.in(name, 'address', 'add', `${this.address(name)}/24`, 'dev', device);
+    this.in(name, 'link', 'set', device, 'up');
+  }
+
+  protected in(name: string, ...args: string[]): void {
     ip('-n', this.namespace(name), ...args);
+  }
+}
+
+/** On a bridge of the kernel's, in a namespace of its own. */
+export class BridgedHosts extends NetworkHosts {
+  constructor(names: readonly string[]) {
+    super(names);
+    this.addNamespace('bridge');
+    this.in('bridge', 'link', 'add', 'br0', 'type', 'bridge');
+    this.in('bridge', 'link', 'set', 'br0', 'up');
+    for (const [index, name] of names.entries()) {
+      const [near, far] = [this.namespace('bridge'), this.namespace(name)];
+      const peer = ['peer', 'name', 'eth0', 'netns', far];
+      ip('link', 'add', `e${index}`, 'netns', near, 'type', 'veth', ...peer);
+      this.in('bridge', 'link', 'set', `e${index}`, 'master', 'br0', 'up');
+      this.setUp(name, 'eth0');
+    }
+  }
+
+  override async close(): Promise<void> {
+    await super.close();
+    this.deleteNamespace('bridge');
   }
 }
 
@@ -121,7 +135,7 @@ export function signal(pid: number, name: NodeJS.Signals): void {
   }
 }
 
-function ip(...args: string[]): void {
+export function ip(...args: string[]): void {
   const { status, stderr } = spawnSync('ip', args, { encoding: 'utf8' });
   assert.equal(status, 0, `ip ${args.join(' ')}: ${stderr}`);
 }

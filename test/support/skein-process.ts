@@ -19,6 +19,8 @@ export interface SpawnOptions {
   /** A file descriptor in place of what `stdout` and `stderr` gather. */
   readonly stdout?: number;
   readonly stderr?: number;
+  /** A network namespace to run in. */
+  readonly namespace?: string;
 }
 
 export class SkeinProcess {
@@ -35,9 +37,12 @@ export class SkeinProcess {
     options: SpawnOptions = {},
   ) {
     const env = { ...process.env, ...environment, SKEIN_FAKE_ENGINE: JSON.stringify(engine) };
-    const { ownGroup = false, stdout = 'pipe', stderr = 'pipe' } = options;
+    const { ownGroup = false, stdout = 'pipe', stderr = 'pipe', namespace } = options;
     const stdio = ['ignore', stdout, stderr] as const;
-    this.child = spawn(process.execPath, [main, ...args], { stdio: [...stdio], env, detached: ownGroup });
+    // `ip` becomes what it starts: the process is the same.
+    const inside = namespace === undefined ? [] : ['ip', 'netns', 'exec', namespace];
+    const [command, ...rest] = [...inside, process.execPath, main, ...args] as [string, ...string[]];
+    this.child = spawn(command, rest, { stdio: [...stdio], env, detached: ownGroup });
     this.child.stdout?.setEncoding('utf8').on('data', (chunk: string) => (this.stdout += chunk));
     this.child.stderr?.setEncoding('utf8').on('data', (chunk: string) => (this.stderr += chunk));
     this.exited = new Promise((resolve) => {
@@ -46,8 +51,8 @@ export class SkeinProcess {
   }
 
   /** The installed command, native engine and all. */
-  static real(args: readonly string[]): SkeinProcess {
-    return new SkeinProcess(args, {}, {}, REAL_MAIN);
+  static real(args: readonly string[], options: SpawnOptions = {}): SkeinProcess {
+    return new SkeinProcess(args, {}, {}, REAL_MAIN, options);
   }
 
   get pid(): number {
