@@ -8,11 +8,9 @@ namespace skein::cuda {
 namespace {
 
 constexpr int kWholeTuning = kAwqWhole;
-// Tunings for up to 8 rows, of one tile and of two tiles at a time, and for up to 16. Two tiles
-// share a row of x, which pays once a block has enough of them (measured on an H200: qkv 9.7 us
-// instead of 11.2, down 28.8 instead of 32.4, but o 9.4 instead of 8.7).
-constexpr int kFewTuning = 0, kFewPairTuning = 2, kMoreTuning = 3;
-constexpr int64_t kPairWeights = 32 << 20;
+// Tunings of one tile and of two tiles at a time, for up to 8 rows and for up to 16.
+constexpr int kFewTuning = 0, kFewPairTuning = 2;
+constexpr int kMoreTuning = 1, kMorePairTuning = 3;
 constexpr int64_t kMostFewRows = 16;
 // More slices than this only to make x fit.
 constexpr int kMostSlices = 16;
@@ -55,28 +53,54 @@ AwqPlan Slice(const AwqWeights& weights, int tuning, bool swiglu, int slices,
   return plan;
 }
 
-// Bytes that the busiest multiprocessor moves, scaled to what they cost beside weights.
+// Bytes that the busiest multiprocessor moves, scaled to what they cost beside weights. The terms
+// are fitted to the products of the 38 B model at world sizes 1 and 2, 1 to 16 rows, on an H100.
 double Cost(const AwqWeights& weights, const AwqPlan& plan, int64_t rows) {
-  // About the time that 150 kB of weights take: a fence, a ticket and a first read (gate and up of
-  // the 38 B model took 46 us in one slice and 53 us in four, which are 7 % better balanced).
-  constexpr double kSecondPass = 150e3;
+  // What a fence, a ticket and a first read cost, and what each slice adds to read.
+  constexpr double kSecondPass = 60e3, kSlice = 8e3;
+  // A tile alone shares no loads of x with a neighbour.
+  const double alone = kAwqTunings[plan.tuning].members == 1 ? 1.08 : 1.0;
   const double members = kAwqTunings[plan.tuning].members;
   const double groups = CeilDiv(plan.groups, plan.blocks);
-  const double words = groups * plan.units_per_slice * members * UnitBytes(weights);
-  // x and partial sums come from the L2 cache, some three times faster.
+  const double words = alone * groups * plan.units_per_slice * members * UnitBytes(weights);
+  // x comes from the L2 cache, some three times faster.
   const double x = static_cast<double>(rows) * kAwqXBytes * plan.units_per_slice / 3;
+  if (plan.slices == 1) return words + x;
   const double sums =
-      groups * members * kAwqTileColumns * static_cast<double>(rows) * sizeof(float) * 2;
-  return words + x + (plan.slices > 1 ? kSecondPass + sums : 0);
+      groups * members * kAwqTileColumns * static_cast<double>(rows) * sizeof(float);
+  return words + x + kSecondPass + plan.slices * kSlice + (plan.slices + 1) * sums;
 }
 
+// The best number of slices; a plan without blocks where not even one unit's x fits.
+AwqPlan BestSlices(const AwqWeights& weights, int tuning, int64_t rows, bool swiglu,
+                   const DeviceTraits& device) {
+  const int room = RoomForUnits(weights, tuning, rows, device);
+  if (room == 0) return {};
+  const int fewest = CeilDiv(weights.units, room);
+  AwqPlan best = Slice(weights, tuning, swiglu, fewest, device);
+  for (int slices = fewest + 1; slices <= kMostSlices; ++slices) {
+    const AwqPlan plan = Slice(weights, tuning, swiglu, slices, device);
+    if (Cost(weights, plan, rows) < Cost(weights, best, rows)) best = plan;
+  }
+  return best;
+}
+
+// Of a tile or two at a time: two read x once for both, one divides more evenly.
 int BestTuning(const AwqWeights& weights, int64_t rows, bool swiglu, const DeviceTraits& device) {
   if (rows > kMostFewRows || weights.tables_per_unit != 1) return kWholeTuning;
-  const bool in_pairs = swiglu || weights.out_features * weights.in_features > kPairWeights;
-  const int tuning = rows > 8 ? kMoreTuning : in_pairs ? kFewPairTuning : kFewTuning;
+  const int pair = rows > 8 ? kMorePairTuning : kFewPairTuning;
+  const int single = rows > 8 ? kMoreTuning : kFewTuning;
   // A smaller GPU has no room for the larger rings.
   constexpr int kFewestUnits = 8;
-  return RoomForUnits(weights, tuning, rows, device) < kFewestUnits ? kWholeTuning : tuning;
+  const auto has_room = [&](int tuning) {
+    return RoomForUnits(weights, tuning, rows, device) >= kFewestUnits;
+  };
+  if (!has_room(pair)) return kWholeTuning;
+  if (swiglu || !has_room(single)) return pair;
+  const auto cost = [&](int tuning) {
+    return Cost(weights, BestSlices(weights, tuning, rows, swiglu, device), rows);
+  };
+  return cost(single) < cost(pair) ? single : pair;
 }
 
 }  // namespace
@@ -93,16 +117,10 @@ bool AwqTakes(const AwqWeights& weights, int tuning, int64_t rows, bool swiglu) 
 AwqPlan PlanAwq(const AwqWeights& weights, int64_t rows, bool swiglu, const DeviceTraits& device,
                 int tuning) {
   if (tuning < 0) tuning = BestTuning(weights, rows, swiglu, device);
-  const int room = RoomForUnits(weights, tuning, rows, device);
-  SKEIN_CHECK(room > 0, "tuning %d needs %d bytes of shared memory", tuning,
+  const AwqPlan plan = BestSlices(weights, tuning, rows, swiglu, device);
+  SKEIN_CHECK(plan.blocks > 0, "tuning %d needs %d bytes of shared memory", tuning,
               RingBytes(weights, tuning));
-  const int fewest = CeilDiv(weights.units, room);
-  AwqPlan best = Slice(weights, tuning, swiglu, fewest, device);
-  for (int slices = fewest + 1; slices <= kMostSlices; ++slices) {
-    const AwqPlan plan = Slice(weights, tuning, swiglu, slices, device);
-    if (Cost(weights, plan, rows) < Cost(weights, best, rows)) best = plan;
-  }
-  return best;
+  return plan;
 }
 
 AwqPlan PlanAwqDeterministic(const AwqWeights& weights, bool swiglu, const DeviceTraits& device) {

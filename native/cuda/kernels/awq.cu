@@ -10,6 +10,9 @@
 namespace skein::cuda {
 namespace {
 
+// A multiprocessor has this much more than a block can ask for, and takes as much for each block.
+constexpr int kAwqOverHalfBytes = 1024;
+
 using awq::kTicketRows;
 using awq::Product;
 using awq::ProductKernel;
@@ -26,15 +29,17 @@ __global__ void __launch_bounds__(256)
 template <typename P>
 void Launch(const AwqWeights& w, const ProductOperands& p, const AwqPlan& s, Stream& stream) {
   const int x_bytes = static_cast<int>(p.rows) * kAwqXBytes * s.units_per_slice;
-  const int bytes = std::max(P::kRingBytes + x_bytes, P::kSumBytes);
   const auto kernel = ProductKernel<P>;
-  static const bool raised = [&] {
-    const DeviceTraits device = CurrentDeviceTraits();
-    SKEIN_CUDA(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                    device.shared_bytes));
-    return true;
+  static const int most_bytes = [&] {
+    const int shared_bytes = CurrentDeviceTraits().shared_bytes;
+    SKEIN_CUDA(
+        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes));
+    return shared_bytes;
   }();
-  static_cast<void>(raised);
+  // Over half of what there is: of two blocks of the next product on one multiprocessor, both take
+  // twice as long, while others have none (skinny_kernel.cuh).
+  const int bytes =
+      std::max({P::kRingBytes + x_bytes, P::kSumBytes, most_bytes / 2 + kAwqOverHalfBytes});
   LaunchOverlapped(kernel, dim3(static_cast<unsigned>(s.blocks), static_cast<unsigned>(s.slices)),
                    dim3(P::kThreads), static_cast<size_t>(bytes), stream, w, p, s);
 }

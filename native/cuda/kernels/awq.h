@@ -61,7 +61,7 @@ struct AwqTuning {
 };
 // The last one takes up to kAwqMaxRows rows and any group size; the others up to 16 rows.
 inline constexpr AwqTuning kAwqTunings[] = {
-    {16, 1, 4, 0, false}, {8, 1, 7, 0, false}, {16, 2, 3, 0, false}, {8, 2, 3, 0, false},
+    {16, 1, 4, 0, false}, {8, 1, 7, 0, false}, {12, 2, 4, 0, false}, {8, 2, 3, 0, false},
     {8, 2, 5, 0, false},  {8, 2, 3, 8, false}, {16, 1, 4, 8, false}, {8, 2, 3, 0, true}};
 inline constexpr int kAwqNumTunings = sizeof(kAwqTunings) / sizeof(kAwqTunings[0]);
 inline constexpr int kAwqWhole = kAwqNumTunings - 1;
