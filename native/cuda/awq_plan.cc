@@ -28,8 +28,13 @@ int RingBytes(const AwqWeights& weights, int tuning) {
 
 // Units whose part of x fits beside the ring.
 int RoomForUnits(const AwqWeights& weights, int tuning, int64_t rows, const DeviceTraits& device) {
-  return std::max(0, device.shared_bytes - RingBytes(weights, tuning)) /
-         (static_cast<int>(rows) * kAwqXBytes);
+  // As awq_kernel.cuh lays them out: where x comes by a map it comes in eights of rows, with a
+  // barrier behind it.
+  constexpr int kXStep = 1024, kBarrierBytes = 8;
+  const bool may_pair = tuning != kWholeTuning && rows >= kAwqFewestPaired;
+  const int x_rows = may_pair ? CeilDiv(rows, 8) * 8 : static_cast<int>(rows);
+  const int ring = CeilDiv(RingBytes(weights, tuning), kXStep) * kXStep;
+  return std::max(0, device.shared_bytes - ring - kBarrierBytes) / (x_rows * kAwqXBytes);
 }
 
 AwqPlan Slice(const AwqWeights& weights, int tuning, bool swiglu, int slices,

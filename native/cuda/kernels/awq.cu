@@ -6,12 +6,15 @@
 #include "cuda/kernels/awq_kernel.cuh"
 #include "cuda/kernels/awq_parts.cuh"
 #include "cuda/kernels/launch.cuh"
+#include "cuda/kernels/tensor_map.h"
 
 namespace skein::cuda {
 namespace {
 
 // A multiprocessor has this much more than a block can ask for, and takes as much for each block.
 constexpr int kAwqOverHalfBytes = 1024;
+// Behind x.
+constexpr int kBarrierBytes = 8;
 
 using awq::kTicketRows;
 using awq::Product;
@@ -28,7 +31,8 @@ __global__ void __launch_bounds__(256)
 
 template <typename P>
 void Launch(const AwqWeights& w, const ProductOperands& p, const AwqPlan& s, Stream& stream) {
-  const int x_bytes = static_cast<int>(p.rows) * kAwqXBytes * s.units_per_slice;
+  const int x_rows = s.paired ? P::kMapRows : static_cast<int>(p.rows);
+  const int x_bytes = x_rows * kAwqXBytes * s.units_per_slice + kBarrierBytes;
   const auto kernel = ProductKernel<P>;
   static const int most_bytes = [&] {
     const int shared_bytes = CurrentDeviceTraits().shared_bytes;
@@ -39,9 +43,20 @@ void Launch(const AwqWeights& w, const ProductOperands& p, const AwqPlan& s, Str
   // Over half of what there is: of two blocks of the next product on one multiprocessor, both take
   // twice as long, while others have none (skinny_kernel.cuh).
   const int bytes =
-      std::max({P::kRingBytes + x_bytes, P::kSumBytes, most_bytes / 2 + kAwqOverHalfBytes});
-  LaunchOverlapped(kernel, dim3(static_cast<unsigned>(s.blocks), static_cast<unsigned>(s.slices)),
-                   dim3(P::kThreads), static_cast<size_t>(bytes), stream, w, p, s);
+      std::max({P::kXPlace + x_bytes, P::kSumBytes, most_bytes / 2 + kAwqOverHalfBytes});
+  const dim3 grid(static_cast<unsigned>(s.blocks), static_cast<unsigned>(s.slices));
+  if (s.paired) {
+    const CUtensorMap x_map = MakeTensorMap<3>(
+        p.x, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16,
+        {kAwqUnitInputs / 2, p.rows, w.in_features / (kAwqUnitInputs / 2)},
+        {p.x_stride * 2, kAwqXLine}, {kAwqUnitInputs / 2, P::kMapRows, s.units_per_slice},
+        CU_TENSOR_MAP_SWIZZLE_128B);
+    LaunchOverlappedClusters(kernel, 2, grid, dim3(P::kThreads), static_cast<size_t>(bytes), stream,
+                             w, p, s, x_map);
+  } else {
+    LaunchOverlapped(kernel, grid, dim3(P::kThreads), static_cast<size_t>(bytes), stream, w, p, s,
+                     CUtensorMap{});
+  }
 }
 
 // The kernel of a tuning that takes at most 16 rows.
@@ -62,6 +77,15 @@ void LaunchWhole(const AwqWeights& w, const ProductOperands& p, const AwqPlan& s
   launch(w, p, s, stream);
 }
 
+// Whether pairs of blocks bring x for each other. The copy engine takes aligned rows that begin
+// with a unit.
+bool SharesX(const AwqWeights& w, const ProductOperands& p, const AwqPlan& s) {
+  static const bool has_clusters = CurrentDeviceTraits().has_warpgroups;
+  return has_clusters && p.rows >= kAwqFewestPaired && s.tuning != kAwqWhole && s.blocks % 2 == 0 &&
+         w.group_offset == 0 && w.in_features % kAwqUnitInputs == 0 && p.x_stride % 8 == 0 &&
+         reinterpret_cast<uint64_t>(p.x) % 16 == 0;
+}
+
 }  // namespace
 
 void AwqProduct(const AwqWeights& weights, const ProductOperands& operands, const AwqPlan& plan,
@@ -76,7 +100,9 @@ void AwqProduct(const AwqWeights& weights, const ProductOperands& operands, cons
   const Launcher launch = plan.tuning != kAwqWhole       ? kFew[plan.tuning]
                           : weights.tables_per_unit == 1 ? LaunchWhole<1>
                                                          : LaunchWhole<4>;
-  launch(weights, operands, plan, stream);
+  AwqPlan launched = plan;
+  launched.paired = SharesX(weights, operands, plan);
+  launch(weights, operands, launched, stream);
   if (plan.slices == 1 || operands.rows <= kTicketRows) return;
   const int items = plan.groups * static_cast<int>(operands.rows) * 4;
   LaunchOverlapped(kAwqTunings[plan.tuning].members == 2 ? SumKernel<2> : SumKernel<1>,

@@ -74,12 +74,20 @@ struct AwqPlan {
   int group_tiles, member_tiles;  // tiles from one group, and one member of it, to the next
   int units_per_slice, slices;    // grid y
   int blocks;                     // grid x
+  // Blocks in clusters of two, each of which copies half of x for both. AwqProduct decides.
+  bool paired;
 };
 
 // Bytes of a unit's words of one tile, of a table, and of a row of x.
 inline constexpr int kAwqWordBytes = kAwqTileColumns * kAwqUnitInputs / 2;
 inline constexpr int kAwqTableBytes = kAwqTileColumns * 4;
 inline constexpr int kAwqXBytes = kAwqUnitInputs * 2;
+// Of a row in a block's x, which lies in halves of a unit.
+inline constexpr int kAwqXLine = kAwqXBytes / 2;
+
+// From so many rows on pairs of blocks read x together, where they can: below, waiting for each
+// other costs more than x.
+inline constexpr int kAwqFewestPaired = 5;
 
 // Whether tuning `tuning` exists for `rows` rows of these weights.
 bool AwqTakes(const AwqWeights& weights, int tuning, int64_t rows, bool swiglu);

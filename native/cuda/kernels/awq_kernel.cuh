@@ -6,7 +6,8 @@
 // A block takes a run of column groups (one or two tiles of 16 columns) times a slice of the
 // inputs. Its part of x lies in shared memory; the units (tiles times 128 inputs) are dealt out to
 // the warps as one row of units, each warp's share in one piece, which it streams through a ring of
-// its own: no barrier in the loop.
+// its own: no barrier in the loop. Of several rows x is much, 160 KB of 16: two blocks that run
+// side by side bring it for each other (AwqPlan::paired).
 //
 // The budget: 1088 bytes of a unit at 4.4 TB/s over 132 multiprocessors take 62 clocks of 1.9 GHz,
 // or 248 issue slots. A unit takes a warp 96 instructions to make A fragments (8 words times 3
@@ -20,8 +21,10 @@
 #include "cuda/kernels/awq.h"
 #include "cuda/kernels/awq_parts.cuh"
 #include "cuda/kernels/awq_words.cuh"
+#include "cuda/kernels/hopper.cuh"
 #include "cuda/kernels/launch.cuh"
 #include "cuda/kernels/mma.cuh"
+#include "cuda/kernels/shared_memory.cuh"
 
 namespace skein::cuda::awq {
 
@@ -46,6 +49,10 @@ struct Product {
   static constexpr int kStageBytes = kMembers * kUnitBytes;
   static constexpr int kWarpBytes = kStages * kStageBytes;
   static constexpr int kRingBytes = kWarps * kWarpBytes;
+  // Where x begins: a map places pieces by the address.
+  static constexpr int kXPlace = (kRingBytes + 1023) / 1024 * 1024;
+  // Rows of x as a map brings them, zeros where there are none.
+  static constexpr int kMapRows = kTiles * 8;
   static constexpr int kSumFloats = kMembers * kTiles * 8 * kSumStride;
   // Every warp may have a share of its first and of its last group.
   static constexpr int kSumBytes = kWhole ? 0 : kWarps * 2 * kSumFloats * 4;
@@ -65,10 +72,10 @@ struct Product {
 
   // total += the product of the stage's unit and its part of x. `words` and `tables` are where
   // this lane's begin; x[t] is the piece of quarter 0 that this lane names of tile t, in bytes from
-  // `staged`.
+  // `staged`, and the other half of its unit half_bytes later.
   __device__ static __forceinline__ void Multiply(const char* words, const char* tables,
-                                                  uint32_t staged, const int (&x)[kTiles],
-                                                  Sums& total) {
+                                                  uint32_t staged, int half_bytes,
+                                                  const int (&x)[kTiles], Sums& total) {
     Sums sums;
     Clear(sums);
     float scale[kMembers][2];
@@ -94,8 +101,8 @@ struct Product {
       uint32_t b[kTiles][4];
 #pragma unroll
       for (int t = 0; t < kTiles; ++t) {
-        // PlaceOfPiece: an odd quarter is the other half of the same 128 bytes.
-        LoadMatrix4(b[t], staged + (x[t] ^ quarter % 2 * 64) + quarter / 2 * 128);
+        // PlaceOfPiece: an odd quarter is the other half of the same line.
+        LoadMatrix4(b[t], staged + (x[t] ^ quarter % 2 * 64) + quarter / 2 * half_bytes);
       }
 #pragma unroll
       for (int m = 0; m < kMembers; ++m) {
@@ -233,7 +240,9 @@ struct Product {
   }
 
   __device__ static __forceinline__ void Run(const AwqWeights& w, const ProductOperands& p,
-                                             const AwqPlan& s, char* shared) {
+                                             const AwqPlan& s,
+                                             [[maybe_unused]] const CUtensorMap& x_map,
+                                             char* shared) {
     LetNextStart();
     const int warp = threadIdx.x / 32;
     const int lane = threadIdx.x % 32;
@@ -313,12 +322,37 @@ struct Product {
       }
     }
 
-    WaitForPrevious();
-    char* const staged = shared + kRingBytes;
-    StageX<kWarps>(w, p, c0, num_units, reinterpret_cast<uint4*>(staged));
-    CommitAsync();
-    WaitAsync<0>();
-    __syncthreads();
+    char* const staged = shared + kXPlace;
+    int half_bytes = rows * kAwqXLine;
+#ifdef SKEIN_HOPPER
+    if (s.paired) {
+      half_bytes = kMapRows * kAwqXLine;
+      const int box_bytes = s.units_per_slice * half_bytes;  // half of the units
+      const uint32_t barrier = SharedAddress(staged) + 2 * box_bytes;
+      if (threadIdx.x == 0) {
+        InitBarrier(barrier, 1);
+        PrefetchMap(&x_map);
+      }
+      FenceBarriers();
+      ArriveAtCluster();
+      WaitForPrevious();
+      AwaitCluster();
+      if (threadIdx.x == 0) {
+        const int rank = static_cast<int>(ClusterRank());
+        ExpectBytes(barrier, 2 * box_bytes);
+        CopyBoxToBoth(SharedAddress(staged) + rank * box_bytes, &x_map, 0, 0,
+                      2 * c0 + rank * s.units_per_slice, barrier);
+      }
+      AwaitParity(barrier, 0);
+    } else
+#endif
+    {
+      WaitForPrevious();
+      StageX<kWarps>(w, p, c0, num_units, reinterpret_cast<uint4*>(staged));
+      CommitAsync();
+      WaitAsync<0>();
+      __syncthreads();
+    }
 
     Sums total, first;
     Clear(total);
@@ -333,7 +367,7 @@ struct Product {
 #pragma unroll
       for (int t = 0; t < kTiles; ++t) {
         const int row = min(t * 8 + lane % 8, rows - 1);
-        x[t] = (unit * rows + row) * kAwqXBytes + PlaceOfPiece(row, lane / 8) * 16;
+        x[t] = unit * 2 * half_bytes + row * kAwqXLine + PlaceOfPiece(row, lane / 8) * 16;
       }
     };
     place_x();
@@ -346,11 +380,11 @@ struct Product {
       // What other lanes copied is there, and what they read of the slot before is no more needed.
       __syncwarp();
       load();
-      Multiply(shared + read, shared + read + table, x_begin, x, total);
+      Multiply(shared + read, shared + read + table, x_begin, half_bytes, x, total);
       read += kStageBytes;
       if (read == write_end) read -= kWarpBytes;
 #pragma unroll
-      for (int& place : x) place += rows * kAwqXBytes;
+      for (int& place : x) place += 2 * half_bytes;
       ++unit;
       ++length;
       if (unit < num_units && left > 1) continue;
@@ -404,9 +438,10 @@ struct Product {
 
 template <typename P>
 __global__ void __launch_bounds__(P::kThreads, 1)
-    ProductKernel(const AwqWeights w, const ProductOperands p, const AwqPlan s) {
-  extern __shared__ __align__(128) char shared[];
-  P::Run(w, p, s, shared);
+    ProductKernel(const AwqWeights w, const ProductOperands p, const AwqPlan s,
+                  const __grid_constant__ CUtensorMap x_map) {
+  extern __shared__ __align__(1024) char shared[];
+  P::Run(w, p, s, x_map, shared);
 }
 
 }  // namespace skein::cuda::awq

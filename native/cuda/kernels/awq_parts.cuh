@@ -14,9 +14,8 @@ __device__ __forceinline__ void PrefetchToL2([[maybe_unused]] const void* addres
 #endif
 }
 
-// Units c0 .. c0 + num_units - 1 of x to shared memory: [units, rows, 16 pieces] of 8 inputs. A
-// warp reads a piece of eight rows at a time (ldmatrix): they lie in different banks. The copies
-// may still be under way.
+// Where a row's piece of 8 inputs lies in its line: what a warp reads at a time (ldmatrix), a piece
+// of each of eight rows, lies in different banks. The copy engine's maps place pieces so, too.
 __device__ __forceinline__ int PlaceOfPiece(int row, int piece) { return piece ^ (row & 7); }
 
 // Inputs in .. in + 7 of a row of x; zeros outside.
@@ -32,6 +31,8 @@ __device__ __forceinline__ uint4 LoadPiece(const AwqWeights& w, const __nv_bfloa
   return make_uint4(words[0], words[1], words[2], words[3]);
 }
 
+// Units c0 .. c0 + num_units - 1 of x to shared memory: [halves of units, rows, 8 pieces]. The
+// copies may still be under way.
 template <int kWarps>
 __device__ __forceinline__ void StageX(const AwqWeights& w, const ProductOperands& p, int c0,
                                        int num_units, uint4* staged) {
@@ -48,7 +49,7 @@ __device__ __forceinline__ void StageX(const AwqWeights& w, const ProductOperand
   for (int row = warp / sharing; row < rows; row += kWarps / sharing) {
     const __nv_bfloat16* source = p.x + row * p.x_stride;
     for (int piece = warp % sharing * 32 + lane; piece < pieces; piece += step) {
-      uint4* place = staged + (piece / 16 * rows + row) * 16 + PlaceOfPiece(row, piece % 16);
+      uint4* place = staged + (piece / 8 * rows + row) * 8 + PlaceOfPiece(row, piece % 8);
       const int64_t in = first + int64_t{piece} * 8;
       if (aligned && in >= 0 && in + 8 <= w.in_features) {
         CopyAsync16(place, source + in, true);
