@@ -19,8 +19,8 @@
 #include <cstddef>
 
 #include "cuda/kernels/awq.h"
+#include "cuda/kernels/awq_multiply.cuh"
 #include "cuda/kernels/awq_parts.cuh"
-#include "cuda/kernels/awq_words.cuh"
 #include "cuda/kernels/hopper.cuh"
 #include "cuda/kernels/launch.cuh"
 #include "cuda/kernels/mma.cuh"
@@ -45,7 +45,7 @@ struct Product {
   static constexpr int kStages = kTuned.stages;
   static constexpr bool kWhole = kTuned.whole;
   static constexpr int kThreads = kWarps * 32;
-  static constexpr int kUnitBytes = kAwqWordBytes + kSubs * kAwqTableBytes;
+  static constexpr int kUnitBytes = kAwqUnitBytes<kSubs>;
   static constexpr int kStageBytes = kMembers * kUnitBytes;
   static constexpr int kWarpBytes = kStages * kStageBytes;
   static constexpr int kRingBytes = kWarps * kWarpBytes;
@@ -57,82 +57,7 @@ struct Product {
   // Every warp may have a share of its first and of its last group.
   static constexpr int kSumBytes = kWhole ? 0 : kWarps * 2 * kSumFloats * 4;
 
-  using Sums = float[kMembers][kTiles][4];
-
-  __device__ static __forceinline__ void Clear(Sums& sums) {
-#pragma unroll
-    for (auto& tiles : sums) {
-#pragma unroll
-      for (auto& fragment : tiles) {
-#pragma unroll
-        for (float& value : fragment) value = 0.0f;
-      }
-    }
-  }
-
-  // total += the product of the stage's unit and its part of x. `words` and `tables` are where
-  // this lane's begin; x[t] is the piece of quarter 0 that this lane names of tile t, in bytes from
-  // `staged`, and the other half of its unit half_bytes later.
-  __device__ static __forceinline__ void Multiply(const char* words, const char* tables,
-                                                  uint32_t staged, int half_bytes,
-                                                  const int (&x)[kTiles], Sums& total) {
-    Sums sums;
-    Clear(sums);
-    float scale[kMembers][2];
-    __nv_bfloat162 zero[kMembers][2];
-    uint4 raw[kMembers];
-#pragma unroll
-    for (int quarter = 0; quarter < 4; ++quarter) {
-#pragma unroll
-      for (int m = 0; m < kMembers; ++m) {
-        if (quarter % 2 == 0) {
-          raw[m] = *reinterpret_cast<const uint4*>(words + m * kUnitBytes + quarter / 2 * 512);
-        }
-        if (quarter % (4 / kSubs) == 0) {
-#pragma unroll
-          for (int half = 0; half < 2; ++half) {
-            const uint32_t entry = *reinterpret_cast<const uint32_t*>(
-                tables + m * kUnitBytes + quarter * kSubs / 4 * kAwqTableBytes + 32 * half);
-            scale[m][half] = TableScale(entry);
-            zero[m][half] = TableZero(entry);
-          }
-        }
-      }
-      uint32_t b[kTiles][4];
-#pragma unroll
-      for (int t = 0; t < kTiles; ++t) {
-        // PlaceOfPiece: an odd quarter is the other half of the same line.
-        LoadMatrix4(b[t], staged + (x[t] ^ quarter % 2 * 64) + quarter / 2 * half_bytes);
-      }
-#pragma unroll
-      for (int m = 0; m < kMembers; ++m) {
-#pragma unroll
-        for (int j = 0; j < 2; ++j) {
-          const uint32_t word =
-              quarter % 2 == 0 ? (j == 0 ? raw[m].x : raw[m].y) : (j == 0 ? raw[m].z : raw[m].w);
-          const uint32_t a[4] = {
-              FragmentRegister(word, 0, zero[m][0]), FragmentRegister(word, 1, zero[m][1]),
-              FragmentRegister(word, 2, zero[m][0]), FragmentRegister(word, 3, zero[m][1])};
-#pragma unroll
-          for (int t = 0; t < kTiles; ++t) {
-            MultiplyAccumulate(sums[m][t], a, b[t][2 * j], b[t][2 * j + 1]);
-          }
-        }
-      }
-      if ((quarter + 1) % (4 / kSubs) != 0) continue;
-#pragma unroll
-      for (int m = 0; m < kMembers; ++m) {
-#pragma unroll
-        for (int t = 0; t < kTiles; ++t) {
-#pragma unroll
-          for (int i = 0; i < 4; ++i) {
-            total[m][t][i] = fmaf(scale[m][i / 2], sums[m][t][i], total[m][t][i]);
-            sums[m][t][i] = 0.0f;
-          }
-        }
-      }
-    }
-  }
+  using Sums = UnitSums<kMembers, kTiles>;
 
   // Complete sums of this block's slice of the inputs.
   __device__ static __forceinline__ void Deliver(const AwqWeights& w, const ProductOperands& p,
@@ -355,7 +280,7 @@ struct Product {
     }
 
     Sums total, first;
-    Clear(total);
+    ClearSums(total);
     bool has_first = false, has_last = false;
     int group = first_group + begin / num_units;
     int unit = begin % num_units;
@@ -380,7 +305,8 @@ struct Product {
       // What other lanes copied is there, and what they read of the slot before is no more needed.
       __syncwarp();
       load();
-      Multiply(shared + read, shared + read + table, x_begin, half_bytes, x, total);
+      MultiplyUnit<kMembers, kTiles, kSubs>(shared + read, shared + read + table, x_begin,
+                                            half_bytes, x, total);
       read += kStageBytes;
       if (read == write_end) read -= kWarpBytes;
 #pragma unroll
@@ -390,7 +316,7 @@ struct Product {
       if (unit < num_units && left > 1) continue;
       if (kWhole || length == num_units) {
         DeliverAll(w, p, s, group, total);
-        Clear(total);
+        ClearSums(total);
       } else if (group == first_group + begin / num_units) {
         has_first = true;
 #pragma unroll
@@ -401,7 +327,7 @@ struct Product {
             for (int k = 0; k < 4; ++k) first[m][t][k] = total[m][t][k];
           }
         }
-        Clear(total);
+        ClearSums(total);
       } else {
         has_last = true;  // the end of the warp's share: it stays where it is
       }
