@@ -6,9 +6,11 @@ import {
   packFloat32,
   packInt32,
   packUint32,
+  packUint64,
   unpackFloat32,
   unpackInt32,
   unpackUint32,
+  unpackUint64,
 } from '../../../common/packed.js';
 
 /** The same bytes at an odd offset of a larger buffer, as they come out of a gRPC message. */
@@ -35,6 +37,11 @@ describe('packed arrays', () => {
     fc.assert(
       fc.property(fc.int32Array(), (values) => {
         assert.deepEqual(unpackInt32(unaligned(packInt32(values)), 'f'), values);
+      }),
+    );
+    fc.assert(
+      fc.property(fc.bigUint64Array(), (values) => {
+        assert.deepEqual(unpackUint64(unaligned(packUint64(values)), 'f'), values);
       }),
     );
     fc.assert(
