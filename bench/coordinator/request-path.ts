@@ -2,7 +2,7 @@
 // token, and a step with 64 sequences running. Builds given with --build take turns within one run, so that before and
 // after share the machine's moods.
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import * as grpc from '@grpc/grpc-js';
 import { Command } from 'commander';
@@ -11,6 +11,7 @@ import { InferenceServiceClient } from '../../common/proto.js';
 import type { GenerateRequest } from '../../proto/ts/skein/inference/v1/GenerateRequest.js';
 import type { GenerateResponse__Output } from '../../proto/ts/skein/inference/v1/GenerateResponse.js';
 import { describeMachine } from '../machine.js';
+import { processorMs } from '../process-use.js';
 import { summary, type Summary } from '../statistics.js';
 
 type Client = InstanceType<typeof InferenceServiceClient>;
@@ -99,15 +100,6 @@ function completedSteps(client: Client): Promise<number> {
       error === null ? resolve(Number(value?.completedSteps)) : reject(error),
     ),
   );
-}
-
-const CLOCK_TICK_MS = 10;
-
-/** User and system time of a process since its start. */
-function processorMs(pid: number): number {
-  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  return (Number(fields[11]) + Number(fields[12])) * CLOCK_TICK_MS;
 }
 
 /** Milliseconds a step, and of the server's processor, while as many sequences run as there is room for. */

@@ -2,10 +2,11 @@
 // of memory meanwhile. Ends with 1 when an answer differs, a request fails, or a process grows: when the median of
 // its last quarter is above that of its second by more than GROWTH.
 //   --minutes N (3)   --world-size N (2)   --streams N (16)   --out FILE (JSON)   --svg FILE (its plot)
-import { readFileSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { Random } from '../../test/simulator/random.js';
 import { currentCommit, describeMachine } from '../machine.js';
+import { residentMib } from '../process-use.js';
 import { median } from '../statistics.js';
 import { sleep } from './faults.js';
 import { memoryPlot, type MemoryCurve } from './memory-plot.js';
@@ -17,11 +18,6 @@ import { SteadyLoad } from './steady-load.js';
 const GROWTH = { share: 0.1, mib: 16 };
 const SAMPLES = 720;
 const MIN_INTERVAL_MS = 500;
-
-function residentMib(pid: number): number {
-  const match = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'));
-  return Number(match?.[1] ?? Number.NaN) / 1024;
-}
 
 /** From the second quarter, when everything has been met once, to the last. */
 function growthOf({ points }: MemoryCurve): {

@@ -1,0 +1,67 @@
+// node dist/bench/streams/main.js: a real coordinator over simulated ranks, with as many streams as asked for, each
+// asked again as soon as it is answered. Ends with 1 where the steps of a run are more than 5 % apart from what they
+// take, a request fails, or the coordinator's memory grows (in a run of a minute or more).
+//   --streams LIST (1000)   --ranks N (8)   --step-ms MS (5)   --seconds N (60)   --output FILE (JSON)
+import { writeFileSync } from 'node:fs';
+import { parseArgs } from 'node:util';
+import { currentCommit, describeMachine } from '../machine.js';
+import { median } from '../statistics.js';
+import { measureStreams, type StreamsReport } from './streams.js';
+
+const MAX_OVER_STEP = 0.05;
+/** What a garbage collector makes of the same load from one quarter to another. */
+const GROWTH = { share: 0.1, mib: 16 };
+const MIN_SECONDS_OF_MEMORY = 60;
+
+const { values } = parseArgs({
+  options: {
+    streams: { type: 'string', default: '1000' },
+    ranks: { type: 'string', default: '8' },
+    'step-ms': { type: 'string', default: '5' },
+    seconds: { type: 'string', default: '60' },
+    'prompt-tokens': { type: 'string', default: '32' },
+    'new-tokens': { type: 'string', default: '512' },
+    output: { type: 'string' },
+  },
+});
+
+/** From the second quarter, when everything has been met once, to the last. */
+function growsOf({ memoryMib }: StreamsReport): boolean {
+  const quarter = Math.floor(memoryMib.length / 4);
+  const mib = memoryMib.map((sample) => sample.mib);
+  const [from, to] = [median(mib.slice(quarter, 2 * quarter)), median(mib.slice(-quarter))];
+  return to > from * (1 + GROWTH.share) + GROWTH.mib;
+}
+
+const seconds = Number(values.seconds);
+const options = {
+  worldSize: Number(values.ranks),
+  stepMs: Number(values['step-ms']),
+  seconds,
+  rampMs: 3_000,
+  promptTokens: Number(values['prompt-tokens']),
+  newTokens: Number(values['new-tokens']),
+};
+const runs = [];
+let isGood = true;
+for (const streams of values.streams.split(',').map(Number)) {
+  const report = await measureStreams({ ...options, streams });
+  const grows = seconds >= MIN_SECONDS_OF_MEMORY && growsOf(report);
+  runs.push({ streams, ...report, memoryGrows: grows });
+  isGood &&= report.overStep <= MAX_OVER_STEP && !grows && Object.keys(report.failures).length === 0;
+  const { intervalMs, tokensPerSecond, tokensPerMessage, cores } = report;
+  process.stdout.write(
+    `${streams} streams: a step every ${intervalMs.mean} ms (p99 ${intervalMs.p99}), ${tokensPerSecond} tokens/s, ` +
+      `${tokensPerMessage} a message; cores: coordinator ${cores.coordinator}, ranks ${cores.ranks}, client ${cores.client}\n`,
+  );
+}
+const result = {
+  benchmark: 'streams',
+  commit: currentCommit(),
+  date: new Date().toISOString(),
+  machine: describeMachine(),
+  ...options,
+  runs,
+};
+if (values.output !== undefined) writeFileSync(values.output, `${JSON.stringify(result, null, 1)}\n`);
+if (!isGood) process.exitCode = 1;

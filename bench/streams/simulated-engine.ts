@@ -1,0 +1,149 @@
+// A NativeEngine whose steps take a given time of a device that nobody slows down: a step begins when its plan is there
+// and the one before it has ended, and takes exactly so long, whenever JavaScript comes to telling it. So the time from
+// one end to the next is the step, and more only where its plan came late. It computes nothing: tokens follow from the
+// step, which is cheap, equal on all ranks, and wrong for anything but load.
+import { FakeEngine } from '../../test/support/fake-engine.js';
+import type { NativeProgress, NativeStepPlan, NativeStepResult } from '../../worker/native/native.js';
+
+/** Of the time from the end of one step to the end of the next, by tenths of a per cent of the step. */
+export interface StepIntervals {
+  readonly steps: number;
+  readonly sumMs: number;
+  readonly maxMs: number;
+  /** Counts of intervals by hundredths of a millisecond, up to the last, which holds all that are longer. */
+  readonly histogram: readonly number[];
+}
+
+export const INTERVAL_MS = 0.01;
+const NUM_INTERVALS = 10_000;
+/** Lower-case letters of the bundled model's vocabulary. */
+const FIRST_TOKEN = 64;
+const NUM_TOKENS = 26;
+
+type Listener = (error: Error | null, result: NativeStepResult | null) => void;
+
+export class SimulatedEngine extends FakeEngine {
+  readonly #stepMs: number;
+  readonly #queue: { readonly plan: NativeStepPlan; readonly endMs: number }[] = [];
+  /** By slot: tokens that are there and not computed, so that the end of a prompt is known. */
+  readonly #left = new Map<number, number>();
+  #listener: Listener | null = null;
+  #timer: NodeJS.Timeout | null = null;
+  #endMs = 0;
+  #epoch = 0;
+  #lastStep = 0;
+  #steps = 0;
+  #sumMs = 0;
+  #maxMs = 0;
+  #histogram = new Uint32Array(NUM_INTERVALS);
+
+  constructor(device: string, stepMs: number) {
+    super(device, { availableBytes: 2 ** 31 });
+    this.#stepMs = stepMs;
+  }
+
+  override onStep(listener: Listener): void {
+    this.#listener = listener;
+  }
+
+  override submitStep(plan: NativeStepPlan): boolean {
+    const beginMs = Math.max(performance.now(), this.#endMs);
+    const endMs = beginMs + this.#stepMs;
+    if (this.#endMs > 0) this.#note(endMs - this.#endMs);
+    this.#endMs = endMs;
+    this.#epoch = plan.groupEpoch;
+    this.#queue.push({ plan, endMs });
+    this.#wait();
+    return true;
+  }
+
+  override abort(): void {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = null;
+    this.#queue.length = 0;
+  }
+
+  override endEpoch(): Promise<void> {
+    this.abort();
+    this.#left.clear();
+    return super.endEpoch();
+  }
+
+  override progress(): NativeProgress {
+    return { ...super.progress(), groupEpoch: this.#epoch, lastStep: this.#lastStep, idleMs: 0 };
+  }
+
+  /** Of the steps since it was last asked. */
+  takeIntervals(): StepIntervals {
+    const taken = {
+      ...{ steps: this.#steps, sumMs: this.#sumMs, maxMs: this.#maxMs },
+      histogram: [...this.#histogram],
+    };
+    [this.#steps, this.#sumMs, this.#maxMs] = [0, 0, 0];
+    this.#histogram = new Uint32Array(NUM_INTERVALS);
+    return taken;
+  }
+
+  #note(intervalMs: number): void {
+    this.#steps += 1;
+    this.#sumMs += intervalMs;
+    this.#maxMs = Math.max(this.#maxMs, intervalMs);
+    this.#histogram[Math.min(NUM_INTERVALS - 1, Math.floor(intervalMs / INTERVAL_MS))]! += 1;
+  }
+
+  #wait(): void {
+    const [first] = this.#queue;
+    if (this.#timer !== null || first === undefined) return;
+    // Timers of whole milliseconds would make every step late: the last one is spent on turns of the loop.
+    const waitMs = first.endMs - performance.now();
+    if (waitMs > 1.5) this.#timer = setTimeout(() => this.#again(), waitMs - 1);
+    else setImmediate(() => this.#deliver());
+  }
+
+  #again(): void {
+    this.#timer = null;
+    this.#wait();
+  }
+
+  #deliver(): void {
+    const [first] = this.#queue;
+    if (first === undefined) return;
+    if (performance.now() < first.endMs) {
+      setImmediate(() => this.#deliver());
+      return;
+    }
+    this.#queue.shift();
+    this.#lastStep = first.plan.step;
+    this.#listener?.(null, this.#result(first.plan));
+    this.#wait();
+  }
+
+  #result(plan: NativeStepPlan): NativeStepResult {
+    for (const slot of plan.releasedSlots) this.#left.delete(slot);
+    for (const { slot, tokenIds, numComputedTokens } of plan.newSequences)
+      this.#left.set(slot, tokenIds.length - numComputedTokens);
+    const slots: number[] = [];
+    for (const [index, slot] of plan.scheduledSlots.entries()) {
+      const left = this.#left.get(slot)! - plan.scheduledTokens[index]!;
+      this.#left.set(slot, left === 0 ? 1 : left);
+      if (left === 0) slots.push(slot);
+    }
+    const count = slots.length;
+    return {
+      groupEpoch: plan.groupEpoch,
+      step: plan.step,
+      slots: Uint32Array.from(slots),
+      tokenOffsets: Uint32Array.from({ length: count + 1 }, (_, index) => index),
+      tokenIds: Uint32Array.from(slots, (slot) => FIRST_TOKEN + ((plan.step + slot) % NUM_TOKENS)),
+      logprobs: new Float32Array(count).fill(Number.NaN),
+      topOffsets: new Uint32Array(count + 1),
+      topIds: new Uint32Array(0),
+      topLogprobs: new Float32Array(0),
+      sampleHash: BigInt(plan.step * 4096 + count),
+      stepNs: this.#stepMs * 1e6,
+      collectiveNs: 0,
+      planWaitNs: 0,
+      samplingNs: 0,
+    };
+  }
+}

@@ -1,0 +1,161 @@
+// Many streams at once over a real coordinator and simulated ranks: how long from the end of one step to the end of the
+// next, what reached the clients, and what the coordinator holds of memory and takes of its processor meanwhile.
+import { fork, type ChildProcess } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { repoPath } from '../../test/support/paths.js';
+import { writeRandomCheckpoint } from '../../test/support/random-checkpoint.js';
+import { processorMs, residentMib } from '../process-use.js';
+import { rounded } from '../statistics.js';
+import { withServed } from '../with-served.js';
+import type { RanksMessage } from './ranks.js';
+import { INTERVAL_MS, type StepIntervals } from './simulated-engine.js';
+import { StreamLoad } from './stream-load.js';
+
+export interface StreamsOptions {
+  readonly streams: number;
+  readonly worldSize: number;
+  readonly stepMs: number;
+  readonly seconds: number;
+  /** Streams begin one after the other over so long, and then have as long to be in the middle of an answer. */
+  readonly rampMs: number;
+  readonly promptTokens: number;
+  readonly newTokens: number;
+}
+
+export interface StreamsReport {
+  readonly steps: number;
+  /** From the end of one step to the end of the next. */
+  readonly intervalMs: {
+    readonly mean: number;
+    readonly p50: number;
+    readonly p99: number;
+    readonly max: number;
+  };
+  /** How much longer the mean interval is than the step. */
+  readonly overStep: number;
+  readonly answers: number;
+  readonly failures: Readonly<Record<string, number>>;
+  readonly tokensPerSecond: number;
+  /** Tokens of a message in the mean: above 1 where the coordinator merged what waited. */
+  readonly tokensPerMessage: number;
+  /** Processor time over time: 1 is a core. */
+  readonly cores: { readonly coordinator: number; readonly ranks: number; readonly client: number };
+  /** Of the coordinator, resident, over the time. */
+  readonly memoryMib: readonly { readonly seconds: number; readonly mib: number }[];
+}
+
+const NUM_SAMPLES = 60;
+
+export async function measureStreams(options: StreamsOptions): Promise<StreamsReport> {
+  const { worldSize, stepMs, streams } = options;
+  const folder = makeModel(worldSize);
+  const ranks = fork(repoPath('dist', 'bench', 'streams', 'ranks.js'), [String(worldSize), String(stepMs)]);
+  try {
+    const { addresses } = (await messageOf(ranks)) as { readonly addresses: readonly string[] };
+    const args = [
+      ...['--model', folder, '--device', 'cpu', '--max-model-length', '2048'],
+      ...['--tensor-parallel-size', String(worldSize), '--workers', addresses.join(',')],
+      ...['--max-num-sequences', String(streams), '--max-step-tokens', String(streams + 1024)],
+      ...['--grpc-address', '127.0.0.1:0', '--log-level', 'warn'],
+    ];
+    return await withServed(args, ({ grpc: address, pid }) => underLoad(options, address, pid, ranks));
+  } finally {
+    if (ranks.connected) ranks.disconnect();
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** The bundled model's tokenizer, as many heads as there are ranks, and weights that nobody reads. */
+function makeModel(worldSize: number): string {
+  const folder = mkdtempSync(path.join(tmpdir(), 'skein-streams-'));
+  const heads = { numHeads: worldSize, numKvHeads: worldSize, hiddenSize: 16 * worldSize };
+  writeRandomCheckpoint(folder, { ...heads, numLayers: 1, intermediateSize: 64 * worldSize, vocabSize: 602 });
+  return folder;
+}
+
+async function underLoad(
+  options: StreamsOptions,
+  address: string,
+  pid: number,
+  ranks: ChildProcess,
+): Promise<StreamsReport> {
+  const load = new StreamLoad(options, address);
+  load.start();
+  await sleep(2 * options.rampMs);
+  await intervalsOf(ranks);
+  const before = { ...load.totals };
+  const cpu = {
+    own: process.cpuUsage(),
+    coordinator: processorMs(pid),
+    ranks: (await intervalsOf(ranks)).cpuMs,
+  };
+  const startMs = performance.now();
+  const memoryMib: { seconds: number; mib: number }[] = [];
+  for (let sample = 0; sample <= NUM_SAMPLES; sample++) {
+    const seconds = (performance.now() - startMs) / 1000;
+    memoryMib.push({ seconds: rounded(seconds), mib: rounded(residentMib(pid)) });
+    await sleep(Math.max(0, ((sample + 1) * options.seconds * 1000) / (NUM_SAMPLES + 1) - seconds * 1000));
+  }
+  const ended = await intervalsOf(ranks);
+  const wallMs = performance.now() - startMs;
+  const own = process.cpuUsage(cpu.own);
+  const { tokens, messages, answers } = load.totals;
+  const failures = load.failures;
+  const cores = {
+    coordinator: rounded((processorMs(pid) - cpu.coordinator) / wallMs),
+    ranks: rounded((ended.cpuMs - cpu.ranks) / wallMs),
+    client: rounded((own.user + own.system) / 1000 / wallMs),
+  };
+  load.stop();
+  return {
+    ...summarise(ended.intervals, options.stepMs),
+    answers: answers - before.answers,
+    failures,
+    tokensPerSecond: Math.round(((tokens - before.tokens) * 1000) / wallMs),
+    tokensPerMessage: rounded((tokens - before.tokens) / (messages - before.messages)),
+    cores,
+    memoryMib,
+  };
+}
+
+export function summarise(
+  { steps, sumMs, maxMs, histogram }: StepIntervals,
+  stepMs: number,
+): Pick<StreamsReport, 'steps' | 'intervalMs' | 'overStep'> {
+  const at = (share: number): number => {
+    let seen = 0;
+    const index = histogram.findIndex((count) => (seen += count) >= share * steps);
+    return rounded(index * INTERVAL_MS);
+  };
+  const mean = sumMs / steps;
+  return {
+    steps,
+    intervalMs: { mean: rounded(mean), p50: at(0.5), p99: at(0.99), max: rounded(maxMs) },
+    overStep: rounded(mean / stepMs - 1),
+  };
+}
+
+function intervalsOf(
+  ranks: ChildProcess,
+): Promise<{ readonly intervals: StepIntervals; readonly cpuMs: number }> {
+  const answer = messageOf(ranks);
+  ranks.send('intervals');
+  return answer as Promise<{ readonly intervals: StepIntervals; readonly cpuMs: number }>;
+}
+
+function messageOf(ranks: ChildProcess): Promise<RanksMessage> {
+  return new Promise((resolve, reject) => {
+    const onExit = (code: number | null): void => reject(new Error(`the ranks ended with ${code}`));
+    ranks.once('exit', onExit);
+    ranks.once('message', (message) => {
+      ranks.off('exit', onExit);
+      resolve(message as RanksMessage);
+    });
+  });
+}
+
+function sleep(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
