@@ -2,7 +2,7 @@
 import * as grpc from '@grpc/grpc-js';
 import { AppError } from '../common/errors.js';
 import { clusterChannelOptions } from '../common/grpc-client.js';
-import { ERROR_CODE_KEY } from '../common/grpc-status.js';
+import { ERROR_CODE_KEY, fromGrpcError } from '../common/grpc-status.js';
 import { MAX_CLIENT_MESSAGE_BYTES } from '../common/limits.js';
 import { InferenceServiceClient } from '../common/proto.js';
 import type { GenerateRequest } from '../proto/ts/skein/inference/v1/GenerateRequest.js';
@@ -143,9 +143,12 @@ export class GrpcTarget implements Target {
   #unary<T>(call: (callback: (error: grpc.ServiceError | null, response?: T) => void) => void): Promise<T> {
     return new Promise((resolve, reject) => {
       call((error, response) => {
-        if (error === null) resolve(response!);
-        else
-          reject(new AppError('NOT_READY', `${this.#options.address}: ${error.details}`, { cause: error }));
+        if (error === null) {
+          resolve(response!);
+          return;
+        }
+        const { code, message } = fromGrpcError(error, { unavailable: 'NOT_READY' });
+        reject(new AppError(code, `${this.#options.address}: ${message}`, { cause: error }));
       });
     });
   }

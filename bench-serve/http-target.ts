@@ -16,6 +16,8 @@ import {
 
 const DESCRIBE_TIMEOUT_MS = 10_000;
 const TOKENIZE_TIMEOUT_MS = 60_000;
+/** What servers say of a path or a method that they do not have. */
+const NO_SUCH_ENDPOINT: ReadonlySet<number> = new Set([404, 405, 501]);
 
 export interface HttpTargetOptions extends Sampling {
   /** With or without /v1 at its end. */
@@ -45,20 +47,11 @@ export class HttpTarget implements Target {
 
   async describe(): Promise<Served> {
     const { model } = this.#options;
-    const signal = AbortSignal.timeout(DESCRIBE_TIMEOUT_MS);
-    let answer: Answer;
-    let text: string;
-    try {
-      answer = await this.#exchanges.send(this.#url('/v1/models'), null, signal);
-      text = await readBody(answer.body, MAX_BENCH_REPLY_BYTES, signal);
-    } catch (error) {
-      const { code, message } = error as RequestFailure;
-      throw unreachable(`${this.#root}: ${code === 'ABORTED' ? 'no answer in 10 s' : message}`, error);
-    }
-    const models = answer.status === 200 ? listedModels(text) : [];
+    const { status, reply } = await this.#exchange(this.#url('/v1/models'), null, DESCRIBE_TIMEOUT_MS);
+    const models = status === 200 ? listedModels(reply) : [];
     if (model === '' && models.length === 0)
       throw unreachable(
-        `${this.#root}/v1/models answers with HTTP ${answer.status} and names no model; give --model`,
+        `${this.#root}/v1/models answers with HTTP ${status} and names no model; give --model`,
         null,
       );
     const found = model === '' ? models[0]! : (models.find(({ id }) => id === model) ?? { id: model });
@@ -68,19 +61,19 @@ export class HttpTarget implements Target {
   }
 
   async tokenize(text: string, asChat: boolean): Promise<readonly number[] | null> {
-    const signal = AbortSignal.timeout(TOKENIZE_TIMEOUT_MS);
     const prompt = asChat
       ? { messages: [{ role: 'user', content: text }] }
       : // Otherwise vLLM adds what its models begin with, which the completions of ids do not have.
         { prompt: text, add_special_tokens: false };
-    const answer = await this.#exchanges.send(
-      this.#url('/tokenize'),
+    const url = this.#url('/tokenize');
+    const { status, reply } = await this.#exchange(
+      url,
       { model: this.#model, ...prompt },
-      signal,
+      TOKENIZE_TIMEOUT_MS,
     );
-    const reply = await readBody(answer.body, MAX_BENCH_REPLY_BYTES, signal);
-    if (answer.status !== 200) return null;
-    const { tokens } = JSON.parse(reply) as { tokens?: unknown };
+    if (NO_SUCH_ENDPOINT.has(status)) return null;
+    if (status !== 200) throw unreachable(`${url.href}: ${failureOf(parsed(reply), status).message}`, null);
+    const { tokens } = (parsed(reply) ?? {}) as { tokens?: unknown };
     return Array.isArray(tokens) && tokens.every(Number.isInteger) ? (tokens as number[]) : null;
   }
 
@@ -99,6 +92,23 @@ export class HttpTarget implements Target {
 
   close(): void {
     this.#exchanges.close();
+  }
+
+  /** A whole answer; NOT_READY where there is none. */
+  async #exchange(
+    url: URL,
+    body: object | null,
+    timeoutMs: number,
+  ): Promise<{ readonly status: number; readonly reply: string }> {
+    const signal = AbortSignal.timeout(timeoutMs);
+    try {
+      const answer = await this.#exchanges.send(url, body, signal);
+      return { status: answer.status, reply: await readBody(answer.body, MAX_BENCH_REPLY_BYTES, signal) };
+    } catch (error) {
+      const { code, message } = error as RequestFailure;
+      const reason = code === 'ABORTED' ? `no answer in ${timeoutMs / 1000} s` : message;
+      throw unreachable(`${url.origin}: ${reason}`, error);
+    }
   }
 
   #url(path: string): URL {
@@ -158,10 +168,15 @@ async function readEvents(answer: Answer, onTokens: () => void, signal: AbortSig
 
 async function refusal(answer: Answer, signal: AbortSignal): Promise<RequestFailure> {
   const text = await readBody(answer.body, MAX_BENCH_ERROR_BYTES, signal);
+  return failureOf(parsed(text) ?? text, answer.status);
+}
+
+/** Null: no JSON. */
+function parsed(text: string): unknown {
   try {
-    return failureOf(JSON.parse(text), answer.status);
+    return JSON.parse(text) as unknown;
   } catch {
-    return failureOf(text, answer.status);
+    return null;
   }
 }
 
@@ -188,13 +203,9 @@ interface ListedModel {
 }
 
 function listedModels(text: string): ListedModel[] {
-  try {
-    const { data } = JSON.parse(text) as { data?: unknown };
-    const models = Array.isArray(data) ? (data as (ListedModel | null)[]) : [];
-    return models.filter((model) => model !== null).filter(({ id }) => typeof id === 'string');
-  } catch {
-    return [];
-  }
+  const { data } = (parsed(text) ?? {}) as { data?: unknown };
+  const models = Array.isArray(data) ? (data as (ListedModel | null)[]) : [];
+  return models.filter((model) => model !== null).filter(({ id }) => typeof id === 'string');
 }
 
 function unreachable(message: string, cause: unknown): AppError {

@@ -13,6 +13,8 @@ export interface MeasureOptions {
   /** A run whose generator is later than this at the 99th percentile says nothing. */
   readonly maxLagMs: number;
   readonly loop: LoopReport;
+  /** Somebody ended it before its end. */
+  readonly isStopped?: boolean;
 }
 
 export interface Measures {
@@ -143,10 +145,12 @@ export function measure(records: readonly RequestRecord[], options: MeasureOptio
 /** Above this the loop has no time left to be late in. */
 const MAX_BUSY_SHARE = 0.95;
 
-function whyInvalid(records: readonly RequestRecord[], { loop, maxLagMs }: MeasureOptions): string[] {
+function whyInvalid(records: readonly RequestRecord[], options: MeasureOptions): string[] {
+  const { loop, maxLagMs, isStopped = false } = options;
   const late = records.map(({ dueMs, reachedMs }) => Math.max(0, reachedMs - dueMs));
   const lateMs = distribution(late, [99]).percentiles['99'] ?? 0;
   const reasons: string[] = [];
+  if (isStopped) reasons.push('it was stopped before its end');
   if (lateMs > maxLagMs)
     reasons.push(`requests were sent ${lateMs} ms late at the 99th percentile (--max-lag ${maxLagMs})`);
   if (loop.delayMs.p99 > maxLagMs)

@@ -113,6 +113,7 @@ async function runRate(
     ...{ percents: options.percents, goodput: options.goodput, maxLagMs: options.maxLagMs },
     planned: generator.counts.total,
     loop: meter.stop(),
+    isStopped: signal.aborted,
   });
   const point = { rate, measures, records };
   events.onPoint(point);

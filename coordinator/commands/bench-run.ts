@@ -46,6 +46,8 @@ function createTarget(flags: BenchFlags, backend: Backend, address: string, apiK
   const { model, header, connections, extraBody } = flags;
   const sampling = { temperature: flags.temperature ?? null, ignoreEos: flags.ignoreEos ?? false };
   if (backend === 'grpc') {
+    if (Object.keys(header).some((name) => name.endsWith('-bin')))
+      throw wrong('header', 'of gRPC must not end in -bin: such metadata is no text');
     if (Object.keys(extraBody).length > 0) throw wrong('extra-body', 'is for HTTP: gRPC has no such fields');
     return new GrpcTarget({ ...sampling, address, connections, model, headers: header });
   }

@@ -149,6 +149,7 @@ describe('skein bench serve', function () {
       assert.match(stopped.stderr, /CANCELLED: stopped by SIGINT/);
       const { points } = JSON.parse(readFileSync(output, 'utf8')) as Result;
       assert.equal(points[0]!.requests.completed, 8);
+      assert.deepEqual(points[1]!.invalid.at(0), 'it was stopped before its end');
     });
   });
 
@@ -213,6 +214,7 @@ describe('skein bench serve', function () {
       [['--address', '127.0.0.1:1'], /NOT_READY: 127\.0\.0\.1:1: /],
       [['--base-url', 'http://127.0.0.1:1'], /NOT_READY: http:\/\/127\.0\.0\.1:1: .*ECONNREFUSED/],
       [['--num-prompts', '100000', '--input-len', '100000', '--address', 'unix:/nowhere'], /NOT_READY/],
+      [['--header', 'x-bin: 1'], /--header of gRPC must not end in -bin/],
       [['--unheard-of'], /unknown option/],
     ];
     await Promise.all(

@@ -1,6 +1,7 @@
 // Goal: what the load generator reports is what happened, by the books of a server that knows nothing of it: requests,
 // tokens, failures, gaps between messages; and its latencies are the server's own delays, over HTTP and gRPC.
 import assert from 'node:assert/strict';
+import { createServer } from 'node:http';
 import { setTimeout as wait } from 'node:timers/promises';
 import { GrpcTarget } from '../../bench-serve/grpc-target.js';
 import { HttpTarget } from '../../bench-serve/http-target.js';
@@ -294,6 +295,24 @@ describe('bench serve over HTTP', () => {
     );
     target.close();
     await server.stop();
+  });
+
+  it('tells a server without /tokenize from one that fails at it', async () => {
+    const statuses: [number, string | null][] = [
+      [200, null],
+      [404, null],
+      [500, 'NOT_READY'],
+    ];
+    for (const [status, code] of statuses) {
+      const server = createServer((_request, response) => response.writeHead(status).end('no JSON'));
+      await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+      const { port } = server.address() as { port: number };
+      const target = http('completions')(`http://127.0.0.1:${port}`);
+      if (code === null) assert.equal(await target.tokenize('a', false), null);
+      else await assert.rejects(target.tokenize('a', false), { code });
+      target.close();
+      await new Promise((resolve) => server.close(resolve));
+    }
   });
 
   it('asks again when a kept connection was closed before it was used', async () => {

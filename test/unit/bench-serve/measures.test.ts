@@ -182,4 +182,10 @@ describe('a generator that lags', () => {
     );
     assert.match(invalid(RUN, { ...QUIET, busyShare: 0.97 })[0] ?? '', /busy for 97 %/);
   });
+
+  it('is told from a run that somebody stopped, which is not valid either', () => {
+    assert.deepEqual(measure(RUN, { ...OPTIONS, isStopped: true }).invalid, [
+      'it was stopped before its end',
+    ]);
+  });
 });
