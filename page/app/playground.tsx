@@ -28,7 +28,7 @@ export function Playground({ api, report, isShown }: PlaygroundProps): JSX.Eleme
   const { exchanges, isRunning } = session;
   const [editedId, setEditedId] = useState<number | null>(null);
   const [dropped, setDropped] = useState<readonly File[]>([]);
-  const [isPanelOpen, setPanelOpen] = useState(() => matchMedia('(min-width: 70rem)').matches);
+  const [isPanelOpen, setPanelOpen] = useState(() => matchMedia('(min-width: 70.01rem)').matches);
   const supportsPictures = report?.model.supports_pictures ?? true;
   const obstacle = hasProblem(settings.texts) ? 'A setting is not valid' : null;
   const isDropping = useDrop(isShown, setDropped);
@@ -36,6 +36,11 @@ export function Playground({ api, report, isShown }: PlaygroundProps): JSX.Eleme
   const spoken = useSpokenAnswer(exchanges.at(-1)?.answer ?? null);
   useEscape(isRunning && isShown, () => session.stop());
 
+  const settingsButton = useRef<HTMLButtonElement>(null);
+  const closePanel = (): void => {
+    setPanelOpen(false);
+    settingsButton.current!.focus();
+  };
   const ask = (question: Question): void => {
     setEditedId(null);
     void session.ask(question);
@@ -59,8 +64,12 @@ export function Playground({ api, report, isShown }: PlaygroundProps): JSX.Eleme
                   onAsk={(question) => {
                     setEditedId(null);
                     void session.edit(exchange.id, question);
+                    focusQuestion();
                   }}
-                  onAgain={() => void session.again(exchange.id)}
+                  onAgain={() => {
+                    void session.again(exchange.id);
+                    focusQuestion();
+                  }}
                 />
               </li>
             ))}
@@ -87,6 +96,7 @@ export function Playground({ api, report, isShown }: PlaygroundProps): JSX.Eleme
               </button>
             )}
             <button
+              ref={settingsButton}
               type="button"
               class="quiet"
               aria-expanded={isPanelOpen}
@@ -99,8 +109,23 @@ export function Playground({ api, report, isShown }: PlaygroundProps): JSX.Eleme
           </div>
         </div>
       </div>
-      <aside id="settings" class="settings" aria-label="Settings" hidden={!isPanelOpen}>
-        <h2>Settings</h2>
+      <aside
+        id="settings"
+        class="settings"
+        aria-label="Settings"
+        hidden={!isPanelOpen}
+        onKeyDown={(event) => {
+          if (event.key !== 'Escape') return;
+          event.stopPropagation();
+          closePanel();
+        }}
+      >
+        <div class="settings-head">
+          <h2>Settings</h2>
+          <button type="button" class="secondary" onClick={closePanel}>
+            Done
+          </button>
+        </div>
         <SamplingPanel
           settings={settings}
           defaults={report?.model.sampling_defaults ?? {}}
@@ -115,6 +140,11 @@ export function Playground({ api, report, isShown }: PlaygroundProps): JSX.Eleme
       {isDropping && <div class="drop-target">Drop the picture here</div>}
     </main>
   );
+}
+
+/** What was pressed is gone with the answer that it belonged to: who has no mouse goes on where questions are asked. */
+function focusQuestion(): void {
+  document.querySelector<HTMLElement>('.asking textarea')!.focus();
 }
 
 function useSession(api: Api, settings: Settings): ChatSession {
@@ -148,6 +178,7 @@ interface ExchangeViewProps {
 function ExchangeView(props: ExchangeViewProps): JSX.Element {
   const { exchange, isEdited, isRunning, supportsPictures, onEdit, onAsk, onAgain } = props;
   const { question, answer } = exchange;
+  const change = useFocusAfter(isEdited);
   // Most answers stay as they are while the last one grows.
   const answerView = useMemo(
     () => <AnswerView answer={answer} onAgain={isRunning ? null : onAgain} />,
@@ -175,13 +206,24 @@ function ExchangeView(props: ExchangeViewProps): JSX.Element {
         {question.text !== '' && <p>{question.text}</p>}
       </div>
       <p class="question-foot">
-        <button type="button" class="quiet" disabled={isRunning} onClick={() => onEdit(true)}>
+        <button ref={change} type="button" class="quiet" disabled={isRunning} onClick={() => onEdit(true)}>
           Change
         </button>
       </p>
       {answerView}
     </>
   );
+}
+
+/** The element takes the focus once what stood in its place is gone. */
+function useFocusAfter(isReplaced: boolean): { current: HTMLButtonElement | null } {
+  const ref = useRef<HTMLButtonElement | null>(null);
+  const wasReplaced = useRef(false);
+  useEffect(() => {
+    if (wasReplaced.current && !isReplaced) ref.current?.focus();
+    wasReplaced.current = isReplaced;
+  }, [isReplaced]);
+  return ref;
 }
 
 function Welcome({ report }: { readonly report: ClusterReport | null }): JSX.Element {

@@ -101,13 +101,24 @@ describe('the playground in Chromium', function () {
     const [choice] = json['choices'] as { message: { content: string } }[];
     assert.equal(await watched.text(`${ANSWER} .prose`), choice!.message.content);
 
-    await (await watched.page.$('.question-foot button'))!.click();
+    const hasFocus = (selector: string): Promise<boolean> =>
+      watched.of(selector, 'element === document.activeElement');
+    const change = '.question-foot button';
+    await watched.page.click(change);
+    await watched.page.waitForSelector('.conversation textarea');
+    await watched.page.keyboard.type(' or not');
+    await watched.page.keyboard.press('Escape');
+    await watched.page.waitForSelector('.question');
+    assert.equal(await watched.text('.question'), 'one');
+    await watched.page.waitForFunction(`document.activeElement.textContent.trim() === 'Change'`);
+    await watched.page.keyboard.press('Enter');
     await watched.page.waitForSelector('.conversation textarea');
     await watched.page.keyboard.type(' more');
     await watched.page.keyboard.press('Enter');
     await watched.until('.conversation .question', /^one more$/);
     await watched.page.waitForSelector(`${ANSWER} .answer-foot`);
     assert.equal((await watched.page.$$('.conversation > li')).length, 1);
+    assert.ok(await hasFocus(QUESTION));
     assert.equal(await watched.text(`${ANSWER} .prose`), await answerOfApi('one more'));
     watched.assertClean();
   });

@@ -162,6 +162,25 @@ describe('the views of the page in Chromium', function () {
     watched.assertClean();
   });
 
+  it('lays the settings over a narrow page, and Escape gives it back', async () => {
+    const watched = await openPage('playground', { width: 390, height: 700 });
+    const { page } = watched;
+    assert.equal(await watched.of<string>('#settings', 'getComputedStyle(element).display'), 'none');
+    await page.focus('[aria-controls=settings]');
+    await page.keyboard.press('Enter');
+    await page.keyboard.press('Tab');
+    const isSeen = `{
+      const { top, bottom } = document.activeElement.getBoundingClientRect();
+      top >= 0 && bottom <= innerHeight && document.activeElement.closest('#settings') !== null;
+    }`;
+    assert.ok(await watched.run<boolean>(isSeen));
+    await page.keyboard.press('Escape');
+    await page.waitForSelector('#settings[hidden]');
+    const label = await watched.run<string>('document.activeElement.textContent.trim()');
+    assert.equal(label, 'Settings');
+    watched.assertClean();
+  });
+
   it('works below a path of a proxy', async () => {
     const { port } = new URL(service.gateway.address);
     const proxy = createServer((request, response) => {

@@ -18,8 +18,8 @@ const ARGUMENTS = [
   '--disable-sync',
 ];
 
-export function findChromium(): string | null {
-  const folders = (process.env['PATH'] ?? '').split(path.delimiter).filter((folder) => folder !== '');
+function findChromium(searchPath = process.env['PATH'] ?? ''): string | null {
+  const folders = searchPath.split(path.delimiter).filter((folder) => folder !== '');
   for (const name of NAMES) {
     for (const folder of folders) {
       const file = path.join(folder, name);
