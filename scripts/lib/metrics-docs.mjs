@@ -23,6 +23,11 @@ nothing is counted.
 - \`skein_num_requests_waiting\` counts every request in the server that is not computed, those whose pictures are being
   decoded too: it is what to scale on.
 - What comes with every token or step is counted in plain numbers, and made into metrics when they are asked for.
+  Measured on two cores of a Xeon with Node 20, beside other work, in processor time: counting takes 2 to 4 µs a step of
+  64 to 256 tokens on one to eight ranks, a scrape 1.1 ms. Through the whole service with 64 sequences running
+  (\`bench/coordinator/request-path.ts\`, four rounds in turns) a step took 0.83 ms of the coordinator's processor with
+  metrics and 0.76 without, in rounds that lay between 0.70 and 0.91; a request 2.3 to 3.2 ms with and 2.2 to 3.2
+  without.
 - \`skein_rank_step_seconds_total\` cuts a rank's time into \`plan_wait\` (between two steps where the coordinator had
   work for it; time without work is not counted), \`compute\`, \`all_reduce_wait\` and \`sampling\` (without its
   collectives). Ranks on CPUs measure all four, over shared memory and Gloo alike. On GPUs a step runs on the device,
