@@ -63,6 +63,8 @@ export function toNativeStepPlan(plan: StepPlan__Output): NativeStepPlan {
     })),
     scheduledSlots,
     scheduledTokens,
+    maskedSlots: unpackUint32(plan.maskedSlots, 'plan.masked_slots'),
+    masks: unpackUint32(plan.masks, 'plan.masks'),
     graphBucket: plan.graphBucket,
   };
 }

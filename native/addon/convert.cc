@@ -249,6 +249,8 @@ StepPlan ToStepPlan(const Napi::Value& value) {
   to.encode_items = from.List("encodeItems", ReadEncodeItem);
   to.scheduled_slots = from.Indices("scheduledSlots");
   to.scheduled_tokens = from.Indices("scheduledTokens");
+  to.masked_slots = from.Indices("maskedSlots");
+  to.masks = from.Ids("masks");
   to.graph_bucket = from.Index("graphBucket");
   return to;
 }

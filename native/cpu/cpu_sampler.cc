@@ -48,7 +48,11 @@ class CpuSampler final : public Sampler {
   CpuSampler(const SamplerShape& shape, std::unique_ptr<LogitsSource> source);
   void BeginSequence(int32_t slot, const SamplingParams& params, std::span<const int32_t> token_ids,
                      int64_t num_prompt_tokens) override;
-  void EndSequence(int32_t slot) override { StateOf(slot).End(); }
+  void EndSequence(int32_t slot) override {
+    StateOf(slot).End();
+    masks_[static_cast<size_t>(slot)].clear();
+  }
+  void MaskNextToken(int32_t slot, std::span<const uint32_t> mask) override;
   void Sample(const Matrix& logits, std::span<const int32_t> slots, Communicator& communicator,
               std::vector<SampledToken>* out) override;
 
@@ -66,6 +70,8 @@ class CpuSampler final : public Sampler {
   SamplerShape shape_;
   const std::unique_ptr<LogitsSource> source_;
   std::vector<SequenceState> states_;
+  // By slot, of its next token; empty: none.
+  std::vector<std::vector<uint32_t>> masks_;
   // By slot: its last rows that were wide, one after the other. The same on every rank.
   std::vector<int32_t> wide_runs_;
   std::vector<Row> rows_;
@@ -79,6 +85,7 @@ CpuSampler::CpuSampler(const SamplerShape& shape, std::unique_ptr<LogitsSource> 
     : shape_(shape),
       source_(std::move(source)),
       states_(static_cast<size_t>(shape.max_sequences)),
+      masks_(states_.size()),
       wide_runs_(states_.size()) {
   SKEIN_CHECK(shape.vocab_size > 0 && shape.vocab_size <= kMaxVocabSize, "vocab_size %lld",
               static_cast<long long>(shape.vocab_size));
@@ -102,7 +109,16 @@ void CpuSampler::BeginSequence(int32_t slot, const SamplingParams& params,
               token_ids.size());
   StateOf(slot).Begin(params, token_ids, num_prompt_tokens, shape_);
   wide_runs_[static_cast<size_t>(slot)] = 0;
+  masks_[static_cast<size_t>(slot)].clear();
   source_->BeginSequence(slot);
+}
+
+void CpuSampler::MaskNextToken(int32_t slot, std::span<const uint32_t> mask) {
+  SKEIN_CHECK(StateOf(slot).is_active(), "slot %d holds no sequence", slot);
+  SKEIN_CHECK(static_cast<int64_t>(mask.size()) == MaskWords(shape_.vocab_valid_rows),
+              "a mask of %zu words for %lld tokens", mask.size(),
+              static_cast<long long>(shape_.vocab_valid_rows));
+  masks_[static_cast<size_t>(slot)].assign(mask.begin(), mask.end());
 }
 
 bool CpuSampler::IsThoughtWide(int32_t slot) const {
@@ -147,6 +163,7 @@ void CpuSampler::PlanRows(const Matrix& logits, std::span<const int32_t> slots) 
     SKEIN_CHECK(rows_[i].state->is_active(), "slot %d holds no sequence", slots[i]);
     requests_[i].state = rows_[i].state;
     requests_[i].slot = slots[i];
+    requests_[i].mask = masks_[static_cast<size_t>(slots[i])];
     PlanRow(rows_[i], requests_[i]);
     requests_[i].candidates_offset = offset;
     offset += static_cast<size_t>(requests_[i].num_candidates) * sizeof(Candidate);
@@ -271,6 +288,7 @@ void CpuSampler::Sample(const Matrix& logits, std::span<const int32_t> slots,
     SKEIN_CHECK(row.chosen.id >= 0 && row.chosen.id < shape_.vocab_size, "no token to choose");
     Report(row, slots[i], &(*out)[i]);
     row.state->Append(row.chosen.id);
+    masks_[static_cast<size_t>(slots[i])].clear();
     int32_t& wide_run = wide_runs_[static_cast<size_t>(slots[i])];
     wide_run = row.is_wide ? wide_run + 1 : 0;
     source_->AppendToken(slots[i], row.chosen.id);

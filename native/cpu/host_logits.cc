@@ -76,6 +76,7 @@ class HostLogits final : public LogitsSource {
     const auto first_id = static_cast<int32_t>(shape_.vocab_start);
     float* logits = RowOf(static_cast<int64_t>(index));
     request.state->Adjust(logits);
+    if (!request.mask.empty()) BanUnmasked(logits, count, request.mask.data());
     RowFinding finding;
     const Candidate best = BestCandidate(logits, count, first_id);
     finding.max_logit = best.logit;

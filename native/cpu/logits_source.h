@@ -18,9 +18,11 @@ namespace skein {
 // highest logit's, or the highest's under noise.
 enum class BestKind : uint8_t { kNone, kHighest, kNoisy };
 
-// What is asked about one row; the same on every rank but for `state`.
+// What is asked about one row; the same on every rank but for `state` and `mask`.
 struct RowRequest {
   const SequenceState* state = nullptr;
+  // Tokens of the rank that may be chosen, as Sampler::MaskNextToken has them; empty: all.
+  std::span<const uint32_t> mask;
   int32_t slot = 0;
   BestKind best = BestKind::kNone;
   bool needs_model_mass = false;
@@ -64,7 +66,7 @@ class LogitsSource {
   virtual void BeginSequence(int32_t /*slot*/) {}
   virtual void AppendToken(int32_t /*slot*/, int32_t /*token_id*/) {}
 
-  // Adjusts row i of `logits` by requests[i].state, in place, and judges it. Collective: returns
+  // Adjusts row i of `logits` by requests[i].state, bans what its mask lacks, in place, and judges it. Collective: returns
   // the blocks of all ranks [world_size, block_bytes], valid until the next call.
   virtual const std::byte* Examine(const Matrix& logits, std::span<const RowRequest> requests,
                                    size_t block_bytes, Communicator& communicator) = 0;

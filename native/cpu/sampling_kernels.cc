@@ -60,6 +60,17 @@ SKEIN_VECTOR_CLONES void FillMasses(const Candidate* __restrict candidates, int6
 
 void ClampLogits(float* logits, int64_t count) { Clamp(logits, count); }
 
+void BanUnmasked(float* logits, int64_t count, const uint32_t* mask) {
+  for (int64_t start = 0; start < count; start += 32) {
+    const uint32_t word = mask[start / 32];
+    if (word == UINT32_MAX) continue;
+    const int64_t end = std::min(count, start + 32);
+    for (int64_t i = start; i < end; ++i) {
+      if ((word >> (i - start) & 1) == 0) logits[i] = kBannedLogit;
+    }
+  }
+}
+
 Candidate BestCandidate(const float* logits, int64_t count, int32_t first_id) {
   if (count == 0) return {};
   const float top = Maximum(logits, count);

@@ -37,6 +37,9 @@ constexpr int64_t kMaxVocabSize = int64_t{1} << 21;
 // Puts every logit within [-FLT_MAX, FLT_MAX]; NaN counts as banned.
 void ClampLogits(float* logits, int64_t count);
 
+// Bans the tokens whose bits are 0: bit i % 32 of word i / 32.
+void BanUnmasked(float* logits, int64_t count, const uint32_t* mask);
+
 // The first of the best; {kBannedLogit, INT32_MAX} when count is 0. Token ids begin at first_id.
 Candidate BestCandidate(const float* logits, int64_t count, int32_t first_id);
 

@@ -69,6 +69,8 @@ class DeviceLogits final : public LogitsSource {
   void FillBiases(int32_t slot, const SequenceState& state);
   void AddUpdate(int64_t position, uint32_t word);
   void SendUpdates();
+  int32_t AddMask(std::span<const uint32_t> mask);
+  void SendMasks();
   uint32_t UpdatedWord(const SequenceState& state, int32_t index) const;
   SamplingRow RowOf(const RowRequest& request, int64_t row);
   void WriteBlockHeader(char* block, size_t num_rows) const;
@@ -78,10 +80,14 @@ class DeviceLogits final : public LogitsSource {
   std::vector<Slot> slots_;
   Matrix logits_;
   int64_t num_updates_ = 0;
+  int32_t num_masks_ = 0;
 
   // By slot: words [valid rows], biases [kMaxTokenBiases].
   DeviceMemory words_, biases_, updates_;
   PinnedMemory pinned_biases_, pinned_updates_;
+  // Of a step: [its masks, words].
+  DeviceMemory masks_;
+  PinnedMemory pinned_masks_;
   // Of a step: requests, maxima and the own block, in one piece, whose beginning comes from the
   // host.
   DeviceMemory step_, parts_, tile_keys_;
@@ -103,6 +109,8 @@ DeviceLogits::DeviceLogits(const SamplerShape& shape, Stream& stream)
   pinned_biases_ = PinnedMemory(biases_.bytes());
   updates_ = DeviceMemory(std::min(count, Size(kMaxUpdates)) * sizeof(WordUpdate));
   pinned_updates_ = PinnedMemory(updates_.bytes());
+  masks_ = DeviceMemory(rows * Size(MaskWords(shape.vocab_valid_rows)) * sizeof(uint32_t));
+  pinned_masks_ = PinnedMemory(masks_.bytes());
 
   const size_t key_bytes = Aligned(rows * sizeof(uint32_t));
   const size_t head_bytes = Aligned(rows * sizeof(SamplingRow)) + key_bytes + FindingOffset(rows);
@@ -186,6 +194,23 @@ void DeviceLogits::FillSlot(int32_t slot, const SequenceState& state) {
   for (const auto& [index, word] : words) AddUpdate(first + index, word);
 }
 
+// Its place among the step's; -1: the row has none.
+int32_t DeviceLogits::AddMask(std::span<const uint32_t> mask) {
+  if (mask.empty()) return -1;
+  std::memcpy(pinned_masks_.data() + Size(num_masks_) * mask.size_bytes(), mask.data(),
+              mask.size_bytes());
+  return num_masks_++;
+}
+
+void DeviceLogits::SendMasks() {
+  if (num_masks_ == 0) return;
+  const size_t bytes =
+      Size(num_masks_) * Size(MaskWords(shape_.vocab_valid_rows)) * sizeof(uint32_t);
+  SKEIN_CUDA(cudaMemcpyAsync(masks_.data(), pinned_masks_.data(), bytes, cudaMemcpyHostToDevice,
+                             stream_.ForDriver()));
+  num_masks_ = 0;
+}
+
 uint32_t DeviceLogits::UpdatedWord(const SequenceState& state, int32_t index) const {
   const auto holds = [&](const std::vector<int32_t>& ids) {
     return std::find(ids.begin(), ids.end(), static_cast<int32_t>(shape_.vocab_start + index)) !=
@@ -215,6 +240,7 @@ SamplingRow DeviceLogits::RowOf(const RowRequest& request, int64_t row) {
   out.frequency_penalty = params.frequency_penalty;
   out.slot = request.slot;
   out.num_biases = slot.num_biases;
+  out.mask = AddMask(request.mask);
   out.updated_index = -1;
   out.best = request.best == BestKind::kNone      ? kNoBest
              : request.best == BestKind::kHighest ? kHighestLogit
@@ -262,6 +288,7 @@ const std::byte* DeviceLogits::Examine(const Matrix& logits, std::span<const Row
     std::memcpy(pinned_step_.data() + i * sizeof(row), &row, sizeof(row));
     step.needs_masses |= row.needs_model_mass || row.needs_scaled_mass;
   }
+  SendMasks();
   std::memset(pinned_step_.data() + key_offset, 0, block_offset - key_offset);
   WriteBlockHeader(pinned_step_.data() + block_offset, num_rows);
   SKEIN_CUDA(cudaMemcpyAsync(step_.data(), pinned_step_.data(),
@@ -277,6 +304,7 @@ const std::byte* DeviceLogits::Examine(const Matrix& logits, std::span<const Row
   step.rows = reinterpret_cast<const SamplingRow*>(device);
   step.words = words_.As<uint32_t>();
   step.biases = biases_.As<TokenBias>();
+  step.masks = masks_.As<uint32_t>();
   step.max_keys = reinterpret_cast<uint32_t*>(device + key_offset);
   step.parts = parts_.As<BestToken>();
   step.tile_keys = tile_keys_.As<uint32_t>();

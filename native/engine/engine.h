@@ -54,6 +54,9 @@ struct StepPlan {
   std::vector<int32_t> new_blocks;  // pairs (slot, block)
   std::vector<EncodeItem> encode_items;
   std::vector<int32_t> scheduled_slots, scheduled_tokens;
+  // Slots whose tokens are masked, and their masks (Sampler::MaskNextToken), one after the other.
+  std::vector<int32_t> masked_slots;
+  std::vector<uint32_t> masks;
   int32_t graph_bucket = 0;
 };
 

@@ -17,6 +17,7 @@ int64_t TokensPerTileOf(const LoadPlan& plan) {
 EngineLimits LimitsOf(const LoadPlan& plan, int64_t num_kv_blocks) {
   EngineLimits limits;
   limits.vocab_size = plan.text.vocab_size;
+  limits.vocab_valid_rows = plan.layout.vocab_valid_rows;
   limits.max_step_tokens = plan.max_step_tokens;
   limits.max_model_length = plan.max_model_length;
   limits.max_top_logprobs = plan.max_top_logprobs;
@@ -155,6 +156,7 @@ void Epoch::Decode(const StepPlan& plan, Communicator& communicator, const Phase
   });
   at(EnginePhase::kSampling);
   if (!metadata.sample_slots.empty()) {
+    MaskTokens(plan);
     const Matrix logits =
         model_.decoder().logits(static_cast<int64_t>(metadata.sample_slots.size()));
     model_.sampler().Sample(logits, metadata.sample_slots, communicator, &result->tokens);
@@ -166,6 +168,14 @@ void Epoch::Decode(const StepPlan& plan, Communicator& communicator, const Phase
   // What was sampled is known from here on, so the next plan need not carry it.
   for (const SampledToken& token : result->tokens) {
     sequences_.at(token.slot).token_ids.push_back(token.token_id);
+  }
+}
+
+void Epoch::MaskTokens(const StepPlan& plan) {
+  const auto words = static_cast<size_t>(MaskWords(limits_.vocab_valid_rows));
+  for (size_t i = 0; i < plan.masked_slots.size(); ++i) {
+    model_.sampler().MaskNextToken(plan.masked_slots[i],
+                                   {plan.masks.data() + i * words, words});
   }
 }
 

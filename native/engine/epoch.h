@@ -38,6 +38,7 @@ class Epoch {
  private:
   void Release(const StepPlan& plan);
   void EncodePictures(const StepPlan& plan, Communicator& communicator);
+  void MaskTokens(const StepPlan& plan);
   void Decode(const StepPlan& plan, Communicator& communicator, const PhaseListener& at,
               StepResult* result);
 

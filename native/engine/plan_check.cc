@@ -18,6 +18,7 @@ using Long = long long;
 struct SlotView {
   bool is_live = false;
   bool is_scheduled = false;
+  bool samples = false, is_masked = false;
   int64_t num_known = 0, num_computed = 0, num_blocks = 0;
   const NewSequence* fresh = nullptr;  // started by this plan
 };
@@ -35,6 +36,7 @@ class PlanChecker {
     for (size_t i = 0; i < plan_.new_sequences.size(); ++i) CheckNewSequence(i);
     CheckNewBlocks();
     CheckScheduled();
+    CheckMasks();
   }
 
  private:
@@ -42,12 +44,11 @@ class PlanChecker {
     views_.resize(static_cast<size_t>(sequences_.size()));
     for (int64_t slot = 0; slot < sequences_.size(); ++slot) {
       const Sequence& sequence = sequences_.at(slot);
-      views_[static_cast<size_t>(slot)] = {sequence.is_live,
-                                           false,
-                                           sequence.num_known(),
-                                           sequence.num_computed,
-                                           static_cast<int64_t>(sequence.blocks.size()),
-                                           nullptr};
+      SlotView& view = views_[static_cast<size_t>(slot)];
+      view.is_live = sequence.is_live;
+      view.num_known = sequence.num_known();
+      view.num_computed = sequence.num_computed;
+      view.num_blocks = static_cast<int64_t>(sequence.blocks.size());
     }
   }
 
@@ -137,7 +138,11 @@ class PlanChecker {
     CheckSamplingParams(path + ".sampling", fresh.sampling, limits_.vocab_size,
                         limits_.max_top_logprobs);
     CheckPlacements(path, fresh);
-    view = {true, false, known, fresh.num_computed_tokens, 0, &fresh};
+    view = {};
+    view.is_live = true;
+    view.num_known = known;
+    view.num_computed = fresh.num_computed_tokens;
+    view.fresh = &fresh;
   }
 
   void CheckPlacements(const std::string& path, const NewSequence& fresh) {
@@ -227,12 +232,31 @@ class PlanChecker {
                       slots[i], Long{view.num_blocks}, Long{limits_.block_size}, Long{end}));
       }
       CheckPictureRows(i, slots[i], view, end);
+      view.samples = end == view.num_known;
       total += tokens;
     }
     CheckGraphBucket(slots.size(), total);
     if (total > limits_.max_step_tokens) {
       Refuse(Format("scheduledTokens: %lld in all, maxStepTokens is %lld", Long{total},
                     Long{limits_.max_step_tokens}));
+    }
+  }
+
+  // A mask is for a token that this step samples, and for each of the rank's tokens it has a bit.
+  void CheckMasks() {
+    for (size_t i = 0; i < plan_.masked_slots.size(); ++i) {
+      SlotView& view = View("maskedSlots", i, plan_.masked_slots[i]);
+      if (!view.samples || view.is_masked) {
+        Refuse(Format("maskedSlots[%zu]: slot %d samples nothing in this step, or is masked twice",
+                      i, plan_.masked_slots[i]));
+      }
+      view.is_masked = true;
+    }
+    const size_t words =
+        plan_.masked_slots.size() * static_cast<size_t>(MaskWords(limits_.vocab_valid_rows));
+    if (plan_.masks.size() != words) {
+      Refuse(Format("masks: %zu words for %zu slots and %lld tokens", plan_.masks.size(),
+                    plan_.masked_slots.size(), Long{limits_.vocab_valid_rows}));
     }
   }
 

@@ -9,7 +9,7 @@
 namespace skein {
 
 struct EngineLimits {
-  int64_t vocab_size = 0;
+  int64_t vocab_size = 0, vocab_valid_rows = 0;
   int64_t max_step_tokens = 0, max_model_length = 0, max_top_logprobs = 0;
   int64_t block_size = 0, num_kv_blocks = 0;
   int64_t tokens_per_tile = 0;  // 0: no vision

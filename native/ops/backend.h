@@ -210,12 +210,18 @@ class Sampler {
   virtual void BeginSequence(int32_t slot, const SamplingParams& params,
                              std::span<const int32_t> token_ids, int64_t num_prompt_tokens) = 0;
   virtual void EndSequence(int32_t slot) = 0;
+  // The slot's next token, and no later one, is one of those whose bits are set: bit v % 32 of word
+  // v / 32 is local row v; as many words as that takes. Copied.
+  virtual void MaskNextToken(int32_t slot, std::span<const uint32_t> mask) = 0;
   // logits: [rows, local vocabulary] float32, local row v is token vocab_start + v. One row per
-  // slot in `slots`. Overwrites the logits (penalties and bans are applied in place). Updates the
-  // slots' state with what was sampled. Results are complete when the back end's step has finished.
+  // slot in `slots`. Overwrites the logits (penalties, bans and masks are applied in place). Updates
+  // the slots' state with what was sampled. Results are complete when the back end's step has finished.
   virtual void Sample(const Matrix& logits, std::span<const int32_t> slots,
                       Communicator& communicator, std::vector<SampledToken>* out) = 0;
 };
+
+// Words of a mask over so many rows.
+constexpr int64_t MaskWords(int64_t rows) { return (rows + 31) / 32; }
 
 struct SamplerShape {
   int64_t max_sequences = 0;

@@ -53,6 +53,69 @@ TEST(CpuSampler, AgreesWithThePlainSamplerAndWithItselfAtEveryWorldSize) {
   EXPECT_GT(compared, 600);
 }
 
+// A mask beside every other parameter: the plain sampler's choice, at every world size, and never a
+// token that it lacks.
+TEST(CpuSampler, MaskedRowsAgreeWithThePlainSamplerAtEveryWorldSize) {
+  std::mt19937_64 random(77);
+  int compared = 0;
+  for (int round = 0; round < 200; ++round) {
+    Step step = RandomStep(random);
+    for (Sequence& s : step.sequences) {
+      const uint64_t percents[] = {0, 1, 30, 99};
+      if (random() % 4 != 0) {
+        s.allowed = RandomAllowed(step.vocab_size, percents[random() % 4], random);
+      }
+      // A ban of an allowed token may leave none.
+      s.params.min_tokens = 0;
+    }
+    const auto alone = SampleStep(step, 1);
+    for (const int world_size : {2, 3, 4}) {
+      const auto result = SampleStep(step, world_size);
+      for (size_t i = 0; i < result.size(); ++i) ExpectSame(result[i], alone[i]);
+    }
+    for (size_t i = 0; i < alone.size(); ++i) {
+      const Sequence& s = step.sequences[i];
+      if (s.allowed.empty()) continue;
+      EXPECT_TRUE(s.allowed[static_cast<size_t>(alone[i].token_id)]) << "round " << round;
+      for (const int32_t id : alone[i].top_ids) EXPECT_TRUE(s.allowed[static_cast<size_t>(id)]);
+      const PlainResult plain = SamplePlainly(s, step.logits[i]);
+      if (!(plain.margin > 1e-5) || !std::isfinite(plain.logprob)) continue;
+      ++compared;
+      EXPECT_EQ(alone[i].token_id, plain.token_id) << "round " << round << " row " << i;
+      if (!s.params.return_logprobs && s.params.num_top_logprobs == 0) continue;
+      EXPECT_NEAR(alone[i].logprob, plain.logprob, 1e-5 + 1e-6 * std::abs(plain.logprob));
+    }
+    if (HasFailure()) break;
+  }
+  EXPECT_GT(compared, 300);
+}
+
+TEST(CpuSampler, AMaskHoldsForOneToken) {
+  Step step;
+  step.vocab_size = 70;
+  step.sequences.resize(2);
+  step.sequences[0].allowed.assign(70, false);
+  step.sequences[0].allowed[69] = true;
+  step.logits.assign(2, std::vector<float>(70, 0.0f));
+  step.logits[0][3] = step.logits[1][3] = 9;
+  const auto group = MakeLocalGroup(1);
+  ThreadPool pool(1);
+  const auto sampler = MakeCpuSampler(ShapeOf(step, {0, 70}), pool);
+  BeginAll(*sampler, step);
+  auto tokens = SampleOnce(*sampler, step, {0, 70}, *group[0]);
+  EXPECT_EQ(tokens[0].token_id, 69);
+  EXPECT_EQ(tokens[1].token_id, 3) << "the other row has none";
+  step.sequences[0].allowed.clear();
+  EXPECT_EQ(SampleOnce(*sampler, step, {0, 70}, *group[0])[0].token_id, 3);
+  // It ends with its sequence.
+  sampler->MaskNextToken(0, std::vector<uint32_t>{1, 0, 0});
+  sampler->EndSequence(0);
+  sampler->BeginSequence(0, SamplingParams(), {}, 0);
+  EXPECT_EQ(SampleOnce(*sampler, step, {0, 70}, *group[0])[0].token_id, 3);
+  EXPECT_THROW(sampler->MaskNextToken(0, std::vector<uint32_t>{1, 0}), Error);
+  EXPECT_THROW(sampler->MaskNextToken(5, std::vector<uint32_t>{1, 0, 0}), Error);
+}
+
 TEST(CpuSampler, GreedyTiesGoToTheLowestId) {
   Step step;
   step.vocab_size = 1000;

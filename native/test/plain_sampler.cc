@@ -36,6 +36,9 @@ std::vector<double> AdjustPlainly(const Sequence& s, const std::vector<float>& l
       x[static_cast<size_t>(id)] = -std::numeric_limits<double>::infinity();
     }
   }
+  for (size_t id = 0; id < s.allowed.size(); ++id) {
+    if (!s.allowed[id]) x[id] = -std::numeric_limits<double>::infinity();
+  }
   return x;
 }
 

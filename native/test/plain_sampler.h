@@ -14,6 +14,8 @@ struct Sequence {
   SamplingParams params;
   std::vector<int32_t> token_ids;
   int64_t num_prompt_tokens = 0;
+  // By id: whether it may be the next token; empty: every one may.
+  std::vector<bool> allowed;
 };
 
 struct PlainResult {

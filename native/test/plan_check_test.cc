@@ -193,6 +193,31 @@ TEST_F(PlanCheck, Schedule) {
   });
 }
 
+TEST_F(PlanCheck, Masks) {
+  // 45 tokens: two words. Slot 2 is not computed to its end and so samples nothing.
+  ExpectRefused("masks", [](StepPlan& p) { p.masked_slots = {0}; });
+  ExpectRefused("masks", [](StepPlan& p) { p.masks = {1, 0}; });
+  ExpectRefused("maskedSlots[0]", [](StepPlan& p) {
+    p.masked_slots = {2};
+    p.masks = {1, 0};
+  });
+  ExpectRefused("maskedSlots[1]", [](StepPlan& p) {
+    p.masked_slots = {0, 0};
+    p.masks = {1, 0, 1, 0};
+  });
+  ExpectRefused("maskedSlots[0]", [](StepPlan& p) {
+    p.masked_slots = {3};
+    p.masks = {1, 0};
+  });
+  StepPlan plan = GoodPlan();
+  plan.masked_slots = {1};
+  plan.masks = {0, 1u << 8};
+  const StepResult result = group_.engine(0).RunStep(plan);
+  ASSERT_EQ(result.tokens.size(), 2u);
+  EXPECT_EQ(result.tokens[1].slot, 1);
+  EXPECT_EQ(result.tokens[1].token_id, 40);
+}
+
 TEST_F(PlanCheck, Pictures) {
   ExpectRefused("encodeItems[0]", [](StepPlan& p) { p.encode_items = {{7, 0, 1}}; });
   ExpectRefused("encodeItems[0]", [](StepPlan& p) { p.encode_items = {{1, 0, 1}}; });

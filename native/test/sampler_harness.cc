@@ -50,11 +50,24 @@ std::vector<SampledToken> SampleOnce(Sampler& sampler, const Step& step, const P
   std::vector<float> local = LocalLogits(step, part);
   std::vector<int32_t> slots;
   for (size_t i = 0; i < step.sequences.size(); ++i) slots.push_back(static_cast<int32_t>(i));
+  for (const int32_t slot : slots) {
+    const Sequence& sequence = step.sequences[static_cast<size_t>(slot)];
+    if (!sequence.allowed.empty()) sampler.MaskNextToken(slot, MaskOf(sequence.allowed, part));
+  }
   std::vector<SampledToken> out;
   sampler.Sample(MakeMatrix(local.data(), DType::kFloat32, static_cast<int64_t>(step.logits.size()),
                             part.count + 5),
                  slots, communicator, &out);
   return out;
+}
+
+std::vector<uint32_t> MaskOf(const std::vector<bool>& allowed, const Part& part) {
+  std::vector<uint32_t> mask(static_cast<size_t>(MaskWords(part.count)));
+  for (int64_t v = 0; v < part.count; ++v) {
+    if (!allowed[static_cast<size_t>(part.start + v)]) continue;
+    mask[static_cast<size_t>(v / 32)] |= 1u << (v % 32);
+  }
+  return mask;
 }
 
 void BeginAll(Sampler& sampler, const Step& step) {
@@ -128,6 +141,13 @@ Sequence RandomSequence(int64_t vocab_size, std::mt19937_64& random) {
   for (uint64_t i = random() % 40; i > 0; --i) s.token_ids.push_back(token());
   s.num_prompt_tokens = static_cast<int64_t>(random() % (s.token_ids.size() + 1));
   return s;
+}
+
+std::vector<bool> RandomAllowed(int64_t vocab_size, uint64_t percent, std::mt19937_64& random) {
+  std::vector<bool> allowed(static_cast<size_t>(vocab_size));
+  for (size_t id = 0; id < allowed.size(); ++id) allowed[id] = random() % 100 < percent;
+  allowed[random() % allowed.size()] = true;
+  return allowed;
 }
 
 Step RandomStep(std::mt19937_64& random) {

@@ -27,6 +27,8 @@ struct Part {
 // none.
 std::vector<Part> CutVocabulary(int64_t vocab_size, int world_size);
 SamplerShape ShapeOf(const Step& step, const Part& part);
+// The mask of the rank's part.
+std::vector<uint32_t> MaskOf(const std::vector<bool>& allowed, const Part& part);
 // Begins the step's sequences in slots 0, 1, ...
 void BeginAll(Sampler& sampler, const Step& step);
 // The rank's rows get 5 columns of padding that would win if they counted.
@@ -40,6 +42,8 @@ void ExpectSame(const SampledToken& a, const SampledToken& b);
 
 std::vector<float> RandomLogits(int64_t count, std::mt19937_64& random, float scale);
 Sequence RandomSequence(int64_t vocab_size, std::mt19937_64& random);
+// So many in a hundred are allowed, at least one.
+std::vector<bool> RandomAllowed(int64_t vocab_size, uint64_t percent, std::mt19937_64& random);
 Step RandomStep(std::mt19937_64& random);
 
 }  // namespace skein::test

@@ -133,6 +133,8 @@ export function makeStepPlan(
     encodeItems: [],
     scheduledSlots: new Uint32Array(),
     scheduledTokens: new Uint32Array(),
+    maskedSlots: new Uint32Array(),
+    masks: new Uint32Array(),
     graphBucket: 0,
     ...changes,
   };

@@ -153,6 +153,9 @@ export interface NativeStepPlan {
   encodeItems: { pictureId: number; tileStart: number; tileEnd: number }[];
   scheduledSlots: Uint32Array;
   scheduledTokens: Uint32Array;
+  maskedSlots: Uint32Array;
+  /** Of each masked slot, a bit for each of the rank's vocabulary rows. */
+  masks: Uint32Array;
   graphBucket: number;
 }
 

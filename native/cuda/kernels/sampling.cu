@@ -1,7 +1,7 @@
 // Compiled without fused multiply-add (CMakeLists.txt): penalties, masses and noise are defined by
 // plain IEEE operations, one rounding each, and must be the host's to the last bit.
 //
-// Two kernels a step. The first takes a part of a row a block: it adjusts it, and leaves the
+// Two kernels a step. The first takes a part of a row a block: it adjusts and masks it, and leaves the
 // highest logit, the part's best token and the best of every tile of 32 tokens. The second has one
 // block a row that finds the candidates, and blocks that sum masses. The best K tokens lie in the K
 // tiles whose best tokens are best: each of these precedes every token of the other tiles. So of a
@@ -78,6 +78,9 @@ __global__ void __launch_bounds__(kExamineThreads) ExamineKernel(const SamplingS
   uint32_t* tile_keys = step.tile_keys + static_cast<int64_t>(row_index) * (end_tile - first_tile);
   const int32_t first_group =
       first_tile * kGroupsPerTile + static_cast<int32_t>(blockIdx.x) * kGroupsPerChunk;
+  const uint32_t* mask =
+      row.mask < 0 ? nullptr
+                   : step.masks + static_cast<int64_t>(row.mask) * ((step.count + 31) / 32);
   BestToken best = NoToken();
   uint32_t max_key = 0;
 #pragma unroll
@@ -104,6 +107,7 @@ __global__ void __launch_bounds__(kExamineThreads) ExamineKernel(const SamplingS
       }
       if (word[i] != 0) logit = Adjusted(logit, word[i], row, biases, index);
       logit = Clamped(logit);
+      if (mask != nullptr && (mask[index / 32] >> (index % 32) & 1u) == 0) logit = -FLT_MAX;
       if (__float_as_uint(logit) != __float_as_uint(loaded[i])) values[index] = logit;
       max_key = max(max_key, OrderedBits(logit));
       tile_key = max(tile_key, OrderKey(logit));

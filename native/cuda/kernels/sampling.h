@@ -47,6 +47,8 @@ struct SamplingRow {
   float frequency_penalty;
   int32_t slot;
   int32_t num_biases;
+  // Which of the step's masks it has; -1: none.
+  int32_t mask;
   // Of one token the slot's word has changed since the last step; -1: of none.
   int32_t updated_index;
   uint32_t updated_word;
@@ -91,6 +93,8 @@ struct SamplingStep {
   const SamplingRow* rows;  // [num_rows]
   uint32_t* words;          // [slots, count]
   const TokenBias* biases;  // [slots, kMaxTokenBiases]
+  // Bit i % 32 of word i / 32: whether token i of the rank may be chosen.
+  const uint32_t* masks;  // [masks of the step, (count + 31) / 32]
   // The rank's highest logit of each row as an ordered integer; 0 before ExamineRows.
   uint32_t* max_keys;   // [num_rows]
   BestToken* parts;     // [num_rows, NumChunks]
@@ -107,7 +111,7 @@ int NumChunks(int64_t count, int64_t first_id);
 int NumTiles(int64_t count, int64_t first_id);
 
 void UpdateWords(const WordUpdate* updates, int64_t count, uint32_t* words, Stream& stream);
-// Adjusts and clamps the rows in place; fills max_keys, parts and tile_keys.
+// Adjusts, clamps and masks the rows in place; fills max_keys, parts and tile_keys.
 void ExamineRows(const SamplingStep& step, Stream& stream);
 // After it, and after the maxima of all ranks are known: fills the findings and the candidates.
 void FinishRows(const SamplingStep& step, Stream& stream);

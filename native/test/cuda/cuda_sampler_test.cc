@@ -105,6 +105,28 @@ TEST_F(CudaSamplerTest, PenaltiesBiasesAndBansOverManySteps) {
     ExpectTheHostsBits(steps, world_size, "many steps");
 }
 
+// Masks of a step's rows, some of which have none, with all else that is asked of a row. Parts of the
+// vocabulary begin at ids that are no multiple of a mask's word.
+TEST_F(CudaSamplerTest, MaskedRows) {
+  std::mt19937_64 random(17);
+  const int64_t sizes[] = {1, 31, 33, 330, 2049, 5003, 40001};
+  const uint64_t percents[] = {0, 1, 50, 99};
+  for (int round = 0; round < Times(120, 8); ++round) {
+    Steps steps = MakeSteps(sizes[random() % 7], 1 + random() % 5, 3, random);
+    for (size_t n = 0; n < steps.logits.size(); ++n) {
+      steps.allowed.emplace_back(steps.sequences.size());
+      for (auto& allowed : steps.allowed[n]) {
+        if (random() % 4 == 0) continue;
+        allowed = RandomAllowed(steps.vocab_size, percents[random() % 4], random);
+      }
+    }
+    for (const int world_size : WorldSizes({1, 2, 4})) {
+      ExpectTheHostsBits(steps, world_size, Format("round %d", round));
+      if (HasFailure()) return;
+    }
+  }
+}
+
 // The models' vocabulary, their recommended settings and what else is asked of it.
 TEST_F(CudaSamplerTest, TheModelsVocabulary) {
   std::mt19937_64 random(14);

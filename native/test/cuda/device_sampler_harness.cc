@@ -89,6 +89,10 @@ Outcome RunSteps(const Steps& steps, const Part& part, Sampler& sampler,
       rows.insert(rows.end(), row.begin() + part.start, row.begin() + part.start + part.count);
       rows.insert(rows.end(), kPadding, 1e30f);
     }
+    for (size_t i = 0; n < steps.allowed.size() && i < slots.size(); ++i) {
+      const std::vector<bool>& allowed = steps.allowed[n][i];
+      if (!allowed.empty()) sampler.MaskNextToken(slots[i], MaskOf(allowed, part));
+    }
     std::vector<SampledToken> tokens;
     sample(rows, stride, slots, &tokens);
     for (size_t i = 0; i < sequences.size(); ++i) {

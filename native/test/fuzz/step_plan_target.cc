@@ -19,6 +19,7 @@ constexpr int kMaxPlans = 12, kMaxEntries = 6;
 EngineLimits Limits() {
   EngineLimits limits;
   limits.vocab_size = 40;
+  limits.vocab_valid_rows = 40;
   limits.max_step_tokens = 12;
   limits.max_model_length = 20;
   limits.max_top_logprobs = 20;
@@ -93,6 +94,10 @@ StepPlan Plan(FuzzInput& in) {
   to.scheduled_tokens = Indices(in, 12, 4);
   if (in.Flag()) to.scheduled_tokens.resize(to.scheduled_slots.size(), 1);
   to.graph_bucket = in.Flag() ? 0 : Index(in, 5);
+  if (in.Bits(1) < 32) {
+    to.masked_slots = Indices(in, kMaxSequences, 2);
+    to.masks.resize(2 * to.masked_slots.size() + (in.Bits(1) == 1 ? 1 : 0));
+  }
   return to;
 }
 

@@ -34,6 +34,12 @@ export interface StepPlan {
    * CUDA graph bucket (rows); 0: run eagerly.
    */
   'graphBucket'?: (number);
+  /**
+   * u32 slots whose sampled tokens are masked, each sampled in this step, and their masks, one after the other: of the
+   * rank's own vocabulary rows, bit v % 32 of word (u32) v / 32 is set where row v may be chosen.
+   */
+  'maskedSlots'?: (Buffer | Uint8Array | string);
+  'masks'?: (Buffer | Uint8Array | string);
 }
 
 export interface StepPlan__Output {
@@ -66,4 +72,10 @@ export interface StepPlan__Output {
    * CUDA graph bucket (rows); 0: run eagerly.
    */
   'graphBucket': (number);
+  /**
+   * u32 slots whose sampled tokens are masked, each sampled in this step, and their masks, one after the other: of the
+   * rank's own vocabulary rows, bit v % 32 of word (u32) v / 32 is set where row v may be chosen.
+   */
+  'maskedSlots': (Buffer);
+  'masks': (Buffer);
 }
