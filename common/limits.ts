@@ -11,6 +11,29 @@ export const PROTOCOL_VERSION = 2;
 export const MAX_GRPC_MESSAGE_BYTES = 16 * 1024 * 1024;
 /** What the admissions of one plan may take of its message: those beyond it go into the next plan. */
 export const MAX_PLAN_BYTES = 4 * 1024 * 1024;
+/** What the masks of one plan may take; sequences beyond it are sampled by the next one. */
+export const MAX_PLAN_MASK_BYTES = 8 * 1024 * 1024;
+
+// ---- Grammars ----
+
+/** Of a JSON schema, as JSON. */
+export const MAX_SCHEMA_CHARS = 128 * 1024;
+/** How deep schemas may stand in one another, along references too. */
+export const MAX_SCHEMA_DEPTH = 64;
+/** What takes longer is refused: until then, those that the same thread serves wait. */
+export const GRAMMAR_COMPILE_TIMEOUT_MS = 10_000;
+/** A grammar thread has then read the tokenizer. */
+export const GRAMMAR_START_TIMEOUT_MS = 60_000;
+/** Threads that compile grammars and make masks; each holds the vocabulary once more. */
+export const MAX_GRAMMAR_THREADS = 4;
+/** Parts of a grammar, with what is repeated counted as often as it may be. */
+export const MAX_GRAMMAR_PARTS = 20_000;
+export const MAX_TOOLS = 128;
+export const MAX_TOOL_NAME_CHARS = 64;
+export const MAX_TOOL_DESCRIPTION_CHARS = 16 * 1024;
+/** Compiled grammars that a thread keeps while nobody uses them. */
+export const MAX_KEPT_GRAMMARS = 64;
+
 // ---- Requests, pictures and encoding ----
 
 /** A request with pictures from a client. */

@@ -7,6 +7,7 @@ import type { RankGroup } from '../executor/rank-group.js';
 import {
   StepLoop,
   type InterruptedSequence,
+  type MaskSource,
   type PixelSource,
   type SequenceListener,
   type SequencePicture,
@@ -18,6 +19,7 @@ import type { SchedulerConfig, SchedulerStats } from '../scheduler/step-plan.js'
 /** What a sequence brings along: its pictures know where their pixels come from. */
 export interface EpochSequence extends SequenceRequest {
   readonly pictures: readonly (SequencePicture & PixelSource)[];
+  readonly masks?: MaskSource | null;
 }
 
 export interface EpochRuntimeOptions {
@@ -85,7 +87,8 @@ export class EpochRuntime {
    * Throws what the scheduler refuses, and the epoch's failure once it is over. Returns how many tokens it may produce.
    */
   submit(sequence: EpochSequence, listener: SequenceListener): number {
-    return this.#loop!.submit({ request: sequence, pictures: sequence.pictures, listener });
+    const { pictures, masks = null } = sequence;
+    return this.#loop!.submit({ request: sequence, pictures, masks, listener });
   }
 
   /** Throws and returns what `submit` would, but for QUEUE_FULL, of an epoch of the same size: this one may be over. */

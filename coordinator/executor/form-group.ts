@@ -121,9 +121,13 @@ async function form(
     toRankInfo(client, description, loads[rank]!, joins[rank]!),
   );
   const placed = members.map(({ client }) => client);
+  const vocabularyRows = members.map(({ load: { layout } }) => ({
+    start: layout?.vocabStart ?? 0,
+    count: layout?.vocabValidRows ?? 0,
+  }));
   return new RankGroup({
-    ...{ groupEpoch, ranks, numKvBlocks, collective, clients: placed, clock, logger },
-    hangTimeoutMs: options.hangTimeoutMs,
+    ...{ groupEpoch, ranks, numKvBlocks, collective, clients: placed, vocabularyRows },
+    ...{ hangTimeoutMs: options.hangTimeoutMs, clock, logger },
   });
 }
 

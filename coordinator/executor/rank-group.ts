@@ -11,7 +11,13 @@ import type { RankTimes } from './completed-step.js';
 import { HangWatch } from './hang-watch.js';
 import type { RankClient } from './rank-client.js';
 import type { RankInfo } from './rank-info.js';
-import { decodeRankTimes, decodeStepResult, encodeStepPlan, type StepResult } from './step-messages.js';
+import {
+  decodeRankTimes,
+  decodeStepResult,
+  encodeStepPlan,
+  type StepResult,
+  type VocabularyRows,
+} from './step-messages.js';
 
 export interface RankGroupListener {
   /** `ranks`: what the step took on each. */
@@ -36,6 +42,7 @@ export class RankGroup {
   readonly numKvBlocks: number;
   readonly collective: string;
   readonly #clients: readonly RankClient[];
+  readonly #vocabularyRows: readonly VocabularyRows[];
   readonly #clock: Clock;
   readonly #logger: Logger;
   readonly #hangTimeoutMs: number;
@@ -53,6 +60,8 @@ export class RankGroup {
     readonly numKvBlocks: number;
     readonly collective: string;
     readonly clients: readonly RankClient[];
+    /** By rank. */
+    readonly vocabularyRows: readonly VocabularyRows[];
     readonly hangTimeoutMs: number;
     readonly clock: Clock;
     readonly logger: Logger;
@@ -62,6 +71,7 @@ export class RankGroup {
     this.numKvBlocks = options.numKvBlocks;
     this.collective = options.collective;
     this.#clients = options.clients;
+    this.#vocabularyRows = options.vocabularyRows;
     this.#clock = options.clock;
     this.#logger = options.logger.child({ groupEpoch: options.groupEpoch });
     this.#nextStep = this.#clients.map(() => 1);
@@ -96,8 +106,13 @@ export class RankGroup {
     this.#pending.push({ step: plan.step, numAnswers: 0, sampleHash: null, result: null, ranks: [] });
     this.#watch?.onPlan();
     this.#lastSent = plan.step;
-    const bytes = encodeStepPlan(plan, this.groupEpoch);
-    for (const client of this.#clients) client.sendPlan(bytes);
+    // Without masks all ranks get the same bytes.
+    let bytes: Buffer | null = null;
+    for (const [rank, client] of this.#clients.entries()) {
+      if (bytes === null || plan.masks.length > 0)
+        bytes = encodeStepPlan(plan, this.groupEpoch, this.#vocabularyRows[rank]!);
+      client.sendPlan(bytes);
+    }
   }
 
   /** True when every rank holds the picture; false: the epoch ends, once the group knows why. */

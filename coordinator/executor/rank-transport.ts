@@ -23,7 +23,7 @@ export interface StepStreamListener {
 }
 
 export interface StepStream {
-  /** An encoded ExecuteRequest: the same bytes go to every rank. Dropped once the stream is over. */
+  /** An encoded ExecuteRequest. Dropped once the stream is over. */
   send(bytes: Buffer): void;
   close(): void;
 }

@@ -22,16 +22,26 @@ import type {
 import { logprobsAt, type TokenLogprobs } from './token-logprobs.js';
 
 export type { TokenLogprobs };
+export type {
+  MaskSource,
+  PixelLease,
+  PixelSource,
+  SequenceListener,
+  SequenceSubmission,
+  SequenceTokens,
+} from './submission.js';
 
 export type {
   FinishReason,
   SequencePicture,
   SequenceRequest,
+  TokenMask,
   UnfinishedSequence,
 } from '../scheduler/step-plan.js';
 
 export type {
   InterruptedSequence,
+  MaskSource,
   PixelLease,
   PixelSource,
   SequenceListener,
@@ -104,6 +114,7 @@ export class StepLoop {
     if (this.#failure !== null) throw this.#failure;
     const maxTokens = this.#options.scheduler.submit(submission.request);
     this.#submissions.set(submission.request.sequenceId, submission);
+    void this.#awaitMask(submission);
     this.#queuePump();
     return maxTokens;
   }
@@ -139,6 +150,24 @@ export class StepLoop {
       for (const upload of scheduler.takeUploads()) void this.#upload(upload);
     } catch (error) {
       group.fail(toAppError(error));
+    }
+  }
+
+  /** Its next token waits for it; no other sequence does. */
+  async #awaitMask(submission: SequenceSubmission): Promise<void> {
+    const { request, masks, listener } = submission;
+    if (masks === undefined || masks === null) return;
+    const { sequenceId } = request;
+    const isOver = (): boolean => this.#failure !== null || this.#submissions.get(sequenceId) !== submission;
+    try {
+      const mask = await masks.nextMask();
+      if (isOver()) return;
+      this.#options.scheduler.setMask(sequenceId, mask);
+      this.#queuePump();
+    } catch (error) {
+      if (isOver()) return;
+      this.cancel(sequenceId);
+      listener.onFailure(toAppError(error));
     }
   }
 
@@ -224,6 +253,8 @@ export class StepLoop {
       if (returnLogprobs || numTopLogprobs > 0) logprobs.push(logprobsAt(result, index));
     }
     submission.listener.onTokens({ tokenIds, logprobs }, output.finishReason);
+    // Unless what was said to its owner has ended it.
+    if (this.#submissions.get(output.sequenceId) === submission) void this.#awaitMask(submission);
   }
 
   #fail(cause: AppError): void {

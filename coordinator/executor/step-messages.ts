@@ -33,7 +33,14 @@ export function encodeSignOfLife(): Buffer {
   return SIGN_OF_LIFE;
 }
 
-export function encodeStepPlan(plan: StepPlan, groupEpoch: number): Buffer {
+/** The tokens whose logits a rank has. */
+export interface VocabularyRows {
+  readonly start: number;
+  readonly count: number;
+}
+
+/** `rows`: of the rank that it is for, whose part of the masks goes along. */
+export function encodeStepPlan(plan: StepPlan, groupEpoch: number, rows: VocabularyRows): Buffer {
   return workerServiceDefinition.Execute.requestSerialize({
     plan: {
       groupEpoch,
@@ -46,8 +53,32 @@ export function encodeStepPlan(plan: StepPlan, groupEpoch: number): Buffer {
       scheduledSlots: pack(plan.scheduledSlots),
       scheduledTokens: pack(plan.scheduledTokens),
       graphBucket: plan.graphBucket,
+      maskedSlots: pack(plan.masks.map(({ slot }) => slot)),
+      masks: packMasks(plan.masks, rows),
     },
   });
+}
+
+function packMasks(masks: StepPlan['masks'], { start, count }: VocabularyRows): Buffer {
+  if (masks.length === 0) return EMPTY;
+  const numWords = Math.ceil(count / 32);
+  const words = new Uint32Array(masks.length * numWords);
+  masks.forEach(({ mask }, index) => {
+    sliceBits(mask, start, words.subarray(index * numWords, (index + 1) * numWords));
+  });
+  return packUint32(words);
+}
+
+/** Fills `out` with the bits from `start` on; what lies behind the last one is 0. */
+export function sliceBits(bits: Uint32Array, start: number, out: Uint32Array): void {
+  const first = Math.floor(start / 32);
+  const shift = start % 32;
+  for (let index = 0; index < out.length; index += 1) {
+    const low = bits[first + index] ?? 0;
+    const high = bits[first + index + 1] ?? 0;
+    // A shift by 32 is one by 0.
+    out[index] = shift === 0 ? low : (low >>> shift) | (high << (32 - shift));
+  }
 }
 
 function pack(values: readonly number[]): Buffer {

@@ -1,6 +1,6 @@
-// What a sequence brings to an epoch and what comes back for it: its listener, its pictures' pixels.
+// What a sequence brings to an epoch and what comes back for it: its listener, its pictures' pixels, its masks.
 import type { AppError } from '../../common/errors.js';
-import type { FinishReason, SequenceRequest, UnfinishedSequence } from '../scheduler/step-plan.js';
+import type { FinishReason, SequenceRequest, TokenMask, UnfinishedSequence } from '../scheduler/step-plan.js';
 import type { TokenLogprobs } from './token-logprobs.js';
 
 /** The listener's own: nobody else has the arrays. */
@@ -31,8 +31,16 @@ export interface PixelSource {
   lease(): Promise<PixelLease>;
 }
 
+/** Where the masks of a sequence come from. */
+export interface MaskSource {
+  /** Of the token after those that its owner has been told of. Rejects with a fault of this sequence alone. */
+  nextMask(): Promise<TokenMask>;
+}
+
 export interface SequenceSubmission {
   readonly request: SequenceRequest;
+  /** Of a masked request. */
+  readonly masks?: MaskSource | null;
   /** One for each picture of the request. */
   readonly pictures: readonly PixelSource[];
   readonly listener: SequenceListener;

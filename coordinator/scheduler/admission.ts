@@ -57,8 +57,8 @@ export class Admission {
   }
 
   /**
-   * Those whose pixels are on their way, that wait for tile slots, or whose prefix another is computing, do not hold up
-   * the ones behind them; want of slots, blocks or budgets does.
+   * Those that wait for pixels, tile slots, a mask, or a prefix that another is computing, do not hold up the ones
+   * behind them; want of slots, blocks or budgets does.
    */
   #tryToAdmit(sequence: Sequence, draft: Draft): 'admitted' | 'passed' | 'no tile slots' | 'stop' {
     const { config, queues, kv, slots, pictures, tiles, inFlight } = this.#parts;
@@ -69,6 +69,7 @@ export class Admission {
     if (isFull && sequence.pictures.length === 0) return 'stop';
     if (sequence.awaited?.state === 'computing' || pictures.isUploading(sequence)) return 'passed';
     const prefix = kv.match(sequence);
+    if (sequence.rowsBeforeMask(prefix.numTokens, 1, draft) === 0) return 'passed';
     sequence.awaited = prefix.computing;
     if (prefix.computing !== null) return 'passed';
     const assignment = pictures.isReady(sequence, prefix.numTokens)
@@ -80,7 +81,7 @@ export class Admission {
     if (isFull || !this.#hasBlocksToAdmit(sequence, prefix)) return 'stop';
     if (this.#hasSuspects && !mayBeginPrefill(sequence, queues.running, draft, inFlight)) return 'stop';
     const wanted = Math.min(draft.tokensLeft, sequence.numTokens - prefix.numTokens);
-    const rows = tiles.limitRows(sequence, prefix.numTokens, wanted, draft.tilesLeft);
+    const rows = tiles.limitRows(sequence, prefix.numTokens, wanted, draft);
     const bytes = admissionBytes(sequence, config.blockSize);
     if (rows === 0 || !hasRoomFor(draft, bytes)) return 'stop';
     draft.bytesLeft -= bytes;

@@ -1,5 +1,5 @@
 // The plan being made, and what is left of the step's budgets: rows, tiles, and bytes of its message. Pure.
-import { MAX_PLAN_BYTES } from '../../common/limits.js';
+import { MAX_PLAN_BYTES, MAX_PLAN_MASK_BYTES } from '../../common/limits.js';
 import type { Sequence } from './sequence.js';
 import type { TileRows } from './tile-rows.js';
 import type { NewSequence, SchedulerConfig, StepPlan } from './step-plan.js';
@@ -22,6 +22,7 @@ export interface Draft {
   tilesLeft: number;
   /** Of what admissions may take; decodes and releases are few bytes for each of a bounded number of slots. */
   bytesLeft: number;
+  maskBytesLeft: number;
 }
 
 /** Of an admission's scalars, with the tags and lengths of its message. */
@@ -38,6 +39,7 @@ export function newDraft(step: number, config: SchedulerConfig): Draft {
     encodeItems: [],
     scheduledSlots: [],
     scheduledTokens: [],
+    masks: [],
   };
   return {
     plan,
@@ -45,6 +47,7 @@ export function newDraft(step: number, config: SchedulerConfig): Draft {
     tokensLeft: config.maxStepTokens,
     tilesLeft: config.maxTilesPerStep,
     bytesLeft: MAX_PLAN_BYTES,
+    maskBytesLeft: MAX_PLAN_MASK_BYTES,
   };
 }
 
@@ -63,6 +66,11 @@ export function addRows(draft: Draft, sequence: Sequence, numTokens: number, til
   sequence.numComputedTokens = end;
   sequence.numPlansInFlight += 1;
   if (samples) sequence.numPendingTokens += 1;
+  if (samples && sequence.mask !== null) {
+    draft.plan.masks.push({ slot: sequence.slot, mask: sequence.mask });
+    draft.maskBytesLeft -= sequence.mask.byteLength;
+    sequence.mask = null;
+  }
   sequence.hasSampled ||= samples;
 }
 

@@ -25,6 +25,7 @@ import type {
   SequenceRequest,
   StepPlan,
   StepTokens,
+  TokenMask,
   UnfinishedSequence,
 } from './step-plan.js';
 import { TileRows } from './tile-rows.js';
@@ -110,6 +111,12 @@ export class Scheduler {
     if (sequence !== undefined) this.#end(sequence);
   }
 
+  /** Of the next token of a masked sequence, all of whose tokens are known. Unknown and ended ones are ignored. */
+  setMask(sequenceId: string, mask: TokenMask): void {
+    const sequence = this.#queues.find(sequenceId);
+    if (sequence !== undefined) sequence.mask = mask;
+  }
+
   /**
    * Pixels that must reach every rank; `pictureUploaded` says that they have, `pictureDropped` that they never will.
    */
@@ -171,6 +178,7 @@ export class Scheduler {
       if (sequence.state !== 'running' || sequence.numRemainingTokens !== 1 || sequence.hasReachedLength)
         continue;
       if (draft.tokensLeft === 0) return;
+      if (sequence.rowsBeforeMask(sequence.numComputedTokens, 1, draft) === 0) continue;
       if (!this.#growBlocks(sequence, draft)) continue;
       const rows = this.#limitRows(sequence, 1, draft);
       if (rows > 0) addRows(draft, sequence, rows, this.#tiles);
@@ -186,8 +194,8 @@ export class Scheduler {
     }
   }
 
-  #limitRows(sequence: Sequence, maxRows: number, { tilesLeft }: Draft): number {
-    return this.#tiles.limitRows(sequence, sequence.numComputedTokens, maxRows, tilesLeft);
+  #limitRows(sequence: Sequence, maxRows: number, draft: Draft): number {
+    return this.#tiles.limitRows(sequence, sequence.numComputedTokens, maxRows, draft);
   }
 
   /** Blocks for one more token, by preemption if need be. False: the sequence cannot run in this step. */

@@ -6,7 +6,7 @@
 //      +---------+  preempted: waits again, and is admitted once its steps in flight have come back
 import type { CachedBlock } from './kv-cache.js';
 import type { RankPicture } from './picture-manager.js';
-import type { FinishReason, SequenceRequest } from './step-plan.js';
+import type { FinishReason, SequenceRequest, TokenMask } from './step-plan.js';
 
 export type SequenceState = 'waiting' | 'running' | 'ended';
 
@@ -36,6 +36,8 @@ export class Sequence {
   numComputedTokens = 0;
   /** A plan that was made since its admission computes its last known token: what follows are decodes. */
   hasSampled = false;
+  /** Of its next token, where it is masked; null: it is not known yet. */
+  mask: TokenMask | null = null;
   /** -1 while it holds none. */
   slot = -1;
   /** Of the KV cache, by position; the first of them as the cache knows them, of which some are ready to be shared. */
@@ -77,6 +79,13 @@ export class Sequence {
 
   get numRemainingTokens(): number {
     return this.numTokens - this.numComputedTokens;
+  }
+
+  /** Of these rows from `start` on: the last one, which samples, waits for its mask and for room in the plan. */
+  rowsBeforeMask(start: number, rows: number, { maskBytesLeft }: { readonly maskBytesLeft: number }): number {
+    const mayBeSampled =
+      this.request.isMasked !== true || (this.mask?.byteLength ?? Infinity) <= maskBytesLeft;
+    return mayBeSampled ? rows : Math.min(rows, this.numTokens - 1 - start);
   }
 
   get numOutputTokens(): number {

@@ -26,9 +26,14 @@ export interface SequenceRequest {
   /** Its prefill may be what ended an epoch: no other is computed meanwhile, so that it is known whose it was. */
   readonly prefillsAlone?: boolean;
   readonly sampling: SamplingParams;
+  /** Each of its tokens is sampled under a mask, which follows the token before it: it is not run ahead. */
+  readonly isMasked?: boolean;
   /** In ascending order of firstPosition. */
   readonly pictures: readonly SequencePicture[];
 }
+
+/** Bit `id % 32` of word `id / 32`: the token may be chosen. Of the whole vocabulary. */
+export type TokenMask = Uint32Array;
 
 /**
  * A sequence's first plan since its admission: all its token ids, and how many of them are in the blocks that it is
@@ -63,6 +68,8 @@ export interface StepPlan {
   readonly encodeItems: EncodeItem[];
   readonly scheduledSlots: number[];
   readonly scheduledTokens: number[];
+  /** Of the slots whose sampled tokens are masked. */
+  readonly masks: { readonly slot: number; readonly mask: TokenMask }[];
   /** Rows of the recorded step that this one is padded to; 0: it runs eagerly. */
   readonly graphBucket: number;
 }

@@ -5,6 +5,11 @@ import type { EncodeItem } from './step-plan.js';
 
 const NOTHING: readonly EncodeItem[] = [];
 
+export interface StepBudget {
+  readonly tilesLeft: number;
+  readonly maskBytesLeft: number;
+}
+
 export class TileRows {
   readonly #tokensPerTile: number;
   #numEncoded = 0;
@@ -23,12 +28,13 @@ export class TileRows {
   }
 
   /**
-   * Rows of the sequence that can run from `start` on, at most maxRows, when at most maxTiles tiles may be encoded for
-   * them: a row of a picture needs its tile encoded in this step or an earlier one.
+   * Rows of the sequence that can run from `start` on, at most `wanted`, with what the step has left: a row of a
+   * picture needs its tile encoded in this step or an earlier one, and a row that samples its mask.
    */
-  limitRows(sequence: Sequence, start: number, maxRows: number, maxTiles: number): number {
+  limitRows(sequence: Sequence, start: number, wanted: number, left: StepBudget): number {
+    const maxRows = sequence.rowsBeforeMask(start, wanted, left);
     const end = start + maxRows;
-    let tilesLeft = maxTiles;
+    let { tilesLeft } = left;
     for (const picture of sequence.pictures) {
       if (this.endOf(picture) <= start) continue;
       if (picture.firstPosition >= end) break;

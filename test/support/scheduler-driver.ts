@@ -56,6 +56,11 @@ export function nextToken(tokenIds: readonly number[]): number {
   return hash % 97;
 }
 
+/** The mask that fits the tokens so far, and no others. */
+export function maskAfter(tokenIds: readonly number[]): Uint32Array {
+  return Uint32Array.of(tokenIds.length, nextToken(tokenIds));
+}
+
 export class RankModel {
   readonly slots = new Map<number, RankSequence>();
   readonly pictures = new Map<number, { tileSlots: readonly number[]; encoded: Set<number> }>();
@@ -65,14 +70,17 @@ export class RankModel {
   readonly #next: (tokenIds: readonly number[]) => number;
   /** What stands in a sequence's prompt, whether its pixels came or not. */
   readonly picturesOf: (sequenceId: string) => readonly SequencePicture[];
+  readonly #isMasked: (sequenceId: string) => boolean;
 
   constructor(
     config: SchedulerConfig,
     picturesOf: (sequenceId: string) => readonly SequencePicture[],
+    isMasked: (sequenceId: string) => boolean,
     next: (tokenIds: readonly number[]) => number = nextToken,
   ) {
     this.#config = config;
     this.picturesOf = picturesOf;
+    this.#isMasked = isMasked;
     this.#next = next;
   }
 
@@ -107,7 +115,9 @@ export class RankModel {
     const slots: number[] = [];
     const tokenIds: number[] = [];
     plan.scheduledSlots.forEach((slot, index) => {
+      const before = [...(this.slots.get(slot)?.tokenIds ?? [])];
       const token = this.#compute(slot, plan.scheduledTokens[index]!);
+      this.#checkMask(plan, slot, token === null ? null : before);
       if (token === null) return;
       slots.push(slot);
       tokenIds.push(token);
@@ -157,6 +167,13 @@ export class RankModel {
       scheduledTokens.length > 0 && scheduledTokens.every((count) => count === 1) && encodeItems.length === 0;
     const fitting = this.#config.graphBuckets.filter((bucket) => bucket >= scheduledTokens.length);
     assert.equal(graphBucket, isDecode && fitting.length > 0 ? Math.min(...fitting) : 0);
+  }
+
+  /** A token of a masked sequence comes with the mask that follows all tokens before it; nothing else has one. */
+  #checkMask({ masks }: StepPlan, slot: number, before: readonly number[] | null): void {
+    const given = masks.filter((each) => each.slot === slot).map(({ mask }) => [...mask]);
+    const isMasked = before !== null && this.#isMasked(this.slots.get(slot)!.sequenceId);
+    assert.deepEqual(given, isMasked ? [[...maskAfter(before)]] : [], `the mask of slot ${slot}`);
   }
 
   #addSequences(plan: StepPlan): void {
@@ -217,6 +234,7 @@ export interface DriverSubmission {
   readonly stopTokenIds?: readonly number[];
   readonly minTokens?: number;
   readonly prefillsAlone?: boolean;
+  readonly isMasked?: boolean;
   readonly pictures?: readonly SequencePicture[];
 }
 
@@ -228,11 +246,19 @@ export class SchedulerDriver {
   readonly finished = new Map<string, string>();
   readonly #prompts = new Map<string, Uint32Array>();
   readonly #pictures = new Map<string, readonly SequencePicture[]>();
+  readonly #masked = new Set<string>();
+  /** Whose next mask is still to come, in order. */
+  readonly #maskless: string[] = [];
   readonly #uploads: { pictureId: number; tileSlots: readonly number[] }[] = [];
 
   constructor(config: SchedulerConfig, next?: (tokenIds: readonly number[]) => number) {
     this.scheduler = new Scheduler(config);
-    this.ranks = new RankModel(config, (sequenceId) => this.#pictures.get(sequenceId) ?? [], next);
+    this.ranks = new RankModel(
+      config,
+      (sequenceId) => this.#pictures.get(sequenceId) ?? [],
+      (sequenceId) => this.#masked.has(sequenceId),
+      next,
+    );
   }
 
   submit(submission: DriverSubmission): void {
@@ -243,6 +269,7 @@ export class SchedulerDriver {
       numPromptTokens: submission.numPromptTokens,
       maxTokens: submission.maxTokens,
       prefillsAlone: submission.prefillsAlone ?? false,
+      isMasked: submission.isMasked ?? false,
       sampling: {
         ...GREEDY,
         stopTokenIds: submission.stopTokenIds ?? [],
@@ -253,6 +280,10 @@ export class SchedulerDriver {
     this.#prompts.set(submission.sequenceId, tokenIds);
     this.#pictures.set(submission.sequenceId, submission.pictures ?? []);
     this.outputs.set(submission.sequenceId, []);
+    if (submission.isMasked === true) {
+      this.#masked.add(submission.sequenceId);
+      this.#maskless.push(submission.sequenceId);
+    }
     this.scheduler.checkInvariants();
   }
 
@@ -288,6 +319,16 @@ export class SchedulerDriver {
     return upload.pictureId;
   }
 
+  /** The mask that has been owed longest is there. */
+  giveMask(): boolean {
+    const sequenceId = this.#maskless.shift();
+    if (sequenceId === undefined) return false;
+    const tokenIds = [...this.promptOf(sequenceId), ...this.outputs.get(sequenceId)!];
+    this.scheduler.setMask(sequenceId, maskAfter(tokenIds));
+    this.scheduler.checkInvariants();
+    return true;
+  }
+
   /** The oldest plan in flight is computed and its result applied. */
   complete(): readonly (SequenceOutput & { readonly tokenId: number })[] {
     const plan = this.inFlight.shift();
@@ -300,6 +341,7 @@ export class SchedulerDriver {
       assert.ok(!this.finished.has(output.sequenceId), 'nothing comes out after the end');
       this.outputs.get(output.sequenceId)!.push(tokenId);
       if (output.finishReason !== null) this.finished.set(output.sequenceId, output.finishReason);
+      else if (this.#masked.has(output.sequenceId)) this.#maskless.push(output.sequenceId);
       return { ...output, tokenId };
     });
   }
@@ -309,8 +351,9 @@ export class SchedulerDriver {
     for (let round = 0; round < maxSteps; round += 1) {
       const hasScheduled = this.schedule() !== null;
       const hasUploaded = this.upload() !== null;
+      const hasMasked = this.giveMask();
       if (this.inFlight.length > 0) this.complete();
-      else if (!hasScheduled && !hasUploaded) return;
+      else if (!hasScheduled && !hasUploaded && !hasMasked) return;
     }
     assert.fail(`still busy after ${maxSteps} rounds: ${JSON.stringify(this.scheduler.stats)}`);
   }

@@ -37,6 +37,7 @@ function setUp() {
   const group = new RankGroup({
     ...{ groupEpoch: 1, ranks: [], numKvBlocks: 1, collective: 'none' },
     clients: clients as unknown as RankClient[],
+    vocabularyRows: clients.map((_, rank) => ({ start: 40 * rank, count: 40 })),
     hangTimeoutMs: 3_000,
     clock,
     logger: silentLogger,

@@ -45,7 +45,7 @@ function planSizes(
   const bytes: number[] = [];
   let numAdmitted = 0;
   for (let plan = scheduler.schedule(); plan !== null; plan = scheduler.schedule()) {
-    bytes.push(encodeStepPlan(plan, Number.MAX_SAFE_INTEGER).byteLength);
+    bytes.push(encodeStepPlan(plan, Number.MAX_SAFE_INTEGER, { start: 0, count: 0 }).byteLength);
     numAdmitted += plan.newSequences.length;
     answer(scheduler, plan);
   }
