@@ -29,6 +29,8 @@ export const MAX_GRAMMAR_THREADS = 4;
 /** Parts of a grammar, with what is repeated counted as often as it may be. */
 export const MAX_GRAMMAR_PARTS = 20_000;
 export const MAX_TOOLS = 128;
+/** Of all tools of a request, as JSON. */
+export const MAX_TOOLS_CHARS = 256 * 1024;
 export const MAX_TOOL_NAME_CHARS = 64;
 export const MAX_TOOL_DESCRIPTION_CHARS = 16 * 1024;
 /** Compiled grammars that a thread keeps while nobody uses them. */

@@ -4,6 +4,7 @@ import { toAppError, type ErrorCode } from '../../common/errors.js';
 import { loadTextProcessor } from '../tokenizer/load-text-processor.js';
 import type {
   ChatMessage,
+  ChatTool,
   EncodedPrompt,
   LoadTextProcessorOptions,
   TextProcessor,
@@ -14,6 +15,7 @@ import { refuseFarTooLong, textsThatCount } from './length-bound.js';
 export interface ChatTask {
   readonly kind: 'chat';
   readonly messages: readonly ChatMessage[];
+  readonly tools?: readonly ChatTool[];
   /** What is sure to have more tokens of text is refused before it is encoded whole. Default: no limit. */
   readonly maxTokens?: number;
 }
@@ -84,7 +86,7 @@ async function runTask(
       return encodePlainText(task.text, processor);
     }
     refuseFarTooLong(textsThatCount(task.messages), maxTokens, processor);
-    return processor.encodeChat(task.messages);
+    return processor.encodeChat(task.messages, task.tools);
   }
   if (pictures === null) throw new Error('a picture came to a thread of a model that sees none');
   // The decoder is loaded with the first picture: most threads of a text model never need it.

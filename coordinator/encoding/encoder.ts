@@ -132,8 +132,9 @@ export class Encoder {
       return queue.run({ kind: 'text', text: prompt.text, maxTokens }, owner.signal, priority);
     }
     const messages = toChatMessages(prompt.messages, numTiles);
-    if (isShort(prompt.messages)) return text.encodeChat(messages);
-    return queue.run({ kind: 'chat', messages, maxTokens }, owner.signal, priority);
+    const { tools = [] } = prompt;
+    if (tools.length === 0 && isShort(prompt.messages)) return text.encodeChat(messages);
+    return queue.run({ kind: 'chat', messages, tools, maxTokens }, owner.signal, priority);
   }
 }
 
@@ -168,8 +169,10 @@ function tileBytes({ tileSize }: PictureSettings['tiling']): number {
 /** Encoded where it stands: that takes less than the way to a thread and back. */
 function isShort(messages: readonly MessageInput[]): boolean {
   let numChars = 0;
-  for (const { parts } of messages)
+  for (const { parts, toolCalls = [] } of messages) {
     for (const part of parts) if (part.type === 'text') numChars += part.text.length;
+    for (const call of toolCalls) numChars += call.arguments.length;
+  }
   return numChars <= INLINE_PROMPT_CHARS;
 }
 
@@ -186,8 +189,9 @@ function checkTokenIds(tokenIds: Uint32Array, vocabSize: number): void {
 
 function toChatMessages(messages: readonly MessageInput[], numTiles: readonly number[]): ChatMessage[] {
   let next = 0;
-  return messages.map(({ role, parts }) => ({
+  return messages.map(({ role, parts, toolCalls }) => ({
     role,
+    ...(toolCalls === undefined ? {} : { toolCalls }),
     parts: parts.map((part) => {
       if (part.type === 'text') return part;
       next += 1;

@@ -7,11 +7,14 @@ import { AppError, toAppError } from '../../common/errors.js';
 import { READY_GRACE_MS } from '../../common/limits.js';
 import type { SamplingDefaults } from '../../common/sampling.js';
 import type { Encoder } from '../encoding/encoder.js';
+import { toAnswerGrammar } from '../grammar/answer-grammar.js';
+import type { GrammarPool } from '../grammar/grammar-pool.js';
+import type { GrammarSession } from '../grammar/grammar-session.js';
 import type { RequestSink } from '../requests/generation.js';
 import type { RequestSpec } from '../requests/request-spec.js';
 import { RequestStore } from '../requests/request-store.js';
 import type { Request } from '../requests/request.js';
-import { resolveSampling } from '../requests/sampling-options.js';
+import { resolveSampling, type ResolvedSampling } from '../requests/sampling-options.js';
 import type { TextProcessor } from '../tokenizer/text-processor.js';
 import type { Replica } from './replica.js';
 import type { ServiceListener } from './service-listener.js';
@@ -24,6 +27,8 @@ export type EngineState = 'forming' | 'ready' | 'recovering' | 'failed' | 'drain
 export interface EngineOptions {
   readonly replica: Replica;
   readonly encoder: Encoder;
+  /** Default null: answers are held to nothing. */
+  readonly grammars?: GrammarPool | null;
   readonly text: Pick<TextProcessor, 'stopTokenIds' | 'createOutput' | 'decode'>;
   /** Rows of the embedding: ids below it exist. */
   readonly vocabSize: number;
@@ -154,8 +159,11 @@ export class Engine {
         stop,
         skipSpecialTokens,
         splitsReasoning: spec.splitsReasoning ?? true,
+        tools: spec.shape?.tools ?? null,
       });
-      request.encoded({ tokenIds, pictures, sampling, output });
+      const constraint = this.#constrain(spec, sampling, startsInReasoning);
+      request.whenOver(() => constraint?.close());
+      request.encoded({ tokenIds, pictures, sampling, output, constraint });
       replica.submit(request);
       request.queued();
     } catch (error) {
@@ -164,4 +172,24 @@ export class Engine {
       if (error instanceof InvariantError) replica.fail(failure);
     }
   }
+  /** Null: any text will do. */
+  #constrain(
+    { shape }: RequestSpec,
+    { eosTokenIds, params }: ResolvedSampling,
+    startsInReasoning: boolean,
+  ): GrammarSession | null {
+    const grammar = shape === undefined ? null : toAnswerGrammar(shape, startsInReasoning);
+    if (grammar === null) return null;
+    const { param } = shape!;
+    const { grammars = null } = this.#options;
+    if (grammars === null) throw invalid(param, 'is not supported: the model has no tokenizer at hand');
+    if (eosTokenIds.length === 0)
+      throw invalid(param, 'needs a token that ends the answer; ignore_eos leaves none');
+    const { stopTokenIds, minTokens } = params;
+    return grammars.open({ grammar, param, eosTokenIds, stopTokenIds, minTokens });
+  }
+}
+
+function invalid(field: string, reason: string): AppError {
+  return new AppError('INVALID_REQUEST', `${field} ${reason}`, { details: { param: field } });
 }

@@ -54,14 +54,14 @@ export function checkIdempotencyKey(key: string): string | null {
 
 /** Of what is asked: equal for calls that may share an answer. Pictures are hashed on other threads. */
 export async function fingerprintOf(spec: RequestSpec): Promise<string> {
-  const { prompt, sampling, choiceIndex = 0, splitsReasoning = true } = spec;
+  const { prompt, sampling, shape = null, choiceIndex = 0, splitsReasoning = true } = spec;
   const pictures = await Promise.all(
     picturesOf(prompt).map(({ data }) => webcrypto.subtle.digest('SHA-256', data)),
   );
   const fields = Object.entries(sampling).filter(([, value]) => value !== undefined);
   const hash = createHash('sha256');
   hash.update(
-    JSON.stringify([prompt.kind, textOf(prompt), fields.sort(), choiceIndex, splitsReasoning], plain),
+    JSON.stringify([prompt.kind, textOf(prompt), fields.sort(), shape, choiceIndex, splitsReasoning], plain),
   );
   for (const digest of pictures) hash.update(new Uint8Array(digest));
   return hash.digest('hex');
@@ -71,10 +71,12 @@ export async function fingerprintOf(spec: RequestSpec): Promise<string> {
 function textOf(prompt: PromptInput): unknown {
   if (prompt.kind === 'text') return prompt.text;
   if (prompt.kind === 'tokens') return Array.from(prompt.tokenIds);
-  return prompt.messages.map(({ role, parts }) => [
+  const messages = prompt.messages.map(({ role, parts, toolCalls = [] }) => [
     role,
     parts.map((part) => (part.type === 'text' ? part.text : null)),
+    toolCalls,
   ]);
+  return [messages, prompt.tools ?? []];
 }
 
 export class IdempotentRequests {

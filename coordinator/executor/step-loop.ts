@@ -22,14 +22,6 @@ import type {
 import { logprobsAt, type TokenLogprobs } from './token-logprobs.js';
 
 export type { TokenLogprobs };
-export type {
-  MaskSource,
-  PixelLease,
-  PixelSource,
-  SequenceListener,
-  SequenceSubmission,
-  SequenceTokens,
-} from './submission.js';
 
 export type {
   FinishReason,

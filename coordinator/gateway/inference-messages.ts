@@ -7,7 +7,8 @@ import type { GetModelResponse } from '../../proto/ts/skein/inference/v1/GetMode
 import type { TokenLogprobs as TokenLogprobsMessage } from '../../proto/ts/skein/inference/v1/TokenLogprobs.js';
 import type { TokenLogprobs } from '../executor/step-loop.js';
 import type { WholeGeneration } from '../engine/generate.js';
-import type { GenerationDelta, GenerationEnd } from '../requests/generation.js';
+import type { ToolCall as ToolCallMessage } from '../../proto/ts/skein/inference/v1/ToolCall.js';
+import type { GenerationDelta, GenerationEnd, ToolCallDelta } from '../requests/generation.js';
 
 export interface ModelFacts {
   readonly name: string;
@@ -58,6 +59,12 @@ export interface ClusterFacts {
   readonly stepMs: number;
 }
 
+const FINISH_REASONS = {
+  stop: 'FINISH_REASON_STOP',
+  length: 'FINISH_REASON_LENGTH',
+  tool_calls: 'FINISH_REASON_TOOL_CALLS',
+} as const satisfies Record<GenerationEnd['finishReason'], string>;
+
 type EndFields = Pick<GenerateResponse, 'finishReason' | 'usage' | 'timings'>;
 
 export function toGenerateResponse(
@@ -69,6 +76,7 @@ export function toGenerateResponse(
     requestId,
     reasoningDelta: delta.reasoning,
     answerDelta: delta.answer,
+    toolCalls: delta.toolCalls.map(toolCallMessage),
     tokenIds: delta.tokenIds,
     logprobs: delta.logprobs.map(logprobsMessage),
     ...(delta.end === null ? {} : endFields(delta.end)),
@@ -81,6 +89,7 @@ export function toGenerateOnceResponse(whole: WholeGeneration): GenerateOnceResp
     requestId: whole.requestId,
     reasoning: whole.reasoning,
     answer: whole.answer,
+    toolCalls: whole.toolCalls.map(toolCallMessage),
     text: whole.end.text,
     tokenIds: whole.tokenIds,
     logprobs: whole.logprobs.map(logprobsMessage),
@@ -107,10 +116,14 @@ export function serverTiming({ timings, usage }: GenerationEnd): string {
 
 function endFields(end: GenerationEnd): EndFields {
   return {
-    finishReason: end.finishReason === 'stop' ? 'FINISH_REASON_STOP' : 'FINISH_REASON_LENGTH',
+    finishReason: FINISH_REASONS[end.finishReason],
     usage: end.usage,
     timings: end.timings,
   };
+}
+
+function toolCallMessage({ index, id = '', name = '', arguments: text }: ToolCallDelta): ToolCallMessage {
+  return { index, id, name, arguments: text };
 }
 
 function logprobsMessage({ logprob, topIds, topLogprobs }: TokenLogprobs): TokenLogprobsMessage {

@@ -15,6 +15,7 @@ import type {
   PictureInput,
   PromptInput,
 } from '../requests/request-spec.js';
+import { parseRequestShape } from './parse-request-shape.js';
 import {
   checkLastRole,
   checkMessageCount,
@@ -28,14 +29,17 @@ import {
   type ParseContext,
 } from './request-checks.js';
 
-const ROLES = ['system', 'user', 'assistant'] as const;
+const ROLES = ['system', 'user', 'assistant', 'tool'] as const;
 
 export function parseGenerateRequest(request: GenerateRequest__Output, context: ParseContext): RequestSpec {
   checkRequestId(request.requestId);
   if (request.model !== '') checkModel(request.model, context.modelName);
+  const { tools, ...shape } = parseRequestShape(request);
+  const prompt = parsePrompt(request, context);
   return {
     requestId: request.requestId === '' ? randomUUID() : request.requestId,
-    prompt: parsePrompt(request, context),
+    prompt: prompt.kind === 'chat' ? { ...prompt, tools } : prompt,
+    ...shape,
     sampling: parseSampling(request.sampling),
   };
 }
@@ -88,11 +92,15 @@ function parseMessages(messages: readonly Message__Output[]): MessageInput[] {
         `is "${message.role.slice(0, 50)}"; expected ${ROLES.join(', ')}`,
       );
     }
-    if (message.content.length === 0) throw invalid(`messages[${index}].content`, 'is empty');
+    const toolCalls = message.toolCalls.map(({ name, arguments: text }) => ({ name, arguments: text }));
+    if (toolCalls.length > 0 && role !== 'assistant')
+      throw invalid(`messages[${index}].tool_calls`, 'is for messages of the assistant');
+    if (message.content.length === 0 && toolCalls.length === 0)
+      throw invalid(`messages[${index}].content`, 'is empty');
     const parts = message.content.map((part, place) =>
       parsePart(part, `messages[${index}].content[${place}]`),
     );
-    return { role, parts };
+    return toolCalls.length === 0 ? { role, parts } : { role, parts, toolCalls };
   });
   checkLastRole(parsed);
   return parsed;

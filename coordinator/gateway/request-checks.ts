@@ -33,7 +33,9 @@ export function checkMessageCount(count: number): void {
 }
 
 export function checkLastRole(messages: readonly MessageInput[]): void {
-  if (messages.at(-1)?.role !== 'user') throw invalid('messages', 'must end with a message of the user');
+  const role = messages.at(-1)?.role;
+  if (role !== 'user' && role !== 'tool')
+    throw invalid('messages', 'must end with a message of the user, or of a tool');
 }
 
 /** `field`: of the list, for messages. */
@@ -47,6 +49,8 @@ export function checkTokenIds(tokenIds: readonly number[], field: string, vocabS
 export function checkTotals(messages: readonly MessageInput[], context: ParseContext): void {
   let numChars = 0;
   let numPictures = 0;
+  for (const { toolCalls = [] } of messages)
+    for (const call of toolCalls) numChars += call.name.length + call.arguments.length;
   for (const part of messages.flatMap((message) => message.parts)) {
     if (part.type === 'text') numChars += part.text.length;
     else numPictures += 1;

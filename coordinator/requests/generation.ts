@@ -3,6 +3,9 @@
 import { MAX_DELTA_BYTES } from '../../common/limits.js';
 import type { AppError } from '../../common/errors.js';
 import type { FinishReason, TokenLogprobs } from '../executor/step-loop.js';
+import type { ToolCallDelta } from '../tokenizer/tool-call-splitter.js';
+
+export type { ToolCallDelta };
 
 export interface GenerationUsage {
   readonly promptTokens: number;
@@ -19,7 +22,8 @@ export interface GenerationTimings {
 }
 
 export interface GenerationEnd {
-  readonly finishReason: FinishReason;
+  /** It ended by itself, with tool calls: 'tool_calls'. */
+  readonly finishReason: FinishReason | 'tool_calls';
   /** Everything that was generated, tags included. */
   readonly text: string;
   readonly usage: GenerationUsage;
@@ -29,6 +33,7 @@ export interface GenerationEnd {
 export interface GenerationDelta {
   reasoning: string;
   answer: string;
+  readonly toolCalls: ToolCallDelta[];
   readonly tokenIds: number[];
   readonly logprobs: TokenLogprobs[];
   /** With the last delta. */
@@ -44,28 +49,44 @@ export interface RequestSink {
 }
 
 export function emptyDelta(): GenerationDelta {
-  return { reasoning: '', answer: '', tokenIds: [], logprobs: [], end: null };
+  return { reasoning: '', answer: '', toolCalls: [], tokenIds: [], logprobs: [], end: null };
 }
 
 /** Into the older one. */
 export function mergeDeltas(older: GenerationDelta, newer: GenerationDelta): GenerationDelta {
   older.reasoning += newer.reasoning;
   older.answer += newer.answer;
+  for (const call of newer.toolCalls) mergeCall(older.toolCalls, call);
   for (const tokenId of newer.tokenIds) older.tokenIds.push(tokenId);
   for (const logprobs of newer.logprobs) older.logprobs.push(logprobs);
   older.end = newer.end;
   return older;
 }
 
+/** Of one call the later ones are pieces of its arguments. */
+function mergeCall(calls: ToolCallDelta[], call: ToolCallDelta): void {
+  const last = calls.at(-1);
+  if (last?.index === call.index) last.arguments += call.arguments;
+  else calls.push({ ...call });
+}
+
 /** For another reader: what is merged into one of the two leaves the other as it is. */
 export function copyDelta(delta: GenerationDelta): GenerationDelta {
-  return { ...delta, tokenIds: [...delta.tokenIds], logprobs: [...delta.logprobs] };
+  return {
+    ...delta,
+    toolCalls: delta.toolCalls.map((call) => ({ ...call })),
+    tokenIds: [...delta.tokenIds],
+    logprobs: [...delta.logprobs],
+  };
 }
 
 /** The most that UTF-8 and protobuf make of it. Every token of a request has as many alternatives. */
-export function bytesOfDelta({ reasoning, answer, tokenIds, logprobs }: GenerationDelta): number {
+export function bytesOfDelta({ reasoning, answer, toolCalls, ...rest }: GenerationDelta): number {
+  const { tokenIds, logprobs } = rest;
+  const lengths = toolCalls.map((call) => 64 + (call.name?.length ?? 0) + call.arguments.length);
+  const numChars = lengths.reduce((sum, length) => sum + length, reasoning.length + answer.length);
   const bytesOfLogprobs = 32 + 24 * (logprobs[0]?.topIds.length ?? 0);
-  return 3 * (reasoning.length + answer.length) + 5 * tokenIds.length + bytesOfLogprobs * logprobs.length;
+  return 3 * numChars + 5 * tokenIds.length + bytesOfLogprobs * logprobs.length;
 }
 
 /** So large that what comes next is a delta of its own: a message made of it stays below what clients accept. */

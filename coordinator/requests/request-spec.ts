@@ -12,13 +12,35 @@ export type PartInput =
   | { readonly type: 'text'; readonly text: string }
   | { readonly type: 'picture'; readonly picture: PictureInput };
 
+/** A function as the model is told of it. */
+export interface PromptTool {
+  readonly name: string;
+  readonly description?: string;
+  /** A JSON schema. */
+  readonly parameters: unknown;
+}
+
+/** A call that an assistant's message has made. */
+export interface ToolCallInput {
+  readonly name: string;
+  /** As the model wrote them: JSON, unless it went wrong. */
+  readonly arguments: string;
+}
+
 export interface MessageInput {
-  readonly role: 'system' | 'user' | 'assistant';
+  /** `tool`: what came of a call. */
+  readonly role: 'system' | 'user' | 'assistant' | 'tool';
   readonly parts: readonly PartInput[];
+  /** Of an assistant's message. */
+  readonly toolCalls?: readonly ToolCallInput[];
 }
 
 export type PromptInput =
-  | { readonly kind: 'chat'; readonly messages: readonly MessageInput[] }
+  | {
+      readonly kind: 'chat';
+      readonly messages: readonly MessageInput[];
+      readonly tools?: readonly PromptTool[];
+    }
   /** A prompt that its writer has laid out: no template is put around it, and what spells a special token is one. */
   | { readonly kind: 'text'; readonly text: string }
   | {
@@ -39,12 +61,40 @@ export interface RequestOrigin {
   readonly tracestate: string | null;
 }
 
+/** A function that the model may call. */
+export interface ToolSpec {
+  readonly name: string;
+  /** Of its arguments, in xgrammar's EBNF. */
+  readonly grammar: string;
+  /** The arguments fit in any case; otherwise only where calls are asked for. */
+  readonly isStrict: boolean;
+}
+
+export interface ToolsSpec {
+  readonly functions: readonly ToolSpec[];
+  /** Whether the model calls: as it likes, at least once, or exactly once. */
+  readonly choice: 'auto' | 'some' | 'one';
+  /** False: one call at most. */
+  readonly isParallel: boolean;
+}
+
+/** What an answer, behind its reasoning, is to be. */
+export interface AnswerShape {
+  /** It fits this grammar, in xgrammar's EBNF. */
+  readonly json: { readonly grammar: string } | null;
+  readonly tools: ToolsSpec | null;
+  /** The field to name where the grammar is of no use. */
+  readonly param: string;
+}
+
 export interface RequestSpec {
   readonly requestId: string;
   /** Default: none, for requests of this process itself. */
   readonly origin?: RequestOrigin;
   readonly prompt: PromptInput;
   readonly sampling: SamplingInput;
+  /** Default: any text. */
+  readonly shape?: AnswerShape;
   /** False: the text is one piece, tags included, all of it the answer. Default: true. */
   readonly splitsReasoning?: boolean;
   /** Of several answers to one prompt, which this is: each draws its own tokens. Default: 0. */

@@ -5,6 +5,7 @@ import type { Clock } from '../../common/clock.js';
 import { toAppError, type AppError } from '../../common/errors.js';
 import type {
   FinishReason,
+  MaskSource,
   PixelSource,
   SequenceListener,
   SequencePicture,
@@ -30,6 +31,14 @@ export interface EncodedRequest {
   readonly pictures: readonly (SequencePicture & PixelSource)[];
   readonly sampling: ResolvedSampling;
   readonly output: OutputProcessor;
+  /** What its tokens are held to; default null: nothing. */
+  readonly constraint?: Constraint | null;
+}
+
+/** Where the masks of its tokens come from. */
+export interface Constraint extends MaskSource {
+  /** It goes on behind these tokens. */
+  accept(tokenIds: readonly number[]): void;
 }
 
 export type RequestEnd = GenerationEnd | AppError;
@@ -149,8 +158,9 @@ export class Request implements SequenceListener {
   }
 
   /** As an epoch takes it: what was produced so far follows the prompt. */
-  toSequence(): SequenceRequest & Pick<EncodedRequest, 'pictures'> {
-    const { tokenIds: promptIds, sampling, pictures } = assertDefined(this.#encoded, 'the encoded request');
+  toSequence(): SequenceRequest & Pick<EncodedRequest, 'pictures'> & { readonly masks: MaskSource | null } {
+    const encoded = assertDefined(this.#encoded, 'the encoded request');
+    const { tokenIds: promptIds, sampling, pictures, constraint = null } = encoded;
     const tokenIds = new Uint32Array(promptIds.length + this.producedIds.length);
     tokenIds.set(promptIds);
     tokenIds.set(this.producedIds, promptIds.length);
@@ -162,7 +172,10 @@ export class Request implements SequenceListener {
       maxTokensIsDefault: sampling.maxTokensIsDefault,
       isAccepted: this.#maxTokens !== null,
       prefillsAlone: this.isSuspect,
-      sampling: sampling.params,
+      // Masks say when it may end.
+      sampling: constraint === null ? sampling.params : { ...sampling.params, minTokens: 0 },
+      isMasked: constraint !== null,
+      masks: constraint,
       pictures,
     };
   }
@@ -201,18 +214,20 @@ export class Request implements SequenceListener {
   }
 
   #take(tokens: SequenceTokens, finishReason: FinishReason | null): void {
-    const { output } = assertDefined(this.#encoded, 'the encoded request');
+    const { output, constraint = null } = assertDefined(this.#encoded, 'the encoded request');
     for (const tokenId of tokens.tokenIds) this.producedIds.push(tokenId);
     // The token that ends the sequence is no text.
     const text = output.push(finishReason === 'stop' ? tokens.tokenIds.slice(0, -1) : tokens.tokenIds);
     const delta: GenerationDelta = {
       reasoning: text.reasoning,
       answer: text.answer,
+      toolCalls: [...(text.toolCalls ?? [])],
       tokenIds: tokens.tokenIds,
       logprobs: tokens.logprobs,
       end: null,
     };
     const reason = text.stopped ? 'stop' : finishReason;
+    if (reason === null) constraint?.accept(tokens.tokenIds);
     if (reason === null) this.#options.sink.onDelta(delta);
     else this.#finish(delta, reason, output);
   }
@@ -221,7 +236,14 @@ export class Request implements SequenceListener {
     const rest = output.finish();
     delta.reasoning += rest.reasoning;
     delta.answer += rest.answer;
-    const end = { finishReason, text: output.text, usage: this.#usage(), timings: this.#timings() };
+    delta.toolCalls.push(...(rest.toolCalls ?? []));
+    const isCall = finishReason === 'stop' && (output.numToolCalls ?? 0) > 0;
+    const end = {
+      finishReason: isCall ? ('tool_calls' as const) : finishReason,
+      text: output.text,
+      usage: this.#usage(),
+      timings: this.#timings(),
+    };
     delta.end = end;
     this.#end(end, () => this.#options.sink.onDelta(delta));
   }

@@ -30,6 +30,8 @@ export interface ResolvedSampling {
   /** The request did not name maxTokens: where the context holds fewer, that many. */
   readonly maxTokensIsDefault: boolean;
   readonly stop: readonly string[];
+  /** Ids that end it by themselves; none where they are ignored. */
+  readonly eosTokenIds: readonly number[];
   /** Special tokens are no part of the text. */
   readonly skipSpecialTokens: boolean;
 }
@@ -63,6 +65,7 @@ export function resolveSampling(input: SamplingInput, context: SamplingContext):
     maxTokens: ownMaxTokens ?? defaultMaxTokens,
     maxTokensIsDefault: ownMaxTokens === null,
     stop: stopStrings(input.stop ?? []),
+    eosTokenIds: eosIds,
     skipSpecialTokens: input.skipSpecialTokens ?? defaults.skipSpecialTokens,
     params: {
       ...numbers,

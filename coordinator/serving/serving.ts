@@ -11,6 +11,7 @@ import { CoordinatorIdentity } from '../cluster/identity.js';
 import type { ClusterConfig } from '../config.js';
 import type { Encoder } from '../encoding/encoder.js';
 import { Engine } from '../engine/engine.js';
+import type { GrammarPool } from '../grammar/grammar-pool.js';
 import { Replica } from '../engine/replica.js';
 import type { RestartPolicy } from '../engine/supervisor.js';
 import type { LoadProgress } from '../executor/form-group.js';
@@ -28,6 +29,7 @@ import { clusterReport } from './cluster-report.js';
 import { clusterFacts, modelFacts } from './facts.js';
 import { loadText, type ModelText } from './load-text.js';
 import { makeEncoder } from './make-encoder.js';
+import { makeGrammarPool } from './make-grammar-pool.js';
 import { chooseSizes, type SizeConfig } from './model-sizes.js';
 import { WorkerSet } from './worker-set.js';
 
@@ -64,6 +66,7 @@ export class Serving {
   readonly #options: ServingOptions;
   readonly #parts: Parts;
   readonly #encoder: Encoder;
+  readonly #grammars: GrammarPool | null;
   readonly #workers: WorkerSet;
   readonly #replica: Replica;
   readonly #history = new ServiceHistory(Date.now);
@@ -89,6 +92,7 @@ export class Serving {
     });
     const { vocabSize } = plan.spec.text;
     this.#encoder = makeEncoder({ config, plan, sizes, text: parts.text, clock });
+    this.#grammars = makeGrammarPool(parts.text, vocabSize, clock);
     const factory = new EpochFactory({
       config,
       checkpoint: parts.checkpoint,
@@ -111,6 +115,7 @@ export class Serving {
     this.engine = new Engine({
       replica: this.#replica,
       encoder: this.#encoder,
+      grammars: this.#grammars,
       text,
       vocabSize,
       samplingDefaults,
@@ -225,6 +230,7 @@ export class Serving {
 
   async #stop(): Promise<void> {
     await this.engine.stop();
+    this.#grammars?.close();
     await Promise.all([this.#workers.stop(), this.#encoder.close()]);
   }
 }

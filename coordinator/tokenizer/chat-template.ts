@@ -10,10 +10,20 @@ import { BudgetError } from './jinja/budget.js';
 import { Template } from './jinja/template.js';
 import { fromJson } from './jinja/values.js';
 import { THINK_END, THINK_START } from './reasoning-splitter.js';
+import { withToolsAsText } from './tool-text.js';
 
 export interface TemplateMessage {
   readonly role: string;
   readonly content: string;
+  readonly toolCalls?: readonly { readonly name: string; readonly arguments: unknown }[];
+  /** A turn of the user's that is made of what came of calls. */
+  readonly isResponse?: boolean;
+}
+
+/** As OpenAI's API and the templates have it. */
+export interface TemplateTool {
+  readonly type: 'function';
+  readonly function: { readonly name: string; readonly description?: string; readonly parameters: unknown };
 }
 
 /** Values of bos_token and the like that templates refer to by name. */
@@ -21,6 +31,25 @@ export type TemplateTokens = Readonly<Record<string, string>>;
 
 const LIMITS = { timeoutMs: CHAT_TEMPLATE_TIMEOUT_MS, maxSize: MAX_RENDERED_CHARS };
 const PROBE = 'skein-probe-text';
+const PROBE_TOOL: TemplateTool = {
+  type: 'function',
+  function: {
+    name: 'skein_probe_tool',
+    description: 'a probe',
+    parameters: { type: 'object', properties: {} },
+  },
+};
+/** A conversation with tools, and what must be seen of it. */
+const PROBE_CHAT: readonly TemplateMessage[] = [
+  { role: 'user', content: PROBE },
+  {
+    role: 'assistant',
+    content: '',
+    toolCalls: [{ name: 'skein_probe_call', arguments: { skein_probe_key: 'value' } }],
+  },
+  { role: 'tool', content: 'skein-probe-result' },
+];
+const PROBE_WORDS = ['skein_probe_tool', 'skein_probe_call', 'skein_probe_key', 'skein-probe-result'];
 
 function unsupported(problem: string, cause?: unknown): AppError {
   return new AppError('UNSUPPORTED_MODEL', `The chat template ${problem}`, { cause });
@@ -31,6 +60,9 @@ export class ChatTemplate {
   readonly #tokens: TemplateTokens;
   /** Some templates of vision models walk a list of parts and render nothing for a plain string. */
   readonly #wantsPartList: boolean;
+  /** It shows tools, calls and what came of them; null stands for the content of a message that only calls. */
+  readonly #knowsTools: boolean;
+  readonly #noContent: '' | null;
 
   constructor(source: string, tokens: TemplateTokens) {
     if (source.length > MAX_CHAT_TEMPLATE_CHARS) {
@@ -43,12 +75,19 @@ export class ChatTemplate {
       throw unsupported(`cannot be parsed: ${describe(error)}`, error);
     }
     this.#wantsPartList = this.#detectPartList();
+    const fitting = (['', null] as const).filter((noContent) => this.#showsTools(noContent));
+    this.#knowsTools = fitting.length > 0;
+    this.#noContent = fitting[0] ?? '';
   }
 
   /** Text up to and including the generation prompt. INVALID_REQUEST where the template refuses the messages. */
-  render(messages: readonly TemplateMessage[]): string {
+  render(messages: readonly TemplateMessage[], tools: readonly TemplateTool[] = []): string {
     try {
-      return this.#run(messages, this.#wantsPartList);
+      const hasTools =
+        tools.length > 0 || messages.some(({ role, toolCalls }) => role === 'tool' || toolCalls);
+      if (!hasTools) return this.#run(messages, this.#wantsPartList);
+      if (!this.#knowsTools) return this.#run(withToolsAsText(messages, tools), this.#wantsPartList);
+      return this.#run(messages, this.#wantsPartList, tools, this.#noContent);
     } catch (error) {
       if (error instanceof AppError) throw error;
       throw new AppError('INVALID_REQUEST', `The chat template refuses the messages: ${describe(error)}`, {
@@ -74,15 +113,30 @@ export class ChatTemplate {
     );
   }
 
-  #run(messages: readonly TemplateMessage[], asPartList: boolean): string {
+  #showsTools(noContent: '' | null): boolean {
+    try {
+      const text = this.#run(PROBE_CHAT, this.#wantsPartList, [PROBE_TOOL], noContent);
+      return PROBE_WORDS.every((word) => text.includes(word));
+    } catch {
+      return false;
+    }
+  }
+
+  #run(
+    messages: readonly TemplateMessage[],
+    asPartList: boolean,
+    tools: readonly TemplateTool[] = [],
+    noContent: '' | null = '',
+  ): string {
     const values = {
       ...this.#tokens,
-      tools: null,
+      tools: tools.length === 0 ? null : tools,
       documents: null,
       add_generation_prompt: true,
-      messages: messages.map(({ role, content }) => ({
+      messages: messages.map(({ role, content, toolCalls }) => ({
         role,
-        content: asPartList ? [{ type: 'text', text: content }] : content,
+        content: contentOf(content, asPartList, toolCalls === undefined ? '' : noContent),
+        ...(toolCalls === undefined ? {} : { tool_calls: toolCalls.map(toTemplateCall) }),
       })),
     };
     try {
@@ -95,6 +149,15 @@ export class ChatTemplate {
       throw error;
     }
   }
+}
+
+function contentOf(content: string, asPartList: boolean, noContent: '' | null): unknown {
+  if (content === '' && noContent === null) return null;
+  return asPartList ? [{ type: 'text', text: content }] : content;
+}
+
+function toTemplateCall(call: NonNullable<TemplateMessage['toolCalls']>[number]): object {
+  return { type: 'function', function: { name: call.name, arguments: call.arguments } };
 }
 
 function describe(error: unknown): string {

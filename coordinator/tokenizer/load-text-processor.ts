@@ -4,8 +4,10 @@ import { MAX_PROMPT_CHARS } from '../../common/limits.js';
 import { ChatTemplate, fallbackTemplate, type TemplateTokens } from './chat-template.js';
 import { placePictures } from './place-pictures.js';
 import { PromptEncoder, type ImageTokens } from './prompt-encoder.js';
+import { THINK_END, THINK_START } from './reasoning-splitter.js';
 import { reasoningAfterTokens, reasoningRule } from './reasoning-start.js';
-import { StreamingOutput } from './streaming-output.js';
+import { isText, StreamingOutput } from './streaming-output.js';
+import { TOOL_TAGS } from './tool-call-splitter.js';
 import type { LoadTextProcessorOptions, TextProcessor } from './text-processor.js';
 import { readJsonObject, readTextFile, readTokenizerFiles, type JsonObject } from './tokenizer-files.js';
 import { Tokenizer, toWellFormed } from './tokenizer.js';
@@ -38,6 +40,8 @@ async function readTemplateSource(folder: string, config: JsonObject): Promise<s
     templateFromConfig(await readJsonObject(folder, 'chat_template.json'))
   );
 }
+
+const ALL_TAGS = [THINK_START, THINK_END, ...TOOL_TAGS];
 
 function findImageTokens(vocabulary: Vocabulary, tokensPerTile: number | null): ImageTokens | null {
   if (tokensPerTile === null) return null;
@@ -115,7 +119,7 @@ export async function loadTextProcessor(options: LoadTextProcessorOptions): Prom
       ...options.eosTokenIds,
       ...eosIds(generationConfig),
     ]),
-    encodeChat: (messages) => encoder.encode(messages),
+    encodeChat: (messages, tools) => encoder.encode(messages, tools),
     encodeTokens: (tokenIds, numTiles) => ({
       ...placePictures(tokenIds, numTiles, { pictureTokenId, tokensPerTile: options.tokensPerTile }),
       startsInReasoning: startsInReasoning(reasoningAfterTokens(tokenIds, tokenizer)),
@@ -127,7 +131,8 @@ export async function loadTextProcessor(options: LoadTextProcessorOptions): Prom
     },
     decode: (tokenIds) => tokenizer.decode(tokenIds),
     bytesOf: (tokenId) => vocabulary.bytesOf(tokenId),
-    createOutput: ({ startsInReasoning, stop, skipSpecialTokens = true, splitsReasoning = true }) =>
-      new StreamingOutput({ vocabulary, startsInReasoning, stop, skipSpecialTokens, splitsReasoning }),
+    isText: (tokenId) => isText(vocabulary.addedWithId(tokenId), ALL_TAGS),
+    createOutput: ({ skipSpecialTokens = true, splitsReasoning = true, tools = null, ...options }) =>
+      new StreamingOutput({ ...options, vocabulary, skipSpecialTokens, splitsReasoning, tools }),
   };
 }

@@ -2,16 +2,22 @@
 // left of the history's reasoning is the template's to say: tags of an assistant's turn reach it, and the ids, as they
 // are.
 import { AppError } from '../../common/errors.js';
-import { MAX_MESSAGES, MAX_PICTURES_PER_REQUEST, MAX_PROMPT_CHARS } from '../../common/limits.js';
-import type { ChatTemplate, TemplateMessage } from './chat-template.js';
+import { isDeeperThan } from '../../common/json-depth.js';
+import {
+  MAX_MESSAGES,
+  MAX_PICTURES_PER_REQUEST,
+  MAX_PROMPT_CHARS,
+  MAX_TEMPLATE_VALUE_DEPTH,
+} from '../../common/limits.js';
+import type { ChatTemplate, TemplateMessage, TemplateTool } from './chat-template.js';
 import { reasoningAfterText, type ReasoningAtEnd } from './reasoning-start.js';
 import { THINK_END, THINK_START } from './reasoning-splitter.js';
-import type { ChatMessage, EncodedPrompt } from './text-processor.js';
+import type { ChatMessage, ChatTool, EncodedPrompt } from './text-processor.js';
 import { TextProtector, type Tokenizer } from './tokenizer.js';
 
 /** Where a picture stands in the rendered prompt. It need not be a token: it is replaced before text is encoded. */
 const PICTURE_PLACEHOLDER = '<image>';
-const ROLES: readonly string[] = ['system', 'user', 'assistant'];
+const ROLES: readonly string[] = ['system', 'user', 'assistant', 'tool'];
 
 export interface ImageTokens {
   readonly start: number;
@@ -35,6 +41,18 @@ function invalid(param: string, message: string, limit?: number): AppError {
   });
 }
 
+/** As an object, which is what templates print; as text where it is none. */
+function parseArguments(text: string): unknown {
+  try {
+    const value: unknown = JSON.parse(text);
+    const isObject = typeof value === 'object' && value !== null;
+    if (isObject && !isDeeperThan(value, MAX_TEMPLATE_VALUE_DEPTH)) return value;
+  } catch {
+    // The model went wrong there: it sees what it wrote.
+  }
+  return text;
+}
+
 export class PromptEncoder {
   readonly #tokenizer: Tokenizer;
   readonly #template: ChatTemplate;
@@ -56,9 +74,12 @@ export class PromptEncoder {
     this.#assistantProtector = new TextProtector(spellings.filter((spelling) => !tags.includes(spelling)));
   }
 
-  encode(messages: readonly ChatMessage[]): EncodedPrompt {
+  encode(messages: readonly ChatMessage[], tools: readonly ChatTool[] = []): EncodedPrompt {
     this.#checkMessages(messages);
-    const rendered = this.#template.render(messages.map((message) => this.#toTemplateMessage(message)));
+    const rendered = this.#template.render(
+      messages.map((message) => this.#toTemplateMessage(message)),
+      tools.map((tool) => this.#toTemplateTool(tool)),
+    );
     const numTiles = messages.flatMap((message) =>
       message.parts.filter((part) => part.type === 'picture').map((part) => part.numTiles!),
     );
@@ -112,7 +133,28 @@ export class PromptEncoder {
       }
     }
     flush();
-    return { role: message.role, content };
+    if (message.toolCalls === undefined) return { role: message.role, content };
+    const toolCalls = message.toolCalls.map(({ name, arguments: text }) => ({
+      name: this.#protector.protect(name),
+      arguments: this.#protected(parseArguments(text)),
+    }));
+    return { role: message.role, content, toolCalls };
+  }
+
+  #toTemplateTool(tool: ChatTool): TemplateTool {
+    return { type: 'function', function: this.#protected(tool) as TemplateTool['function'] };
+  }
+
+  /** All text in it, names of fields too. */
+  #protected(value: unknown): unknown {
+    if (typeof value === 'string') return this.#protector.protect(value);
+    if (Array.isArray(value)) return value.map((each) => this.#protected(each));
+    if (typeof value !== 'object' || value === null) return value;
+    const fields = Object.entries(value).map(([name, each]) => [
+      this.#protector.protect(name),
+      this.#protected(each),
+    ]);
+    return Object.fromEntries(fields) as unknown;
   }
 
   #checkMessages(messages: readonly ChatMessage[]): void {

@@ -3,6 +3,7 @@
 
 import type { DefaultTaken } from '../checkpoint/config-reader.js';
 import type { ReasoningStart } from './reasoning-start.js';
+import type { ToolCallDelta } from './tool-call-splitter.js';
 
 export interface ChatPart {
   readonly type: 'text' | 'picture';
@@ -13,8 +14,17 @@ export interface ChatPart {
 }
 
 export interface ChatMessage {
-  readonly role: 'system' | 'user' | 'assistant';
+  readonly role: 'system' | 'user' | 'assistant' | 'tool';
   readonly parts: readonly ChatPart[];
+  /** Of an assistant's message; arguments are JSON, unless the model went wrong. */
+  readonly toolCalls?: readonly { readonly name: string; readonly arguments: string }[];
+}
+
+/** A function that the model may call; parameters are a JSON schema. */
+export interface ChatTool {
+  readonly name: string;
+  readonly description?: string;
+  readonly parameters: unknown;
 }
 
 export interface EncodedPrompt {
@@ -30,7 +40,9 @@ export interface EncodedPrompt {
 export interface OutputDelta {
   readonly reasoning: string;
   readonly answer: string;
-  /** A stop string was completed: nothing after it is emitted, and the sequence is to end. */
+  /** Default: none. */
+  readonly toolCalls?: readonly ToolCallDelta[];
+  /** A stop string was completed, or the only tool call: nothing after it is emitted, and the sequence is to end. */
   readonly stopped: boolean;
 }
 
@@ -43,10 +55,18 @@ export interface OutputProcessor {
   finish(): OutputDelta;
   /** All text so far that was not cut by a stop string, tags included. */
   readonly text: string;
+  /** Tool calls that have begun. */
+  readonly numToolCalls?: number;
+}
+
+/** Tool calls are taken out of the answer. */
+export interface ToolOutput {
+  /** False: the answer ends with its first call. */
+  readonly isParallel: boolean;
 }
 
 export interface TextProcessor {
-  encodeChat(messages: readonly ChatMessage[]): EncodedPrompt;
+  encodeChat(messages: readonly ChatMessage[], tools?: readonly ChatTool[]): EncodedPrompt;
   /** Ids of a client, with one run of picture tokens for each picture; `numTiles` in their order. */
   encodeTokens(tokenIds: Uint32Array, numTiles: readonly number[]): EncodedPrompt;
   /** Raw text without template; special tokens are recognised only where allowSpecial. */
@@ -54,6 +74,8 @@ export interface TextProcessor {
   decode(tokenIds: readonly number[] | Uint32Array): string;
   /** Of one token, which may be a part of a character; none where the vocabulary lacks the id. */
   bytesOf(tokenId: number): Uint8Array;
+  /** False for special tokens, which stand in no text unless they are asked for; tags are text. */
+  isText(tokenId: number): boolean;
   createOutput(options: {
     readonly startsInReasoning: boolean;
     readonly stop: readonly string[];
@@ -61,6 +83,8 @@ export interface TextProcessor {
     readonly skipSpecialTokens?: boolean;
     /** Default true. With false all text is the answer, tags included. */
     readonly splitsReasoning?: boolean;
+    /** Default null: what looks like a tool call is text. */
+    readonly tools?: ToolOutput | null;
   }): OutputProcessor;
   /** Ids that end a sequence, of all the checkpoint's files together; found by string where a name is meant. */
   readonly stopTokenIds: readonly number[];

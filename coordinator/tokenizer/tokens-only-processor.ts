@@ -29,6 +29,7 @@ export function tokensOnlyProcessor(options: TokensOnlyOptions): TextProcessor {
     encodeText: refuse,
     decode: () => '',
     bytesOf: () => new Uint8Array(),
+    isText: () => false,
     createOutput: () => ({ push: () => NOTHING, finish: () => NOTHING, text: '' }),
     stopTokenIds,
     vocabSize,

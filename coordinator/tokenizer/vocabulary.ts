@@ -88,6 +88,15 @@ function buildByteOfCharacter(): Map<number, number> {
   return byteOfCharacter;
 }
 
+const LETTER_OF_BYTE = [...buildByteOfCharacter()]
+  .sort(([, one], [, other]) => one - other)
+  .map(([code]) => String.fromCharCode(code));
+
+/** Bytes in the letters of byte-level BPE. */
+export function toByteLetters(bytes: Uint8Array): string {
+  return Array.from(bytes, (byte) => LETTER_OF_BYTE[byte]!).join('');
+}
+
 export class Vocabulary {
   readonly addedTokens: readonly AddedToken[];
   /** Highest id plus one. */

@@ -66,8 +66,9 @@ class LogitsSource {
   virtual void BeginSequence(int32_t /*slot*/) {}
   virtual void AppendToken(int32_t /*slot*/, int32_t /*token_id*/) {}
 
-  // Adjusts row i of `logits` by requests[i].state, bans what its mask lacks, in place, and judges it. Collective: returns
-  // the blocks of all ranks [world_size, block_bytes], valid until the next call.
+  // Adjusts row i of `logits` by requests[i].state, bans what its mask lacks, in place, and judges
+  // it. Collective: returns the blocks of all ranks [world_size, block_bytes], valid until the next
+  // call.
   virtual const std::byte* Examine(const Matrix& logits, std::span<const RowRequest> requests,
                                    size_t block_bytes, Communicator& communicator) = 0;
 

@@ -19,12 +19,16 @@ import type { LogitBias as _skein_inference_v1_LogitBias, LogitBias__Output as _
 import type { Message as _skein_inference_v1_Message, Message__Output as _skein_inference_v1_Message__Output } from './skein/inference/v1/Message.js';
 import type { Picture as _skein_inference_v1_Picture, Picture__Output as _skein_inference_v1_Picture__Output } from './skein/inference/v1/Picture.js';
 import type { Rank as _skein_inference_v1_Rank, Rank__Output as _skein_inference_v1_Rank__Output } from './skein/inference/v1/Rank.js';
+import type { ResponseFormat as _skein_inference_v1_ResponseFormat, ResponseFormat__Output as _skein_inference_v1_ResponseFormat__Output } from './skein/inference/v1/ResponseFormat.js';
 import type { SamplingOptions as _skein_inference_v1_SamplingOptions, SamplingOptions__Output as _skein_inference_v1_SamplingOptions__Output } from './skein/inference/v1/SamplingOptions.js';
 import type { Timings as _skein_inference_v1_Timings, Timings__Output as _skein_inference_v1_Timings__Output } from './skein/inference/v1/Timings.js';
 import type { TokenLogprob as _skein_inference_v1_TokenLogprob, TokenLogprob__Output as _skein_inference_v1_TokenLogprob__Output } from './skein/inference/v1/TokenLogprob.js';
 import type { TokenLogprobs as _skein_inference_v1_TokenLogprobs, TokenLogprobs__Output as _skein_inference_v1_TokenLogprobs__Output } from './skein/inference/v1/TokenLogprobs.js';
 import type { TokenizeRequest as _skein_inference_v1_TokenizeRequest, TokenizeRequest__Output as _skein_inference_v1_TokenizeRequest__Output } from './skein/inference/v1/TokenizeRequest.js';
 import type { TokenizeResponse as _skein_inference_v1_TokenizeResponse, TokenizeResponse__Output as _skein_inference_v1_TokenizeResponse__Output } from './skein/inference/v1/TokenizeResponse.js';
+import type { Tool as _skein_inference_v1_Tool, Tool__Output as _skein_inference_v1_Tool__Output } from './skein/inference/v1/Tool.js';
+import type { ToolCall as _skein_inference_v1_ToolCall, ToolCall__Output as _skein_inference_v1_ToolCall__Output } from './skein/inference/v1/ToolCall.js';
+import type { ToolChoice as _skein_inference_v1_ToolChoice, ToolChoice__Output as _skein_inference_v1_ToolChoice__Output } from './skein/inference/v1/ToolChoice.js';
 import type { Usage as _skein_inference_v1_Usage, Usage__Output as _skein_inference_v1_Usage__Output } from './skein/inference/v1/Usage.js';
 
 type SubtypeConstructor<Constructor extends new (...args: any) => any, Subtype> = {
@@ -54,12 +58,16 @@ export interface ProtoGrpcType {
         Message: MessageTypeDefinition<_skein_inference_v1_Message, _skein_inference_v1_Message__Output>
         Picture: MessageTypeDefinition<_skein_inference_v1_Picture, _skein_inference_v1_Picture__Output>
         Rank: MessageTypeDefinition<_skein_inference_v1_Rank, _skein_inference_v1_Rank__Output>
+        ResponseFormat: MessageTypeDefinition<_skein_inference_v1_ResponseFormat, _skein_inference_v1_ResponseFormat__Output>
         SamplingOptions: MessageTypeDefinition<_skein_inference_v1_SamplingOptions, _skein_inference_v1_SamplingOptions__Output>
         Timings: MessageTypeDefinition<_skein_inference_v1_Timings, _skein_inference_v1_Timings__Output>
         TokenLogprob: MessageTypeDefinition<_skein_inference_v1_TokenLogprob, _skein_inference_v1_TokenLogprob__Output>
         TokenLogprobs: MessageTypeDefinition<_skein_inference_v1_TokenLogprobs, _skein_inference_v1_TokenLogprobs__Output>
         TokenizeRequest: MessageTypeDefinition<_skein_inference_v1_TokenizeRequest, _skein_inference_v1_TokenizeRequest__Output>
         TokenizeResponse: MessageTypeDefinition<_skein_inference_v1_TokenizeResponse, _skein_inference_v1_TokenizeResponse__Output>
+        Tool: MessageTypeDefinition<_skein_inference_v1_Tool, _skein_inference_v1_Tool__Output>
+        ToolCall: MessageTypeDefinition<_skein_inference_v1_ToolCall, _skein_inference_v1_ToolCall__Output>
+        ToolChoice: MessageTypeDefinition<_skein_inference_v1_ToolChoice, _skein_inference_v1_ToolChoice__Output>
         Usage: MessageTypeDefinition<_skein_inference_v1_Usage, _skein_inference_v1_Usage__Output>
       }
     }

@@ -111,6 +111,7 @@ describe('bad inputs over both APIs', function () {
         'stream',
         'stream_options',
         'tools',
+        'tool_choice',
       ],
       ...['min_tokens', 'stop_token_ids', 'ignore_eos', 'repetition_penalty', 'response_format', 'user'],
     );

@@ -49,6 +49,12 @@ export const LAYERS: Readonly<Record<string, readonly string[]>> = {
     'coordinator/cluster/',
     'coordinator/sharding/',
   ],
+  'coordinator/grammar/': [
+    ...EVERYWHERE,
+    'coordinator/executor/',
+    'coordinator/requests/',
+    'coordinator/tokenizer/',
+  ],
   'coordinator/requests/': [...EVERYWHERE, 'coordinator/tokenizer/', 'coordinator/executor/'],
   'coordinator/encoding/': [
     ...EVERYWHERE,
@@ -65,6 +71,7 @@ export const LAYERS: Readonly<Record<string, readonly string[]>> = {
     'coordinator/executor/',
     'coordinator/requests/',
     'coordinator/encoding/',
+    'coordinator/grammar/',
   ],
   'coordinator/observability/': [
     ...EVERYWHERE,
@@ -76,6 +83,7 @@ export const LAYERS: Readonly<Record<string, readonly string[]>> = {
     ...EVERYWHERE,
     'coordinator/executor/',
     'coordinator/requests/',
+    'coordinator/grammar/',
     'coordinator/engine/',
   ],
 };

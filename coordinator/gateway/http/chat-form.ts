@@ -1,6 +1,6 @@
 // Answers of /v1/chat/completions: the reasoning in reasoning_content, the answer in content.
 import type { TokenLogprobs } from '../../executor/step-loop.js';
-import type { GenerationDelta } from '../../requests/generation.js';
+import type { GenerationDelta, ToolCallDelta } from '../../requests/generation.js';
 import { jsonLogprob, spell, usageOf, type AnswerForm, type AnswerHead, type Usage } from './answer-form.js';
 
 export interface ChatFormOptions extends AnswerHead {
@@ -26,9 +26,11 @@ export class ChatForm implements AnswerForm {
         index,
         message: {
           role: 'assistant',
-          content: delta.answer,
+          // As OpenAI has it: an answer that only calls has no content.
+          content: delta.answer === '' && delta.toolCalls.length > 0 ? null : delta.answer,
           refusal: null,
           ...(includesReasoning && delta.reasoning !== '' ? { reasoning_content: delta.reasoning } : {}),
+          ...(delta.toolCalls.length > 0 ? { tool_calls: delta.toolCalls.map(wholeCall) } : {}),
         },
         logprobs: this.#logprobs(delta),
         finish_reason: delta.end?.finishReason ?? null,
@@ -52,6 +54,7 @@ export class ChatForm implements AnswerForm {
     const content = {
       ...(reasoning === '' ? {} : { reasoning_content: reasoning }),
       ...(delta.answer === '' ? {} : { content: delta.answer }),
+      ...(delta.toolCalls.length === 0 ? {} : { tool_calls: delta.toolCalls.map(callPiece) }),
     };
     const hasLogprobs = logprobs !== null && logprobs.content.length > 0;
     if (Object.keys(content).length > 0 || hasLogprobs) add(content, hasLogprobs ? logprobs : null, null);
@@ -87,4 +90,14 @@ export class ChatForm implements AnswerForm {
     const bytes = this.#options.text.bytesOf(tokenId);
     return { token: spell(bytes), logprob: jsonLogprob(logprob), bytes: [...bytes] };
   }
+}
+
+function wholeCall({ id, name, arguments: text }: ToolCallDelta): object {
+  return { id, type: 'function', function: { name, arguments: text } };
+}
+
+/** The first of a call has all that it is known by; later ones are pieces of its arguments. */
+function callPiece({ index, id, name, arguments: text }: ToolCallDelta): object {
+  if (id === undefined) return { index, function: { arguments: text } };
+  return { index, id, type: 'function', function: { name, arguments: text } };
 }

@@ -12,6 +12,7 @@ import { callOf, type HttpServer } from './http-server.js';
 import type { MediaFetcher } from './media-fetcher.js';
 import { parseMessages } from './parse-chat.js';
 import { textPrompt } from './parse-completion.js';
+import { parseTools } from './parse-shape.js';
 import { CallPictures } from './picture-url.js';
 import { DetokenizeBody, TokenizeBody } from './request-schemas.js';
 
@@ -56,7 +57,11 @@ function addTokenRoutes(server: HttpServer, { engine, text, model, media }: Info
     const prompt: PromptInput =
       body.messages === undefined
         ? textPrompt(body.prompt!, 'prompt')
-        : { kind: 'chat', messages: parseMessages(body.messages, context) };
+        : {
+            kind: 'chat',
+            messages: parseMessages(body.messages, context),
+            tools: parseTools(body.tools).tools,
+          };
     await pictures.fetchAll(fetchOwnerOf(request));
     const tokens = await engine.tokenization.tokenize(prompt, callOf(request).signal);
     return {

@@ -5,14 +5,14 @@ import type { PromptInput, RequestSpec } from '../../requests/request-spec.js';
 import { checkModel, checkTokenIds, invalid, type ParseContext } from '../request-checks.js';
 import { parseSampling } from './parse-options.js';
 import type { CompletionBody } from './request-schemas.js';
-import { refuseUnsupported } from './unsupported-fields.js';
+import { refuseUnsupportedInCompletions } from './unsupported-fields.js';
 
 export function parseCompletion(
   body: CompletionBody,
   context: ParseContext,
 ): Pick<RequestSpec, 'prompt' | 'sampling' | 'splitsReasoning'>[] {
   if (body.model !== undefined) checkModel(body.model, context.modelName);
-  refuseUnsupported(body);
+  refuseUnsupportedInCompletions(body);
   const prompts = parsePrompts(body.prompt, context);
   const numChoices = prompts.length * (body.n ?? 1);
   if (numChoices > MAX_CHOICES)

@@ -33,7 +33,12 @@ const GENERATION = {
   skip_special_tokens: Type.Optional(Type.Boolean()),
 };
 
-const Message = Type.Object({ role: Type.String(), content: Type.Optional(Type.Unknown()) });
+const Message = Type.Object({
+  role: Type.String(),
+  content: Type.Optional(Type.Unknown()),
+  tool_calls: Type.Optional(Type.Unknown()),
+  tool_call_id: Type.Optional(Type.Unknown()),
+});
 export type Message = Static<typeof Message>;
 const Messages = Type.Array(Message, { minItems: 1, maxItems: MAX_MESSAGES });
 
@@ -44,6 +49,10 @@ export const ChatBody = Type.Object({
   logprobs: Type.Optional(Type.Boolean()),
   top_logprobs: Type.Optional(Type.Integer({ minimum: 0 })),
   include_reasoning: Type.Optional(Type.Boolean()),
+  response_format: Type.Optional(Type.Unknown()),
+  tools: Type.Optional(Type.Array(Type.Unknown())),
+  tool_choice: Type.Optional(Type.Unknown()),
+  parallel_tool_calls: Type.Optional(Type.Boolean()),
 });
 export type ChatBody = Static<typeof ChatBody>;
 
@@ -58,6 +67,7 @@ export const TokenizeBody = Type.Object({
   model: Type.Optional(Type.String()),
   prompt: Type.Optional(Type.String()),
   messages: Type.Optional(Messages),
+  tools: Type.Optional(Type.Array(Type.Unknown())),
   return_token_strs: Type.Optional(Type.Boolean()),
 });
 

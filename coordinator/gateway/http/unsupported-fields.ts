@@ -17,11 +17,8 @@ const is =
     values.includes(value);
 
 const UNSUPPORTED: Readonly<Record<string, AsksForNothing>> = {
-  tools: isEmpty,
   functions: isEmpty,
-  tool_choice: is('none', 'auto'),
   function_call: is('none', 'auto'),
-  response_format: (value) => isEmpty(value, {}) || (value as { type?: unknown }).type === 'text',
   structured_outputs: isEmpty,
   guided_json: isEmpty,
   guided_regex: isEmpty,
@@ -49,8 +46,23 @@ const UNSUPPORTED: Readonly<Record<string, AsksForNothing>> = {
   continue_final_message: isEmpty,
 };
 
+/** Of prompts without a template. */
+const UNSUPPORTED_IN_COMPLETIONS: typeof UNSUPPORTED = {
+  tools: isEmpty,
+  tool_choice: is('none', 'auto'),
+  response_format: (value) => isEmpty(value, {}) || (value as { type?: unknown }).type === 'text',
+};
+
 export function refuseUnsupported(body: Readonly<Record<string, unknown>>): void {
-  for (const [field, asksForNothing] of Object.entries(UNSUPPORTED)) {
+  refuse(UNSUPPORTED, body);
+}
+
+export function refuseUnsupportedInCompletions(body: Readonly<Record<string, unknown>>): void {
+  refuse({ ...UNSUPPORTED, ...UNSUPPORTED_IN_COMPLETIONS }, body);
+}
+
+function refuse(unsupported: typeof UNSUPPORTED, body: Readonly<Record<string, unknown>>): void {
+  for (const [field, asksForNothing] of Object.entries(unsupported)) {
     const value = body[field];
     if (value === undefined || asksForNothing(value, body)) continue;
     throw invalid(field, 'is not supported');

@@ -41,12 +41,13 @@ describe('a request as a stream', () => {
       sink.onDelta({
         reasoning: '',
         answer: 'ß',
+        toolCalls: [],
         tokenIds: [index],
         logprobs: [{ logprob: -0.5, topIds, topLogprobs }],
         end: null,
       });
     }
-    sink.onDelta({ reasoning: '', answer: '', tokenIds: [], logprobs: [], end: null });
+    sink.onDelta({ reasoning: '', answer: '', toolCalls: [], tokenIds: [], logprobs: [], end: null });
     sink.onFailure(new AppError('WORKER_LOST', 'at last'));
     const sizes: number[] = [];
     const tokenIds: number[] = [];
@@ -73,7 +74,7 @@ describe('a request as a stream', () => {
     aborted.controller.abort(new AppError('CANCELLED', 'the client left'));
     assert.deepEqual(aborted.cancels, ['CANCELLED: the client left']);
     const left = setUp();
-    left.sink.onDelta({ reasoning: '', answer: 'a', tokenIds: [1], logprobs: [], end: null });
+    left.sink.onDelta({ reasoning: '', answer: 'a', toolCalls: [], tokenIds: [1], logprobs: [], end: null });
     for await (const delta of left.generation.deltas) {
       assert.equal(delta.answer, 'a');
       break;

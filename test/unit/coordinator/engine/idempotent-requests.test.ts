@@ -68,7 +68,14 @@ function setUp(options: Partial<IdempotentRequestsOptions> = {}) {
     return { caller, leave: () => handle.cancel(new AppError('CANCELLED', 'left')) };
   };
   const give = (request: number, tokenId: number, end: GenerationEnd | null = null) =>
-    begun[request]!.sink.onDelta({ reasoning: '', answer: 'x', tokenIds: [tokenId], logprobs: [], end });
+    begun[request]!.sink.onDelta({
+      reasoning: '',
+      answer: 'x',
+      toolCalls: [],
+      tokenIds: [tokenId],
+      logprobs: [],
+      end,
+    });
   return { clock, begun, requests, call, give };
 }
 

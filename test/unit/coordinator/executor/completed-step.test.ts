@@ -12,6 +12,7 @@ const NONE: StepPlan = {
   encodeItems: [],
   scheduledSlots: [],
   scheduledTokens: [],
+  masks: [],
   graphBucket: 0,
 };
 const plan = (step: number, scheduledTokens: number[]): StepPlan => ({ ...NONE, step, scheduledTokens });

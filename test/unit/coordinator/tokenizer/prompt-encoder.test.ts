@@ -241,7 +241,7 @@ describe('prompt encoding', () => {
       ],
       [
         'an unknown role',
-        [{ role: 'tool' as 'user', parts: [] }],
+        [{ role: 'robot' as 'user', parts: [] }],
         'messages[0].role',
         /must be one of system, user, assistant/,
       ],

@@ -10,6 +10,10 @@ export const FinishReason = {
    * max_tokens or the context length was reached.
    */
   FINISH_REASON_LENGTH: 'FINISH_REASON_LENGTH',
+  /**
+   * It ended by itself, with tool calls.
+   */
+  FINISH_REASON_TOOL_CALLS: 'FINISH_REASON_TOOL_CALLS',
 } as const;
 
 export type FinishReason =
@@ -25,5 +29,10 @@ export type FinishReason =
    */
   | 'FINISH_REASON_LENGTH'
   | 2
+  /**
+   * It ended by itself, with tool calls.
+   */
+  | 'FINISH_REASON_TOOL_CALLS'
+  | 3
 
 export type FinishReason__Output = typeof FinishReason[keyof typeof FinishReason]

@@ -4,6 +4,7 @@ import type { TokenLogprobs as _skein_inference_v1_TokenLogprobs, TokenLogprobs_
 import type { FinishReason as _skein_inference_v1_FinishReason, FinishReason__Output as _skein_inference_v1_FinishReason__Output } from '../../../skein/inference/v1/FinishReason.js';
 import type { Usage as _skein_inference_v1_Usage, Usage__Output as _skein_inference_v1_Usage__Output } from '../../../skein/inference/v1/Usage.js';
 import type { Timings as _skein_inference_v1_Timings, Timings__Output as _skein_inference_v1_Timings__Output } from '../../../skein/inference/v1/Timings.js';
+import type { ToolCall as _skein_inference_v1_ToolCall, ToolCall__Output as _skein_inference_v1_ToolCall__Output } from '../../../skein/inference/v1/ToolCall.js';
 
 export interface GenerateOnceResponse {
   'requestId'?: (string);
@@ -19,6 +20,7 @@ export interface GenerateOnceResponse {
   'usage'?: (_skein_inference_v1_Usage | null);
   'timings'?: (_skein_inference_v1_Timings | null);
   'promptTokenIds'?: (number)[];
+  'toolCalls'?: (_skein_inference_v1_ToolCall)[];
 }
 
 export interface GenerateOnceResponse__Output {
@@ -35,4 +37,5 @@ export interface GenerateOnceResponse__Output {
   'usage': (_skein_inference_v1_Usage__Output | null);
   'timings': (_skein_inference_v1_Timings__Output | null);
   'promptTokenIds': (number)[];
+  'toolCalls': (_skein_inference_v1_ToolCall__Output)[];
 }

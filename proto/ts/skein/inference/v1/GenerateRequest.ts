@@ -3,6 +3,9 @@
 import type { Message as _skein_inference_v1_Message, Message__Output as _skein_inference_v1_Message__Output } from '../../../skein/inference/v1/Message.js';
 import type { Picture as _skein_inference_v1_Picture, Picture__Output as _skein_inference_v1_Picture__Output } from '../../../skein/inference/v1/Picture.js';
 import type { SamplingOptions as _skein_inference_v1_SamplingOptions, SamplingOptions__Output as _skein_inference_v1_SamplingOptions__Output } from '../../../skein/inference/v1/SamplingOptions.js';
+import type { Tool as _skein_inference_v1_Tool, Tool__Output as _skein_inference_v1_Tool__Output } from '../../../skein/inference/v1/Tool.js';
+import type { ToolChoice as _skein_inference_v1_ToolChoice, ToolChoice__Output as _skein_inference_v1_ToolChoice__Output } from '../../../skein/inference/v1/ToolChoice.js';
+import type { ResponseFormat as _skein_inference_v1_ResponseFormat, ResponseFormat__Output as _skein_inference_v1_ResponseFormat__Output } from '../../../skein/inference/v1/ResponseFormat.js';
 
 export interface GenerateRequest {
   /**
@@ -30,6 +33,20 @@ export interface GenerateRequest {
    * failed is forgotten: the same key asks anew.
    */
   'idempotencyKey'?: (string);
+  /**
+   * With messages or text: also told to the model, by its chat template.
+   */
+  'tools'?: (_skein_inference_v1_Tool)[];
+  'toolChoice'?: (_skein_inference_v1_ToolChoice | null);
+  /**
+   * False: one call at most. Default true.
+   */
+  'parallelToolCalls'?: (boolean);
+  /**
+   * Absent: any text.
+   */
+  'responseFormat'?: (_skein_inference_v1_ResponseFormat | null);
+  '_parallelToolCalls'?: "parallelToolCalls";
 }
 
 export interface GenerateRequest__Output {
@@ -58,4 +75,18 @@ export interface GenerateRequest__Output {
    * failed is forgotten: the same key asks anew.
    */
   'idempotencyKey': (string);
+  /**
+   * With messages or text: also told to the model, by its chat template.
+   */
+  'tools': (_skein_inference_v1_Tool__Output)[];
+  'toolChoice': (_skein_inference_v1_ToolChoice__Output | null);
+  /**
+   * False: one call at most. Default true.
+   */
+  'parallelToolCalls'?: (boolean);
+  /**
+   * Absent: any text.
+   */
+  'responseFormat': (_skein_inference_v1_ResponseFormat__Output | null);
+  '_parallelToolCalls'?: "parallelToolCalls";
 }

@@ -4,6 +4,7 @@ import type { TokenLogprobs as _skein_inference_v1_TokenLogprobs, TokenLogprobs_
 import type { FinishReason as _skein_inference_v1_FinishReason, FinishReason__Output as _skein_inference_v1_FinishReason__Output } from '../../../skein/inference/v1/FinishReason.js';
 import type { Usage as _skein_inference_v1_Usage, Usage__Output as _skein_inference_v1_Usage__Output } from '../../../skein/inference/v1/Usage.js';
 import type { Timings as _skein_inference_v1_Timings, Timings__Output as _skein_inference_v1_Timings__Output } from '../../../skein/inference/v1/Timings.js';
+import type { ToolCall as _skein_inference_v1_ToolCall, ToolCall__Output as _skein_inference_v1_ToolCall__Output } from '../../../skein/inference/v1/ToolCall.js';
 
 export interface GenerateResponse {
   'requestId'?: (string);
@@ -25,6 +26,10 @@ export interface GenerateResponse {
    * In the first message only.
    */
   'promptTokenIds'?: (number)[];
+  /**
+   * Pieces of the answer's tool calls, which are no part of answer_delta.
+   */
+  'toolCalls'?: (_skein_inference_v1_ToolCall)[];
 }
 
 export interface GenerateResponse__Output {
@@ -47,4 +52,8 @@ export interface GenerateResponse__Output {
    * In the first message only.
    */
   'promptTokenIds': (number)[];
+  /**
+   * Pieces of the answer's tool calls, which are no part of answer_delta.
+   */
+  'toolCalls': (_skein_inference_v1_ToolCall__Output)[];
 }
