@@ -28,6 +28,8 @@ export const GRAMMAR_START_TIMEOUT_MS = 60_000;
 export const MAX_GRAMMAR_THREADS = 4;
 /** Parts of a grammar, with what is repeated counted as often as it may be. */
 export const MAX_GRAMMAR_PARTS = 20_000;
+/** Of a part of a schema's pattern. */
+export const MAX_PATTERN_REPEATS = 1000;
 export const MAX_TOOLS = 128;
 /** Of all tools of a request, as JSON. */
 export const MAX_TOOLS_CHARS = 256 * 1024;

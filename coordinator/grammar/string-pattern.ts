@@ -1,6 +1,7 @@
 // A schema's `pattern`, a regular expression over the characters of a string, as a grammar of how JSON spells such
 // strings: without characters that JSON must escape, but for a quote or a backslash that the pattern names itself. A
 // subset of ECMA-262: what looks around, or back, is refused.
+import { MAX_PATTERN_REPEATS } from '../../common/limits.js';
 import {
   BEYOND_ASCII,
   characterClass,
@@ -47,7 +48,6 @@ const LINE_ENDS: readonly CharacterRange[] = [
 ];
 const CLASSES: Readonly<Record<string, readonly CharacterRange[]>> = { d: DIGITS, w: WORD, s: SPACE };
 const CONTROLS: Readonly<Record<string, number>> = { t: 9, n: 10, v: 11, f: 12, r: 13, 0: 0 };
-const MAX_REPEATS = 1000;
 
 /** Throws an Error that says what of it is not supported. */
 export function patternToExpression(pattern: string): Expression {
@@ -104,8 +104,8 @@ class PatternReader {
   #repeated(atom: Expression): Expression {
     const [min, max] = this.#bounds() ?? [1, 1];
     if (min === 1 && max === 1) return atom;
-    if (min > MAX_REPEATS || (max ?? 0) > MAX_REPEATS)
-      throw new Error(`repeats something more than ${MAX_REPEATS} times`);
+    if (min > MAX_PATTERN_REPEATS || (max ?? 0) > MAX_PATTERN_REPEATS)
+      throw new Error(`repeats something more than ${MAX_PATTERN_REPEATS} times`);
     this.#take('?');
     return { repeated: atom, min, max };
   }

@@ -21,6 +21,7 @@ import {
   type RequestSink,
 } from './generation.js';
 import { LifeCycle, type Interruption, type Stage } from './life-cycle.js';
+import type { Constraint } from './constraint.js';
 import type { RequestSpec } from './request-spec.js';
 import type { ResolvedSampling } from './sampling-options.js';
 import { Suspicion } from './suspicion.js';
@@ -33,12 +34,6 @@ export interface EncodedRequest {
   readonly output: OutputProcessor;
   /** What its tokens are held to; default null: nothing. */
   readonly constraint?: Constraint | null;
-}
-
-/** Where the masks of its tokens come from. */
-export interface Constraint extends MaskSource {
-  /** It goes on behind these tokens. */
-  accept(tokenIds: readonly number[]): void;
 }
 
 export type RequestEnd = GenerationEnd | AppError;
@@ -159,8 +154,8 @@ export class Request implements SequenceListener {
 
   /** As an epoch takes it: what was produced so far follows the prompt. */
   toSequence(): SequenceRequest & Pick<EncodedRequest, 'pictures'> & { readonly masks: MaskSource | null } {
-    const encoded = assertDefined(this.#encoded, 'the encoded request');
-    const { tokenIds: promptIds, sampling, pictures, constraint = null } = encoded;
+    const { tokenIds: promptIds, constraint = null, ...rest } = assertDefined(this.#encoded, 'the request');
+    const { sampling, pictures } = rest;
     const tokenIds = new Uint32Array(promptIds.length + this.producedIds.length);
     tokenIds.set(promptIds);
     tokenIds.set(this.producedIds, promptIds.length);
@@ -227,9 +222,9 @@ export class Request implements SequenceListener {
       end: null,
     };
     const reason = text.stopped ? 'stop' : finishReason;
-    if (reason === null) constraint?.accept(tokens.tokenIds);
-    if (reason === null) this.#options.sink.onDelta(delta);
-    else this.#finish(delta, reason, output);
+    if (reason !== null) return this.#finish(delta, reason, output);
+    constraint?.accept(tokens.tokenIds);
+    this.#options.sink.onDelta(delta);
   }
 
   #finish(delta: GenerationDelta, finishReason: FinishReason, output: OutputProcessor): void {

@@ -7,7 +7,7 @@
 namespace {
 
 // Raised whenever worker/native/native.ts changes.
-constexpr int kInterfaceVersion = 9;
+constexpr int kInterfaceVersion = 10;
 
 struct AddonData {
   Napi::FunctionReference engine_constructor;

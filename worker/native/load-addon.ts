@@ -10,7 +10,7 @@ import { fromNativeError } from './native-errors.js';
 import type { NativeAddon, NativeEngine } from './native.js';
 
 /** Of worker/native/native.ts; raised with kInterfaceVersion in native/addon/addon.cc. */
-export const NATIVE_INTERFACE_VERSION = 9;
+export const NATIVE_INTERFACE_VERSION = 10;
 
 // This file runs as dist/worker/native/load-addon.js.
 const BUILD_FOLDER = fileURLToPath(new URL('../../../build/', import.meta.url));

@@ -113,11 +113,11 @@ describe('a request as its whole answer', () => {
   it('comes with everything that was produced', async () => {
     const { answer, sink, controller, cancels } = setUpWhole();
     sink.onPrompt(Uint32Array.of(7));
-    sink.onDelta({ reasoning: 'r', answer: 'a', tokenIds: [1], logprobs: [], end: null });
-    sink.onDelta({ reasoning: '', answer: 'b', tokenIds: [2], logprobs: [], end: END });
+    sink.onDelta({ reasoning: 'r', answer: 'a', toolCalls: [], tokenIds: [1], logprobs: [], end: null });
+    sink.onDelta({ reasoning: '', answer: 'b', toolCalls: [], tokenIds: [2], logprobs: [], end: END });
     controller.abort(new AppError('CANCELLED', 'too late'));
     const promptTokenIds = Uint32Array.of(7);
-    const whole = { reasoning: 'r', answer: 'ab', tokenIds: [1, 2], logprobs: [], end: END };
+    const whole = { reasoning: 'r', answer: 'ab', toolCalls: [], tokenIds: [1, 2], logprobs: [], end: END };
     assert.deepEqual(await answer, { ...whole, requestId: 'test', promptTokenIds });
     assert.deepEqual(cancels, []);
   });
@@ -126,7 +126,7 @@ describe('a request as its whole answer', () => {
     const full = new AppError('QUEUE_FULL', 'full');
     await assert.rejects(setUpWhole((sink) => sink.onFailure(full)).answer, full);
     const { answer, sink } = setUpWhole();
-    sink.onDelta({ reasoning: '', answer: 'a', tokenIds: [1], logprobs: [], end: null });
+    sink.onDelta({ reasoning: '', answer: 'a', toolCalls: [], tokenIds: [1], logprobs: [], end: null });
     sink.onFailure(new AppError('WORKER_LOST', 'gone'));
     await assert.rejects(answer, { code: 'WORKER_LOST' });
   });
