@@ -81,7 +81,10 @@ export async function meet(
     await mend?.();
   }
   const mendedMs = forMs === null ? null : Date.now();
-  if (endsEpoch) await until(() => served.recoveries.length > numRecoveries, served);
+  // What was over before the verdict ended nothing.
+  const wentOn = (): boolean =>
+    mendedMs !== null && served.failures.length === numFailures && load.hasMoved(mendedMs, MOVED_TIMES);
+  if (endsEpoch) await until(() => served.recoveries.length > numRecoveries || wentOn(), served);
   const doneMs = Date.now();
   await until(() => load.hasMoved(doneMs, MOVED_TIMES), served);
   if (forMs === null) await mend?.();

@@ -14,7 +14,7 @@ export type LinkFaultKind = (typeof LINK_FAULTS)[number];
 
 export const COORDINATOR = 'coordinator';
 /** While ranks cannot reach each other no group can be formed of them, so it is mended by itself. */
-const PARTED_MS = { min: 3_500, max: 6_000 };
+const PARTED_MS = { min: 5_000, max: 7_000 };
 const DELAY_MS = { min: 1, max: 100 };
 const DELAYED_MS = { min: 1_000, max: 4_000 };
 
