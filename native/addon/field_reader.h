@@ -40,9 +40,9 @@ class FieldReader {
   bool Flag(const char* name) const;
   uint64_t BigUnsigned(const char* name) const;
   std::string Text(const char* name) const;
-  std::vector<int32_t> Indices(const char* name) const;  // Uint32Array, each below 2^31
-  std::vector<uint32_t> Ids(const char* name) const;     // Uint32Array
-  std::vector<float> Floats(const char* name) const;     // Float32Array
+  std::vector<int32_t> Indices(const char* name) const;        // Uint32Array, each below 2^31
+  std::vector<uint32_t> Ids(const char* name) const;           // Uint32Array
+  std::vector<float> Floats(const char* name) const;           // Float32Array
   std::vector<uint64_t> BigUnsigneds(const char* name) const;  // BigUint64Array
   FieldReader Object(const char* name) const;
   bool IsNull(const char* name) const;

@@ -46,8 +46,7 @@ uint64_t ChecksumOf(const void* data, int64_t bytes, int64_t file, int64_t offse
     sum += uint64_t{word} * static_cast<uint32_t>(key + static_cast<uint32_t>(i) * kKeyStep);
   }
   const int64_t tail = words * kWordBytes;
-  return sum + PartOf(from + tail, 0, bytes - tail,
-                      key + static_cast<uint32_t>(words) * kKeyStep);
+  return sum + PartOf(from + tail, 0, bytes - tail, key + static_cast<uint32_t>(words) * kKeyStep);
 }
 
 }  // namespace skein

@@ -1,6 +1,7 @@
-// A checksum of bytes by where they stand in a file: the sum over all 32-bit words of the word times
-// a key of its place. So it does not matter in which order, and in what pieces, they are read. Any
-// change of one word shows, and one of two with near certainty; it is no defence against intent.
+// A checksum of bytes by where they stand in a file: the sum over all 32-bit words of the word
+// times a key of its place. So it does not matter in which order, and in what pieces, they are
+// read. Any change of one word shows, and one of two with near certainty; it is no defence against
+// intent.
 #pragma once
 
 #include <cstdint>

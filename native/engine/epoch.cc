@@ -174,8 +174,7 @@ void Epoch::Decode(const StepPlan& plan, Communicator& communicator, const Phase
 void Epoch::MaskTokens(const StepPlan& plan) {
   const auto words = static_cast<size_t>(MaskWords(limits_.vocab_valid_rows));
   for (size_t i = 0; i < plan.masked_slots.size(); ++i) {
-    model_.sampler().MaskNextToken(plan.masked_slots[i],
-                                   {plan.masks.data() + i * words, words});
+    model_.sampler().MaskNextToken(plan.masked_slots[i], {plan.masks.data() + i * words, words});
   }
 }
 

@@ -38,9 +38,8 @@ void CheckUnchanged(const LoadPlan& plan, const TensorCatalogue& catalogue,
   const std::vector<uint64_t>& expected = plan.expected_checksums;
   if (expected.empty() || expected == checksums) return;
   if (expected.size() != checksums.size()) {
-    throw Error("INVALID_REQUEST",
-                Format("expected_checksums: %zu, for %zu tensors", expected.size(),
-                       checksums.size()));
+    throw Error("INVALID_REQUEST", Format("expected_checksums: %zu, for %zu tensors",
+                                          expected.size(), checksums.size()));
   }
   int64_t num_changed = 0, first = -1;
   for (size_t i = 0; i < checksums.size(); ++i) {

@@ -214,8 +214,9 @@ class Sampler {
   // v / 32 is local row v; as many words as that takes. Copied.
   virtual void MaskNextToken(int32_t slot, std::span<const uint32_t> mask) = 0;
   // logits: [rows, local vocabulary] float32, local row v is token vocab_start + v. One row per
-  // slot in `slots`. Overwrites the logits (penalties, bans and masks are applied in place). Updates
-  // the slots' state with what was sampled. Results are complete when the back end's step has finished.
+  // slot in `slots`. Overwrites the logits (penalties, bans and masks are applied in place).
+  // Updates the slots' state with what was sampled. Results are complete when the back end's step
+  // has finished.
   virtual void Sample(const Matrix& logits, std::span<const int32_t> slots,
                       Communicator& communicator, std::vector<SampledToken>* out) = 0;
 };

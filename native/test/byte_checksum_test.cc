@@ -29,7 +29,8 @@ TEST(ByteChecksum, DoesNotDependOnPieces) {
       std::sort(cuts.begin(), cuts.end());
       uint64_t sum = 0;
       for (size_t i = cuts.size() - 1; i > 0; --i) {
-        sum += ChecksumOf(bytes.data() + cuts[i - 1], cuts[i] - cuts[i - 1], 2, offset + cuts[i - 1]);
+        sum +=
+            ChecksumOf(bytes.data() + cuts[i - 1], cuts[i] - cuts[i - 1], 2, offset + cuts[i - 1]);
       }
       ASSERT_EQ(sum, whole) << offset << ", round " << round;
     }

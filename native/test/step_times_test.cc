@@ -1,5 +1,5 @@
-// What a step took, by part: the parts are within the whole, a rank that waits for another says so, and so does one
-// that waits for its plan.
+// What a step took, by part: the parts are within the whole, a rank that waits for another says so,
+// and so does one that waits for its plan.
 #include <gtest/gtest.h>
 
 #include <chrono>

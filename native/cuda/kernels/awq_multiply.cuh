@@ -10,7 +10,7 @@ namespace skein::cuda::awq {
 
 // Words of a unit, then its tables.
 template <int kSubs>
-inline constexpr int kAwqUnitBytes = kAwqWordBytes + kSubs * kAwqTableBytes;
+inline constexpr int kAwqUnitBytes = kAwqWordBytes + kSubs* kAwqTableBytes;
 
 // A lane's fragments of the members of a group times tiles of eight rows.
 template <int kMembers, int kTiles>

@@ -1,11 +1,11 @@
 // Compiled without fused multiply-add (CMakeLists.txt): penalties, masses and noise are defined by
 // plain IEEE operations, one rounding each, and must be the host's to the last bit.
 //
-// Two kernels a step. The first takes a part of a row a block: it adjusts and masks it, and leaves the
-// highest logit, the part's best token and the best of every tile of 32 tokens. The second has one
-// block a row that finds the candidates, and blocks that sum masses. The best K tokens lie in the K
-// tiles whose best tokens are best: each of these precedes every token of the other tiles. So of a
-// row only K tiles are looked at again.
+// Two kernels a step. The first takes a part of a row a block: it adjusts and masks it, and leaves
+// the highest logit, the part's best token and the best of every tile of 32 tokens. The second has
+// one block a row that finds the candidates, and blocks that sum masses. The best K tokens lie in
+// the K tiles whose best tokens are best: each of these precedes every token of the other tiles. So
+// of a row only K tiles are looked at again.
 #include <cfloat>
 
 #include "cuda/cuda_check.h"

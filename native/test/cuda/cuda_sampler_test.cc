@@ -105,8 +105,8 @@ TEST_F(CudaSamplerTest, PenaltiesBiasesAndBansOverManySteps) {
     ExpectTheHostsBits(steps, world_size, "many steps");
 }
 
-// Masks of a step's rows, some of which have none, with all else that is asked of a row. Parts of the
-// vocabulary begin at ids that are no multiple of a mask's word.
+// Masks of a step's rows, some of which have none, with all else that is asked of a row. Parts of
+// the vocabulary begin at ids that are no multiple of a mask's word.
 TEST_F(CudaSamplerTest, MaskedRows) {
   std::mt19937_64 random(17);
   const int64_t sizes[] = {1, 31, 33, 330, 2049, 5003, 40001};

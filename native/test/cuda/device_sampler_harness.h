@@ -24,7 +24,8 @@ struct Steps {
   // By step and row.
   std::vector<std::vector<std::vector<float>>> logits;
   std::vector<std::vector<size_t>> begun_anew;
-  // By step and row: the tokens that may be chosen; empty: all. Steps beyond its size have no masks.
+  // By step and row: the tokens that may be chosen; empty: all. Steps beyond its size have no
+  // masks.
   std::vector<std::vector<std::vector<bool>>> allowed;
 };
 

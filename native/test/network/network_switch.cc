@@ -160,7 +160,8 @@ class Switch {
     std::string what;
     size_t from = 0;
     size_t to = 0;
-    if (!(words >> what >> from >> to) || from >= ports_.size() || to >= ports_.size()) return false;
+    if (!(words >> what >> from >> to) || from >= ports_.size() || to >= ports_.size())
+      return false;
     Link& link = links_[from][to];
     if (what == "lose") {
       link.loses = true;
