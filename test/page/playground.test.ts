@@ -108,7 +108,7 @@ describe('the playground in Chromium', function () {
     await watched.page.waitForSelector('.conversation textarea');
     await watched.page.keyboard.type(' or not');
     await watched.page.keyboard.press('Escape');
-    await watched.page.waitForSelector('.question');
+    await watched.page.waitForSelector('.conversation textarea', { hidden: true });
     assert.equal(await watched.text('.question'), 'one');
     await watched.page.waitForFunction(`document.activeElement.textContent.trim() === 'Change'`);
     await watched.page.keyboard.press('Enter');
