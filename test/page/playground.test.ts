@@ -103,16 +103,18 @@ describe('the playground in Chromium', function () {
 
     const hasFocus = (selector: string): Promise<boolean> =>
       watched.of(selector, 'element === document.activeElement');
+    const editHasFocus = (): Promise<unknown> =>
+      watched.page.waitForFunction(`document.activeElement.matches('.conversation textarea')`);
     const change = '.question-foot button';
     await watched.page.click(change);
-    await watched.page.waitForSelector('.conversation textarea');
+    await editHasFocus();
     await watched.page.keyboard.type(' or not');
     await watched.page.keyboard.press('Escape');
     await watched.page.waitForSelector('.conversation textarea', { hidden: true });
     assert.equal(await watched.text('.question'), 'one');
     await watched.page.waitForFunction(`document.activeElement.textContent.trim() === 'Change'`);
     await watched.page.keyboard.press('Enter');
-    await watched.page.waitForSelector('.conversation textarea');
+    await editHasFocus();
     await watched.page.keyboard.type(' more');
     await watched.page.keyboard.press('Enter');
     await watched.until('.conversation .question', /^one more$/);
