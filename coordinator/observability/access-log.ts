@@ -17,7 +17,8 @@ export class AccessLog implements RequestListener {
   }
 
   onStage({ request, stage, end }: RequestEvent): void {
-    if (stage !== 'ended') return;
+    // What nobody reads is not put together.
+    if (stage !== 'ended' || !this.#logger.isLevelEnabled('info')) return;
     const line = { ...this.#head(request.spec), ...outcome(request, end!), ...timesOf(request) };
     this.#logger.info(line, 'request');
   }
