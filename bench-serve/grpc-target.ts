@@ -10,6 +10,7 @@ import type { GenerateResponse__Output } from '../proto/ts/skein/inference/v1/Ge
 import type { GetModelResponse__Output } from '../proto/ts/skein/inference/v1/GetModelResponse.js';
 import type { TokenizeResponse__Output } from '../proto/ts/skein/inference/v1/TokenizeResponse.js';
 import {
+  DESCRIBE_TIMEOUT_MS,
   RequestFailure,
   type AnswerEnd,
   type Prompt,
@@ -18,8 +19,6 @@ import {
   type Target,
   type TargetRequest,
 } from './target.js';
-
-const DESCRIBE_TIMEOUT_MS = 10_000;
 
 export interface GrpcTargetOptions extends Sampling {
   readonly address: string;

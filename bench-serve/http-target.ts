@@ -5,6 +5,7 @@ import { connectionFailure, HttpExchanges, readBody, type Answer } from './http-
 import { failureOf, OpenAiAnswer } from './openai-events.js';
 import { SseParser } from './sse-parser.js';
 import {
+  DESCRIBE_TIMEOUT_MS,
   RequestFailure,
   type AnswerEnd,
   type Message,
@@ -14,7 +15,6 @@ import {
   type TargetRequest,
 } from './target.js';
 
-const DESCRIBE_TIMEOUT_MS = 10_000;
 const TOKENIZE_TIMEOUT_MS = 60_000;
 /** What servers say of a path or a method that they do not have. */
 const NO_SUCH_ENDPOINT: ReadonlySet<number> = new Set([404, 405, 501]);

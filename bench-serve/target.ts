@@ -1,6 +1,9 @@
 // The server under load, whatever it speaks: what it is, how it counts tokens, one streamed request. Times are taken by
 // whoever listens; a target only says what arrives.
 
+/** For what a server says of itself. */
+export const DESCRIBE_TIMEOUT_MS = 10_000;
+
 export interface Picture {
   readonly bytes: Buffer;
   readonly mediaType: string;

@@ -7,9 +7,10 @@ import path from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { Command } from 'commander';
 import { integerOption } from '../../common/command-line.js';
-import { mapRanges, type SamplingParams } from '../../common/sampling.js';
+import type { encodeStepPlan as encodeStepPlanOfThis } from '../../coordinator/executor/step-messages.js';
 import type { Scheduler } from '../../coordinator/scheduler/scheduler.js';
 import type { SchedulerConfig, StepPlan, StepTokens } from '../../coordinator/scheduler/step-plan.js';
+import { GREEDY } from '../../test/support/scheduler-driver.js';
 import { describeMachine } from '../machine.js';
 import { quantile, rounded } from '../statistics.js';
 
@@ -29,9 +30,12 @@ interface Samples {
 
 type Modules = {
   readonly Scheduler: new (config: SchedulerConfig) => Scheduler;
-  readonly encodeStepPlan: (plan: StepPlan, groupEpoch: number) => Buffer;
+  /** Earlier builds take the plan and the epoch alone. */
+  readonly encodeStepPlan: typeof encodeStepPlanOfThis;
 };
 
+/** No plan here has masks, which are cut to a rank's rows. */
+const NO_ROWS = { start: 0, count: 0 };
 const PROMPT_TOKENS = 256;
 /** More than there are steps. */
 const ENDLESS = 10_000;
@@ -43,17 +47,6 @@ const CASES: Readonly<Record<string, Case>> = {
   '256 running, 10,000 waiting, two come and go in each step': {
     ...{ running: 256, waiting: 10_000, answerTokens: 128 },
   },
-};
-
-const GREEDY: SamplingParams = {
-  ...mapRanges(({ neutral }) => neutral),
-  seed: 0n,
-  choiceIndex: 0,
-  numTopLogprobs: 0,
-  returnLogprobs: false,
-  stopTokenIds: [],
-  logitBiasIds: [],
-  logitBiasValues: [],
 };
 
 function configOf({ running, waiting, answerTokens }: Case): SchedulerConfig {
@@ -138,7 +131,7 @@ function measure({ Scheduler: SchedulerOf, encodeStepPlan }: Modules, load: Case
     const plan = scheduler.schedule();
     times.push(performance.now());
     if (plan === null) throw new Error('nothing runs');
-    encodeStepPlan(plan, 1);
+    encodeStepPlan(plan, 1, NO_ROWS);
     times.push(performance.now());
     plans.push(plan);
     if (plans.length < 2) continue;

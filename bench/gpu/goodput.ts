@@ -7,7 +7,7 @@
 // What follows -- goes to `skein serve` as it is. A prompt has --prefix-tokens that an eighth of all prompts begin with
 // (--prefixes) and --own-tokens of its own; the same are asked with every other flag of the server.
 import { spawn } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
@@ -16,6 +16,7 @@ import type { Result } from '../../bench-serve/report/result.js';
 import { repoPath } from '../../test/support/paths.js';
 import { currentCommit, describeMachine } from '../machine.js';
 import { withServed } from '../with-served.js';
+import { writeReport } from '../write-report.js';
 
 const { values, positionals: serveFlags } = parseArgs({
   allowPositionals: true,
@@ -76,12 +77,7 @@ try {
     serveFlags,
     result: JSON.parse(readFileSync(file, 'utf8')) as Result,
   };
-  const text = `${JSON.stringify(report, null, 1)}\n`;
-  if (values.output === undefined) process.stdout.write(text);
-  else {
-    mkdirSync(path.dirname(path.resolve(values.output)), { recursive: true });
-    writeFileSync(values.output, text);
-  }
+  writeReport(report, values.output);
   process.exitCode = code;
 } finally {
   rmSync(folder, { recursive: true, force: true });

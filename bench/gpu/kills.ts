@@ -6,12 +6,11 @@
 //   node dist/bench/gpu/kills.js --device cuda --tensor-parallel-size 2 --kills 20 --output FILE
 //
 // What follows -- goes to `skein serve` as it is.
-import { mkdirSync, writeFileSync } from 'node:fs';
-import path from 'node:path';
 import { parseArgs } from 'node:util';
 
 import { currentCommit, describeMachine } from '../machine.js';
 import { summary } from '../statistics.js';
+import { writeReport } from '../write-report.js';
 import { killWorkers } from './kills-course.js';
 
 const { values, positionals: serveFlags } = parseArgs({
@@ -57,10 +56,5 @@ const report = {
   nextTokenMs: course.kills.length === 0 ? null : summary(course.kills.map(({ nextTokenMs }) => nextTokenMs)),
   ...course,
 };
-const text = `${JSON.stringify(report, null, 1)}\n`;
-if (values.output === undefined) process.stdout.write(text);
-else {
-  mkdirSync(path.dirname(path.resolve(values.output)), { recursive: true });
-  writeFileSync(values.output, text);
-}
+writeReport(report, values.output);
 if (course.problems.length > 0) throw new Error(course.problems.slice(0, 10).join('; '));

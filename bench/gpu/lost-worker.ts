@@ -7,11 +7,11 @@
 //   node dist/bench/gpu/lost-worker.js --model skywork-r1v3-38b --device cuda --tensor-parallel-size 2 --output FILE
 //
 // What follows -- goes to `skein serve` as it is.
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
-import path from 'node:path';
+import { existsSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 
 import { currentCommit, describeMachine } from '../machine.js';
+import { writeReport } from '../write-report.js';
 import { loseWorker, type LossSettings } from './lost-worker-course.js';
 
 const { values, positionals: serveFlags } = parseArgs({
@@ -62,12 +62,7 @@ const report = {
   ...settings,
   results,
 };
-const text = `${JSON.stringify(report, null, 1)}\n`;
-if (values.output === undefined) process.stdout.write(text);
-else {
-  mkdirSync(path.dirname(path.resolve(values.output)), { recursive: true });
-  writeFileSync(values.output, text);
-}
+writeReport(report, values.output);
 const problems = results.flatMap((result) =>
   result.problems.map((problem) => `${result.workers}: ${problem}`),
 );

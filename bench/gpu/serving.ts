@@ -9,8 +9,6 @@
 // :recommended.
 // What follows -- goes to `skein serve` as it is.
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, writeFileSync } from 'node:fs';
-import path from 'node:path';
 import { parseArgs } from 'node:util';
 
 import type { GenerateRequest } from '../../proto/ts/skein/inference/v1/GenerateRequest.js';
@@ -21,6 +19,7 @@ import { makeShardPlan } from '../../coordinator/sharding/make-shard-plan.js';
 import { SkeinProcess } from '../../test/support/skein-process.js';
 import { currentCommit, describeMachine } from '../machine.js';
 import { median, rounded } from '../statistics.js';
+import { writeReport } from '../write-report.js';
 import {
   ask,
   connect,
@@ -283,9 +282,4 @@ try {
   await skein.exited;
   clearTimeout(timer);
 }
-const text = `${JSON.stringify(report, null, 1)}\n`;
-if (values.output === undefined) process.stdout.write(text);
-else {
-  mkdirSync(path.dirname(path.resolve(values.output)), { recursive: true });
-  writeFileSync(values.output, text);
-}
+writeReport(report, values.output);

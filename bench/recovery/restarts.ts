@@ -4,7 +4,6 @@
 //   node dist/bench/recovery/restarts.js --rounds 20 --output FILE
 //
 // What follows -- goes to `skein serve` as it is.
-import { mkdirSync, writeFileSync } from 'node:fs';
 import { loadavg } from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
@@ -12,6 +11,7 @@ import { parseArgs } from 'node:util';
 import { repoPath, repoRoot } from '../../test/support/paths.js';
 import { currentCommit, describeMachine } from '../machine.js';
 import { summary } from '../statistics.js';
+import { writeReport } from '../write-report.js';
 import { checkRestarts, restartCoordinator } from './restart-course.js';
 
 const { values, positionals: serveFlags } = parseArgs({
@@ -56,9 +56,4 @@ const report = {
   worldSize,
   results,
 };
-const text = `${JSON.stringify(report, null, 1)}\n`;
-if (values.output === undefined) process.stdout.write(text);
-else {
-  mkdirSync(path.dirname(path.resolve(values.output)), { recursive: true });
-  writeFileSync(values.output, text);
-}
+writeReport(report, values.output);

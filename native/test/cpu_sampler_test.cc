@@ -24,11 +24,7 @@ TEST(CpuSampler, AgreesWithThePlainSamplerAndWithItselfAtEveryWorldSize) {
   int compared = 0;
   for (int round = 0; round < 250; ++round) {
     const Step step = RandomStep(random);
-    const auto alone = SampleStep(step, 1);
-    for (const int world_size : {2, 3, 4}) {
-      const auto result = SampleStep(step, world_size);
-      for (size_t i = 0; i < result.size(); ++i) ExpectSame(result[i], alone[i]);
-    }
+    const auto alone = SampleAtEveryWorldSize(step);
     for (size_t i = 0; i < alone.size(); ++i) {
       const Sequence& s = step.sequences[i];
       const PlainResult plain = SamplePlainly(s, step.logits[i]);
@@ -68,11 +64,7 @@ TEST(CpuSampler, MaskedRowsAgreeWithThePlainSamplerAtEveryWorldSize) {
       // A ban of an allowed token may leave none.
       s.params.min_tokens = 0;
     }
-    const auto alone = SampleStep(step, 1);
-    for (const int world_size : {2, 3, 4}) {
-      const auto result = SampleStep(step, world_size);
-      for (size_t i = 0; i < result.size(); ++i) ExpectSame(result[i], alone[i]);
-    }
+    const auto alone = SampleAtEveryWorldSize(step);
     for (size_t i = 0; i < alone.size(); ++i) {
       const Sequence& s = step.sequences[i];
       if (s.allowed.empty()) continue;

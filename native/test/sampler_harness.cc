@@ -169,4 +169,13 @@ void ExpectSame(const SampledToken& a, const SampledToken& b) {
   EXPECT_TRUE(SameBits(a.top_logprobs, b.top_logprobs));
 }
 
+std::vector<SampledToken> SampleAtEveryWorldSize(const Step& step) {
+  auto alone = SampleStep(step, 1);
+  for (const int world_size : {2, 3, 4}) {
+    const auto result = SampleStep(step, world_size);
+    for (size_t i = 0; i < result.size(); ++i) ExpectSame(result[i], alone[i]);
+  }
+  return alone;
+}
+
 }  // namespace skein::test

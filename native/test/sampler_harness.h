@@ -36,6 +36,8 @@ std::vector<SampledToken> SampleOnce(Sampler& sampler, const Step& step, const P
                                      Communicator& communicator);
 // A new sampler on each rank, and one step. Expects the same of every rank.
 std::vector<SampledToken> SampleStep(const Step& step, int world_size, int num_threads = 1);
+// What one rank samples; expects the same of two to four.
+std::vector<SampledToken> SampleAtEveryWorldSize(const Step& step);
 
 bool SameBits(const std::vector<float>& a, const std::vector<float>& b);
 void ExpectSame(const SampledToken& a, const SampledToken& b);

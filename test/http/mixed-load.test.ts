@@ -4,14 +4,12 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import * as grpc from '@grpc/grpc-js';
-import OpenAI from 'openai';
 import type { ChatCompletionCreateParamsStreaming } from 'openai/resources/chat/completions.js';
-import { InferenceServiceClient } from '../../common/proto.js';
 import type { GenerateRequest } from '../../proto/ts/skein/inference/v1/GenerateRequest.js';
 import type { GenerateResponse__Output } from '../../proto/ts/skein/inference/v1/GenerateResponse.js';
 import type { GetClusterResponse__Output } from '../../proto/ts/skein/inference/v1/GetClusterResponse.js';
 import { goldenPath } from '../support/paths.js';
-import { SkeinProcess } from '../support/skein-process.js';
+import { ServedApis } from '../support/served-apis.js';
 
 const MODEL = 'tiny-300m-vit';
 const NUM_STREAMS = 64;
@@ -38,24 +36,17 @@ interface Asked {
 
 describe('64 streams at once', function () {
   this.timeout(300_000);
-  let skein: SkeinProcess;
-  let openai: OpenAI;
-  let client: InstanceType<typeof InferenceServiceClient>;
+  let served: ServedApis;
+  let openai: ServedApis['openai'];
+  let client: ServedApis['client'];
   const picture = readFileSync(goldenPath(MODEL, pictureName()));
 
   before(async () => {
-    const addresses = ['--grpc-address', '127.0.0.1:0', '--http-address', '127.0.0.1:0'];
     const model = ['--model', goldenPath(MODEL), '--tensor-parallel-size', '2', '--max-num-sequences', '24'];
-    skein = SkeinProcess.real(['serve', ...model, ...addresses]);
-    const [, address, url] = await skein.outputMatches(/serving \S+ on (\S+) and (\S+)/, 120_000);
-    openai = new OpenAI({ apiKey: 'none', baseURL: `${url}/v1`, maxRetries: 0 });
-    client = new InferenceServiceClient(address!, grpc.credentials.createInsecure());
+    served = await ServedApis.start(model);
+    ({ openai, client } = served);
   });
-  after(async () => {
-    client.close();
-    skein.child.kill('SIGTERM');
-    assert.equal((await skein.exited).code, 0);
-  });
+  after(() => served?.stop());
 
   async function overHttp(
     body: Omit<ChatCompletionCreateParamsStreaming, 'model' | 'stream'>,

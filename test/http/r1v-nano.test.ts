@@ -3,12 +3,9 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
-import * as grpc from '@grpc/grpc-js';
-import OpenAI from 'openai';
-import { InferenceServiceClient } from '../../common/proto.js';
 import type { GenerateOnceResponse__Output } from '../../proto/ts/skein/inference/v1/GenerateOnceResponse.js';
 import { repoPath } from '../support/paths.js';
-import { SkeinProcess } from '../support/skein-process.js';
+import { ServedApis } from '../support/served-apis.js';
 
 const NANO = repoPath('models', 'r1v-nano');
 
@@ -19,22 +16,15 @@ interface Question {
 
 describe("r1v-nano over OpenAI's API", function () {
   this.timeout(120_000);
-  let skein: SkeinProcess;
-  let openai: OpenAI;
-  let client: InstanceType<typeof InferenceServiceClient>;
+  let served: ServedApis;
+  let openai: ServedApis['openai'];
+  let client: ServedApis['client'];
 
   before(async () => {
-    const addresses = ['--grpc-address', '127.0.0.1:0', '--http-address', '127.0.0.1:0'];
-    skein = SkeinProcess.real(['serve', '--model', NANO, '--tensor-parallel-size', '2', ...addresses]);
-    const [, address, url] = await skein.outputMatches(/serving r1v-nano on (\S+) and (\S+)/, 60_000);
-    openai = new OpenAI({ apiKey: 'none', baseURL: `${url}/v1`, maxRetries: 0 });
-    client = new InferenceServiceClient(address!, grpc.credentials.createInsecure());
+    served = await ServedApis.start(['--model', NANO, '--tensor-parallel-size', '2']);
+    ({ openai, client } = served);
   });
-  after(async () => {
-    client.close();
-    skein.child.kill('SIGTERM');
-    assert.equal((await skein.exited).code, 0);
-  });
+  after(() => served?.stop());
 
   it('reasons and answers about pictures as over gRPC, streamed and whole, one and several', async () => {
     const questions = (

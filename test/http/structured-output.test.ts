@@ -2,21 +2,20 @@
 // two ranks, so that what it says is chance and only the masks give it a form: every answer that ends by itself must
 // parse and fit; alone, among others, and across the loss of a rank it must be the same.
 import assert from 'node:assert/strict';
-import * as grpc from '@grpc/grpc-js';
-import OpenAI, { APIError } from 'openai';
+import { APIError } from 'openai';
 import type {
   ChatCompletion,
+  ChatCompletionChunk,
   ChatCompletionCreateParamsNonStreaming,
   ChatCompletionMessageParam,
   ChatCompletionTool,
 } from 'openai/resources/chat/completions.js';
 import Schema from 'typebox/schema';
-import { InferenceServiceClient } from '../../common/proto.js';
 import type { GenerateOnceResponse__Output } from '../../proto/ts/skein/inference/v1/GenerateOnceResponse.js';
 import type { GenerateRequest } from '../../proto/ts/skein/inference/v1/GenerateRequest.js';
 import type { GetClusterResponse__Output } from '../../proto/ts/skein/inference/v1/GetClusterResponse.js';
 import { goldenPath } from '../support/paths.js';
-import { SkeinProcess } from '../support/skein-process.js';
+import { ServedApis } from '../support/served-apis.js';
 
 const MESSAGES: ChatCompletionMessageParam[] = [{ role: 'user', content: 'What is it?' }];
 const ITEM = {
@@ -50,31 +49,26 @@ type Body = Omit<ChatCompletionCreateParamsNonStreaming, 'model' | 'messages'> &
   readonly messages?: ChatCompletionMessageParam[];
 };
 
+const DEFAULTS = { model: 'tiny-text', messages: MESSAGES, temperature: 1, max_completion_tokens: 1500 };
+
 describe('answers in a form', function () {
   this.timeout(240_000);
-  let skein: SkeinProcess;
-  let openai: OpenAI;
-  let client: InstanceType<typeof InferenceServiceClient>;
-  let url = '';
+  let served: ServedApis;
+  let openai: ServedApis['openai'];
+  let client: ServedApis['client'];
 
   before(async () => {
-    const addresses = ['--grpc-address', '127.0.0.1:0', '--http-address', '127.0.0.1:0'];
-    const model = ['--model', goldenPath('tiny-text'), '--tensor-parallel-size', '2'];
-    skein = SkeinProcess.real(['serve', ...model, ...addresses]);
-    const [, address, httpUrl] = await skein.outputMatches(/serving tiny-text on (\S+) and (\S+)/, 120_000);
-    url = httpUrl!;
-    openai = new OpenAI({ apiKey: 'none', baseURL: `${url}/v1`, maxRetries: 0 });
-    client = new InferenceServiceClient(address!, grpc.credentials.createInsecure());
+    served = await ServedApis.start(['--model', goldenPath('tiny-text'), '--tensor-parallel-size', '2']);
+    ({ openai, client } = served);
   });
-  after(async () => {
-    client.close();
-    skein.child.kill('SIGTERM');
-    assert.equal((await skein.exited).code, 0);
-  });
+  after(() => served?.stop());
 
   function ask(body: Body): Promise<ChatCompletion> {
-    const options = { model: 'tiny-text', temperature: 1, max_completion_tokens: 1500 };
-    return openai.chat.completions.create({ ...options, messages: MESSAGES, ...body });
+    return openai.chat.completions.create({ ...DEFAULTS, ...body });
+  }
+
+  function stream(body: Body): Promise<AsyncIterable<ChatCompletionChunk>> {
+    return openai.chat.completions.create({ ...DEFAULTS, ...body, stream: true });
   }
 
   function contentOf({ choices }: ChatCompletion, index = 0): string {
@@ -119,12 +113,7 @@ describe('answers in a form', function () {
       assert.ok(top.length >= 1 && top.length <= 3);
     }
     let streamed = '';
-    for await (const chunk of await openai.chat.completions.create({
-      ...{ model: 'tiny-text', messages: MESSAGES, temperature: 1, max_completion_tokens: 1500 },
-      ...body,
-      stream: true,
-    }))
-      streamed += chunk.choices[0]?.delta.content ?? '';
+    for await (const chunk of await stream(body)) streamed += chunk.choices[0]?.delta.content ?? '';
     assert.equal(streamed, texts[0]);
     const greedy = await ask({ ...body, temperature: 0 });
     assert.ok(fits.Check(JSON.parse(contentOf(greedy))));
@@ -146,7 +135,7 @@ describe('answers in a form', function () {
       [...characters].map(async (prompt) => {
         const body = JSON.stringify({ prompt });
         const headers = { 'content-type': 'application/json' };
-        const response = await fetch(`${url}/tokenize`, { method: 'POST', headers, body });
+        const response = await fetch(`${served.url}/tokenize`, { method: 'POST', headers, body });
         return ((await response.json()) as { tokens: number[] }).tokens;
       }),
     );
@@ -187,16 +176,7 @@ describe('answers in a form', function () {
     const named = { ...body, tool_choice: { type: 'function' as const, function: { name: 'draw' } } };
     const pieces: string[] = [];
     let [name, id, last]: (string | undefined)[] = [];
-    for await (const chunk of await openai.chat.completions.create({
-      ...{
-        model: 'tiny-text',
-        messages: MESSAGES,
-        temperature: 1,
-        max_completion_tokens: 1500,
-        stream: true,
-      },
-      ...named,
-    })) {
+    for await (const chunk of await stream(named)) {
       const [choice] = chunk.choices;
       for (const piece of choice?.delta.tool_calls ?? []) {
         assert.equal(piece.index, 0);
@@ -278,16 +258,7 @@ describe('answers in a form', function () {
     const { ranks } = await cluster();
     let streamed = '';
     let isKilled = false;
-    for await (const chunk of await openai.chat.completions.create({
-      ...{
-        model: 'tiny-text',
-        messages: MESSAGES,
-        temperature: 1,
-        max_completion_tokens: 1500,
-        stream: true,
-      },
-      ...body,
-    })) {
+    for await (const chunk of await stream(body)) {
       streamed += chunk.choices[0]?.delta.content ?? '';
       if (isKilled || streamed.length < 40) continue;
       isKilled = true;

@@ -2,9 +2,10 @@
 // page breaks none of its own rules.
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
-import { dataUrl, MODEL, post, startHttpService, type HttpService } from '../http/http-service.js';
-import { Chromium, type WatchedPage } from '../support/chromium.js';
+import { dataUrl, MODEL, post } from '../http/http-service.js';
+import type { WatchedPage } from '../support/chromium.js';
 import { goldenPath } from '../support/paths.js';
+import { servePage } from './served-page.js';
 
 const QUESTION = '.asking textarea';
 const ANSWER = 'li:last-child .answer';
@@ -12,27 +13,7 @@ const PICTURE = 'img0.png';
 
 describe('the playground in Chromium', function () {
   this.timeout(90_000);
-  let chromium: Chromium;
-  let service: HttpService;
-  let open: WatchedPage | null = null;
-  before(async function () {
-    chromium = await Chromium.start(this);
-    service = await startHttpService({ engine: { stepMs: 15 }, config: { maxNumSequences: 2 } });
-  });
-  afterEach(async () => {
-    await open?.close();
-    open = null;
-  });
-  after(async () => {
-    await chromium?.stop();
-    await service?.stop();
-  });
-
-  async function openPage(view = {}): Promise<WatchedPage> {
-    open = await chromium.open(`${service.gateway.address}/`, view);
-    await open.until('.pill', /Serving/);
-    return open;
-  }
+  const served = servePage({ engine: { stepMs: 15 }, config: { maxNumSequences: 2 } });
 
   /** In the panel of settings. */
   async function set({ page }: WatchedPage, label: string, value: string): Promise<void> {
@@ -47,13 +28,13 @@ describe('the playground in Chromium', function () {
 
   const answerOfApi = async (content: unknown, more: object = {}): Promise<string> => {
     const body = { messages: [{ role: 'user', content }], max_completion_tokens: 30, ...more };
-    const { json } = await post(service.gateway, '/v1/chat/completions', body);
+    const { json } = await post(served.service.gateway, '/v1/chat/completions', body);
     const [choice] = json['choices'] as { message: { content: string } }[];
     return choice!.message.content;
   };
 
   it('streams the answer that the API gives, with what it took, and asks again', async () => {
-    const watched = await openPage();
+    const watched = await served.open();
     await set(watched, 'Most tokens', '30');
     await ask(watched, 'hello there');
     const lengths = new Set<number>();
@@ -82,7 +63,7 @@ describe('the playground in Chromium', function () {
   });
 
   it('goes on with the conversation, and changes a question', async () => {
-    const watched = await openPage();
+    const watched = await served.open();
     await set(watched, 'Most tokens', '30');
     await ask(watched, 'one');
     await watched.page.waitForSelector(`${ANSWER} .answer-foot`);
@@ -97,7 +78,7 @@ describe('the playground in Chromium', function () {
         { role: 'user', content: 'two' },
       ],
     };
-    const { json } = await post(service.gateway, '/v1/chat/completions', body);
+    const { json } = await post(served.service.gateway, '/v1/chat/completions', body);
     const [choice] = json['choices'] as { message: { content: string } }[];
     assert.equal(await watched.text(`${ANSWER} .prose`), choice!.message.content);
 
@@ -126,19 +107,19 @@ describe('the playground in Chromium', function () {
   });
 
   it('stops with Escape, keeps what came, and the server computes no more', async () => {
-    const watched = await openPage();
+    const watched = await served.open();
     await ask(watched, 'tell me everything');
     await watched.until(`${ANSWER} .prose`, /../);
     await watched.page.keyboard.press('Escape');
     assert.equal(await watched.until(`${ANSWER} .ended`, /./), 'Stopped.');
     assert.ok((await watched.text(`${ANSWER} .prose`)).length >= 2);
-    await service.idle();
+    await served.service.idle();
     watched.assertClean();
   });
 
   for (const way of ['dropped', 'pasted', 'chosen'] as const) {
     it(`takes a picture that is ${way}, and sends it as it is`, async () => {
-      const watched = await openPage();
+      const watched = await served.open();
       await set(watched, 'Most tokens', '30');
       const file = goldenPath(MODEL, PICTURE);
       if (way === 'chosen') {
@@ -158,7 +139,7 @@ describe('the playground in Chromium', function () {
   }
 
   it('takes no file that is no picture, and shows why the server does not take a broken one', async () => {
-    const watched = await openPage();
+    const watched = await served.open();
     await give(watched, 'dropped', Buffer.from('%PDF-1.7'), 'application/pdf');
     assert.match(await watched.until('.problems', /./), /is no PNG, JPEG, WebP or GIF/);
     await give(watched, 'dropped', Buffer.from('no picture at all'), 'image/png');
@@ -171,7 +152,7 @@ describe('the playground in Chromium', function () {
   });
 
   it('does not ask with a setting that is not valid, and says which', async () => {
-    const watched = await openPage();
+    const watched = await served.open();
     await set(watched, 'Temperature', 'hot');
     await watched.page.type(QUESTION, 'hello');
     await watched.page.keyboard.press('Enter');
@@ -182,7 +163,7 @@ describe('the playground in Chromium', function () {
   });
 
   it('can be used with the keyboard alone', async () => {
-    const watched = await openPage();
+    const watched = await served.open();
     const { page } = watched;
     await page.keyboard.press('Tab');
     const focused = (): Promise<string> =>
@@ -224,7 +205,7 @@ describe('the playground in Chromium', function () {
   });
 
   it('tells a screen reader of the answer in whole paragraphs, and how it ended', async () => {
-    const watched = await openPage();
+    const watched = await served.open();
     await set(watched, 'Most tokens', '30');
     await ask(watched, 'hello there');
     await watched.page.waitForSelector(`${ANSWER} .answer-foot`);
@@ -235,7 +216,7 @@ describe('the playground in Chromium', function () {
   });
 
   it('makes no HTML of what a model writes, and MathML of its TeX', async () => {
-    const watched = await openPage();
+    const watched = await served.open();
     const hostile = [
       '<img src=x onerror="alert(1)"> <script>alert(2)</script> <style>body{display:none}</style>',
       '[click](javascript:alert(3)) ![p](https://example.org/p.png) [fine](https://example.org/)',

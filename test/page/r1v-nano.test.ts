@@ -6,28 +6,26 @@ import path from 'node:path';
 import { post } from '../http/http-service.js';
 import { Chromium } from '../support/chromium.js';
 import { goldenPath, repoPath } from '../support/paths.js';
+import { ServedApis } from '../support/served-apis.js';
 import { SkeinProcess } from '../support/skein-process.js';
 
 const NANO = repoPath('models', 'r1v-nano');
 const PICTURE = path.join(NANO, 'evaluation', '000.png');
 const QUESTION = 'How many purple shapes do you see?';
-const ADDRESSES = ['--grpc-address', '127.0.0.1:0', '--http-address', '127.0.0.1:0'];
 
 describe('the page over r1v-nano in Chromium', function () {
   this.timeout(120_000);
   let chromium: Chromium;
-  let skein: SkeinProcess;
+  let served: ServedApis;
   let address: string;
   before(async function () {
     chromium = await Chromium.start(this);
-    skein = SkeinProcess.real(['serve', '--model', NANO, '--tensor-parallel-size', '2', ...ADDRESSES]);
-    [, address] = (await skein.outputMatches(/and (http:\S+)/, 60_000)) as unknown as [string, string];
+    served = await ServedApis.start(['--model', NANO, '--tensor-parallel-size', '2']);
+    address = served.url;
   });
   after(async () => {
     await chromium?.stop();
-    if (skein === undefined) return;
-    skein.child.kill('SIGTERM');
-    assert.equal((await skein.exited).code, 0);
+    await served?.stop();
   });
 
   it('shows the reasoning and the answer that the API gives, and folds the reasoning', async () => {
@@ -59,7 +57,7 @@ describe('the page over r1v-nano in Chromium', function () {
   it('shows how the cluster recovers from a lost worker', async () => {
     const watched = await chromium.open(`${address}/#cluster`);
     await watched.until('.events', /Epoch 1 began with 2 ranks/);
-    process.kill(skein.childPids().at(-1)!, 'SIGKILL');
+    process.kill(served.skein.childPids().at(-1)!, 'SIGKILL');
     await watched.until('.events', /Epoch 1 was lost[^]*worker_lost|worker_lost[^]*Epoch 1 was lost/);
     const events = await watched.until('.events', /Epoch 2 began with 2 ranks/);
     assert.match(events, /The model is served/);
@@ -74,7 +72,8 @@ describe('skein serve --no-page', () => {
   it('has the API alone', async function () {
     this.timeout(60_000);
     const model = goldenPath('tiny-6b-vit');
-    const skein = new SkeinProcess(['serve', '--model', model, '--no-page', ...ADDRESSES]);
+    const addresses = ['--grpc-address', '127.0.0.1:0', '--http-address', '127.0.0.1:0'];
+    const skein = new SkeinProcess(['serve', '--model', model, '--no-page', ...addresses]);
     const [, address] = await skein.outputMatches(/and (http:\S+)/);
     const statusOf = async (url: string): Promise<number> => (await fetch(`${address}${url}`)).status;
     assert.deepEqual(

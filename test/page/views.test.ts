@@ -6,8 +6,9 @@ import { createRequire } from 'node:module';
 import type { AddressInfo } from 'node:net';
 import { readFileSync } from 'node:fs';
 import type { AxeResults } from 'axe-core';
-import { startHttpService, type HttpService } from '../http/http-service.js';
-import { Chromium, type ViewOptions, type WatchedPage } from '../support/chromium.js';
+import { startHttpService } from '../http/http-service.js';
+import type { ViewOptions, WatchedPage } from '../support/chromium.js';
+import { servePage } from './served-page.js';
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const VIEWS = ['playground', 'cluster'] as const;
@@ -15,26 +16,10 @@ const SCHEMES = ['light', 'dark'] as const;
 
 describe('the views of the page in Chromium', function () {
   this.timeout(90_000);
-  let chromium: Chromium;
-  let service: HttpService;
-  let open: WatchedPage | null = null;
-  before(async function () {
-    chromium = await Chromium.start(this);
-    service = await startHttpService({ worldSize: 2, engine: { stepMs: 5 } });
-  });
-  afterEach(async () => {
-    await open?.close();
-    open = null;
-  });
-  after(async () => {
-    await chromium?.stop();
-    await service?.stop();
-  });
+  const served = servePage({ worldSize: 2, engine: { stepMs: 5 } });
 
-  async function openPage(view: string, options: ViewOptions = {}): Promise<WatchedPage> {
-    open = await chromium.open(`${service.gateway.address}/#${view}`, options);
-    await open.until('.pill', /Serving/);
-    return open;
+  function openPage(view: string, options: ViewOptions = {}): Promise<WatchedPage> {
+    return served.open(`#${view}`, options);
   }
 
   /** A conversation with reasoning, code, maths, a table and an error in it. */
@@ -116,7 +101,6 @@ describe('the views of the page in Chromium', function () {
         assert.ok(ratio >= 3, `${line.join(' ')} on ${colours.paper.join(' ')}: ${ratio.toFixed(2)}`);
       }
       await watched.close();
-      open = null;
     }
   });
 
@@ -145,7 +129,7 @@ describe('the views of the page in Chromium', function () {
 
   it('shows ranks, cache and steps of the cluster as the report has them', async () => {
     const body = { messages: [{ role: 'user', content: 'hello' }], max_tokens: 40, ignore_eos: true };
-    const response = await fetch(`${service.gateway.address}/v1/chat/completions`, {
+    const response = await fetch(`${served.service.gateway.address}/v1/chat/completions`, {
       method: 'POST',
       headers: { 'content-type': 'application/json' },
       body: JSON.stringify(body),
@@ -155,7 +139,7 @@ describe('the views of the page in Chromium', function () {
     assert.match(await watched.until('.summary', /epoch/), /tiny-6b-vit[^]*2 ranks[^]*epoch 1/);
     assert.match(await watched.text('.ranks'), /Rank 0[^]*weights 1000\sB[^]*Rank 1/);
     assert.match(await watched.text('.events'), /Epoch 1 began with 2 ranks/);
-    const { completed_steps: steps } = service.cluster.serving.clusterReport(0);
+    const { completed_steps: steps } = served.service.cluster.serving.clusterReport(0);
     assert.match(await watched.text('.tiles'), new RegExp(`Steps\\s+${steps}\\s`));
     await watched.page.waitForSelector('.charts path.line-1[d*=" "]');
     assert.match(await watched.text('.charts'), /rank 0 [\d.–]+\s+rank 1 [\d.–]+/);
@@ -182,7 +166,7 @@ describe('the views of the page in Chromium', function () {
   });
 
   it('works below a path of a proxy', async () => {
-    const { port } = new URL(service.gateway.address);
+    const { port } = new URL(served.service.gateway.address);
     const proxy = createServer((request, response) => {
       const path = request.url!.replace(/^\/models\/tiny/, '');
       if (path === request.url) {
@@ -199,12 +183,12 @@ describe('the views of the page in Chromium', function () {
     await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve));
     try {
       const proxyPort = (proxy.address() as AddressInfo).port;
-      open = await chromium.open(`http://127.0.0.1:${proxyPort}/models/tiny/`);
-      await open.until('.pill', /Serving/);
-      await open.page.type('.asking textarea', 'hello');
-      await open.page.keyboard.press('Enter');
-      await open.until('.answer .prose', /./);
-      open.assertClean();
+      const watched = await served.visit(`http://127.0.0.1:${proxyPort}/models/tiny/`);
+      await watched.until('.pill', /Serving/);
+      await watched.page.type('.asking textarea', 'hello');
+      await watched.page.keyboard.press('Enter');
+      await watched.until('.answer .prose', /./);
+      watched.assertClean();
     } finally {
       proxy.closeAllConnections();
       proxy.close();
@@ -214,16 +198,16 @@ describe('the views of the page in Chromium', function () {
   it('says that the model is not ready, and when to try again', async () => {
     const forming = await startHttpService({ until: 'open', engine: { loadMs: 20_000 } });
     try {
-      open = await chromium.open(`${forming.gateway.address}/`);
-      await open.until('.pill', /Forming/);
-      assert.match(await open.text('.welcome'), /takes no questions at the moment/);
-      await open.page.type('.asking textarea', 'hello');
-      await open.page.keyboard.press('Enter');
-      const error = await open.until('.error', /not_ready/);
+      const watched = await served.visit(`${forming.gateway.address}/`);
+      await watched.until('.pill', /Forming/);
+      assert.match(await watched.text('.welcome'), /takes no questions at the moment/);
+      await watched.page.type('.asking textarea', 'hello');
+      await watched.page.keyboard.press('Enter');
+      const error = await watched.until('.error', /not_ready/);
       assert.match(error, /The model is not ready yet/);
       assert.match(error, /Try again \(better in [12] s\)/);
-      await open.until('.error button', /^Try again$/);
-      open.assertClean(/status of 503/);
+      await watched.until('.error button', /^Try again$/);
+      watched.assertClean(/status of 503/);
     } finally {
       await forming.stop();
     }
@@ -233,16 +217,16 @@ describe('the views of the page in Chromium', function () {
     const ending = await startHttpService();
     let isStopped = false;
     try {
-      open = await chromium.open(`${ending.gateway.address}/#cluster`);
-      await open.until('.pill', /Serving/);
+      const watched = await served.visit(`${ending.gateway.address}/#cluster`);
+      await watched.until('.pill', /Serving/);
       await ending.stop();
       isStopped = true;
-      await open.until('.pill', /Unreachable/);
-      assert.match(await open.text('.notice'), /does not answer/);
-      await open.page.click('nav a');
-      await open.page.type('.asking textarea', 'hello');
-      await open.page.keyboard.press('Enter');
-      assert.match(await open.until('.error', /./), /The server cannot be reached/);
+      await watched.until('.pill', /Unreachable/);
+      assert.match(await watched.text('.notice'), /does not answer/);
+      await watched.page.click('nav a');
+      await watched.page.type('.asking textarea', 'hello');
+      await watched.page.keyboard.press('Enter');
+      assert.match(await watched.until('.error', /./), /The server cannot be reached/);
     } finally {
       if (!isStopped) await ending.stop();
     }

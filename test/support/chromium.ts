@@ -166,6 +166,6 @@ export class WatchedPage {
   }
 
   close(): Promise<void> {
-    return this.page.close();
+    return this.page.isClosed() ? Promise.resolve() : this.page.close();
   }
 }

@@ -16,18 +16,10 @@ namespace {
 constexpr double kWideSums = 4e-3;
 constexpr double kSumOrder = 1e-4;
 
-class CudaFloat8Test : public CudaOpsTest {
+class CudaFloat8Test : public CudaFastTest {
  protected:
-  static void SetUpTestSuite() {
-    CudaOpsTest::SetUpTestSuite();
-    if (cuda_ != nullptr) fast_ = MakeCuda(false);
-  }
-  static void TearDownTestSuite() {
-    fast_.reset();
-    CudaOpsTest::TearDownTestSuite();
-  }
   void SetUp() override {
-    CudaOpsTest::SetUp();
+    CudaFastTest::SetUp();
     if (IsSkipped()) return;
     if (!cuda::CurrentDeviceTraits().has_warpgroups) GTEST_SKIP() << "no warpgroup products";
     StepLimits limits;
@@ -103,7 +95,6 @@ class CudaFloat8Test : public CudaOpsTest {
     }
   }
 
-  static inline std::unique_ptr<Backend> fast_;
   StepLimits limits_;
   int64_t in_ = 0, out_ = 0;
   std::vector<float> values_, bias_values_;
