@@ -60,7 +60,7 @@ SKEIN_PORTABLE double ToDouble(uint32_t value) {
 #endif
 }
 
-// Philox4x32-10 (cpu/sampling_noise.h): the counter (c0, c1, c2, c3) becomes the result.
+// Philox4x32-10 (sampling/noise.h): the counter (c0, c1, c2, c3) becomes the result.
 SKEIN_PORTABLE void PhiloxRounds(uint64_t seed, uint32_t& c0, uint32_t& c1, uint32_t& c2,
                                  uint32_t& c3) {
   uint32_t k0 = static_cast<uint32_t>(seed);
@@ -103,7 +103,7 @@ SKEIN_PORTABLE double NaturalLog(double x) {
   return e * 0.693147180559945309417 + (2.0 * s + s * (z * r));
 }
 
-// The noise of a random word (cpu/sampling_noise.h).
+// The noise of a random word (sampling/noise.h).
 SKEIN_PORTABLE double GumbelOf(uint32_t word) {
   const double u = (ToDouble(word) + 0.5) * 0x1p-32;
   return -NaturalLog(-NaturalLog(u));

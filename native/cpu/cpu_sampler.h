@@ -1,26 +1,15 @@
-// The collective sampler on the CPU: every rank looks at its own vocabulary rows, exchanges a few
-// words per row, and picks the token that every other rank picks. The bits of the choice depend on
-// the logits, the sequence and its parameters alone, not on the world size, the batch or the order
-// of its rows. How: docs/sampling.md.
+// Sampling for the CPU back end.
 #pragma once
 
 #include <memory>
 
 #include "core/thread_pool.h"
-#include "cpu/logits_source.h"
 #include "ops/backend.h"
 
 namespace skein {
 
-// No source is asked for more candidates of a rank than these, or than the top log-probabilities
-// wanted: a larger top-k takes the row whole.
-constexpr int64_t kMaxTopKCandidates = 1024;
-
 // Overwrites the logits that it samples from. `pool` shares the rows among its threads and outlives
 // the sampler.
 std::unique_ptr<Sampler> MakeCpuSampler(const SamplerShape& shape, ThreadPool& pool);
-// The same over logits that lie elsewhere.
-std::unique_ptr<Sampler> MakeSamplerOver(const SamplerShape& shape,
-                                         std::unique_ptr<LogitsSource> source);
 
 }  // namespace skein

@@ -4,7 +4,7 @@
 #include <memory>
 
 #include "core/thread_pool.h"
-#include "cpu/logits_source.h"
+#include "sampling/logits_source.h"
 
 namespace skein {
 

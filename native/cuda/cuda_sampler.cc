@@ -1,9 +1,9 @@
-// What is asked of the logits and what their findings decide is the CPU sampler's; here they lie on
-// the device.
+// What is asked of the logits and what their findings decide is the same on every back end; here
+// they lie on the device.
 #include "cuda/cuda_sampler.h"
 
-#include "cpu/cpu_sampler.h"
 #include "cuda/device_logits.h"
+#include "sampling/sampler.h"
 
 namespace skein::cuda {
 

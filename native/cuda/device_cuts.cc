@@ -6,8 +6,8 @@
 #include <cstring>
 
 #include "core/error.h"
-#include "cpu/cpu_sampler.h"
 #include "cuda/cuda_check.h"
+#include "sampling/sampler.h"
 
 namespace skein::cuda {
 namespace {

@@ -3,10 +3,10 @@
 
 #include <span>
 
-#include "cpu/logits_source.h"
 #include "cuda/device_memory.h"
 #include "cuda/kernels/sampling_cut.h"
 #include "cuda/stream.h"
+#include "sampling/logits_source.h"
 
 namespace skein::cuda {
 

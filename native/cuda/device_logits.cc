@@ -10,10 +10,10 @@
 #include <vector>
 
 #include "core/error.h"
-#include "cpu/cpu_sampler.h"
 #include "cuda/device_cuts.h"
 #include "cuda/device_memory.h"
 #include "cuda/kernels/sampling.h"
+#include "sampling/sampler.h"
 
 namespace skein::cuda {
 namespace {

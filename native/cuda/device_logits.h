@@ -4,8 +4,8 @@
 
 #include <memory>
 
-#include "cpu/logits_source.h"
 #include "cuda/stream.h"
+#include "sampling/logits_source.h"
 
 namespace skein::cuda {
 

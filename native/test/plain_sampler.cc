@@ -6,7 +6,7 @@
 #include <limits>
 #include <map>
 
-#include "cpu/sampling_noise.h"
+#include "sampling/noise.h"
 
 namespace skein::test {
 namespace {

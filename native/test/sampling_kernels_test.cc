@@ -1,7 +1,5 @@
 // The sampler's pure parts: generator, noise, masses, candidates, cuts of the filters; each against
 // a definition written anew here.
-#include "cpu/sampling_kernels.h"
-
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -10,7 +8,8 @@
 #include <numeric>
 #include <random>
 
-#include "cpu/sampling_filter.h"
+#include "sampling/filter.h"
+#include "sampling/logit_kernels.h"
 
 namespace skein::test {
 namespace {

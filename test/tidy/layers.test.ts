@@ -105,6 +105,8 @@ describe('layers of the native code', () => {
     const forbidden: [string, string][] = [
       ['native/cpu/matmul.cc', '#include "cuda/stream.h"'],
       ['native/cuda/stream.cc', '#include "cpu/matmul.h"'],
+      ['native/cuda/cuda_sampler.cc', '#include "cpu/host_logits.h"'],
+      ['native/sampling/sampler.cc', '#include "cpu/host_logits.h"'],
       ['native/core/tensor.h', '#include "ops/backend.h"'],
       ['native/model/decoder.cc', '#include "cpu/matmul.h"'],
       ['native/collective/gloo.cc', '#include "model/decoder.h"'],

@@ -1,4 +1,4 @@
-// Reads what a C++ file includes, and says which includes the layers forbid: core <- ops <- {cpu, cuda},
+// Reads what a C++ file includes, and says which includes the layers forbid: core <- ops <- sampling <- {cpu, cuda},
 // core <- collective, {ops, collective, kv} <- model <- engine <- addon; outside headers only where they belong.
 
 export function includesOf(text: string): string[] {
@@ -10,8 +10,9 @@ const MAY_INCLUDE: Readonly<Record<string, readonly string[]>> = {
   core: ['core'],
   collective: ['core', 'collective'],
   ops: ['core', 'collective', 'ops'],
-  cpu: ['core', 'collective', 'ops', 'cpu'],
-  cuda: ['core', 'collective', 'ops', 'cuda'],
+  sampling: ['core', 'collective', 'ops', 'sampling'],
+  cpu: ['core', 'collective', 'ops', 'sampling', 'cpu'],
+  cuda: ['core', 'collective', 'ops', 'sampling', 'cuda'],
   kv: ['core', 'ops', 'kv'],
   model: ['core', 'collective', 'ops', 'kv', 'model'],
   engine: ['core', 'collective', 'ops', 'kv', 'model', 'engine'],
@@ -36,15 +37,9 @@ const OUTSIDE_HEADERS: readonly OutsideRule[] = [
   { header: /^gtest\//, allowedIn: /^native\/test\// },
 ];
 
-/**
- * NCCL's communicator, and the one beside it, work on device memory: they alone, of all collectives, launch kernels.
- * And the host's half of sampling (states, filters) is one for both back ends.
- */
+/** NCCL's communicator, and the one beside it, work on device memory: they alone of all collectives launch kernels. */
 function isException(file: string, target: string): boolean {
-  return (
-    (/^native\/collective\/(nccl|peer_)/.test(file) && target === 'cuda') ||
-    (/^native\/cuda\/(cuda_sampler\.cc|device_(logits|cuts)\.(h|cc))$/.test(file) && target === 'cpu')
-  );
+  return /^native\/collective\/(nccl|peer_)/.test(file) && target === 'cuda';
 }
 
 /** The forbidden includes of one file, as sentences. */

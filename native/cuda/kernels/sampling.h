@@ -1,6 +1,6 @@
 // Rows of logits adjusted and judged where they lie: penalties, maxima, the best token, masses and
-// the best candidates in order; the same bits as cpu/sampling_state.h, cpu/sampling_kernels.h and
-// cpu/sampling_noise.h give.
+// the best candidates in order; the same bits as sampling/sequence_state.h, sampling/logit_kernels.h and
+// sampling/noise.h give.
 #pragma once
 
 #include <cstdint>
@@ -60,7 +60,7 @@ struct SamplingRow {
   bool needs_scaled_mass;
 };
 
-// The rank's block, as cpu/logits_source.h lays it out.
+// The rank's block, as sampling/logits_source.h lays it out.
 struct BlockHeader {
   int64_t vocab_start;
   int64_t valid_rows;

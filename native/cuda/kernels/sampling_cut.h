@@ -1,6 +1,6 @@
 // Rows whose candidates do not hold what their filter keeps: where the cut is, over all ranks, and
-// the best noisy token before it; the same bits as cpu/sampling_filter.h and
-// cpu/sampling_kernels.h give.
+// the best noisy token before it; the same bits as sampling/filter.h and
+// sampling/logit_kernels.h give.
 //
 // Tokens in their order are descending integers (logit, then id: no two are equal), of 55 bits that
 // count. Five passes find the cut's digits from the top. A pass: CountDigits, the ranks' histograms

@@ -9,7 +9,7 @@
 
 namespace skein::cuda {
 
-// Philox4x32-10, as in cpu/sampling_noise.h.
+// Philox4x32-10, as in sampling/noise.h.
 __device__ __forceinline__ void Philox(uint64_t seed, uint32_t (&c)[4]) {
   PhiloxRounds(seed, c[0], c[1], c[2], c[3]);
 }

@@ -9,7 +9,7 @@
 #include <random>
 
 #include "core/error.h"
-#include "cpu/sampling_kernels.h"
+#include "sampling/logit_kernels.h"
 #include "test/cuda/device_sampler_harness.h"
 #include "test/rank_group.h"
 

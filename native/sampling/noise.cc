@@ -1,5 +1,5 @@
 // The noise's loops over the arithmetic of core/portable_math.h.
-#include "cpu/sampling_noise.h"
+#include "sampling/noise.h"
 
 #include "core/portable_math.h"
 #include "core/vector_clones.h"

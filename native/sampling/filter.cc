@@ -1,5 +1,5 @@
 // The cuts of the filters. Masses are integers, so both ways to find a cut find the same one.
-#include "cpu/sampling_filter.h"
+#include "sampling/filter.h"
 
 #include <algorithm>
 

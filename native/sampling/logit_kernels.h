@@ -9,7 +9,7 @@
 #include <span>
 #include <vector>
 
-#include "cpu/sampling_noise.h"
+#include "sampling/noise.h"
 
 namespace skein {
 

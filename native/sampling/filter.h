@@ -10,7 +10,7 @@
 #include <span>
 #include <vector>
 
-#include "cpu/sampling_kernels.h"
+#include "sampling/logit_kernels.h"
 
 namespace skein {
 

@@ -1,6 +1,6 @@
 // The loops. Element-wise arithmetic is plain IEEE without fused multiply-add, so each clone gives
 // the same bits.
-#include "cpu/sampling_kernels.h"
+#include "sampling/logit_kernels.h"
 
 #include <algorithm>
 

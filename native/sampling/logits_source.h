@@ -1,6 +1,6 @@
 // Where a sampler's logits lie, and what it asks about them: each row is adjusted and judged in
 // place, the ranks' findings are gathered, and only where these do not decide a row is it looked at
-// once more. What is found is defined by sampling_state.h and sampling_kernels.h to the last bit.
+// once more. What is found is defined by sequence_state.h and logit_kernels.h to the last bit.
 #pragma once
 
 #include <cstddef>
@@ -8,9 +8,9 @@
 
 #include "collective/communicator.h"
 #include "core/tensor.h"
-#include "cpu/sampling_filter.h"
-#include "cpu/sampling_kernels.h"
-#include "cpu/sampling_state.h"
+#include "sampling/filter.h"
+#include "sampling/logit_kernels.h"
+#include "sampling/sequence_state.h"
 
 namespace skein {
 

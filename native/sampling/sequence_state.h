@@ -7,8 +7,8 @@
 #include <unordered_map>
 #include <vector>
 
-#include "cpu/sampling_noise.h"
 #include "ops/backend.h"
+#include "sampling/noise.h"
 
 namespace skein {
 
@@ -32,7 +32,7 @@ class SequenceState {
   void Append(int32_t token_id);
 
   // Repetition penalty, presence and frequency penalty, logit bias, bans, in this order, on the
-  // rank's row [vocab_valid_rows]; then clamps it (sampling_kernels.h).
+  // rank's row [vocab_valid_rows]; then clamps it (logit_kernels.h).
   void Adjust(float* logits) const;
 
   // Whether Adjust does more than clamp.

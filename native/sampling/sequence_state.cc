@@ -1,10 +1,10 @@
 // Counting tokens and adjusting logits by them.
-#include "cpu/sampling_state.h"
+#include "sampling/sequence_state.h"
 
 #include <cmath>
 
 #include "core/error.h"
-#include "cpu/sampling_kernels.h"
+#include "sampling/logit_kernels.h"
 
 namespace skein {
 namespace {
