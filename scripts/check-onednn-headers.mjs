@@ -54,7 +54,7 @@ function check(folder, reporter) {
   const flags = ['-std=c++20', '-fopenmp', '-fsyntax-only', '-Wall', '-Wextra', '-Werror'];
   // The compiler's own folder must keep its place in the search order.
   if (folder !== SYSTEM_INCLUDES) flags.push('-isystem', folder);
-  const file = path.join(repoRoot, 'native/cpu/onednn_matmul.cc');
+  const file = path.join(repoRoot, 'native/test/onednn_matmul.cc');
   const result = run(compiler, [...flags, '-I', path.join(repoRoot, 'native'), file]);
   if (result.status !== 0)
     throw new SetupError(`oneDNN ${headerVersion(folder)}: ${result.stderr || result.error?.message}`);

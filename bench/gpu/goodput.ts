@@ -14,17 +14,14 @@ import { parseArgs } from 'node:util';
 
 import type { Result } from '../../bench-serve/report/result.js';
 import { repoPath } from '../../test/support/paths.js';
-import { currentCommit, describeMachine } from '../machine.js';
 import { withServed } from '../with-served.js';
 import { writeReport } from '../write-report.js';
+import { SERVED_MODEL_OPTIONS, reportHead, serveArgs } from './served-model.js';
 
 const { values, positionals: serveFlags } = parseArgs({
   allowPositionals: true,
   options: {
-    model: { type: 'string', default: 'skywork-r1v3-38b' },
-    device: { type: 'string', default: 'cuda' },
-    'load-format': { type: 'string', default: 'dummy' },
-    'tensor-parallel-size': { type: 'string', default: '1' },
+    ...SERVED_MODEL_OPTIONS,
     rates: { type: 'string', default: '1,2,4,6,8,12,16' },
     duration: { type: 'string', default: '30' },
     'prefix-tokens': { type: 'string', default: '768' },
@@ -58,23 +55,11 @@ async function benchServe(address: string, output: string): Promise<number> {
 
 const folder = mkdtempSync(path.join(tmpdir(), 'skein-goodput-'));
 try {
-  const args = [
-    ...['--model', values.model, '--device', values.device, '--load-format', values['load-format']],
-    ...['--tensor-parallel-size', values['tensor-parallel-size'], '--grpc-address', '127.0.0.1:0'],
-    ...['--log-level', 'warn', ...serveFlags],
-  ];
+  const args = ['--log-level', 'warn', ...serveArgs(values, serveFlags)];
   const file = path.join(folder, 'result.json');
   const code = await withServed(args, ({ grpc }) => benchServe(grpc, file));
   const report = {
-    benchmark: 'goodput',
-    commit: currentCommit(),
-    date: new Date().toISOString(),
-    machine: describeMachine(),
-    model: values.model,
-    loadFormat: values['load-format'],
-    device: values.device,
-    worldSize: Number(values['tensor-parallel-size']),
-    serveFlags,
+    ...reportHead('goodput', values, serveFlags),
     result: JSON.parse(readFileSync(file, 'utf8')) as Result,
   };
   writeReport(report, values.output);

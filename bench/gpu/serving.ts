@@ -17,9 +17,9 @@ import { resolveModel } from '../../coordinator/checkpoint/known-models.js';
 import { priceShardPlan } from '../../coordinator/sharding/cost-model.js';
 import { makeShardPlan } from '../../coordinator/sharding/make-shard-plan.js';
 import { SkeinProcess } from '../../test/support/skein-process.js';
-import { currentCommit, describeMachine } from '../machine.js';
 import { median, rounded } from '../statistics.js';
 import { writeReport } from '../write-report.js';
+import { SERVED_MODEL_OPTIONS, reportHead, serveArgs } from './served-model.js';
 import {
   ask,
   connect,
@@ -43,10 +43,7 @@ const RECOMMENDED: SamplingOptions = { temperature: 0.6, topP: 0.95, repetitionP
 const { values, positionals: serveFlags } = parseArgs({
   allowPositionals: true,
   options: {
-    model: { type: 'string', default: 'skywork-r1v3-38b' },
-    device: { type: 'string', default: 'cuda' },
-    'load-format': { type: 'string', default: 'dummy' },
-    'tensor-parallel-size': { type: 'string', default: '1' },
+    ...SERVED_MODEL_OPTIONS,
     batches: { type: 'string', default: '1,16' },
     repetitions: { type: 'string', default: '3' },
     'new-tokens': { type: 'string', default: '128' },
@@ -235,12 +232,7 @@ async function measure(address: string): Promise<Record<string, unknown>> {
 // Before the service is started: what cannot be understood costs nothing.
 const tests = cases();
 const startMs = performance.now();
-const skein = SkeinProcess.real([
-  'serve',
-  ...['--model', values.model, '--device', values.device, '--load-format', values['load-format']],
-  ...['--tensor-parallel-size', String(worldSize), '--grpc-address', '127.0.0.1:0'],
-  ...serveFlags,
-]);
+const skein = SkeinProcess.real(['serve', ...serveArgs(values, serveFlags)]);
 skein.child.stderr?.pipe(process.stderr);
 /** The last words of a service that would not start because the model does not fit the devices: an answer too. */
 async function refusal(): Promise<string | null> {
@@ -249,17 +241,7 @@ async function refusal(): Promise<string | null> {
   return /^skein: (DEVICE_OUT_OF_MEMORY: .*)$/m.exec(skein.stderr)?.[1] ?? null;
 }
 
-const facts = {
-  benchmark: 'serving',
-  commit: currentCommit(),
-  date: new Date().toISOString(),
-  machine: describeMachine(),
-  model: values.model,
-  loadFormat: values['load-format'],
-  device: values.device,
-  worldSize,
-  serveFlags,
-};
+const facts = reportHead('serving', values, serveFlags);
 let report: Record<string, unknown>;
 try {
   const [, address = ''] = await skein.outputMatches(/^serving .* on (\S+)$/m, START_TIMEOUT_MS);

@@ -4,11 +4,10 @@
 
 #include "cuda/kernels/elementwise.h"
 #include "cuda_bench_awq.h"
+#include "cuda_bench_layer.h"
 
 namespace skein::cuda {
 namespace {
-
-constexpr int64_t kHidden = 5120, kQkv = 7168, kWidth = 27648;
 
 int64_t RoundUp(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
 

@@ -10,23 +10,12 @@
 #include "cuda/kernels/float8.h"
 #include "cuda/kernels/skinny_product.h"
 #include "cuda_bench.h"
+#include "cuda_bench_layer.h"
 
 namespace skein::cuda {
 namespace {
 
-constexpr int64_t kHidden = 5120, kQkv = 7168, kWidth = 27648;
 constexpr int64_t kMostRows = 2048;
-
-enum class Kind { kHalf, kSwiGlu, kAdded };
-struct Shape {
-  const char* name;
-  int64_t outputs, inputs;
-  Kind kind;
-};
-constexpr Shape kLayer[] = {{"qkv", kQkv, kHidden, Kind::kHalf},
-                            {"o", kHidden, kHidden, Kind::kAdded},
-                            {"gate_up swiglu", 2 * kWidth, kHidden, Kind::kSwiGlu},
-                            {"down", kHidden, kWidth, Kind::kAdded}};
 
 class Float8Bench {
  public:
@@ -73,7 +62,7 @@ class Float8Bench {
     report_.Print(m);
   }
 
-  void Product(const Shape& shape, int64_t rows) {
+  void Product(const ProductShape& shape, int64_t rows) {
     const size_t bytes = Bytes(shape);
     const int copies = static_cast<int>(weights_.bytes() / bytes);
     QuantizeRows(x_.As<__nv_bfloat16>(), shape.inputs, rows, shape.inputs, 0, codes_.As<uint8_t>(),
@@ -95,7 +84,7 @@ class Float8Bench {
       return Weight(shape, static_cast<size_t>(i % copies) * bytes);
     };
     if (rows <= kSkinnyMaxRows) {
-      measure("few rows", [&](int i) { FewRows(shape, rows, weight(i), Out(shape, rows)); });
+      measure("few rows", [&](int i) { FewRows(shape, rows, weight(i), shape.Out(out_, rows)); });
     }
     if (rows < 8) return;
     const WidePlan chosen = PlanDenseWide(weight(0), rows, device_);
@@ -105,7 +94,7 @@ class Float8Bench {
       measure(Format("tile %d x %d, %d clusters, %d waves, %d cut in %d%s",
                      kWideTiles[plan.tile].rows, kWideTiles[plan.tile].columns(), plan.clusters,
                      plan.waves, plan.cut, plan.shares, tile == chosen.tile ? ", chosen" : ""),
-              [&](int i) { Wide(shape, rows, weight(i), Out(shape, rows), plan); });
+              [&](int i) { Wide(shape, rows, weight(i), shape.Out(out_, rows), plan); });
     }
   }
 
@@ -115,21 +104,12 @@ class Float8Bench {
     enum class Between { kAll, kNorms, kNothing };
     size_t starts[5] = {};
     for (size_t i = 0; i < 4; ++i) starts[i + 1] = starts[i] + Bytes(kLayer[i]);
-    char* next = out_.As<char>();
-    const auto take = [&](DType type, int64_t cols) {
-      const Matrix matrix = MakeMatrix(next, type, rows, cols);
-      next += static_cast<size_t>(rows * cols) * SizeOf(type);
-      return matrix;
-    };
-    const Matrix x = take(DType::kBFloat16, kHidden), qkv = take(DType::kBFloat16, kQkv),
-                 partial = take(DType::kFloat32, kHidden),
-                 residual = take(DType::kFloat32, kHidden), gated = take(DType::kBFloat16, kWidth);
-    SKEIN_CUDA(cudaMemsetAsync(residual.data, 0, static_cast<size_t>(rows) * residual.RowBytes(),
-                               stream_.ForDriver()));
+    const LayerMatrices layer_matrices(out_, rows, stream_);
+    const auto& [x, qkv, partial, residual, gated] = layer_matrices;
     const NormArguments norm{
         false, scales_.As<float>(), nullptr, 1e-6f, {codes_.As<uint8_t>(), x_scales_.As<float>()}};
     const bool adds = rows > 256;
-    const auto product = [&](const Shape& shape, const Matrix& w, const Matrix& to) {
+    const auto product = [&](const ProductShape& shape, const Matrix& w, const Matrix& to) {
       if (rows <= kSkinnyMaxRows && shape.outputs < 32'768) {
         FewRows(shape, rows, w, to);
       } else {
@@ -140,7 +120,8 @@ class Float8Bench {
       Norm(residual.As<float>(), residual.stride, norm, rows, kHidden, x.As<__nv_bfloat16>(),
            x.stride, stream_);
     };
-    const auto end = [&](const Shape& shape, const Matrix& from, const Matrix& w, Between between) {
+    const auto end = [&](const ProductShape& shape, const Matrix& from, const Matrix& w,
+                         Between between) {
       if (between == Between::kAll) {
         QuantizeRows(from.As<__nv_bfloat16>(), from.stride, rows, from.cols, 0,
                      codes_.As<uint8_t>(), x_scales_.As<float>(), stream_);
@@ -178,34 +159,30 @@ class Float8Bench {
  private:
   static constexpr int kCopies = 4;
 
-  static size_t Bytes(const Shape& shape) {
+  static size_t Bytes(const ProductShape& shape) {
     return static_cast<size_t>(shape.outputs * shape.inputs);
   }
   static size_t LayerBytes() {
     size_t bytes = 0;
-    for (const Shape& shape : kLayer) bytes += Bytes(shape);
+    for (const ProductShape& shape : kLayer) bytes += Bytes(shape);
     return bytes;
   }
   // Pairs of codes.
-  Matrix Weight(const Shape& shape, size_t start) const {
+  Matrix Weight(const ProductShape& shape, size_t start) const {
     return MakeMatrix(weights_.As<char>() + start, DType::kBFloat16, shape.outputs,
                       shape.inputs / 2);
   }
-  Matrix X(const Shape& shape, int64_t rows) const {
+  Matrix X(const ProductShape& shape, int64_t rows) const {
     return MakeMatrix(codes_.data(), DType::kBFloat16, rows, shape.inputs / 2);
   }
-  Matrix Out(const Shape& shape, int64_t rows) const {
-    return MakeMatrix(out_.data(), shape.kind == Kind::kAdded ? DType::kFloat32 : DType::kBFloat16,
-                      rows, shape.kind == Kind::kSwiGlu ? shape.outputs / 2 : shape.outputs);
-  }
-  void FewRows(const Shape& shape, int64_t rows, const Matrix& w, const Matrix& out) const {
+  void FewRows(const ProductShape& shape, int64_t rows, const Matrix& w, const Matrix& out) const {
     const auto run = [&](auto product, auto... bias) {
       product(X(shape, rows), x_scales_.As<float>(), w, scales_.As<float>(), bias..., out, stream_);
     };
-    shape.kind == Kind::kSwiGlu ? run(SkinnyFloat8SwiGlu)
-                                : run(SkinnyFloat8, static_cast<const void*>(nullptr));
+    shape.kind == ProductKind::kSwiGlu ? run(SkinnyFloat8SwiGlu)
+                                       : run(SkinnyFloat8, static_cast<const void*>(nullptr));
   }
-  void Wide(const Shape& shape, int64_t rows, const Matrix& w, const Matrix& out,
+  void Wide(const ProductShape& shape, int64_t rows, const Matrix& w, const Matrix& out,
             const WidePlan& plan) const {
     ProductOperands operands{};
     operands.x = codes_.As<__nv_bfloat16>();
@@ -214,8 +191,8 @@ class Float8Bench {
     operands.out = out.data;
     operands.out_is_float = out.type == DType::kFloat32;
     operands.out_stride = out.stride;
-    operands.swiglu = shape.kind == Kind::kSwiGlu;
-    operands.adds = shape.kind == Kind::kAdded && rows > 256;
+    operands.swiglu = shape.kind == ProductKind::kSwiGlu;
+    operands.adds = shape.kind == ProductKind::kAdded && rows > 256;
     operands.x_scales = x_scales_.As<float>();
     operands.weight_scales = scales_.As<float>();
     operands.partial = partial_.As<float>();
@@ -238,7 +215,7 @@ void BenchFloat8(Report& report) {
     for (const int64_t cols : {kHidden, kWidth}) bench.Rows(rows, cols);
   }
   for (const int64_t rows : {1, 8, 16, 32, 64, 128, 256, 512, 1024, 2048}) {
-    for (const Shape& shape : kLayer) bench.Product(shape, rows);
+    for (const ProductShape& shape : kLayer) bench.Product(shape, rows);
     bench.Layer(rows);
   }
 }

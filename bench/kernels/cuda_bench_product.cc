@@ -9,6 +9,7 @@
 #include "cuda/kernels/elementwise.h"
 #include "cuda/kernels/skinny_product.h"
 #include "cuda_bench.h"
+#include "cuda_bench_layer.h"
 
 namespace skein::cuda {
 namespace {
@@ -35,7 +36,6 @@ constexpr Shape kShapes[] = {
     {"head / 4", 37920, 5120, DType::kFloat32, false, false},
 };
 
-constexpr int64_t kHidden = 5120, kWidth = 27648;
 constexpr int64_t kMaxOutputs = 151680, kMaxK = kWidth, kManyRows = 1024;
 // What a graph of a measurement takes, about.
 constexpr double kGraphMicroseconds = 2500;
@@ -118,28 +118,18 @@ class ProductBench {
   // attention, norms and the residual are in a step: what they take beyond the sum of the four
   // alone is what is lost between kernels, and by blocks that find no free multiprocessor.
   void RunLayer(int64_t rows) {
-    constexpr int64_t kOutputs[] = {7168, kHidden, 2 * kWidth, kHidden};
-    constexpr int64_t kInputs[] = {kHidden, kHidden, kHidden, kWidth};
     size_t starts[5] = {};
-    for (int i = 0; i < 4; ++i) {
-      starts[i + 1] = starts[i] + static_cast<size_t>(kOutputs[i] * kInputs[i]) * 2;
+    for (size_t i = 0; i < 4; ++i) {
+      starts[i + 1] = starts[i] + static_cast<size_t>(kLayer[i].outputs * kLayer[i].inputs) * 2;
     }
     const auto layers = static_cast<int>(weights_.bytes() / starts[4]);
     const auto weight = [&](int layer, int i) {
       return MakeMatrix(
           weights_.As<char>() + static_cast<size_t>(layer % layers) * starts[4] + starts[i],
-          DType::kBFloat16, kOutputs[i], kInputs[i]);
+          DType::kBFloat16, kLayer[i].outputs, kLayer[i].inputs);
     };
-    // One after the other in out_: no kernel writes what an earlier one may still read.
-    char* next = out_.As<char>();
-    const auto take = [&](DType type, int64_t cols) {
-      const Matrix matrix = MakeMatrix(next, type, rows, cols);
-      next += static_cast<size_t>(rows * cols) * SizeOf(type);
-      return matrix;
-    };
-    const Matrix x = take(DType::kBFloat16, kHidden), qkv = take(DType::kBFloat16, 7168),
-                 partial = take(DType::kFloat32, kHidden),
-                 residual = take(DType::kFloat32, kHidden), gated = take(DType::kBFloat16, kWidth);
+    const LayerMatrices layer_matrices(out_, rows, report_.stream());
+    const auto& [x, qkv, partial, residual, gated] = layer_matrices;
     FillRandomBFloat16(x_.data(), static_cast<int64_t>(x_.bytes() / 2), 1.0f, 2, report_.stream());
     SKEIN_CUDA(cudaMemcpyAsync(x.data, x_.data(), static_cast<size_t>(rows) * x.RowBytes(),
                                cudaMemcpyDeviceToDevice, report_.stream().ForDriver()));

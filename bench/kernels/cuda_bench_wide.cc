@@ -9,31 +9,22 @@
 #include "cuda/kernels/dense_wide.h"
 #include "cuda/kernels/elementwise.h"
 #include "cuda_bench.h"
+#include "cuda_bench_layer.h"
 
 namespace skein::cuda {
 namespace {
 
-constexpr int64_t kHidden = 5120, kQkv = 7168, kWidth = 27648;
 constexpr int64_t kTowerRows = 5 * 1025;
 constexpr int64_t kMostRows = kTowerRows;
 
-enum class Kind { kHalf, kSwiGlu, kAdded };
-struct Shape {
-  const char* name;
-  int64_t outputs, inputs;
-  Kind kind;
-};
-constexpr Shape kLayer[] = {{"qkv", kQkv, kHidden, Kind::kHalf},
-                            {"o", kHidden, kHidden, Kind::kAdded},
-                            {"gate_up swiglu", 2 * kWidth, kHidden, Kind::kSwiGlu},
-                            {"down", kHidden, kWidth, Kind::kAdded}};
-constexpr Shape kTower[] = {{"tower qkv", 9600, 3200, Kind::kHalf},
-                            {"tower proj", 3200, 3200, Kind::kAdded},
-                            {"tower fc1", 12800, 3200, Kind::kHalf},
-                            {"tower fc2", 3200, 12800, Kind::kAdded}};
-constexpr Shape kParts[] = {{"gate_up swiglu / 2", kWidth, kHidden, Kind::kSwiGlu},
-                            {"gate_up swiglu / 4", kWidth / 2, kHidden, Kind::kSwiGlu}};
-constexpr Shape kHead = {"head", 151680, kHidden, Kind::kHalf};
+constexpr ProductShape kTower[] = {{"tower qkv", 9600, 3200, ProductKind::kHalf},
+                                   {"tower proj", 3200, 3200, ProductKind::kAdded},
+                                   {"tower fc1", 12800, 3200, ProductKind::kHalf},
+                                   {"tower fc2", 3200, 12800, ProductKind::kAdded}};
+constexpr ProductShape kParts[] = {
+    {"gate_up swiglu / 2", kWidth, kHidden, ProductKind::kSwiGlu},
+    {"gate_up swiglu / 4", kWidth / 2, kHidden, ProductKind::kSwiGlu}};
+constexpr ProductShape kHead = {"head", 151680, kHidden, ProductKind::kHalf};
 
 class WideBench {
  public:
@@ -55,14 +46,14 @@ class WideBench {
   bool HasKernel() const { return device_.has_warpgroups; }
 
   // cuBLASLt; the chosen plan; the tiles next to it; pieces cut into equal shares.
-  void Product(const Shape& shape, int64_t rows) {
+  void Product(const ProductShape& shape, int64_t rows) {
     const Matrix x = MakeMatrix(x_.data(), DType::kBFloat16, rows, shape.inputs);
     const size_t bytes = Bytes(shape);
     const int copies = static_cast<int>(weights_.bytes() / bytes);
     const auto weight = [&](int i) {
       return Weight(shape, static_cast<size_t>(i % copies) * bytes);
     };
-    const Matrix expected = Out(expected_, shape, rows), out = Out(out_, shape, rows);
+    const Matrix expected = shape.Out(expected_, rows), out = shape.Out(out_, rows);
     const auto measure = [&](const std::string& variant, const Matrix& result, bool is_reference,
                              const std::function<void(int, const Matrix&)>& launch) {
       Measurement m{shape.name,
@@ -77,7 +68,7 @@ class WideBench {
       launch(0, result);
       if (!is_reference) {
         m.error = RelativeDifference(result.data, expected.data, rows * expected.cols,
-                                     shape.kind == Kind::kAdded, stream_);
+                                     shape.kind == ProductKind::kAdded, stream_);
       }
       const double once = report_.BestMicroseconds([&] { launch(0, result); }, 1);
       m.microseconds = report_.Microseconds([&](int i) { launch(i, out); },
@@ -110,17 +101,8 @@ class WideBench {
     size_t starts[5] = {};
     for (size_t i = 0; i < 4; ++i) starts[i + 1] = starts[i] + Bytes(kLayer[i]);
     const auto layers = static_cast<int>(weights_.bytes() / starts[4]);
-    char* next = out_.As<char>();
-    const auto take = [&](DType type, int64_t cols) {
-      const Matrix matrix = MakeMatrix(next, type, rows, cols);
-      next += static_cast<size_t>(rows * cols) * SizeOf(type);
-      return matrix;
-    };
-    const Matrix x = take(DType::kBFloat16, kHidden), qkv = take(DType::kBFloat16, kQkv),
-                 partial = take(DType::kFloat32, kHidden),
-                 residual = take(DType::kFloat32, kHidden), gated = take(DType::kBFloat16, kWidth);
-    SKEIN_CUDA(cudaMemsetAsync(residual.data, 0, static_cast<size_t>(rows) * residual.RowBytes(),
-                               stream_.ForDriver()));
+    const LayerMatrices layer_matrices(out_, rows, stream_);
+    const auto& [x, qkv, partial, residual, gated] = layer_matrices;
     const DeviceMemory ones(kHidden * sizeof(float));
     FillFloats(ones, 1.0f);
     const NormArguments norm{false, ones.As<float>(), nullptr, 1e-6f};
@@ -150,49 +132,45 @@ class WideBench {
           4);
       report_.Print(m);
     };
-    const auto wide = [&](const Shape& shape, const Matrix& a, const Matrix& w, const Matrix& c) {
+    const auto wide = [&](const ProductShape& shape, const Matrix& a, const Matrix& w,
+                          const Matrix& c) {
       DenseWideProduct(w, Operands(shape, a, c), PlanDenseWide(w, rows, device_), stream_);
     };
-    const auto blas = [&](const Shape& shape, const Matrix& a, const Matrix& w, const Matrix& c) {
-      Blas(shape, a, w, c);
-    };
-    const auto blas_end = [&](const Shape&, const Matrix& a, const Matrix& w) {
+    const auto blas = [&](const ProductShape& shape, const Matrix& a, const Matrix& w,
+                          const Matrix& c) { Blas(shape, a, w, c); };
+    const auto blas_end = [&](const ProductShape&, const Matrix& a, const Matrix& w) {
       blas_.Product(a, w, nullptr, partial);
       add();
     };
     // As the back end does it.
-    const auto mixed = [&](const Shape& shape, const Matrix& a, const Matrix& w, const Matrix& c) {
-      shape.kind == Kind::kSwiGlu ? wide(shape, a, w, c) : Blas(shape, a, w, c);
+    const auto mixed = [&](const ProductShape& shape, const Matrix& a, const Matrix& w,
+                           const Matrix& c) {
+      shape.kind == ProductKind::kSwiGlu ? wide(shape, a, w, c) : Blas(shape, a, w, c);
     };
     measure("cuBLASLt", blas, blas_end);
     measure("wide gate and up", mixed, blas_end);
     if (rows > BlasLt::kMaxTimedRows) {
       measure("wide gate and up, added to the residual", mixed,
-              [&](const Shape&, const Matrix& a, const Matrix& w) {
+              [&](const ProductShape&, const Matrix& a, const Matrix& w) {
                 blas_.AddProduct(a, w, residual);
                 normalise();
               });
     }
     measure("all wide, added to the residual", wide,
-            [&](const Shape& shape, const Matrix& a, const Matrix& w) {
+            [&](const ProductShape& shape, const Matrix& a, const Matrix& w) {
               wide(shape, a, w, residual);
               normalise();
             });
   }
 
  private:
-  static size_t Bytes(const Shape& shape) {
+  static size_t Bytes(const ProductShape& shape) {
     return static_cast<size_t>(shape.outputs * shape.inputs) * 2;
   }
-  Matrix Weight(const Shape& shape, size_t start) const {
+  Matrix Weight(const ProductShape& shape, size_t start) const {
     return MakeMatrix(weights_.As<char>() + start, DType::kBFloat16, shape.outputs, shape.inputs);
   }
-  static Matrix Out(const DeviceMemory& memory, const Shape& shape, int64_t rows) {
-    return MakeMatrix(memory.data(),
-                      shape.kind == Kind::kAdded ? DType::kFloat32 : DType::kBFloat16, rows,
-                      shape.kind == Kind::kSwiGlu ? shape.outputs / 2 : shape.outputs);
-  }
-  ProductOperands Operands(const Shape& shape, const Matrix& x, const Matrix& out) const {
+  ProductOperands Operands(const ProductShape& shape, const Matrix& x, const Matrix& out) const {
     ProductOperands operands{};
     operands.x = x.As<__nv_bfloat16>();
     operands.x_stride = x.stride;
@@ -200,14 +178,14 @@ class WideBench {
     operands.out = out.data;
     operands.out_is_float = out.type == DType::kFloat32;
     operands.out_stride = out.stride;
-    operands.swiglu = shape.kind == Kind::kSwiGlu;
-    operands.adds = shape.kind == Kind::kAdded;
+    operands.swiglu = shape.kind == ProductKind::kSwiGlu;
+    operands.adds = shape.kind == ProductKind::kAdded;
     operands.partial = partial_.As<float>();
     return operands;
   }
   // Gate and up pass through memory in bfloat16, as the back end does it.
-  void Blas(const Shape& shape, const Matrix& x, const Matrix& weight, const Matrix& out) {
-    if (shape.kind != Kind::kSwiGlu) return blas_.Product(x, weight, nullptr, out);
+  void Blas(const ProductShape& shape, const Matrix& x, const Matrix& weight, const Matrix& out) {
+    if (shape.kind != ProductKind::kSwiGlu) return blas_.Product(x, weight, nullptr, out);
     char* end = expected_.As<char>() + expected_.bytes();
     const Matrix gate_up = MakeMatrix(end - static_cast<size_t>(x.rows * weight.rows) * 2,
                                       DType::kBFloat16, x.rows, weight.rows);
@@ -234,12 +212,12 @@ void BenchWide(Report& report) {
     return;
   }
   for (const int64_t rows : {16, 32, 64, 96, 128, 192, 256, 512, 1024, 2048}) {
-    for (const Shape& shape : kLayer) bench.Product(shape, rows);
-    for (const Shape& shape : kParts) bench.Product(shape, rows);
+    for (const ProductShape& shape : kLayer) bench.Product(shape, rows);
+    for (const ProductShape& shape : kParts) bench.Product(shape, rows);
     bench.Layer(rows);
   }
   for (const int64_t rows : {16, 64, 128, 256}) bench.Product(kHead, rows);
-  for (const Shape& shape : kTower) bench.Product(shape, kTowerRows);
+  for (const ProductShape& shape : kTower) bench.Product(shape, kTowerRows);
 }
 
 const BenchRegistration kRegistration("wide", &BenchWide);

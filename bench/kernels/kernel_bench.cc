@@ -22,7 +22,7 @@
 
 #include "core/error.h"
 #include "cpu/cpu_backend.h"
-#include "cpu/onednn_matmul.h"
+#include "test/onednn_matmul.h"
 
 namespace skein {
 namespace {
@@ -104,9 +104,9 @@ void BenchLinear(const Options& options, Backend& backend, const LinearSize& siz
     for (const DType type : {DType::kFloat32, DType::kBFloat16}) {
       const auto linear = backend.PrepareLinear(awq ? weights.quantised : weights.raw, type);
       const std::string what = std::string(awq ? "linear awq " : "linear ") + Name(type);
-      std::unique_ptr<cpu::OneDnnMatmul> yardstick;
+      std::unique_ptr<test::OneDnnMatmul> yardstick;
       if (options.onednn && !awq) {
-        yardstick = std::make_unique<cpu::OneDnnMatmul>(weights.raw.weight, type, options.threads);
+        yardstick = std::make_unique<test::OneDnnMatmul>(weights.raw.weight, type, options.threads);
       }
       for (const int64_t rows : {1, 4, 16, 256}) {
         std::vector<float> x = Noise(rows * size.in, 2), y(static_cast<size_t>(rows * size.out));
@@ -120,7 +120,7 @@ void BenchLinear(const Options& options, Backend& backend, const LinearSize& siz
                BestSeconds(options, [&] { backend.Linear(*linear, in, Activation::kNone, out); }),
                bytes, operations);
         if (yardstick == nullptr) continue;
-        Report(options, "oneDNN " + cpu::OneDnnMatmul::Version() + " " + Name(type), shape,
+        Report(options, "oneDNN " + test::OneDnnMatmul::Version() + " " + Name(type), shape,
                BestSeconds(options, [&] { yardstick->Multiply(in, out); }), bytes, operations);
       }
     }

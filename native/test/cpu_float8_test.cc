@@ -82,12 +82,6 @@ HostMatrix Quantized(const HostMatrix& from, double scale = 0) {
 class CpuFloat8Test : public testing::TestWithParam<cpu::InstructionClass> {
  protected:
   std::unique_ptr<Backend> backend_ = cpu::MakeCpuBackendOfClass(2, GetParam());
-
-  HostMatrix Run(const PreparedLinear& linear, const HostMatrix& x, Activation activation) {
-    HostMatrix out = PoisonedMatrix(x.rows(), linear.out_features(), 3);
-    backend_->Linear(linear, x.view(), activation, out.view());
-    return out;
-  }
 };
 
 INSTANTIATE_TEST_SUITE_P(Classes, CpuFloat8Test,
@@ -121,7 +115,7 @@ TEST_P(CpuFloat8Test, ProductsOfQuantisedWeightsEqualPlainLoops) {
             }
           }
           const Activation activation = rows % 2 == 0 ? Activation::kGeluErf : Activation::kNone;
-          ExpectNear(Run(*linear, x, activation),
+          ExpectNear(ComputedLinear(*backend_, *linear, x, activation),
                      ReferenceLinear(Quantized(x), Quantized(weight), bias.data(), activation,
                                      DType::kFloat32),
                      kTolerance * (1 + static_cast<double>(rows) / 10), "quantised");
@@ -157,7 +151,7 @@ TEST_P(CpuFloat8Test, StoredWeightsAndScalesAreTakenAsTheyAre) {
     raw.input_scale = input_scale;
     const auto linear = backend_->PrepareLinear(raw, DType::kFloat32);
     // 0.004: what is beyond 1.8 is cut off.
-    ExpectNear(Run(*linear, x, Activation::kNone),
+    ExpectNear(ComputedLinear(*backend_, *linear, x, Activation::kNone),
                ReferenceLinear(Quantized(x, input_scale), weight, nullptr, Activation::kNone,
                                DType::kFloat32),
                1e-3, "stored");
@@ -174,7 +168,7 @@ TEST_P(CpuFloat8Test, RowsDoNotDependOnTheirBatch) {
   raw.quantizes = true;
   const auto linear = backend_->PrepareLinear(raw, DType::kBFloat16);
   const HostMatrix x = RandomMatrix(random, 40, 97);
-  const HostMatrix all = Run(*linear, x, Activation::kNone);
+  const HostMatrix all = ComputedLinear(*backend_, *linear, x, Activation::kNone);
   for (const int64_t batch : {1, 2, 7, 13}) {
     for (int64_t start = 0; start + batch <= 40; start += 3) {
       HostMatrix out = PoisonedMatrix(batch, 54);

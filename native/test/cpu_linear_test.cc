@@ -30,18 +30,12 @@ class CpuLinearTest : public testing::TestWithParam<InstructionClass> {
  protected:
   std::unique_ptr<Backend> backend_ = cpu::MakeCpuBackendOfClass(2, GetParam());
 
-  HostMatrix Run(const PreparedLinear& linear, const HostMatrix& x, Activation activation) {
-    HostMatrix out = PoisonedMatrix(x.rows(), linear.out_features(), 3);
-    backend_->Linear(linear, x.view(), activation, out.view());
-    return out;
-  }
-
   // Rows alone, and at every position of batches of 2 .. 64, must have the bits that they have in
   // `x` as a whole.
   void ExpectRowsIndependent(const PreparedLinear& linear, Random& random) {
     constexpr int64_t kRows = 64;
     const HostMatrix x = RandomMatrix(random, kRows, linear.in_features(), 1, 5);
-    const HostMatrix all = Run(linear, x, Activation::kNone);
+    const HostMatrix all = ComputedLinear(*backend_, linear, x, Activation::kNone);
     for (const int64_t batch : {1, 2, 3, 4, 5, 8, 11, 12, 13, 24, 31, 63}) {
       for (int64_t start = 0; start + batch <= kRows; start += batch == 1 ? 1 : 7) {
         HostMatrix out = PoisonedMatrix(batch, linear.out_features());
@@ -84,7 +78,7 @@ TEST_P(CpuLinearTest, DenseProductsEqualPlainLoops) {
         for (const int64_t rows : kRowCounts) {
           const HostMatrix x = RandomMatrix(random, rows, shape.in, 1, 1);
           const Activation activation = rows % 2 == 0 ? Activation::kGeluErf : Activation::kNone;
-          ExpectNear(Run(*linear, x, activation),
+          ExpectNear(ComputedLinear(*backend_, *linear, x, activation),
                      ReferenceLinear(x, rounded, bias.data(), activation, compute), kTolerance,
                      std::string(Name(compute)) + " " + std::to_string(rows) + " x " +
                          std::to_string(shape.in) + " x " + std::to_string(shape.out));
@@ -108,7 +102,7 @@ TEST_P(CpuLinearTest, AwqProductsEqualDequantisedWeights) {
       const auto linear = backend_->PrepareLinear(awq.raw, compute);
       for (const int64_t rows : kRowCounts) {
         const HostMatrix x = RandomMatrix(random, rows, shape.in);
-        ExpectNear(Run(*linear, x, Activation::kNone),
+        ExpectNear(ComputedLinear(*backend_, *linear, x, Activation::kNone),
                    ReferenceLinear(x, awq.dequantised, nullptr, Activation::kNone, compute),
                    kTolerance,
                    std::string("AWQ ") + Name(compute) + " " + std::to_string(rows) + " x " +
@@ -142,7 +136,7 @@ TEST_P(CpuLinearTest, RowsDoNotDependOnThePass) {
   for (const DType type : {DType::kFloat32, DType::kBFloat16}) {
     for (const RawLinear& raw : {DenseLinear(weight, nullptr), awq.raw}) {
       const auto linear = backend_->PrepareLinear(raw, type);
-      const HostMatrix all = Run(*linear, x, Activation::kGeluErf);
+      const HostMatrix all = ComputedLinear(*backend_, *linear, x, Activation::kGeluErf);
       for (const int64_t row : {0, 255, 256, 511, 512, 599}) {
         HostMatrix alone = PoisonedMatrix(1, raw.out_features);
         backend_->Linear(*linear, x.view().Rows(row, 1), Activation::kGeluErf, alone.view());
@@ -161,9 +155,11 @@ TEST_P(CpuLinearTest, BitsDoNotDependOnTheThreads) {
     std::vector<HostMatrix> dense, quantised;
     for (const int threads : {1, 2, 3}) {
       backend_ = cpu::MakeCpuBackendOfClass(threads, GetParam());
-      dense.push_back(Run(*backend_->PrepareLinear(DenseLinear(weight, nullptr), compute), x,
-                          Activation::kGeluErf));
-      quantised.push_back(Run(*backend_->PrepareLinear(awq.raw, compute), x, Activation::kNone));
+      dense.push_back(
+          ComputedLinear(*backend_, *backend_->PrepareLinear(DenseLinear(weight, nullptr), compute),
+                         x, Activation::kGeluErf));
+      quantised.push_back(ComputedLinear(*backend_, *backend_->PrepareLinear(awq.raw, compute), x,
+                                         Activation::kNone));
     }
     for (int64_t r = 0; r < x.rows(); ++r) {
       for (size_t i = 1; i < dense.size(); ++i) {
@@ -196,7 +192,7 @@ TEST_P(CpuLinearTest, ExtremeInputsStayWhatTheyAre) {
     HostMatrix x = RandomMatrix(random, 3, 33);
     x.Set(1, 32, std::numeric_limits<float>::quiet_NaN());
     x.Set(2, 0, std::numeric_limits<float>::infinity());
-    const HostMatrix out = Run(*linear, x, Activation::kNone);
+    const HostMatrix out = ComputedLinear(*backend_, *linear, x, Activation::kNone);
     for (int64_t c = 0; c < 40; ++c) {
       EXPECT_TRUE(std::isfinite(out.At(0, c)));
       EXPECT_TRUE(std::isnan(out.At(1, c)));

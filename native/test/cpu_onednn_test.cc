@@ -5,7 +5,7 @@
 
 #include "core/error.h"
 #include "cpu/cpu_backend.h"
-#include "cpu/onednn_matmul.h"
+#include "test/onednn_matmul.h"
 #include "test/reference_ops.h"
 
 namespace skein::test {
@@ -24,7 +24,7 @@ TEST(CpuOneDnnTest, LargeProductsAgree) {
   for (const DType type : {DType::kFloat32, DType::kBFloat16}) {
     HostMatrix expected = PoisonedMatrix(kRows, kOut), actual = PoisonedMatrix(kRows, kOut);
     try {
-      cpu::OneDnnMatmul product(weight.view(), type, 1);
+      OneDnnMatmul product(weight.view(), type, 1);
       product.Multiply(x.view(), expected.view());
     } catch (const Error& error) {
       // Without AVX-512 oneDNN has no bfloat16 products.

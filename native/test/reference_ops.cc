@@ -120,6 +120,13 @@ void ExpectNear(const HostMatrix& actual, const HostMatrix& expected, double tol
                               << expected.At(worst_row, worst_col);
 }
 
+HostMatrix ComputedLinear(Backend& backend, const PreparedLinear& linear, const HostMatrix& x,
+                          Activation activation) {
+  HostMatrix out = PoisonedMatrix(x.rows(), linear.out_features(), 3);
+  backend.Linear(linear, x.view(), activation, out.view());
+  return out;
+}
+
 bool SameBits(const Matrix& a, int64_t row_a, const Matrix& b, int64_t row_b) {
   return a.cols == b.cols && a.type == b.type &&
          std::memcmp(a.Rows(row_a, 1).data, b.Rows(row_b, 1).data, a.RowBytes()) == 0;

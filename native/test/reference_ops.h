@@ -65,6 +65,9 @@ AwqMatrix RandomAwq(Random& random, int64_t in, int64_t out, int64_t group_size,
 // prints where it is worst.
 void ExpectNear(const HostMatrix& actual, const HostMatrix& expected, double tolerance,
                 const std::string& what);
+// What a back end of host memory makes of a product.
+HostMatrix ComputedLinear(Backend& backend, const PreparedLinear& linear, const HostMatrix& x,
+                          Activation activation);
 // True if the rows have the same bits.
 bool SameBits(const Matrix& a, int64_t row_a, const Matrix& b, int64_t row_b);
 

@@ -14,13 +14,14 @@ export const REQUIREMENTS = [
   { package: 'g++', purpose: 'C++20 compiler', tools: ['g++', 'c++', 'clang++'] },
   { package: 'cmake', purpose: 'native build', tools: ['cmake'] },
   { package: 'ninja-build', purpose: 'native build', tools: ['ninja'] },
+  { package: 'libgloo-dev', purpose: 'Gloo: collectives over TCP', headers: ['gloo/context.h'] },
+  { package: 'libhwy-dev', purpose: 'Highway: SIMD', headers: ['hwy/highway.h'], usedBy: 'hwy' },
   {
     package: 'libdnnl-dev',
     purpose: 'oneDNN: the yardstick of our CPU kernels, in tests and benchmarks',
     headers: ['oneapi/dnnl/dnnl.hpp', 'dnnl.hpp'],
+    testsOnly: true,
   },
-  { package: 'libgloo-dev', purpose: 'Gloo: collectives over TCP', headers: ['gloo/context.h'] },
-  { package: 'libhwy-dev', purpose: 'Highway: SIMD', headers: ['hwy/highway.h'], usedBy: 'hwy' },
   { package: 'libgtest-dev', purpose: 'native unit tests', headers: ['gtest/gtest.h'], testsOnly: true },
 ];
 

@@ -27,7 +27,7 @@ export function machine(facts: Facts = {}): Machine {
     ...facts.files,
   };
   const folders: Record<string, string[]> = {
-    '/usr/lib/x86_64-linux-gnu': ['libdnnl.so.2', 'libgloo.so'],
+    '/usr/lib/x86_64-linux-gnu': ['libz.so.1', 'libgloo.so.0'],
     '/skein/models/r1v-nano': ['model.safetensors'],
     ...facts.folders,
   };

@@ -32,7 +32,7 @@ const OUTSIDE_HEADERS: readonly OutsideRule[] = [
     allowedIn: /^native\/(cuda\/|collective\/(nccl|peer_)|test\/cuda)/,
   },
   { header: /^gloo\//, allowedIn: /^native\/(collective|test)\// },
-  { header: /^(oneapi\/dnnl|dnnl)/, allowedIn: /^native\/cpu\// },
+  { header: /^(oneapi\/dnnl|dnnl)/, allowedIn: /^native\/test\// },
   { header: /^hwy\//, allowedIn: /^native\/cpu\// },
   { header: /^gtest\//, allowedIn: /^native\/test\// },
 ];

@@ -22,7 +22,6 @@ export function runChecks(machine: Machine): Check[] {
     sharedMemoryCheck(machine),
     openFilesCheck(machine),
     buildToolsCheck(machine),
-    libraryCheck(machine, { name: 'oneDNN', library: 'libdnnl.so' }),
     libraryCheck(machine, { name: 'Gloo', library: 'libgloo.so' }),
     addonCheck(machine),
     modelCheck(machine),

@@ -133,13 +133,6 @@ __global__ void __launch_bounds__(kRotaryThreads) RotaryStoreKvKernel(RotaryArgu
   }
 }
 
-__device__ __forceinline__ void LoadEightOf(const float* from, float (&values)[8]) {
-  LoadEightFloats(from, values);
-}
-__device__ __forceinline__ void LoadEightOf(const __nv_bfloat16* from, float (&values)[8]) {
-  Unpack(LoadEight(from), values);
-}
-
 // Grid (row, part of its columns), as the next one.
 template <typename Input, bool kVector>
 __global__ void SwiGluKernel(const Input* gate_up, int64_t stride, int64_t width,
@@ -152,8 +145,8 @@ __global__ void SwiGluKernel(const Input* gate_up, int64_t stride, int64_t width
     const int64_t col = (static_cast<int64_t>(blockIdx.y) * kSwiGluThreads + threadIdx.x) * 8;
     if (col >= width) return;
     float g[8], u[8];
-    LoadEightOf(gate + col, g);
-    LoadEightOf(gate + width + col, u);
+    LoadValues(gate + col, g);
+    LoadValues(gate + width + col, u);
 #pragma unroll
     for (int i = 0; i < 8; ++i) g[i] = Silu(g[i]) * u[i];
     StoreEight(out + row * out_stride + col, Pack(g));

@@ -49,7 +49,7 @@ describe('skein doctor', () => {
     ['instruction set', { files: { '/proc/cpuinfo': 'flags : sse2 avx\n' } }, 'missing', /AVX2/],
     [
       'instruction set',
-      { architecture: 'arm64', folders: { '/usr/lib/aarch64-linux-gnu': ['libdnnl.so.2', 'libgloo.so'] } },
+      { architecture: 'arm64', folders: { '/usr/lib/aarch64-linux-gnu': ['libgloo.so'] } },
       'warning',
       /^$/,
     ],
@@ -64,8 +64,7 @@ describe('skein doctor', () => {
       /ulimit -n/,
     ],
     ['build tools', { tools: ['g++'] }, 'warning', /npm run setup/],
-    ['oneDNN', { folders: { '/usr/lib/x86_64-linux-gnu': ['libgloo.so'] } }, 'missing', /npm run setup/],
-    ['Gloo', { folders: { '/usr/lib/x86_64-linux-gnu': ['libdnnl.so.3'] } }, 'missing', /npm run setup/],
+    ['Gloo', { folders: { '/usr/lib/x86_64-linux-gnu': ['libz.so.1'] } }, 'missing', /npm run setup/],
     ['native engine', { run: () => ({ ok: false, reason: 'signal SIGILL' }) }, 'missing', /npm run setup/],
     ['bundled model', { folders: { '/skein/models/r1v-nano': [] } }, 'warning', /git checkout/],
   ];
@@ -80,8 +79,8 @@ describe('skein doctor', () => {
 
   it('says why an addon does not load', () => {
     assert.match(
-      check({ run: () => ({ ok: false, reason: 'libdnnl.so.2: cannot open' }) }, 'native engine').found,
-      /libdnnl/,
+      check({ run: () => ({ ok: false, reason: 'libgloo.so.0: cannot open' }) }, 'native engine').found,
+      /libgloo/,
     );
     const withoutAddon = { ...machine(), exists: () => false };
     assert.equal(runChecks(withoutAddon).find((item) => item.name === 'native engine')?.found, 'not built');
@@ -156,7 +155,7 @@ describe('facts of a machine', () => {
   });
 
   it('libraries are found under any version', () => {
-    assert.equal(libraryPath(machine(), 'libdnnl.so'), '/usr/lib/x86_64-linux-gnu/libdnnl.so.2');
+    assert.equal(libraryPath(machine(), 'libgloo.so'), '/usr/lib/x86_64-linux-gnu/libgloo.so.0');
     assert.equal(libraryPath(machine(), 'libnccl.so'), null);
   });
 });

@@ -1,4 +1,4 @@
-#include "cpu/onednn_matmul.h"
+#include "test/onednn_matmul.h"
 
 #include <omp.h>
 
@@ -7,7 +7,7 @@
 
 #include "core/error.h"
 
-namespace skein::cpu {
+namespace skein::test {
 namespace {
 
 dnnl::memory::data_type DataType(DType type) {
@@ -124,4 +124,4 @@ void OneDnnMatmul::Multiply(const Matrix& x, const Matrix& out) {
 
 std::string OneDnnMatmul::implementation() const { return impl_->implementation; }
 
-}  // namespace skein::cpu
+}  // namespace skein::test

@@ -17,7 +17,7 @@
 #include "core/dtype.h"
 #include "core/tensor.h"
 
-namespace skein::cpu {
+namespace skein::test {
 
 class OneDnnMatmul {
  public:
@@ -42,4 +42,4 @@ class OneDnnMatmul {
   std::unique_ptr<Impl> impl_;
 };
 
-}  // namespace skein::cpu
+}  // namespace skein::test
