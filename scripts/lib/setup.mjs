@@ -6,6 +6,7 @@ import { Reporter } from './console.mjs';
 import { withLock } from './lock.mjs';
 import { ensureNativeBuild, nativeSources } from './native-build.mjs';
 import { ensureNpmPackages } from './npm-packages.mjs';
+import { tryOpenaiPython } from './openai-python.mjs';
 import { ensurePageBuild } from './page-build.mjs';
 import { ensureSystemPackages } from './system-packages.mjs';
 import { ensureTypescriptBuild } from './typescript-build.mjs';
@@ -29,6 +30,7 @@ export async function setup({ tests, reporter }) {
     await ensureNativeBuild({ repoRoot, tests, logFile: log('native-build'), reporter });
     await ensureTypescriptBuild({ repoRoot, logFile: log('tsc'), reporter });
     await ensurePageBuild({ repoRoot, reporter });
+    if (tests) await tryOpenaiPython({ repoRoot, logFile: log('openai-python'), reporter });
   });
   reporter.endProgress();
   if (hasWorked) reporter.line(`skein: set up in ${((performance.now() - startMs) / 1000).toFixed(1)} s`);

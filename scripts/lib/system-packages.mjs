@@ -25,13 +25,16 @@ export const REQUIREMENTS = [
   { package: 'libgtest-dev', purpose: 'native unit tests', headers: ['gtest/gtest.h'], testsOnly: true },
 ];
 
-/** What some tests use and are skipped without: brought where Debian has it, and nowhere else. */
+/** What some tests use and are skipped without. `only`: the one distribution whose package serves. */
 export const OPTIONAL_TEST_REQUIREMENTS = [
   {
     package: 'chromium',
     purpose: 'the page in a browser',
     tools: ['chromium', 'chromium-browser', 'google-chrome'],
+    // Ubuntu's is a snap, which needs a running snapd.
+    only: 'debian',
   },
+  { package: 'python3-pip', purpose: "OpenAI's Python client", pythonModules: ['pip'] },
 ];
 
 /** What `npm run fuzz` needs beside these; no test does. */
@@ -150,9 +153,10 @@ export async function ensureSystemPackages({ repoRoot, nativeFiles, tests, logFi
   if (tests) await tryOptionalRequirements({ repoRoot, logFile, reporter });
 }
 
-/** Whether what is optional is to be installed: Ubuntu's package of Chromium is a snap, which needs a running snapd. */
-export function installsOptional(plan, { osRelease }) {
-  return plan.kind === 'install' && osRelease['ID'] === 'debian';
+/** Those of the optional that are to be installed: where it takes no rights that are not there. */
+export function optionalToInstall(missing, facts) {
+  if (planInstallation(missing, facts).kind !== 'install') return [];
+  return missing.filter(({ only }) => only === undefined || only === facts.osRelease['ID']);
 }
 
 async function tryOptionalRequirements({ repoRoot, logFile, reporter }) {
@@ -160,14 +164,14 @@ async function tryOptionalRequirements({ repoRoot, logFile, reporter }) {
   if (missing.length === 0) return;
   const facts = machineFacts();
   const plan = planInstallation(missing, facts);
-  if (!installsOptional(plan, facts)) return;
-  const packages = missing.map((need) => need.package);
+  const packages = optionalToInstall(missing, facts).map((need) => need.package);
+  if (packages.length === 0) return;
   reporter.step(`installing system packages that some tests use: ${packages.join(' ')}`);
   try {
     await aptInstall({ packages, prefix: plan.prefix, logFile, reporter, repoRoot });
   } catch (error) {
     if (!(error instanceof SetupError)) throw error;
-    reporter.line(`skein: ${packages.join(' ')} cannot be had; the tests that use it are skipped`);
+    reporter.line(`skein: ${packages.join(' ')} cannot be had; the tests that use them are skipped`);
   }
 }
 

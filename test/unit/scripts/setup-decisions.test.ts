@@ -26,7 +26,8 @@ interface SystemPackages {
     missing: Requirement[],
     facts: Facts | null,
   ) => { kind: string; prefix?: string[]; message?: string };
-  installsOptional: (plan: { kind: string }, facts: Facts) => boolean;
+  OPTIONAL_TEST_REQUIREMENTS: Requirement[];
+  optionalToInstall: (missing: Requirement[], facts: Facts) => Requirement[];
 }
 interface LockEntry {
   version?: string;
@@ -129,11 +130,13 @@ describe('system packages', () => {
     );
   });
 
-  it('that only some tests use are installed by those who may, and on Debian alone', () => {
-    const installing = { kind: 'install', prefix: [] };
-    assert.ok(packages.installsOptional(installing, { ...facts, osRelease: { ID: 'debian' } }));
-    assert.ok(!packages.installsOptional(installing, { ...facts, osRelease: { ID: 'ubuntu' } }));
-    assert.ok(!packages.installsOptional({ kind: 'refuse' }, { ...facts, osRelease: { ID: 'debian' } }));
+  it('that only some tests use are installed by those who may, and Chromium on Debian alone', () => {
+    const missing = packages.OPTIONAL_TEST_REQUIREMENTS;
+    const chosen = (id: string, isRoot = true): string[] =>
+      names(packages.optionalToInstall(missing, { ...facts, isRoot, osRelease: { ID: id } }));
+    assert.deepEqual(chosen('debian'), ['chromium', 'python3-pip']);
+    assert.deepEqual(chosen('ubuntu'), ['python3-pip']);
+    assert.deepEqual(chosen('debian', false), []);
   });
 
   it('are named with their purpose on systems without apt', () => {
