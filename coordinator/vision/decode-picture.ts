@@ -5,7 +5,7 @@ import sharp, { type Sharp } from 'sharp';
 import { AppError } from '../../common/errors.js';
 import { MAX_PICTURE_PIXELS, PICTURE_TIMEOUT_MS } from '../../common/limits.js';
 import { decodeGif, GifError } from './gif.js';
-import type { RgbImage } from './resize.js';
+import type { RgbImage } from './picture.js';
 import { checkPictureSize, sniffPicture, type PictureHeader } from './sniff-picture.js';
 
 interface Samples {

@@ -1,7 +1,7 @@
 // First frame of a GIF, as Pillow gives it after convert('RGB'). Its own decoder, because libvips' one leaves
 // transparent pixels black where Pillow shows their palette colour, and because later frames are then never touched.
 // Pure; fails with GifError.
-import type { RgbImage } from './resize.js';
+import type { RgbImage } from './picture.js';
 
 /** What is wrong with the file; the message has no picture data. */
 export class GifError extends Error {}

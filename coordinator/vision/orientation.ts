@@ -3,7 +3,8 @@
 // whole.
 import { inflateSync } from 'node:zlib';
 import { MAX_PICTURE_TEXT_BYTES } from '../../common/limits.js';
-import type { RgbImage } from './resize.js';
+import { loadPictureAddon } from './picture-addon.js';
+import type { RgbImage } from './picture.js';
 import type { PictureHeader } from './sniff-picture.js';
 
 /** 1: as stored; 2 to 4: mirrored, half turn, upside down; 5 to 8: the same four with rows and columns exchanged. */
@@ -159,27 +160,10 @@ function startsWith(bytes: Buffer, prefix: Buffer): boolean {
 }
 
 /** [height, width, 3], turned: a permutation of pixels. Orientation 1 is the picture itself. */
-export function orient(image: RgbImage, orientation: Orientation): RgbImage {
+export function orient(image: RgbImage, orientation: Orientation, numThreads = 1): RgbImage {
   if (orientation === 1) return image;
   const { width, height, data } = image;
-  const isExchanged = orientation >= 5;
-  const mirrorsX = [2, 3, 7, 8].includes(orientation);
-  const mirrorsY = [3, 4, 6, 7].includes(orientation);
-  const turnedWidth = isExchanged ? height : width;
-  const turnedHeight = isExchanged ? width : height;
   const turned = new Uint8Array(data.length);
-  let target = 0;
-  for (let y = 0; y < turnedHeight; y++) {
-    for (let x = 0; x < turnedWidth; x++) {
-      const storedX = isExchanged ? y : x;
-      const storedY = isExchanged ? x : y;
-      const column = mirrorsX ? width - 1 - storedX : storedX;
-      const row = mirrorsY ? height - 1 - storedY : storedY;
-      const source = (row * width + column) * 3;
-      turned[target++] = data[source]!;
-      turned[target++] = data[source + 1]!;
-      turned[target++] = data[source + 2]!;
-    }
-  }
-  return { width: turnedWidth, height: turnedHeight, data: turned };
+  loadPictureAddon().turnUpright(data, width, height, orientation, turned, numThreads);
+  return orientation >= 5 ? { width: height, height: width, data: turned } : { width, height, data: turned };
 }

@@ -1,6 +1,13 @@
 // Pictures on their way to the vision tower: encoded bytes in, tiles out.
 import type { TilingSpec } from '../checkpoint/model-spec.js';
 
+export interface RgbImage {
+  readonly width: number;
+  readonly height: number;
+  /** [height, width, 3] uint8. */
+  readonly data: Uint8Array;
+}
+
 export interface ProcessedPicture {
   /** SHA-256 of width, height and tile bytes, hex: equal pixels of another shape differ. */
   readonly contentHash: string;
@@ -17,4 +24,6 @@ export interface PictureSettings {
   readonly tiling: TilingSpec;
   /** Turned upright as its metadata asks, before anything else. */
   readonly exifRotation: boolean;
+  /** Processors that the resizing of one picture may take. Default: one. */
+  readonly numThreads?: number;
 }

@@ -4,20 +4,24 @@ import { createHash } from 'node:crypto';
 import type { TilingSpec } from '../checkpoint/model-spec.js';
 import { decodePicture } from './decode-picture.js';
 import { orient, readOrientation } from './orientation.js';
-import type { PictureSettings, ProcessedPicture } from './picture.js';
-import { resizeBicubic, type RgbImage } from './resize.js';
+import type { PictureSettings, ProcessedPicture, RgbImage } from './picture.js';
+import { resizeIntoTiles } from './resize.js';
 import { sniffPicture } from './sniff-picture.js';
-import { chooseGrid, cutTiles, hasThumbnail } from './tiling.js';
+import { chooseGrid, hasThumbnail } from './tiling.js';
 
 /** [tiles, side, side, 3]: the tiles of the grid, row by row, then the thumbnail where there is one. */
-export function tilePicture(image: RgbImage, tiling: TilingSpec): Uint8Array {
+export function tilePicture(image: RgbImage, tiling: TilingSpec, numThreads = 1): Uint8Array {
   const side = tiling.tileSize;
+  const tile = { width: side, height: side };
   const grid = chooseGrid(image.width, image.height, tiling);
   const numGridTiles = grid.columns * grid.rows;
   const tileBytes = side * side * 3;
   const tiles = new Uint8Array((numGridTiles + (hasThumbnail(grid, tiling) ? 1 : 0)) * tileBytes);
-  cutTiles(resizeBicubic(image, grid.columns * side, grid.rows * side), grid, side, tiles);
-  if (hasThumbnail(grid, tiling)) tiles.set(resizeBicubic(image, side, side).data, numGridTiles * tileBytes);
+  resizeIntoTiles(image, grid, tile, tiles.subarray(0, numGridTiles * tileBytes), numThreads);
+  if (hasThumbnail(grid, tiling)) {
+    const thumbnail = tiles.subarray(numGridTiles * tileBytes);
+    resizeIntoTiles(image, { columns: 1, rows: 1 }, tile, thumbnail, numThreads);
+  }
   return tiles;
 }
 
@@ -32,13 +36,13 @@ export function hashPicture(width: number, height: number, tiles: Uint8Array): s
 export async function processPicture(
   encoded: Uint8Array,
   label: string,
-  { tiling, exifRotation }: PictureSettings,
+  { tiling, exifRotation, numThreads = 1 }: PictureSettings,
 ): Promise<ProcessedPicture> {
   const stored = await decodePicture(encoded, label);
   const image = exifRotation
-    ? orient(stored, readOrientation(encoded, sniffPicture(encoded, label).format))
+    ? orient(stored, readOrientation(encoded, sniffPicture(encoded, label).format), numThreads)
     : stored;
-  const tiles = tilePicture(image, tiling);
+  const tiles = tilePicture(image, tiling, numThreads);
   return {
     contentHash: hashPicture(image.width, image.height, tiles),
     width: image.width,

@@ -1,7 +1,5 @@
-// Which grid of tiles a picture is cut into, and the cutting itself. Knows sizes and RGB bytes only; resizing is
-// resize.ts.
+// Which grid of tiles a picture is cut into. Knows sizes only; the cutting is native.
 import type { TilingSpec } from '../checkpoint/model-spec.js';
-import type { RgbImage } from './resize.js';
 
 export interface TileGrid {
   readonly columns: number;
@@ -45,23 +43,4 @@ export function chooseGrid(width: number, height: number, tiling: TilingSpec): T
 
 export function hasThumbnail(grid: TileGrid, tiling: TilingSpec): boolean {
   return tiling.isDynamic && tiling.useThumbnail && grid.columns * grid.rows !== 1;
-}
-
-/**
- * Cuts [rows * side, columns * side, 3] into [rows * columns, side, side, 3], row by row, left to right, into `target`.
- */
-export function cutTiles(image: RgbImage, grid: TileGrid, side: number, target: Uint8Array): void {
-  const tileRowBytes = side * 3;
-  const imageRowBytes = image.width * 3;
-  let targetOffset = 0;
-  for (let row = 0; row < grid.rows; row++) {
-    for (let column = 0; column < grid.columns; column++) {
-      let sourceOffset = row * side * imageRowBytes + column * tileRowBytes;
-      for (let y = 0; y < side; y++) {
-        target.set(image.data.subarray(sourceOffset, sourceOffset + tileRowBytes), targetOffset);
-        targetOffset += tileRowBytes;
-        sourceOffset += imageRowBytes;
-      }
-    }
-  }
 }

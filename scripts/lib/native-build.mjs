@@ -31,10 +31,10 @@ export function nativeGoal(sources, tests) {
   return {
     inputs: tests ? sources : sources.filter((file) => !isTest(file)),
     outputs: [
-      ...(hasAddon ? [`${BUILD_FOLDER}/skein_cpu.node`] : []),
+      ...(hasAddon ? [`${BUILD_FOLDER}/skein_cpu.node`, `${BUILD_FOLDER}/skein_picture.node`] : []),
       ...(tests && hasTests ? [`${BUILD_FOLDER}/native_tests`] : []),
     ],
-    targets: tests || !hasAddon ? [] : ['skein_addon'],
+    targets: tests || !hasAddon ? [] : ['skein_addon', 'skein_picture_addon'],
   };
 }
 

@@ -21,6 +21,7 @@ export function machine(facts: Facts = {}): Machine {
     '/proc/cpuinfo': AVX2,
     '/proc/self/limits': LIMITS,
     '/skein/build/native/skein_cpu.node': '',
+    '/skein/build/native/skein_picture.node': '',
     '/skein/models/r1v-nano/config.json': '',
     '/skein/models/r1v-nano/tokenizer.json': '',
     '/skein/models/r1v-nano/examples/examples.json': '',

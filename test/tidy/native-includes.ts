@@ -1,5 +1,6 @@
 // Reads what a C++ file includes, and says which includes the layers forbid: core <- ops <- sampling <- {cpu, cuda},
-// core <- collective, {ops, collective, kv} <- model <- engine <- addon; outside headers only where they belong.
+// core <- collective, {ops, collective, kv} <- model <- engine <- addon; picture <- picture_addon, which know nothing
+// of the others; outside headers only where they belong.
 
 export function includesOf(text: string): string[] {
   return [...text.matchAll(/^\s*#\s*include\s*[<"]([^>"]+)[>"]/gm)].map((match) => match[1] ?? '');
@@ -17,6 +18,8 @@ const MAY_INCLUDE: Readonly<Record<string, readonly string[]>> = {
   model: ['core', 'collective', 'ops', 'kv', 'model'],
   engine: ['core', 'collective', 'ops', 'kv', 'model', 'engine'],
   addon: ['core', 'engine', 'addon'],
+  picture: ['picture'],
+  picture_addon: ['picture', 'picture_addon'],
 };
 
 interface OutsideRule {
@@ -25,7 +28,7 @@ interface OutsideRule {
 }
 
 const OUTSIDE_HEADERS: readonly OutsideRule[] = [
-  { header: /^(napi|node_api|js_native_api)/, allowedIn: /^native\/addon\// },
+  { header: /^(napi|node_api|js_native_api)/, allowedIn: /^native\/(picture_)?addon\// },
   { header: /^nccl/, allowedIn: /^native\/collective\/nccl/ },
   {
     header: /^(cuda|cublas|cub\/|cooperative_groups|mma\.h|nv)/,

@@ -23,7 +23,8 @@ export function runChecks(machine: Machine): Check[] {
     openFilesCheck(machine),
     buildToolsCheck(machine),
     libraryCheck(machine, { name: 'Gloo', library: 'libgloo.so' }),
-    addonCheck(machine),
+    addonCheck(machine, 'native engine', 'skein_cpu.node'),
+    addonCheck(machine, 'code for pictures', 'skein_picture.node'),
     modelCheck(machine),
     ...cudaChecks(machine),
   ];
@@ -100,9 +101,8 @@ function libraryCheck(machine: Machine, { name, library }: { name: string; libra
   return verdict(name, file !== null, file ?? `no ${library}`, SETUP);
 }
 
-function addonCheck(machine: Machine): Check {
-  const name = 'native engine';
-  const file = machine.inRepository('build', 'native', 'skein_cpu.node');
+function addonCheck(machine: Machine, name: string, addon: string): Check {
+  const file = machine.inRepository('build', 'native', addon);
   if (!machine.exists(file)) return { name, status: 'missing', found: 'not built', mend: SETUP };
   // In a process of its own: an addon for another machine may end the process that loads it.
   const program = `process.stdout.write(String(require(${JSON.stringify(file)}).interfaceVersion))`;

@@ -66,6 +66,12 @@ describe('skein doctor', () => {
     ['build tools', { tools: ['g++'] }, 'warning', /npm run setup/],
     ['Gloo', { folders: { '/usr/lib/x86_64-linux-gnu': ['libz.so.1'] } }, 'missing', /npm run setup/],
     ['native engine', { run: () => ({ ok: false, reason: 'signal SIGILL' }) }, 'missing', /npm run setup/],
+    [
+      'code for pictures',
+      { run: () => ({ ok: false, reason: 'signal SIGILL' }) },
+      'missing',
+      /npm run setup/,
+    ],
     ['bundled model', { folders: { '/skein/models/r1v-nano': [] } }, 'warning', /git checkout/],
   ];
   for (const [name, facts, status, mend] of failures) {

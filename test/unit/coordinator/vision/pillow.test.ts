@@ -3,7 +3,8 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { decodePicture } from '../../../../coordinator/vision/decode-picture.js';
-import { resizeBicubic, type RgbImage } from '../../../../coordinator/vision/resize.js';
+import type { RgbImage } from '../../../../coordinator/vision/picture.js';
+import { resizeIntoTiles } from '../../../../coordinator/vision/resize.js';
 import { repoPath } from '../../../support/paths.js';
 
 interface Digest {
@@ -20,6 +21,12 @@ interface PillowCases {
 const cases = JSON.parse(
   readFileSync(repoPath('test/unit/coordinator/vision/pillow-cases.json'), 'utf8'),
 ) as PillowCases;
+
+function resizeBicubic(image: RgbImage, width: number, height: number): RgbImage {
+  const data = new Uint8Array(width * height * 3);
+  resizeIntoTiles(image, { columns: 1, rows: 1 }, { width, height }, data);
+  return { width, height, data };
+}
 
 function digest(data: Uint8Array): string {
   return createHash('sha256').update(data).digest('hex');

@@ -1,7 +1,8 @@
 // Which grid of tiles a picture gets: the reference table, the tie rule, and properties of every choice.
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { candidateGrids, chooseGrid, cutTiles, hasThumbnail } from '../../../../coordinator/vision/tiling.js';
+import { resizeIntoTiles } from '../../../../coordinator/vision/resize.js';
+import { candidateGrids, chooseGrid, hasThumbnail } from '../../../../coordinator/vision/tiling.js';
 import type { TilingSpec } from '../../../../coordinator/checkpoint/model-spec.js';
 
 const TILING: TilingSpec = {
@@ -95,7 +96,7 @@ describe('tiling', () => {
       for (let x = 0; x < image.width; x++) image.data.set([x, y, 7], (y * image.width + x) * 3);
     }
     const tiles = new Uint8Array(image.data.length);
-    cutTiles(image, { columns, rows }, side, tiles);
+    resizeIntoTiles(image, { columns, rows }, { width: side, height: side }, tiles);
     const topLeftCorners = Array.from({ length: 6 }, (_, tile) => [
       ...tiles.subarray(tile * 12, tile * 12 + 3),
     ]);
