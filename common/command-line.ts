@@ -69,11 +69,11 @@ export const byteSizeOption = describedParser('bytes, as 512M or 4G', (value) =>
   return bytes;
 });
 
-export function shareOption(min: number): DescribedParser<number> {
-  return describedParser(`number of ${min} to 1`, (value) => {
-    const share = Number(value);
-    if (value.trim() === '' || !(share >= min && share <= 1))
-      throw new InvalidArgumentError(`expected a number of ${min} to 1.`);
-    return share;
+export function numberOption(min: number, max: number): DescribedParser<number> {
+  return describedParser(`number of ${min} to ${max}`, (value) => {
+    const number = Number(value);
+    if (value.trim() === '' || !(number >= min && number <= max))
+      throw new InvalidArgumentError(`expected a number of ${min} to ${max}.`);
+    return number;
   });
 }

@@ -3,7 +3,8 @@
 import { writeFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { integerOption } from '../../common/command-line.js';
-import { quantizationOption, toClusterConfig, type QuantizationChoice } from '../../coordinator/config.js';
+import { quantizationOption, type QuantizationChoice } from '../../coordinator/cluster-options.js';
+import { toClusterConfig } from '../../coordinator/config.js';
 import { currentCommit, describeMachine } from '../machine.js';
 import { evaluate, NANO_FOLDER, readQuestions, type EvaluatedAnswer } from './evaluate.js';
 

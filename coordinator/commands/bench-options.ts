@@ -1,6 +1,6 @@
 // The flags of `skein bench serve`: their names, bounds and relations. Names are vLLM's where it has the same thing.
 import { InvalidArgumentError, type Command } from 'commander';
-import { describedParser, integerOption, listOption, realOption } from '../../common/command-line.js';
+import { describedParser, integerOption, listOption, numberOption } from '../../common/command-line.js';
 import { MAX_BENCH_REQUESTS, MAX_TEMPERATURE } from '../../common/limits.js';
 
 export const BACKENDS = ['grpc', 'openai-chat', 'openai'] as const;
@@ -49,13 +49,6 @@ export interface BenchFlags {
   readonly saveDetailed?: boolean;
 }
 
-const number = (min: number, max: number) =>
-  describedParser(`number of ${min} to ${max}`, (value) => {
-    const parsed = realOption(value);
-    if (parsed < min || parsed > max)
-      throw new InvalidArgumentError(`expected a number of ${min} to ${max}.`);
-    return parsed;
-  });
 
 const MAX_RATE = 100_000;
 
@@ -115,7 +108,7 @@ export function addBenchServeOptions(command: Command): Command {
     .option(
       '--max-lag <ms>',
       'the run is not valid when the client is later than this at the 99th percentile',
-      number(0.1, 60_000),
+      numberOption(0.1, 60_000),
       10,
     )
     .option('--label <text>', 'said in the results: what they are of')
@@ -146,7 +139,7 @@ function addTargetOptions(command: Command): void {
       {},
     )
     .option('--extra-body <json>', 'fields of every HTTP body, over our own', bodyOption, {})
-    .option('--request-timeout <seconds>', 'for a whole answer', number(0.001, 86_400), 600);
+    .option('--request-timeout <seconds>', 'for a whole answer', numberOption(0.001, 86_400), 600);
 }
 
 function addWorkloadOptions(command: Command): void {
@@ -170,7 +163,7 @@ function addWorkloadOptions(command: Command): void {
       integerOption(1, 1_000_000),
       128,
     )
-    .option('--range-ratio <share>', 'lengths are uniform within this share of theirs', number(0, 0.999), 0)
+    .option('--range-ratio <share>', 'lengths are uniform within this share of theirs', numberOption(0, 0.999), 0)
     .option(
       '--prefix-len <tokens>',
       'that a prompt begins with and shares with others',
@@ -187,12 +180,12 @@ function addWorkloadOptions(command: Command): void {
       0,
     )
     .option('--turns <n>', 'of a conversation; each waits for the answer before it', integerOption(1, 256), 1)
-    .option('--think-time <seconds>', 'between an answer and the next turn', number(0, 86_400), 0)
+    .option('--think-time <seconds>', 'between an answer and the next turn', numberOption(0, 86_400), 0)
     .option('--trace <file>', 'requests from a file: a JSON object a line (docs/benchmarking.md)')
-    .option('--trace-speed <factor>', 'times of the trace pass so much faster', number(0.001, 1000), 1)
+    .option('--trace-speed <factor>', 'times of the trace pass so much faster', numberOption(0.001, 1000), 1)
     .option('--trace-block-size <tokens>', 'that each of hash_ids stands for', integerOption(1, 65_536), 512)
     .option('--ignore-eos', 'answers are exactly as long as asked for')
-    .option('--temperature <number>', "default: the server's own", number(0, MAX_TEMPERATURE));
+    .option('--temperature <number>', "default: the server's own", numberOption(0, MAX_TEMPERATURE));
 }
 
 function addLoadOptions(command: Command): void {
@@ -205,7 +198,7 @@ function addLoadOptions(command: Command): void {
     .option(
       '--burstiness <shape>',
       'of the gamma distribution of intervals: 1 is Poisson, below 1 comes in bursts, above is more even',
-      number(0.01, 10_000),
+      numberOption(0.01, 10_000),
       1,
     )
     .option(
@@ -213,7 +206,7 @@ function addLoadOptions(command: Command): void {
       'of each rate (default: 100, with --duration any)',
       integerOption(1, MAX_BENCH_REQUESTS),
     )
-    .option('--duration <seconds>', 'of each rate: no later arrivals', number(0.1, 86_400))
+    .option('--duration <seconds>', 'of each rate: no later arrivals', numberOption(0.1, 86_400))
     .option('--warm-ups <n>', 'requests before the first rate, not counted', integerOption(0, 1000), 1)
     .option('--max-concurrency <n>', 'requests at once; others are held back', integerOption(1, 100_000))
     .option('--seed <n>', 'of everything that is drawn', integerOption(0, 2 ** 32), 0);

@@ -3,7 +3,7 @@
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import { resolveModel } from '../checkpoint/known-models.js';
 import type { ComputeType } from '../checkpoint/model-spec.js';
-import { DEFAULT_SIZES, quantizationOption, type QuantizationChoice } from '../config.js';
+import { DEFAULT_SIZES, quantizationOption, type QuantizationChoice } from '../cluster-options.js';
 import { chooseSizes } from '../serving/model-sizes.js';
 import { DEFAULT_MEMORY_BANDWIDTH, priceShardPlan } from '../sharding/cost-model.js';
 import { predictMemory, type MemoryLimits } from '../sharding/memory-plan.js';

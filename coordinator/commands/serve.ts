@@ -15,7 +15,8 @@ import {
 } from '../../common/limits.js';
 import { createLogger, type Logger } from '../../common/logger.js';
 import { addSettingsOption } from '../../common/settings.js';
-import { addClusterOptions, toClusterConfig, type ClusterConfig } from '../config.js';
+import { addClusterOptions } from '../cluster-options.js';
+import { toClusterConfig, type ClusterConfig } from '../config.js';
 import { IdempotentRequests } from '../engine/idempotent-requests.js';
 import { GrpcGateway } from '../gateway/grpc-gateway.js';
 import type { HttpGateway } from '../gateway/http/http-gateway.js';

@@ -30,7 +30,8 @@ export const LAYERS: Readonly<Record<string, readonly string[]>> = {
   'coordinator/main.ts': [...EVERYWHERE, 'coordinator/'],
   'coordinator/commands/': [...EVERYWHERE, 'coordinator/', 'bench-serve/'],
   'coordinator/serving/': [...EVERYWHERE, 'coordinator/'],
-  'coordinator/config.ts': EVERYWHERE,
+  'coordinator/cluster-options.ts': EVERYWHERE,
+  'coordinator/config.ts': [...EVERYWHERE, 'coordinator/cluster-options.ts'],
   'coordinator/scheduler/': [
     'common/assert.ts',
     'common/errors.ts',

@@ -6,9 +6,9 @@ import {
   inOurSpelling,
   integerOption,
   listOption,
+  numberOption,
   realOption,
   seedOption,
-  shareOption,
 } from '../../../common/command-line.js';
 
 describe("flags in upstream's spelling", () => {
@@ -50,8 +50,8 @@ describe('values of flags', () => {
       assert.throws(() => realOption(bad), /number/, bad);
   });
 
-  it('shares are above their least and at most 1', () => {
-    const parse = shareOption(0.1);
+  it('numbers stay within their bounds', () => {
+    const parse = numberOption(0.1, 1);
     assert.deepEqual(['0.1', '1'].map(parse), [0.1, 1]);
     for (const bad of ['0.09', '1.01', '', 'x']) assert.throws(() => parse(bad), /0\.1 to 1/, bad);
   });

@@ -3,7 +3,8 @@ import assert from 'node:assert/strict';
 import { Command } from 'commander';
 import { listOption } from '../../../common/command-line.js';
 import { AppError } from '../../../common/errors.js';
-import { addClusterOptions, toClusterConfig, type ClusterConfig } from '../../../coordinator/config.js';
+import { addClusterOptions } from '../../../coordinator/cluster-options.js';
+import { toClusterConfig, type ClusterConfig } from '../../../coordinator/config.js';
 
 function parse(...args: string[]): ClusterConfig {
   const command = addClusterOptions(new Command('serve'))
