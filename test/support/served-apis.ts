@@ -9,12 +9,14 @@ const START_TIMEOUT_MS = 120_000;
 
 export class ServedApis {
   readonly skein: SkeinProcess;
+  readonly grpcAddress: string;
   readonly url: string;
   readonly openai: OpenAI;
   readonly client: InstanceType<typeof InferenceServiceClient>;
 
   private constructor(skein: SkeinProcess, grpcAddress: string, url: string) {
     this.skein = skein;
+    this.grpcAddress = grpcAddress;
     this.url = url;
     this.openai = new OpenAI({ apiKey: 'none', baseURL: `${url}/v1`, maxRetries: 0 });
     this.client = new InferenceServiceClient(grpcAddress, grpc.credentials.createInsecure());
