@@ -19,7 +19,7 @@ import type {
   NativeRankTensor,
   NativeSlice,
   NativeVisionSpec,
-} from './native/native.js';
+} from '../common/native/native.js';
 
 const DATA_TYPES: Readonly<Record<string, NativeDataType>> = {
   DATA_TYPE_FLOAT32: 'float32',

@@ -15,7 +15,7 @@ import type {
   NativeSamplingParams,
   NativeStepPlan,
   NativeStepResult,
-} from './native/native.js';
+} from '../common/native/native.js';
 
 const EMPTY = Buffer.alloc(0);
 

@@ -2,7 +2,7 @@
 // arrive with the load request: where they differ, the engine is made anew before anything is loaded into it.
 import { AppError } from '../common/errors.js';
 import type { CreateEngine, EngineLike } from './native/engine-like.js';
-import type { NativeStepResult } from './native/native.js';
+import type { NativeStepResult } from '../common/native/native.js';
 
 type StepListener = (error: Error | null, result: NativeStepResult | null) => void;
 

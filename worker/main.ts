@@ -6,7 +6,7 @@ import { EXIT_CODES, exitCodeOf } from '../common/exit-codes.js';
 import { applySettings } from '../common/settings.js';
 import { standardError } from '../common/standard-error.js';
 import { createWorkerCommand, toWorkerConfig, type ParsedWorkerOptions } from './config.js';
-import { createNativeEngine } from './native/load-addon.js';
+import { createNativeEngine } from './native/native-engine.js';
 import { runWorker } from './run-worker.js';
 
 export async function main(args: readonly string[]): Promise<void> {

@@ -4,7 +4,7 @@ import { AppError } from '../common/errors.js';
 import { unpackUint32 } from '../common/packed.js';
 import type { PutPixelsRequest__Output } from '../proto/ts/skein/worker/v1/PutPixelsRequest.js';
 import { parseFence, type Fence } from './epoch-guard.js';
-import type { NativeLoadPlan } from './native/native.js';
+import type { NativeLoadPlan } from '../common/native/native.js';
 
 const CHANNELS = 3;
 

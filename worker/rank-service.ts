@@ -20,7 +20,7 @@ import type { ShutDownRequest__Output } from '../proto/ts/skein/worker/v1/ShutDo
 import { toLoadResult, toNativeLoadPlan } from './convert-load.js';
 import type { EngineHolder } from './engine-holder.js';
 import { parseFence, type WorkerIdentity } from './epoch-guard.js';
-import type { NativeGroupOptions, NativeLoadPlan } from './native/native.js';
+import type { NativeGroupOptions, NativeLoadPlan } from '../common/native/native.js';
 import { chooseNcclInterface } from './nccl-interface.js';
 import { PixelAssembler } from './pixel-assembler.js';
 import { StepRunner } from './step-runner.js';

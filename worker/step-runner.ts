@@ -14,7 +14,7 @@ import type {
   NativeProgress,
   NativeStepPlan,
   NativeStepResult,
-} from './native/native.js';
+} from '../common/native/native.js';
 
 /** Who gets the results of an epoch's steps. Not called after `closeStream`. */
 export interface StepSink {

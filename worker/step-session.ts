@@ -9,7 +9,7 @@ import type { ExecuteRequest__Output } from '../proto/ts/skein/worker/v1/Execute
 import type { ExecuteResponse } from '../proto/ts/skein/worker/v1/ExecuteResponse.js';
 import { toNativeStepPlan, toStepProgress, toStepResult } from './convert-step.js';
 import { parseFence } from './epoch-guard.js';
-import type { NativeStepPlan } from './native/native.js';
+import type { NativeStepPlan } from '../common/native/native.js';
 import type { StepRunner, StepSink } from './step-runner.js';
 
 /** The worker's end of the stream. Nothing is sent after `end`. */

@@ -3,7 +3,7 @@
 // one end to the next is the step, and more only where its plan came late. It computes nothing: tokens follow from the
 // step, which is cheap, equal on all ranks, and wrong for anything but load.
 import { FakeEngine } from '../../test/support/fake-engine.js';
-import type { NativeProgress, NativeStepPlan, NativeStepResult } from '../../worker/native/native.js';
+import type { NativeProgress, NativeStepPlan, NativeStepResult } from '../../common/native/native.js';
 
 /** Of the time from the end of one step to the end of the next, by tenths of a per cent of the step. */
 export interface StepIntervals {

@@ -20,7 +20,7 @@ import { Serving } from '../../coordinator/serving/serving.js';
 import { makeShardPlan } from '../../coordinator/sharding/make-shard-plan.js';
 import type { GenerateRequest } from '../../proto/ts/skein/inference/v1/GenerateRequest.js';
 import { EngineHolder } from '../../worker/engine-holder.js';
-import { createNativeEngine } from '../../worker/native/load-addon.js';
+import { createNativeEngine } from '../../worker/native/native-engine.js';
 import { StepRunner, type StepSink } from '../../worker/step-runner.js';
 import {
   fakeConfig,
@@ -272,7 +272,7 @@ const PRODUCERS: Readonly<Record<ErrorCode, Producer>> = {
       await writeFile(path.join(folder, 'package.json'), '{"type": "module"}');
       for (const part of ['common', 'worker'])
         await cp(repoPath('dist', part), path.join(folder, 'dist', part), { recursive: true });
-      const entry = pathToFileURL(path.join(folder, 'dist/worker/native/load-addon.js')).href;
+      const entry = pathToFileURL(path.join(folder, 'dist/worker/native/native-engine.js')).href;
       const { loadAddon } = (await import(entry)) as { loadAddon: (device: string) => unknown };
       loadAddon('cpu');
     } finally {

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 
 import { makeShardPlan } from '../../coordinator/sharding/make-shard-plan.js';
 import { readCheckpoint } from '../../coordinator/checkpoint/checkpoint.js';
-import type { NativeStepResult } from '../../worker/native/native.js';
+import type { NativeStepResult } from '../../common/native/native.js';
 import { requireGpu } from '../support/gpu.js';
 import { makeNewSequence, makeStepPlan, toNativeLoadPlan } from '../support/native-plans.js';
 import { recordMeasured } from '../support/measured.js';

@@ -14,7 +14,7 @@ import type {
   NativeProgress,
   NativeStepPlan,
   NativeStepResult,
-} from '../../worker/native/native.js';
+} from '../../common/native/native.js';
 import { EngineProgress } from './engine-progress.js';
 import type { Fabric } from './fabric.js';
 import { attend, DEADLY_TOKEN, keyValue, nextToken, tileValue } from './model.js';

@@ -19,7 +19,7 @@ const TIMEOUT_MS = 30_000;
  */
 export function runAddonScript(body: string): Promise<ScriptOutcome> {
   const script = `
-    import { createNativeEngine } from './dist/worker/native/load-addon.js';
+    import { createNativeEngine } from './dist/worker/native/native-engine.js';
     import { readCheckpoint } from './dist/coordinator/checkpoint/checkpoint.js';
     import { makeShardPlan } from './dist/coordinator/sharding/make-shard-plan.js';
     import * as plans from './dist/test/support/native-plans.js';

@@ -13,7 +13,7 @@ import type {
   NativeSamplingParams,
   NativeStepPlan,
   NativeStepResult,
-} from '../../worker/native/native.js';
+} from '../../common/native/native.js';
 
 export interface FakeEngineOptions {
   readonly stepMs: number;

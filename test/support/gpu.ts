@@ -1,7 +1,7 @@
 // Whether GPU tests can run here, and why not; on which GPUs and at which world sizes. SKEIN_REQUIRE_GPU=1 turns a
 // missing GPU into a failure; SKEIN_GPU_DEVICES=N gives rank r the GPU r % N (default: one GPU for all),
 // SKEIN_GPU_WORLD_SIZES=2,8 other world sizes.
-import { createNativeEngine } from '../../worker/native/load-addon.js';
+import { createNativeEngine } from '../../worker/native/native-engine.js';
 
 /** Null when there is a GPU and the addon for it. */
 export async function gpuProblem(): Promise<string | null> {

@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import type { Checkpoint } from '../../coordinator/checkpoint/model-spec.js';
 import { makeShardPlan } from '../../coordinator/sharding/make-shard-plan.js';
 import type { ShardPlan } from '../../coordinator/sharding/shard-plan.js';
-import { createNativeEngine } from '../../worker/native/load-addon.js';
+import { createNativeEngine } from '../../worker/native/native-engine.js';
 import type {
   NativeEngine,
   NativeGroupOptions,
@@ -15,7 +15,7 @@ import type {
   NativeSamplingParams,
   NativeStepPlan,
   NativeStepResult,
-} from '../../worker/native/native.js';
+} from '../../common/native/native.js';
 import { RemoteEngine, type GroupEngine } from './remote-engine.js';
 import {
   makeNewSequence,

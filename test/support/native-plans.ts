@@ -8,7 +8,7 @@ import type {
   NativeNewSequence,
   NativeSamplingParams,
   NativeStepPlan,
-} from '../../worker/native/native.js';
+} from '../../common/native/native.js';
 
 /** Values of TensorRole in worker.proto. */
 const ROLE_VALUES: Readonly<Record<TensorRole, number>> = {

@@ -1,8 +1,8 @@
 // The process of a RemoteEngine: hosts one native engine and does what the parent says. Ends with its parent.
 import type { EngineLike } from '../../worker/native/engine-like.js';
-import { createNativeEngine } from '../../worker/native/load-addon.js';
-import { fromNativeError } from '../../worker/native/native-errors.js';
-import type { NativeStepPlan } from '../../worker/native/native.js';
+import { createNativeEngine } from '../../worker/native/native-engine.js';
+import { fromNativeError } from '../../common/native/native-errors.js';
+import type { NativeStepPlan } from '../../common/native/native.js';
 import type { RemoteFailure, RemoteReply, RemoteRequest } from './remote-engine.js';
 
 let engine: EngineLike | null = null;

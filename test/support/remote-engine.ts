@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 
 import { AppError, isErrorCode } from '../../common/errors.js';
 import type { EngineLike, EngineOptions } from '../../worker/native/engine-like.js';
-import type { NativeStepResult } from '../../worker/native/native.js';
+import type { NativeStepResult } from '../../common/native/native.js';
 
 /** What a group needs of an engine; all of it can cross a process boundary. */
 export type GroupEngine = Pick<

@@ -28,7 +28,7 @@ describe('layers of the TypeScript', () => {
       /\bcreateRequire\b|process\.dlopen/.test(readSource(file)),
     );
     assert.deepEqual(
-      touching.filter((file) => file !== 'worker/native/load-addon.ts'),
+      touching.filter((file) => file !== 'common/native/load-addon.ts'),
       ['coordinator/grammar/xgrammar.ts', 'coordinator/vision/picture-addon.ts'],
     );
   });
@@ -36,7 +36,7 @@ describe('layers of the TypeScript', () => {
   it('are broken by what they forbid', () => {
     const forbidden: [string, string][] = [
       ['worker/main.ts', `import { x } from '../coordinator/main.js';`],
-      ['coordinator/executor/step-loop.ts', `import type { x } from '../../worker/native/native.js';`],
+      ['coordinator/executor/step-loop.ts', `import type { x } from '../../common/native/native.js';`],
       ['coordinator/scheduler/scheduler.ts', `import { x } from '../../common/logger.js';`],
       ['coordinator/scheduler/scheduler.ts', `import { readFileSync } from 'node:fs';`],
       ['coordinator/gateway/server.ts', `const m = await import('../cluster/membership.js');`],
@@ -58,7 +58,7 @@ describe('layers of the TypeScript', () => {
     const allowed: [string, string][] = [
       [
         'worker/main.ts',
-        `import { x } from './native/load-addon.js'; import { y } from '../common/errors.js';`,
+        `import { x } from './native/native-engine.js'; import { y } from '../common/errors.js';`,
       ],
       [
         'coordinator/scheduler/scheduler.ts',

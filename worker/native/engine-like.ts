@@ -1,5 +1,5 @@
 // What the worker needs of an engine: the addon's NativeEngine, or a fake one in tests. Only types.
-import type { NativeEngine } from './native.js';
+import type { NativeEngine } from '../../common/native/native.js';
 
 export type EngineLike = NativeEngine;
 

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { AppError } from '../../../common/errors.js';
 import { COORDINATOR_SILENCE_MS } from '../../../common/limits.js';
 import { EngineHolder } from '../../../worker/engine-holder.js';
-import type { NativeGroupOptions, NativeStepPlan } from '../../../worker/native/native.js';
+import type { NativeGroupOptions, NativeStepPlan } from '../../../common/native/native.js';
 import { RankService } from '../../../worker/rank-service.js';
 import { StepRunner, type StepSink } from '../../../worker/step-runner.js';
 import { FakeClock } from '../../support/fake-clock.js';

@@ -14,7 +14,7 @@ import {
   type RankDevice,
 } from '../../../../coordinator/sharding/memory-plan.js';
 import type { ShardPlan } from '../../../../coordinator/sharding/shard-plan.js';
-import { createNativeEngine } from '../../../../worker/native/load-addon.js';
+import { createNativeEngine } from '../../../../worker/native/native-engine.js';
 import { toNativeLoadPlan } from '../../../support/native-plans.js';
 import { goldenPath } from '../../../support/paths.js';
 

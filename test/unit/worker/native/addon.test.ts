@@ -6,13 +6,9 @@ import { readCheckpoint } from '../../../../coordinator/checkpoint/checkpoint.js
 import type { Checkpoint } from '../../../../coordinator/checkpoint/model-spec.js';
 import { makeShardPlan } from '../../../../coordinator/sharding/make-shard-plan.js';
 import type { EngineLike } from '../../../../worker/native/engine-like.js';
-import {
-  addonPath,
-  createNativeEngine,
-  loadAddon,
-  NATIVE_INTERFACE_VERSION,
-} from '../../../../worker/native/load-addon.js';
-import type { NativeEngine, NativeLoadPlan, NativeStepPlan } from '../../../../worker/native/native.js';
+import { addonPath, loadAddon, NATIVE_INTERFACE_VERSION } from '../../../../common/native/load-addon.js';
+import { createNativeEngine } from '../../../../worker/native/native-engine.js';
+import type { NativeEngine, NativeLoadPlan, NativeStepPlan } from '../../../../common/native/native.js';
 import { LocalGroup } from '../../../support/local-group.js';
 import {
   makeNewSequence,

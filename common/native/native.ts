@@ -1,6 +1,6 @@
 // The addon as TypeScript sees it: transfer objects in the order of native/engine/engine.h, `T | null` and never
 // optional fields, so that `undefined` is always a mistake. Arrays of numbers are typed arrays.
-import type { SamplingParams } from '../../common/sampling.js';
+import type { SamplingParams } from '../sampling.js';
 
 export type NativeDataType = 'float32' | 'bfloat16' | 'float16' | 'int32' | 'float8_e4m3';
 

@@ -1,5 +1,5 @@
 // Errors of the addon as AppErrors: it throws plain Errors whose `code` is one of the catalogue.
-import { AppError, isErrorCode } from '../../common/errors.js';
+import { AppError, isErrorCode } from '../errors.js';
 
 export function fromNativeError(error: unknown): AppError {
   if (error instanceof AppError) return error;
