@@ -10,7 +10,7 @@ import type { RankLayout__Output } from '../proto/ts/skein/worker/v1/RankLayout.
 import type { RankTensor__Output } from '../proto/ts/skein/worker/v1/RankTensor.js';
 import type { Slice__Output } from '../proto/ts/skein/worker/v1/Slice.js';
 import type { VisionSpec__Output } from '../proto/ts/skein/worker/v1/VisionSpec.js';
-import { tensorPartNumber, tensorRoleNumber } from './tensor-numbers.js';
+import { tensorPartNumber, tensorRoleNumber } from '../common/native/tensor-numbers.js';
 import type {
   NativeDataType,
   NativeLoadPlan,

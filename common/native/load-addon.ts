@@ -7,7 +7,7 @@ import { AppError } from '../errors.js';
 import type { NativeAddon } from './native.js';
 
 /** Of common/native/native.ts; raised with kInterfaceVersion in native/addon/addon.cc. */
-export const NATIVE_INTERFACE_VERSION = 10;
+export const NATIVE_INTERFACE_VERSION = 11;
 
 // This file runs as dist/common/native/load-addon.js.
 const BUILD_FOLDER = fileURLToPath(new URL('../../../build/', import.meta.url));
@@ -43,4 +43,9 @@ export function loadAddon(device: string): NativeAddon {
     );
   }
   return addon;
+}
+
+/** Whichever addon is built, for what any of them can: the CPU's before the GPU's, which needs more libraries. */
+export function loadAnyAddon(): NativeAddon {
+  return loadAddon(existsSync(addonPath('cpu')) || !existsSync(addonPath('cuda')) ? 'cpu' : 'cuda');
 }

@@ -131,6 +131,19 @@ export interface NativeLoadResult {
   tensorChecksums: BigUint64Array;
 }
 
+/** Bytes that a rank would hold of a plan, by kinds. */
+export interface NativeMemoryEstimate {
+  weightBytes: number;
+  /** Of weights at most at once while loading: those that are staged and repacked beside the others. */
+  peakWeightBytes: number;
+  activationBytes: number;
+  /** Of the activations, what is there for pictures. */
+  pictureBytes: number;
+  workspaceBytes: number;
+  reserveBytes: number;
+  kvBytesPerBlock: number;
+}
+
 export type NativeSamplingParams = SamplingParams<Uint32Array, Float32Array>;
 
 export interface NativeNewSequence {
@@ -277,6 +290,11 @@ export interface NativeEngine {
 
 export interface NativeAddon {
   createEngine(options: { device: string; numThreads: number; deterministic: boolean }): NativeEngine;
+  /**
+   * What a device of this kind would hold of a plan, whatever this addon can run: the code that loads, counting.
+   * Touches no file and no device.
+   */
+  estimateMemory(plan: NativeLoadPlan, kind: 'cpu' | 'cuda'): NativeMemoryEstimate;
   /** Version of this interface; compared with the worker's. */
   interfaceVersion: number;
   /** What ranks on GPUs exchange data by, and why not by what else; '' in the addon for the CPU. */

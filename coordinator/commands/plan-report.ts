@@ -2,7 +2,7 @@
 // its price.
 import type { ModelSpec } from '../checkpoint/model-spec.js';
 import { COMPONENTS, type CollectivePrice, type Price } from '../sharding/cost-model.js';
-import type { RankMemory } from '../sharding/memory-plan.js';
+import { loadPeakOf, type RankMemory } from '../sharding/memory-estimate.js';
 import type { RankPlan, ShardPlan } from '../sharding/shard-plan.js';
 
 export interface PlanReport {
@@ -11,12 +11,13 @@ export interface PlanReport {
   /** Why the tower is held as it is. */
   readonly visionReason: string;
   /** By rank, at the default limits of a step. */
+  readonly cpuMemory: readonly RankMemory[];
   readonly gpuMemory: readonly RankMemory[];
 }
 
 /** Keys in snake_case, as in every JSON that Skein prints. */
 export function planReportJson(
-  { plan, price, visionReason, gpuMemory }: PlanReport,
+  { plan, price, visionReason, cpuMemory, gpuMemory }: PlanReport,
   withSlices: boolean,
 ): object {
   const { spec } = plan;
@@ -36,6 +37,7 @@ export function planReportJson(
     ranks: plan.ranks.map(({ layout, tensors, slices }, index) => ({
       layout,
       ...rankPrices[index],
+      load: loadPeakOf(cpuMemory[index]!),
       gpuMemory: gpuMemory[index],
       ...(withSlices ? { tensors, slices } : {}),
     })),
@@ -63,7 +65,7 @@ export function planReportText(report: PlanReport): string {
     ...table(layoutRows(plan)),
     '',
     'Bytes of each rank, as stored, and the predicted peak while loading on a CPU',
-    ...table(byteRows(price)),
+    ...table(byteRows(report)),
     '',
     'Bytes of each rank on a GPU, at the default limits, beside the KV cache',
     ...table(gpuRows(report.gpuMemory)),
@@ -108,7 +110,7 @@ function layoutRow({ layout }: RankPlan, hasVision: boolean): string[] {
   return row;
 }
 
-function byteRows(price: Price): string[][] {
+function byteRows({ price, cpuMemory }: PlanReport): string[][] {
   const used = COMPONENTS.filter((component) =>
     price.ranks.some((rank) => rank.bytesByComponent[component] > 0),
   );
@@ -118,7 +120,7 @@ function byteRows(price: Price): string[][] {
     ...used.map((component) => readableBytes(rank.bytesByComponent[component])),
     readableBytes(rank.weightBytes),
     readableBytes(rank.kvBytesPerToken),
-    readableBytes(rank.load.peakBytes),
+    readableBytes(loadPeakOf(cpuMemory[rank.rank]!).peakBytes),
   ]);
   return [header, ...rows];
 }

@@ -6,7 +6,8 @@ import type { ComputeType } from '../checkpoint/model-spec.js';
 import { DEFAULT_SIZES, quantizationOption, type QuantizationChoice } from '../cluster-options.js';
 import { chooseSizes } from '../serving/model-sizes.js';
 import { DEFAULT_MEMORY_BANDWIDTH, priceShardPlan } from '../sharding/cost-model.js';
-import { predictMemory, type MemoryLimits } from '../sharding/memory-plan.js';
+import { estimateMemory, type DeviceKind, type RankMemory } from '../sharding/memory-estimate.js';
+import type { MemoryLimits } from '../sharding/native-plan.js';
 import { makeShardPlan, visionChoice } from '../sharding/make-shard-plan.js';
 import type { ShardPlanOptions } from '../sharding/shard-plan.js';
 import { CommandOutput } from './command-line.js';
@@ -75,8 +76,12 @@ async function makePlanReport(flags: PlanFlags): Promise<PlanReport> {
     ...chooseSizes(plan, { maxModelLength: null, ...DEFAULT_SIZES.cuda }),
     computeType: price.computeType,
   };
-  const gpuMemory = plan.ranks.map((rank) => predictMemory(plan.spec, rank, limits, 'cuda'));
-  return { plan, price, visionReason: visionChoice(checkpoint, options).reason, gpuMemory };
+  const memoryOf = (device: DeviceKind): RankMemory[] =>
+    plan.ranks.map((rank) => estimateMemory(plan, rank, limits, device));
+  return {
+    ...{ plan, price, visionReason: visionChoice(checkpoint, options).reason },
+    ...{ cpuMemory: memoryOf('cpu'), gpuMemory: memoryOf('cuda') },
+  };
 }
 
 function parseInteger(text: string): number {

@@ -1,5 +1,4 @@
-// Prices a shard plan on paper: bytes, FLOPs, collectives, roofline, memory while loading. Arithmetic only; measures
-// nothing.
+// Prices a shard plan on paper: bytes, FLOPs, collectives, roofline. Arithmetic only; measures nothing.
 import { AWQ_COLUMNS_PER_WORD } from '../checkpoint/expected-tensors.js';
 import {
   DATA_TYPE_BYTES,
@@ -9,8 +8,6 @@ import {
   type TextSpec,
   type VisionSpec,
 } from '../checkpoint/model-spec.js';
-import { float8ScaleBytes, isFloat8Scales, isFloat8Weight } from './float8-memory.js';
-import { predictLoad, type LoadPrediction } from './load-prediction.js';
 import type { RankPlan, RankTensor, ShardPlan, TensorRole } from './shard-plan.js';
 import { rankTensorBytes, sliceBytes } from './slices.js';
 
@@ -50,7 +47,6 @@ export interface RankPrice {
   readonly kvBytesPerToken: number;
   /** Weights that one decode step reads: decoder and head; of the embedding only a row. */
   readonly decodeBytes: number;
-  readonly load: LoadPrediction;
 }
 
 export interface CollectivePrice {
@@ -173,15 +169,17 @@ function priceRank(spec: ModelSpec, rank: RankPlan, computeType: ComputeType): R
     readBytes: rank.slices.reduce((sum, slice) => sum + sliceBytes(slice), 0),
     kvBytesPerToken: kvBytes(spec.text, rank.layout.numKvHeads, DATA_TYPE_BYTES[computeType]),
     decodeBytes: rank.tensors.reduce((sum, tensor) => sum + decodeBytesOf(tensor), 0),
-    load: predictLoad(rank, computeType),
   };
 }
 
 function decodeBytesOf(tensor: RankTensor): number {
   const component = componentOf(tensor.role);
   if (component === 'embedding' || component === 'vision' || component === 'projector') return 0;
-  if (isFloat8Scales(tensor)) return 0;
-  if (isFloat8Weight(tensor)) return tensor.rows * tensor.cols + float8ScaleBytes(tensor);
+  const { part, rows, cols } = tensor;
+  // Counted with the weight, as the engine holds them: one float32 an output.
+  if (part === 'float8-scales' || part === 'float8-input-scales') return 0;
+  const isFloat8 = tensor.quantizeToFloat8 || tensor.storedType === 'float8_e4m3';
+  if (part === 'weight' && isFloat8) return rows * cols + rows * 4;
   // A tied head reads the embedding's rows.
   return rankTensorBytes({ ...tensor, tiedToEmbedding: false });
 }

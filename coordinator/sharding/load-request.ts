@@ -88,7 +88,15 @@ const DATA_TYPE_NAMES: Readonly<Record<DataType, string>> = {
   float8_e4m3: 'DATA_TYPE_FLOAT8_E4M3',
 };
 
-/** 'o-proj' -> 'TENSOR_ROLE_O_PROJ'. Every role and part of the plan is the lower-case form of the enum's name. */
+/** 'o-proj' -> 'TENSOR_ROLE_O_PROJ': every role and part of the plan is the lower-case form of the enum's name. */
+export function tensorRoleName(role: TensorRole): string {
+  return enumName('TENSOR_ROLE', role);
+}
+
+export function tensorPartName(part: TensorPart): string {
+  return enumName('TENSOR_PART', part);
+}
+
 function enumName(prefix: string, value: TensorRole | TensorPart): string {
   return `${prefix}_${value.toUpperCase().replaceAll('-', '_')}`;
 }
@@ -133,8 +141,8 @@ function makeContent(
     files: options.dummyWeights ? [] : plan.files.map(({ path, sizeBytes }) => ({ path, sizeBytes })),
     tensors: rankPlan.tensors.map((tensor) => ({
       ...tensor,
-      role: enumName('TENSOR_ROLE', tensor.role),
-      part: enumName('TENSOR_PART', tensor.part),
+      role: tensorRoleName(tensor.role),
+      part: tensorPartName(tensor.part),
       storedType: DATA_TYPE_NAMES[tensor.storedType],
     })),
     // Random weights are made for the tensors; there is nothing to read.

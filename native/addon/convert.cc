@@ -286,6 +286,18 @@ Napi::Object ToJs(Napi::Env env, const MemoryUse& use) {
   return to;
 }
 
+Napi::Object ToJs(Napi::Env env, const MemoryEstimate& estimate) {
+  Napi::Object to = Napi::Object::New(env);
+  to.Set("weightBytes", JsNumber(env, estimate.weights));
+  to.Set("peakWeightBytes", JsNumber(env, estimate.peak_weights));
+  to.Set("activationBytes", JsNumber(env, estimate.activations));
+  to.Set("pictureBytes", JsNumber(env, estimate.pictures));
+  to.Set("workspaceBytes", JsNumber(env, estimate.workspaces));
+  to.Set("reserveBytes", JsNumber(env, estimate.reserve));
+  to.Set("kvBytesPerBlock", JsNumber(env, estimate.kv_per_block));
+  return to;
+}
+
 Napi::Object ToJs(Napi::Env env, const StepResult& result) {
   std::vector<uint32_t> slots, token_offsets, token_ids, top_offsets{0}, top_ids;
   std::vector<float> logprobs, top_logprobs;

@@ -73,45 +73,25 @@ void CheckAwq(const RawLinear& raw) {
 
 }  // namespace
 
-PackedLinear::PackedLinear(const RawLinear& raw, DType compute_type, const KernelTable& kernels,
-                           ThreadPool& pool)
-    : kernels_(kernels),
-      compute_type_(compute_type),
-      in_features_(raw.in_features),
-      out_features_(raw.out_features),
-      num_panels_(CeilDiv(raw.out_features, kernels.panel_width)) {
+PackedLayout::PackedLayout(const RawLinear& raw, DType compute_type, int64_t panel_width)
+    : num_panels(CeilDiv(raw.out_features, panel_width)) {
   SKEIN_CHECK(compute_type == DType::kFloat32 || compute_type == DType::kBFloat16,
               "compute type %s", Name(compute_type));
-  SKEIN_CHECK(in_features_ > 0 && out_features_ > 0, "empty linear");
-  SKEIN_CHECK(kernels.panel_width <= kMaxPanelWidth, "panel width %d", kernels.panel_width);
+  SKEIN_CHECK(raw.in_features > 0 && raw.out_features > 0, "empty linear");
   if (raw.is_awq()) {
-    kind_ = WeightKind::kAwq;
+    kind = WeightKind::kAwq;
     CheckAwq(raw);
   } else {
-    kind_ = compute_type == DType::kBFloat16 ? WeightKind::kBFloat16 : WeightKind::kFloat32;
+    kind = compute_type == DType::kBFloat16 ? WeightKind::kBFloat16 : WeightKind::kFloat32;
     CheckDense(raw);
   }
-  CutBlocks(raw);
-  if (raw.is_awq()) {
-    PackAwq(raw, pool);
-  } else {
-    PackDense(raw, pool);
-  }
-  if (raw.bias.data != nullptr) {
-    SKEIN_CHECK(raw.bias.type == DType::kFloat32 && raw.bias.cols == out_features_, "bias");
-    bias_ = AlignedBuffer(static_cast<size_t>(out_features_) * sizeof(float));
-    std::memcpy(bias_.data(), raw.bias.data, bias_.bytes());
-  }
-}
-
-void PackedLinear::CutBlocks(const RawLinear& raw) {
-  const int64_t unit = kind_ == WeightKind::kAwq ? kAwqUnit : 2;
-  for (int64_t k = 0; k < in_features_;) {
+  const int64_t unit = kind == WeightKind::kAwq ? kAwqUnit : 2;
+  for (int64_t k = 0; k < raw.in_features;) {
     InputBlock block;
     block.source_start = k;
-    block.start = padded_in_;
-    int64_t end = in_features_;
-    if (kind_ == WeightKind::kAwq) {
+    block.start = padded_in;
+    int64_t end = raw.in_features;
+    if (kind == WeightKind::kAwq) {
       block.group = (k + raw.group_offset) / raw.group_size;
       const int64_t group_end = (block.group + 1) * raw.group_size - raw.group_offset;
       end = std::min({end, group_end, k + kAwqBlockMax});
@@ -120,35 +100,57 @@ void PackedLinear::CutBlocks(const RawLinear& raw) {
     }
     block.source_length = end - k;
     block.length = CeilDiv(block.source_length, unit) * unit;
-    padded_in_ += block.length;
-    blocks_.push_back(block);
+    padded_in += block.length;
+    blocks.push_back(block);
     k = end;
+  }
+  if (kind == WeightKind::kAwq) {
+    panel_bytes = padded_in / kAwqUnit * panel_width * 4;
+    num_groups = blocks.back().group + 1;
+    zero_bytes = num_panels * num_groups * panel_width;
+    scale_bytes = zero_bytes * static_cast<int64_t>(SizeOf(raw.scales.type));
+  } else {
+    panel_bytes = padded_in * panel_width * (kind == WeightKind::kFloat32 ? 4 : 2);
   }
 }
 
-void PackedLinear::PackDense(const RawLinear& raw, ThreadPool& pool) {
-  const int64_t element = kind_ == WeightKind::kFloat32 ? 4 : 2;
-  panel_bytes_ = padded_in_ * kernels_.panel_width * element;
-  panels_ = AlignedBuffer(static_cast<size_t>(panel_bytes_ * num_panels_));
-  pool.ParallelFor(num_panels_, [&](int64_t panel) { PackDensePanel(raw, panel); });
+PackedLinear::PackedLinear(const RawLinear& raw, DType compute_type, const KernelTable& kernels,
+                           ThreadPool& pool)
+    : kernels_(kernels),
+      layout_(raw, compute_type, kernels.panel_width),
+      compute_type_(compute_type),
+      in_features_(raw.in_features),
+      out_features_(raw.out_features),
+      panels_(static_cast<size_t>(layout_.num_panels * layout_.panel_bytes)) {
+  SKEIN_CHECK(kernels.panel_width <= kMaxPanelWidth, "panel width %d", kernels.panel_width);
+  if (raw.is_awq()) {
+    PackAwq(raw, pool);
+  } else {
+    pool.ParallelFor(layout_.num_panels, [&](int64_t panel) { PackDensePanel(raw, panel); });
+  }
+  if (raw.bias.data != nullptr) {
+    SKEIN_CHECK(raw.bias.type == DType::kFloat32 && raw.bias.cols == out_features_, "bias");
+    bias_ = AlignedBuffer(static_cast<size_t>(out_features_) * sizeof(float));
+    std::memcpy(bias_.data(), raw.bias.data, bias_.bytes());
+  }
 }
 
 void PackedLinear::PackDensePanel(const RawLinear& raw, int64_t panel) {
   const int64_t width = kernels_.panel_width;
   const int64_t first = panel * width;
   const int64_t cols = std::min(width, out_features_ - first);
-  char* out = panels_.As<char>() + panel * panel_bytes_;
+  char* out = panels_.As<char>() + panel * layout_.panel_bytes;
   // A run of inputs of all columns at a time, so that both sides of the transposition stay in the
   // cache.
   constexpr int64_t kRun = 64;
-  for (const InputBlock& block : blocks_) {
+  for (const InputBlock& block : layout_.blocks) {
     for (int64_t k0 = 0; k0 < block.source_length; k0 += kRun) {
       const int64_t k1 = std::min(k0 + kRun, block.source_length);
       for (int64_t c = 0; c < cols; ++c) {
         for (int64_t k = k0; k < k1; ++k) {
           const int64_t to = block.start + k;
           const int64_t from = block.source_start + k;
-          if (kind_ == WeightKind::kFloat32) {
+          if (layout_.kind == WeightKind::kFloat32) {
             reinterpret_cast<float*>(out)[to * width + c] = FloatAt(raw.weight, first + c, from);
           } else {
             reinterpret_cast<uint16_t*>(out)[(to / 2 * width + c) * 2 + to % 2] =
@@ -161,23 +163,18 @@ void PackedLinear::PackDensePanel(const RawLinear& raw, int64_t panel) {
 }
 
 void PackedLinear::PackAwq(const RawLinear& raw, ThreadPool& pool) {
-  const int64_t width = kernels_.panel_width;
-  num_groups_ = blocks_.back().group + 1;
   scales_are_half_ = raw.scales.type == DType::kFloat16;
-  panel_bytes_ = padded_in_ / kAwqUnit * width * 4;
-  const size_t entries = static_cast<size_t>(num_panels_ * num_groups_ * width);
-  panels_ = AlignedBuffer(static_cast<size_t>(panel_bytes_ * num_panels_));
-  zeros_ = AlignedBuffer(entries);
-  scales_ = AlignedBuffer(entries * SizeOf(raw.scales.type));
-  pool.ParallelFor(num_panels_, [&](int64_t panel) { PackAwqPanel(raw, panel); });
+  zeros_ = AlignedBuffer(static_cast<size_t>(layout_.zero_bytes));
+  scales_ = AlignedBuffer(static_cast<size_t>(layout_.scale_bytes));
+  pool.ParallelFor(layout_.num_panels, [&](int64_t panel) { PackAwqPanel(raw, panel); });
 }
 
 void PackedLinear::PackAwqPanel(const RawLinear& raw, int64_t panel) {
   const int64_t width = kernels_.panel_width;
   const int64_t first = panel * width;
   const int64_t cols = std::min(width, out_features_ - first);
-  uint32_t* words = reinterpret_cast<uint32_t*>(panels_.As<char>() + panel * panel_bytes_);
-  for (const InputBlock& block : blocks_) {
+  uint32_t* words = reinterpret_cast<uint32_t*>(panels_.As<char>() + panel * layout_.panel_bytes);
+  for (const InputBlock& block : layout_.blocks) {
     for (int64_t k = 0; k < block.source_length; ++k) {
       const int64_t to = block.start + k;
       // Row 8 u + 2 i + j of the panel goes to bit 16 j + 4 i of word u.
@@ -190,8 +187,8 @@ void PackedLinear::PackAwqPanel(const RawLinear& raw, int64_t panel) {
     }
   }
   const size_t element = SizeOf(raw.scales.type);
-  for (int64_t g = 0; g < num_groups_; ++g) {
-    const int64_t to = (panel * num_groups_ + g) * width;
+  for (int64_t g = 0; g < layout_.num_groups; ++g) {
+    const int64_t to = (panel * layout_.num_groups + g) * width;
     for (int64_t c = 0; c < cols; ++c) {
       zeros_.As<uint8_t>()[to + c] = static_cast<uint8_t>(NibbleAt(raw.qzeros, g, first + c));
     }
@@ -207,7 +204,7 @@ int64_t PackedLinear::InputBytes() const {
 }
 
 size_t PackedLinear::ScratchBytes() const {
-  return static_cast<size_t>(kRowsPerPass * padded_in_ * InputBytes());
+  return static_cast<size_t>(kRowsPerPass * layout_.padded_in * InputBytes());
 }
 
 void PackedLinear::Multiply(const Matrix& x, Activation activation, const Matrix& out,
@@ -226,11 +223,11 @@ void PackedLinear::Multiply(const Matrix& x, Activation activation, const Matrix
     pass.activation = activation;
     PackRows(x.Rows(row, rows), pass.tile_rows, pool, scratch);
     const int64_t run = PanelsPerRun(rows, pool.num_threads());
-    const int64_t num_runs = CeilDiv(num_panels_, run);
+    const int64_t num_runs = CeilDiv(layout_.num_panels, run);
     const auto multiply_run = [&](int64_t index) {
-      MultiplyRun(pass, index * run, std::min((index + 1) * run, num_panels_));
+      MultiplyRun(pass, index * run, std::min((index + 1) * run, layout_.num_panels));
     };
-    if (rows * padded_in_ * out_features_ < kMinParallelWork) {
+    if (rows * layout_.padded_in * out_features_ < kMinParallelWork) {
       for (int64_t i = 0; i < num_runs; ++i) multiply_run(i);
     } else {
       pool.ParallelFor(num_runs, multiply_run);
@@ -239,8 +236,9 @@ void PackedLinear::Multiply(const Matrix& x, Activation activation, const Matrix
 }
 
 int64_t PackedLinear::PanelsPerRun(int64_t rows, int num_threads) const {
-  const int64_t wanted = rows > kernels_.tile_rows ? kPanelsPerRun : kRunBytes / panel_bytes_;
-  return std::clamp<int64_t>(wanted, 1, CeilDiv(num_panels_, 2 * num_threads));
+  const int64_t wanted =
+      rows > kernels_.tile_rows ? kPanelsPerRun : kRunBytes / layout_.panel_bytes;
+  return std::clamp<int64_t>(wanted, 1, CeilDiv(layout_.num_panels, 2 * num_threads));
 }
 
 void PackedLinear::PackRows(const Matrix& x, int64_t tile_rows, ThreadPool& pool,
@@ -251,14 +249,14 @@ void PackedLinear::PackRows(const Matrix& x, int64_t tile_rows, ThreadPool& pool
     input.x = x.As<float>() + row * x.stride;
     input.x_stride = x.stride;
     input.rows = std::min(tile_rows, x.rows - row);
-    input.blocks = blocks_.data();
-    input.num_blocks = static_cast<int64_t>(blocks_.size());
+    input.blocks = layout_.blocks.data();
+    input.num_blocks = static_cast<int64_t>(layout_.blocks.size());
     input.round_to_bf16 = compute_type_ == DType::kBFloat16;
-    input.out = static_cast<char*>(scratch) + row * padded_in_ * InputBytes();
+    input.out = static_cast<char*>(scratch) + row * layout_.padded_in * InputBytes();
     kernels_.pack_input(input);
   };
   const int64_t num_tiles = CeilDiv(x.rows, tile_rows);
-  if (x.rows * padded_in_ < kMinParallelWork) {
+  if (x.rows * layout_.padded_in < kMinParallelWork) {
     for (int64_t tile = 0; tile < num_tiles; ++tile) pack_tile(tile);
   } else {
     pool.ParallelFor(num_tiles, pack_tile);
@@ -269,13 +267,13 @@ void PackedLinear::MultiplyRun(const Pass& pass, int64_t first_panel, int64_t en
   // A slice of the inputs at a time, so that packed x of all rows stays in the second-level cache
   // over the panels of the run.
   const int64_t slice = std::max<int64_t>(1, kSliceBytes / (pass.out.rows * InputBytes()));
-  const int64_t num_blocks = static_cast<int64_t>(blocks_.size());
+  const int64_t num_blocks = static_cast<int64_t>(layout_.blocks.size());
   const bool ragged = end_panel * kernels_.panel_width > out_features_;
   const int64_t end_whole = ragged ? end_panel - 1 : end_panel;
   for (int64_t begin = 0, end = 0; begin < num_blocks; begin = end) {
-    const int64_t limit = blocks_[static_cast<size_t>(begin)].start + slice;
+    const int64_t limit = layout_.blocks[static_cast<size_t>(begin)].start + slice;
     for (end = begin + 1; end < num_blocks; ++end) {
-      const InputBlock& block = blocks_[static_cast<size_t>(end)];
+      const InputBlock& block = layout_.blocks[static_cast<size_t>(end)];
       if (block.start + block.length > limit) break;
     }
     for (int64_t panel = first_panel; panel < end_whole; ++panel) {
@@ -304,22 +302,23 @@ void PackedLinear::MultiplyPanel(const Pass& pass, int64_t panel, int64_t begin,
   product.x = pass.x;
   product.rows = out.rows;
   product.tile_rows = pass.tile_rows;
-  product.padded_in = padded_in_;
-  product.blocks = blocks_.data() + begin;
+  product.padded_in = layout_.padded_in;
+  product.blocks = layout_.blocks.data() + begin;
   product.num_blocks = end - begin;
   product.accumulate = begin > 0;
-  product.panel = panels_.As<char>() + panel * panel_bytes_;
+  product.panel = panels_.As<char>() + panel * layout_.panel_bytes;
   product.out = out.As<float>();
   product.out_stride = out.stride;
-  if (kind_ == WeightKind::kAwq) {
-    const int64_t entries = panel * num_groups_ * kernels_.panel_width;
+  if (layout_.kind == WeightKind::kAwq) {
+    const int64_t entries = panel * layout_.num_groups * kernels_.panel_width;
     product.zeros = zeros_.As<uint8_t>() + entries;
     product.scales = scales_.As<char>() + entries * (scales_are_half_ ? 2 : 4);
     product.scales_are_half = scales_are_half_;
     (compute_type_ == DType::kBFloat16 ? kernels_.product_awq_bf16
                                        : kernels_.product_awq_float32)(product);
   } else {
-    (kind_ == WeightKind::kBFloat16 ? kernels_.product_bf16 : kernels_.product_float32)(product);
+    (layout_.kind == WeightKind::kBFloat16 ? kernels_.product_bf16
+                                           : kernels_.product_float32)(product);
   }
 }
 

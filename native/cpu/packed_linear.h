@@ -14,6 +14,19 @@
 
 namespace skein::cpu {
 
+// How a linear is cut and how large it becomes, told from its shape and format alone.
+struct PackedLayout {
+  PackedLayout(const RawLinear& raw, DType compute_type, int64_t panel_width);
+
+  WeightKind kind;
+  std::vector<InputBlock> blocks;
+  int64_t padded_in = 0;  // input features with the padding of the blocks
+  int64_t num_panels = 0, panel_bytes = 0;
+  // AWQ only: of a panel, and bytes of all.
+  int64_t num_groups = 0, zero_bytes = 0, scale_bytes = 0;
+  int64_t bytes() const { return num_panels * panel_bytes + zero_bytes + scale_bytes; }
+};
+
 class PackedLinear final : public CpuLinear {
  public:
   // compute_type is float32 or bfloat16. For AWQ it is the type that x is rounded to; the weights
@@ -28,7 +41,7 @@ class PackedLinear final : public CpuLinear {
   }
 
   // Input features with the padding of the blocks.
-  int64_t padded_in() const { return padded_in_; }
+  int64_t padded_in() const { return layout_.padded_in; }
   // Bytes of packed x for as many rows as Multiply takes at a time.
   size_t ScratchBytes() const override;
   void Multiply(const Matrix& x, Activation activation, const Matrix& out, ThreadPool& pool,
@@ -43,8 +56,6 @@ class PackedLinear final : public CpuLinear {
     Matrix out;
   };
 
-  void CutBlocks(const RawLinear& raw);
-  void PackDense(const RawLinear& raw, ThreadPool& pool);
   void PackDensePanel(const RawLinear& raw, int64_t panel);
   void PackAwq(const RawLinear& raw, ThreadPool& pool);
   void PackAwqPanel(const RawLinear& raw, int64_t panel);
@@ -60,16 +71,12 @@ class PackedLinear final : public CpuLinear {
   int64_t InputBytes() const;
 
   const KernelTable& kernels_;
-  WeightKind kind_;
+  const PackedLayout layout_;
   DType compute_type_;
-  int64_t in_features_, out_features_, num_panels_;
-  int64_t padded_in_ = 0;
-  std::vector<InputBlock> blocks_;
-  int64_t panel_bytes_ = 0;
-  AlignedBuffer panels_;  // [panels] of panel_bytes_
+  int64_t in_features_, out_features_;
+  AlignedBuffer panels_;  // [panels] of panel_bytes
   AlignedBuffer bias_;    // [out] float32, or empty
   // AWQ only: [panels, groups, panel width].
-  int64_t num_groups_ = 0;
   bool scales_are_half_ = false;
   AlignedBuffer zeros_;   // uint8
   AlignedBuffer scales_;  // float16 or float32, as loaded

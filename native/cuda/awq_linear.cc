@@ -12,8 +12,6 @@
 namespace skein::cuda {
 namespace {
 
-int64_t RoundUp(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
-
 class AwqLinear final : public CudaLinear {
  public:
   AwqLinear(const RawLinear& raw, DeviceArena& arena, AwqWorkspace& workspace, Stream& stream)
@@ -25,20 +23,16 @@ class AwqLinear final : public CudaLinear {
     }
     weights_.in_features = raw.in_features;
     weights_.out_features = raw.out_features;
-    weights_.padded_out = RoundUp(raw.out_features, 2 * kAwqTileColumns);
-    weights_.units = RoundUp(raw.in_features + raw.group_offset, kAwqUnitInputs) / kAwqUnitInputs;
+    const AwqPacking packing(raw.in_features, raw.out_features, raw.group_size, raw.group_offset);
+    weights_.padded_out = packing.padded_out;
+    weights_.units = packing.units;
     weights_.group_size = raw.group_size;
     weights_.group_offset = raw.group_offset;
-    weights_.tables_per_unit =
-        raw.group_size % kAwqUnitInputs == 0 ? 1 : kAwqUnitInputs / kAwqGroupStep;
-    const auto num_words =
-        static_cast<size_t>(weights_.padded_out * weights_.units * kAwqUnitInputs / 8);
-    const auto num_tables =
-        static_cast<size_t>(weights_.padded_out * weights_.units * weights_.tables_per_unit);
-    weights_.words = arena.New<uint32_t>(num_words);
-    weights_.tables = arena.New<uint32_t>(num_tables);
+    weights_.tables_per_unit = packing.tables_per_unit;
+    weights_.words = arena.New<uint32_t>(static_cast<size_t>(packing.words()));
+    weights_.tables = arena.New<uint32_t>(static_cast<size_t>(packing.tables()));
     weights_.tickets = arena.New<uint32_t>(kAwqMaxTickets);
-    weight_bytes_ = (num_words + num_tables + kAwqMaxTickets) * sizeof(uint32_t) + bias_.bytes;
+    weight_bytes_ = static_cast<size_t>(packing.bytes()) + bias_.bytes;
 
     const DeviceView qweight(raw.qweight), qzeros(raw.qzeros), scales(raw.scales);
     PackAwq(weights_, qweight.As<int32_t>(), qzeros.As<int32_t>(), scales.As<void>(),

@@ -5,10 +5,6 @@
 namespace skein::cuda {
 namespace {
 
-constexpr size_t kMostPartialBytes = 64u << 20;
-// Columns of the widest weight that a buffer holds: half of the 38 B model's `down`, and more of
-// its other weights, which have fewer inputs.
-constexpr int64_t kBufferColumns = 2560;
 // cuBLASLt's tile on Hopper: rows of x by columns.
 constexpr int64_t kBlasRows = 128;
 constexpr int64_t kBlasColumns = 256;
@@ -37,15 +33,9 @@ AwqWorkspace::~AwqWorkspace() {
 }
 
 bool AwqWorkspace::Reserve(int64_t in_features, int64_t out_features) {
-  const int64_t slices = std::max<int64_t>(16, CeilDiv(in_features, 8 * kAwqUnitInputs));
-  const size_t partial_bytes =
-      static_cast<size_t>(slices * kAwqMaxRows * (out_features + 2 * kAwqTileColumns)) *
-      sizeof(float);
-  bool moved = products_.Reserve(std::min(kMostPartialBytes, partial_bytes));
+  bool moved = products_.Reserve(static_cast<size_t>(AwqPartialRoom(in_features, out_features)));
   if (products_.deterministic()) return moved;
-  const int64_t columns =
-      std::min(kBufferColumns, CeilDiv(out_features, kAwqTileColumns) * kAwqTileColumns);
-  const size_t buffer_bytes = static_cast<size_t>(columns * in_features) * 2;
+  const auto buffer_bytes = static_cast<size_t>(AwqBufferBytes(in_features, out_features));
   for (DeviceMemory& buffer : buffers_) {
     if (buffer.bytes() >= buffer_bytes) continue;
     buffer = DeviceMemory(buffer_bytes);

@@ -6,6 +6,7 @@
 #include "cuda/kernels/dense_wide.h"
 #include "cuda/kernels/skinny_product.h"
 #include "cuda/linear_parts.h"
+#include "cuda/packed_sizes.h"
 #include "cuda/product_rules.h"
 
 namespace skein::cuda {
@@ -26,7 +27,9 @@ class DenseLinear final : public CudaLinear {
 
   int64_t in_features() const override { return in_; }
   int64_t out_features() const override { return out_; }
-  size_t weight_bytes() const override { return static_cast<size_t>(in_ * out_) * 2 + bias_.bytes; }
+  size_t weight_bytes() const override {
+    return static_cast<size_t>(DenseBytes(in_, out_)) + bias_.bytes;
+  }
   void Run(const Matrix& x, const Matrix& out, BlasLt& blas, Stream& stream) const override {
     const ProductOperands operands = MakeOperands(x, bias_, out, false, workspace_);
     switch (Choose(x, operands)) {

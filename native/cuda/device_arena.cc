@@ -3,13 +3,14 @@
 #include <algorithm>
 
 #include "cuda/cuda_check.h"
+#include "cuda/packed_sizes.h"
 
 namespace skein::cuda {
 namespace {
 
 constexpr size_t kAlignment = 256;
 // What an arena grows by at least: what may lie idle at its end.
-constexpr size_t kPieceBytes = size_t{64} << 20;
+constexpr auto kPieceBytes = static_cast<size_t>(kArenaPieceBytes);
 
 }  // namespace
 

@@ -42,8 +42,7 @@ class Float8Linear final : public CudaLinear {
   int64_t in_features() const override { return in_; }
   int64_t out_features() const override { return out_; }
   size_t weight_bytes() const override {
-    return static_cast<size_t>(out_ * stride_) + static_cast<size_t>(out_) * sizeof(float) +
-           bias_.bytes;
+    return static_cast<size_t>(Float8Bytes(in_, out_)) + bias_.bytes;
   }
 
   void Run(const Matrix& x, const Matrix& out, BlasLt&, Stream& stream) const override {

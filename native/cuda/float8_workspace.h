@@ -24,7 +24,7 @@ class Float8Workspace {
   bool ReserveFor(const RawLinear& raw) {
     const bool moved = products_.ReserveWide();
     widths_.insert(raw.in_features);
-    return Reserve(kFewestRows, raw.in_features) || moved;
+    return Reserve(kFloat8FewestRows, raw.in_features) || moved;
   }
   // Room for so many rows of so many inputs, beside what there was; while nothing runs. True where
   // memory moved: graphs that were recorded refer to it.
@@ -79,10 +79,7 @@ class Float8Workspace {
   bool HasRoom(const Matrix& x) const {
     return static_cast<size_t>(x.rows * Float8Stride(x.cols)) <= codes_.bytes() && x.rows <= rows_;
   }
-  // A product reads the scales of a whole tile of rows, and of eight behind it.
-  size_t ScaleBytes() const { return static_cast<size_t>(rows_ + kMostReadAhead) * sizeof(float); }
-  static constexpr int64_t kMostReadAhead = 256 + 8;
-  static constexpr int64_t kFewestRows = 64;
+  size_t ScaleBytes() const { return static_cast<size_t>(Float8ScaleRoom(rows_)); }
 
   ProductWorkspace& products_;
   int64_t rows_ = 0, inputs_ = 0;

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "cuda/device_copy.h"
+#include "cuda/packed_sizes.h"
 
 namespace skein::cuda {
 
@@ -45,7 +46,7 @@ LinearBias::LinearBias(const Matrix& host, DeviceArena& arena) {
   as_float = arena.New<float>(count);
   CopyAndWait(as_float, host.data, count * sizeof(float));
   as_bfloat16 = UploadBFloat16(host, arena);
-  bytes = count * (sizeof(float) + 2);
+  bytes = static_cast<size_t>(LinearBiasBytes(host.cols));
 }
 
 ProductOperands MakeOperands(const Matrix& x, const LinearBias& bias, const Matrix& out,

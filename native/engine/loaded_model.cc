@@ -26,12 +26,6 @@ int64_t PeakResidentBytes() {
   return 0;
 }
 
-// What is kept free of blocks for what cannot be counted once a model is loaded: the driver's
-// context with the kernels, cuBLASLt's own, the graphs of decode steps; and NCCL's buffers, which
-// grow with the number of its channels. Room, not a measure: memory_use() tells what it came to.
-constexpr int64_t kDeviceReserveBytes = int64_t{1} << 30;
-constexpr int64_t kCommunicatorReserveBytes = int64_t{512} << 20;
-
 // The files have changed since somebody else read them, or are others by the same names.
 void CheckUnchanged(const LoadPlan& plan, const TensorCatalogue& catalogue,
                     const std::vector<uint64_t>& checksums) {
@@ -61,6 +55,11 @@ void ResetPeakResident() { std::ofstream("/proc/self/clear_refs") << "5"; }
 
 }  // namespace
 
+int64_t DeviceReserveBytes(int64_t world_size) {
+  constexpr int64_t kDevice = int64_t{1} << 30, kCommunicator = int64_t{512} << 20;
+  return kDevice + (world_size > 1 ? kCommunicator : 0);
+}
+
 LoadedModel::LoadedModel(Backend& backend, const LoadPlan& plan,
                          const std::function<void(int64_t, int64_t)>& progress,
                          const std::atomic<bool>& cancelled)
@@ -83,7 +82,7 @@ void LoadedModel::LoadWeights(Backend& backend,
   options.catalogue = &catalogue;
   options.progress = progress;
   options.cancelled = &cancelled;
-  ResetPeakResident();
+  if (backend.holds_memory()) ResetPeakResident();
   {
     const std::unique_ptr<WeightSource> source =
         plan_.dummy_weights ? MakeDummyWeightSource(options) : MakeFileWeightSource(options);
@@ -93,7 +92,7 @@ void LoadedModel::LoadWeights(Backend& backend,
     CheckUnchanged(plan_, catalogue, result_.tensor_checksums);
   }
   backend.EndLoad();
-  result_.peak_resident_bytes = PeakResidentBytes();
+  if (backend.holds_memory()) result_.peak_resident_bytes = PeakResidentBytes();
   plan_.files.clear();
   plan_.tensors.clear();
   plan_.slices.clear();
@@ -135,7 +134,9 @@ void LoadedModel::LayOut(Backend& backend) {
   const int64_t max_samples = std::min(plan.max_num_sequences, plan.max_step_tokens);
   decoder_.emplace(backend, DecoderShape{plan.text, plan.layout, plan.max_step_tokens, max_samples},
                    weights_.decoder, *activations_);
+  const int64_t before_pictures = activations_->bytes();
   if (plan.has_vision) encoder_.emplace(backend, plan_, weights_, *activations_);
+  picture_bytes_ = activations_->bytes() - before_pictures;
   sampler_ = backend.MakeSampler({plan.max_num_sequences, plan.text.vocab_size,
                                   plan.layout.vocab_start, plan.layout.vocab_valid_rows,
                                   plan.max_top_logprobs, plan.layout.world_size});
@@ -153,8 +154,7 @@ void LoadedModel::CountAvailable(const Backend& backend, double memory_share) {
   if (memory_share == 0) return;
   const MemoryUse use = backend.memory_use();
   result_.workspace_bytes = use.workspaces;
-  result_.reserve_bytes =
-      kDeviceReserveBytes + (plan_.layout.world_size > 1 ? kCommunicatorReserveBytes : 0);
+  result_.reserve_bytes = DeviceReserveBytes(plan_.layout.world_size);
   // The cache and the graphs of an epoch that is ending make room.
   const int64_t shared = static_cast<int64_t>(memory_share * static_cast<double>(use.total)) -
                          use.weights - use.activations - use.workspaces;

@@ -13,6 +13,11 @@
 
 namespace skein {
 
+// What is kept free of blocks for what cannot be counted once a model is loaded: the driver's
+// context with the kernels, cuBLASLt's own, the graphs of decode steps; and NCCL's buffers, which
+// grow with the number of its channels. Room, not a measure: memory_use() tells what it came to.
+int64_t DeviceReserveBytes(int64_t world_size);
+
 class LoadedModel {
  public:
   LoadedModel(Backend& backend, const LoadPlan& plan,
@@ -22,6 +27,8 @@ class LoadedModel {
   // The plan without its lists of files, tensors and slices.
   const LoadPlan& plan() const { return plan_; }
   const LoadResult& result() const { return result_; }
+  // Of the activations: what pictures take, their cached outputs included.
+  int64_t picture_bytes() const { return picture_bytes_; }
   bool HasLimitsOf(const LoadPlan& plan) const;
   // Lays out what the limits decide anew; the weights stay where they are. Between epochs only.
   // When it throws, the model is of no use any more.
@@ -46,6 +53,7 @@ class LoadedModel {
   std::optional<PictureEncoder> encoder_;
   std::unique_ptr<Sampler> sampler_;
   LoadResult result_;
+  int64_t picture_bytes_ = 0;
 };
 
 }  // namespace skein

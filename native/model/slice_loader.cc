@@ -77,13 +77,21 @@ SliceLoader::Staged SliceLoader::StageOnHost(TensorRole role, TensorPart part, i
   const RankTensor& tensor = plan_.tensors[static_cast<size_t>(index)];
   staged.buffer = AlignedBuffer(static_cast<size_t>(tensor.rows * tensor.cols) * SizeOf(type));
   staged.matrix = MakeMatrix(staged.buffer.As<char>(), type, tensor.rows, tensor.cols);
-  source_.Fill(index, staged.matrix);
+  if (backend_.holds_memory()) {
+    source_.Fill(index, staged.matrix);
+  } else if (type == DType::kFloat32) {
+    // Valid as scales, too.
+    std::fill_n(staged.matrix.As<float>(), tensor.rows * tensor.cols, 1.0f);
+  }
   return staged;
 }
 
 // Plain rows as they are, packed ones written out: one plain weight. Each of the two is zero where
 // the other holds an output, so that the weight is their sum. Such products are few.
 SliceLoader::Staged SliceLoader::StageMixed(TensorRole role, int64_t layer, TensorUse use) {
+  if (!backend_.holds_memory()) {
+    return Stage(role, TensorPart::kWeight, layer, plan_.compute_type, use);
+  }
   Staged weight = StageOnHost(role, TensorPart::kWeight, layer);
   {
     const Staged words = StageOnHost(role, TensorPart::kAwqQweight, layer, DType::kInt32);

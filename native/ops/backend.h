@@ -23,6 +23,7 @@
 
 #include "collective/communicator.h"
 #include "core/dtype.h"
+#include "core/memory_use.h"
 #include "core/norm_weights.h"
 #include "core/random_block.h"
 #include "core/tensor.h"
@@ -115,14 +116,6 @@ class WeightStream {
   // `rows` lie contiguously at the start of the buffer; they go to `dest`, of the same shape, and
   // are converted to its type. Returns before they have arrived.
   virtual void Send(const Matrix& rows, const Matrix& dest) = 0;
-};
-
-// Bytes of the device, by what holds them. What a back end does not count is 0.
-struct MemoryUse {
-  int64_t weights = 0, activations = 0, kv_cache = 0, graphs = 0, workspaces = 0;
-  // In use beyond these: the driver's own, the communicator's, and that of other processes.
-  int64_t other = 0;
-  int64_t free = 0, total = 0;
 };
 
 enum class Activation : uint8_t { kNone, kGeluErf };
@@ -278,6 +271,9 @@ class Backend {
   virtual DType PartialType(int64_t /*rows*/, int64_t /*cols*/, int /*world_size*/) const {
     return residual_type();
   }
+
+  // False: it only counts (counting_backend.h); nothing that it hands out can be read or written.
+  virtual bool holds_memory() const { return true; }
 
   // ---- weights ----
   // Before the first weight of a model: what an earlier one held is given back. None of its linears

@@ -1,6 +1,7 @@
 // The registry of back ends: the only place that knows which ones this build has.
 #include "core/error.h"
 #include "ops/backend.h"
+#include "ops/memory_rules.h"
 
 namespace skein {
 
@@ -20,6 +21,12 @@ std::unique_ptr<Backend> MakeBackend(const BackendOptions& options) {
 #endif
   }
   throw Error("INVALID_REQUEST", "device is \"" + options.device + "\"; it must be cpu or cuda:N");
+}
+
+std::unique_ptr<MemoryRules> MakeMemoryRules(const std::string& kind) {
+  if (kind == "cpu") return MakeCpuMemoryRules();
+  if (kind == "cuda") return MakeCudaMemoryRules();
+  throw Error("INVALID_REQUEST", "kind is \"" + kind + "\"; it must be cpu or cuda");
 }
 
 }  // namespace skein

@@ -272,7 +272,7 @@ const PRODUCERS: Readonly<Record<ErrorCode, Producer>> = {
       await writeFile(path.join(folder, 'package.json'), '{"type": "module"}');
       for (const part of ['common', 'worker'])
         await cp(repoPath('dist', part), path.join(folder, 'dist', part), { recursive: true });
-      const entry = pathToFileURL(path.join(folder, 'dist/worker/native/native-engine.js')).href;
+      const entry = pathToFileURL(path.join(folder, 'dist/common/native/load-addon.js')).href;
       const { loadAddon } = (await import(entry)) as { loadAddon: (device: string) => unknown };
       loadAddon('cpu');
     } finally {

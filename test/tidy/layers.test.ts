@@ -36,7 +36,7 @@ describe('layers of the TypeScript', () => {
   it('are broken by what they forbid', () => {
     const forbidden: [string, string][] = [
       ['worker/main.ts', `import { x } from '../coordinator/main.js';`],
-      ['coordinator/executor/step-loop.ts', `import type { x } from '../../common/native/native.js';`],
+      ['coordinator/executor/step-loop.ts', `import type { x } from '../../worker/native/engine-like.js';`],
       ['coordinator/scheduler/scheduler.ts', `import { x } from '../../common/logger.js';`],
       ['coordinator/scheduler/scheduler.ts', `import { readFileSync } from 'node:fs';`],
       ['coordinator/gateway/server.ts', `const m = await import('../cluster/membership.js');`],

@@ -10,19 +10,10 @@
 
 #include "cuda/kernels/device_traits.h"
 #include "cuda/kernels/product.h"
+#include "cuda/packed_sizes.h"
 #include "cuda/stream.h"
 
 namespace skein::cuda {
-
-inline constexpr int kAwqTileColumns = 16;
-// Inputs of a unit: what one warp multiplies a tile of columns by at a time.
-inline constexpr int kAwqUnitInputs = 128;
-// Group sizes are multiples of it.
-inline constexpr int kAwqGroupStep = 32;
-// Rows of x that one AwqProduct takes.
-inline constexpr int kAwqMaxRows = 64;
-// Blocks of one launch that wait for one another's partial sums, and so the tickets of a weight.
-inline constexpr int kAwqMaxTickets = 256;
 
 // The packed form. Inputs are shifted by group_offset, so that groups begin at multiples of
 // group_size; inputs outside the slice hold a value whose product is nothing because x is taken as

@@ -5,12 +5,10 @@
 
 #include <cstdint>
 
+#include "cuda/packed_sizes.h"
 #include "cuda/stream.h"
 
 namespace skein::cuda {
-
-// Bytes from a row of codes to the next: every row begins at a multiple of 16.
-constexpr int64_t Float8Stride(int64_t cols) { return (cols + 15) / 16 * 16; }
 
 // codes [rows, Float8Stride(cols)], zeros after the last column, of x [rows, cols]; scales [rows].
 // scale 0: that of a row is its largest magnitude / 448, else `scale`. Nearest, ties to even;

@@ -145,20 +145,11 @@ describe('cost model', () => {
     assert.equal(rounded(price('skywork-r1v3-38b', 1).ranks[0]!.decodeBytes / 1e9, 2), 63.97);
   });
 
-  it('reads what it holds, padding apart, and predicts the peak while loading', () => {
+  it('reads what it holds, padding apart', () => {
     const [rank] = price('skywork-r1v3-38b', 1).ranks;
     assert.ok(rank !== undefined);
     // 151674 rows are padded to 151680, in the embedding and in the head.
     assert.equal(rank.weightBytes - rank.readBytes, 2 * 6 * 5120 * 2);
-    const { residentWeightBytes, peakWeightBytes, fixedBytes, peakBytes } = rank.load;
-    assert.equal(peakBytes, peakWeightBytes + fixedBytes);
-    // The vocabulary is staged first; the largest that is staged when nearly everything is resident is a fused linear.
-    assert.ok(peakWeightBytes > residentWeightBytes);
-    assert.ok(peakWeightBytes - residentWeightBytes < 151_680 * 5120 * 2);
-    assert.ok(peakBytes - fixedBytes <= rank.readBytes * 1.1, 'within the slices and 10 %');
-    // A tied head is a second copy of the embedding, but is staged once.
-    const [tied] = price('qwen2.5-0.5b', 1).ranks;
-    assert.ok(tied !== undefined && tied.load.residentWeightBytes - tied.weightBytes > 151_936 * 896 * 2 - 1);
-    assert.equal(tied.bytesByComponent['lm-head'], 0);
+    assert.equal(price('qwen2.5-0.5b', 1).ranks[0]!.bytesByComponent['lm-head'], 0);
   });
 });

@@ -1,4 +1,5 @@
-// The memory plan: its formulas against what the native engine reports, and its refusals with their numbers.
+// The memory plan: what the native engine estimates against what it allocates, and the plan's refusals with their
+// numbers.
 import assert from 'node:assert/strict';
 import { readCheckpoint } from '../../../../coordinator/checkpoint/checkpoint.js';
 import { quantizedAtLoad } from '../../../../coordinator/checkpoint/float8.js';
@@ -8,11 +9,16 @@ import { makeShardPlan } from '../../../../coordinator/sharding/make-shard-plan.
 import {
   checkMemory,
   memoryShareOf,
-  predictMemory,
   type MemoryCheck,
-  type MemoryLimits,
   type RankDevice,
 } from '../../../../coordinator/sharding/memory-plan.js';
+import {
+  estimateMemory,
+  loadPeakOf,
+  type DeviceKind,
+  type RankMemory,
+} from '../../../../coordinator/sharding/memory-estimate.js';
+import type { MemoryLimits } from '../../../../coordinator/sharding/native-plan.js';
 import type { ShardPlan } from '../../../../coordinator/sharding/shard-plan.js';
 import { createNativeEngine } from '../../../../worker/native/native-engine.js';
 import { toNativeLoadPlan } from '../../../support/native-plans.js';
@@ -40,13 +46,16 @@ function planOf(checkpoint: Checkpoint, worldSize: number, visionParallel: 'tens
   return makeShardPlan(checkpoint, { worldSize, visionParallel });
 }
 
-function cudaMemory(name: string, worldSize: number, rank = 0, visionParallel: 'tensor' | 'data' = 'tensor') {
-  const plan = planOf(known(name), worldSize, visionParallel);
-  return predictMemory(plan.spec, plan.ranks[rank]!, LIMITS, 'cuda');
+function firstOf(plan: ShardPlan, device: DeviceKind): RankMemory {
+  return estimateMemory(plan, plan.ranks[0]!, LIMITS, device);
+}
+
+function cudaMemory(name: string): RankMemory {
+  return firstOf(planOf(known(name), 1), 'cuda');
 }
 
 describe('memory plan', () => {
-  describe('prediction', () => {
+  describe('estimate', () => {
     const cases: [name: string, worldSize: number, visionParallel: 'tensor' | 'data', MemoryLimits][] = [
       ['tiny-text', 1, 'tensor', { ...LIMITS, computeType: 'float32' }],
       ['tiny-text', 3, 'tensor', { ...LIMITS, maxStepTokens: 8, maxNumSequences: 16 }],
@@ -56,30 +65,34 @@ describe('memory plan', () => {
       ['tiny-300m-vit', 3, 'data', LIMITS],
       ['tiny-awq', 2, 'tensor', LIMITS],
       ['tiny-fp8', 2, 'tensor', LIMITS],
+      ['tiny-fp8-static', 1, 'tensor', LIMITS],
     ];
     for (const [name, worldSize, visionParallel, limits] of cases) {
       it(`is what the engine takes: ${name}, ${worldSize} ranks, ${visionParallel}`, async () => {
         const plan = planOf(await readCheckpoint(goldenPath(name)), worldSize, visionParallel);
         for (const rank of plan.ranks) {
           const engine = createNativeEngine({ device: 'cpu', numThreads: 1, deterministic: true });
-          const native = toNativeLoadPlan(plan, rank, { ...limits, maxModelLength: 128, dummySeed: 1 });
-          const { activationBytes, kvBytesPerBlock } = await engine.load(native, () => {});
+          const native = toNativeLoadPlan(plan, rank, { ...limits, dummySeed: null });
+          const { weightBytes, activationBytes, kvBytesPerBlock } = await engine.load(native, () => {});
           await engine.close();
-          const predicted = predictMemory(plan.spec, rank, limits, 'cpu');
-          assert.equal(predicted.activations, activationBytes);
-          assert.equal(predicted.kvPerBlock, kvBytesPerBlock);
+          const estimated = estimateMemory(plan, rank, limits, 'cpu');
+          assert.equal(estimated.weights, weightBytes);
+          assert.equal(estimated.activations, activationBytes);
+          assert.equal(estimated.kvPerBlock, kvBytesPerBlock);
+          assert.ok(estimated.peakWeights > weightBytes);
+          assert.equal(estimated.pictures > 0, plan.spec.vision !== null);
         }
       });
     }
 
     it('counts what a GPU holds of the 38 B', () => {
-      const whole = cudaMemory('skywork-r1v3-38b', 1);
+      const whole = cudaMemory('skywork-r1v3-38b');
       // As stored in bfloat16: 76.78 GB; float32 vectors and second biases add little.
       assert.ok(Math.abs(whole.weights / 1e9 - 76.78) < 0.02, `${whole.weights}`);
       assert.equal(whole.kvPerBlock, 16 * 2 * 64 * 8 * 128 * 2);
       // The decoder's 64 layers in 4 bits, with 4 bytes a group of 128; the rest in bfloat16.
       const decoder = 64 * (7168 * 5120 + 5120 * 5120 + 55_296 * 5120 + 5120 * 27_648);
-      const awq = cudaMemory('skywork-r1v3-38b-awq', 1);
+      const awq = cudaMemory('skywork-r1v3-38b-awq');
       const saved = decoder * (2 - (0.5 + 4 / 128));
       assert.ok(
         Math.abs(whole.weights - awq.weights - saved) < 1e6,
@@ -90,13 +103,13 @@ describe('memory plan', () => {
     });
 
     it('counts a byte a weight of FP8, a scale an output, and the rows of a step beside them', () => {
-      const whole = cudaMemory('skywork-r1v3-38b', 1);
+      const whole = cudaMemory('skywork-r1v3-38b');
       const plan = planOf(quantizedAtLoad(known('skywork-r1v3-38b')), 1);
-      const float8 = predictMemory(plan.spec, plan.ranks[0]!, LIMITS, 'cuda');
+      const float8 = firstOf(plan, 'cuda');
       const outputs = 7168 + 5120 + 55_296 + 5120;
       const decoder = 7168 * 5120 + 5120 * 5120 + 55_296 * 5120 + 5120 * 27_648;
       assert.equal(whole.weights - float8.weights, 64 * (decoder - 4 * outputs));
-      assert.equal(float8.workspaces - whole.workspaces, LIMITS.maxStepTokens * (27_648 + 4));
+      assert.equal(float8.workspaces - whole.workspaces, LIMITS.maxStepTokens * (27_648 + 4) + (256 + 8) * 4);
     });
 
     it('rounds AWQ slices up to tiles, groups included that begin with another rank', () => {
@@ -106,18 +119,37 @@ describe('memory plan', () => {
       );
       assert.ok(downs.some((down) => (down?.awqGroupOffset ?? 0) > 0 || (down?.rows ?? 0) % 64 === 0));
       const sum = plan.ranks.reduce(
-        (total, rank) => total + predictMemory(plan.spec, rank, LIMITS, 'cuda').weights,
+        (total, rank) => total + estimateMemory(plan, rank, LIMITS, 'cuda').weights,
         0,
       );
-      assert.ok(sum > cudaMemory('skywork-r1v3-38b-awq', 1).weights);
+      assert.ok(sum > cudaMemory('skywork-r1v3-38b-awq').weights);
+    });
+
+    it('counts the largest linear twice while a CPU loads it', () => {
+      const plan = planOf(known('skywork-r1v3-38b'), 1);
+      const { peakBytes, fixedBytes, peakWeightBytes, residentWeightBytes } = loadPeakOf(
+        firstOf(plan, 'cpu'),
+      );
+      assert.equal(peakBytes, peakWeightBytes + fixedBytes);
+      // The vocabulary is staged first; the largest that is staged when nearly all is resident is a fused linear.
+      assert.ok(peakWeightBytes > residentWeightBytes);
+      assert.ok(peakWeightBytes - residentWeightBytes < 151_680 * 5120 * 2);
     });
 
     it('holds a tied embedding once on a GPU', () => {
       const plan = planOf(known('qwen2.5-0.5b'), 1);
-      const cuda = predictMemory(plan.spec, plan.ranks[0]!, LIMITS, 'cuda').weights;
-      const cpu = predictMemory(plan.spec, plan.ranks[0]!, LIMITS, 'cpu').weights;
+      const cuda = firstOf(plan, 'cuda').weights;
+      const cpu = firstOf(plan, 'cpu').weights;
       const { vocabSize, hiddenSize } = plan.spec.text;
       assert.ok(cpu - cuda > 0.9 * vocabSize * hiddenSize * 2);
+    });
+
+    it('refuses what a load refuses', () => {
+      const plan = planOf(known('qwen2.5-0.5b'), 1);
+      assert.throws(
+        () => estimateMemory(plan, plan.ranks[0]!, { ...LIMITS, maxStepTokens: 0 }, 'cpu'),
+        /maxStepTokens: 0 is outside 1\.\./,
+      );
     });
   });
 

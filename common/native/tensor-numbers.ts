@@ -1,8 +1,8 @@
 // Names of tensor roles and parts -> the numbers that the engine shares with worker.proto, read from the protocol
 // itself.
 import type * as protobuf from '@grpc/proto-loader';
-import { packageDefinition } from '../common/proto.js';
-import { AppError } from '../common/errors.js';
+import { packageDefinition } from '../proto.js';
+import { AppError } from '../errors.js';
 
 const roles = enumNumbers('skein.worker.v1.TensorRole');
 const parts = enumNumbers('skein.worker.v1.TensorPart');

@@ -1,0 +1,64 @@
+// What the CUDA back end holds of a model, told without CUDA: part of every build, so that a plan
+// can be made for GPUs where there is none.
+#include "ops/memory_rules.h"
+
+#include <algorithm>
+
+#include "core/error.h"
+#include "cuda/packed_sizes.h"
+
+namespace skein {
+namespace cuda {
+namespace {
+
+// cuBLASLt's workspace, partial sums of wide products, and room for the parts of attention, a
+// step's metadata and the sampler's buffers.
+constexpr int64_t kOtherWorkspaceBytes = int64_t{288} << 20;
+// The last pieces of the arenas of weights and activations.
+constexpr int64_t kArenaSlackBytes = 2 * kArenaPieceBytes;
+
+class CudaMemoryRules final : public MemoryRules {
+ public:
+  DType activation_type() const override { return DType::kBFloat16; }
+  bool adopts_weights() const override { return true; }
+
+  LinearBytes Count(const RawLinear& raw, DType) override {
+    const int64_t in = raw.in_features, out = raw.out_features;
+    const int64_t bias = raw.bias.data == nullptr ? 0 : LinearBiasBytes(out);
+    if (raw.is_awq()) {
+      if (raw.group_size <= 0) throw Error("INVALID_REQUEST", "AWQ without a group size");
+      awq_buffer_ = std::max(awq_buffer_, AwqBufferBytes(in, out));
+      awq_partial_ = std::max(awq_partial_, AwqPartialRoom(in, out));
+      const int64_t packed = AwqPacking(in, out, raw.group_size, raw.group_offset).bytes() + bias;
+      return {packed, packed, 0};
+    }
+    if (raw.format() == WeightFormat::kFloat8) {
+      float8_inputs_ = std::max(float8_inputs_, in);
+      const int64_t held = Float8Bytes(in, out) + bias;
+      const bool adopts = !raw.quantizes && Float8Stride(in) == in;
+      return {held, adopts ? held - in * out : held, 0};
+    }
+    return {DenseBytes(in, out) + bias, bias, 0};
+  }
+
+  int64_t WorkspaceBytes(const StepLimits& limits) const override {
+    int64_t bytes = kOtherWorkspaceBytes + kArenaSlackBytes + awq_partial_ + 2 * awq_buffer_;
+    if (float8_inputs_ > 0) {
+      const int64_t rows = std::max(limits.max_rows, kFloat8FewestRows);
+      bytes += rows * Float8Stride(float8_inputs_) + Float8ScaleRoom(rows);
+    }
+    return bytes;
+  }
+
+ private:
+  int64_t awq_buffer_ = 0, awq_partial_ = 0, float8_inputs_ = 0;
+};
+
+}  // namespace
+}  // namespace cuda
+
+std::unique_ptr<MemoryRules> MakeCudaMemoryRules() {
+  return std::make_unique<cuda::CudaMemoryRules>();
+}
+
+}  // namespace skein
