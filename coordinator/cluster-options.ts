@@ -1,10 +1,11 @@
 // The flags of a cluster, shared by `run` and `serve`: what each takes, and its default. What they amount to is
 // config.ts's.
 import { Option, type Command } from 'commander';
-import { byteSizeOption, integerOption, numberOption } from '../common/command-line.js';
+import { byteSizeOption, describedParser, integerOption, numberOption } from '../common/command-line.js';
 import { DEFAULT_CLUSTER_ID } from '../common/identity.js';
 import {
   DEFAULT_HANG_TIMEOUT_MS,
+  DEFAULT_MAX_DECODE_SLOWDOWN,
   DEFAULT_STEP_TIMEOUT_MS,
   MAX_NUM_SEQUENCES,
   MAX_SILENCE_MS,
@@ -46,6 +47,7 @@ export interface ClusterFlags {
   readonly ranksPerDevice?: number;
   readonly exifRotation?: boolean;
   readonly stepTimeout: number;
+  readonly maxDecodeSlowdown?: number;
   readonly workerSilence?: number;
   readonly hangTimeout?: number;
   readonly encodingThreads?: number;
@@ -63,7 +65,13 @@ export const DEFAULT_SIZES = {
   cuda: { maxNumSequences: 64, maxStepTokens: 2048 },
 } as const;
 const MIN_GPU_MEMORY_UTILIZATION = 0.1;
+const MIN_DECODE_SLOWDOWN = 1.1;
 export const DEFAULT_GPU_MEMORY_UTILIZATION = 0.9;
+
+const slowdownOption = describedParser(`number of ${MIN_DECODE_SLOWDOWN} to 100, or 0`, (value) => {
+  if (value.trim() === '0') return Infinity;
+  return numberOption(MIN_DECODE_SLOWDOWN, 100)(value);
+});
 
 export function quantizationOption(): Option {
   return new Option(
@@ -132,6 +140,13 @@ export function addClusterOptions(command: Command): Command {
       '--max-step-tokens <n>',
       `tokens computed in one step (default: ${DEFAULT_SIZES.cpu.maxStepTokens}, on GPUs ${DEFAULT_SIZES.cuda.maxStepTokens})`,
       integerOption(1, MAX_STEP_TOKENS),
+    )
+    .option(
+      '--max-decode-slowdown <times>',
+      'how many times as long as alone a token may take because prompts are computed meanwhile; more where first ' +
+        'tokens are waited for longer than a second, in proportion; 0: as long as it takes',
+      slowdownOption,
+      DEFAULT_MAX_DECODE_SLOWDOWN,
     )
     .option('--kv-cache-memory <bytes>', 'KV cache of a rank, e.g. 512M or 4G', byteSizeOption)
     .option(

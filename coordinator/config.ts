@@ -5,6 +5,7 @@ import { checkAddress } from '../common/grpc-server.js';
 import { checkClusterId, DEFAULT_CLUSTER_ID } from '../common/identity.js';
 import {
   DEFAULT_HANG_TIMEOUT_MS,
+  DEFAULT_MAX_DECODE_SLOWDOWN,
   DEFAULT_PICTURE_MEMORY_BYTES,
   DEFAULT_REQUEST_MEMORY_BYTES,
   WORKER_SILENCE_MS,
@@ -51,6 +52,8 @@ export interface ClusterConfig {
   readonly stepTimeoutMs: number;
   /** A worker that says nothing for so long is lost. */
   readonly workerSilenceMs: number;
+  /** How many times as long a token may take for the prompts computed meanwhile; Infinity: as long as it takes. */
+  readonly maxDecodeSlowdown: number;
   /** Of a rank that does not answer or does not move; it is given up. */
   readonly hangTimeoutMs: number;
   /** Threads that encode prompts and decode pictures; null: as many as there are cores, 4 at most. */
@@ -95,6 +98,7 @@ export function toClusterConfig(flags: ClusterFlags): ClusterConfig {
     ranksPerDevice: flags.ranksPerDevice ?? 1,
     exifRotation: flags.exifRotation ?? true,
     stepTimeoutMs: flags.stepTimeout * 1000,
+    maxDecodeSlowdown: flags.maxDecodeSlowdown ?? DEFAULT_MAX_DECODE_SLOWDOWN,
     workerSilenceMs: flags.workerSilence === undefined ? WORKER_SILENCE_MS : flags.workerSilence * 1000,
     hangTimeoutMs: flags.hangTimeout === undefined ? DEFAULT_HANG_TIMEOUT_MS : flags.hangTimeout * 1000,
     encodingThreads: flags.encodingThreads ?? null,

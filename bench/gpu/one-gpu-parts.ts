@@ -4,6 +4,7 @@ import { checkerPart } from './checker-part.js';
 import {
   evaluationPart,
   goodputPart,
+  mixedPart,
   servingPart,
   shortPromptsPart,
   testPart,
@@ -69,6 +70,8 @@ export const ONE_GPU_PARTS: Parts = {
   'serving-fp8-short-prompts': servingOfShortPrompts(MODEL, FP8),
   'serving-bf16-ranks2': servingOfTwoRanks(MODEL),
   'serving-awq-ranks2': servingOfTwoRanks(`${MODEL}-awq`),
+  'mixed-bf16': mixedPart(MODEL, 240),
+  'mixed-awq': mixedPart(`${MODEL}-awq`, 240),
   ...goodputParts('bf16', MODEL),
   ...goodputParts('awq', `${MODEL}-awq`),
   evaluation: evaluationPart(

@@ -137,6 +137,19 @@ export function goodputPart({ model, flags = [], serveFlags = [], limitS }: Good
   });
 }
 
+/** What prompts cost those who are being answered, with the bound of the scheduler and without. */
+export function mixedPart(model: string, limitS: number): Part {
+  return ({ file, extra }) => ({
+    command: [
+      process.execPath,
+      repoPath('dist', 'bench', 'gpu', 'mixed.js'),
+      ...['--model', model, '--output', file, ...extra],
+    ],
+    limitS,
+    readResult: () => readJson(file),
+  });
+}
+
 export function evaluationPart(flags: readonly string[], limitS: number, needsMps: boolean): Part {
   return ({ file, extra }) => ({
     command: [

@@ -27,6 +27,7 @@ export interface EpochRuntimeOptions {
   readonly scheduler: Omit<SchedulerConfig, 'numBlocks'>;
   readonly clock: Clock;
   readonly stepTimeoutMs: number;
+  readonly maxDecodeSlowdown: number;
   /** Another sign than the group's own that it is over: a worker's process ended, its lease ran out. */
   readonly lost: Promise<AppError>;
 }
@@ -59,12 +60,13 @@ export class EpochRuntime {
   }
 
   start(listener: EpochListener): void {
-    const { group, clock, stepTimeoutMs, lost } = this.#options;
+    const { group, clock, stepTimeoutMs, maxDecodeSlowdown, lost } = this.#options;
     this.#loop = new StepLoop({
       scheduler: this.#scheduler,
       group,
       clock,
       stepTimeoutMs,
+      maxDecodeSlowdown,
       onFirstTokens: () => listener.onFirstTokens(),
       onStep: (step) => listener.onStep(step),
       onFailure: (error, interrupted) => {

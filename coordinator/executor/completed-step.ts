@@ -20,6 +20,10 @@ export interface CompletedStep {
   readonly sentAtMs: number;
   readonly doneAtMs: number;
   readonly numTokens: number;
+  /** Of them, tokens of prompts, and of what is computed again. */
+  readonly numPrefillTokens: number;
+  /** Pictures' tiles went through the vision tower in it. */
+  readonly encodesTiles: boolean;
   readonly numSampled: number;
   /** Nothing could run before it: its ranks had no plan because there was none to make. */
   readonly followsIdleTime: boolean;
@@ -27,21 +31,18 @@ export interface CompletedStep {
   readonly ranks: readonly RankTimes[];
 }
 
-interface SentStep {
-  readonly step: number;
-  readonly sentAtMs: number;
-  readonly numTokens: number;
-  readonly followsIdleTime: boolean;
-}
+type SentStep = Omit<CompletedStep, 'doneAtMs' | 'numSampled' | 'ranks'>;
 
 export class StepRecord {
   readonly #sent: SentStep[] = [];
   #isIdle = true;
 
-  sent({ step, scheduledTokens }: StepPlan, sentAtMs: number): void {
+  sent({ step, scheduledTokens, numPrefillTokens, encodeItems }: StepPlan, sentAtMs: number): void {
     let numTokens = 0;
     for (const count of scheduledTokens) numTokens += count;
-    this.#sent.push({ step, sentAtMs, numTokens, followsIdleTime: this.#isIdle });
+    const encodesTiles = encodeItems.length > 0;
+    const followsIdleTime = this.#isIdle;
+    this.#sent.push({ step, sentAtMs, numTokens, numPrefillTokens, encodesTiles, followsIdleTime });
     this.#isIdle = false;
   }
 

@@ -9,6 +9,7 @@ import type { Scheduler } from '../scheduler/scheduler.js';
 import type { PictureUpload, SequenceOutput } from '../scheduler/step-plan.js';
 import { StepRecord, type CompletedStep, type RankTimes } from './completed-step.js';
 import { epochFailure } from './epoch-failure.js';
+import { PrefillBudget } from './prefill-budget.js';
 import type { RankGroup } from './rank-group.js';
 import type { StepResult } from './step-messages.js';
 import { StepWatch } from './step-watch.js';
@@ -49,6 +50,8 @@ export interface StepLoopOptions {
   readonly group: StepGroup;
   readonly clock: Clock;
   readonly stepTimeoutMs: number;
+  /** How many times as long a token may take for the prompts computed meanwhile; Infinity: as long as it takes. */
+  readonly maxDecodeSlowdown: number;
   /** Sequences are given tokens for the first time. */
   readonly onFirstTokens?: () => void;
   /** Every rank has answered a step, and who waited for its tokens has them. */
@@ -71,10 +74,12 @@ export class StepLoop {
   #hasDelivered = false;
   #numCompletedSteps = 0;
   readonly #record = new StepRecord();
+  readonly #prefill: PrefillBudget;
 
   constructor(options: StepLoopOptions) {
-    const { scheduler, group, clock, stepTimeoutMs } = options;
+    const { scheduler, group, clock, stepTimeoutMs, maxDecodeSlowdown } = options;
     this.#options = options;
+    this.#prefill = new PrefillBudget(maxDecodeSlowdown, scheduler.config.maxStepTokens);
     this.#stepWatch = new StepWatch(clock, stepTimeoutMs, () => {
       const { lastStep } = scheduler.stats;
       const what = `no step was completed for ${stepTimeoutMs} ms (last one sent: ${lastStep})`;
@@ -106,6 +111,7 @@ export class StepLoop {
     if (this.#failure !== null) throw this.#failure;
     const maxTokens = this.#options.scheduler.submit(submission.request);
     this.#submissions.set(submission.request.sequenceId, submission);
+    this.#prefill.firstTokens.await(submission.request.sequenceId, this.#options.clock.nowMs());
     void this.#awaitMask(submission);
     this.#queuePump();
     return maxTokens;
@@ -114,6 +120,7 @@ export class StepLoop {
   /** Nothing more is heard of the sequence; what it holds is freed when its steps in flight are back. */
   cancel(sequenceId: string): void {
     if (!this.#submissions.delete(sequenceId)) return;
+    this.#prefill.firstTokens.over(sequenceId);
     this.#options.scheduler.cancel(sequenceId);
     this.#queuePump();
   }
@@ -132,8 +139,12 @@ export class StepLoop {
     if (this.#failure !== null) return;
     const { scheduler, group, clock } = this.#options;
     try {
-      for (let plan = scheduler.schedule(); plan !== null; plan = scheduler.schedule()) {
-        this.#record.sent(plan, clock.nowMs());
+      for (;;) {
+        const nowMs = clock.nowMs();
+        const plan = scheduler.schedule(this.#prefill.tokensAt(nowMs));
+        if (plan === null) break;
+        this.#record.sent(plan, nowMs);
+        this.#prefill.sent(plan);
         group.execute(plan);
         this.#stepWatch.sent();
         for (const { sequenceId, numComputedTokens } of plan.newSequences)
@@ -220,6 +231,7 @@ export class StepLoop {
     this.#stepWatch.completed();
     // The next plan first: the ranks must not wait for text to be made of tokens.
     const step = this.#record.completed(ranks, result.slots.length, doneAtMs);
+    this.#prefill.completed(step);
     this.#pump();
     this.#record.planned();
     try {
@@ -235,6 +247,7 @@ export class StepLoop {
 
   #deliver(output: SequenceOutput, result: StepResult): void {
     const submission = this.#submissions.get(output.sequenceId);
+    this.#prefill.firstTokens.over(output.sequenceId);
     if (submission === undefined) return;
     if (output.finishReason !== null) this.#submissions.delete(output.sequenceId);
     const { returnLogprobs, numTopLogprobs } = submission.request.sampling;

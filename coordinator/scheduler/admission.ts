@@ -1,6 +1,6 @@
 // Which of the sequences that wait come into the plan being made: in order of arrival, as far as slots, blocks, tile
 // slots and the budgets of the step go.
-import { addRows, admissionBytes, hasRoomFor, toNewSequence, type Draft } from './draft.js';
+import { addRows, admissionBytes, hasRoomFor, prefillRoom, toNewSequence, type Draft } from './draft.js';
 import type { KvCache, PrefixMatch } from './kv-cache.js';
 import type { PictureManager } from './picture-manager.js';
 import type { PlansInFlight } from './plans-in-flight.js';
@@ -64,7 +64,8 @@ export class Admission {
     const { config, queues, kv, slots, pictures, tiles, inFlight } = this.#parts;
     // Preempted, and its last steps are still in flight: it goes before those behind it.
     if (sequence.holdsResources) return 'stop';
-    const isFull = draft.tokensLeft === 0 || slots.numFree === 0;
+    const room = prefillRoom(draft);
+    const isFull = room === 0 || slots.numFree === 0;
     // Pictures are sent ahead; all else can wait until there is room.
     if (isFull && sequence.pictures.length === 0) return 'stop';
     if (sequence.awaited?.state === 'computing' || pictures.isUploading(sequence)) return 'passed';
@@ -80,7 +81,7 @@ export class Admission {
       return assignment === 'no slots' ? 'no tile slots' : 'passed';
     if (isFull || !this.#hasBlocksToAdmit(sequence, prefix)) return 'stop';
     if (this.#hasSuspects && !mayBeginPrefill(sequence, queues.running, draft, inFlight)) return 'stop';
-    const wanted = Math.min(draft.tokensLeft, sequence.numTokens - prefix.numTokens);
+    const wanted = Math.min(room, sequence.numTokens - prefix.numTokens);
     const rows = tiles.limitRows(sequence, prefix.numTokens, wanted, draft);
     const bytes = admissionBytes(sequence, config.blockSize);
     if (rows === 0 || !hasRoomFor(draft, bytes)) return 'stop';

@@ -15,10 +15,17 @@ export interface ScheduledRow {
   readonly isPrefill: boolean;
 }
 
+/** The plan, whose count still grows. */
+export interface DraftPlan extends Omit<StepPlan, 'graphBucket' | 'numPrefillTokens'> {
+  numPrefillTokens: number;
+}
+
 export interface Draft {
-  readonly plan: Omit<StepPlan, 'graphBucket'>;
+  readonly plan: DraftPlan;
   readonly rows: ScheduledRow[];
   tokensLeft: number;
+  /** Of tokens of prompts, which sequences that get their next token wait for. */
+  prefillTokensLeft: number;
   tilesLeft: number;
   /** Of what admissions may take; decodes and releases are few bytes for each of a bounded number of slots. */
   bytesLeft: number;
@@ -29,7 +36,7 @@ export interface Draft {
 const ADMISSION_BYTES = 256;
 const PICTURE_BYTES = 16;
 
-export function newDraft(step: number, config: SchedulerConfig): Draft {
+export function newDraft(step: number, config: SchedulerConfig, maxPrefillTokens: number): Draft {
   const plan = {
     step,
     releasedSlots: [],
@@ -40,15 +47,22 @@ export function newDraft(step: number, config: SchedulerConfig): Draft {
     scheduledSlots: [],
     scheduledTokens: [],
     masks: [],
+    numPrefillTokens: 0,
   };
   return {
     plan,
     rows: [],
     tokensLeft: config.maxStepTokens,
+    prefillTokensLeft: maxPrefillTokens,
     tilesLeft: config.maxTilesPerStep,
     bytesLeft: MAX_PLAN_BYTES,
     maskBytesLeft: MAX_PLAN_MASK_BYTES,
   };
+}
+
+/** Rows of prompts that the plan still has room for. */
+export function prefillRoom(draft: Draft): number {
+  return Math.max(Math.min(draft.tokensLeft, draft.prefillTokensLeft), 0);
 }
 
 /** The sequence's next rows, with the tiles that they need. */
@@ -59,7 +73,12 @@ export function addRows(draft: Draft, sequence: Sequence, numTokens: number, til
     draft.tilesLeft -= item.tileEnd - item.tileStart;
   }
   const samples = end === sequence.numTokens;
-  draft.rows.push({ sequence, numTokens, end, samples, isPrefill: !sequence.hasSampled });
+  const isPrefill = !sequence.hasSampled;
+  draft.rows.push({ sequence, numTokens, end, samples, isPrefill });
+  if (isPrefill) {
+    draft.plan.numPrefillTokens += numTokens;
+    draft.prefillTokensLeft -= numTokens;
+  }
   draft.plan.scheduledSlots.push(sequence.slot);
   draft.plan.scheduledTokens.push(numTokens);
   draft.tokensLeft -= numTokens;

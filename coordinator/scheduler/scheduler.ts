@@ -7,7 +7,7 @@
 // (slot, blocks) is freed only when no plan in flight names it, for a rank may still read and write it.
 import { assert, assertDefined } from '../../common/assert.js';
 import { Admission } from './admission.js';
-import { addRows, newDraft, type Draft } from './draft.js';
+import { addRows, newDraft, prefillRoom, type Draft } from './draft.js';
 import { chooseGraphBucket } from './graph-buckets.js';
 import { checkHoldings } from './invariants.js';
 import { KvCache } from './kv-cache.js';
@@ -132,11 +132,15 @@ export class Scheduler {
     this.#pictures.dropped(pictureId);
   }
 
-  /** The next step, or null while nothing can run or enough plans are in flight. */
-  schedule(): StepPlan | null {
+  /**
+   * The next step, or null while nothing can run or enough plans are in flight. At most so many tokens of prompts where
+   * sequences wait for their next tokens meanwhile; else as many as a step takes.
+   */
+  schedule(maxPrefillTokens = Infinity): StepPlan | null {
     if (this.#inFlight.length >= this.config.maxPlansInFlight) return null;
-    const draft = newDraft(this.#lastStep + 1, this.config);
+    const draft = newDraft(this.#lastStep + 1, this.config, maxPrefillTokens);
     this.#scheduleDecodes(draft);
+    if (!this.#delaysDecodes(draft)) draft.prefillTokensLeft = Infinity;
     this.#schedulePrefills(draft);
     const isBlockedOnTiles = this.#admission.admit(draft);
     // Pictures are let go with a plan; when nothing runs and somebody waits for their slots, with an empty one.
@@ -185,11 +189,22 @@ export class Scheduler {
     }
   }
 
+  /**
+   * Whether somebody gets his next token later for what the plan computes of prompts. One who waits for a mask may be
+   * in the next plan; when nothing is in flight, prompts do not wait for him.
+   */
+  #delaysDecodes({ rows }: Draft): boolean {
+    if (rows.some(({ isPrefill }) => !isPrefill)) return true;
+    return this.#inFlight.length > 0 && this.#queues.running.some(({ hasSampled }) => hasSampled);
+  }
+
   #schedulePrefills(draft: Draft): void {
     for (const sequence of this.#queues.running) {
-      if (draft.tokensLeft === 0) return;
-      if (sequence.numRemainingTokens <= 1) continue;
-      const rows = this.#limitRows(sequence, Math.min(draft.tokensLeft, sequence.numRemainingTokens), draft);
+      const { numRemainingTokens } = sequence;
+      if (numRemainingTokens <= 1) continue;
+      const room = prefillRoom(draft);
+      if (room === 0) return;
+      const rows = this.#limitRows(sequence, Math.min(room, numRemainingTokens), draft);
       if (rows > 0) addRows(draft, sequence, rows, this.#tiles);
     }
   }

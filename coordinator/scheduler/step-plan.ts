@@ -70,6 +70,8 @@ export interface StepPlan {
   readonly scheduledTokens: number[];
   /** Of the slots whose sampled tokens are masked. */
   readonly masks: { readonly slot: number; readonly mask: TokenMask }[];
+  /** Of the scheduled tokens, those that were known when their sequences were admitted. Does not travel. */
+  readonly numPrefillTokens: number;
   /** Rows of the recorded step that this one is padded to; 0: it runs eagerly. */
   readonly graphBucket: number;
 }

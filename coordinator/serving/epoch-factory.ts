@@ -72,6 +72,7 @@ export class EpochFactory {
         },
         clock,
         stepTimeoutMs: config.stepTimeoutMs,
+        maxDecodeSlowdown: config.maxDecodeSlowdown,
         lost: workers.lost,
       });
     } catch (error) {

@@ -1,5 +1,6 @@
 // What differs from seed to seed apart from faults: sizes that are tight enough for chunks, preemption and waits to
 // happen.
+import type { EpochRuntimeOptions } from '../../coordinator/engine/epoch-runtime.js';
 import type { SchedulerConfig } from '../../coordinator/scheduler/step-plan.js';
 import type { Random } from './random.js';
 
@@ -17,7 +18,7 @@ export interface SimulatedConfig {
   readonly maxDelayMs: number;
   readonly maxStepMs: number;
   readonly maxLoadMs: number;
-  readonly stepTimeoutMs: number;
+  readonly loop: Pick<EpochRuntimeOptions, 'stepTimeoutMs' | 'maxDecodeSlowdown'>;
 }
 
 export function drawConfig(random: Random): SimulatedConfig {
@@ -45,6 +46,6 @@ export function drawConfig(random: Random): SimulatedConfig {
     maxDelayMs: random.pick([0.1, 1, 20]),
     maxStepMs: random.pick([1, 10, 100]),
     maxLoadMs: random.pick([0, 50, 1_000]),
-    stepTimeoutMs: random.pick([2_000, 20_000]),
+    loop: { stepTimeoutMs: random.pick([2_000, 20_000]), maxDecodeSlowdown: random.pick([1.1, 2, Infinity]) },
   };
 }

@@ -331,7 +331,7 @@ class Simulation {
     });
     forming.catch((error: unknown) => this.#blame.check(toAppError(error)));
     const group = await forming.finally(() => signal.removeEventListener('abort', onAbort));
-    return new EpochRuntime({ group, scheduler, clock, stepTimeoutMs: this.#config.stepTimeoutMs, lost });
+    return new EpochRuntime({ ...this.#config.loop, group, scheduler, clock, lost });
   }
 
   #onRequest({ request, stage, end }: RequestEvent): void {

@@ -60,6 +60,7 @@ export function fakeConfig(options: FakeClusterOptions): ClusterConfig {
     ranksPerDevice: 1,
     exifRotation: true,
     stepTimeoutMs: 20_000,
+    maxDecodeSlowdown: 2,
     workerSilenceMs: WORKER_SILENCE_MS,
     hangTimeoutMs: 3_000,
     encodingThreads: 1,

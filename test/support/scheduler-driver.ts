@@ -297,8 +297,8 @@ export class SchedulerDriver {
     this.scheduler.checkInvariants();
   }
 
-  schedule(): StepPlan | null {
-    const plan = this.scheduler.schedule();
+  schedule(maxPrefillTokens?: number): StepPlan | null {
+    const plan = this.scheduler.schedule(maxPrefillTokens);
     this.#uploads.push(...this.scheduler.takeUploads());
     if (plan !== null) this.inFlight.push(plan);
     this.scheduler.checkInvariants();

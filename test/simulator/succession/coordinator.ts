@@ -161,7 +161,7 @@ export class SimulatedCoordinator {
   async #formEpoch(signal: AbortSignal): Promise<EpochRuntime> {
     const { config, network, random } = this.#options;
     const { clock } = this.process;
-    const { worldSize, scheduler, numBlocks, maxDelayMs, stepTimeoutMs } = config;
+    const { worldSize, scheduler, numBlocks, maxDelayMs, loop } = config;
     const { addresses, lost } = await this.#workers(signal);
     let onAbort: () => void = () => undefined;
     const aborted = new Promise<never>((_resolve, reject) => {
@@ -190,7 +190,7 @@ export class SimulatedCoordinator {
       clock,
       logger: silentLogger,
     }).finally(() => signal.removeEventListener('abort', onAbort));
-    return new EpochRuntime({ group, scheduler, clock, stepTimeoutMs, lost });
+    return new EpochRuntime({ group, scheduler, clock, ...loop, lost });
   }
 
   async #workers(signal: AbortSignal): Promise<{ addresses: readonly string[]; lost: Promise<AppError> }> {

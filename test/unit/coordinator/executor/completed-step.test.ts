@@ -13,6 +13,7 @@ const NONE: StepPlan = {
   scheduledSlots: [],
   scheduledTokens: [],
   masks: [],
+  numPrefillTokens: 0,
   graphBucket: 0,
 };
 const plan = (step: number, scheduledTokens: number[]): StepPlan => ({ ...NONE, step, scheduledTokens });
@@ -21,13 +22,15 @@ const RANKS = [{ stepNs: 5, collectiveNs: 1, planWaitNs: 0, samplingNs: 0 }];
 describe('the record of steps', () => {
   it('gives each completed step its plan, in order', () => {
     const record = new StepRecord();
-    record.sent(plan(1, [7, 1]), 10);
+    record.sent({ ...plan(1, [7, 1]), numPrefillTokens: 7 }, 10);
     record.sent(plan(2, [1, 1, 1]), 11);
     assert.deepEqual(record.completed(RANKS, 1, 20), {
       step: 1,
       sentAtMs: 10,
       doneAtMs: 20,
       numTokens: 8,
+      numPrefillTokens: 7,
+      encodesTiles: false,
       numSampled: 1,
       followsIdleTime: true,
       ranks: RANKS,

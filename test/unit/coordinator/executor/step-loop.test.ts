@@ -91,6 +91,7 @@ function setUp() {
     group,
     clock,
     stepTimeoutMs: 1000,
+    maxDecodeSlowdown: 2,
     onFailure: (error, interrupted) => ends.push({ error, interrupted }),
   });
   loop.start();

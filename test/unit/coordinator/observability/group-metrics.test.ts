@@ -36,7 +36,8 @@ const ms = (times: Partial<Record<keyof RankTimes, number>>): RankTimes => {
 };
 
 function step(ranks: readonly RankTimes[], followsIdleTime = false): CompletedStep {
-  return { step: 1, sentAtMs: 0, doneAtMs: 0, numTokens: 3, numSampled: 1, followsIdleTime, ranks };
+  const tokens = { numTokens: 3, numPrefillTokens: 0, encodesTiles: false, numSampled: 1 };
+  return { step: 1, sentAtMs: 0, doneAtMs: 0, ...tokens, followsIdleTime, ranks };
 }
 
 function setUp() {

@@ -286,7 +286,13 @@ describe('scheduler under random lives', () => {
   });
   const actions = fc.oneof(
     { weight: 3, arbitrary: submissions },
-    { weight: 6, arbitrary: fc.record({ kind: fc.constant('schedule' as const) }) },
+    {
+      weight: 6,
+      arbitrary: fc.record({
+        kind: fc.constant('schedule' as const),
+        maxPrefillTokens: fc.constantFrom(0, 1, 5, Infinity),
+      }),
+    },
     { weight: 6, arbitrary: fc.record({ kind: fc.constant('complete' as const) }) },
     { weight: 2, arbitrary: fc.record({ kind: fc.constant('upload' as const) }) },
     { weight: 3, arbitrary: fc.record({ kind: fc.constant('mask' as const) }) },
@@ -342,7 +348,7 @@ describe('scheduler under random lives', () => {
           if (action.kind === 'submit') {
             const submission = submit(driver, config, index, action);
             if (submission !== null) accepted.push(submission);
-          } else if (action.kind === 'schedule') driver.schedule();
+          } else if (action.kind === 'schedule') driver.schedule(action.maxPrefillTokens);
           else if (action.kind === 'upload') driver.upload();
           else if (action.kind === 'mask') driver.giveMask();
           else if (action.kind === 'complete' && driver.inFlight.length > 0) driver.complete();
