@@ -11,12 +11,20 @@ export interface ServedAddresses {
   readonly pid: number;
 }
 
+export interface ServedOptions {
+  /** Of Node.js. */
+  readonly nodeArgs?: readonly string[];
+  /** bin/skein.mjs of another build. */
+  readonly main?: string;
+}
+
 /** `args`: of `skein serve`; what it says of itself goes to stderr. */
 export async function withServed<T>(
   args: readonly string[],
   use: (addresses: ServedAddresses) => Promise<T>,
+  { nodeArgs = [], main }: ServedOptions = {},
 ): Promise<T> {
-  const skein = SkeinProcess.real(['serve', ...args]);
+  const skein = SkeinProcess.real(['serve', ...args], { nodeArgs }, main);
   skein.child.stderr?.pipe(process.stderr);
   try {
     const [, grpc = '', http] = await skein.outputMatches(

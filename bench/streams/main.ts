@@ -2,6 +2,7 @@
 // asked again as soon as it is answered. Ends with 1 where the steps of a run are more than 5 % apart from what they
 // take, a request fails, or the coordinator's memory grows (in a run of a minute or more).
 //   --streams LIST (1000)   --ranks N (8)   --step-ms MS (5)   --seconds N (60)   --output FILE (JSON)
+//   --profile-folder DIR (a processor profile of the coordinator)   --main FILE (bin/skein.mjs of another build)
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { currentCommit, describeMachine } from '../machine.js';
@@ -21,6 +22,8 @@ const { values } = parseArgs({
     seconds: { type: 'string', default: '60' },
     'prompt-tokens': { type: 'string', default: '32' },
     'new-tokens': { type: 'string', default: '512' },
+    'profile-folder': { type: 'string' },
+    main: { type: 'string' },
     output: { type: 'string' },
   },
 });
@@ -41,6 +44,8 @@ const options = {
   rampMs: 3_000,
   promptTokens: Number(values['prompt-tokens']),
   newTokens: Number(values['new-tokens']),
+  profileFolder: values['profile-folder'] ?? null,
+  main: values.main ?? null,
 };
 const runs = [];
 let isGood = true;
@@ -49,10 +54,12 @@ for (const streams of values.streams.split(',').map(Number)) {
   const grows = seconds >= MIN_SECONDS_OF_MEMORY && growsOf(report);
   runs.push({ streams, ...report, memoryGrows: grows });
   isGood &&= report.overStep <= MAX_OVER_STEP && !grows && Object.keys(report.failures).length === 0;
-  const { intervalMs, tokensPerSecond, tokensPerMessage, cores } = report;
+  const { intervalMs, tokensPerSecond, tokensPerMessage, cores, firstMessageMs, messageGapMs } = report;
   process.stdout.write(
     `${streams} streams: a step every ${intervalMs.mean} ms (p99 ${intervalMs.p99}), ${tokensPerSecond} tokens/s, ` +
-      `${tokensPerMessage} a message; cores: coordinator ${cores.coordinator}, ranks ${cores.ranks}, client ${cores.client}\n`,
+      `${tokensPerMessage} a message; first after ${firstMessageMs.p50} ms (p99 ${firstMessageMs.p99}), then every ` +
+      `${messageGapMs.p50} (p99 ${messageGapMs.p99}); ${report.coordinatorMicrosPerToken} µs of the coordinator's a ` +
+      `token; cores: coordinator ${cores.coordinator}, ranks ${cores.ranks}, client ${cores.client}\n`,
   );
 }
 const result = {

@@ -1,10 +1,11 @@
 // The ranks of the streams benchmark, all in this process, which a benchmark forks: workers as they are over engines
 // whose steps take the time that argv says. Tells its parent their addresses, and on request the intervals of rank 0.
 import { startInProcessWorker } from '../../test/support/fake-cluster.js';
-import { SimulatedEngine, type StepIntervals } from './simulated-engine.js';
+import type { Times } from './histogram.js';
+import { SimulatedEngine } from './simulated-engine.js';
 
 export type RanksMessage =
-  { readonly addresses: readonly string[] } | { readonly intervals: StepIntervals; readonly cpuMs: number };
+  { readonly addresses: readonly string[] } | { readonly intervals: Times; readonly cpuMs: number };
 
 const [worldSize, stepMs] = process.argv.slice(2).map(Number) as [number, number];
 const engines: SimulatedEngine[] = [];

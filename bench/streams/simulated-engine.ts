@@ -4,18 +4,8 @@
 // step, which is cheap, equal on all ranks, and wrong for anything but load.
 import { FakeEngine } from '../../test/support/fake-engine.js';
 import type { NativeProgress, NativeStepPlan, NativeStepResult } from '../../common/native/native.js';
+import { Histogram, type Times } from './histogram.js';
 
-/** Of the time from the end of one step to the end of the next, by tenths of a per cent of the step. */
-export interface StepIntervals {
-  readonly steps: number;
-  readonly sumMs: number;
-  readonly maxMs: number;
-  /** Counts of intervals by hundredths of a millisecond, up to the last, which holds all that are longer. */
-  readonly histogram: readonly number[];
-}
-
-export const INTERVAL_MS = 0.01;
-const NUM_INTERVALS = 10_000;
 /** Lower-case letters of the bundled model's vocabulary. */
 const FIRST_TOKEN = 64;
 const NUM_TOKENS = 26;
@@ -32,10 +22,8 @@ export class SimulatedEngine extends FakeEngine {
   #endMs = 0;
   #epoch = 0;
   #lastStep = 0;
-  #steps = 0;
-  #sumMs = 0;
-  #maxMs = 0;
-  #histogram = new Uint32Array(NUM_INTERVALS);
+  /** From the end of one step to the end of the next. */
+  readonly #intervals = new Histogram();
 
   constructor(device: string, stepMs: number) {
     super(device, { availableBytes: 2 ** 31 });
@@ -49,7 +37,7 @@ export class SimulatedEngine extends FakeEngine {
   override submitStep(plan: NativeStepPlan): boolean {
     const beginMs = Math.max(performance.now(), this.#endMs);
     const endMs = beginMs + this.#stepMs;
-    if (this.#endMs > 0) this.#note(endMs - this.#endMs);
+    if (this.#endMs > 0) this.#intervals.add(endMs - this.#endMs);
     this.#endMs = endMs;
     this.#epoch = plan.groupEpoch;
     this.#queue.push({ plan, endMs });
@@ -74,47 +62,26 @@ export class SimulatedEngine extends FakeEngine {
   }
 
   /** Of the steps since it was last asked. */
-  takeIntervals(): StepIntervals {
-    const taken = {
-      ...{ steps: this.#steps, sumMs: this.#sumMs, maxMs: this.#maxMs },
-      histogram: [...this.#histogram],
-    };
-    [this.#steps, this.#sumMs, this.#maxMs] = [0, 0, 0];
-    this.#histogram = new Uint32Array(NUM_INTERVALS);
-    return taken;
+  takeIntervals(): Times {
+    return this.#intervals.take();
   }
 
-  #note(intervalMs: number): void {
-    this.#steps += 1;
-    this.#sumMs += intervalMs;
-    this.#maxMs = Math.max(this.#maxMs, intervalMs);
-    this.#histogram[Math.min(NUM_INTERVALS - 1, Math.floor(intervalMs / INTERVAL_MS))]! += 1;
-  }
-
+  /** Timers are up to a millisecond late: the coordinator's loss, not the device's, which has its next plan. */
   #wait(): void {
     const [first] = this.#queue;
     if (this.#timer !== null || first === undefined) return;
-    // Timers of whole milliseconds would make every step late: the last one is spent on turns of the loop.
-    const waitMs = first.endMs - performance.now();
-    if (waitMs > 1.5) this.#timer = setTimeout(() => this.#again(), waitMs - 1);
-    else setImmediate(() => this.#deliver());
-  }
-
-  #again(): void {
-    this.#timer = null;
-    this.#wait();
+    const waitMs = Math.ceil(first.endMs - performance.now());
+    this.#timer = setTimeout(() => this.#deliver(), Math.max(waitMs, 0));
   }
 
   #deliver(): void {
+    this.#timer = null;
     const [first] = this.#queue;
-    if (first === undefined) return;
-    if (performance.now() < first.endMs) {
-      setImmediate(() => this.#deliver());
-      return;
+    if (first !== undefined && performance.now() >= first.endMs) {
+      this.#queue.shift();
+      this.#lastStep = first.plan.step;
+      this.#listener?.(null, this.#result(first.plan));
     }
-    this.#queue.shift();
-    this.#lastStep = first.plan.step;
-    this.#listener?.(null, this.#result(first.plan));
     this.#wait();
   }
 

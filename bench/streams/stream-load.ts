@@ -1,29 +1,29 @@
 // Clients of the streams benchmark: many streams over few connections, each asked again as soon as it is answered.
-import * as grpc from '@grpc/grpc-js';
-import { clusterChannelOptions } from '../../common/grpc-client.js';
 import { inferenceServiceDefinition } from '../../common/proto.js';
+import { Histogram } from './histogram.js';
+import { LeanConnection } from './lean-connection.js';
 import type { StreamsOptions } from './streams.js';
 
 export type StreamLoadOptions = Pick<StreamsOptions, 'streams' | 'rampMs' | 'promptTokens' | 'newTokens'>;
 
 const CONNECTIONS = 8;
 
-/** Streams that ask again as soon as they are answered. Messages are counted, not decoded: a client costs too. */
+/** Streams that ask again as soon as they are answered. Of a message its ids are counted, and nothing else is read. */
 export class StreamLoad {
   readonly totals = { tokens: 0, messages: 0, answers: 0 };
   readonly failures: Record<string, number> = {};
+  /** From a request to its first message, and from there by message. */
+  readonly firstMs = new Histogram();
+  readonly gapMs = new Histogram();
   readonly #options: StreamLoadOptions;
-  readonly #clients: grpc.Client[];
+  readonly #connections: LeanConnection[];
   #isStopped = false;
   #numAsked = 0;
 
   constructor(options: StreamLoadOptions, address: string) {
     this.#options = options;
-    const channel = clusterChannelOptions({ 'grpc.use_local_subchannel_pool': 1 });
-    this.#clients = Array.from(
-      { length: CONNECTIONS },
-      () => new grpc.Client(address, grpc.credentials.createInsecure(), channel),
-    );
+    const { path } = inferenceServiceDefinition.Generate;
+    this.#connections = Array.from({ length: CONNECTIONS }, () => new LeanConnection(address, path));
   }
 
   start(): void {
@@ -34,48 +34,48 @@ export class StreamLoad {
 
   stop(): void {
     this.#isStopped = true;
-    for (const client of this.#clients) client.close();
+    for (const connection of this.#connections) connection.close();
   }
 
   #ask(stream: number): void {
     if (this.#isStopped) return;
-    const { promptTokens, newTokens } = this.#options;
+    const { streams, promptTokens, newTokens } = this.#options;
     const salt = this.#numAsked++;
-    const { path: method, requestSerialize } = inferenceServiceDefinition.Generate;
-    const request = {
+    // The first answers are of all lengths, so that ends do not come together.
+    const maxTokens = salt < streams ? 1 + ((salt * 7919) % newTokens) : newTokens;
+    const request = inferenceServiceDefinition.Generate.requestSerialize({
       promptTokenIds: Array.from(
         { length: promptTokens },
         (_, index) => 10 + ((index * 7 + salt * 31) % 500),
       ),
-      // The first answers are of all lengths, so that ends do not come together.
-      sampling: {
-        maxTokens: salt < this.#options.streams ? 1 + ((salt * 7919) % newTokens) : newTokens,
-        ignoreEos: true,
-      },
-    };
-    const call = this.#clients[stream % CONNECTIONS]!.makeServerStreamRequest(
-      method,
-      requestSerialize,
-      numTokensOf,
-      request,
-    );
-    call.on('data', ({ count }: { count: number }) => {
-      this.totals.tokens += count;
-      this.totals.messages += 1;
+      sampling: { maxTokens, ignoreEos: true },
     });
-    call.on('error', () => undefined);
-    call.on('status', ({ code }) => {
-      if (this.#isStopped) return;
-      if (code === grpc.status.OK) this.totals.answers += 1;
-      else this.failures[grpc.status[code]] = (this.failures[grpc.status[code]] ?? 0) + 1;
-      setImmediate(() => this.#ask(stream));
+    let lastMs = performance.now();
+    let numTokens = 0;
+    this.#connections[stream % CONNECTIONS]!.ask(request, {
+      onMessage: (bytes, start, end) => {
+        const nowMs = performance.now();
+        (numTokens === 0 ? this.firstMs : this.gapMs).add(nowMs - lastMs);
+        lastMs = nowMs;
+        const count = numTokensOf(bytes, start, end);
+        numTokens += count;
+        this.totals.tokens += count;
+        this.totals.messages += 1;
+      },
+      onEnd: (error) => {
+        if (this.#isStopped) return;
+        const failure = error ?? (numTokens === maxTokens ? null : `${numTokens} of ${maxTokens} tokens`);
+        if (failure === null) this.totals.answers += 1;
+        else this.failures[failure] = (this.failures[failure] ?? 0) + 1;
+        setImmediate(() => this.#ask(stream));
+      },
     });
   }
 }
 
 /** Ids of a GenerateResponse (field 4, packed): what is needed of it, at a tenth of the cost of reading it. */
-export function numTokensOf(bytes: Buffer): { readonly count: number } {
-  let at = 0;
+export function numTokensOf(bytes: Buffer, start: number, endOfMessage: number): number {
+  let at = start;
   const varint = (): number => {
     let [value, shift] = [0, 0];
     for (;;) {
@@ -86,7 +86,7 @@ export function numTokensOf(bytes: Buffer): { readonly count: number } {
     }
   };
   let count = 0;
-  while (at < bytes.length) {
+  while (at < endOfMessage) {
     const tag = varint();
     const [field, type] = [tag >>> 3, tag & 7];
     if (type === 0) varint();
@@ -98,5 +98,5 @@ export function numTokensOf(bytes: Buffer): { readonly count: number } {
       at = end;
     }
   }
-  return { count };
+  return count;
 }

@@ -10,7 +10,7 @@ import { processorMs, residentMib } from '../process-use.js';
 import { rounded } from '../statistics.js';
 import { withServed } from '../with-served.js';
 import type { RanksMessage } from './ranks.js';
-import { INTERVAL_MS, type StepIntervals } from './simulated-engine.js';
+import { summarise, type Times, type TimesSummary } from './histogram.js';
 import { StreamLoad } from './stream-load.js';
 
 export interface StreamsOptions {
@@ -22,17 +22,16 @@ export interface StreamsOptions {
   readonly rampMs: number;
   readonly promptTokens: number;
   readonly newTokens: number;
+  /** For a processor profile of the coordinator; default null: none is taken. */
+  readonly profileFolder?: string | null;
+  /** Of another build, to be compared with; default null: this one's. */
+  readonly main?: string | null;
 }
 
 export interface StreamsReport {
   readonly steps: number;
   /** From the end of one step to the end of the next. */
-  readonly intervalMs: {
-    readonly mean: number;
-    readonly p50: number;
-    readonly p99: number;
-    readonly max: number;
-  };
+  readonly intervalMs: TimesSummary;
   /** How much longer the mean interval is than the step. */
   readonly overStep: number;
   readonly answers: number;
@@ -40,6 +39,11 @@ export interface StreamsReport {
   readonly tokensPerSecond: number;
   /** Tokens of a message in the mean: above 1 where the coordinator merged what waited. */
   readonly tokensPerMessage: number;
+  /** At the client: from a request to its first message, and from one message to the next. */
+  readonly firstMessageMs: TimesSummary;
+  readonly messageGapMs: TimesSummary;
+  /** Processor time of the coordinator, requests and all. */
+  readonly coordinatorMicrosPerToken: number;
   /** Processor time over time: 1 is a core. */
   readonly cores: { readonly coordinator: number; readonly ranks: number; readonly client: number };
   /** Of the coordinator, resident, over the time. */
@@ -49,7 +53,7 @@ export interface StreamsReport {
 const NUM_SAMPLES = 60;
 
 export async function measureStreams(options: StreamsOptions): Promise<StreamsReport> {
-  const { worldSize, stepMs, streams } = options;
+  const { worldSize, stepMs, streams, profileFolder = null, main = null } = options;
   const folder = makeModel(worldSize);
   const ranks = fork(repoPath('dist', 'bench', 'streams', 'ranks.js'), [String(worldSize), String(stepMs)]);
   try {
@@ -60,7 +64,11 @@ export async function measureStreams(options: StreamsOptions): Promise<StreamsRe
       ...['--max-num-sequences', String(streams), '--max-step-tokens', String(streams + 1024)],
       ...['--grpc-address', '127.0.0.1:0', '--log-level', 'warn'],
     ];
-    return await withServed(args, ({ grpc: address, pid }) => underLoad(options, address, pid, ranks));
+    const nodeArgs = profileFolder === null ? [] : ['--cpu-prof', `--cpu-prof-dir=${profileFolder}`];
+    return await withServed(args, ({ grpc: address, pid }) => underLoad(options, address, pid, ranks), {
+      nodeArgs,
+      ...(main === null ? {} : { main }),
+    });
   } finally {
     if (ranks.connected) ranks.disconnect();
     rmSync(folder, { recursive: true, force: true });
@@ -84,7 +92,8 @@ async function underLoad(
   const load = new StreamLoad(options, address);
   load.start();
   await sleep(2 * options.rampMs);
-  await intervalsOf(ranks);
+  load.firstMs.take();
+  load.gapMs.take();
   const before = { ...load.totals };
   const cpu = {
     own: process.cpuUsage(),
@@ -103,46 +112,34 @@ async function underLoad(
   const own = process.cpuUsage(cpu.own);
   const { tokens, messages, answers } = load.totals;
   const failures = load.failures;
+  const coordinatorMs = processorMs(pid) - cpu.coordinator;
   const cores = {
-    coordinator: rounded((processorMs(pid) - cpu.coordinator) / wallMs),
+    coordinator: rounded(coordinatorMs / wallMs),
     ranks: rounded((ended.cpuMs - cpu.ranks) / wallMs),
     client: rounded((own.user + own.system) / 1000 / wallMs),
   };
   load.stop();
+  const intervalMs = summarise(ended.intervals);
   return {
-    ...summarise(ended.intervals, options.stepMs),
+    steps: ended.intervals.count,
+    intervalMs,
+    overStep: rounded(intervalMs.mean / options.stepMs - 1),
     answers: answers - before.answers,
     failures,
     tokensPerSecond: Math.round(((tokens - before.tokens) * 1000) / wallMs),
     tokensPerMessage: rounded((tokens - before.tokens) / (messages - before.messages)),
+    firstMessageMs: summarise(load.firstMs.take()),
+    messageGapMs: summarise(load.gapMs.take()),
+    coordinatorMicrosPerToken: rounded((coordinatorMs * 1000) / (tokens - before.tokens)),
     cores,
     memoryMib,
   };
 }
 
-export function summarise(
-  { steps, sumMs, maxMs, histogram }: StepIntervals,
-  stepMs: number,
-): Pick<StreamsReport, 'steps' | 'intervalMs' | 'overStep'> {
-  const at = (share: number): number => {
-    let seen = 0;
-    const index = histogram.findIndex((count) => (seen += count) >= share * steps);
-    return rounded(index * INTERVAL_MS);
-  };
-  const mean = sumMs / steps;
-  return {
-    steps,
-    intervalMs: { mean: rounded(mean), p50: at(0.5), p99: at(0.99), max: rounded(maxMs) },
-    overStep: rounded(mean / stepMs - 1),
-  };
-}
-
-function intervalsOf(
-  ranks: ChildProcess,
-): Promise<{ readonly intervals: StepIntervals; readonly cpuMs: number }> {
+function intervalsOf(ranks: ChildProcess): Promise<{ readonly intervals: Times; readonly cpuMs: number }> {
   const answer = messageOf(ranks);
   ranks.send('intervals');
-  return answer as Promise<{ readonly intervals: StepIntervals; readonly cpuMs: number }>;
+  return answer as Promise<{ readonly intervals: Times; readonly cpuMs: number }>;
 }
 
 function messageOf(ranks: ChildProcess): Promise<RanksMessage> {

@@ -21,6 +21,8 @@ export interface SpawnOptions {
   readonly stderr?: number;
   /** A network namespace to run in. */
   readonly namespace?: string;
+  /** Of Node.js itself: a profile, limits of memory. */
+  readonly nodeArgs?: readonly string[];
 }
 
 export class SkeinProcess {
@@ -37,11 +39,14 @@ export class SkeinProcess {
     options: SpawnOptions = {},
   ) {
     const env = { ...process.env, ...environment, SKEIN_FAKE_ENGINE: JSON.stringify(engine) };
-    const { ownGroup = false, stdout = 'pipe', stderr = 'pipe', namespace } = options;
+    const { ownGroup = false, stdout = 'pipe', stderr = 'pipe', namespace, nodeArgs = [] } = options;
     const stdio = ['ignore', stdout, stderr] as const;
     // `ip` becomes what it starts: the process is the same.
     const inside = namespace === undefined ? [] : ['ip', 'netns', 'exec', namespace];
-    const [command, ...rest] = [...inside, process.execPath, main, ...args] as [string, ...string[]];
+    const [command, ...rest] = [...inside, process.execPath, ...nodeArgs, main, ...args] as [
+      string,
+      ...string[],
+    ];
     this.child = spawn(command, rest, { stdio: [...stdio], env, detached: ownGroup });
     this.child.stdout?.setEncoding('utf8').on('data', (chunk: string) => (this.stdout += chunk));
     this.child.stderr?.setEncoding('utf8').on('data', (chunk: string) => (this.stderr += chunk));
@@ -50,9 +55,9 @@ export class SkeinProcess {
     });
   }
 
-  /** The installed command, native engine and all. */
-  static real(args: readonly string[], options: SpawnOptions = {}): SkeinProcess {
-    return new SkeinProcess(args, {}, {}, REAL_MAIN, options);
+  /** The installed command, native engine and all; `main`: of another build. */
+  static real(args: readonly string[], options: SpawnOptions = {}, main: string = REAL_MAIN): SkeinProcess {
+    return new SkeinProcess(args, {}, {}, main, options);
   }
 
   get pid(): number {
