@@ -37,6 +37,8 @@ export function createGrpcServer(options: GrpcServerOptions): grpc.Server {
     'grpc.max_concurrent_streams': options.maxConcurrentStreams,
     'grpc.keepalive_time_ms': KEEPALIVE_INTERVAL_MS,
     'grpc.keepalive_timeout_ms': KEEPALIVE_TIMEOUT_MS,
+    // Counts of every message, which nobody asks for.
+    'grpc.enable_channelz': 0,
   });
   prepareHttp2(server, options);
   return server;

@@ -65,7 +65,8 @@ export class Engine {
   constructor(options: EngineOptions) {
     this.#options = options;
     this.tokenization = new Tokenization(options);
-    this.requests = new RequestStore({ clock: options.clock, maxRequests: options.maxRequests });
+    const { clock, maxRequests, replica } = options;
+    this.requests = new RequestStore({ clock, maxRequests, onBug: (error) => replica.fail(error) });
     options.replica.observe({ onState: () => this.#tellState() });
   }
 

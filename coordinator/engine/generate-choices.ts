@@ -25,7 +25,7 @@ export function generateChoices(
   engine: Pick<Engine, 'submit'>,
   choices: ChoicesSpec,
   signal: AbortSignal,
-): AsyncIterable<ChoiceDeltas, undefined> {
+): RequestStream<ChoiceDeltas> {
   const call = new ChoicesCall(engine, choices);
   const onAbort = (): void => call.fail(toAppError(signal.reason));
   call.onOver = () => signal.removeEventListener('abort', onAbort);
@@ -36,7 +36,7 @@ export function generateChoices(
 }
 
 class ChoicesCall {
-  readonly deltas = new RequestStream<Map<number, GenerationDelta>>({
+  readonly deltas = new RequestStream<ChoiceDeltas>({
     merge: mergeChoices,
     isFull: (deltas) => [...deltas.values()].some(isLargeDelta),
     onCancel: () => this.#end(new AppError('CANCELLED', 'the reader left')),
@@ -113,13 +113,11 @@ class ChoicesCall {
   }
 }
 
-function mergeChoices(
-  older: Map<number, GenerationDelta>,
-  newer: Map<number, GenerationDelta>,
-): Map<number, GenerationDelta> {
+function mergeChoices(older: ChoiceDeltas, newer: ChoiceDeltas): ChoiceDeltas {
+  const merged = new Map(older);
   for (const [number, delta] of newer) {
     const before = older.get(number);
-    older.set(number, before === undefined ? delta : mergeDeltas(before, delta));
+    merged.set(number, before === undefined ? delta : mergeDeltas(before, delta));
   }
-  return older;
+  return merged;
 }

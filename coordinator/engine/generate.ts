@@ -17,7 +17,7 @@ export interface Generation {
   /** Null until the first delta. */
   readonly promptTokenIds: Uint32Array | null;
   /** Rejects with why the request failed. A reader that leaves it ends the request. */
-  readonly deltas: AsyncIterable<GenerationDelta>;
+  readonly deltas: RequestStream<GenerationDelta>;
 }
 
 /** An answer that has come to its end. */

@@ -20,7 +20,7 @@ import type {
   SequenceListener,
   SequenceSubmission,
 } from './submission.js';
-import { logprobsAt, type TokenLogprobs } from './token-logprobs.js';
+import type { TokenLogprobs } from './token-logprobs.js';
 
 export type { TokenLogprobs };
 
@@ -37,9 +37,9 @@ export type {
   MaskSource,
   PixelLease,
   PixelSource,
+  SampledTokens,
   SequenceListener,
   SequenceSubmission,
-  SequenceTokens,
 } from './submission.js';
 
 /** The ranks of an epoch, as far as steps need them. */
@@ -249,17 +249,12 @@ export class StepLoop {
     const submission = this.#submissions.get(output.sequenceId);
     this.#prefill.firstTokens.over(output.sequenceId);
     if (submission === undefined) return;
-    if (output.finishReason !== null) this.#submissions.delete(output.sequenceId);
-    const { returnLogprobs, numTopLogprobs } = submission.request.sampling;
-    const tokenIds: number[] = [];
-    const logprobs: TokenLogprobs[] = [];
-    for (let index = output.tokenStart; index < output.tokenEnd; index += 1) {
-      tokenIds.push(result.tokenIds[index]!);
-      if (returnLogprobs || numTopLogprobs > 0) logprobs.push(logprobsAt(result, index));
-    }
-    submission.listener.onTokens({ tokenIds, logprobs }, output.finishReason);
+    const { sequenceId, tokenStart, tokenEnd, finishReason } = output;
+    if (finishReason !== null) this.#submissions.delete(sequenceId);
+    submission.listener.onTokens(result, tokenStart, tokenEnd, finishReason);
+    if ((submission.masks ?? null) === null) return;
     // Unless what was said to its owner has ended it.
-    if (this.#submissions.get(output.sequenceId) === submission) void this.#awaitMask(submission);
+    if (this.#submissions.get(sequenceId) === submission) void this.#awaitMask(submission);
   }
 
   #fail(cause: AppError): void {

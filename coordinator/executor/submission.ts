@@ -1,20 +1,20 @@
 // What a sequence brings to an epoch and what comes back for it: its listener, its pictures' pixels, its masks.
 import type { AppError } from '../../common/errors.js';
 import type { FinishReason, SequenceRequest, TokenMask, UnfinishedSequence } from '../scheduler/step-plan.js';
-import type { TokenLogprobs } from './token-logprobs.js';
+import type { StepResult } from './step-messages.js';
 
-/** The listener's own: nobody else has the arrays. */
-export interface SequenceTokens {
-  readonly tokenIds: number[];
-  /** Empty where not asked; otherwise one a token. */
-  readonly logprobs: TokenLogprobs[];
-}
+/** A step's tokens, of all its sequences. */
+export type SampledTokens = Pick<
+  StepResult,
+  'tokenIds' | 'logprobs' | 'topOffsets' | 'topIds' | 'topLogprobs'
+>;
 
 /** Who owns a sequence: called synchronously, in order, and not after an end. */
 export interface SequenceListener {
   /** It is in a plan for the first time, or again after a preemption; so many of its tokens needed no computing. */
   onStarted(numCachedTokens: number): void;
-  onTokens(tokens: SequenceTokens, finishReason: FinishReason | null): void;
+  /** Its tokens are those from `start` to `end`. The arrays are there during the call only. */
+  onTokens(tokens: SampledTokens, start: number, end: number, finishReason: FinishReason | null): void;
   /** A fault of this sequence alone: its picture. */
   onFailure(error: AppError): void;
 }

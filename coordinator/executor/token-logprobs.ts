@@ -1,5 +1,5 @@
 // The log-probabilities of one token, out of a step's result.
-import type { StepResult } from './step-messages.js';
+import type { SampledTokens } from './submission.js';
 
 export interface TokenLogprobs {
   readonly logprob: number;
@@ -7,7 +7,7 @@ export interface TokenLogprobs {
   readonly topLogprobs: Float32Array;
 }
 
-export function logprobsAt(result: StepResult, index: number): TokenLogprobs {
+export function logprobsAt(result: SampledTokens, index: number): TokenLogprobs {
   const start = result.topOffsets[index] ?? 0;
   const end = result.topOffsets[index + 1] ?? 0;
   return {

@@ -1,9 +1,7 @@
-// What one call of the gRPC service carries beside its message: deadline, cancellation, idempotency key, trailers,
-// back-pressure.
+// What one call of the gRPC service carries beside its message: deadline, cancellation, idempotency key, trailers.
 import * as grpc from '@grpc/grpc-js';
 import { AppError } from '../../common/errors.js';
 import type { GenerateRequest__Output } from '../../proto/ts/skein/inference/v1/GenerateRequest.js';
-import type { GenerateResponse } from '../../proto/ts/skein/inference/v1/GenerateResponse.js';
 import { checkIdempotencyKey } from '../engine/idempotent-requests.js';
 import type { GenerationEnd } from '../requests/generation.js';
 import { serverTiming } from './inference-messages.js';
@@ -62,22 +60,4 @@ export async function withSignal<T>(call: AnyCall, use: (signal: AbortSignal) =>
   } finally {
     call.off('cancelled', abort);
   }
-}
-
-/** Resolves when the call takes more, or never will. */
-export function drained(
-  call: grpc.ServerWritableStream<GenerateRequest__Output, GenerateResponse>,
-  signal: AbortSignal,
-): Promise<void> {
-  // The client may have left before its stream filled up: nothing would be heard of it any more.
-  if (signal.aborted || call.destroyed) return Promise.resolve();
-  return new Promise((resolve) => {
-    const done = (): void => {
-      for (const event of ['drain', 'close', 'error']) call.off(event, done);
-      signal.removeEventListener('abort', done);
-      resolve();
-    };
-    for (const event of ['drain', 'close', 'error']) call.once(event, done);
-    signal.addEventListener('abort', done);
-  });
 }

@@ -17,7 +17,6 @@ import type { AbortResponse } from '../../proto/ts/skein/inference/v1/AbortRespo
 import type { DetokenizeRequest__Output } from '../../proto/ts/skein/inference/v1/DetokenizeRequest.js';
 import type { DetokenizeResponse } from '../../proto/ts/skein/inference/v1/DetokenizeResponse.js';
 import type { GenerateRequest__Output } from '../../proto/ts/skein/inference/v1/GenerateRequest.js';
-import type { GenerateResponse } from '../../proto/ts/skein/inference/v1/GenerateResponse.js';
 import type { InferenceServiceHandlers } from '../../proto/ts/skein/inference/v1/InferenceService.js';
 import type { TokenizeRequest__Output } from '../../proto/ts/skein/inference/v1/TokenizeRequest.js';
 import type { TokenizeResponse } from '../../proto/ts/skein/inference/v1/TokenizeResponse.js';
@@ -27,10 +26,10 @@ import { fingerprintOf, IdempotentRequests } from '../engine/idempotent-requests
 import type { GenerationEnd } from '../requests/generation.js';
 import type { RequestSpec } from '../requests/request-spec.js';
 import { originOfCall } from './call-origin.js';
-import { drained, keyOf, missing, timeoutOf, trailers, withSignal, type AnyCall } from './grpc-call.js';
+import { DeltaEncoder, withEncodedDeltas } from './delta-encoder.js';
+import { keyOf, missing, timeoutOf, trailers, withSignal, type AnyCall } from './grpc-call.js';
 import {
   toGenerateOnceResponse,
-  toGenerateResponse,
   toGetClusterResponse,
   toGetModelResponse,
   type ClusterFacts,
@@ -64,6 +63,9 @@ export interface GrpcGatewayOptions {
   readonly logger: Logger;
 }
 
+/** Its messages are bytes already. */
+type DeltaCall = grpc.ServerWritableStream<GenerateRequest__Output, Buffer>;
+
 interface Asked {
   readonly engine: Pick<Engine, 'submit'>;
   readonly spec: RequestSpec;
@@ -90,7 +92,7 @@ export class GrpcGateway {
       maxConcurrentStreams: MAX_CLIENT_STREAMS,
       admission: { budget: this.budget, paths: LARGE_REQUEST_PATHS, onRefused },
     });
-    const service = inferenceServiceDefinition;
+    const service = withEncodedDeltas(inferenceServiceDefinition);
     const handlers = refusingUnreadable(service, this.#handlers(), onRefused);
     this.#server.addService(withTolerantReaders(service), handlers);
     this.#health.addToServer(this.#server);
@@ -131,7 +133,7 @@ export class GrpcGateway {
   #handlers(): InferenceServiceHandlers {
     const { model, cluster } = this.#options;
     return {
-      Generate: (call) => void this.#generate(call),
+      Generate: (call) => void this.#generate(call as unknown as DeltaCall),
       GenerateOnce: (call, callback) => {
         this.#generateOnce(call).then(
           (whole) => callback(null, toGenerateOnceResponse(whole), trailers(whole.end)),
@@ -146,7 +148,7 @@ export class GrpcGateway {
     };
   }
 
-  async #generate(call: grpc.ServerWritableStream<GenerateRequest__Output, GenerateResponse>): Promise<void> {
+  async #generate(call: DeltaCall): Promise<void> {
     this.#numCalls += 1;
     try {
       const end = await withSignal(call, (signal) => this.#stream(call, signal));
@@ -159,23 +161,22 @@ export class GrpcGateway {
     }
   }
 
-  async #stream(
-    call: grpc.ServerWritableStream<GenerateRequest__Output, GenerateResponse>,
-    signal: AbortSignal,
-  ): Promise<GenerationEnd | null> {
+  async #stream(call: DeltaCall, signal: AbortSignal): Promise<GenerationEnd | null> {
     const { engine, spec } = await this.#accept('Generate', call.request, signal, call);
     const generation = generate(engine, spec, signal);
+    const { deltas, requestId } = generation;
+    const encoder = new DeltaEncoder(requestId);
     let isFirst = true;
     let end: GenerationEnd | null = null;
-    for await (const delta of generation.deltas) {
+    // While there is no room, deltas merge.
+    call.on('drain', () => deltas.resume());
+    call.on('close', () => deltas.resume());
+    await deltas.forEach((delta) => {
       const promptTokenIds = isFirst ? generation.promptTokenIds : null;
       isFirst = false;
-      const hasRoom = call.write(toGenerateResponse(generation.requestId, delta, promptTokenIds));
       end = delta.end;
-      // Meanwhile deltas merge.
-      if (!hasRoom) await drained(call, signal);
-      if (signal.aborted) throw toAppError(signal.reason);
-    }
+      return call.write(encoder.encode(delta, promptTokenIds)) || call.destroyed;
+    }, signal);
     return end;
   }
 

@@ -56,7 +56,7 @@ export function emptyDelta(): GenerationDelta {
 export function mergeDeltas(older: GenerationDelta, newer: GenerationDelta): GenerationDelta {
   older.reasoning += newer.reasoning;
   older.answer += newer.answer;
-  for (const call of newer.toolCalls) mergeCall(older.toolCalls, call);
+  addToolCalls(older.toolCalls, newer.toolCalls);
   for (const tokenId of newer.tokenIds) older.tokenIds.push(tokenId);
   for (const logprobs of newer.logprobs) older.logprobs.push(logprobs);
   older.end = newer.end;
@@ -64,10 +64,12 @@ export function mergeDeltas(older: GenerationDelta, newer: GenerationDelta): Gen
 }
 
 /** Of one call the later ones are pieces of its arguments. */
-function mergeCall(calls: ToolCallDelta[], call: ToolCallDelta): void {
-  const last = calls.at(-1);
-  if (last?.index === call.index) last.arguments += call.arguments;
-  else calls.push({ ...call });
+export function addToolCalls(calls: ToolCallDelta[], newer: readonly ToolCallDelta[]): void {
+  for (const call of newer) {
+    const last = calls.at(-1);
+    if (last?.index === call.index) last.arguments += call.arguments;
+    else calls.push({ ...call });
+  }
 }
 
 /** For another reader: what is merged into one of the two leaves the other as it is. */

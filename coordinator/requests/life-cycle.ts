@@ -5,6 +5,7 @@
 //       |          |          |         |                        ^
 //       +----------+----------+---------+------------------------+   refused, cancelled, failed, its deadline passed
 import { assert } from '../../common/assert.js';
+import type { GenerationTimings } from './generation.js';
 
 export const STAGES = ['received', 'encoded', 'queued', 'running', 'first-token', 'ended'] as const;
 export type Stage = (typeof STAGES)[number];
@@ -44,4 +45,17 @@ export class LifeCycle {
     this.#times[stage] = atMs;
     return true;
   }
+}
+
+/** Of a request that is about to be answered with so many tokens. */
+export function timingsOf(life: LifeCycle, numTokens: number, nowMs: number): GenerationTimings {
+  const receivedMs = life.timeOf('received')!;
+  const ttftMs = (life.timeOf('first-token') ?? nowMs) - receivedMs;
+  const totalMs = nowMs - receivedMs;
+  return {
+    queueMs: (life.timeOf('running') ?? receivedMs) - receivedMs,
+    ttftMs,
+    tpotMs: numTokens < 2 ? 0 : (totalMs - ttftMs) / (numTokens - 1),
+    totalMs,
+  };
 }

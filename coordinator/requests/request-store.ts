@@ -5,6 +5,7 @@ import { AppError } from '../../common/errors.js';
 import type { RequestSink } from './generation.js';
 import { STAGES, type Interruption, type Stage } from './life-cycle.js';
 import type { RequestOrigin, RequestSpec } from './request-spec.js';
+import { OutputStage } from './output-stage.js';
 import { Request, type RequestEnd } from './request.js';
 
 /**
@@ -38,6 +39,8 @@ export interface RequestStoreOptions {
   readonly clock: Clock;
   /** Requests at once, from their arrival to their end. */
   readonly maxRequests: number;
+  /** Met where nobody waits for it: while readers are told of their tokens. */
+  readonly onBug: (error: AppError) => void;
 }
 
 /** Timers of the platform count milliseconds in 31 bits; a deadline beyond that is none. */
@@ -46,13 +49,17 @@ const MAX_TIMEOUT_MS = 2 ** 31 - 1;
 export class RequestStore {
   readonly #options: RequestStoreOptions;
   readonly #requests = new Set<Request>();
+  readonly #stage: OutputStage;
   readonly #listeners = new Set<RequestListener>();
+  /** Those who count tokens: not asked anew with every one. */
+  #tokenListeners: RequestListener[] = [];
   readonly #drained: (() => void)[] = [];
   #numReceived = 0;
   #isDraining = false;
 
   constructor(options: RequestStoreOptions) {
     this.#options = options;
+    this.#stage = new OutputStage(options);
   }
 
   get size(): number {
@@ -66,7 +73,11 @@ export class RequestStore {
   /** Returns how to stop it. */
   observe(listener: RequestListener): () => void {
     this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
+    this.#chooseTokenListeners();
+    return () => {
+      this.#listeners.delete(listener);
+      this.#chooseTokenListeners();
+    };
   }
 
   /** Of those in the server. */
@@ -89,9 +100,10 @@ export class RequestStore {
       spec,
       sink,
       clock: this.#options.clock,
+      stage: this.#stage,
       onStage: (...event) => this.#onStage(...event),
       onTokens: (numTokens, sinceMs) => {
-        for (const listener of this.#listeners) listener.onTokens?.(numTokens, sinceMs);
+        for (const listener of this.#tokenListeners) listener.onTokens?.(numTokens, sinceMs);
       },
     });
     this.#requests.add(request);
@@ -119,6 +131,10 @@ export class RequestStore {
   /** Ends all that are in the server. */
   failAll(error: AppError): void {
     for (const request of [...this.#requests]) request.fail(error);
+  }
+
+  #chooseTokenListeners(): void {
+    this.#tokenListeners = [...this.#listeners].filter((each) => 'onTokens' in each);
   }
 
   #refusal(): AppError | null {

@@ -1,7 +1,7 @@
 // What one request's reader has not taken yet: newer items are merged into the last one while that is small. So a slow
 // reader gets fewer and larger items, none of them too large for a message, and memory is bounded by what a request can
-// produce. One reader.
-import type { AppError } from '../../common/errors.js';
+// produce. One reader, which asks for each item, or is given them as they come for as long as it has room.
+import { toAppError, type AppError } from '../../common/errors.js';
 
 export interface RequestStreamOptions<T> {
   /** Adds the newer item to the older, which it may change. */
@@ -10,6 +10,14 @@ export interface RequestStreamOptions<T> {
   readonly isFull: (item: T) => boolean;
   /** The reader left before the end. */
   readonly onCancel: () => void;
+}
+
+/** A reader that is given what comes. */
+interface Flow<T> {
+  /** False: it has no room for another. */
+  readonly take: (item: T) => boolean;
+  readonly settle: (error: AppError | null) => void;
+  hasRoom: boolean;
 }
 
 interface Waiter<T> {
@@ -21,6 +29,7 @@ export class RequestStream<T> implements AsyncIterable<T> {
   readonly #options: RequestStreamOptions<T>;
   #pending: T[] = [];
   #waiter: Waiter<T> | null = null;
+  #flow: Flow<T> | null = null;
   /** What comes after the pending items, once that is known. */
   #rest: { failure: AppError | null } | null = null;
 
@@ -38,11 +47,13 @@ export class RequestStream<T> implements AsyncIterable<T> {
     const last = this.#pending.at(-1);
     if (last === undefined || this.#options.isFull(last)) this.#pending.push(item);
     else this.#pending[this.#pending.length - 1] = this.#options.merge(last, item);
+    this.#goOn();
   }
 
   end(): void {
     this.#rest ??= { failure: null };
     this.#takeWaiter()?.resolve({ done: true, value: undefined });
+    this.#goOn();
   }
 
   /** The reader still gets what was pushed before. */
@@ -50,6 +61,35 @@ export class RequestStream<T> implements AsyncIterable<T> {
     const waiter = this.#takeWaiter();
     this.#rest ??= { failure: waiter === null ? error : null };
     waiter?.reject(error);
+    this.#goOn();
+  }
+
+  /**
+   * `take` is given each item as it comes, and says whether there is room for another; where there is none, the next
+   * one follows after `resume`. Resolves after the last. Rejects with the failure, with what `take` throws, and once
+   * the signal aborts with its reason; with the last two the reader has left.
+   */
+  forEach(take: (item: T) => boolean, signal?: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const onAbort = (): void => this.#leave(toAppError(signal!.reason));
+      const settle = (error: AppError | null): void => {
+        this.#flow = null;
+        signal?.removeEventListener('abort', onAbort);
+        if (error === null) resolve();
+        else reject(error);
+      };
+      this.#flow = { take, settle, hasRoom: true };
+      if (signal?.aborted === true) return onAbort();
+      signal?.addEventListener('abort', onAbort, { once: true });
+      this.#goOn();
+    });
+  }
+
+  /** There is room again. */
+  resume(): void {
+    if (this.#flow === null || this.#flow.hasRoom) return;
+    this.#flow.hasRoom = true;
+    this.#goOn();
   }
 
   next(): Promise<IteratorResult<T, undefined>> {
@@ -82,6 +122,29 @@ export class RequestStream<T> implements AsyncIterable<T> {
         return Promise.resolve({ done: true, value: undefined });
       },
     };
+  }
+
+  /** Gives a flow what it has room for, and its end behind that. */
+  #goOn(): void {
+    const flow = this.#flow;
+    if (flow === null) return;
+    while (flow.hasRoom && this.#pending.length > 0) {
+      try {
+        flow.hasRoom = flow.take(this.#pending.shift()!);
+      } catch (error) {
+        return this.#leave(toAppError(error));
+      }
+    }
+    // Whoever was given the last item may have left with it.
+    if (this.#flow === flow && this.#rest !== null && this.#pending.length === 0)
+      flow.settle(this.#rest.failure);
+  }
+
+  #leave(error: AppError): void {
+    const flow = this.#flow;
+    this.#flow = null;
+    this.cancel();
+    flow?.settle(error);
   }
 
   #takeWaiter(): Waiter<T> | null {

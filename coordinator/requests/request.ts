@@ -6,35 +6,18 @@ import { toAppError, type AppError } from '../../common/errors.js';
 import type {
   FinishReason,
   MaskSource,
-  PixelSource,
+  SampledTokens,
   SequenceListener,
-  SequencePicture,
   SequenceRequest,
-  SequenceTokens,
   UnfinishedSequence,
 } from '../executor/step-loop.js';
-import type { OutputProcessor } from '../tokenizer/text-processor.js';
-import {
-  type GenerationDelta,
-  type GenerationEnd,
-  type GenerationTimings,
-  type RequestSink,
-} from './generation.js';
-import { LifeCycle, type Interruption, type Stage } from './life-cycle.js';
-import type { Constraint } from './constraint.js';
+import type { EncodedRequest } from './encoded-request.js';
+import type { GenerationEnd, RequestSink } from './generation.js';
+import { LifeCycle, timingsOf, type Interruption, type Stage } from './life-cycle.js';
+import type { OutputStage, StagedOutput } from './output-stage.js';
+import { PendingAnswer } from './pending-answer.js';
 import type { RequestSpec } from './request-spec.js';
-import type { ResolvedSampling } from './sampling-options.js';
 import { Suspicion } from './suspicion.js';
-
-/** What encoding makes of a request. */
-export interface EncodedRequest {
-  readonly tokenIds: Uint32Array;
-  readonly pictures: readonly (SequencePicture & PixelSource)[];
-  readonly sampling: ResolvedSampling;
-  readonly output: OutputProcessor;
-  /** What its tokens are held to; default null: nothing. */
-  readonly constraint?: Constraint | null;
-}
 
 export type RequestEnd = GenerationEnd | AppError;
 
@@ -43,13 +26,14 @@ export interface RequestOptions {
   readonly spec: RequestSpec;
   readonly sink: RequestSink;
   readonly clock: Clock;
+  readonly stage: Pick<OutputStage, 'mark'>;
   /** It came to a stage, or was interrupted in one; `end` with the last. */
   readonly onStage: (request: Request, stage: Stage | Interruption, end: RequestEnd | null) => void;
   /** Tokens of a step; since those before them, whatever epoch gave those. */
   readonly onTokens: (numTokens: number, sinceMs: number | null) => void;
 }
 
-export class Request implements SequenceListener {
+export class Request implements SequenceListener, StagedOutput {
   /** Its name in the scheduler and the step loop: unique, which the client's is not. */
   readonly sequenceId: string;
   readonly spec: RequestSpec;
@@ -60,12 +44,19 @@ export class Request implements SequenceListener {
   #departure: AbortController | null = null;
   readonly #releases: (() => void)[] = [];
   #encoded: EncodedRequest | null = null;
+  /** What its reader is told of in its turn. */
+  #pending: PendingAnswer | null = null;
+  /** Its turn is to come. */
+  #isDue = false;
+  /** No token comes any more: all that is left is to tell its reader. */
+  #finishReason: FinishReason | null = null;
   #numPromptTokens = 0;
   /** Null until it has run. */
   #numCachedTokens: number | null = null;
   /** Null until an epoch has taken it. */
   #maxTokens: number | null = null;
-  #isInterrupted = false;
+  /** What the next tokens are: its first, the first after an interruption, or neither. */
+  #awaits: 'first' | 'resumption' | null = 'first';
   #numInterruptions = 0;
   #lastTokensMs: number | null = null;
   readonly #suspicion = new Suspicion();
@@ -119,9 +110,12 @@ export class Request implements SequenceListener {
 
   encoded(encoded: EncodedRequest): void {
     this.#encoded = encoded;
-    this.#numPromptTokens = encoded.tokenIds.length;
+    const { tokenIds, output, sampling } = encoded;
+    this.#numPromptTokens = tokenIds.length;
+    const { returnLogprobs, numTopLogprobs } = sampling.params;
+    this.#pending = new PendingAnswer(output, this.producedIds, returnLogprobs || numTopLogprobs > 0);
     this.#reach('encoded');
-    this.#options.sink.onPrompt(encoded.tokenIds);
+    this.#options.sink.onPrompt(tokenIds);
   }
 
   queued(): void {
@@ -136,7 +130,7 @@ export class Request implements SequenceListener {
   /** The epoch that it ran or waited in is over, and it is not: unless its prefill is what ends epochs. */
   interrupted(prefill: UnfinishedSequence['prefill']): void {
     if (this.isOver) return;
-    this.#isInterrupted = true;
+    this.#awaits = 'resumption';
     this.#numInterruptions += 1;
     this.#options.onStage(this, 'interrupted', null);
     const verdict = this.#suspicion.epochEnded(prefill);
@@ -182,62 +176,82 @@ export class Request implements SequenceListener {
     this.#reach('running');
   }
 
-  onTokens(tokens: SequenceTokens, finishReason: FinishReason | null): void {
-    if (this.isOver) return;
+  /** What came of a step. Cheap, for all that wait for the step wait for it: its reader is told later. */
+  onTokens(tokens: SampledTokens, start: number, end: number, finishReason: FinishReason | null): void {
+    if (this.isOver || this.#finishReason !== null) return;
     try {
-      this.#reach('first-token');
-      this.#suspicion.isPrefilled();
-      if (this.#isInterrupted) {
-        this.#isInterrupted = false;
-        this.#options.onStage(this, 'resumed', null);
-      }
-      this.#tellTokens(tokens.tokenIds.length);
-      this.#take(tokens, finishReason);
+      if (this.#awaits !== null) this.#goOn(this.#awaits);
+      this.#tellTokens(end - start);
+      this.#take(tokens, start, end, finishReason);
     } catch (error) {
       if (error instanceof InvariantError) throw error;
       this.fail(toAppError(error));
     }
   }
 
-  /** Ends it, unless it is over: refused, cancelled, its deadline, a fault of its own or of what computes it. */
+  /** Its turn: the reader gets what has come since the last one. */
+  flush(): void {
+    const pending = this.#pending;
+    this.#isDue = false;
+    if (this.isOver || pending === null) return;
+    try {
+      if (this.#finishReason !== null) this.#finish(pending, this.#finishReason);
+      else if (!pending.isEmpty) this.#options.sink.onDelta(pending.take());
+    } catch (error) {
+      if (error instanceof InvariantError) throw error;
+      this.#fail(toAppError(error));
+    }
+  }
+
+  /**
+   * Ends it, unless it is over: refused, cancelled, its deadline, a fault of its own or of what computes it. What was
+   * produced before comes first, and where that is the whole answer, it ends with that.
+   */
   fail(error: AppError): void {
-    this.#end(error, () => this.#options.sink.onFailure(error));
+    this.flush();
+    this.#fail(error);
   }
 
   onFailure(error: AppError): void {
     this.fail(error);
   }
 
-  #take(tokens: SequenceTokens, finishReason: FinishReason | null): void {
-    const { output, constraint = null } = assertDefined(this.#encoded, 'the encoded request');
-    for (const tokenId of tokens.tokenIds) this.producedIds.push(tokenId);
-    // The token that ends the sequence is no text.
-    const text = output.push(finishReason === 'stop' ? tokens.tokenIds.slice(0, -1) : tokens.tokenIds);
-    const delta: GenerationDelta = {
-      reasoning: text.reasoning,
-      answer: text.answer,
-      toolCalls: [...(text.toolCalls ?? [])],
-      tokenIds: tokens.tokenIds,
-      logprobs: tokens.logprobs,
-      end: null,
-    };
-    const reason = text.stopped ? 'stop' : finishReason;
-    if (reason !== null) return this.#finish(delta, reason, output);
-    constraint?.accept(tokens.tokenIds);
-    this.#options.sink.onDelta(delta);
+  #fail(error: AppError): void {
+    this.#end(error, () => this.#options.sink.onFailure(error));
   }
 
-  #finish(delta: GenerationDelta, finishReason: FinishReason, output: OutputProcessor): void {
-    const rest = output.finish();
-    delta.reasoning += rest.reasoning;
-    delta.answer += rest.answer;
-    delta.toolCalls.push(...(rest.toolCalls ?? []));
+  #goOn(awaited: 'first' | 'resumption'): void {
+    this.#awaits = null;
+    this.#reach('first-token');
+    this.#suspicion.isPrefilled();
+    if (awaited === 'resumption') this.#options.onStage(this, 'resumed', null);
+  }
+
+  #take(tokens: SampledTokens, start: number, end: number, finishReason: FinishReason | null): void {
+    const pending = assertDefined(this.#pending, 'the encoded request');
+    pending.add(tokens, start, end);
+    this.#finishReason = finishReason;
+    if (pending.mayStop && pending.read(finishReason === 'stop')) {
+      // What computes it has to hear of it at once.
+      this.#finishReason = 'stop';
+      this.flush();
+      return;
+    }
+    if (finishReason === null) this.#encoded?.constraint?.accept(this.producedIds.slice(start - end));
+    if (this.#isDue) return;
+    this.#isDue = true;
+    this.#options.stage.mark(this);
+  }
+
+  #finish(pending: PendingAnswer, finishReason: FinishReason): void {
+    const { output } = assertDefined(this.#encoded, 'the encoded request');
+    const delta = pending.finish(finishReason === 'stop');
     const isCall = finishReason === 'stop' && (output.numToolCalls ?? 0) > 0;
     const end = {
       finishReason: isCall ? ('tool_calls' as const) : finishReason,
       text: output.text,
       usage: this.#usage(),
-      timings: this.#timings(),
+      timings: timingsOf(this.#life, this.producedIds.length, this.#options.clock.nowMs()),
     };
     delta.end = end;
     this.#end(end, () => this.#options.sink.onDelta(delta));
@@ -253,13 +267,12 @@ export class Request implements SequenceListener {
       this.#departure?.abort();
       for (const release of this.#releases.splice(0)) release();
       this.#encoded = null;
+      this.#pending = null;
       this.#options.onStage(this, 'ended', end);
     }
   }
 
   #reach(stage: Stage): void {
-    // Of each token it is asked again.
-    if (this.timeOf(stage) !== null) return;
     if (this.#life.reach(stage, this.#options.clock.nowMs())) this.#options.onStage(this, stage, null);
   }
 
@@ -277,20 +290,6 @@ export class Request implements SequenceListener {
       completionTokens: this.producedIds.length,
       cachedTokens: this.numCachedTokens,
       pictureTiles: pictures.reduce((sum, picture) => sum + picture.numTiles, 0),
-    };
-  }
-
-  #timings(): GenerationTimings {
-    const receivedMs = this.timeOf('received')!;
-    const nowMs = this.#options.clock.nowMs();
-    const ttftMs = (this.timeOf('first-token') ?? nowMs) - receivedMs;
-    const totalMs = nowMs - receivedMs;
-    const numTokens = this.producedIds.length;
-    return {
-      queueMs: (this.timeOf('running') ?? receivedMs) - receivedMs,
-      ttftMs,
-      tpotMs: numTokens < 2 ? 0 : (totalMs - ttftMs) / (numTokens - 1),
-      totalMs,
     };
   }
 }

@@ -65,9 +65,14 @@ export class ReasoningSplitter {
     return this.#state === 'reasoning' ? { reasoning: rest, answer: '' } : { reasoning: '', answer: rest };
   }
 
+  /** As if the characters came one by one: where the text is cut decides nothing. */
   #open(): void {
     const trimmed = this.#pending.trimStart();
-    if (trimmed.startsWith(THINK_START)) {
+    const numLeading = this.#pending.length - trimmed.length;
+    if (
+      trimmed.startsWith(THINK_START) &&
+      numLeading + THINK_START.length - 1 <= MAX_LEADING_WHITE_SPACE_CHARS
+    ) {
       this.#pending = trimmed.slice(THINK_START.length);
       this.#state = 'reasoning';
       this.#dropsLineBreaks = true;

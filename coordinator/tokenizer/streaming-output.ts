@@ -40,6 +40,7 @@ export class StreamingOutput implements OutputProcessor {
   /** The answer ends with its first call. */
   readonly #isOneCall: boolean;
   readonly #tags: readonly string[];
+  readonly mayStop: boolean;
   #emitted = '';
   #hasFinished = false;
 
@@ -50,6 +51,7 @@ export class StreamingOutput implements OutputProcessor {
     this.#splitter = options.splitsReasoning ? new ReasoningSplitter(options.startsInReasoning) : null;
     this.#toolCalls = options.tools === null ? null : new ToolCallSplitter(newCallId);
     this.#isOneCall = options.tools?.isParallel === false;
+    this.mayStop = options.stop.length > 0 || this.#isOneCall;
     this.#tags = options.tools === null ? THINK_TAGS : [...THINK_TAGS, ...TOOL_TAGS];
   }
 
@@ -59,7 +61,8 @@ export class StreamingOutput implements OutputProcessor {
 
   push(tokenIds: readonly number[] | Uint32Array): OutputDelta {
     if (this.#hasFinished) return this.#nothing();
-    const text = tokenIds.length === 1 ? this.#textOf(tokenIds[0]!) : this.#textOfAll(tokenIds);
+    let text = '';
+    for (const id of tokenIds) text += this.#textOf(id);
     return this.#emit(this.#stops.push(text), this.#stops.stopped);
   }
 
@@ -68,12 +71,6 @@ export class StreamingOutput implements OutputProcessor {
     if (!this.#isVisible(id)) return '';
     const text = this.#utf8.isSettled ? this.#vocabulary.textOf(id) : null;
     return text ?? this.#utf8.push(this.#vocabulary.bytesOf(id));
-  }
-
-  #textOfAll(tokenIds: readonly number[] | Uint32Array): string {
-    const chunks: Uint8Array[] = [];
-    for (const id of tokenIds) if (this.#isVisible(id)) chunks.push(this.#vocabulary.bytesOf(id));
-    return this.#utf8.push(Buffer.concat(chunks));
   }
 
   finish(): OutputDelta {

@@ -51,6 +51,8 @@ export interface OutputDelta {
  */
 export interface OutputProcessor {
   push(tokenIds: readonly number[] | Uint32Array): OutputDelta;
+  /** A delta may be `stopped`: there are stop strings, or only one tool call. */
+  readonly mayStop: boolean;
   /** After the last token: whatever was withheld. */
   finish(): OutputDelta;
   /** All text so far that was not cut by a stop string, tags included. */

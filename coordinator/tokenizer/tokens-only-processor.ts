@@ -30,7 +30,7 @@ export function tokensOnlyProcessor(options: TokensOnlyOptions): TextProcessor {
     decode: () => '',
     bytesOf: () => new Uint8Array(),
     isText: () => false,
-    createOutput: () => ({ push: () => NOTHING, finish: () => NOTHING, text: '' }),
+    createOutput: () => ({ push: () => NOTHING, mayStop: false, finish: () => NOTHING, text: '' }),
     stopTokenIds,
     vocabSize,
     longestTokenBytes: 0,

@@ -74,11 +74,10 @@ function doubleTokens(): () => void {
     Request.prototype,
     'onTokens',
     (onTokens) =>
-      function (this: Request, tokens, finishReason) {
+      function (this: Request, tokens, start, end, finishReason) {
         numCalls += 1;
-        const { tokenIds } = tokens;
-        const doubled = numCalls % 50 === 0 ? [...tokenIds, ...tokenIds] : tokenIds;
-        onTokens.call(this, { ...tokens, tokenIds: doubled }, finishReason);
+        if (numCalls % 50 === 0) onTokens.call(this, tokens, start, end, null);
+        onTokens.call(this, tokens, start, end, finishReason);
       },
   );
 }

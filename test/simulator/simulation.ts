@@ -27,6 +27,7 @@ import { SimulatedProcess } from './process.js';
 import { Random } from './random.js';
 import { CLUSTER_ID, SimulatedWorker, silentLogger } from './worker.js';
 import { untilViolation, Violation } from './until-violation.js';
+import { silentOutput } from './silent-output.js';
 
 const START_MS = 1_000_000;
 /** All faults are over and mended by then. */
@@ -141,11 +142,7 @@ class Simulation {
       text: {
         stopTokenIds: [END_TOKEN],
         decode: () => '',
-        createOutput: () => ({
-          push: () => ({ reasoning: '', answer: '', stopped: false }),
-          finish: () => ({ reasoning: '', answer: '', stopped: false }),
-          text: '',
-        }),
+        createOutput: silentOutput,
       },
       vocabSize: VOCAB_SIZE,
       samplingDefaults: NEUTRAL_SAMPLING,

@@ -7,6 +7,7 @@ import { toAppError } from '../../../common/errors.js';
 import { generateChoices, type ChoiceDeltas, type ChoicesSpec } from '../../engine/generate-choices.js';
 import type { Engine } from '../../engine/engine.js';
 import { mergeDeltas, type GenerationDelta } from '../../requests/generation.js';
+import type { RequestStream } from '../../requests/request-stream.js';
 import { serverTiming } from '../inference-messages.js';
 import { usageOf, type AnswerForm } from './answer-form.js';
 import { toHttpError } from './http-errors.js';
@@ -42,13 +43,8 @@ export async function sendAnswer(reply: FastifyReply, options: AnswerOptions): P
     if (answers.size === 1 && first!.end !== null) reply.header('server-timing', serverTiming(first!.end));
     return reply.send(form.whole(answers));
   }
-  const iterator = deltas[Symbol.asyncIterator]();
-  const first = await iterator.next();
-  const events = Readable.from(toEvents(first, iterator, options), {
-    objectMode: false,
-    highWaterMark: HIGH_WATER_MARK_BYTES,
-  });
-  return reply.headers(STREAM_HEADERS).send(events);
+  const first = await deltas.next();
+  return reply.headers(STREAM_HEADERS).send(toEvents(first, deltas, options));
 }
 
 async function collect(deltas: AsyncIterable<ChoiceDeltas>): Promise<Map<number, GenerationDelta>> {
@@ -63,31 +59,46 @@ function addDelta(answers: Map<number, GenerationDelta>, number: number, delta: 
   else mergeDeltas(before, delta);
 }
 
-async function* toEvents(
+/** Pushed as it comes while there is room, and merged meanwhile. */
+function toEvents(
   first: IteratorResult<ChoiceDeltas, undefined>,
-  iterator: AsyncIterator<ChoiceDeltas, undefined>,
+  deltas: RequestStream<ChoiceDeltas>,
   { form, choices, includesUsage, onFailure }: AnswerOptions,
-): AsyncGenerator<string> {
+): Readable {
   const ended = new Map<number, GenerationDelta>();
-  try {
-    for (let next = first; next.done !== true; next = await iterator.next()) {
-      let events = '';
-      for (const [number, delta] of next.value) {
-        if (delta.end !== null) ended.set(number, delta);
-        for (const chunk of form.chunks(number, delta)) events += toEvent(chunk);
-      }
-      if (events !== '') yield events;
+  const events = new Readable({
+    highWaterMark: HIGH_WATER_MARK_BYTES,
+    read: () => deltas.resume(),
+    destroy: (error, done) => {
+      deltas.cancel();
+      done(error);
+    },
+  });
+  const take = (some: ChoiceDeltas): boolean => {
+    let text = '';
+    for (const [number, delta] of some) {
+      if (delta.end !== null) ended.set(number, delta);
+      for (const chunk of form.chunks(number, delta)) text += toEvent(chunk);
     }
-    if (includesUsage) yield toEvent(form.usageChunk(usageOf(ended, choices.numChoices)));
-  } catch (error) {
-    onFailure(error);
-    // Nobody is there to be told.
-    if (toAppError(error).code === 'CANCELLED') return;
-    yield toEvent(toHttpError(error).body);
-  } finally {
-    await iterator.return?.();
-  }
-  yield 'data: [DONE]\n\n';
+    return text === '' || events.push(text);
+  };
+  const finish = async (): Promise<void> => {
+    try {
+      if (first.done !== true) take(first.value);
+      await deltas.forEach(take);
+      if (includesUsage) events.push(toEvent(form.usageChunk(usageOf(ended, choices.numChoices))));
+    } catch (error) {
+      onFailure(error);
+      // Nobody is there to be told.
+      if (toAppError(error).code === 'CANCELLED') return void events.push(null);
+      events.push(toEvent(toHttpError(error).body));
+    }
+    if (events.destroyed) return;
+    events.push('data: [DONE]\n\n');
+    events.push(null);
+  };
+  void finish();
+  return events;
 }
 
 function toEvent(data: object): string {

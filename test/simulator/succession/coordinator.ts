@@ -24,6 +24,7 @@ import { SimulatedTransport, type NetworkOptions } from '../network.js';
 import type { SimulatedProcess } from '../process.js';
 import type { Random } from '../random.js';
 import { CLUSTER_ID, silentLogger } from '../worker.js';
+import { silentOutput } from '../silent-output.js';
 
 export interface CoordinatorOptions {
   readonly process: SimulatedProcess;
@@ -79,11 +80,7 @@ export class SimulatedCoordinator {
       encoder: { encode: (prompt: PromptInput) => this.#encode(prompt) } as unknown as Encoder,
       text: {
         stopTokenIds: [END_TOKEN],
-        createOutput: () => ({
-          push: () => ({ reasoning: '', answer: '', stopped: false }),
-          finish: () => ({ reasoning: '', answer: '', stopped: false }),
-          text: '',
-        }),
+        createOutput: silentOutput,
         decode: () => '',
       },
       vocabSize: VOCAB_SIZE,

@@ -8,6 +8,7 @@ import {
   StepLoop,
   type InterruptedSequence,
   type PixelSource,
+  type SampledTokens,
   type SequenceListener,
   type StepGroup,
 } from '../../../../coordinator/executor/step-loop.js';
@@ -71,9 +72,9 @@ class Listener implements SequenceListener {
     this.said.push('started');
   }
 
-  onTokens({ tokenIds }: { readonly tokenIds: readonly number[] }): void {
+  onTokens({ tokenIds }: SampledTokens, start: number, end: number): void {
     this.onBroken?.();
-    this.said.push(`tokens ${tokenIds.join(' ')}`);
+    this.said.push(`tokens ${tokenIds.slice(start, end).join(' ')}`);
   }
 
   onFailure(error: AppError): void {

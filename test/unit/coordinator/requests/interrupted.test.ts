@@ -9,10 +9,11 @@ import { RequestStore, type RequestEvent } from '../../../../coordinator/request
 import type { Request } from '../../../../coordinator/requests/request.js';
 import { resolveSampling } from '../../../../coordinator/requests/sampling-options.js';
 import { FakeClock } from '../../../support/fake-clock.js';
+import { giveTokens } from '../../../support/give-tokens.js';
 
 function setUp() {
   const clock = new FakeClock();
-  const store = new RequestStore({ clock, maxRequests: 10 });
+  const store = new RequestStore({ clock, maxRequests: 10, onBug: assert.fail });
   const events: RequestEvent[] = [];
   store.observe({ onStage: (event) => events.push(event) });
   const codes: string[] = [];
@@ -28,6 +29,7 @@ function setUp() {
     const output = {
       text: '',
       push: () => ({ reasoning: '', answer: '', stopped: false }),
+      mayStop: false,
       finish: () => ({ reasoning: '', answer: '', stopped: false }),
     };
     request.encoded({ tokenIds: prompt.tokenIds, pictures: [], sampling, output });
@@ -37,22 +39,20 @@ function setUp() {
   return { clock, events, codes, open };
 }
 
-const token = (id: number) => ({ tokenIds: [id], logprobs: [] });
-
 describe('a request whose epoch ends', () => {
   it('is told of as interrupted, and as resumed with its next token', async () => {
     const { clock, events, open } = setUp();
     const request = open('a');
     request.accepted(5);
     request.onStarted(0);
-    request.onTokens(token(7), null);
+    giveTokens(request, [7]);
     await clock.advance(10);
     request.interrupted('none');
     assert.equal(request.numInterruptions, 1);
     await clock.advance(20);
     request.onStarted(0);
-    request.onTokens(token(8), null);
-    request.onTokens(token(9), null);
+    giveTokens(request, [8]);
+    giveTokens(request, [9]);
     assert.deepEqual(
       events.slice(-3).map(({ stage, atMs }) => [stage, atMs]),
       [
@@ -70,7 +70,7 @@ describe('a request whose epoch ends', () => {
     request.accepted(5);
     request.accepted(4);
     request.onStarted(0);
-    request.onTokens(token(7), null);
+    giveTokens(request, [7]);
     const { tokenIds, numPromptTokens, maxTokens, isAccepted } = request.toSequence();
     assert.deepEqual([[...tokenIds], numPromptTokens, maxTokens, isAccepted], [[1, 2, 3, 7], 3, 5, true]);
   });
@@ -84,7 +84,7 @@ describe('a request whose epoch ends', () => {
         assert.equal(request.toSequence().prefillsAlone, true);
       }
       request.onStarted(0);
-      request.onTokens(token(7), null);
+      giveTokens(request, [7]);
       assert.equal(request.toSequence().prefillsAlone, false);
     }
     assert.deepEqual(codes, []);

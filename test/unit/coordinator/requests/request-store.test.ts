@@ -13,6 +13,7 @@ import type { Request } from '../../../../coordinator/requests/request.js';
 import { resolveSampling } from '../../../../coordinator/requests/sampling-options.js';
 import type { OutputProcessor } from '../../../../coordinator/tokenizer/text-processor.js';
 import { FakeClock } from '../../../support/fake-clock.js';
+import { giveLetters } from '../../../support/give-tokens.js';
 
 const SPEC: RequestSpec = {
   requestId: 'same for all',
@@ -47,9 +48,10 @@ class Ends implements RequestSink {
 }
 
 /** Letters for token ids; stops after "stop". */
-function letters(): OutputProcessor {
+function letters(mayStop = false): OutputProcessor {
   let text = '';
   return {
+    mayStop,
     get text() {
       return text;
     },
@@ -64,14 +66,15 @@ function letters(): OutputProcessor {
 
 function setUp(maxRequests = 10) {
   const clock = new FakeClock();
-  const store = new RequestStore({ clock, maxRequests });
+  const bugs: AppError[] = [];
+  const store = new RequestStore({ clock, maxRequests, onBug: (error) => bugs.push(error) });
   const events: RequestEvent[] = [];
   store.observe({ onStage: (event) => events.push(event) });
   const open = (spec: Partial<RequestSpec> = {}) => {
     const sink = new Ends();
     return { sink, request: store.open({ ...SPEC, ...spec }, sink) };
   };
-  return { clock, store, events, open };
+  return { clock, store, events, bugs, open };
 }
 
 function encode(request: Request, output: OutputProcessor = letters()): void {
@@ -89,8 +92,6 @@ function run(request: Request, output?: OutputProcessor): void {
   request.onStarted(0);
 }
 
-const token = (letter: string) => ({ tokenIds: [letter.charCodeAt(0)], logprobs: [] });
-
 describe('the life of a request', () => {
   it('tells of its tokens, and how long they came after those before them', async () => {
     const { clock, store, open } = setUp();
@@ -99,16 +100,16 @@ describe('the life of a request', () => {
     const { request } = open();
     run(request);
     await clock.advance(20);
-    request.onTokens(token('a'), null);
+    giveLetters(request, 'a');
     await clock.advance(30);
     // Time in which its epoch ended counts: its reader has waited for so long.
     request.interrupted('none');
     request.onStarted(0);
     await clock.advance(10);
-    request.onTokens({ tokenIds: [98, 99], logprobs: [] }, null);
+    giveLetters(request, 'bc');
     stop();
-    request.onTokens(token('d'), 'length');
-    request.onTokens(token('e'), null);
+    giveLetters(request, 'd', 'length');
+    giveLetters(request, 'e');
     assert.deepEqual(tokens, [
       [1, null],
       [2, 40],
@@ -124,11 +125,12 @@ describe('the life of a request', () => {
     await clock.advance(10);
     request.onStarted(0);
     await clock.advance(20);
-    request.onTokens(token('a'), null);
+    giveLetters(request, 'a');
     // Preempted and running again is no new stage.
     request.onStarted(0);
     await clock.advance(30);
-    request.onTokens(token('b'), 'length');
+    giveLetters(request, 'b', 'length');
+    await clock.advance(0);
     assert.deepEqual(
       events.map(({ stage, atMs }) => [stage, atMs]),
       [
@@ -152,21 +154,21 @@ describe('the life of a request', () => {
     const { request } = open();
     run(request);
     assert.deepEqual([...request.toSequence().tokenIds], [1, 2, 3]);
-    for (const letter of 'ab') request.onTokens(token(letter), null);
+    giveLetters(request, 'ab');
     const { tokenIds, numPromptTokens, sampling } = request.toSequence();
     assert.deepEqual([[...tokenIds], numPromptTokens, sampling.seed], [[1, 2, 3, 97, 98], 3, 7n]);
   });
 
-  it('ends by a stop string of its own, lets go of what it holds, and hears nothing more', () => {
+  it('ends by a stop string of its own, lets go of what it holds at once, and hears nothing more', () => {
     const { store, open } = setUp();
     const { sink, request } = open();
     const released: string[] = [];
     const { signal } = request;
     request.whenOver(() => released.push('slot'));
     request.whenOver(() => released.push('pixels'));
-    run(request);
-    for (const letter of 'xstopmore') request.onTokens(token(letter), null);
-    assert.deepEqual([sink.deltas.length, sink.numEnds, sink.deltas.at(-1)?.end?.text], [5, 1, 'xstop']);
+    run(request, letters(true));
+    for (const letter of 'xstopmore') giveLetters(request, letter);
+    assert.deepEqual([sink.deltas.length, sink.numEnds, sink.deltas.at(-1)?.end?.text], [1, 1, 'xstop']);
     assert.deepEqual([released, signal.aborted, store.size], [['slot', 'pixels'], true, 0]);
     request.whenOver(() => released.push('late'));
     assert.equal(released.at(-1), 'late');
@@ -174,10 +176,10 @@ describe('the life of a request', () => {
 
   it('has exactly one end, whatever happens to it and in whatever order', () => {
     const blow = (request: Request, kind: number): void => {
-      if (kind === 0) request.onTokens(token('z'), 'length');
+      if (kind === 0) giveLetters(request, 'z', 'length');
       else if (kind === 1) request.fail(new AppError('CANCELLED', 'the client left'));
       else if (kind === 2) request.onFailure(new AppError('WORKER_LOST', 'the epoch failed'));
-      else request.onTokens(token('y'), null);
+      else giveLetters(request, 'y');
     };
     fc.assert(
       fc.property(fc.array(fc.integer({ min: 0, max: 3 }), { maxLength: 8 }), (kinds) => {
@@ -207,8 +209,8 @@ describe('the life of a request', () => {
 });
 
 describe('a fault of one request', () => {
-  it('its detokeniser throws: that request ends with INTERNAL, and another goes on', () => {
-    const { open } = setUp();
+  it('its detokeniser throws: that request ends with INTERNAL, and another goes on', async () => {
+    const { clock, bugs, open } = setUp();
     const [broken, sound] = [open(), open()];
     const output = letters();
     run(broken.request, {
@@ -218,25 +220,29 @@ describe('a fault of one request', () => {
       },
     });
     run(sound.request);
-    for (const { request } of [broken, sound]) request.onTokens(token('a'), null);
-    sound.request.onTokens(token('b'), 'length');
+    for (const { request } of [broken, sound]) giveLetters(request, 'a');
+    await clock.advance(0);
+    giveLetters(sound.request, 'b', 'length');
+    await clock.advance(0);
+    assert.deepEqual(bugs, []);
     assert.deepEqual([broken.sink.codes, broken.sink.numEnds], [['INTERNAL'], 1]);
     assert.equal(sound.sink.deltas.at(-1)?.end?.text, 'ab');
   });
 
-  it('its reader throws: what it holds is let go of all the same', () => {
-    const { store, open } = setUp();
+  it('its reader throws: what it holds is let go of all the same', async () => {
+    const { clock, store, open } = setUp();
     const { sink, request } = open();
     sink.onDelta = () => {
       throw new TypeError('a broken pipe');
     };
     run(request);
-    request.onTokens(token('a'), null);
+    giveLetters(request, 'a');
+    await clock.advance(0);
     assert.deepEqual([sink.codes, store.size], [['INTERNAL'], 0]);
   });
 
-  it('but a broken invariant is nobody’s fault and is not swallowed', () => {
-    const { open } = setUp();
+  it('but a broken invariant is nobody’s fault and is not swallowed', async () => {
+    const { clock, bugs, open } = setUp();
     const { request } = open();
     run(request, {
       ...letters(),
@@ -244,7 +250,9 @@ describe('a fault of one request', () => {
         throw new InvariantError('a test');
       },
     });
-    assert.throws(() => request.onTokens(token('a'), null), InvariantError);
+    giveLetters(request, 'a');
+    await clock.advance(0);
+    assert.ok(bugs[0]?.cause instanceof InvariantError);
   });
 });
 

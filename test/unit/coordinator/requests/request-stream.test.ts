@@ -68,3 +68,72 @@ describe('RequestStream', () => {
     assert.deepEqual(ended.cancels, []);
   });
 });
+
+describe('RequestStream that is read as items come', () => {
+  it('gives each item at once while there is room, and merges meanwhile', async () => {
+    const { stream } = create();
+    const given: number[][] = [];
+    let room = 2;
+    stream.push([1]);
+    const over = stream.forEach((item) => {
+      given.push(item);
+      return --room > 0;
+    });
+    for (const each of [2, 3, 4, 5, 6]) stream.push([each]);
+    assert.deepEqual(given, [[1], [2]]);
+    room = 9;
+    stream.resume();
+    assert.deepEqual(given, [[1], [2], [3, 4, 5], [6]]);
+    stream.push([7]);
+    stream.end();
+    await over;
+    assert.deepEqual(given.at(-1), [7]);
+  });
+
+  it('ends behind the last item, whether or not there is room for more', async () => {
+    const { stream, cancels } = create();
+    const over = stream.forEach(() => false);
+    stream.push([1]);
+    stream.end();
+    await over;
+    assert.deepEqual(cancels, []);
+  });
+
+  it('rejects with the failure, once what was pushed before has been taken', async () => {
+    const { stream } = create();
+    const given: number[][] = [];
+    const over = stream.forEach((item) => given.push(item) > 1);
+    let isOver = false;
+    const rejected = assert.rejects(
+      over.finally(() => (isOver = true)),
+      /gone/,
+    );
+    stream.push([1]);
+    stream.push([2]);
+    stream.fail(new AppError('WORKER_LOST', 'gone'));
+    await new Promise((resolve) => setImmediate(resolve));
+    assert.equal(isOver, false);
+    stream.resume();
+    await rejected;
+    assert.deepEqual(given, [[1], [2]]);
+  });
+
+  it('leaves with what the reader throws, and when its signal aborts, room or none', async () => {
+    const broken = create();
+    const over = broken.stream.forEach(() => {
+      throw new AppError('INTERNAL', 'a broken pipe');
+    });
+    broken.stream.push([1]);
+    await assert.rejects(over, /a broken pipe/);
+    for (const hasRoom of [true, false]) {
+      const { stream, cancels } = create();
+      const controller = new AbortController();
+      const left = stream.forEach(() => hasRoom, controller.signal);
+      for (const each of [1, 2]) stream.push([each]);
+      controller.abort(new AppError('CANCELLED', 'the client left'));
+      await assert.rejects(left, /the client left/);
+      assert.deepEqual(cancels, ['cancel']);
+    }
+    assert.deepEqual(broken.cancels, ['cancel']);
+  });
+});

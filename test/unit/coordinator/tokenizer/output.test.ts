@@ -3,7 +3,11 @@
 import assert from 'node:assert/strict';
 import { rmSync } from 'node:fs';
 import fc from 'fast-check';
-import { MAX_STOP_STRING_CHARS, MAX_STOP_STRINGS } from '../../../../common/limits.js';
+import {
+  MAX_LEADING_WHITE_SPACE_CHARS,
+  MAX_STOP_STRING_CHARS,
+  MAX_STOP_STRINGS,
+} from '../../../../common/limits.js';
 import { loadTextProcessor } from '../../../../coordinator/tokenizer/load-text-processor.js';
 import { ReasoningSplitter } from '../../../../coordinator/tokenizer/reasoning-splitter.js';
 import { StopMatcher } from '../../../../coordinator/tokenizer/stop-matcher.js';
@@ -190,6 +194,17 @@ describe('reasoning and answer', () => {
       }),
       { numRuns: 2000 },
     );
+  });
+
+  it('do not depend on the cuts where more white space leads than a tag may have before it', () => {
+    for (
+      let numLeading = MAX_LEADING_WHITE_SPACE_CHARS - 8;
+      numLeading <= MAX_LEADING_WHITE_SPACE_CHARS + 2;
+      numLeading += 1
+    ) {
+      const text = `${' '.repeat(numLeading)}<think>a</think>b`;
+      assert.deepEqual(split([text], false), split([...text], false), `${numLeading} characters`);
+    }
   });
 
   it('are streamed at once but for what could become a tag', () => {
