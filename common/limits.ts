@@ -3,7 +3,7 @@
 // (windows, caches, how often something is looked at), that follow from a file format or from how something is packed,
 // and the bounds of a single flag (docs/settings.md) stay where they are used.
 
-export const PROTOCOL_VERSION = 2;
+export const PROTOCOL_VERSION = 3;
 
 // ---- Messages between processes ----
 
@@ -62,6 +62,8 @@ export const MAX_CHOICES = 128;
  */
 export const MAX_DELTA_BYTES = 1024 * 1024;
 export const PIXEL_CHUNK_BYTES = 1024 * 1024;
+/** Of the pixels that lie in memory for ranks of the same host to read; those beyond it travel as messages. */
+export const MAX_PIXEL_FILE_BYTES = 32 * 1024 * 1024;
 
 export const MAX_PICTURE_BYTES = 32 * 1024 * 1024;
 /** Width times height, checked in the header, before decoding. */

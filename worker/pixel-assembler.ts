@@ -1,10 +1,12 @@
-// Puts the chunks of one picture together. The size is known from the first message; more or fewer bytes are refused,
-// and nothing is stored beyond it.
+// Puts the chunks of one picture together, or reads them from a file of the sender's. The size is known from the first
+// message; more or fewer bytes are refused, and nothing is stored beyond it.
 import { AppError } from '../common/errors.js';
+import type { NativeLoadPlan } from '../common/native/native.js';
 import { unpackUint32 } from '../common/packed.js';
 import type { PutPixelsRequest__Output } from '../proto/ts/skein/worker/v1/PutPixelsRequest.js';
+import type { SharedFile__Output } from '../proto/ts/skein/worker/v1/SharedFile.js';
 import { parseFence, type Fence } from './epoch-guard.js';
-import type { NativeLoadPlan } from '../common/native/native.js';
+import { readSharedFile } from './shared-file.js';
 
 const CHANNELS = 3;
 
@@ -19,6 +21,7 @@ export interface AssembledPicture {
 export class PixelAssembler {
   readonly #plan: NativeLoadPlan | null;
   #picture: AssembledPicture | null = null;
+  #file: SharedFile__Output | null = null;
   #numBytes = 0;
 
   constructor(plan: NativeLoadPlan | null) {
@@ -26,7 +29,11 @@ export class PixelAssembler {
   }
 
   add(request: PutPixelsRequest__Output): void {
+    const isFirst = this.#picture === null;
     const picture = (this.#picture ??= this.#begin(request));
+    if (this.#file !== null || (request.sharedFile !== null && !(isFirst && request.data.byteLength === 0)))
+      throw invalid('shared_file comes in the only message, without data');
+    this.#file = request.sharedFile;
     if (this.#numBytes + request.data.byteLength > picture.pixels.byteLength) {
       throw invalid(
         `data has more than the ${picture.pixels.byteLength} bytes of ${picture.tileSlots.length} tiles`,
@@ -36,8 +43,11 @@ export class PixelAssembler {
     this.#numBytes += request.data.byteLength;
   }
 
-  finish(): AssembledPicture {
+  /** Null where the file cannot be read from here. */
+  async finish(): Promise<AssembledPicture | null> {
     if (this.#picture === null) throw invalid('the stream has no message');
+    if (this.#file !== null)
+      return (await readSharedFile(this.#file, this.#picture.pixels)) ? this.#picture : null;
     if (this.#numBytes !== this.#picture.pixels.byteLength) {
       throw invalid(`data has ${this.#numBytes} bytes; the tiles have ${this.#picture.pixels.byteLength}`);
     }

@@ -16,6 +16,7 @@ import type { LoadRequest__Output } from '../proto/ts/skein/worker/v1/LoadReques
 import type { LoadResponse } from '../proto/ts/skein/worker/v1/LoadResponse.js';
 import type { PrepareGroupRequest__Output } from '../proto/ts/skein/worker/v1/PrepareGroupRequest.js';
 import type { PrepareGroupResponse } from '../proto/ts/skein/worker/v1/PrepareGroupResponse.js';
+import type { PutPixelsResponse } from '../proto/ts/skein/worker/v1/PutPixelsResponse.js';
 import type { ShutDownRequest__Output } from '../proto/ts/skein/worker/v1/ShutDownRequest.js';
 import { toLoadResult, toNativeLoadPlan } from './convert-load.js';
 import type { EngineHolder } from './engine-holder.js';
@@ -127,13 +128,19 @@ export class RankService {
   }
 
   /** Takes the messages of one picture; `finish` gives it to the engine. */
-  receivePixels(): { readonly add: PixelAssembler['add']; readonly finish: () => Promise<void> } {
+  receivePixels(): {
+    readonly add: PixelAssembler['add'];
+    readonly finish: () => Promise<PutPixelsResponse>;
+  } {
     const assembler = new PixelAssembler(this.#loadedPlan);
     return {
       add: (request) => assembler.add(request),
       finish: async () => {
-        const { fence, pictureId, tileSlots, pixels } = assembler.finish();
+        const picture = await assembler.finish();
+        if (picture === null) return { unreadable: true };
+        const { fence, pictureId, tileSlots, pixels } = picture;
         await this.#runner.putPixels(fence, pictureId, tileSlots, pixels);
+        return {};
       },
     };
   }

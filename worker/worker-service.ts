@@ -6,6 +6,7 @@ import type { ExecuteResponse } from '../proto/ts/skein/worker/v1/ExecuteRespons
 import type { LoadRequest__Output } from '../proto/ts/skein/worker/v1/LoadRequest.js';
 import type { LoadResponse } from '../proto/ts/skein/worker/v1/LoadResponse.js';
 import type { PutPixelsRequest__Output } from '../proto/ts/skein/worker/v1/PutPixelsRequest.js';
+import type { PutPixelsResponse } from '../proto/ts/skein/worker/v1/PutPixelsResponse.js';
 import type { WorkerServiceHandlers } from '../proto/ts/skein/worker/v1/WorkerService.js';
 import type { RankService } from './rank-service.js';
 
@@ -56,8 +57,8 @@ function execute(
 
 function putPixels(
   service: RankService,
-  call: grpc.ServerReadableStream<PutPixelsRequest__Output, object>,
-  callback: grpc.sendUnaryData<object>,
+  call: grpc.ServerReadableStream<PutPixelsRequest__Output, PutPixelsResponse>,
+  callback: grpc.sendUnaryData<PutPixelsResponse>,
 ): void {
   const picture = service.receivePixels();
   let hasFailed = false;
@@ -75,7 +76,7 @@ function putPixels(
     }
   });
   call.on('end', () => {
-    if (!hasFailed) picture.finish().then(() => callback(null, {}), fail);
+    if (!hasFailed) picture.finish().then((response) => callback(null, response), fail);
   });
   call.on('error', () => undefined);
 }

@@ -15,6 +15,8 @@ import type { ExecuteResponse__Output } from '../../proto/ts/skein/worker/v1/Exe
 import type { LoadRequest } from '../../proto/ts/skein/worker/v1/LoadRequest.js';
 import type { LoadResponse__Output } from '../../proto/ts/skein/worker/v1/LoadResponse.js';
 import type { PutPixelsRequest } from '../../proto/ts/skein/worker/v1/PutPixelsRequest.js';
+import type { PutPixelsResponse__Output } from '../../proto/ts/skein/worker/v1/PutPixelsResponse.js';
+import { PixelFiles } from './pixel-files.js';
 import type { LoadCall, RankTransport, StepStream, StepStreamListener } from './rank-transport.js';
 
 const FLOW_CONTROL_WINDOW_BYTES = 16 * 1024 * 1024;
@@ -22,8 +24,11 @@ const FLOW_CONTROL_WINDOW_BYTES = 16 * 1024 * 1024;
 type Client = InstanceType<typeof WorkerServiceClient>;
 type Done<Response> = (error: grpc.ServiceError | null, value?: Response) => void;
 
-export function openGrpcRankTransport(address: string): RankTransport {
-  return new GrpcRankTransport(address);
+/** One for all ranks of the process, which get the same pixels. */
+const PIXEL_FILES = new PixelFiles();
+
+export function openGrpcRankTransport(address: string, files = PIXEL_FILES): RankTransport {
+  return new GrpcRankTransport(address, files);
 }
 
 class GrpcRankTransport implements RankTransport {
@@ -31,9 +36,14 @@ class GrpcRankTransport implements RankTransport {
   /** Control and steps. */
   readonly #client: Client;
   readonly #bulk: Client;
+  readonly #files: PixelFiles;
+  /** Whether the rank reads files of this process: perhaps, until it has said no. */
+  #readsFiles: boolean;
 
-  constructor(address: string) {
+  constructor(address: string, files: PixelFiles) {
     this.address = address;
+    this.#files = files;
+    this.#readsFiles = address.startsWith('unix:');
     this.#client = openClient(address);
     this.#bulk = openClient(address);
   }
@@ -102,7 +112,28 @@ class GrpcRankTransport implements RankTransport {
     };
   }
 
-  putPixels(header: Omit<PutPixelsRequest, 'data'>, pixels: Uint8Array, timeoutMs: number): Promise<void> {
+  async putPixels(
+    header: Omit<PutPixelsRequest, 'data'>,
+    pixels: Uint8Array,
+    timeoutMs: number,
+  ): Promise<void> {
+    if (this.#readsFiles) {
+      const isThere = await this.#files.use(pixels, async (sharedFile) => {
+        if (sharedFile === null) return false;
+        const { unreadable } = await this.#putAsFile({ ...header, sharedFile }, timeoutMs);
+        if (unreadable) this.#readsFiles = false;
+        return !unreadable;
+      });
+      if (isThere) return;
+    }
+    await this.#putAsData(header, pixels, timeoutMs);
+  }
+
+  #putAsFile(request: PutPixelsRequest, timeoutMs: number): Promise<PutPixelsResponse__Output> {
+    return unary((done) => this.#bulk.putPixels(deadline(timeoutMs), done).end(request));
+  }
+
+  #putAsData(header: Omit<PutPixelsRequest, 'data'>, pixels: Uint8Array, timeoutMs: number): Promise<void> {
     return new Promise((resolve, reject) => {
       const call = this.#bulk.putPixels(deadline(timeoutMs), (error) => {
         if (error === null) resolve();

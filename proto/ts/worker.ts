@@ -24,6 +24,7 @@ import type { PutPixelsResponse as _skein_worker_v1_PutPixelsResponse, PutPixels
 import type { RankLayout as _skein_worker_v1_RankLayout, RankLayout__Output as _skein_worker_v1_RankLayout__Output } from './skein/worker/v1/RankLayout.js';
 import type { RankTensor as _skein_worker_v1_RankTensor, RankTensor__Output as _skein_worker_v1_RankTensor__Output } from './skein/worker/v1/RankTensor.js';
 import type { SamplingParams as _skein_worker_v1_SamplingParams, SamplingParams__Output as _skein_worker_v1_SamplingParams__Output } from './skein/worker/v1/SamplingParams.js';
+import type { SharedFile as _skein_worker_v1_SharedFile, SharedFile__Output as _skein_worker_v1_SharedFile__Output } from './skein/worker/v1/SharedFile.js';
 import type { ShutDownRequest as _skein_worker_v1_ShutDownRequest, ShutDownRequest__Output as _skein_worker_v1_ShutDownRequest__Output } from './skein/worker/v1/ShutDownRequest.js';
 import type { ShutDownResponse as _skein_worker_v1_ShutDownResponse, ShutDownResponse__Output as _skein_worker_v1_ShutDownResponse__Output } from './skein/worker/v1/ShutDownResponse.js';
 import type { SignOfLife as _skein_worker_v1_SignOfLife, SignOfLife__Output as _skein_worker_v1_SignOfLife__Output } from './skein/worker/v1/SignOfLife.js';
@@ -72,6 +73,7 @@ export interface ProtoGrpcType {
         RankLayout: MessageTypeDefinition<_skein_worker_v1_RankLayout, _skein_worker_v1_RankLayout__Output>
         RankTensor: MessageTypeDefinition<_skein_worker_v1_RankTensor, _skein_worker_v1_RankTensor__Output>
         SamplingParams: MessageTypeDefinition<_skein_worker_v1_SamplingParams, _skein_worker_v1_SamplingParams__Output>
+        SharedFile: MessageTypeDefinition<_skein_worker_v1_SharedFile, _skein_worker_v1_SharedFile__Output>
         ShutDownRequest: MessageTypeDefinition<_skein_worker_v1_ShutDownRequest, _skein_worker_v1_ShutDownRequest__Output>
         ShutDownResponse: MessageTypeDefinition<_skein_worker_v1_ShutDownResponse, _skein_worker_v1_ShutDownResponse__Output>
         SignOfLife: MessageTypeDefinition<_skein_worker_v1_SignOfLife, _skein_worker_v1_SignOfLife__Output>

@@ -5,6 +5,7 @@ import * as grpc from '@grpc/grpc-js';
 import { ERROR_CODE_KEY } from '../../../common/grpc-status.js';
 import { packUint32 } from '../../../common/packed.js';
 import { WorkerServiceClient } from '../../../common/proto.js';
+import { PixelFiles } from '../../../coordinator/executor/pixel-files.js';
 import type { DescribeResponse__Output } from '../../../proto/ts/skein/worker/v1/DescribeResponse.js';
 import type { ExecuteRequest } from '../../../proto/ts/skein/worker/v1/ExecuteRequest.js';
 import type { ExecuteResponse__Output } from '../../../proto/ts/skein/worker/v1/ExecuteResponse.js';
@@ -278,7 +279,9 @@ describe('WorkerService', function () {
 
   function putPixels(messages: readonly PutPixelsRequest[]): Promise<unknown> {
     return new Promise((resolve) => {
-      const call = client.putPixels((error) => resolve(error === null ? null : code(error)));
+      const call = client.putPixels((error, response) =>
+        resolve(error !== null ? code(error) : response?.unreadable === true ? 'unreadable' : null),
+      );
       call.on('error', () => undefined);
       for (const message of messages) call.write(message);
       call.end();
@@ -306,6 +309,34 @@ describe('WorkerService', function () {
       'INVALID_REQUEST',
     );
     assert.equal(await putPixels([{ ...header, fence: fence(9), pictureId: 8, data: bytes }]), 'STALE_EPOCH');
+  });
+
+  it('reads a picture from a file of the sender, and says so where it cannot', async () => {
+    await start();
+    await form(1);
+    const header = { fence: fence(1), numTiles: 2, tileSlots: packUint32([0, 1]) };
+    const files = new PixelFiles();
+    await files.use(new Uint8Array(2 * TILE_BYTES).fill(7), async (sharedFile) => {
+      assert.ok(sharedFile !== null);
+      assert.equal(await putPixels([{ ...header, pictureId: 1, sharedFile }]), null);
+      const other = { ...sharedFile, inode: '1' };
+      assert.equal(await putPixels([{ ...header, pictureId: 2, sharedFile: other }]), 'unreadable');
+      assert.equal(
+        await putPixels([{ ...header, pictureId: 3, numTiles: 1, tileSlots: packUint32([0]), sharedFile }]),
+        'unreadable',
+      );
+      const more = { data: Buffer.alloc(1) };
+      assert.equal(await putPixels([{ ...header, pictureId: 4, sharedFile, ...more }]), 'INVALID_REQUEST');
+      assert.equal(await putPixels([{ ...header, pictureId: 5, sharedFile }, more]), 'INVALID_REQUEST');
+      assert.equal(
+        await putPixels([{ ...header, pictureId: 6, ...more }, { sharedFile }]),
+        'INVALID_REQUEST',
+      );
+      assert.equal(
+        await putPixels([{ ...header, fence: fence(9), pictureId: 7, sharedFile }]),
+        'STALE_EPOCH',
+      );
+    });
   });
 
   it('refuses plans whose arrays do not agree', async () => {

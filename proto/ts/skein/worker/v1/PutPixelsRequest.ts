@@ -1,6 +1,7 @@
 // Original file: proto/skein/worker/v1/worker.proto
 
 import type { Fence as _skein_worker_v1_Fence, Fence__Output as _skein_worker_v1_Fence__Output } from '../../../skein/worker/v1/Fence.js';
+import type { SharedFile as _skein_worker_v1_SharedFile, SharedFile__Output as _skein_worker_v1_SharedFile__Output } from '../../../skein/worker/v1/SharedFile.js';
 
 export interface PutPixelsRequest {
   /**
@@ -20,6 +21,10 @@ export interface PutPixelsRequest {
    * In the first message.
    */
   'fence'?: (_skein_worker_v1_Fence | null);
+  /**
+   * Instead of data, in the only message: all bytes, where both processes are on one host.
+   */
+  'sharedFile'?: (_skein_worker_v1_SharedFile | null);
 }
 
 export interface PutPixelsRequest__Output {
@@ -40,4 +45,8 @@ export interface PutPixelsRequest__Output {
    * In the first message.
    */
   'fence': (_skein_worker_v1_Fence__Output | null);
+  /**
+   * Instead of data, in the only message: all bytes, where both processes are on one host.
+   */
+  'sharedFile': (_skein_worker_v1_SharedFile__Output | null);
 }
