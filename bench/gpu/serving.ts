@@ -5,8 +5,8 @@
 //   node dist/bench/gpu/serving.js --model skywork-r1v3-38b --device cuda --output FILE [--cases
 //   text:128:1,text:128:16]
 //
-// --cases asks for these instead: prompt (picture or text), its text tokens, how many at once, and, if not greedily,
-// :recommended.
+// --cases asks for these instead: prompt (picture, photograph or text), its text tokens, how many at once, and, if not
+// greedily, :recommended. A picture is noise of --picture-side, a photograph a JPEG of 12 megapixels.
 // What follows -- goes to `skein serve` as it is.
 import { execFileSync } from 'node:child_process';
 import { parseArgs } from 'node:util';
@@ -18,6 +18,7 @@ import { priceShardPlan } from '../../coordinator/sharding/cost-model.js';
 import { makeShardPlan } from '../../coordinator/sharding/make-shard-plan.js';
 import { SkeinProcess } from '../../test/support/skein-process.js';
 import { median, rounded } from '../statistics.js';
+import { PhotographMaker, TWELVE_MEGAPIXELS } from '../pictures/photograph.js';
 import { writeReport } from '../write-report.js';
 import { SERVED_MODEL_OPTIONS, reportHead, serveArgs } from './served-model.js';
 import {
@@ -59,7 +60,7 @@ const { values, positionals: serveFlags } = parseArgs({
 });
 
 interface Case {
-  readonly prompt: 'picture' | 'text';
+  readonly prompt: 'picture' | 'photograph' | 'text';
   readonly promptTokens: number;
   readonly batch: number;
   readonly sampling: 'greedy' | 'recommended';
@@ -72,6 +73,14 @@ const newTokens = Number(values['new-tokens']);
 /** Every request has a salt of its own: no prompt and no picture comes twice. */
 let nextSalt = 1;
 
+let photographs: PhotographMaker | null = null;
+
+function encodedPicture(prompt: Case['prompt'], salt: number, maker: RequestMaker): Promise<Buffer> {
+  if (prompt === 'picture') return makePicture(salt, maker);
+  photographs ??= new PhotographMaker(TWELVE_MEGAPIXELS);
+  return photographs.jpeg(salt);
+}
+
 async function makeRequest(maker: RequestMaker, test: Case, maxTokens: number): Promise<GenerateRequest> {
   const salt = nextSalt++;
   const text = makeIds(test.promptTokens, salt, maker);
@@ -83,7 +92,7 @@ async function makeRequest(maker: RequestMaker, test: Case, maxTokens: number): 
   if (test.prompt === 'text' || maker.pictureTokenId === null) return { promptTokenIds: text, sampling };
   return {
     promptTokenIds: [...text.slice(0, 4), maker.pictureTokenId, ...text.slice(4)],
-    pictures: [{ data: await makePicture(salt, maker) }],
+    pictures: [{ data: await encodedPicture(test.prompt, salt, maker) }],
     sampling,
   };
 }
@@ -147,10 +156,10 @@ function summarise(test: Case, runs: readonly CaseReport[]): Record<string, unkn
 
 function parseCases(list: string): Case[] {
   return list.split(',').map((words) => {
-    const match = /^(picture|text):([1-9]\d*):([1-9]\d*)(?::(greedy|recommended))?$/.exec(words);
+    const match = /^(picture|photograph|text):([1-9]\d*):([1-9]\d*)(?::(greedy|recommended))?$/.exec(words);
     if (match === null) {
       throw new Error(
-        `--cases: "${words}" is not picture:TOKENS:BATCH or text:TOKENS:BATCH, with or without :recommended`,
+        `--cases: "${words}" is not picture, photograph or text, then :TOKENS:BATCH, with or without :recommended`,
       );
     }
     const [, prompt, tokens, batch, sampling = 'greedy'] = match;
