@@ -28,22 +28,28 @@ void DeviceMetadata::Reserve(const StepLimits& limits) {
   // Every sequence may end in a tile that is not full.
   const int64_t tiles = sequences + rows / kSmallTileRows;
   const auto row_count = static_cast<size_t>(rows), sequence_count = static_cast<size_t>(sequences);
+  reserved_blocks_ = static_cast<int32_t>(limits.max_blocks_per_sequence);
+  const size_t num_blocks = sequence_count * static_cast<size_t>(limits.max_blocks_per_sequence);
   GrowTo(3 * Aligned(row_count * sizeof(int32_t)) + Aligned(row_count * sizeof(int64_t)) +
-         Aligned(sequence_count * static_cast<size_t>(limits.max_blocks_per_sequence) *
-                 sizeof(int32_t)) +
-         Aligned(sequence_count * sizeof(int32_t)) +
-         2 * Aligned(static_cast<size_t>(tiles) * sizeof(QueryTile)));
+             Aligned(sequence_count * sizeof(int32_t)) +
+             2 * Aligned(static_cast<size_t>(tiles) * sizeof(QueryTile)),
+         num_blocks * sizeof(int32_t));
+  sent_tables_.reserve(num_blocks);
   decode_.reserve(sequence_count);
   prefill_.reserve(static_cast<size_t>(tiles));
 }
 
-void DeviceMetadata::GrowTo(size_t bytes) {
-  if (device_.bytes() >= bytes) return;
+void DeviceMetadata::GrowTo(size_t array_bytes, size_t table_bytes) {
+  array_bytes = std::max(array_bytes, device_.bytes());
+  table_bytes = std::max(table_bytes, tables_.bytes());
+  if (array_bytes == device_.bytes() && table_bytes == tables_.bytes()) return;
   before_move_();
   stream_.Synchronize();
-  device_ = DeviceMemory(bytes);
-  for (PinnedMemory& staging : staging_) staging = PinnedMemory(bytes);
-  host_.reserve(bytes);
+  device_ = DeviceMemory(array_bytes);
+  tables_ = DeviceMemory(table_bytes);
+  sent_tables_.clear();
+  for (PinnedMemory& staging : staging_) staging = PinnedMemory(Aligned(array_bytes) + table_bytes);
+  host_.reserve(array_bytes);
 }
 
 template <typename T>
@@ -58,11 +64,12 @@ void DeviceMetadata::Update(const StepMetadata& metadata) {
   host_.clear();
   rows_ = static_cast<int64_t>(metadata.token_ids.size());
   max_blocks_ = static_cast<int32_t>(metadata.max_blocks_per_sequence);
+  // A recorded step has a fixed stride.
+  if (metadata.graph_bucket != 0) max_blocks_ = std::max(max_blocks_, reserved_blocks_);
   token_ids_ = Append(metadata.token_ids.data(), metadata.token_ids.size());
   slot_of_row_ = Append(metadata.slot_of_row.data(), metadata.slot_of_row.size());
   positions_ = Append(metadata.positions.data(), metadata.positions.size());
   slot_mapping_ = Append(metadata.slot_mapping.data(), metadata.slot_mapping.size());
-  block_tables_ = Append(metadata.block_tables.data(), metadata.block_tables.size());
   sample_rows_ = Append(metadata.sample_rows.data(), metadata.sample_rows.size());
   host_sample_rows_ = metadata.sample_rows;
   FillTiles(metadata);
@@ -78,7 +85,7 @@ void DeviceMetadata::Update(const StepMetadata& metadata) {
                 metadata.graph_bucket, layout.bytes, layout.max_blocks, found->second.bytes,
                 found->second.max_blocks);
   }
-  Send();
+  Send(metadata);
 }
 
 void DeviceMetadata::FillTiles(const StepMetadata& metadata) {
@@ -113,17 +120,37 @@ void DeviceMetadata::FillTiles(const StepMetadata& metadata) {
   }
 }
 
-void DeviceMetadata::Send() {
-  if (device_.bytes() < host_.size()) GrowTo(std::max(host_.size() * 2, kInitialBytes));
+void DeviceMetadata::Send(const StepMetadata& metadata) {
+  const std::span<const int32_t> tables = metadata.block_tables;
+  const int64_t width = metadata.max_blocks_per_sequence;
+  const auto num_tables = width == 0 ? size_t{0} : tables.size() / static_cast<size_t>(width);
+  const size_t stride_bytes = static_cast<size_t>(max_blocks_) * sizeof(int32_t);
+  if (device_.bytes() < host_.size() || tables_.bytes() < num_tables * stride_bytes) {
+    GrowTo(std::max(host_.size() * 2, kInitialBytes), num_tables * stride_bytes * 2);
+  }
   current_ ^= 1;
   if (copied_[current_] == nullptr) {
     SKEIN_CUDA(cudaEventCreateWithFlags(&copied_[current_], cudaEventDisableTiming));
   } else {
     SKEIN_CUDA(cudaEventSynchronize(copied_[current_]));
   }
-  std::memcpy(staging_[current_].data(), host_.data(), host_.size());
-  SKEIN_CUDA(cudaMemcpyAsync(device_.data(), staging_[current_].data(), host_.size(),
-                             cudaMemcpyHostToDevice, stream_.ForDriver()));
+  char* const staging = staging_[current_].data();
+  std::memcpy(staging, host_.data(), host_.size());
+  SKEIN_CUDA(cudaMemcpyAsync(device_.data(), staging, host_.size(), cudaMemcpyHostToDevice,
+                             stream_.ForDriver()));
+  const bool are_there =
+      width == sent_width_ && max_blocks_ == sent_stride_ &&
+      std::equal(tables.begin(), tables.end(), sent_tables_.begin(), sent_tables_.end());
+  if (num_tables > 0 && !are_there) {
+    char* const staged = staging + Aligned(device_.bytes());
+    const size_t row_bytes = static_cast<size_t>(width) * sizeof(int32_t);
+    std::memcpy(staged, tables.data(), tables.size_bytes());
+    SKEIN_CUDA(cudaMemcpy2DAsync(tables_.data(), stride_bytes, staged, row_bytes, row_bytes,
+                                 num_tables, cudaMemcpyHostToDevice, stream_.ForDriver()));
+    sent_tables_.assign(tables.begin(), tables.end());
+    sent_width_ = width;
+    sent_stride_ = max_blocks_;
+  }
   SKEIN_CUDA(cudaEventRecord(copied_[current_], stream_.ForDriver()));
 }
 

@@ -1,4 +1,6 @@
-// A step's metadata on the device: gathered in one pinned staging buffer, sent in one copy.
+// A step's metadata on the device: gathered in one pinned staging buffer, sent in one copy. Block
+// tables follow in a second one, where they are not those of the step before: a decode's change
+// once a block and sequence. Only what the step's longest sequence has of them is sent.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -38,7 +40,8 @@ class DeviceMetadata {
   const int32_t* slot_of_row() const { return Device<int32_t>(slot_of_row_); }
   const int32_t* positions() const { return Device<int32_t>(positions_); }
   const int64_t* slot_mapping() const { return Device<int64_t>(slot_mapping_); }
-  const int32_t* block_tables() const { return Device<int32_t>(block_tables_); }
+  const int32_t* block_tables() const { return tables_.As<int32_t>(); }
+  // From one sequence's table to the next: in steps of a graph bucket as Reserve said.
   int32_t max_blocks() const { return max_blocks_; }
   const int32_t* sample_rows() const { return Device<int32_t>(sample_rows_); }
   // Whether these are the sample rows that Update was given: then they are on the device already.
@@ -69,8 +72,9 @@ class DeviceMetadata {
   template <typename T>
   size_t Append(const T* values, size_t count);
   void FillTiles(const StepMetadata& metadata);
-  void GrowTo(size_t bytes);
-  void Send();
+  // Room for so many bytes of arrays and, beside them, of block tables.
+  void GrowTo(size_t array_bytes, size_t table_bytes);
+  void Send(const StepMetadata& metadata);
 
   Stream& stream_;
   const bool uniform_rows_;
@@ -81,13 +85,17 @@ class DeviceMetadata {
   int current_ = 0;
   std::vector<char> host_;
   std::vector<QueryTile> decode_, prefill_;
-  DeviceMemory device_;
+  DeviceMemory device_, tables_;
+  // The tables that lie there, rows of `sent_width_` blocks that begin `sent_stride_` apart.
+  std::vector<int32_t> sent_tables_;
+  int64_t sent_width_ = 0, sent_stride_ = 0;
+  int32_t reserved_blocks_ = 0;
   std::map<int32_t, BucketLayout> bucket_layouts_;
   int64_t rows_ = 0;
   int32_t max_blocks_ = 0;
   int num_decode_tiles_ = 0, num_prefill_tiles_ = 0, prefill_tile_rows_ = 1;
-  size_t token_ids_ = 0, slot_of_row_ = 0, positions_ = 0, slot_mapping_ = 0, block_tables_ = 0,
-         sample_rows_ = 0, decode_tiles_ = 0, prefill_tiles_ = 0;
+  size_t token_ids_ = 0, slot_of_row_ = 0, positions_ = 0, slot_mapping_ = 0, sample_rows_ = 0,
+         decode_tiles_ = 0, prefill_tiles_ = 0;
   std::span<const int32_t> host_sample_rows_;
 };
 

@@ -32,7 +32,6 @@ StepBuilder::Shape ShapeOf(const LoadPlan& plan) {
   shape.block_size = plan.block_size;
   shape.max_step_tokens = plan.max_step_tokens;
   shape.max_sequences = plan.max_num_sequences;
-  shape.max_blocks_per_sequence = BlocksFor(plan.max_model_length, plan.block_size);
   shape.tokens_per_tile = TokensPerTileOf(plan);
   return shape;
 }

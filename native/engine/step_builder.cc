@@ -47,8 +47,7 @@ StepMetadata StepBuilder::Build(const StepPlan& plan, const SequenceTable& seque
   sample_slots_.clear();
   tile_cache_rows_.clear();
   picture_rows_.clear();
-  // A captured step has fixed strides; an eager one copies only what its longest sequence needs.
-  table_stride_ = plan.graph_bucket != 0 ? shape_.max_blocks_per_sequence : 1;
+  table_stride_ = 1;
   for (const int32_t slot : plan.scheduled_slots) {
     table_stride_ = std::max(table_stride_, static_cast<int64_t>(sequences.at(slot).blocks.size()));
   }
@@ -100,7 +99,6 @@ void StepBuilder::Pad(size_t rows) {
   positions_.resize(rows, 0);
   slot_mapping_.resize(rows, -1);
   sample_rows_.resize(rows, 0);
-  block_tables_.resize(rows * static_cast<size_t>(table_stride_), 0);
 }
 
 void StepBuilder::AddPictureRows(int64_t first_row, int64_t start, int64_t end,

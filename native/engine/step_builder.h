@@ -11,7 +11,7 @@ namespace skein {
 class StepBuilder {
  public:
   struct Shape {
-    int64_t block_size = 0, max_step_tokens = 0, max_sequences = 0, max_blocks_per_sequence = 0;
+    int64_t block_size = 0, max_step_tokens = 0, max_sequences = 0;
     int64_t tokens_per_tile = 0;
   };
 

@@ -155,14 +155,14 @@ struct StepMetadata {
   std::span<const int64_t> slot_mapping;  // [n] block * block_size + offset; -1: skip
   std::span<const SequenceSpan> spans;
   std::span<const int32_t> block_tables;  // [sequences of the step, max_blocks_per_sequence]
-  int64_t max_blocks_per_sequence = 0;
+  int64_t max_blocks_per_sequence = 0;    // the step's longest sequence has so many
   // Rows whose logits are wanted, ascending, one per sampling sequence, and the slots they sample
   // for.
   std::span<const int32_t> sample_rows;
   std::span<const int32_t> sample_slots;
-  // CUDA graph bucket; 0: eager. Otherwise all arrays by row, sample_rows and the block tables are
-  // padded to this many rows, so that steps of a bucket have one shape: padding rows have no span,
-  // slot_mapping -1, and sample row 0 after the real ones.
+  // CUDA graph bucket; 0: eager. Otherwise all arrays by row and sample_rows are padded to this
+  // many rows, so that steps of a bucket have one shape: padding rows have no span, slot_mapping
+  // -1, and sample row 0 after the real ones.
   int32_t graph_bucket = 0;
 };
 

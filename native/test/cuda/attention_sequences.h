@@ -46,15 +46,19 @@ class Sequences {
   struct Part {
     int32_t sequence, context, rows;
   };
-  // The metadata refers to this object and stands until the next call.
+  // Tables have what the longest sequence of the step has. The metadata refers to this object and
+  // stands until the next call.
   const StepMetadata& Step(const std::vector<Part>& parts, int32_t bucket = 0) {
     ids_.clear(), slots_.clear(), positions_.clear(), mapping_.clear(), spans_.clear(),
         tables_.clear();
+    int32_t longest = 1;
+    for (const Part& part : parts) longest = std::max(longest, part.context);
+    const int64_t width = (longest + kBlockSize - 1) / kBlockSize;
     for (const Part& part : parts) {
       const int32_t* table = blocks_.data() + part.sequence * table_width_;
       spans_.push_back({static_cast<int32_t>(ids_.size()), part.rows, part.context,
                         static_cast<int32_t>(spans_.size())});
-      tables_.insert(tables_.end(), table, table + table_width_);
+      tables_.insert(tables_.end(), table, table + width);
       for (int32_t position = part.context - part.rows; position < part.context; ++position) {
         ids_.push_back(1), slots_.push_back(part.sequence), positions_.push_back(position);
         mapping_.push_back(int64_t{table[position / kBlockSize]} * kBlockSize +
@@ -64,12 +68,12 @@ class Sequences {
     if (bucket != 0) {
       const auto rows = static_cast<size_t>(bucket);
       ids_.resize(rows, 0), slots_.resize(rows, 0), positions_.resize(rows, 0);
-      mapping_.resize(rows, -1), tables_.resize(rows * static_cast<size_t>(table_width_), 0);
+      mapping_.resize(rows, -1);
     }
     metadata_ = {};
     metadata_.token_ids = ids_, metadata_.slot_of_row = slots_, metadata_.positions = positions_;
     metadata_.slot_mapping = mapping_, metadata_.spans = spans_, metadata_.block_tables = tables_;
-    metadata_.max_blocks_per_sequence = table_width_;
+    metadata_.max_blocks_per_sequence = width;
     metadata_.graph_bucket = bucket;
     return metadata_;
   }

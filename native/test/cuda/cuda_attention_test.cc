@@ -350,17 +350,20 @@ TEST_F(CudaAttentionTest, RecordingsServeEveryContext) {
     int recordings = 0;
     for (int step = 0; step < 20; ++step) {
       for (Sequences::Part& part : parts) part = {part.sequence, part.context + 1, 1};
+      // A sequence's table is another row now.
+      if (step % 6 == 5) std::rotate(parts.begin(), parts.begin() + 1, parts.end());
       const auto qkv = QkvOf(*backend, c, parts, 4);
       cuda::CopyAndWait(recorded_qkv->view().data, qkv->view().data,
                         static_cast<size_t>(4 * c.width()) * 2);
       SKEIN_CUDA(
           cudaMemset(out->view().data, 0xff,
                      static_cast<size_t>(4 * c.num_heads()) * static_cast<size_t>(c.head_dim) * 2));
-      const StepMetadata& metadata = sequences.Step(parts, 4);
-      Attend(*backend, c, metadata, qkv->view(), *eager_cache, eager_out->view());
+      // The eager step leaves its tables where those of the recording are to be, narrower.
+      Attend(*backend, c, sequences.Step(parts), qkv->view().Rows(0, 3), *eager_cache,
+             eager_out->view().Rows(0, 3));
       backend->FinishStep();
       Settle();
-      backend->BeginStep(metadata);
+      backend->BeginStep(sequences.Step(parts, 4));
       backend->RunCaptured(4, [&] {
         ++recordings;
         const Matrix matrix = recorded_qkv->view();
@@ -371,7 +374,8 @@ TEST_F(CudaAttentionTest, RecordingsServeEveryContext) {
       backend->FinishStep();
       // The first step runs eagerly and is recorded: its rotation runs once, not twice.
       EXPECT_EQ(recordings, 2);
-      EXPECT_EQ(Read(out->view(), true), Read(eager_out->view(), true)) << "step " << step;
+      EXPECT_EQ(Read(out->view().Rows(0, 3), true), Read(eager_out->view().Rows(0, 3), true))
+          << "step " << step;
     }
     EXPECT_GE(backend->graph_bytes(), 0);
     backend->DropCaptured();

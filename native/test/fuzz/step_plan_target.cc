@@ -137,7 +137,6 @@ class State {
     shape.block_size = limits_.block_size;
     shape.max_step_tokens = limits_.max_step_tokens;
     shape.max_sequences = kMaxSequences;
-    shape.max_blocks_per_sequence = BlocksFor(limits_.max_model_length, limits_.block_size);
     shape.tokens_per_tile = limits_.tokens_per_tile;
     return shape;
   }
