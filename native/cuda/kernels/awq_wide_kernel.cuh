@@ -7,9 +7,9 @@
 // before are under way: per register, a shift, a logic operation, a subtraction and two or three
 // multiplications.
 //
-// Rounding: q - z is exact. With kOneRounding, (q - z) * s is rounded once, as AwqDequantize does;
-// otherwise s is rounded first, which costs up to as much again and saves a fifth of the
-// instructions where few rows share them.
+// Rounding: q - z is exact, and (q - z) * s is rounded once, as AwqDequantize does. To round s first
+// would save a fifth of the instructions where few rows share them, and cost up to as much accuracy
+// again.
 #pragma once
 
 #include "cuda/kernels/awq_wide.h"
@@ -69,7 +69,6 @@ struct AwqWide {
   using Weights = AwqWeights;
   static constexpr int kRows = Shape::kRows;
   static constexpr int kBlocks = Shape::kBlocks;
-  static constexpr bool kOneRounding = kRows >= 128;
   // Of a packed tile in a step.
   static constexpr int kStepWordBytes = kAwqWordBytes / 2;
   static constexpr int kWordsBytes = Shape::kPacked * kStepWordBytes;
@@ -109,21 +108,14 @@ struct AwqWide {
       const float scale = TableScale(entry);
       high = __floats2bfloat162_rn(scale, scale);
       // A float16 scale is the sum of two bfloat16 numbers, exactly.
-      if constexpr (kOneRounding) {
-        const float rest = scale - __low2float(high);
-        low = __floats2bfloat162_rn(rest, rest);
-      }
+      const float rest = scale - __low2float(high);
+      low = __floats2bfloat162_rn(rest, rest);
     }
     // Two weights: register p of a fragment, as FragmentRegister has it, times the scale.
     __device__ __forceinline__ uint32_t Weights(uint32_t word, int p) const {
       const uint32_t exact = FragmentRegister(word, p, zero);
       const auto value = *reinterpret_cast<const __nv_bfloat162*>(&exact);
-      __nv_bfloat162 scaled;
-      if constexpr (kOneRounding) {
-        scaled = __hfma2(value, high, __hmul2(value, low));
-      } else {
-        scaled = __hmul2(value, high);
-      }
+      const __nv_bfloat162 scaled = __hfma2(value, high, __hmul2(value, low));
       return *reinterpret_cast<const uint32_t*>(&scaled);
     }
   };

@@ -13,6 +13,8 @@ namespace {
 struct AwqShape {
   int64_t in, out, offset, group_size;
   bool has_bias;
+  // Scales of float16's eleven bits, not only of bfloat16's eight.
+  bool has_fine_scales = false;
 };
 
 class CudaAwqTest : public CudaFastTest {
@@ -30,6 +32,11 @@ class CudaAwqTest : public CudaFastTest {
     // As in checkpoints, scales are float16 numbers; bfloat16 numbers of this size are.
     std::vector<float> scales = Random(groups * shape.out, 0.002f, 0.01f),
                        bias = Random(shape.out, 0.5f);
+    if (shape.has_fine_scales) {
+      for (float& scale : scales) {
+        scale = std::ldexp(static_cast<float>(1024 + generator_() % 1024), -17);
+      }
+    }
     RawLinear raw;
     raw.in_features = shape.in;
     raw.out_features = shape.out;
@@ -81,6 +88,34 @@ TEST_F(CudaAwqTest, ProductsAgreeOverShapes) {
     for (const int64_t rows :
          Values({1, 3, 8, 9, 16, 17, 33, 64, 130, 192, 193, 300}, {1, 9, 17, 64, 193})) {
       ExpectProductsAgree(linears, shape, rows, rows % 2 == 0 ? DType::kFloat32 : DType::kBFloat16);
+    }
+  }
+}
+
+// Of one input at a time a product is the weight itself: (q - z) * s, which is rounded to bfloat16
+// once at most. A scale that is rounded first would be up to twice as far off.
+TEST_F(CudaAwqTest, ScalesAreNeverRoundedByThemselves) {
+  const AwqShape shape{640, 96, 0, 128, false, true};
+  const Linears linears = MakeLinears(shape);
+  for (const int64_t rows : Values({1, 8, 9, 16, 17, 32, 33, 64, 65, 96, 97, 128, 150, 200, 300},
+                                   {1, 16, 17, 97, 200})) {
+    std::vector<float> picks(static_cast<size_t>(rows * shape.in));
+    for (int64_t row = 0; row < rows; ++row) {
+      picks[static_cast<size_t>(row * shape.in + row * 37 % shape.in)] = 1.0f;
+    }
+    const Twin x = MakeTwin(picks, rows, shape.in, DType::kBFloat16),
+               out = PoisonedResidual(rows, shape.out);
+    cpu_->Linear(*linears.cpu, x.cpu->view(), Activation::kNone, out.cpu->view());
+    fast_->Linear(*linears.fast, x.cuda->view(), Activation::kNone, out.cuda->view());
+    fast_->FinishStep();
+    const std::vector<float> expected = Read(out.cpu->view(), false),
+                             actual = Read(out.cuda->view(), true);
+    for (size_t i = 0; i < expected.size(); ++i) {
+      // Half a unit of bfloat16's last place, and what the scale's second half lacks.
+      const float most =
+          expected[i] == 0 ? 0 : 1.01f * std::ldexp(1.0f, std::ilogb(expected[i]) - 8);
+      ASSERT_LE(std::abs(actual[i] - expected[i]), most)
+          << rows << " rows, output " << i << ": " << expected[i];
     }
   }
 }
