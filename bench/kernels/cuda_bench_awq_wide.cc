@@ -32,7 +32,7 @@ class WideBench {
           PlanAwqWide(first, rows, device_, -1, device_.multiprocessors / kWideCluster);
       if (all.clusters != chosen.clusters) Product(weight, rows, swiglu, all, "");
       for (const int tile : {chosen.tile - 1, chosen.tile + 1}) {
-        if (tile < 0 || tile >= kNumWideTiles) continue;
+        if (tile < 0 || tile >= kNumFreeWideTiles) continue;
         Product(weight, rows, swiglu, PlanAwqWide(first, rows, device_, tile), "");
       }
       if (chosen.cut == 0 || chosen.clusters / chosen.cut > 1) continue;

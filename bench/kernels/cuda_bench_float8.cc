@@ -89,7 +89,7 @@ class Float8Bench {
     if (rows < 8) return;
     const WidePlan chosen = PlanDenseWide(weight(0), rows, device_);
     for (const int tile : {chosen.tile - 1, chosen.tile, chosen.tile + 1}) {
-      if (tile < 0 || tile >= kNumWideTiles) continue;
+      if (tile < 0 || tile >= kNumFreeWideTiles) continue;
       const WidePlan plan = PlanDenseWide(weight(0), rows, device_, tile);
       measure(Format("tile %d x %d, %d clusters, %d waves, %d cut in %d%s",
                      kWideTiles[plan.tile].rows, kWideTiles[plan.tile].columns(), plan.clusters,

@@ -88,7 +88,7 @@ class WideBench {
     const WidePlan chosen = PlanDenseWide(weight(0), rows, device_);
     wide(chosen, ", chosen");
     for (const int tile : {chosen.tile - 1, chosen.tile + 1}) {
-      if (tile < 0 || tile >= kNumWideTiles) continue;
+      if (tile < 0 || tile >= kNumFreeWideTiles) continue;
       wide(PlanDenseWide(weight(0), rows, device_, tile), "");
     }
     if (chosen.cut == 0 || chosen.shares > chosen.cut) return;

@@ -1,7 +1,7 @@
 // Dense bfloat16 linears: few rows through our own product, which reads the weight at the memory's
-// speed; more of them with a large weight through our wide one, where there are warpgroup products
-// (Hopper); the rest through cuBLASLt, as product_rules.h says. All read the same copy of the
-// weight.
+// speed; more of them with a large weight, and in deterministic mode all, through our wide one,
+// where there are warpgroup products (Hopper); the rest through cuBLASLt, as product_rules.h says.
+// All read the same copy of the weight.
 #include "cuda/cuda_linear.h"
 #include "cuda/kernels/dense_wide.h"
 #include "cuda/kernels/skinny_product.h"
@@ -55,7 +55,8 @@ class DenseLinear final : public CudaLinear {
   }
   bool RunAdded(const Matrix& x, const float* bias, const float* scale, const Matrix& residual,
                 BlasLt& blas, Stream& stream) const override {
-    if (x.rows < kFewestAddedRows || bias_.as_float != nullptr || workspace_.deterministic()) {
+    if (x.rows < kFewestAddedRows || bias_.as_float != nullptr ||
+        !MayAdd(bias, scale, workspace_)) {
       return false;
     }
     const ProductOperands operands = MakeAddedOperands(x, bias, scale, residual, workspace_);
@@ -63,7 +64,7 @@ class DenseLinear final : public CudaLinear {
       RunWide(operands, stream);
       return true;
     }
-    if (bias != nullptr || scale != nullptr) return false;
+    if (bias != nullptr || scale != nullptr || workspace_.deterministic()) return false;
     blas.AddProduct(x, Weight(), residual);
     return true;
   }
@@ -83,10 +84,7 @@ class DenseLinear final : public CudaLinear {
                          });
   }
   void RunWide(const ProductOperands& operands, Stream& stream) const {
-    const WidePlan plan = PlanDenseWide(Weight(), operands.rows, workspace_.device());
-    SKEIN_CHECK(WidePartialBytes(plan) <= workspace_.partial_bytes(), "%zu bytes of partial sums",
-                WidePartialBytes(plan));
-    DenseWideProduct(Weight(), operands, plan, stream);
+    RunDenseWide(Weight(), operands, workspace_, stream);
   }
   Matrix Weight() const { return MakeMatrix(weight_, DType::kBFloat16, out_, in_); }
 

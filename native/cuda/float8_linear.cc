@@ -16,11 +16,6 @@
 namespace skein::cuda {
 namespace {
 
-// In deterministic mode rows are multiplied so many at a time, by this tile and one plan: their
-// sums then do not know how many there are.
-constexpr int kFixedTile = 1;
-constexpr int64_t kFixedRows = kWideTiles[kFixedTile].rows;
-
 class Float8Linear final : public CudaLinear {
  public:
   Float8Linear(const RawLinear& raw, DeviceArena& arena, Float8Workspace& workspace, Stream& stream)
@@ -76,7 +71,8 @@ class Float8Linear final : public CudaLinear {
 
   bool RunAdded(const Matrix& x, const float* bias, const float* scale, const Matrix& residual,
                 BlasLt&, Stream& stream) const override {
-    if (x.rows < kFewestAddedRows || bias_.as_float != nullptr || products().deterministic()) {
+    if (x.rows < kFewestAddedRows || bias_.as_float != nullptr ||
+        !MayAdd(bias, scale, products())) {
       return false;
     }
     const ProductOperands operands =
@@ -136,24 +132,7 @@ class Float8Linear final : public CudaLinear {
   }
 
   void RunWide(const ProductOperands& operands, Stream& stream) const {
-    if (!products().deterministic()) {
-      return RunPlan(operands, PlanDenseWide(Weight(), operands.rows, products().device()), stream);
-    }
-    const WidePlan plan = PlanDenseWide(Weight(), kFixedRows, products().device(), kFixedTile);
-    for (int64_t first = 0; first < operands.rows; first += kFixedRows) {
-      ProductOperands part = operands;
-      part.rows = std::min(kFixedRows, operands.rows - first);
-      part.x += first * operands.x_stride;
-      part.x_scales += first;
-      const auto out_bytes = static_cast<int64_t>(operands.out_is_float ? sizeof(float) : 2);
-      part.out = static_cast<char*>(operands.out) + first * operands.out_stride * out_bytes;
-      RunPlan(part, plan, stream);
-    }
-  }
-  void RunPlan(const ProductOperands& operands, const WidePlan& plan, Stream& stream) const {
-    SKEIN_CHECK(WidePartialBytes(plan) <= products().partial_bytes(), "%zu bytes of partial sums",
-                WidePartialBytes(plan));
-    DenseWideProduct(Weight(), operands, plan, stream);
+    RunDenseWide(Weight(), operands, products(), stream);
   }
 
   const ProductWorkspace& products() const { return workspace_.products(); }

@@ -3,7 +3,9 @@
 #include <vector>
 
 #include "cuda/device_copy.h"
+#include "cuda/kernels/dense_wide.h"
 #include "cuda/packed_sizes.h"
+#include "cuda/product_rules.h"
 
 namespace skein::cuda {
 
@@ -78,6 +80,16 @@ ProductOperands MakeAddedOperands(const Matrix& x, const float* bias, const floa
   operands.scale = scale;
   operands.partial = workspace.partial();
   return operands;
+}
+
+void RunDenseWide(const Matrix& weight, const ProductOperands& operands,
+                  const ProductWorkspace& workspace, Stream& stream) {
+  const bool is_fixed = workspace.deterministic() || operands.rows <= kMostFixedPlanRows;
+  const WidePlan plan = is_fixed ? PlanDenseWideFixed(weight, operands.rows, workspace.device())
+                                 : PlanDenseWide(weight, operands.rows, workspace.device());
+  SKEIN_CHECK(WidePartialBytes(plan) <= workspace.partial_bytes(), "%zu bytes of partial sums",
+              WidePartialBytes(plan));
+  DenseWideProduct(weight, operands, plan, stream);
 }
 
 }  // namespace skein::cuda

@@ -4,6 +4,7 @@
 #include "cuda/device_arena.h"
 #include "cuda/device_memory.h"
 #include "cuda/product_workspace.h"
+#include "cuda/stream.h"
 #include "ops/backend.h"
 
 namespace skein::cuda {
@@ -42,5 +43,15 @@ ProductOperands MakeOperands(const Matrix& x, const LinearBias& bias, const Matr
 // The same of one that is added to `residual`, float32: += scale * (x W^T + bias).
 ProductOperands MakeAddedOperands(const Matrix& x, const float* bias, const float* scale,
                                   const Matrix& residual, const ProductWorkspace& workspace);
+
+// Whether a product may add to the residual by itself. In deterministic mode prompts would, and
+// decodes would not: only where both leave the same bits, which is without a bias and a scale.
+inline bool MayAdd(const float* bias, const float* scale, const ProductWorkspace& workspace) {
+  return !workspace.deterministic() || (bias == nullptr && scale == nullptr);
+}
+
+// The wide product of a dense weight, bfloat16 or float8, by the plan of the mode.
+void RunDenseWide(const Matrix& weight, const ProductOperands& operands,
+                  const ProductWorkspace& workspace, Stream& stream);
 
 }  // namespace skein::cuda

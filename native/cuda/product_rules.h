@@ -75,6 +75,7 @@ inline constexpr ProductRule kProductRules[] = {
     {WeightFormat::kDense, false,   9,             96, 32'768, kAnyNumber, ProductKernel::kWide},
     {WeightFormat::kDense, false, 513,     kAnyNumber, 32'768, kAnyNumber, ProductKernel::kWide},
     {WeightFormat::kDense, false,   1,     kAnyNumber,      1, kAnyNumber, ProductKernel::kLibrary},
+    {WeightFormat::kDense, true,    1,     kAnyNumber,      1, kAnyNumber, ProductKernel::kWide},
     {WeightFormat::kDense, true,    1,     kAnyNumber,      1, kAnyNumber, ProductKernel::kLibrary},
     {WeightFormat::kFloat8, false, 1, kSkinnyMaxRows,      1,     32'767, ProductKernel::kFewRows},
     {WeightFormat::kFloat8, false, 1,     kAnyNumber,      1, kAnyNumber, ProductKernel::kWide},
@@ -101,6 +102,10 @@ ProductKernel ChooseProduct(WeightFormat format, bool deterministic, int64_t row
   }
   return ProductKernel::kLibrary;
 }
+
+// Up to here the plans of deterministic mode are the faster ones, too: a layer of float8 with 64
+// rows takes 212 us by them and 226 by the others, with 256 rows 342 and 324.
+inline constexpr int64_t kMostFixedPlanRows = 128;
 
 // From here on it pays that a product adds to the residual: below, the norm behind it finds sums in
 // the cache, and has the residual to read either way.

@@ -13,7 +13,7 @@ class ProductWorkspace {
   // there are.
   explicit ProductWorkspace(bool deterministic)
       : deterministic_(deterministic), device_(CurrentDeviceTraits()) {
-    if (!deterministic) ReserveWide();
+    ReserveWide();
   }
 
   bool deterministic() const { return deterministic_; }

@@ -1,6 +1,8 @@
 // How a wide product is spread over the GPU.
 #include <algorithm>
+#include <limits>
 
+#include "core/error.h"
 #include "cuda/kernels/awq_wide.h"
 #include "cuda/kernels/dense_wide.h"
 
@@ -16,10 +18,27 @@ int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 template <typename Cost>
 int BestTile(const Cost& cost) {
   int best = 0;
-  for (int tile = 1; tile < kNumWideTiles; ++tile) {
+  for (int tile = 1; tile < kNumFreeWideTiles; ++tile) {
     if (cost(tile) <= cost(best)) best = tile;
   }
   return best;
+}
+
+// Clocks of a step of a block.
+int64_t StepClocks(int tile) {
+  const WideTile& tiled = kWideTiles[tile];
+  // A product of 64 columns and 16 inputs: the tensor cores' time, or, of few rows, that of reading
+  // both operands from shared memory, as measured.
+  const int64_t product = std::max(tiled.rows / 2, 45 + tiled.rows / 6);
+  return product * (kWideStepInputs / 16) * 2 * tiled.blocks;
+}
+
+// Chunks of a weight: as many as keep the clusters of an H100 or H200 busy when there are few rows.
+int FixedChunks(const Matrix& weight) {
+  constexpr int64_t kClusters = 66, kColumns = 128;
+  const int64_t pieces = CeilDiv(CeilDiv(weight.rows, kColumns), kWideCluster);
+  const int64_t most = CeilDiv(weight.cols, kWideStepInputs) / kFewestSteps;
+  return static_cast<int>(std::clamp<int64_t>(kClusters / pieces, 1, std::max<int64_t>(1, most)));
 }
 
 }  // namespace
@@ -43,6 +62,7 @@ WidePlan PlanWide(int64_t out_features, int64_t inputs, int64_t rows, const Devi
   plan.waves = static_cast<int>(pieces / plan.clusters);
   plan.cut = static_cast<int>(pieces % plan.clusters);
   plan.shares = plan.clusters;
+  plan.chunks = 1;
   if (plan.cut == 0) return plan;
   const int each = plan.clusters / plan.cut;
   if (each > 1 || rest == WideRest::kWhole) {
@@ -53,10 +73,19 @@ WidePlan PlanWide(int64_t out_features, int64_t inputs, int64_t rows, const Devi
 }
 
 size_t WidePartialBytes(const WidePlan& plan) {
-  if (plan.cut == 0 || plan.shares == plan.cut) return 0;
-  // A share is of at most two pieces.
-  return static_cast<size_t>(plan.shares) * 2 * kWideCluster *
-         static_cast<size_t>(kWideTiles[plan.tile].sum_bytes());
+  const auto slot_bytes = kWideCluster * static_cast<size_t>(kWideTiles[plan.tile].sum_bytes());
+  size_t slots = 0;
+  if (plan.chunks > 1) {
+    // A share is a chunk. Behind them what a cluster keeps of a whole piece.
+    const bool has_whole = plan.waves > 0 || plan.shares == plan.cut;
+    if (plan.shares > plan.cut) slots += static_cast<size_t>(plan.shares);
+    if (has_whole && !kWideTiles[plan.tile].sums_chunks()) {
+      slots = static_cast<size_t>(plan.shares + plan.clusters);
+    }
+  } else if (plan.cut > 0 && plan.shares > plan.cut) {
+    slots = static_cast<size_t>(plan.shares) * 2;  // a share is of at most two pieces
+  }
+  return slots * slot_bytes;
 }
 
 size_t WideMostPartialBytes(const DeviceTraits& device) {
@@ -105,18 +134,69 @@ WidePlan PlanDenseWide(const Matrix& weight, int64_t rows, const DeviceTraits& d
   if (tile >= 0) return plan(tile);
   // Clocks of the busiest cluster.
   return plan(BestTile([&](int each) {
-    const WideTile& tiled = kWideTiles[each];
     const WidePlan cut = plan(each);
-    // A product of 64 columns and 16 inputs: the tensor cores' time, or, of few rows, that of
-    // reading both operands from shared memory, as measured.
-    const int64_t product = std::max(tiled.rows / 2, 45 + tiled.rows / 6);
-    const int64_t step = product * (kWideStepInputs / 16) * 2 * tiled.blocks;
     // Writing partial sums and adding them up.
     constexpr int64_t kFixup = 16'000;
     const bool is_split = cut.cut > 0 && cut.shares > cut.cut;
     const int64_t share = cut.cut == 0 ? 0 : CeilDiv(int64_t{cut.cut} * cut.steps, cut.shares);
-    return (int64_t{cut.waves} * cut.steps + share) * step + (is_split ? kFixup : 0);
+    return (int64_t{cut.waves} * cut.steps + share) * StepClocks(each) + (is_split ? kFixup : 0);
   }));
+}
+
+WidePlan PlanDenseWideFixed(const Matrix& weight, int64_t rows, const DeviceTraits& device,
+                            int tile) {
+  const int chunks = FixedChunks(weight);
+  const int64_t most_clusters = std::max(1, device.multiprocessors / kWideCluster);
+  WidePlan best{};
+  int64_t best_clocks = std::numeric_limits<int64_t>::max();
+  // The first `cut` pieces in `parts` shares each, the others whole.
+  const auto consider = [&](WidePlan plan, int parts) {
+    plan.shares = plan.cut * parts;
+    plan.clusters = static_cast<int>(
+        plan.waves > 0 ? most_clusters : std::min<int64_t>(most_clusters, plan.shares));
+    const size_t bytes = WidePartialBytes(plan);
+    if (bytes > WideMostPartialBytes(device)) return;
+    // As measured on an H100: what a cluster reads of a step from the second-level cache, which is
+    // all that a step takes where there are many rows; partial sums that are written and added up;
+    // where a cluster begins and ends a piece; where a chunk ends.
+    constexpr int64_t kClusterBytes = 60, kFixup = 12'000, kFixupBytes = 600, kPiece = 2'000;
+    const WideTile& tiled = kWideTiles[plan.tile];
+    const int64_t chunk_end = tiled.sums_chunks() ? 700 : tiled.sum_bytes() / 25;
+    const int64_t step =
+        std::max(StepClocks(plan.tile), (kWideCluster * tiled.columns() + tiled.rows) * 2 *
+                                            kWideStepInputs / kClusterBytes);
+    const int64_t whole = plan.steps * step + kPiece + (chunks - 1) * chunk_end;
+    const int64_t share = parts == 1 ? whole : CeilDiv(plan.steps, parts) * step + kPiece;
+    int64_t clocks = plan.waves * whole + CeilDiv(plan.shares, plan.clusters) * share;
+    if (plan.shares > plan.cut) {
+      clocks += kFixup + int64_t{plan.shares} * kWideCluster * tiled.sum_bytes() / kFixupBytes;
+    }
+    if (clocks > best_clocks) return;
+    best = plan;
+    best_clocks = clocks;
+  };
+  for (int each = 0; each < kNumWideTiles; ++each) {
+    if (tile >= 0 && each != tile) continue;
+    const WideTile& tiled = kWideTiles[each];
+    WidePlan plan{};
+    plan.tile = each;
+    plan.chunks = chunks;
+    plan.row_tiles = static_cast<int>(CeilDiv(rows, tiled.rows));
+    plan.steps = static_cast<int>(CeilDiv(weight.cols, kWideStepInputs));
+    const auto pieces = static_cast<int>(
+        CeilDiv(CeilDiv(weight.rows, tiled.columns()), kWideCluster) * plan.row_tiles);
+    if (chunks > 1) {
+      plan.cut = pieces;
+      consider(plan, chunks);
+    }
+    plan.waves = pieces / static_cast<int>(most_clusters);
+    plan.cut = pieces % static_cast<int>(most_clusters);
+    consider(plan, 1);
+    consider(plan, chunks);
+  }
+  SKEIN_CHECK(best.clusters > 0, "no fixed plan for %lld rows by tile %d",
+              static_cast<long long>(rows), tile);
+  return best;
 }
 
 }  // namespace skein::cuda

@@ -46,7 +46,7 @@ Launcher Choose(int tile, bool swiglu, std::integer_sequence<int, kTiles...>) {
 void AwqWideProduct(const AwqWeights& weights, const ProductOperands& operands,
                     const WidePlan& plan, Stream& stream) {
   if (operands.rows == 0) return;
-  Choose(plan.tile, operands.swiglu, std::make_integer_sequence<int, kNumWideTiles>())(
+  Choose(plan.tile, operands.swiglu, std::make_integer_sequence<int, kNumFreeWideTiles>())(
       weights, operands, plan, stream);
 }
 

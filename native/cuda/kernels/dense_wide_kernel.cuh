@@ -90,13 +90,14 @@ struct DenseWide {
       CommitProducts();
     }
 
-    __device__ __forceinline__ void Sum(const Segment& segment) {
+    // Of steps begin .. end - 1.
+    __device__ __forceinline__ void SumSteps(int begin, int end) {
       int before = 0;
-      for (int step = segment.begin; step < segment.end; ++step) {
+      for (int step = begin; step < end; ++step) {
         AwaitParity(ring.Full(turn.stage), turn.parity);
-        Multiply(turn.stage, step == segment.begin ? 0 : 1);
+        Multiply(turn.stage, step == begin ? 0 : 1);
         WaitProducts<1>();
-        if (step != segment.begin) ring.Release(before);
+        if (step != begin) ring.Release(before);
         before = turn.stage;
         turn.Advance();
       }
@@ -106,6 +107,44 @@ struct DenseWide {
       for (auto& block : sums) {
 #pragma unroll
         for (float& value : block) Pin(value);
+      }
+    }
+
+    // Chunk after chunk, as WideSumKernel adds them where each is a share. The sums before a chunk
+    // wait in registers, or, of a large tile, where this thread alone writes and reads them.
+    __device__ __forceinline__ void Sum(const Segment& segment) {
+      const int chunks = segment.slot < 0 ? s.chunks : 1;
+      float totals[Shape::kSumsChunks ? kBlocks : 1][Shape::kSumsChunks ? kRows / 2 : 1];
+      float4* const kept = Shape::Partial(p, s.shares + cluster, rank) + threadIdx.x;
+      int begin = segment.begin;
+      for (int chunk = 0; chunk < chunks; ++chunk) {
+        const bool is_last = chunk + 1 == chunks;
+        const int end = is_last ? segment.end : ChunkBegin(s, chunk + 1);
+        SumSteps(begin, end);
+        begin = end;
+        if (chunks == 1) return;
+#pragma unroll
+        for (int block = 0; block < kBlocks; ++block) {
+          if constexpr (Shape::kSumsChunks) {
+#pragma unroll
+            for (int i = 0; i < kRows / 2; ++i) {
+              if (chunk > 0) sums[block][i] = totals[block][i] + sums[block][i];
+              totals[block][i] = sums[block][i];
+            }
+          } else {
+#pragma unroll
+            for (int i = 0; i < kRows / 8; ++i) {
+              float4* const place = kept + (block * (kRows / 8) + i) * kConsumers;
+              float* const c = sums[block] + 4 * i;
+              if (chunk > 0) {
+                const float4 before = __ldcg(place);
+                c[0] = before.x + c[0], c[1] = before.y + c[1];
+                c[2] = before.z + c[2], c[3] = before.w + c[3];
+              }
+              if (!is_last) __stcg(place, make_float4(c[0], c[1], c[2], c[3]));
+            }
+          }
+        }
       }
     }
   };

@@ -23,13 +23,19 @@ struct WideTile {
   int rows, blocks;
 
   constexpr int columns() const { return 128 * blocks; }
+  // A thread has registers for its sums twice: of a chunk and of those before it.
+  constexpr bool sums_chunks() const { return rows * blocks <= 192; }
   // Sums of a block, float32.
   constexpr int sum_bytes() const { return columns() * rows * 4; }
 };
 // With 128 columns, AWQ weights become bfloat16 once for up to 256 rows. With 256, x is read half
 // as often, which counts where weights go by quickly.
-inline constexpr WideTile kWideTiles[] = {{32, 2}, {64, 2}, {96, 2}, {128, 2}, {192, 1}, {256, 1}};
+inline constexpr WideTile kWideTiles[] = {{32, 2},  {64, 2},  {96, 2}, {128, 2},
+                                          {192, 1}, {256, 1}, {32, 1}, {64, 1}};
 inline constexpr int kNumWideTiles = sizeof(kWideTiles) / sizeof(kWideTiles[0]);
+// Those that every plan chooses among. The others are for fixed plans of dense weights: with half
+// the columns there are half as many chunks for the same number of clusters.
+inline constexpr int kNumFreeWideTiles = 6;
 
 // A piece of work is a pair of column tiles times a tile of rows times all steps of the inputs.
 // Clusters of two blocks, one for each column tile, have `waves` whole pieces each; the others,
@@ -42,6 +48,10 @@ struct WidePlan {
   int waves;
   int cut;     // pieces that are cut; they are the first ones
   int shares;  // as many as `cut`: whole pieces, for some clusters one more
+  // More than one: the steps are divided into so many chunks, and a piece's sums are those of its
+  // chunks, added one after the other, whether a cluster has all of it or each chunk is a share of
+  // its own. Shares are then dealt out in turns, and there may be more of them than clusters.
+  int chunks;
 };
 
 // A piece that is cut gets as many shares as there are clusters for it: those of several pieces are

@@ -126,15 +126,15 @@ struct Copier {
   }
 };
 
-// Sums of a warp: to the cluster's partial sums, or outputs.
+// Sums of a warp: to partial sums, or outputs.
 template <typename Shape>
 __device__ __forceinline__ void Deliver(const float (&sums)[Shape::kBlocks][Shape::kRows / 2],
                                         int64_t out_features, const ProductOperands& p,
                                         const WidePlan& s, const Segment& segment, int rank,
-                                        int cluster, int warp) {
+                                        int warp) {
   constexpr int kEights = Shape::kRows / 8;
   if (segment.slot >= 0) {
-    float4* const partial = Shape::Partial(p, cluster, segment.slot, rank) + threadIdx.x;
+    float4* const partial = Shape::Partial(p, segment.slot, rank) + threadIdx.x;
 #pragma unroll
     for (int block = 0; block < Shape::kBlocks; ++block) {
 #pragma unroll
@@ -192,8 +192,7 @@ __device__ __forceinline__ void RunWide(const typename Kernel::Maps& maps,
     Segment segment;
     while (segments.Next(s, &segment)) {
       consumer.Sum(segment);
-      Deliver<typename Kernel::Shape>(consumer.sums, w.out_features, p, s, segment, rank, cluster,
-                                      warp);
+      Deliver<typename Kernel::Shape>(consumer.sums, w.out_features, p, s, segment, rank, warp);
     }
   }
   // The other block's copies and arrivals may still be on their way to this one.

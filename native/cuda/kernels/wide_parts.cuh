@@ -14,8 +14,8 @@ namespace skein::cuda::wide {
 // Threads that multiply: two warpgroups.
 inline constexpr int kConsumers = 256;
 
-// Steps begin .. end - 1 of a piece. Sums go to the cluster's partial sums `slot`, or become
-// outputs where slot is -1.
+// Steps begin .. end - 1 of a piece. Sums go to the partial sums `slot`, or become outputs where
+// slot is -1.
 struct Segment {
   int piece, begin, end, slot;
 };
@@ -30,19 +30,43 @@ __device__ __forceinline__ int ShareOwner(const WidePlan& s, int step) {
   return ((step + 1) * s.shares - 1) / (s.cut * s.steps);
 }
 
-// A cluster's segments: the parts of cut pieces first, at most two of them, so that partial sums
-// are on their way long before the end.
+// Whether a share is a chunk; its slot has its number.
+__device__ __forceinline__ bool SharesChunks(const WidePlan& s) {
+  return s.chunks > 1 && s.shares > s.cut;
+}
+__device__ __forceinline__ int ChunkBegin(const WidePlan& s, int chunk) {
+  return s.steps * chunk / s.chunks;
+}
+
+// A cluster's segments: the parts of cut pieces first (at most two of them, or chunks), so that
+// partial sums are on their way long before the end.
 class Segments {
  public:
-  __device__ __forceinline__ Segments(const WidePlan& s, int cluster)
-      : at_(ShareBegin(s, cluster)), share_end_(ShareBegin(s, cluster + 1)), cluster_(cluster) {}
+  __device__ __forceinline__ Segments(const WidePlan& s, int cluster) : cluster_(cluster) {
+    if (SharesChunks(s)) {
+      share_ = cluster;
+    } else {
+      at_ = ShareBegin(s, cluster);
+      share_end_ = ShareBegin(s, cluster + 1);
+    }
+  }
 
   __device__ __forceinline__ bool Next(const WidePlan& s, Segment* segment) {
+    if (SharesChunks(s) && share_ < s.shares) {
+      // All pieces are at the same chunk at the same time.
+      const int chunk = share_ / s.cut;
+      segment->piece = share_ - chunk * s.cut;
+      segment->begin = ChunkBegin(s, chunk);
+      segment->end = ChunkBegin(s, chunk + 1);
+      segment->slot = share_;
+      share_ += s.clusters;
+      return true;
+    }
     if (at_ < share_end_) {
       segment->piece = at_ / s.steps;
       segment->begin = at_ - segment->piece * s.steps;
       segment->end = min(s.steps, segment->begin + share_end_ - at_);
-      segment->slot = s.shares == s.cut ? -1 : slot_++;
+      segment->slot = s.shares == s.cut ? -1 : 2 * cluster_ + slots_++;
       at_ += segment->end - segment->begin;
       return true;
     }
@@ -56,9 +80,10 @@ class Segments {
   }
 
  private:
-  int at_;
-  const int share_end_, cluster_;
-  int slot_ = 0, wave_ = 0;
+  const int cluster_;
+  int at_ = 0, share_end_ = 0;
+  int slots_ = 0, wave_ = 0;
+  int share_ = 0;  // where they are chunks: the next
 };
 
 // A block's tile of a piece. What a warp has of it are `kBlocks` fragments of sixteen columns:
@@ -74,15 +99,15 @@ struct WideShape {
   static constexpr int kRows = kTiled.rows;
   static constexpr int kBlocks = kTiled.blocks;
   static constexpr int kColumns = kTiled.columns();
+  static constexpr bool kSumsChunks = kTiled.sums_chunks();
   static constexpr int kOutputs = kSwiGlu ? kColumns / 2 : kColumns;
   // Sums of a thread in groups of four: a fragment's for eight rows.
   static constexpr int kQuads = kBlocks * kRows / 8;
 
   // Partial sums of a block: [quads, threads] float4.
-  __device__ static __forceinline__ float4* Partial(const ProductOperands& p, int cluster, int slot,
-                                                    int rank) {
+  __device__ static __forceinline__ float4* Partial(const ProductOperands& p, int slot, int rank) {
     return reinterpret_cast<float4*>(p.partial) +
-           static_cast<int64_t>((cluster * 2 + slot) * kWideCluster + rank) * kQuads * kConsumers;
+           static_cast<int64_t>(slot * kWideCluster + rank) * kQuads * kConsumers;
   }
 };
 
@@ -278,26 +303,38 @@ __global__ void __launch_bounds__(kConsumers)
   const int column_tile = piece / s.row_tiles * kWideCluster + rank;
   const int row = piece % s.row_tiles * Shape::kRows + quad % (Shape::kRows / 8) * 8;
   if (row >= p.rows) return;
-  const int first = ShareOwner(s, piece * s.steps);
-  const int last = ShareOwner(s, (piece + 1) * s.steps - 1);
-  const float4* partial = Shape::Partial(p, first, 0, rank) + quad * kConsumers + threadIdx.x;
-  const int64_t step = Shape::Partial(p, 1, 0, 0) - Shape::Partial(p, 0, 0, 0);
+  const int64_t slot_step = Shape::Partial(p, 1, 0) - Shape::Partial(p, 0, 0);
   float c[4] = {0.0f, 0.0f, 0.0f, 0.0f};
-  int begin = ShareBegin(s, first);
-  // A share that began with the piece before has this one second.
-  if (begin < piece * s.steps) partial += step / 2;
-#pragma unroll 4
-  for (int share = first; share <= last; ++share) {
-    const int end = ShareBegin(s, share + 1);
-    // More shares than steps: some are empty. Past the first-level cache: other blocks wrote it.
-    const float4 part = begin < end ? __ldcg(partial) : float4{};
-    if (share == first && begin < piece * s.steps) partial -= step / 2;
-    partial += step;
-    begin = end;
+  const auto add = [&](const float4& part) {
     c[0] += part.x;
     c[1] += part.y;
     c[2] += part.z;
     c[3] += part.w;
+  };
+  if (SharesChunks(s)) {
+    const float4* partial = Shape::Partial(p, piece, rank) + quad * kConsumers + threadIdx.x;
+#pragma unroll 4
+    for (int chunk = 0; chunk < s.chunks; ++chunk) {
+      add(__ldcg(partial));
+      partial += s.cut * slot_step;
+    }
+  } else {
+    const int first = ShareOwner(s, piece * s.steps);
+    const int last = ShareOwner(s, (piece + 1) * s.steps - 1);
+    const float4* partial = Shape::Partial(p, 2 * first, rank) + quad * kConsumers + threadIdx.x;
+    int begin = ShareBegin(s, first);
+    // A share that began with the piece before has this one second.
+    if (begin < piece * s.steps) partial += slot_step;
+#pragma unroll 4
+    for (int share = first; share <= last; ++share) {
+      const int end = ShareBegin(s, share + 1);
+      // More shares than steps: some are empty. Past the first-level cache: other blocks wrote it.
+      const float4 part = begin < end ? __ldcg(partial) : float4{};
+      if (share == first && begin < piece * s.steps) partial -= slot_step;
+      partial += 2 * slot_step;
+      begin = end;
+      add(part);
+    }
   }
   WithKind<Shape::kSwiGlu>(p, [&]<OutputKind kKind>() {
     WideOutput<Shape, kKind>(out_features, p, column_tile, static_cast<int>(threadIdx.x) / 32,

@@ -166,7 +166,7 @@ TEST_F(CudaAwqWideTest, AgreesForManyRows) {
 TEST_F(CudaAwqWideTest, AgreesForEveryTile) {
   const WideCase base{0, 1536, 1312, 0, true};
   MakeWeights(base);
-  for (int tile = 0; tile < cuda::kNumWideTiles; ++tile) {
+  for (int tile = 0; tile < cuda::kNumFreeWideTiles; ++tile) {
     for (const int64_t rows : {1, 9, 64, 150, 300}) {
       for (const bool swiglu : {false, true}) {
         for (const bool out_is_float : {false, true}) {

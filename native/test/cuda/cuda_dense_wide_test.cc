@@ -2,6 +2,7 @@
 // rows, columns and inputs, gate and up in one kernel, sums added to what is there, biases,
 // strides.
 #include <algorithm>
+#include <tuple>
 
 #include "cuda/device_memory.h"
 #include "cuda/kernels/dense_wide.h"
@@ -257,6 +258,71 @@ TEST_F(CudaDenseWideTest, BitsAreTheSameEveryTime) {
     ASSERT_EQ(std::memcmp(first.data(), values.data(), values.size() * sizeof(float)), 0)
         << "turn " << turn;
   }
+}
+
+// A row's bits are the same in every tile, alone and among others, where it stands in them, with
+// all of a piece in one cluster and with its chunks as shares; and sums that are added to what is
+// there are those that are added to it later.
+TEST_F(CudaDenseWideTest, FixedPlansLeaveARowsBitsWhateverTheBatch) {
+  const int64_t most = Times(1100, 130);
+  bool was_shared = false, was_whole = false;
+  for (const auto& [in, out, chunks] : {std::tuple<int64_t, int64_t, int>{5120, 7168, 2},
+                                        {6912, 1024, 13},
+                                        {1304, 5120, 2},
+                                        {640, 20480, 1}}) {
+    if (IsUnderChecker() && in * out > 8'000'000) continue;
+    MakeWeights(in, out);
+    const Twin x = RandomTwin(most, in);
+    const auto result = cuda_->Allocate(DType::kFloat32, most, out);
+    const auto run = [&](int64_t first, int64_t rows, int tile, bool swiglu, bool adds) {
+      const cuda::WidePlan plan = cuda::PlanDenseWideFixed(weight_->view(), rows, device_, tile);
+      EXPECT_EQ(plan.chunks, chunks);
+      (plan.shares > plan.cut ? was_shared : was_whole) = true;
+      const size_t bytes = cuda::WidePartialBytes(plan);
+      EXPECT_LE(bytes, cuda::WideMostPartialBytes(device_));
+      const cuda::DeviceMemory partial(bytes + 16);
+      SKEIN_CUDA(cudaMemset(partial.data(), 0xff, partial.bytes()));
+      SKEIN_CUDA(cudaMemset(result->view().data, adds ? 0 : 0xff,
+                            static_cast<size_t>(most * out) * sizeof(float)));
+      Settle();
+      WideCase c{rows, in, out};
+      c.swiglu = swiglu;
+      c.output = adds ? Output::kAdded : Output::kFloat;
+      const Matrix to =
+          MakeMatrix(result->view().data, DType::kFloat32, rows, swiglu ? out / 2 : out);
+      cuda::ProductOperands operands = Operands(c, x.cuda->view().Rows(first, rows), to);
+      operands.partial = partial.As<float>();
+      cuda::DenseWideProduct(weight_->view(), operands, plan, Stream());
+      cuda_->FinishStep();
+      return Read(to, true);
+    };
+    for (const bool swiglu : {false, true}) {
+      const int64_t width = swiglu ? out / 2 : out;
+      const std::vector<float> all = run(0, most, -1, swiglu, false);
+      const auto expect_same = [&](int64_t first, int64_t rows, int tile, bool adds) {
+        const std::vector<float> some = run(first, rows, tile, swiglu, adds);
+        ASSERT_EQ(std::memcmp(some.data(), all.data() + first * width, some.size() * sizeof(float)),
+                  0)
+            << rows << " rows from " << first << ", tile " << tile << ", " << in << " x " << out
+            << ", swiglu " << swiglu << ", adds " << adds;
+      };
+      for (const int64_t rows :
+           Values({1, 8, 17, 33, 64, 65, 96, 97, 128, 200, 256, 300, 513}, {1, 33, 97})) {
+        for (const int64_t first : {int64_t{0}, int64_t{13}}) {
+          expect_same(first, rows, -1, false);
+          if (HasFatalFailure()) return;
+        }
+      }
+      for (int tile = 0; tile < cuda::kNumWideTiles; ++tile) {
+        for (const int64_t rows : {int64_t{5}, int64_t{100}}) {
+          expect_same(7, rows, tile, false);
+          if (HasFatalFailure()) return;
+        }
+      }
+      if (!swiglu) expect_same(0, 100, -1, true);
+    }
+  }
+  EXPECT_TRUE(IsUnderChecker() || (was_shared && was_whole));
 }
 
 TEST_F(CudaDenseWideTest, OperandsThatCopiesCannotAddressAreRefused) {
