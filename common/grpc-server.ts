@@ -2,7 +2,7 @@
 // grpc-js always advertises HTTP/2 windows of 64 KiB on the server side, which makes an upload of 8 MiB take 2 s at 10
 // ms of round trip; it has no option for it, so the two settings are made where it creates its HTTP/2 server. There,
 // too, is decided whether a message is taken, before the whole of it has arrived.
-import type { Http2Server, ServerHttp2Session } from 'node:http2';
+import type { Http2Server, ServerHttp2Session, ServerHttp2Stream } from 'node:http2';
 import * as grpc from '@grpc/grpc-js';
 import { assertDefined } from './assert.js';
 import { AppError } from './errors.js';
@@ -54,6 +54,8 @@ export function prepareHttp2(server: object, { admission, maxMessageBytes }: Grp
   internals.createHttp2Server = (credentials) => {
     const http2Server = create(credentials);
     if (admission !== undefined) admitWithin({ ...admission, maxMessageBytes }, http2Server);
+    // When its session ends in an error, a call that nobody listens to yet would end the process with it.
+    http2Server.on('stream', (stream: ServerHttp2Stream) => stream.on('error', () => undefined));
     http2Server.on('session', (session: ServerHttp2Session) =>
       session.setLocalWindowSize(SESSION_WINDOW_BYTES),
     );

@@ -145,6 +145,37 @@ export const CASES: readonly Case[] = [
     http: chat('x', { logit_bias: Object.fromEntries(Array.from({ length: 100_000 }, (_, id) => [id, 1])) }),
   },
   {
+    what: 'a bias that is no number',
+    expected: 'INVALID_REQUEST',
+    grpc: text('x', { logitBias: [{ tokenId: 5, bias: NaN }] }),
+    http: chat('x', { logit_bias: { 5: 'NaN' } }),
+  },
+  {
+    what: 'a token biased twice',
+    expected: 'INVALID_REQUEST',
+    grpc: text('x', {
+      logitBias: [
+        { tokenId: 5, bias: 1 },
+        { tokenId: 5, bias: 2 },
+      ],
+    }),
+    http: chat('x', { logit_bias: { 5: 1, '05': 2 } }),
+  },
+  {
+    what: 'a field twice: the last one counts, as everywhere in JSON',
+    expected: 'INVALID_REQUEST',
+    http: {
+      path: CHAT,
+      body: '{"messages":[{"role":"user","content":"x"}],"temperature":1,"temperature":-1}',
+    },
+  },
+  {
+    what: 'a penalty without end',
+    expected: 'INVALID_REQUEST',
+    grpc: text('x', { presencePenalty: -Infinity }),
+    http: chat('x', { presence_penalty: -3 }),
+  },
+  {
     what: 'a stop token beyond the vocabulary',
     expected: 'INVALID_REQUEST',
     grpc: text('x', { stopTokenIds: [1e6] }),
