@@ -119,6 +119,7 @@ export function toLoadResult(result: NativeLoadResult): LoadResult {
     workspaceBytes: result.workspaceBytes,
     reserveBytes: result.reserveBytes,
     loadMs: result.loadMs,
+    times: result.times,
     tensorChecksums: packUint64(result.tensorChecksums),
   };
 }

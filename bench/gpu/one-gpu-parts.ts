@@ -4,6 +4,7 @@ import { checkerPart } from './checker-part.js';
 import {
   evaluationPart,
   goodputPart,
+  loadingPart,
   mixedPart,
   servingPart,
   shortPromptsPart,
@@ -62,6 +63,7 @@ export const ONE_GPU_PARTS: Parts = {
     limitS: 150,
     readResult: (output) => output.split('\n').filter((line) => line.trim() !== ''),
   }),
+  'loading-awq': loadingPart({ model: `${MODEL}-awq`, layers: 64, visionLayers: 45, limitS: 570 }),
   'serving-bf16': serving(MODEL),
   'serving-awq': serving(`${MODEL}-awq`),
   'serving-bf16-short-prompts': servingOfShortPrompts(MODEL),

@@ -150,6 +150,28 @@ export function mixedPart(model: string, limitS: number): Part {
   });
 }
 
+export interface LoadingPartOptions {
+  readonly model: string;
+  readonly layers: number;
+  readonly visionLayers: number;
+  readonly limitS: number;
+}
+
+/** Writes shards on this machine's disk, loads them once cold and once from the page cache, and removes them. */
+export function loadingPart({ model, layers, visionLayers, limitS }: LoadingPartOptions): Part {
+  return ({ file, extra }) => ({
+    command: [
+      process.execPath,
+      repoPath('dist', 'bench', 'loading', 'main.js'),
+      ...['--model', model, '--device', 'cuda', '--runs', '1', '--readers', '8'],
+      ...['--layers', String(layers), '--vision-layers', String(visionLayers), '--output', file],
+      ...extra,
+    ],
+    limitS,
+    readResult: () => readJson(file),
+  });
+}
+
 export function evaluationPart(flags: readonly string[], limitS: number, needsMps: boolean): Part {
   return ({ file, extra }) => ({
     command: [

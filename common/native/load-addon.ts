@@ -7,7 +7,7 @@ import { AppError } from '../errors.js';
 import type { NativeAddon } from './native.js';
 
 /** Of common/native/native.ts; raised with kInterfaceVersion in native/addon/addon.cc. */
-export const NATIVE_INTERFACE_VERSION = 11;
+export const NATIVE_INTERFACE_VERSION = 12;
 
 // This file runs as dist/common/native/load-addon.js.
 const BUILD_FOLDER = fileURLToPath(new URL('../../../build/', import.meta.url));

@@ -117,6 +117,19 @@ export interface NativeLoadPlan {
   memoryShare: number;
 }
 
+/** Where the time of a load went, as seen by the thread that loads. */
+export interface NativeLoadTimes {
+  openMs: number;
+  /** Waiting for bytes of files, their checksums included. */
+  readMs: number;
+  /** Waiting for a buffer that is still on its way to the device. */
+  transferMs: number;
+  /** Packing, repacking and quantising. */
+  prepareMs: number;
+  /** Of the threads that read, all together; within readMs. */
+  checksumMs: number;
+}
+
 export interface NativeLoadResult {
   weightBytes: number;
   readBytes: number;
@@ -127,6 +140,7 @@ export interface NativeLoadResult {
   workspaceBytes: number;
   reserveBytes: number;
   loadMs: number;
+  times: NativeLoadTimes;
   /** Of what the files gave for each tensor of the plan; empty for random weights. */
   tensorChecksums: BigUint64Array;
 }

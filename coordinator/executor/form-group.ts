@@ -208,6 +208,9 @@ async function loadAll(
         report();
       });
       options.checksums.set(weightsHash, result.tensorChecksums);
+      const { loadMs, times } = result;
+      const readBytes = uint64ToNumber(result.readBytes, 'read_bytes');
+      options.logger.info({ rank, readBytes, loadMs, ...times }, 'weights loaded');
       numRanksReady += 1;
       loaded[rank] = totals[rank]!;
       report();

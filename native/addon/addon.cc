@@ -10,7 +10,7 @@
 namespace {
 
 // Raised whenever common/native/native.ts changes.
-constexpr int kInterfaceVersion = 11;
+constexpr int kInterfaceVersion = 12;
 
 struct AddonData {
   Napi::FunctionReference engine_constructor;

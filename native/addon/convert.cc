@@ -266,6 +266,13 @@ Napi::Object ToJs(Napi::Env env, const LoadResult& result) {
   to.Set("workspaceBytes", JsNumber(env, result.workspace_bytes));
   to.Set("reserveBytes", JsNumber(env, result.reserve_bytes));
   to.Set("loadMs", Napi::Number::New(env, result.load_ms));
+  Napi::Object times = Napi::Object::New(env);
+  times.Set("openMs", Napi::Number::New(env, result.times.open_ms));
+  times.Set("readMs", Napi::Number::New(env, result.times.read_ms));
+  times.Set("transferMs", Napi::Number::New(env, result.times.transfer_ms));
+  times.Set("prepareMs", Napi::Number::New(env, result.times.prepare_ms));
+  times.Set("checksumMs", Napi::Number::New(env, result.times.checksum_ms));
+  to.Set("times", times);
   const std::vector<uint64_t>& checksums = result.tensor_checksums;
   Napi::BigUint64Array array = Napi::BigUint64Array::New(env, checksums.size());
   std::copy(checksums.begin(), checksums.end(), array.Data());

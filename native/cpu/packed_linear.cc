@@ -21,29 +21,82 @@ constexpr int64_t kRunBytes = 256 << 10;
 constexpr int64_t kPanelsPerRun = 8;
 constexpr int64_t kSliceBytes = 512 << 10;
 constexpr int64_t kMaxPanelWidth = 32;
+// Columns of AWQ weights in a cache line.
+constexpr int64_t kLineColumns = 128;
+// Of column j in a word as loaded, and of input j in a packed one.
 constexpr int kAwqShift[8] = {0, 16, 4, 20, 8, 24, 12, 28};
 
 int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-uint16_t BFloat16At(const Matrix& m, int64_t row, int64_t col) {
-  if (m.type == DType::kBFloat16) return m.As<uint16_t>()[row * m.stride + col];
-  if (m.type == DType::kFloat8E4M3) {
-    return BFloat16(Float8ToFloat(m.As<uint8_t>()[row * m.stride + col])).bits;
-  }
-  return BFloat16(m.As<float>()[row * m.stride + col]).bits;
+// What a weight stores, in the type that it is multiplied in.
+template <typename To>
+To Converted(float value) {
+  return static_cast<To>(value);
+}
+template <typename To>
+To Converted(BFloat16 value) {
+  return static_cast<To>(static_cast<float>(value));
+}
+template <>
+BFloat16 Converted<BFloat16>(BFloat16 value) {
+  return value;
+}
+struct Float8Code {
+  uint8_t bits;
+};
+template <typename To>
+To Converted(Float8Code code) {
+  return static_cast<To>(Float8ToFloat(code.bits));
 }
 
-float FloatAt(const Matrix& m, int64_t row, int64_t col) {
-  if (m.type == DType::kFloat32) return m.As<float>()[row * m.stride + col];
-  if (m.type == DType::kFloat8E4M3) {
-    return Float8ToFloat(m.As<uint8_t>()[row * m.stride + col]);
+// Where the panel's column c of input k lies: float32 by inputs; bfloat16 by pairs of inputs, so
+// that a vector holds one pair of each column.
+template <typename To>
+int64_t PlaceOf(int64_t k, int64_t c, int64_t width) {
+  if constexpr (sizeof(To) == 4) return k * width + c;
+  return (k / 2 * width + c) * 2 + k % 2;
+}
+
+// `cols` rows of the weight from `first` on become columns of a panel.
+template <typename From, typename To>
+void TransposeInto(const Matrix& weight, int64_t first, int64_t cols,
+                   const std::vector<InputBlock>& blocks, int64_t width, To* out) {
+  // A run of inputs of all columns at a time, so that both sides stay in the cache.
+  constexpr int64_t kRun = 64;
+  for (const InputBlock& block : blocks) {
+    for (int64_t k0 = 0; k0 < block.source_length; k0 += kRun) {
+      const int64_t k1 = std::min(k0 + kRun, block.source_length);
+      for (int64_t c = 0; c < cols; ++c) {
+        const From* from =
+            weight.As<const From>() + (first + c) * weight.stride + block.source_start;
+        for (int64_t k = k0; k < k1; ++k) {
+          out[PlaceOf<To>(block.start + k, c, width)] = Converted<To>(from[k]);
+        }
+      }
+    }
   }
-  return static_cast<float>(m.As<BFloat16>()[row * m.stride + col]);
 }
 
 uint32_t NibbleAt(const Matrix& words, int64_t row, int64_t col) {
   const uint32_t word = words.As<uint32_t>()[row * words.stride + col / 8];
   return (word >> kAwqShift[col % 8]) & 15u;
+}
+
+// Nibble n of word m becomes nibble m of word n: halves, bytes, nibbles change places.
+void TransposeNibbles(uint32_t (&words)[8]) {
+  const auto swap = [&words](int distance, int shift, uint32_t low) {
+    for (int m = 0; m < 8; ++m) {
+      if ((m & distance) != 0) continue;
+      uint32_t& a = words[m];
+      uint32_t& b = words[m + distance];
+      const uint32_t changed = ((a >> shift) ^ b) & low;
+      b ^= changed;
+      a ^= changed << shift;
+    }
+  };
+  swap(4, 16, 0x0000ffffu);
+  swap(2, 8, 0x00ff00ffu);
+  swap(1, 4, 0x0f0f0f0fu);
 }
 
 void CheckDense(const RawLinear& raw) {
@@ -139,26 +192,21 @@ void PackedLinear::PackDensePanel(const RawLinear& raw, int64_t panel) {
   const int64_t width = kernels_.panel_width;
   const int64_t first = panel * width;
   const int64_t cols = std::min(width, out_features_ - first);
-  char* out = panels_.As<char>() + panel * layout_.panel_bytes;
-  // A run of inputs of all columns at a time, so that both sides of the transposition stay in the
-  // cache.
-  constexpr int64_t kRun = 64;
-  for (const InputBlock& block : layout_.blocks) {
-    for (int64_t k0 = 0; k0 < block.source_length; k0 += kRun) {
-      const int64_t k1 = std::min(k0 + kRun, block.source_length);
-      for (int64_t c = 0; c < cols; ++c) {
-        for (int64_t k = k0; k < k1; ++k) {
-          const int64_t to = block.start + k;
-          const int64_t from = block.source_start + k;
-          if (layout_.kind == WeightKind::kFloat32) {
-            reinterpret_cast<float*>(out)[to * width + c] = FloatAt(raw.weight, first + c, from);
-          } else {
-            reinterpret_cast<uint16_t*>(out)[(to / 2 * width + c) * 2 + to % 2] =
-                BFloat16At(raw.weight, first + c, from);
-          }
-        }
-      }
+  const auto pack = [&](auto* out) {
+    switch (raw.weight.type) {
+      case DType::kFloat32:
+        return TransposeInto<float>(raw.weight, first, cols, layout_.blocks, width, out);
+      case DType::kBFloat16:
+        return TransposeInto<BFloat16>(raw.weight, first, cols, layout_.blocks, width, out);
+      default:
+        return TransposeInto<Float8Code>(raw.weight, first, cols, layout_.blocks, width, out);
     }
+  };
+  char* const out = panels_.As<char>() + panel * layout_.panel_bytes;
+  if (layout_.kind == WeightKind::kFloat32) {
+    pack(reinterpret_cast<float*>(out));
+  } else {
+    pack(reinterpret_cast<BFloat16*>(out));
   }
 }
 
@@ -166,26 +214,43 @@ void PackedLinear::PackAwq(const RawLinear& raw, ThreadPool& pool) {
   scales_are_half_ = raw.scales.type == DType::kFloat16;
   zeros_ = AlignedBuffer(static_cast<size_t>(layout_.zero_bytes));
   scales_ = AlignedBuffer(static_cast<size_t>(layout_.scale_bytes));
-  pool.ParallelFor(layout_.num_panels, [&](int64_t panel) { PackAwqPanel(raw, panel); });
+  pool.ParallelFor(layout_.num_panels, [&](int64_t panel) { PackAwqTables(raw, panel); });
+  // Panels whose words of an input share a cache line are packed together.
+  const int64_t together = std::max<int64_t>(1, kLineColumns / kernels_.panel_width);
+  pool.ParallelFor(CeilDiv(layout_.num_panels, together), [&](int64_t run) {
+    PackAwqPanels(raw, run * together, std::min(layout_.num_panels, (run + 1) * together));
+  });
 }
 
-void PackedLinear::PackAwqPanel(const RawLinear& raw, int64_t panel) {
+// Eight inputs of eight columns: a word an input becomes a word a column.
+void PackedLinear::PackAwqPanels(const RawLinear& raw, int64_t begin, int64_t end) {
   const int64_t width = kernels_.panel_width;
-  const int64_t first = panel * width;
-  const int64_t cols = std::min(width, out_features_ - first);
-  uint32_t* words = reinterpret_cast<uint32_t*>(panels_.As<char>() + panel * layout_.panel_bytes);
+  const int64_t first_word = begin * width / 8;
+  const int64_t num_words = std::min(end * width, out_features_) / 8 - first_word;
+  const int64_t stride = raw.qweight.stride;
   for (const InputBlock& block : layout_.blocks) {
-    for (int64_t k = 0; k < block.source_length; ++k) {
-      const int64_t to = block.start + k;
-      // Row 8 u + 2 i + j of the panel goes to bit 16 j + 4 i of word u.
-      const int64_t in_unit = to % kAwqUnit;
-      const int64_t shift = 16 * (in_unit % 2) + 4 * (in_unit / 2);
-      for (int64_t c = 0; c < cols; ++c) {
-        words[to / kAwqUnit * width + c] |= NibbleAt(raw.qweight, block.source_start + k, first + c)
-                                            << shift;
+    for (int64_t k = 0; k < block.source_length; k += kAwqUnit) {
+      const int64_t rows = std::min(kAwqUnit, block.source_length - k);
+      const uint32_t* from =
+          raw.qweight.As<const uint32_t>() + (block.source_start + k) * stride + first_word;
+      for (int64_t w = 0; w < num_words; ++w) {
+        uint32_t words[kAwqUnit] = {};
+        for (int64_t r = 0; r < rows; ++r) words[kAwqShift[r] / 4] = from[r * stride + w];
+        TransposeNibbles(words);
+        const int64_t column = w * 8;
+        uint32_t* to = reinterpret_cast<uint32_t*>(panels_.As<char>() +
+                                                   (begin + column / width) * layout_.panel_bytes) +
+                       (block.start + k) / kAwqUnit * width + column % width;
+        for (int64_t c = 0; c < 8; ++c) to[c] = words[kAwqShift[c] / 4];
       }
     }
   }
+}
+
+void PackedLinear::PackAwqTables(const RawLinear& raw, int64_t panel) {
+  const int64_t width = kernels_.panel_width;
+  const int64_t first = panel * width;
+  const int64_t cols = std::min(width, out_features_ - first);
   const size_t element = SizeOf(raw.scales.type);
   for (int64_t g = 0; g < layout_.num_groups; ++g) {
     const int64_t to = (panel * layout_.num_groups + g) * width;

@@ -58,7 +58,8 @@ class PackedLinear final : public CpuLinear {
 
   void PackDensePanel(const RawLinear& raw, int64_t panel);
   void PackAwq(const RawLinear& raw, ThreadPool& pool);
-  void PackAwqPanel(const RawLinear& raw, int64_t panel);
+  void PackAwqPanels(const RawLinear& raw, int64_t begin, int64_t end);
+  void PackAwqTables(const RawLinear& raw, int64_t panel);
   void PackRows(const Matrix& x, int64_t tile_rows, ThreadPool& pool, void* scratch) const;
   int64_t PanelsPerRun(int64_t rows, int num_threads) const;
   // All rows of the pass times the panels of one task.

@@ -64,6 +64,7 @@ struct Engine::Impl {
     model->CountAvailable(*backend, plan.memory_share);
     LoadResult result = model->result();
     result.read_bytes = 0;
+    result.times = {};
     result.load_ms =
         std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
     return result;

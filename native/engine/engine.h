@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "collective/communicator.h"
+#include "core/load_times.h"
 #include "model/model_spec.h"
 #include "ops/backend.h"
 
@@ -24,6 +25,7 @@ struct LoadResult {
   int64_t weight_bytes = 0, read_bytes = 0, peak_resident_bytes = 0, activation_bytes = 0,
           kv_bytes_per_block = 0, available_bytes = 0, workspace_bytes = 0, reserve_bytes = 0;
   double load_ms = 0;
+  LoadTimes times;
   // Of what the files gave for each tensor of the plan; empty for random weights.
   std::vector<uint64_t> tensor_checksums;
 };

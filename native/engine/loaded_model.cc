@@ -86,8 +86,11 @@ void LoadedModel::LoadWeights(Backend& backend,
   {
     const std::unique_ptr<WeightSource> source =
         plan_.dummy_weights ? MakeDummyWeightSource(options) : MakeFileWeightSource(options);
-    weights_ = SliceLoader(backend, plan_, catalogue, *source).Load();
+    SliceLoader loader(backend, plan_, catalogue, *source);
+    weights_ = loader.Load();
     result_.read_bytes = source->read_bytes();
+    result_.times = source->times();
+    result_.times.prepare_ms = loader.prepare_ms();
     result_.tensor_checksums = source->checksums();
     CheckUnchanged(plan_, catalogue, result_.tensor_checksums);
   }

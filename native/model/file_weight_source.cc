@@ -1,6 +1,7 @@
 // Reads slices with pread: whole runs where a slice is as wide as its source, row by row where it
-// is a range of columns. Never reads a byte that belongs to no slice. What goes to a device is read
-// by several threads at once: one would not keep the device's bus busy.
+// is a range of columns. Never takes a byte that belongs to no slice. Several threads read at once:
+// one would keep neither a disk nor a device's bus busy. What comes next is asked of the kernel
+// ahead of time, so that the disk works while weights are packed.
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -8,6 +9,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <vector>
 
@@ -19,9 +21,14 @@
 namespace skein {
 namespace {
 
-// Bytes read at once; bounds the window that converts types, and the time to notice a cancellation.
-constexpr int64_t kWindowBytes = int64_t{8} << 20;
-// What is read at a time, by one of several threads or in all.
+// Bytes of the plan's next tensors that are asked of the kernel before they are wanted.
+constexpr int64_t kAheadBytes = int64_t{256} << 20;
+// A slice of so small a part of its source's columns is not asked for: most of what came would be
+// others'.
+constexpr int64_t kLeastColumnsShare = 4;
+// What all readers read before they meet; bounds the time to notice a cancellation.
+constexpr int64_t kBatchBytes = int64_t{64} << 20;
+// What one of them reads at a time; bounds the window that converts types.
 constexpr int64_t kPieceBytes = int64_t{1} << 20;
 // More only wait for each other on one disk.
 constexpr int kMaxReaders = 16;
@@ -47,26 +54,27 @@ class FileWeightSource final : public WeightSource {
       : plan_(*options.plan),
         catalogue_(*options.catalogue),
         meter_(options, options.catalogue->total_slice_bytes()),
-        checksums_(plan_.tensors.size()) {
+        checksums_(plan_.tensors.size()),
+        asked_(plan_.tensors.size()) {
+    const AddedTime time(times_.open_ms);
     files_.reserve(plan_.files.size());
     for (const WeightFile& file : plan_.files) files_.push_back(Open(file));
   }
 
   void Fill(int64_t tensor_index, const Matrix& dest) override {
+    AskAhead(tensor_index);
+    const AddedTime time(times_.read_ms);
     for (const int64_t index : catalogue_.slices_of(tensor_index)) {
       const Slice& slice = plan_.slices[static_cast<size_t>(index)];
       const int64_t rows = slice.row_end - slice.row_start, cols = slice.col_end - slice.col_start;
       if (rows == 0 || cols == 0) continue;
       const Matrix part = dest.Rows(slice.dest_row, rows).Cols(slice.dest_col, cols);
-      if (cols == slice.source_cols) {
-        ReadRows(slice, part);
-      } else {
-        ReadColumns(slice, part);
-      }
+      ReadInto(slice, part);
     }
   }
 
   void Stream(int64_t tensor_index, const Matrix& dest, WeightStream& stream) override {
+    AskAhead(tensor_index);
     for (const int64_t index : catalogue_.slices_of(tensor_index)) {
       const Slice& slice = plan_.slices[static_cast<size_t>(index)];
       const int64_t rows = slice.row_end - slice.row_start, cols = slice.col_end - slice.col_start;
@@ -77,8 +85,11 @@ class FileWeightSource final : public WeightSource {
       SKEIN_CHECK(step > 0, "a row of %lld bytes", static_cast<long long>(run_bytes));
       for (int64_t row = 0; row < rows; row += step) {
         const int64_t count = std::min(step, rows - row);
-        char* const buffer = stream.NextBuffer();
-        ReadTogether(slice, slice.row_start + row, count, run_bytes, buffer);
+        char* const buffer = NextBuffer(stream);
+        {
+          const AddedTime time(times_.read_ms);
+          ReadTogether(slice, slice.row_start + row, count, run_bytes, buffer);
+        }
         stream.Send(MakeMatrix(buffer, slice.type, count, cols), part.Rows(row, count));
         Count(count * run_bytes);
       }
@@ -86,6 +97,11 @@ class FileWeightSource final : public WeightSource {
   }
 
   int64_t read_bytes() const override { return read_bytes_; }
+  LoadTimes times() const override {
+    LoadTimes times = times_;
+    times.checksum_ms = static_cast<double>(checksum_ns_.load()) / 1e6;
+    return times;
+  }
 
   std::vector<uint64_t> checksums() const override {
     return {checksums_.begin(), checksums_.end()};
@@ -112,76 +128,104 @@ class FileWeightSource final : public WeightSource {
            (row * slice.source_cols + col) * static_cast<int64_t>(SizeOf(slice.type));
   }
 
-  // The slice's rows are one run of the file.
-  void ReadRows(const Slice& slice, const Matrix& part) {
-    const auto row_bytes = slice.source_cols * static_cast<int64_t>(SizeOf(slice.type));
-    const bool is_direct = part.type == slice.type && part.stride == part.cols;
-    const int64_t step = std::max<int64_t>(1, kWindowBytes / row_bytes);
-    for (int64_t row = 0; row < part.rows; row += step) {
-      const int64_t rows = std::min(step, part.rows - row);
-      const Matrix to = part.Rows(row, rows);
-      const int64_t offset = OffsetOf(slice, slice.row_start + row, 0);
-      if (is_direct) {
-        Read(slice, offset, to.data, rows * row_bytes);
-        continue;
+  char* NextBuffer(WeightStream& stream) {
+    const AddedTime time(times_.transfer_ms);
+    return stream.NextBuffer();
+  }
+
+  // Tensors are loaded in the plan's order: while one is read and packed, the kernel reads those
+  // behind it.
+  void AskAhead(int64_t tensor_index) {
+    const auto current = static_cast<size_t>(tensor_index);
+    if (asked_[current]) ahead_bytes_ -= BytesOf(current);
+    next_ahead_ = std::max(next_ahead_, current);
+    while (next_ahead_ < asked_.size() && ahead_bytes_ < kAheadBytes) {
+      if (next_ahead_ != current) {
+        Ask(next_ahead_);
+        asked_[next_ahead_] = true;
+        ahead_bytes_ += BytesOf(next_ahead_);
       }
-      char* window = Window(rows * row_bytes);
-      Read(slice, offset, window, rows * row_bytes);
-      for (int64_t i = 0; i < rows; ++i) {
-        ConvertElements(window + i * row_bytes, slice.type, to.Rows(i, 1).data, to.type, to.cols);
-      }
+      ++next_ahead_;
     }
   }
 
-  // A range of columns: one run per row.
-  void ReadColumns(const Slice& slice, const Matrix& part) {
+  int64_t BytesOf(size_t tensor_index) const {
+    const RankTensor& tensor = plan_.tensors[tensor_index];
+    return tensor.rows * tensor.cols * static_cast<int64_t>(SizeOf(tensor.stored_type));
+  }
+
+  // Advice only: where it is refused, reading waits.
+  void Ask(size_t tensor_index) const {
+    for (const int64_t index : catalogue_.slices_of(static_cast<int64_t>(tensor_index))) {
+      const Slice& slice = plan_.slices[static_cast<size_t>(index)];
+      const int64_t cols = slice.col_end - slice.col_start;
+      if (cols * kLeastColumnsShare < slice.source_cols) continue;
+      const int64_t start = OffsetOf(slice, slice.row_start, 0);
+      const int64_t bytes = OffsetOf(slice, slice.row_end, 0) - start;
+      posix_fadvise(files_[static_cast<size_t>(slice.file_index)].get(), start, bytes,
+                    POSIX_FADV_WILLNEED);
+    }
+  }
+
+  // Rows of a slice where they belong, in the type that is wanted there. The readers meet once for
+  // each batch: one that has lost its processor holds up nobody in between.
+  void ReadInto(const Slice& slice, const Matrix& part) {
     const auto run_bytes = part.cols * static_cast<int64_t>(SizeOf(slice.type));
-    for (int64_t row = 0; row < part.rows; ++row) {
-      const int64_t offset = OffsetOf(slice, slice.row_start + row, slice.col_start);
-      void* to = part.Rows(row, 1).data;
-      if (part.type == slice.type) {
-        Read(slice, offset, to, run_bytes);
-      } else {
-        char* window = Window(run_bytes);
-        Read(slice, offset, window, run_bytes);
-        ConvertElements(window, slice.type, to, part.type, part.cols);
-      }
+    const int64_t step = std::max<int64_t>(1, kPieceBytes / run_bytes);
+    const int64_t batch = step * (kBatchBytes / kPieceBytes);
+    for (int64_t first = 0; first < part.rows; first += batch) {
+      const Matrix to = part.Rows(first, std::min(batch, part.rows - first));
+      readers().ParallelFor((to.rows + step - 1) / step, [&](int64_t piece) {
+        const Matrix rows = to.Rows(piece * step, std::min(step, to.rows - piece * step));
+        ReadPiece(slice, slice.row_start + first + piece * step, rows);
+      });
+      Count(to.rows * run_bytes);
+    }
+  }
+
+  // Any thread.
+  void ReadPiece(const Slice& slice, int64_t first_row, const Matrix& to) {
+    const auto run_bytes = to.cols * static_cast<int64_t>(SizeOf(slice.type));
+    if (to.type == slice.type && to.stride == to.cols) {
+      return ReadPacked(slice, first_row, to.rows, run_bytes, to.As<char>());
+    }
+    const auto window = std::make_unique_for_overwrite<char[]>(static_cast<size_t>(to.rows) *
+                                                               static_cast<size_t>(run_bytes));
+    ReadPacked(slice, first_row, to.rows, run_bytes, window.get());
+    for (int64_t i = 0; i < to.rows; ++i) {
+      ConvertElements(window.get() + i * run_bytes, slice.type, to.Rows(i, 1).data, to.type,
+                      to.cols);
+    }
+  }
+
+  // Any thread. One run of the file where the slice is as wide as its source, else one for each
+  // row.
+  void ReadPacked(const Slice& slice, int64_t first_row, int64_t rows, int64_t run_bytes,
+                  char* to) {
+    const int64_t offset = OffsetOf(slice, first_row, slice.col_start);
+    const auto source_row_bytes = slice.source_cols * static_cast<int64_t>(SizeOf(slice.type));
+    if (run_bytes == source_row_bytes) return ReadBytes(slice, offset, to, rows * run_bytes);
+    for (int64_t row = 0; row < rows; ++row) {
+      ReadBytes(slice, offset + row * source_row_bytes, to + row * run_bytes, run_bytes);
     }
   }
 
   // Rows of a slice, packed, by all readers.
   void ReadTogether(const Slice& slice, int64_t first_row, int64_t rows, int64_t run_bytes,
                     char* to) {
-    if (readers_ == nullptr) {
-      readers_ = std::make_unique<ThreadPool>(std::clamp(NumUsableCpus(), 1, kMaxReaders));
-    }
-    const int64_t offset = OffsetOf(slice, first_row, slice.col_start);
-    const int64_t bytes = rows * run_bytes;
-    const auto source_row_bytes = slice.source_cols * static_cast<int64_t>(SizeOf(slice.type));
-    if (run_bytes == source_row_bytes) {
-      readers_->ParallelFor((bytes + kPieceBytes - 1) / kPieceBytes, [&](int64_t piece) {
-        const int64_t start = piece * kPieceBytes;
-        ReadBytes(slice, offset + start, to + start, std::min(kPieceBytes, bytes - start));
-      });
-      return;
-    }
     const int64_t step = std::max<int64_t>(1, kPieceBytes / run_bytes);
-    readers_->ParallelFor((rows + step - 1) / step, [&](int64_t piece) {
-      const int64_t end = std::min(rows, (piece + 1) * step);
-      for (int64_t row = piece * step; row < end; ++row) {
-        ReadBytes(slice, offset + row * source_row_bytes, to + row * run_bytes, run_bytes);
-      }
+    readers().ParallelFor((rows + step - 1) / step, [&](int64_t piece) {
+      const int64_t row = piece * step;
+      ReadPacked(slice, first_row + row, std::min(step, rows - row), run_bytes,
+                 to + row * run_bytes);
     });
   }
 
-  char* Window(int64_t bytes) {
-    if (static_cast<int64_t>(window_.size()) < bytes) window_.resize(static_cast<size_t>(bytes));
-    return window_.data();
-  }
-
-  void Read(const Slice& slice, int64_t offset, void* to, int64_t bytes) {
-    ReadBytes(slice, offset, to, bytes);
-    Count(bytes);
+  ThreadPool& readers() {
+    if (readers_ == nullptr) {
+      readers_ = std::make_unique<ThreadPool>(std::clamp(NumUsableCpus(), 1, kMaxReaders));
+    }
+    return *readers_;
   }
 
   void Count(int64_t bytes) {
@@ -206,8 +250,10 @@ class FileWeightSource final : public WeightSource {
                            static_cast<long long>(offset),
                            got == 0 ? "the file ends before them" : std::strerror(errno)));
       }
+      const auto before = std::chrono::steady_clock::now();
       checksums_[static_cast<size_t>(slice.tensor_index)] +=
           ChecksumOf(at, got, slice.file_index, offset + done);
+      checksum_ns_ += (std::chrono::steady_clock::now() - before).count();
       done += got;
     }
   }
@@ -216,11 +262,16 @@ class FileWeightSource final : public WeightSource {
   const TensorCatalogue& catalogue_;
   LoadProgressMeter meter_;
   std::vector<FileDescriptor> files_;
-  std::vector<char> window_;
   std::unique_ptr<ThreadPool> readers_;
   int64_t read_bytes_ = 0;
   // By tensor.
   std::vector<std::atomic<uint64_t>> checksums_;
+  // Tensors that the kernel was asked for, and the bytes of those that were not read yet.
+  std::vector<bool> asked_;
+  size_t next_ahead_ = 0;
+  int64_t ahead_bytes_ = 0;
+  LoadTimes times_;
+  std::atomic<int64_t> checksum_ns_ = 0;
 };
 
 }  // namespace

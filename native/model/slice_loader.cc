@@ -120,6 +120,7 @@ SliceLoader::Staged SliceLoader::StageMixed(TensorRole role, int64_t layer, Tens
 }
 
 LinearPtr SliceLoader::Prepare(const RawLinear& raw) {
+  const AddedTime time(prepare_ms_);
   LinearPtr linear = backend_.PrepareLinear(raw, plan_.compute_type);
   weights_.weight_bytes += static_cast<int64_t>(linear->weight_bytes());
   return linear;

@@ -17,6 +17,8 @@ class SliceLoader {
               WeightSource& source);
 
   ModelWeights Load();
+  // Of back ends preparing linears.
+  double prepare_ms() const { return prepare_ms_; }
 
  private:
   // A tensor of the plan, filled. Empty: not part of the plan.
@@ -50,6 +52,7 @@ class SliceLoader {
   const TensorCatalogue& catalogue_;
   WeightSource& source_;
   ModelWeights weights_;
+  double prepare_ms_ = 0;
 };
 
 }  // namespace skein

@@ -8,6 +8,7 @@
 #include <memory>
 #include <vector>
 
+#include "core/load_times.h"
 #include "core/random_block.h"
 #include "core/tensor.h"
 #include "model/model_spec.h"
@@ -35,6 +36,8 @@ class WeightSource {
   // Of what was read of the files for each tensor of the plan (core/byte_checksum.h); empty where
   // nothing comes from files.
   virtual std::vector<uint64_t> checksums() const { return {}; }
+  // Of opening, reading and sending so far.
+  virtual LoadTimes times() const { return {}; }
 };
 
 struct WeightSourceOptions {

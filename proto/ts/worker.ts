@@ -15,6 +15,7 @@ import type { LoadProgress as _skein_worker_v1_LoadProgress, LoadProgress__Outpu
 import type { LoadRequest as _skein_worker_v1_LoadRequest, LoadRequest__Output as _skein_worker_v1_LoadRequest__Output } from './skein/worker/v1/LoadRequest.js';
 import type { LoadResponse as _skein_worker_v1_LoadResponse, LoadResponse__Output as _skein_worker_v1_LoadResponse__Output } from './skein/worker/v1/LoadResponse.js';
 import type { LoadResult as _skein_worker_v1_LoadResult, LoadResult__Output as _skein_worker_v1_LoadResult__Output } from './skein/worker/v1/LoadResult.js';
+import type { LoadTimes as _skein_worker_v1_LoadTimes, LoadTimes__Output as _skein_worker_v1_LoadTimes__Output } from './skein/worker/v1/LoadTimes.js';
 import type { NewSequence as _skein_worker_v1_NewSequence, NewSequence__Output as _skein_worker_v1_NewSequence__Output } from './skein/worker/v1/NewSequence.js';
 import type { PicturePlacement as _skein_worker_v1_PicturePlacement, PicturePlacement__Output as _skein_worker_v1_PicturePlacement__Output } from './skein/worker/v1/PicturePlacement.js';
 import type { PrepareGroupRequest as _skein_worker_v1_PrepareGroupRequest, PrepareGroupRequest__Output as _skein_worker_v1_PrepareGroupRequest__Output } from './skein/worker/v1/PrepareGroupRequest.js';
@@ -63,6 +64,7 @@ export interface ProtoGrpcType {
         LoadRequest: MessageTypeDefinition<_skein_worker_v1_LoadRequest, _skein_worker_v1_LoadRequest__Output>
         LoadResponse: MessageTypeDefinition<_skein_worker_v1_LoadResponse, _skein_worker_v1_LoadResponse__Output>
         LoadResult: MessageTypeDefinition<_skein_worker_v1_LoadResult, _skein_worker_v1_LoadResult__Output>
+        LoadTimes: MessageTypeDefinition<_skein_worker_v1_LoadTimes, _skein_worker_v1_LoadTimes__Output>
         NewSequence: MessageTypeDefinition<_skein_worker_v1_NewSequence, _skein_worker_v1_NewSequence__Output>
         NormType: EnumTypeDefinition
         PicturePlacement: MessageTypeDefinition<_skein_worker_v1_PicturePlacement, _skein_worker_v1_PicturePlacement__Output>

@@ -112,6 +112,7 @@ export class SimulatedEngine implements NativeEngine {
           ...{ weightBytes: 1, readBytes: isResident ? 0 : 1, peakResidentBytes: 0, activationBytes: 0 },
           ...{ kvBytesPerBlock: KV_BYTES_PER_BLOCK, availableBytes, workspaceBytes: 0, reserveBytes: 0 },
           ...{ loadMs, tensorChecksums: new BigUint64Array() },
+          times: { openMs: 0, readMs: 0, transferMs: 0, prepareMs: 0, checksumMs: 0 },
         });
       });
     });

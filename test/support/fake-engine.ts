@@ -160,6 +160,7 @@ export class FakeEngine implements NativeEngine {
       workspaceBytes: 0,
       reserveBytes: 0,
       ...{ loadMs: this.#options.loadMs, tensorChecksums: new BigUint64Array() },
+      times: { openMs: 0, readMs: 0, transferMs: 0, prepareMs: 0, checksumMs: 0 },
     };
   }
 

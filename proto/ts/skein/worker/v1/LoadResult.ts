@@ -1,5 +1,6 @@
 // Original file: proto/skein/worker/v1/worker.proto
 
+import type { LoadTimes as _skein_worker_v1_LoadTimes, LoadTimes__Output as _skein_worker_v1_LoadTimes__Output } from '../../../skein/worker/v1/LoadTimes.js';
 import type { Long } from '@grpc/proto-loader';
 
 export interface LoadResult {
@@ -35,6 +36,7 @@ export interface LoadResult {
    * same weights_hash that read the same bytes have the same.
    */
   'tensorChecksums'?: (Buffer | Uint8Array | string);
+  'times'?: (_skein_worker_v1_LoadTimes | null);
 }
 
 export interface LoadResult__Output {
@@ -70,4 +72,5 @@ export interface LoadResult__Output {
    * same weights_hash that read the same bytes have the same.
    */
   'tensorChecksums': (Buffer);
+  'times': (_skein_worker_v1_LoadTimes__Output | null);
 }
