@@ -8,6 +8,13 @@ export function residentMib(pid: number): number {
 
 const CLOCK_TICK_MS = 10;
 
+/** Of all processes, on all processors, since the machine's start. */
+export function machineProcessorMs(): number {
+  const [, user, nice, system, , , irq, softIrq, steal] = readFileSync('/proc/stat', 'utf8').split(/\s+/, 9);
+  const ticks = [user, nice, system, irq, softIrq, steal].reduce((sum, each) => sum + Number(each), 0);
+  return ticks * CLOCK_TICK_MS;
+}
+
 /** User and system time of a process since its start. */
 export function processorMs(pid: number): number {
   const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');

@@ -2,7 +2,8 @@
 // asked again as soon as it is answered. Ends with 1 where the steps of a run are more than 5 % apart from what they
 // take, a request fails, or the coordinator's memory grows (in a run of a minute or more).
 //   --streams LIST (1000)   --ranks N (8)   --step-ms MS (5)   --seconds N (60)   --output FILE (JSON)
-//   --profile-folder DIR (a processor profile of the coordinator)   --main FILE (bin/skein.mjs of another build)
+//   --profile-folder DIR (a processor profile of the coordinator)   --before FILE (bin/skein.mjs of another build,
+//   measured beside this one)
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { currentCommit, describeMachine } from '../machine.js';
@@ -23,7 +24,7 @@ const { values } = parseArgs({
     'prompt-tokens': { type: 'string', default: '32' },
     'new-tokens': { type: 'string', default: '512' },
     'profile-folder': { type: 'string' },
-    main: { type: 'string' },
+    before: { type: 'string' },
     output: { type: 'string' },
   },
 });
@@ -36,6 +37,10 @@ function growsOf({ memoryMib }: StreamsReport): boolean {
   return to > from * (1 + GROWTH.share) + GROWTH.mib;
 }
 
+function isAsWanted({ overStep, failures }: StreamsReport, grows: boolean): boolean {
+  return overStep <= MAX_OVER_STEP && !grows && Object.keys(failures).length === 0;
+}
+
 const seconds = Number(values.seconds);
 const options = {
   worldSize: Number(values.ranks),
@@ -44,22 +49,27 @@ const options = {
   rampMs: 3_000,
   promptTokens: Number(values['prompt-tokens']),
   newTokens: Number(values['new-tokens']),
-  profileFolder: values['profile-folder'] ?? null,
-  main: values.main ?? null,
 };
+const profileFolder = values['profile-folder'] ?? null;
+const builds = values.before === undefined ? [null] : [values.before, null];
 const runs = [];
 let isGood = true;
-for (const streams of values.streams.split(',').map(Number)) {
-  const report = await measureStreams({ ...options, streams });
+const asked = values.streams
+  .split(',')
+  .flatMap((streams) => builds.map((main) => ({ streams: Number(streams), main })));
+for (const { streams, main } of asked) {
+  const report = await measureStreams({ ...options, streams, main, profileFolder });
   const grows = seconds >= MIN_SECONDS_OF_MEMORY && growsOf(report);
-  runs.push({ streams, ...report, memoryGrows: grows });
-  isGood &&= report.overStep <= MAX_OVER_STEP && !grows && Object.keys(report.failures).length === 0;
+  const memory = seconds >= MIN_SECONDS_OF_MEMORY ? { memoryGrows: grows } : { memoryMib: undefined };
+  runs.push({ build: main === null ? 'this' : 'before', streams, ...report, ...memory });
+  isGood &&= main !== null || isAsWanted(report, grows);
   const { intervalMs, tokensPerSecond, tokensPerMessage, cores, firstMessageMs, messageGapMs } = report;
   process.stdout.write(
-    `${streams} streams: a step every ${intervalMs.mean} ms (p99 ${intervalMs.p99}), ${tokensPerSecond} tokens/s, ` +
-      `${tokensPerMessage} a message; first after ${firstMessageMs.p50} ms (p99 ${firstMessageMs.p99}), then every ` +
+    `${main === null ? '' : 'before: '}${streams} streams: a step every ${intervalMs.mean} ms (p99 ` +
+      `${intervalMs.p99}), ${tokensPerSecond} tokens/s, ${tokensPerMessage} a message; first after ${firstMessageMs.p50} ms (p99 ${firstMessageMs.p99}), then every ` +
       `${messageGapMs.p50} (p99 ${messageGapMs.p99}); ${report.coordinatorMicrosPerToken} µs of the coordinator's a ` +
-      `token; cores: coordinator ${cores.coordinator}, ranks ${cores.ranks}, client ${cores.client}\n`,
+      `token; cores: coordinator ${cores.coordinator}, ranks ${cores.ranks}, client ${cores.client}, ` +
+      `others ${cores.others}\n`,
   );
 }
 const result = {

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { repoPath } from '../../test/support/paths.js';
 import { writeRandomCheckpoint } from '../../test/support/random-checkpoint.js';
-import { processorMs, residentMib } from '../process-use.js';
+import { machineProcessorMs, processorMs, residentMib } from '../process-use.js';
 import { rounded } from '../statistics.js';
 import { withServed } from '../with-served.js';
 import type { RanksMessage } from './ranks.js';
@@ -44,8 +44,13 @@ export interface StreamsReport {
   readonly messageGapMs: TimesSummary;
   /** Processor time of the coordinator, requests and all. */
   readonly coordinatorMicrosPerToken: number;
-  /** Processor time over time: 1 is a core. */
-  readonly cores: { readonly coordinator: number; readonly ranks: number; readonly client: number };
+  /** Processor time over time: 1 is a core. What others took of the machine was not there to be used. */
+  readonly cores: {
+    readonly coordinator: number;
+    readonly ranks: number;
+    readonly client: number;
+    readonly others: number;
+  };
   /** Of the coordinator, resident, over the time. */
   readonly memoryMib: readonly { readonly seconds: number; readonly mib: number }[];
 }
@@ -96,6 +101,7 @@ async function underLoad(
   load.gapMs.take();
   const before = { ...load.totals };
   const cpu = {
+    machine: machineProcessorMs(),
     own: process.cpuUsage(),
     coordinator: processorMs(pid),
     ranks: (await intervalsOf(ranks)).cpuMs,
@@ -110,13 +116,17 @@ async function underLoad(
   const ended = await intervalsOf(ranks);
   const wallMs = performance.now() - startMs;
   const own = process.cpuUsage(cpu.own);
+  const clientMs = (own.user + own.system) / 1000;
+  const machineMs = machineProcessorMs() - cpu.machine;
   const { tokens, messages, answers } = load.totals;
   const failures = load.failures;
   const coordinatorMs = processorMs(pid) - cpu.coordinator;
+  const ranksMs = ended.cpuMs - cpu.ranks;
   const cores = {
     coordinator: rounded(coordinatorMs / wallMs),
-    ranks: rounded((ended.cpuMs - cpu.ranks) / wallMs),
-    client: rounded((own.user + own.system) / 1000 / wallMs),
+    ranks: rounded(ranksMs / wallMs),
+    client: rounded(clientMs / wallMs),
+    others: rounded((machineMs - coordinatorMs - ranksMs - clientMs) / wallMs),
   };
   load.stop();
   const intervalMs = summarise(ended.intervals);
