@@ -7,5 +7,10 @@ import type { ChannelOptions } from '@grpc/grpc-js';
  * a proxy that does not know a rank's address would be asked for every step.
  */
 export function clusterChannelOptions(others: ChannelOptions = {}): ChannelOptions {
-  return { 'grpc.enable_http_proxy': 0, 'grpc.max_reconnect_backoff_ms': 1_000, ...others };
+  return {
+    'grpc.enable_http_proxy': 0,
+    'grpc.max_reconnect_backoff_ms': 1_000,
+    'grpc.enable_channelz': 0,
+    ...others,
+  };
 }

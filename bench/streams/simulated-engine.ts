@@ -66,16 +66,21 @@ export class SimulatedEngine extends FakeEngine {
     return this.#intervals.take();
   }
 
-  /** Timers are up to a millisecond late: the coordinator's loss, not the device's, which has its next plan. */
   #wait(): void {
     const [first] = this.#queue;
     if (this.#timer !== null || first === undefined) return;
-    const waitMs = Math.ceil(first.endMs - performance.now());
-    this.#timer = setTimeout(() => this.#deliver(), Math.max(waitMs, 0));
+    // Timers count whole milliseconds; what is left behind the last of them is spent on turns of the loop.
+    const waitMs = Math.floor(first.endMs - performance.now());
+    if (waitMs > 0) this.#timer = setTimeout(() => this.#again(), waitMs);
+    else setImmediate(() => this.#deliver());
+  }
+
+  #again(): void {
+    this.#timer = null;
+    this.#wait();
   }
 
   #deliver(): void {
-    this.#timer = null;
     const [first] = this.#queue;
     if (first !== undefined && performance.now() >= first.endMs) {
       this.#queue.shift();
