@@ -5,7 +5,6 @@ import { byteSizeOption, describedParser, integerOption, numberOption } from '..
 import { DEFAULT_CLUSTER_ID } from '../common/identity.js';
 import {
   DEFAULT_HANG_TIMEOUT_MS,
-  DEFAULT_MAX_DECODE_SLOWDOWN,
   DEFAULT_STEP_TIMEOUT_MS,
   MAX_NUM_SEQUENCES,
   MAX_SILENCE_MS,
@@ -144,9 +143,8 @@ export function addClusterOptions(command: Command): Command {
     .option(
       '--max-decode-slowdown <times>',
       'how many times as long as alone a token may take because prompts are computed meanwhile; more where first ' +
-        'tokens are waited for longer than a second, in proportion; 0: as long as it takes',
+        'tokens are waited for longer than 250 ms, in proportion (default: 0, as long as it takes)',
       slowdownOption,
-      DEFAULT_MAX_DECODE_SLOWDOWN,
     )
     .option('--kv-cache-memory <bytes>', 'KV cache of a rank, e.g. 512M or 4G', byteSizeOption)
     .option(

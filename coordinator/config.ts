@@ -5,7 +5,6 @@ import { checkAddress } from '../common/grpc-server.js';
 import { checkClusterId, DEFAULT_CLUSTER_ID } from '../common/identity.js';
 import {
   DEFAULT_HANG_TIMEOUT_MS,
-  DEFAULT_MAX_DECODE_SLOWDOWN,
   DEFAULT_PICTURE_MEMORY_BYTES,
   DEFAULT_REQUEST_MEMORY_BYTES,
   WORKER_SILENCE_MS,
@@ -98,7 +97,7 @@ export function toClusterConfig(flags: ClusterFlags): ClusterConfig {
     ranksPerDevice: flags.ranksPerDevice ?? 1,
     exifRotation: flags.exifRotation ?? true,
     stepTimeoutMs: flags.stepTimeout * 1000,
-    maxDecodeSlowdown: flags.maxDecodeSlowdown ?? DEFAULT_MAX_DECODE_SLOWDOWN,
+    maxDecodeSlowdown: flags.maxDecodeSlowdown ?? Infinity,
     workerSilenceMs: flags.workerSilence === undefined ? WORKER_SILENCE_MS : flags.workerSilence * 1000,
     hangTimeoutMs: flags.hangTimeout === undefined ? DEFAULT_HANG_TIMEOUT_MS : flags.hangTimeout * 1000,
     encodingThreads: flags.encodingThreads ?? null,

@@ -18,7 +18,7 @@ const { values, positionals: serveFlags } = parseArgs({
   allowPositionals: true,
   options: {
     ...SERVED_MODEL_OPTIONS,
-    slowdowns: { type: 'string', default: '2,0' },
+    slowdowns: { type: 'string', default: '0,2' },
     streams: { type: 'string', default: '16' },
     'stream-tokens': { type: 'string', default: '128' },
     'prompt-tokens': { type: 'string', default: '1024' },

@@ -11,8 +11,11 @@ import { FirstTokens } from './first-tokens.js';
 
 /** Of a new measurement in what is known; a step in eight. */
 const WEIGHT = 1 / 8;
-/** Fewer are not worth a step of their own kind: decodes alone are recorded launches. */
-const MIN_CHUNK_TOKENS = 16;
+/**
+ * Of what a step takes: less is not begun, but saved up for. Few tokens of a prompt cost a step nearly what many do, so
+ * that in small chunks prompts took twice as long and left more sequences to share the time of decodes.
+ */
+const MIN_CHUNK_SHARE = 1 / 4;
 /** After so many steps with prompts in a row one goes without, so that it stays known how long that takes. */
 const MAX_MIXED_STEPS = 64;
 const NS_PER_MS = 1e6;
@@ -51,7 +54,7 @@ export class PrefillBudget {
     let left = this.#balanceMs;
     for (const ms of this.#expectedMs) left -= ms;
     const tokens = Math.floor(left / this.#msPerToken);
-    return tokens < MIN_CHUNK_TOKENS ? 0 : tokens;
+    return tokens < this.#maxStepTokens * MIN_CHUNK_SHARE ? 0 : tokens;
   }
 
   sent({ scheduledTokens, numPrefillTokens }: SentPlan): void {
