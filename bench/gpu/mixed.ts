@@ -59,7 +59,9 @@ class Stream {
 
   /** Milliseconds between messages that came within the span, and tokens in it. */
   within(fromMs: number, toMs: number): { gapsMs: number[]; msPerToken: number } {
-    const indices = [...this.#atMs.keys()].filter((at) => this.#atMs[at]! >= fromMs && this.#atMs[at]! <= toMs);
+    const indices = [...this.#atMs.keys()].filter(
+      (at) => this.#atMs[at]! >= fromMs && this.#atMs[at]! <= toMs,
+    );
     const gapsMs = indices.slice(1).map((at) => this.#atMs[at]! - this.#atMs[at - 1]!);
     const tokens = indices.slice(1).reduce((sum, at) => sum + this.#tokens[at]!, 0);
     const lastMs = this.#atMs[indices.at(-1) ?? 0]!;
