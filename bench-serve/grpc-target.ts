@@ -130,12 +130,13 @@ export class GrpcTarget implements Target {
   }
 
   #message({ id, prompt, maxTokens }: TargetRequest): GenerateRequest {
-    const { model, temperature, ignoreEos } = this.#options;
+    const { model, temperature, ignoreEos, priority } = this.#options;
     return {
       requestId: id,
       model,
       ...promptFields(prompt),
       sampling: { maxTokens, ignoreEos, ...(temperature === null ? {} : { temperature }) },
+      priority: priority ?? 0,
     };
   }
 

@@ -116,13 +116,14 @@ export class HttpTarget implements Target {
   }
 
   #body({ prompt, maxTokens }: TargetRequest): object {
-    const { temperature, ignoreEos, extraBody } = this.#options;
+    const { temperature, ignoreEos, priority, extraBody } = this.#options;
     const common = {
       model: this.#model,
       stream: true,
       stream_options: { include_usage: true },
       ...(temperature === null ? {} : { temperature }),
       ...(ignoreEos ? { ignore_eos: true } : {}),
+      ...(priority === undefined ? {} : { priority }),
     };
     switch (prompt.kind) {
       case 'messages':

@@ -83,4 +83,6 @@ export interface Sampling {
   /** Null: what the server takes by default. */
   readonly temperature: number | null;
   readonly ignoreEos: boolean;
+  /** Smaller goes first; default: the server's own. */
+  readonly priority?: number | undefined;
 }

@@ -288,8 +288,14 @@ export const DEFAULT_MAX_MODEL_LENGTH = 32_768;
 export const MAX_DETOKENIZED_TOKENS = 131_072;
 /** A request in whose prefill, it alone, so many epochs ended is not tried again. */
 export const MAX_EPOCHS_ENDED_ALONE = 2;
+/** Of a request, smaller goes first: from minus this to this. */
+export const MAX_PRIORITY = 100;
+/** Who waits so long goes as if its priority were better by 1; --priority-ageing. */
+export const DEFAULT_PRIORITY_AGEING_MS = 30_000;
 /** Beyond those that run. */
 export const MAX_WAITING_REQUESTS = 1024;
+/** Of their prompts; --max-waiting-tokens. */
+export const DEFAULT_MAX_WAITING_TOKENS = 4_194_304;
 /** Tiles that the ranks hold at once, and so of one request. */
 export const MAX_TILE_SLOTS = 128;
 /** White space before a start tag is waited out this long; longer white space is an answer. */

@@ -5,6 +5,8 @@ import { byteSizeOption, describedParser, integerOption, numberOption } from '..
 import { DEFAULT_CLUSTER_ID } from '../common/identity.js';
 import {
   DEFAULT_HANG_TIMEOUT_MS,
+  DEFAULT_MAX_WAITING_TOKENS,
+  DEFAULT_PRIORITY_AGEING_MS,
   DEFAULT_STEP_TIMEOUT_MS,
   MAX_NUM_SEQUENCES,
   MAX_SILENCE_MS,
@@ -38,6 +40,8 @@ export interface ClusterFlags {
   readonly maxModelLength?: number;
   readonly maxNumSequences?: number;
   readonly maxStepTokens?: number;
+  readonly maxWaitingTokens?: number;
+  readonly priorityAgeing?: number;
   readonly kvCacheMemory?: number;
   readonly gpuMemoryUtilization?: number;
   readonly deterministic?: true;
@@ -145,6 +149,16 @@ export function addClusterOptions(command: Command): Command {
       'how many times as long as alone a token may take because prompts are computed meanwhile; more where first ' +
         'tokens are waited for longer than 250 ms, in proportion (default: 0, as long as it takes)',
       slowdownOption,
+    )
+    .option(
+      '--max-waiting-tokens <n>',
+      `tokens of the prompts that wait; beyond it requests are refused (default: ${DEFAULT_MAX_WAITING_TOKENS})`,
+      integerOption(1, 2 ** 31),
+    )
+    .option(
+      '--priority-ageing <seconds>',
+      `a request that waits so long goes as if its priority were better by 1 (default: ${DEFAULT_PRIORITY_AGEING_MS / 1000})`,
+      integerOption(1, 86_400),
     )
     .option('--kv-cache-memory <bytes>', 'KV cache of a rank, e.g. 512M or 4G', byteSizeOption)
     .option(

@@ -5,7 +5,9 @@ import { checkAddress } from '../common/grpc-server.js';
 import { checkClusterId, DEFAULT_CLUSTER_ID } from '../common/identity.js';
 import {
   DEFAULT_HANG_TIMEOUT_MS,
+  DEFAULT_MAX_WAITING_TOKENS,
   DEFAULT_PICTURE_MEMORY_BYTES,
+  DEFAULT_PRIORITY_AGEING_MS,
   DEFAULT_REQUEST_MEMORY_BYTES,
   WORKER_SILENCE_MS,
 } from '../common/limits.js';
@@ -35,6 +37,10 @@ export interface ClusterConfig {
   readonly maxModelLength: number | null;
   readonly maxNumSequences: number;
   readonly maxStepTokens: number;
+  /** Tokens of the prompts that wait; more are refused. */
+  readonly maxWaitingTokens: number;
+  /** Who waits so long goes as if its priority were better by 1. */
+  readonly priorityAgeingMs: number;
   /** Bytes a rank; null: what is useful and free. */
   readonly kvCacheBytes: number | null;
   /** Of a GPU's whole memory, what its ranks may take together. */
@@ -89,6 +95,9 @@ export function toClusterConfig(flags: ClusterFlags): ClusterConfig {
     maxModelLength: flags.maxModelLength ?? null,
     maxNumSequences,
     maxStepTokens: Math.max(flags.maxStepTokens ?? sizes.maxStepTokens, maxNumSequences),
+    maxWaitingTokens: flags.maxWaitingTokens ?? DEFAULT_MAX_WAITING_TOKENS,
+    priorityAgeingMs:
+      flags.priorityAgeing === undefined ? DEFAULT_PRIORITY_AGEING_MS : flags.priorityAgeing * 1000,
     kvCacheBytes: flags.kvCacheMemory ?? null,
     gpuMemoryUtilization: flags.gpuMemoryUtilization ?? DEFAULT_GPU_MEMORY_UTILIZATION,
     deterministic: flags.deterministic === true,

@@ -60,6 +60,8 @@ function configOf({ running, waiting, answerTokens }: Case): SchedulerConfig {
     maxModelLength: 2 * ENDLESS,
     maxPlansInFlight: 2,
     maxWaiting: running + waiting + 1,
+    maxWaitingTokens: 2 ** 31,
+    ageingIntervalMs: 30_000,
     numTileSlots: 128,
     maxTilesPerStep: 8,
     tokensPerTile: 256,

@@ -1,7 +1,7 @@
 // The flags of `skein bench serve`: their names, bounds and relations. Names are vLLM's where it has the same thing.
 import { InvalidArgumentError, type Command } from 'commander';
 import { describedParser, integerOption, listOption, numberOption } from '../../common/command-line.js';
-import { MAX_BENCH_REQUESTS, MAX_TEMPERATURE } from '../../common/limits.js';
+import { MAX_BENCH_REQUESTS, MAX_PRIORITY, MAX_TEMPERATURE } from '../../common/limits.js';
 
 export const BACKENDS = ['grpc', 'openai-chat', 'openai'] as const;
 export type Backend = (typeof BACKENDS)[number];
@@ -32,6 +32,7 @@ export interface BenchFlags {
   readonly traceSpeed: number;
   readonly traceBlockSize: number;
   readonly ignoreEos?: boolean;
+  readonly priority?: number;
   readonly temperature?: number;
   readonly rate?: readonly number[];
   readonly burstiness: number;
@@ -57,6 +58,13 @@ const ratesOption = describedParser('rates, separated by commas', (value) => {
   if (rates.length === 0 || !rates.every((rate) => rate === Infinity || (rate > 0 && rate <= MAX_RATE)))
     throw new InvalidArgumentError(`expected numbers above 0 and up to ${MAX_RATE}, or inf: 1,2,4.`);
   return rates;
+});
+
+const priorityOption = describedParser(`a whole number of ${-MAX_PRIORITY} to ${MAX_PRIORITY}`, (value) => {
+  const priority = Number(value);
+  if (!/^-?\d{1,3}$/.test(value) || Math.abs(priority) > MAX_PRIORITY)
+    throw new InvalidArgumentError(`expected a whole number of ${-MAX_PRIORITY} to ${MAX_PRIORITY}.`);
+  return priority;
 });
 
 const percentilesOption = describedParser('percentiles, separated by commas', (value) => {
@@ -184,6 +192,7 @@ function addWorkloadOptions(command: Command): void {
     .option('--trace <file>', 'requests from a file: a JSON object a line (docs/benchmarking.md)')
     .option('--trace-speed <factor>', 'times of the trace pass so much faster', numberOption(0.001, 1000), 1)
     .option('--trace-block-size <tokens>', 'that each of hash_ids stands for', integerOption(1, 65_536), 512)
+    .option('--priority <n>', 'of every request: smaller goes first', priorityOption)
     .option('--ignore-eos', 'answers are exactly as long as asked for')
     .option('--temperature <number>', "default: the server's own", numberOption(0, MAX_TEMPERATURE));
 }

@@ -44,7 +44,8 @@ export async function planBenchmark(
 
 function createTarget(flags: BenchFlags, backend: Backend, address: string, apiKey: string): Target {
   const { model, header, connections, extraBody } = flags;
-  const sampling = { temperature: flags.temperature ?? null, ignoreEos: flags.ignoreEos ?? false };
+  const { temperature = null, ignoreEos = false, priority } = flags;
+  const sampling = { temperature, ignoreEos, priority };
   if (backend === 'grpc') {
     if (Object.keys(header).some((name) => name.endsWith('-bin')))
       throw wrong('header', 'of gRPC must not end in -bin: such metadata is no text');

@@ -141,7 +141,7 @@ export class StepLoop {
     try {
       for (;;) {
         const nowMs = clock.nowMs();
-        const plan = scheduler.schedule(this.#prefill.tokensAt(nowMs));
+        const plan = scheduler.schedule(this.#prefill.tokensAt(nowMs), nowMs);
         if (plan === null) break;
         this.#record.sent(plan, nowMs);
         this.#prefill.sent(plan);

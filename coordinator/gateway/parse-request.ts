@@ -22,6 +22,7 @@ import {
   checkModel,
   checkPicture,
   checkPictureCount,
+  checkPriority,
   checkRequestId,
   checkTokenIds,
   checkTotals,
@@ -41,6 +42,7 @@ export function parseGenerateRequest(request: GenerateRequest__Output, context: 
     prompt: prompt.kind === 'chat' ? { ...prompt, tools } : prompt,
     ...shape,
     sampling: parseSampling(request.sampling),
+    priority: checkPriority(request.priority),
   };
 }
 

@@ -5,6 +5,7 @@ import {
   MAX_MESSAGES,
   MAX_PICTURES_PER_REQUEST,
   MAX_PICTURE_BYTES,
+  MAX_PRIORITY,
   MAX_PROMPT_CHARS,
   MAX_REQUEST_ID_CHARS,
 } from '../../common/limits.js';
@@ -19,6 +20,11 @@ export interface ParseContext {
 export function checkRequestId(requestId: string): void {
   if (requestId.length <= MAX_REQUEST_ID_CHARS) return;
   throw invalid('request_id', `has ${requestId.length} characters; the limit is ${MAX_REQUEST_ID_CHARS}`);
+}
+
+export function checkPriority(priority: number): number {
+  if (Number.isInteger(priority) && Math.abs(priority) <= MAX_PRIORITY) return priority;
+  throw invalid('priority', `must be an integer of ${-MAX_PRIORITY} to ${MAX_PRIORITY}; got ${priority}`);
 }
 
 export function checkModel(name: string, served: string): void {

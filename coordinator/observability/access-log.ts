@@ -45,6 +45,7 @@ function outcome(request: Request, end: RequestEnd): object {
     code: hasFailed ? end.code : 'OK',
     finishReason: hasFailed ? null : end.finishReason,
     choice: request.spec.choiceIndex ?? 0,
+    priority: request.spec.priority ?? 0,
     promptTokens: request.numPromptTokens,
     cachedTokens: request.numCachedTokens,
     completionTokens: request.producedIds.length,

@@ -99,10 +99,15 @@ export interface RequestSpec {
   readonly splitsReasoning?: boolean;
   /** Of several answers to one prompt, which this is: each draws its own tokens. Default: 0. */
   readonly choiceIndex?: number;
-  /** Smaller goes first where requests wait for an encoder. Default: 0. */
+  /** Smaller goes first where requests wait, for an encoder or to run, and stays where room is short. Default: 0. */
   readonly priority?: number;
   /** From its arrival on; then it ends with DEADLINE_EXCEEDED. Default: none. */
   readonly timeoutMs?: number;
+}
+
+/** Who shares with whom: calls with one key are one client, and so are all calls without any. */
+export function clientOf({ origin }: Pick<RequestSpec, 'origin'>): string {
+  return origin?.apiKeyHash ?? '';
 }
 
 /** In the order in which they stand in the prompt. */

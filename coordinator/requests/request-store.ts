@@ -2,9 +2,10 @@
 // epochs; it knows nothing of how a request is encoded or computed.
 import type { Clock } from '../../common/clock.js';
 import { AppError } from '../../common/errors.js';
+import { hasRoom } from '../../common/fair-bound.js';
 import type { RequestSink } from './generation.js';
 import { STAGES, type Interruption, type Stage } from './life-cycle.js';
-import type { RequestOrigin, RequestSpec } from './request-spec.js';
+import { clientOf, type RequestOrigin, type RequestSpec } from './request-spec.js';
 import { OutputStage } from './output-stage.js';
 import { Request, type RequestEnd } from './request.js';
 
@@ -37,7 +38,7 @@ export interface RequestListener {
 
 export interface RequestStoreOptions {
   readonly clock: Clock;
-  /** Requests at once, from their arrival to their end. */
+  /** Requests at once, from their arrival to their end; a few more for clients that have few (common/fair-bound.ts). */
   readonly maxRequests: number;
   /** Met where nobody waits for it: while readers are told of their tokens. */
   readonly onBug: (error: AppError) => void;
@@ -50,6 +51,7 @@ export class RequestStore {
   readonly #options: RequestStoreOptions;
   readonly #requests = new Set<Request>();
   readonly #stage: OutputStage;
+  readonly #numByClient = new Map<string, number>();
   readonly #listeners = new Set<RequestListener>();
   /** Those who count tokens: not asked anew with every one. */
   #tokenListeners: RequestListener[] = [];
@@ -107,8 +109,9 @@ export class RequestStore {
       },
     });
     this.#requests.add(request);
+    this.#count(spec, 1);
     this.#onStage(request, 'received', null);
-    const refusal = this.#refusal();
+    const refusal = this.#refusal(request);
     if (refusal !== null) request.fail(refusal);
     else this.#watchDeadline(request);
     return request;
@@ -137,10 +140,11 @@ export class RequestStore {
     this.#tokenListeners = [...this.#listeners].filter((each) => 'onTokens' in each);
   }
 
-  #refusal(): AppError | null {
+  #refusal({ spec }: Request): AppError | null {
     if (this.#isDraining) return new AppError('DRAINING', 'the server is shutting down');
     const numOthers = this.#requests.size - 1;
-    if (numOthers < this.#options.maxRequests) return null;
+    const numOwn = this.#numByClient.get(clientOf(spec))! - 1;
+    if (hasRoom(numOthers, 1, numOwn, this.#options.maxRequests)) return null;
     return new AppError(
       'QUEUE_FULL',
       `${numOthers} requests are in the server; the limit is ${this.#options.maxRequests}`,
@@ -156,8 +160,15 @@ export class RequestStore {
     request.whenOver(() => timer.cancel());
   }
 
+  #count(spec: RequestSpec, change: 1 | -1): void {
+    const client = clientOf(spec);
+    const count = (this.#numByClient.get(client) ?? 0) + change;
+    if (count === 0) this.#numByClient.delete(client);
+    else this.#numByClient.set(client, count);
+  }
+
   #onStage(request: Request, stage: Stage | Interruption, end: RequestEnd | null): void {
-    if (stage === 'ended') this.#requests.delete(request);
+    if (stage === 'ended' && this.#requests.delete(request)) this.#count(request.spec, -1);
     const atMs = this.#options.clock.nowMs();
     const event = { request, stage, atMs, end };
     for (const listener of this.#listeners) listener.onStage?.(event);

@@ -16,7 +16,7 @@ import type { GenerationEnd, RequestSink } from './generation.js';
 import { LifeCycle, timingsOf, type Interruption, type Stage } from './life-cycle.js';
 import type { OutputStage, StagedOutput } from './output-stage.js';
 import { PendingAnswer } from './pending-answer.js';
-import type { RequestSpec } from './request-spec.js';
+import { clientOf, type RequestSpec } from './request-spec.js';
 import { Suspicion } from './suspicion.js';
 
 export type RequestEnd = GenerationEnd | AppError;
@@ -161,6 +161,10 @@ export class Request implements SequenceListener, StagedOutput {
       maxTokensIsDefault: sampling.maxTokensIsDefault,
       isAccepted: this.#maxTokens !== null,
       prefillsAlone: this.isSuspect,
+      priority: this.spec.priority ?? 0,
+      client: clientOf(this.spec),
+      arrivedMs: this.timeOf('received')!,
+      hasRun: this.timeOf('running') !== null,
       // Masks say when it may end.
       sampling: constraint === null ? sampling.params : { ...sampling.params, minTokens: 0 },
       isMasked: constraint !== null,

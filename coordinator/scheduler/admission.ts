@@ -1,5 +1,5 @@
-// Which of the sequences that wait come into the plan being made: in order of arrival, as far as slots, blocks, tile
-// slots and the budgets of the step go.
+// Which of the sequences that wait come into the plan being made: in the order of the waiting queue, as far as slots,
+// blocks, tile slots and the budgets of the step go.
 import { addRows, admissionBytes, hasRoomFor, prefillRoom, toNewSequence, type Draft } from './draft.js';
 import type { KvCache, PrefixMatch } from './kv-cache.js';
 import type { PictureManager } from './picture-manager.js';
@@ -41,18 +41,23 @@ export class Admission {
     this.#hasSuspects ||= request.prefillsAlone === true;
   }
 
-  /** Admits waiting sequences in order of arrival. True when one waits for tile slots. */
+  /** Admits waiting sequences in their order. True when one waits for tile slots. */
   admit(draft: Draft): boolean {
     const { waiting } = this.#parts.queues;
     let isBlockedOnTiles = false;
     let numPassed = 0;
-    while (numPassed < Math.min(waiting.length, MAX_PASSED)) {
-      const verdict = this.#tryToAdmit(waiting[numPassed]!, draft);
+    while (numPassed < MAX_PASSED) {
+      const sequence = waiting.next();
+      if (sequence === undefined) break;
+      const verdict = this.#tryToAdmit(sequence, draft);
       if (verdict === 'stop') break;
       isBlockedOnTiles ||= verdict === 'no tile slots';
       // Who is admitted waits no more.
-      if (verdict !== 'admitted') numPassed += 1;
+      if (verdict === 'admitted') continue;
+      waiting.pass(sequence);
+      numPassed += 1;
     }
+    waiting.resume();
     return isBlockedOnTiles;
   }
 
@@ -109,6 +114,13 @@ export class Admission {
     sequence.numComputedTokens = prefix.numTokens;
     this.numAdmittedTokens += sequence.numTokens;
     this.numCachedTokens += prefix.numTokens;
+    if (!sequence.isCharged)
+      queues.waiting.clients.admitted(
+        sequence.client,
+        sequence.numTokens - prefix.numTokens,
+        prefix.numTokens,
+      );
+    sequence.isCharged = true;
     draft.plan.newSequences.push(toNewSequence(sequence));
     kv.admit(sequence, prefix);
     for (const block of sequence.blocks) draft.plan.newBlocks.push(sequence.slot, block);

@@ -29,6 +29,7 @@ export function checkHoldings(holdings: Holdings): void {
   assert(allSlots.size === config.maxNumSequences, 'every slot is free or owned');
   assert(inFlight.length <= config.maxPlansInFlight, 'plans in flight');
   pictures.checkInvariants(sequences);
+  queues.waiting.checkInvariants();
 }
 
 function checkSequence(sequence: Sequence, { config, queues, inFlight }: Holdings): void {

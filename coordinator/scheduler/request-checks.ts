@@ -2,7 +2,9 @@
 // ever.
 import { assert } from '../../common/assert.js';
 import { AppError } from '../../common/errors.js';
+import { hasRoom } from '../../common/fair-bound.js';
 import type { SchedulerConfig, SequenceRequest } from './step-plan.js';
+import type { WaitingQueue } from './waiting-queue.js';
 
 /** Tokens that one sequence can have, prompt and output together. */
 export function maxSequenceTokens(config: SchedulerConfig): number {
@@ -52,9 +54,22 @@ function remainsOf({ tokenIds, numPromptTokens, maxTokens }: SequenceRequest, li
   return Math.min(maxTokens ?? room, room);
 }
 
-export function checkQueue(numWaiting: number, { maxWaiting }: SchedulerConfig): void {
-  if (numWaiting < maxWaiting) return;
-  throw new AppError('QUEUE_FULL', `${numWaiting} requests wait already; the limit is ${maxWaiting}`);
+/** Refuses a request for which there is no room among those that wait. */
+export function checkQueue(request: SequenceRequest, waiting: WaitingQueue, config: SchedulerConfig): void {
+  const own = waiting.clients.find(request.client ?? '');
+  const { maxWaiting, maxWaitingTokens } = config;
+  if (!hasRoom(waiting.length, 1, own?.numWaiting ?? 0, maxWaiting))
+    throw new AppError('QUEUE_FULL', `${waiting.length} requests wait already; the limit is ${maxWaiting}`);
+  const numTokens = request.tokenIds.length;
+  // One that alone is longer is taken where nothing waits.
+  if (waiting.numTokens === 0) return;
+  if (!hasRoom(waiting.numTokens, numTokens, own?.numWaitingTokens ?? 0, maxWaitingTokens)) {
+    throw new AppError(
+      'QUEUE_FULL',
+      `the prompt has ${numTokens} tokens, and ${waiting.numTokens} wait already; the limit is ${maxWaitingTokens}`,
+      { details: { tokens: numTokens, limit: maxWaitingTokens } },
+    );
+  }
 }
 
 function checkPictures(request: SequenceRequest, config: SchedulerConfig): void {

@@ -7,6 +7,7 @@
 // (slot, blocks) is freed only when no plan in flight names it, for a rank may still read and write it.
 import { assert, assertDefined } from '../../common/assert.js';
 import { Admission } from './admission.js';
+import { ANSWER_TOKEN_COST } from './clients.js';
 import { addRows, newDraft, prefillRoom, type Draft } from './draft.js';
 import { chooseGraphBucket } from './graph-buckets.js';
 import { checkHoldings } from './invariants.js';
@@ -35,7 +36,7 @@ export class Scheduler {
   readonly #kv: KvCache;
   readonly #pictures: PictureManager;
   readonly #tiles: TileRows;
-  readonly #queues = new SequenceQueues();
+  readonly #queues: SequenceQueues;
   readonly #inFlight: PlansInFlight;
   readonly #slots: SlotPool;
   readonly #admission: Admission;
@@ -49,6 +50,7 @@ export class Scheduler {
       'a step must have room for a token of every sequence',
     );
     this.config = config;
+    this.#queues = new SequenceQueues(config);
     this.#kv = new KvCache(config);
     this.#pictures = new PictureManager(config);
     this.#tiles = new TileRows(config.tokensPerTile);
@@ -69,6 +71,8 @@ export class Scheduler {
     return {
       numRunning: this.#queues.running.length,
       numWaiting: this.#queues.waiting.length,
+      numWaitingTokens: this.#queues.waiting.numTokens,
+      numClients: this.#queues.waiting.clients.size,
       numFreeBlocks: this.#kv.numFree,
       numKeptBlocks: this.#kv.numKept,
       numAdmittedTokens: this.#admission.numAdmittedTokens,
@@ -93,7 +97,7 @@ export class Scheduler {
   /** Refuses what `check` does, and what is too much now (QUEUE_FULL). Returns the same. */
   submit(request: SequenceRequest): number {
     const maxTokens = this.check(request);
-    if (request.isAccepted !== true) checkQueue(this.#queues.waiting.length, this.config);
+    if (request.isAccepted !== true) checkQueue(request, this.#queues.waiting, this.config);
     assert(request.tokenIds.length - request.numPromptTokens < maxTokens, 'it has tokens to produce');
     this.#queues.arrive(request, maxTokens);
     this.#admission.arrived(request);
@@ -134,9 +138,11 @@ export class Scheduler {
 
   /**
    * The next step, or null while nothing can run or enough plans are in flight. At most so many tokens of prompts where
-   * sequences wait for their next tokens meanwhile; else as many as a step takes.
+   * sequences wait for their next tokens meanwhile; else as many as a step takes. `nowMs`: on the arrivals' clock; by
+   * default as late as it has been said to be.
    */
-  schedule(maxPrefillTokens = Infinity): StepPlan | null {
+  schedule(maxPrefillTokens = Infinity, nowMs = 0): StepPlan | null {
+    this.#queues.waiting.advance(nowMs);
     if (this.#inFlight.length >= this.config.maxPlansInFlight) return null;
     const draft = newDraft(this.#lastStep + 1, this.config, maxPrefillTokens);
     this.#scheduleDecodes(draft);
@@ -220,7 +226,7 @@ export class Scheduler {
     while (!this.#kv.canAllocate(missing)) {
       // Blocks that come back by themselves are worth a step's wait.
       if (this.#queues.draining.size > 0) return false;
-      const victim = assertDefined(this.#queues.running.at(-1), 'a sequence to preempt');
+      const victim = assertDefined(this.#queues.victim(), 'a sequence to preempt');
       this.#preempt(victim);
       if (victim === sequence) return false;
     }
@@ -239,6 +245,7 @@ export class Scheduler {
     const tokenStart = result.tokenOffsets[index]!;
     const token = result.tokenIds[tokenStart]!;
     const finishReason = sequence.take(token);
+    sequence.client.served += ANSWER_TOKEN_COST;
     if (finishReason !== null) this.#end(sequence);
     return { sequenceId: sequence.sequenceId, tokenStart, tokenEnd: tokenStart + 1, finishReason };
   }

@@ -1,18 +1,19 @@
-// Where each sequence stands: waiting, by arrival; running, by admission; or ended or preempted while plans in flight
-// still name it.
+// Where each sequence stands: waiting; running, by admission; or ended or preempted while plans in flight still name
+// it.
 import { assert } from '../../common/assert.js';
 import { Sequence } from './sequence.js';
 import type { SequenceRequest } from './step-plan.js';
+import { WaitingQueue, type WaitingQueueConfig } from './waiting-queue.js';
 
 export class SequenceQueues {
-  readonly #waiting: Sequence[] = [];
+  readonly waiting: WaitingQueue;
   readonly #running: Sequence[] = [];
   readonly #draining = new Set<Sequence>();
   readonly #unfinished = new Map<string, Sequence>();
   #numArrived = 0;
 
-  get waiting(): readonly Sequence[] {
-    return this.#waiting;
+  constructor(config: WaitingQueueConfig) {
+    this.waiting = new WaitingQueue(config);
   }
 
   get running(): readonly Sequence[] {
@@ -29,34 +30,46 @@ export class SequenceQueues {
   }
 
   arrive(request: SequenceRequest, maxTokens: number): void {
-    const { sequenceId } = request;
+    const { sequenceId, client = '' } = request;
     assert(!this.#unfinished.has(sequenceId), `sequence ${sequenceId} is submitted twice`);
-    const sequence = new Sequence(request, this.#numArrived, maxTokens);
+    const sequence = new Sequence(request, this.waiting.clients.arrive(client), this.#numArrived, maxTokens);
     this.#numArrived += 1;
     this.#unfinished.set(sequenceId, sequence);
-    this.#waiting.push(sequence);
+    this.waiting.arrive(sequence);
   }
 
   start(sequence: Sequence): void {
-    this.#waiting.splice(this.#waiting.indexOf(sequence), 1);
+    this.waiting.remove(sequence);
     sequence.state = 'running';
     this.#running.push(sequence);
   }
 
-  /** It waits where it would if it had not run. */
+  /** Of those that run, who makes way for the others: the worst of priority and, of these, who came last. */
+  victim(): Sequence | undefined {
+    let victim: Sequence | undefined;
+    let largest = -Infinity;
+    for (const sequence of this.#running) {
+      const standing = this.waiting.standingOf(sequence);
+      if (standing < largest) continue;
+      largest = standing;
+      victim = sequence;
+    }
+    return victim;
+  }
+
   preempt(sequence: Sequence): void {
     this.#running.splice(this.#running.indexOf(sequence), 1);
     sequence.state = 'waiting';
-    const behind = this.#waiting.findIndex((other) => other.arrival > sequence.arrival);
-    this.#waiting.splice(behind < 0 ? this.#waiting.length : behind, 0, sequence);
+    this.waiting.giveBack(sequence);
     this.#draining.add(sequence);
   }
 
   end(sequence: Sequence): void {
-    const queue = sequence.state === 'running' ? this.#running : this.#waiting;
-    queue.splice(queue.indexOf(sequence), 1);
+    if (sequence.state === 'running') this.#running.splice(this.#running.indexOf(sequence), 1);
+    else this.waiting.remove(sequence);
     sequence.state = 'ended';
     this.#unfinished.delete(sequence.sequenceId);
+    this.waiting.clients.leave(sequence.client);
     this.#draining.add(sequence);
   }
 

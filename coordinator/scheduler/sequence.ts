@@ -4,9 +4,11 @@
 //   waiting -> running -> ended
 //      ^         |
 //      +---------+  preempted: waits again, and is admitted once its steps in flight have come back
+import type { Client } from './clients.js';
 import type { CachedBlock } from './kv-cache.js';
 import type { RankPicture } from './picture-manager.js';
 import type { FinishReason, SequenceRequest, TokenMask } from './step-plan.js';
+import type { Line } from './waiting-line.js';
 
 export type SequenceState = 'waiting' | 'running' | 'ended';
 
@@ -21,6 +23,11 @@ export interface PictureState {
 export class Sequence {
   readonly sequenceId: string;
   readonly request: SequenceRequest;
+  /** Whose it is: what it is given counts as the client's. */
+  readonly client: Client;
+  /** Smaller goes first. */
+  readonly priority: number;
+  readonly arrivedMs: number;
   /** Of all sequences, in order of submission; smaller goes first. */
   readonly arrival: number;
   readonly maxTokens: number;
@@ -28,6 +35,16 @@ export class Sequence {
   readonly pictures: PictureState[];
 
   state: SequenceState = 'waiting';
+  /** While it waits: in which line of its client's; null: it has run before. */
+  line: Line | null = null;
+  /** It ran in an epoch that ended, and waits. */
+  isResumed = false;
+  /** Since it began to wait. */
+  numWaitingTokens = 0;
+  /** Since it was its client's first to wait; of one that runs, since it was when it was admitted. */
+  headSinceMs = 0;
+  /** Its prompt counts as what its client was given: only once, however often it is computed. */
+  isCharged: boolean;
   /** Tokens produced since it was submitted. */
   readonly producedIds: number[] = [];
   /** Sampled by steps in flight: tokens that exist in the engine and are not known here yet. */
@@ -53,9 +70,13 @@ export class Sequence {
   /** Plans in flight that name it; what it holds is freed only at 0. */
   numPlansInFlight = 0;
 
-  constructor(request: SequenceRequest, arrival: number, maxTokens: number) {
+  constructor(request: SequenceRequest, client: Client, arrival: number, maxTokens: number) {
     this.sequenceId = request.sequenceId;
     this.request = request;
+    this.client = client;
+    this.priority = request.priority ?? 0;
+    this.arrivedMs = request.arrivedMs ?? 0;
+    this.isCharged = request.hasRun === true;
     this.arrival = arrival;
     this.maxTokens = maxTokens;
     this.stopTokenIds = new Set(request.sampling.stopTokenIds);

@@ -25,6 +25,14 @@ export interface SequenceRequest {
   readonly isAccepted?: boolean;
   /** Its prefill may be what ended an epoch: no other is computed meanwhile, so that it is known whose it was. */
   readonly prefillsAlone?: boolean;
+  /** Smaller goes first; default 0. */
+  readonly priority?: number;
+  /** Clients that wait share the engine evenly, whatever each of them asks for; default: one that has no name. */
+  readonly client?: string;
+  /** On the clock whose time `schedule` is told; default 0. */
+  readonly arrivedMs?: number;
+  /** It ran in an epoch that is over: it goes before all that wait, in the order in which such come. */
+  readonly hasRun?: boolean;
   readonly sampling: SamplingParams;
   /** Each of its tokens is sampled under a mask, which follows the token before it: it is not run ahead. */
   readonly isMasked?: boolean;
@@ -120,6 +128,10 @@ export interface SchedulerConfig {
   readonly maxPlansInFlight: number;
   /** Sequences that wait for admission; more are refused with QUEUE_FULL. */
   readonly maxWaiting: number;
+  /** Of these, their tokens. */
+  readonly maxWaitingTokens: number;
+  /** A client's first sequence that waits so long goes as if its priority were better by 1. */
+  readonly ageingIntervalMs: number;
   readonly numTileSlots: number;
   readonly maxTilesPerStep: number;
   /** 0 for text-only models. */
@@ -135,6 +147,10 @@ export interface SchedulerConfig {
 export interface SchedulerStats {
   readonly numRunning: number;
   readonly numWaiting: number;
+  /** Of their prompts, and of answers as far as they are known. */
+  readonly numWaitingTokens: number;
+  /** Whose sequences run or wait. */
+  readonly numClients: number;
   /** Those that hold kept prefixes included. */
   readonly numFreeBlocks: number;
   readonly numKeptBlocks: number;

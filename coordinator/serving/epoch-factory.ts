@@ -17,7 +17,14 @@ import { makeLoadRequest } from '../sharding/load-request.js';
 import { checkMemory, type RankDevice } from '../sharding/memory-plan.js';
 import { makeShardPlan } from '../sharding/make-shard-plan.js';
 import type { ShardPlan } from '../sharding/shard-plan.js';
-import { BLOCK_SIZE, chooseSizes, computeType, deviceChoices, type SizeConfig } from './model-sizes.js';
+import {
+  BLOCK_SIZE,
+  chooseSizes,
+  computeType,
+  deviceChoices,
+  queueConfig,
+  type SizeConfig,
+} from './model-sizes.js';
 import type { EpochWorkers, Suspect, WorkerSet } from './worker-set.js';
 
 const DUMMY_SEED = 0;
@@ -66,6 +73,7 @@ export class EpochFactory {
         group,
         scheduler: {
           ...model.sizes,
+          ...queueConfig(config),
           graphBuckets,
           prefixCaching: config.prefixCaching,
           prefixSeed: Number(BigInt.asUintN(32, this.#options.drawNonce())),

@@ -14,7 +14,22 @@ import type { ShardPlan } from '../sharding/shard-plan.js';
 
 export const BLOCK_SIZE = 16;
 
-export type SizeConfig = Omit<SchedulerConfig, 'numBlocks' | 'graphBuckets' | 'prefixCaching' | 'prefixSeed'>;
+/** What decides who waits and who is refused: of the service, whatever the model. */
+export type QueueConfig = Pick<SchedulerConfig, 'maxWaiting' | 'maxWaitingTokens' | 'ageingIntervalMs'>;
+export type SizeConfig = Omit<
+  SchedulerConfig,
+  'numBlocks' | 'graphBuckets' | 'prefixCaching' | 'prefixSeed' | keyof QueueConfig
+>;
+
+export function queueConfig(
+  config: Pick<ClusterConfig, 'maxWaitingTokens' | 'priorityAgeingMs'>,
+): QueueConfig {
+  return {
+    maxWaiting: MAX_WAITING_REQUESTS,
+    maxWaitingTokens: config.maxWaitingTokens,
+    ageingIntervalMs: config.priorityAgeingMs,
+  };
+}
 
 /** What the device of the ranks decides, wherever they were started. */
 export interface DeviceChoices {
@@ -51,7 +66,6 @@ export function chooseSizes(plan: ShardPlan, config: SizeSettings): SizeConfig {
     maxStepTokens: config.maxStepTokens,
     maxModelLength,
     maxPlansInFlight: MAX_PLANS_IN_FLIGHT,
-    maxWaiting: MAX_WAITING_REQUESTS,
     numTileSlots:
       tiling === null
         ? 0

@@ -3,7 +3,7 @@
 import { setMaxListeners } from 'node:events';
 import { systemClock } from '../../common/clock.js';
 import { AppError } from '../../common/errors.js';
-import { DEFAULT_REJOIN_TIMEOUT_MS, RESTARTS } from '../../common/limits.js';
+import { DEFAULT_REJOIN_TIMEOUT_MS, MAX_WAITING_REQUESTS, RESTARTS } from '../../common/limits.js';
 import type { Logger } from '../../common/logger.js';
 import { resolveModel } from '../checkpoint/known-models.js';
 import type { Checkpoint } from '../checkpoint/model-spec.js';
@@ -107,7 +107,7 @@ export class Serving {
     });
     this.#replica = new Replica({
       formEpoch: (signal, onPhase) => factory.form(signal, onPhase),
-      maxWaiting: sizes.maxWaiting,
+      maxWaiting: MAX_WAITING_REQUESTS,
       supervisor: { restartPolicy: options.restartPolicy ?? 'none', ...RESTARTS, ...options.restarts },
       clock,
       logger,
@@ -120,7 +120,7 @@ export class Serving {
       vocabSize,
       samplingDefaults,
       clock,
-      maxRequests: sizes.maxWaiting + sizes.maxNumSequences,
+      maxRequests: MAX_WAITING_REQUESTS + sizes.maxNumSequences,
       drawSeed: randomSeed,
     });
     this.engine.observe(this.#history);

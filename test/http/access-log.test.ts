@@ -58,6 +58,7 @@ describe('the access log', () => {
       completionTokens: 5,
       interruptions: 0,
     };
+    assert.equal(line!['priority'], 0);
     for (const [name, value] of Object.entries(expected)) assert.deepEqual(line![name], value, name);
     const times = ['encodedMs', 'startedMs', 'firstTokenMs', 'totalMs'].map((name) => line![name] as number);
     assert.deepEqual(

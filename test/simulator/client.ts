@@ -30,6 +30,7 @@ export interface ClientOptions {
 
 /** With what a request may be refused: before there is a group, or where there is no room. */
 const REFUSALS: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['NOT_READY', 'QUEUE_FULL']);
+const API_KEYS = [null, 'one', 'other'];
 const MAX_ATTEMPTS = 1_000;
 const RETRY_MS = 250;
 const LAST_ARRIVAL_MS = 1_000;
@@ -70,6 +71,8 @@ export class Client {
       prompt: { kind: 'tokens', tokenIds: Uint32Array.from(this.promptIds), pictures: [] },
       sampling: { seed, maxTokens },
       ...(random.chance(0.1) ? { timeoutMs: random.real(10, 5_000) } : {}),
+      priority: random.pick([0, 0, 0, -3, 5]),
+      origin: { route: 'Generate', apiKeyHash: random.pick(API_KEYS), traceparent: null, tracestate: null },
     };
   }
 

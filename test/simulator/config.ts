@@ -36,6 +36,8 @@ export function drawConfig(random: Random): SimulatedConfig {
       maxModelLength: MAX_PROMPT_TOKENS + MAX_NEW_TOKENS,
       maxPlansInFlight: random.pick([1, 2, 2]),
       maxWaiting: random.pick([2, 16]),
+      maxWaitingTokens: random.pick([48, 1_000]),
+      ageingIntervalMs: random.pick([10, 30_000]),
       numTileSlots: random.integer(MAX_TILES_PER_REQUEST, 6),
       maxTilesPerStep: random.integer(1, 3),
       tokensPerTile: TOKENS_PER_TILE,

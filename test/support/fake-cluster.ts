@@ -52,6 +52,8 @@ export function fakeConfig(options: FakeClusterOptions): ClusterConfig {
     maxModelLength: null,
     maxNumSequences: 4,
     maxStepTokens: 64,
+    maxWaitingTokens: 100_000,
+    priorityAgeingMs: 30_000,
     kvCacheBytes: null,
     gpuMemoryUtilization: 0.9,
     deterministic: false,

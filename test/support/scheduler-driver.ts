@@ -30,6 +30,8 @@ export const SMALL_CONFIG: SchedulerConfig = {
   maxModelLength: 64,
   maxPlansInFlight: 2,
   maxWaiting: 16,
+  maxWaitingTokens: 2 ** 31,
+  ageingIntervalMs: 30_000,
   numTileSlots: 8,
   maxTilesPerStep: 2,
   tokensPerTile: 4,
@@ -234,6 +236,10 @@ export interface DriverSubmission {
   readonly stopTokenIds?: readonly number[];
   readonly minTokens?: number;
   readonly prefillsAlone?: boolean;
+  readonly priority?: number;
+  readonly client?: string;
+  readonly arrivedMs?: number;
+  readonly hasRun?: boolean;
   readonly isMasked?: boolean;
   readonly pictures?: readonly SequencePicture[];
 }
@@ -269,6 +275,10 @@ export class SchedulerDriver {
       numPromptTokens: submission.numPromptTokens,
       maxTokens: submission.maxTokens,
       prefillsAlone: submission.prefillsAlone ?? false,
+      priority: submission.priority ?? 0,
+      client: submission.client ?? '',
+      arrivedMs: submission.arrivedMs ?? 0,
+      hasRun: submission.hasRun ?? false,
       isMasked: submission.isMasked ?? false,
       sampling: {
         ...GREEDY,
@@ -297,8 +307,8 @@ export class SchedulerDriver {
     this.scheduler.checkInvariants();
   }
 
-  schedule(maxPrefillTokens?: number): StepPlan | null {
-    const plan = this.scheduler.schedule(maxPrefillTokens);
+  schedule(maxPrefillTokens?: number, nowMs?: number): StepPlan | null {
+    const plan = this.scheduler.schedule(maxPrefillTokens, nowMs);
     this.#uploads.push(...this.scheduler.takeUploads());
     if (plan !== null) this.inFlight.push(plan);
     this.scheduler.checkInvariants();

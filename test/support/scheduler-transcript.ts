@@ -35,6 +35,10 @@ export class SchedulerTranscript {
           maxTokens: options.has('max') ? number('max') : null,
           stopTokenIds: options.get('stop')?.split(',').map(Number) ?? [],
           prefillsAlone: options.get('alone') === 'yes',
+          hasRun: options.get('ran') === 'yes',
+          client: options.get('client') ?? '',
+          priority: options.has('priority') ? number('priority') : 0,
+          arrivedMs: options.has('time') ? number('time') : 0,
           pictures,
         });
         return [this.#state()];
@@ -43,7 +47,7 @@ export class SchedulerTranscript {
         this.#driver.cancel(id);
         return [this.#state()];
       case 'schedule': {
-        const plan = this.#driver.schedule();
+        const plan = this.#driver.schedule(undefined, options.has('time') ? number('time') : undefined);
         return [...(plan === null ? ['nothing'] : describe(plan)), this.#state()];
       }
       case 'upload': {

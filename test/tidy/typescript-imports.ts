@@ -35,6 +35,7 @@ export const LAYERS: Readonly<Record<string, readonly string[]>> = {
   'coordinator/scheduler/': [
     'common/assert.ts',
     'common/errors.ts',
+    'common/fair-bound.ts',
     'common/limits.ts',
     'common/sampling.ts',
   ],

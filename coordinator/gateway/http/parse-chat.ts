@@ -1,6 +1,13 @@
 // The body of /v1/chat/completions -> what the engine is asked.
 import type { MessageInput, PartInput, RequestSpec, ToolCallInput } from '../../requests/request-spec.js';
-import { checkLastRole, checkModel, checkTotals, invalid, type ParseContext } from '../request-checks.js';
+import {
+  checkLastRole,
+  checkModel,
+  checkPriority,
+  checkTotals,
+  invalid,
+  type ParseContext,
+} from '../request-checks.js';
 import { parseSampling } from './parse-options.js';
 import { parseChatShape } from './parse-shape.js';
 import type { CallPictures } from './picture-url.js';
@@ -24,7 +31,7 @@ export interface ChatContext extends ParseContext {
 export function parseChat(
   body: ChatBody,
   context: ChatContext,
-): Pick<RequestSpec, 'prompt' | 'sampling' | 'shape'> {
+): Pick<RequestSpec, 'prompt' | 'sampling' | 'shape' | 'priority'> {
   if (body.model !== undefined) checkModel(body.model, context.modelName);
   refuseUnsupported(body);
   const { logprobs = false, top_logprobs: topLogprobs } = body;
@@ -34,6 +41,7 @@ export function parseChat(
     prompt: { kind: 'chat', messages: parseMessages(body.messages, context), tools },
     ...shape,
     sampling: parseSampling(body, logprobs ? (topLogprobs ?? 0) : undefined),
+    priority: checkPriority(body.priority ?? 0),
   };
 }
 

@@ -2,7 +2,7 @@
 // token ids.
 import { MAX_CHOICES, MAX_PROMPT_CHARS } from '../../../common/limits.js';
 import type { PromptInput, RequestSpec } from '../../requests/request-spec.js';
-import { checkModel, checkTokenIds, invalid, type ParseContext } from '../request-checks.js';
+import { checkModel, checkPriority, checkTokenIds, invalid, type ParseContext } from '../request-checks.js';
 import { parseSampling } from './parse-options.js';
 import type { CompletionBody } from './request-schemas.js';
 import { refuseUnsupportedInCompletions } from './unsupported-fields.js';
@@ -10,7 +10,7 @@ import { refuseUnsupportedInCompletions } from './unsupported-fields.js';
 export function parseCompletion(
   body: CompletionBody,
   context: ParseContext,
-): Pick<RequestSpec, 'prompt' | 'sampling' | 'splitsReasoning'>[] {
+): Pick<RequestSpec, 'prompt' | 'sampling' | 'splitsReasoning' | 'priority'>[] {
   if (body.model !== undefined) checkModel(body.model, context.modelName);
   refuseUnsupportedInCompletions(body);
   const prompts = parsePrompts(body.prompt, context);
@@ -18,7 +18,8 @@ export function parseCompletion(
   if (numChoices > MAX_CHOICES)
     throw invalid('prompt', `asks for ${numChoices} answers; the limit is ${MAX_CHOICES}`);
   const sampling = parseSampling(body, body.logprobs);
-  return prompts.map((prompt) => ({ prompt, sampling, splitsReasoning: false }));
+  const priority = checkPriority(body.priority ?? 0);
+  return prompts.map((prompt) => ({ prompt, sampling, splitsReasoning: false, priority }));
 }
 
 function parsePrompts(prompt: unknown, context: ParseContext): PromptInput[] {

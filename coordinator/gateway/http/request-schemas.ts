@@ -31,6 +31,7 @@ const GENERATION = {
   ignore_eos: Type.Optional(Type.Boolean()),
   stop_token_ids: Type.Optional(Type.Array(Type.Integer({ minimum: 0 }))),
   skip_special_tokens: Type.Optional(Type.Boolean()),
+  priority: Type.Optional(Type.Integer()),
 };
 
 const Message = Type.Object({

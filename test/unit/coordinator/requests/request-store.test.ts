@@ -257,6 +257,23 @@ describe('a fault of one request', () => {
 });
 
 describe('the store of requests', () => {
+  it('has room beyond its limit for keys with few requests, and for no others', () => {
+    const { open } = setUp(16);
+    const of = (apiKeyHash: string | null) => {
+      const origin = { route: 'Generate', apiKeyHash, traceparent: null, tracestate: null };
+      return open({ origin });
+    };
+    const flood = Array.from({ length: 17 }, () => of('flood'));
+    assert.deepEqual(flood.at(-1)!.sink.codes, ['QUEUE_FULL']);
+    const few = [of('few'), of('few'), of('few'), of(null)];
+    assert.deepEqual(
+      few.map(({ sink }) => sink.codes.length),
+      [0, 0, 1, 1],
+    );
+    for (const { request } of flood.slice(0, 3)) request.fail(new AppError('CANCELLED', 'left'));
+    assert.deepEqual(of('flood').sink.codes, []);
+  });
+
   it('refuses what is too much, and what comes during a drain; each refusal is an end', async () => {
     const { store, events, open } = setUp(2);
     const taken = [open(), open()];

@@ -28,6 +28,8 @@ function planSizes(
     maxStepTokens: numTokens,
     maxModelLength: 2 ** 18,
     maxWaiting: lengths.length,
+    maxWaitingTokens: 2 ** 31,
+    ageingIntervalMs: 30_000,
     maxPlansInFlight: 1,
   });
   const stopTokenIds = Array.from({ length: numStopTokens }, (_, index) => index);

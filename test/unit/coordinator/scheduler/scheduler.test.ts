@@ -266,6 +266,8 @@ describe('scheduler under random lives', () => {
     maxModelLength: fc.integer({ min: 8, max: 80 }),
     maxPlansInFlight: fc.integer({ min: 1, max: 3 }),
     maxWaiting: fc.constant(8),
+    maxWaitingTokens: fc.constantFrom(60, 10_000),
+    ageingIntervalMs: fc.constantFrom(1, 1_000),
     numTileSlots: fc.integer({ min: 1, max: 6 }),
     maxTilesPerStep: fc.integer({ min: 1, max: 3 }),
     tokensPerTile: fc.integer({ min: 1, max: 4 }),
@@ -283,6 +285,9 @@ describe('scheduler under random lives', () => {
     maxTokens: fc.option(fc.integer({ min: 1, max: 30 }), { nil: null }),
     stops: fc.boolean(),
     isMasked: fc.boolean(),
+    priority: fc.constantFrom(0, 0, -1, 2),
+    client: fc.constantFrom('', 'one', 'other'),
+    waitMs: fc.nat({ max: 5 }),
   });
   const actions = fc.oneof(
     { weight: 3, arbitrary: submissions },
@@ -313,6 +318,9 @@ describe('scheduler under random lives', () => {
       maxTokens: number | null;
       stops: boolean;
       isMasked: boolean;
+      priority: number;
+      client: string;
+      waitMs: number;
     },
   ) {
     let position = action.before;
@@ -328,6 +336,9 @@ describe('scheduler under random lives', () => {
       maxTokens: action.maxTokens,
       stopTokenIds: action.stops ? [END_TOKEN] : [],
       isMasked: action.isMasked,
+      priority: action.priority,
+      client: action.client,
+      arrivedMs: index + action.waitMs,
       pictures,
     };
     try {
@@ -362,7 +373,7 @@ describe('scheduler under random lives', () => {
           assert.ok(reason, `${submission.sequenceId} ended`);
           if (reason === 'cancelled') continue;
           const alone = new SchedulerDriver({ ...config, maxPlansInFlight: 1 }, next);
-          alone.submit(submission);
+          alone.submit({ ...submission, hasRun: true });
           alone.drain();
           assert.deepEqual(
             driver.outputs.get(submission.sequenceId),

@@ -46,6 +46,11 @@ export interface GenerateRequest {
    * Absent: any text.
    */
   'responseFormat'?: (_skein_inference_v1_ResponseFormat | null);
+  /**
+   * Smaller goes first where requests wait, and stays where the cache is short; -100 to 100. Who waits goes up by and
+   * by (--priority-ageing). Within a priority, API keys (metadata `authorization`) share the engine evenly.
+   */
+  'priority'?: (number);
   '_parallelToolCalls'?: "parallelToolCalls";
 }
 
@@ -88,5 +93,10 @@ export interface GenerateRequest__Output {
    * Absent: any text.
    */
   'responseFormat': (_skein_inference_v1_ResponseFormat__Output | null);
+  /**
+   * Smaller goes first where requests wait, and stays where the cache is short; -100 to 100. Who waits goes up by and
+   * by (--priority-ageing). Within a priority, API keys (metadata `authorization`) share the engine evenly.
+   */
+  'priority': (number);
   '_parallelToolCalls'?: "parallelToolCalls";
 }
