@@ -20,7 +20,7 @@ export interface ErrorDefinition {
   readonly grpcStatus: GrpcStatusName;
   readonly httpStatus: number;
   readonly retryable: boolean;
-  /** When a client may try again, told with errors that pass by themselves. */
+  /** When a client may try again, told with errors that pass by themselves; an error may know better. */
   readonly retryAfterMs?: number;
   /** When it is raised; docs/errors.md is checked against this. */
   readonly meaning: string;
@@ -106,6 +106,14 @@ export const ERROR_CATALOGUE = {
     retryable: false,
     meaning:
       'Two groups were lost while this request alone was being prefilled; it is not tried again, the others go on.',
+  },
+  DEADLINE_UNREACHABLE: {
+    grpcStatus: 'RESOURCE_EXHAUSTED',
+    httpStatus: 429,
+    retryable: true,
+    retryAfterMs: 1_000,
+    meaning:
+      "By the measured rate the request would wait for longer than until the call's own deadline; details give both.",
   },
   DEADLINE_EXCEEDED: {
     grpcStatus: 'DEADLINE_EXCEEDED',
@@ -220,17 +228,23 @@ export interface AppErrorOptions {
   /** Small and loggable: no prompts, no tokens. */
   readonly details?: Readonly<Record<string, string | number | boolean | null>>;
   readonly cause?: unknown;
+  /** When to come back, where more is known of it than the catalogue says. */
+  readonly retryAfterMs?: number;
 }
 
 export class AppError extends Error {
   readonly code: ErrorCode;
   readonly details: Readonly<Record<string, string | number | boolean | null>>;
+  /** Undefined: it does not pass by itself. */
+  readonly retryAfterMs: number | undefined;
 
   constructor(code: ErrorCode, message: string, options: AppErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.name = 'AppError';
     this.code = code;
     this.details = options.details ?? {};
+    const { retryAfterMs }: ErrorDefinition = ERROR_CATALOGUE[code];
+    this.retryAfterMs = options.retryAfterMs ?? retryAfterMs;
   }
 
   get retryable(): boolean {

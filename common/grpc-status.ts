@@ -54,7 +54,8 @@ export function toGrpcError(error: unknown, options: ToGrpcOptions): grpc.Servic
   if (!hidden && Object.keys(appError.details).length > 0 && details.byteLength <= MAX_ERROR_DETAILS_BYTES) {
     metadata.set(ERROR_DETAILS_KEY, details);
   }
-  const { grpcStatus, retryAfterMs }: ErrorDefinition = ERROR_CATALOGUE[appError.code];
+  const { grpcStatus }: ErrorDefinition = ERROR_CATALOGUE[appError.code];
+  const { retryAfterMs } = appError;
   const code = grpc.status[grpcStatus];
   if (options.audience === 'client') {
     const shown = hidden ? {} : appError.details;

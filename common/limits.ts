@@ -288,6 +288,9 @@ export const DEFAULT_MAX_MODEL_LENGTH = 32_768;
 export const MAX_DETOKENIZED_TOKENS = 131_072;
 /** A request in whose prefill, it alone, so many epochs ended is not tried again. */
 export const MAX_EPOCHS_ENDED_ALONE = 2;
+/** When a client that is refused is told to come back, by the measured rate: so long at least, and at most. */
+export const MIN_RETRY_AFTER_MS = 100;
+export const MAX_RETRY_AFTER_MS = 60_000;
 /** Of a request, smaller goes first: from minus this to this. */
 export const MAX_PRIORITY = 100;
 /** Who waits so long goes as if its priority were better by 1; --priority-ageing. */

@@ -43,7 +43,7 @@ export class EncodingQueue {
       if (signal.aborted) throw departed();
       if (this.#waiting.length >= MAX_QUEUED_TASKS) {
         throw new AppError('QUEUE_FULL', `${this.#waiting.length} prompts and pictures wait to be encoded`, {
-          details: { limit: MAX_QUEUED_TASKS },
+          details: { bound: 'requests', limit: MAX_QUEUED_TASKS },
         });
       }
       const onAbort = (): void => this.#abandon(queued);

@@ -20,6 +20,7 @@ import type { Replica } from './replica.js';
 import type { ServiceListener } from './service-listener.js';
 import type { SupervisorState } from './supervisor.js';
 import { Tokenization } from './tokenization.js';
+import { WaitEstimate } from './wait-estimate.js';
 
 /** As clients see it. Recovering: a group was lost and the next is being formed; requests wait for it. */
 export type EngineState = 'forming' | 'ready' | 'recovering' | 'failed' | 'draining';
@@ -59,6 +60,7 @@ const STATES: Readonly<Record<SupervisorState, EngineState>> = {
 export class Engine {
   readonly requests: RequestStore;
   readonly tokenization: Tokenization;
+  readonly waits: WaitEstimate;
   readonly #options: EngineOptions;
   readonly #listeners = new Set<(state: EngineState) => void>();
 
@@ -67,6 +69,7 @@ export class Engine {
     this.tokenization = new Tokenization(options);
     const { clock, maxRequests, replica } = options;
     this.requests = new RequestStore({ clock, maxRequests, onBug: (error) => replica.fail(error) });
+    this.waits = new WaitEstimate(this.requests.rate, replica);
     options.replica.observe({ onState: () => this.#tellState() });
   }
 
@@ -114,6 +117,8 @@ export class Engine {
   /** Never throws: a request that is refused has failed when this returns, or soon after. */
   submit(spec: RequestSpec, sink: RequestSink): RequestHandle {
     const request = this.requests.open(spec, sink);
+    const refusal = request.isOver ? null : this.waits.refusal(request);
+    if (refusal !== null) request.fail(refusal);
     if (!request.isOver) void this.#accept(request);
     return { cancel: (error) => request.fail(error) };
   }
@@ -168,7 +173,7 @@ export class Engine {
       replica.submit(request);
       request.queued();
     } catch (error) {
-      const failure = toAppError(error);
+      const failure = this.waits.withRetryAfter(toAppError(error), request);
       request.fail(failure);
       if (error instanceof InvariantError) replica.fail(failure);
     }

@@ -93,6 +93,11 @@ export class EpochRuntime {
     return this.#loop!.submit({ request: sequence, pictures, masks, listener });
   }
 
+  /** Tokens to be served before a request of the client that comes now, with so many of an answer each. */
+  tokensAhead(client: string, priority: number, answerTokens: number): number {
+    return this.#scheduler.tokensAhead(client, priority, answerTokens);
+  }
+
   /** Throws and returns what `submit` would, but for QUEUE_FULL, of an epoch of the same size: this one may be over. */
   check(sequence: EpochSequence): number {
     return this.#scheduler.check(sequence);

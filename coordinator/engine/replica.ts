@@ -117,6 +117,11 @@ export class Replica {
     request.whenOver(() => this.#forget(request));
   }
 
+  /** Tokens to be served before a request of the client that comes now; null: no epoch serves, so nobody knows. */
+  tokensAhead(client: string, priority: number, answerTokens: number): number | null {
+    return this.#serving?.tokensAhead(client, priority, answerTokens) ?? null;
+  }
+
   /** A bug was met outside an epoch: the epoch ends with it, and no other follows. */
   fail(error: AppError): void {
     this.#epoch?.group.fail(error);
@@ -147,7 +152,9 @@ export class Replica {
     const { numWaiting } = this.#backlog;
     const { maxWaiting } = this.#options;
     if (numWaiting >= maxWaiting)
-      throw new AppError('QUEUE_FULL', `${numWaiting} requests wait already; the limit is ${maxWaiting}`);
+      throw new AppError('QUEUE_FULL', `${numWaiting} requests wait already; the limit is ${maxWaiting}`, {
+        details: { bound: 'requests', limit: maxWaiting },
+      });
     request.accepted(this.#epoch!.check(request.toSequence()));
     this.#backlog.add(request);
   }

@@ -26,6 +26,11 @@ export class Metrics {
     'Requests that ended with an error, by its code (docs/errors.md); those refused before they were taken included.',
     ['code'],
   );
+  readonly requestsRefused = this.#counter(
+    'requests_refused_total',
+    'Of these, requests that were told when to come back, by what was short: places for requests, tokens that may wait, memory, or time until their deadline.',
+    ['reason'],
+  );
   readonly requestsInterrupted = this.#counter(
     'requests_interrupted_total',
     'Requests whose epoch ended while they ran or waited in it; they go on in the next one.',
@@ -42,6 +47,10 @@ export class Metrics {
   readonly requestsWaiting = this.#gauge(
     'num_requests_waiting',
     'Requests in the server that are not computed: encoded, queued, preempted, or waiting for a group.',
+  );
+  readonly estimatedWait = this.#gauge(
+    'estimated_wait_seconds',
+    'How long a request of priority 0 from a client without others would wait, by the measured rate; 0 while none is measured.',
   );
   readonly timeToFirstToken = this.#histogram(
     'time_to_first_token_seconds',

@@ -1,10 +1,11 @@
 // The lives of requests -> metrics. What comes with every token is counted in plain numbers and handed over when asked.
-import { AppError, ERROR_CATALOGUE, type ErrorCode } from '../../common/errors.js';
+import { AppError, ERROR_CATALOGUE } from '../../common/errors.js';
 import type { Stage } from '../requests/life-cycle.js';
 import type { RefusedCall, RequestEvent, RequestListener } from '../requests/request-store.js';
 import type { Request, RequestEnd } from '../requests/request.js';
 import type { Metrics } from './metrics.js';
 
+const REFUSAL_REASONS = ['requests', 'tokens', 'memory', 'deadline'] as const;
 const FINISH_REASONS = ['stop', 'length'] as const;
 
 export class RequestMetrics implements RequestListener {
@@ -16,6 +17,7 @@ export class RequestMetrics implements RequestListener {
     this.#metrics = metrics;
     // What has not happened yet is 0, not absent: rates are right from the first time on.
     for (const finished_reason of FINISH_REASONS) metrics.requestSuccess.inc({ finished_reason }, 0);
+    for (const reason of REFUSAL_REASONS) metrics.requestsRefused.inc({ reason }, 0);
     for (const code of Object.keys(ERROR_CATALOGUE)) metrics.requestFailure.inc({ code }, 0);
   }
 
@@ -53,7 +55,7 @@ export class RequestMetrics implements RequestListener {
   }
 
   onRefused({ error }: RefusedCall): void {
-    this.#fail(error.code);
+    this.#fail(error);
   }
 
   collect(): void {
@@ -63,7 +65,7 @@ export class RequestMetrics implements RequestListener {
 
   #ended(request: Request, end: RequestEnd): void {
     if (end instanceof AppError) {
-      this.#fail(end.code);
+      this.#fail(end);
       return;
     }
     const metrics = this.#metrics;
@@ -78,9 +80,19 @@ export class RequestMetrics implements RequestListener {
     if (completionTokens > 1) metrics.timePerOutputToken.observe(end.timings.tpotMs / 1000);
   }
 
-  #fail(code: ErrorCode): void {
+  #fail(error: AppError): void {
+    const { code } = error;
     this.#metrics.requestFailure.inc({ code });
+    const reason = refusalReason(error);
+    if (reason !== null) this.#metrics.requestsRefused.inc({ reason });
   }
+}
+
+/** Null: it was no refusal for want of room. */
+function refusalReason({ code, details }: AppError): (typeof REFUSAL_REASONS)[number] | null {
+  if (code === 'DEADLINE_UNREACHABLE') return 'deadline';
+  if (code !== 'QUEUE_FULL') return null;
+  return REFUSAL_REASONS.find((reason) => reason === details['bound']) ?? 'memory';
 }
 
 /** In seconds; of stages that a request which is answered has come to. */

@@ -59,6 +59,7 @@ export class ServiceMetrics {
     const numRunning = Math.min(this.#group.numRunning, engine.requests.size);
     metrics.requestsRunning.set(numRunning);
     metrics.requestsWaiting.set(engine.requests.size - numRunning);
+    metrics.estimatedWait.set((engine.waits.waitMs({}) ?? 0) / 1000);
     const { requestBytes, pictureBytes } = memory();
     metrics.requestMemory.set(requestBytes);
     metrics.pictureMemory.set(pictureBytes);

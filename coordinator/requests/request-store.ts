@@ -8,6 +8,7 @@ import { STAGES, type Interruption, type Stage } from './life-cycle.js';
 import { clientOf, type RequestOrigin, type RequestSpec } from './request-spec.js';
 import { OutputStage } from './output-stage.js';
 import { Request, type RequestEnd } from './request.js';
+import { ServiceRate } from './service-rate.js';
 
 /**
  * A request came to a stage of its life, or was interrupted in one: what metrics, traces and the access log are made
@@ -48,6 +49,7 @@ export interface RequestStoreOptions {
 const MAX_TIMEOUT_MS = 2 ** 31 - 1;
 
 export class RequestStore {
+  readonly rate: ServiceRate;
   readonly #options: RequestStoreOptions;
   readonly #requests = new Set<Request>();
   readonly #stage: OutputStage;
@@ -61,6 +63,8 @@ export class RequestStore {
 
   constructor(options: RequestStoreOptions) {
     this.#options = options;
+    this.rate = new ServiceRate(options.clock);
+    this.observe(this.rate);
     this.#stage = new OutputStage(options);
   }
 
@@ -140,6 +144,11 @@ export class RequestStore {
     this.#tokenListeners = [...this.#listeners].filter((each) => 'onTokens' in each);
   }
 
+  #whenToComeBack(): { readonly retryAfterMs?: number } {
+    const retryAfterMs = this.rate.comeBackMs(null);
+    return retryAfterMs === null ? {} : { retryAfterMs };
+  }
+
   #refusal({ spec }: Request): AppError | null {
     if (this.#isDraining) return new AppError('DRAINING', 'the server is shutting down');
     const numOthers = this.#requests.size - 1;
@@ -148,6 +157,7 @@ export class RequestStore {
     return new AppError(
       'QUEUE_FULL',
       `${numOthers} requests are in the server; the limit is ${this.#options.maxRequests}`,
+      { details: { bound: 'requests', limit: this.#options.maxRequests }, ...this.#whenToComeBack() },
     );
   }
 

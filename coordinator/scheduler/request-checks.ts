@@ -59,7 +59,9 @@ export function checkQueue(request: SequenceRequest, waiting: WaitingQueue, conf
   const own = waiting.clients.find(request.client ?? '');
   const { maxWaiting, maxWaitingTokens } = config;
   if (!hasRoom(waiting.length, 1, own?.numWaiting ?? 0, maxWaiting))
-    throw new AppError('QUEUE_FULL', `${waiting.length} requests wait already; the limit is ${maxWaiting}`);
+    throw new AppError('QUEUE_FULL', `${waiting.length} requests wait already; the limit is ${maxWaiting}`, {
+      details: { bound: 'requests', limit: maxWaiting },
+    });
   const numTokens = request.tokenIds.length;
   // One that alone is longer is taken where nothing waits.
   if (waiting.numTokens === 0) return;
@@ -67,7 +69,7 @@ export function checkQueue(request: SequenceRequest, waiting: WaitingQueue, conf
     throw new AppError(
       'QUEUE_FULL',
       `the prompt has ${numTokens} tokens, and ${waiting.numTokens} wait already; the limit is ${maxWaitingTokens}`,
-      { details: { tokens: numTokens, limit: maxWaitingTokens } },
+      { details: { bound: 'tokens', tokens: numTokens, limit: maxWaitingTokens } },
     );
   }
 }

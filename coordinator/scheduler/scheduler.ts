@@ -104,6 +104,11 @@ export class Scheduler {
     return maxTokens;
   }
 
+  /** Tokens to be served before a request of the client that comes now is admitted, with so many of an answer each. */
+  tokensAhead(client: string, priority: number, answerTokens: number): number {
+    return this.#queues.waiting.tokensAhead(client, priority, answerTokens);
+  }
+
   /** What ran, by admission, then what waited, by arrival. */
   unfinished(): UnfinishedSequence[] {
     return this.#inFlight.unfinished([...this.#queues.running, ...this.#queues.waiting]);

@@ -190,6 +190,18 @@ const PRODUCERS: Readonly<Record<ErrorCode, Producer>> = {
   STEP_TIMEOUT: epochEnds({ worldSize: 2, engine: { hangAtStep: 10 }, config: { stepTimeoutMs: 100 } }),
   RANKS_DISAGREE: epochEnds({ worldSize: 2, engines: { 1: { disagreeAtStep: 10 } } }),
   DEVICE_ERROR: epochEnds({ worldSize: 1, engine: { failAtStep: 10 } }),
+  DEADLINE_UNREACHABLE: () =>
+    withCluster(
+      startInProcess,
+      { worldSize: 1, engine: { stepMs: 5 }, config: { maxNumSequences: 1 } },
+      async (serving) => {
+        const sampling = { maxTokens: 20, ignoreEos: true };
+        const others = Array.from({ length: 30 }, () => ask(serving, { sampling }));
+        // Half of them are answered, and the rate is known.
+        await Promise.all(others.slice(0, 15));
+        await ask(serving, { timeoutMs: 50 });
+      },
+    ),
   DEADLINE_EXCEEDED: () =>
     withCluster(startInProcess, { worldSize: 1, engine: { stepMs: 20 } }, (serving) =>
       ask(serving, { timeoutMs: 100 }),

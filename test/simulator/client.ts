@@ -29,7 +29,11 @@ export interface ClientOptions {
 }
 
 /** With what a request may be refused: before there is a group, or where there is no room. */
-const REFUSALS: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['NOT_READY', 'QUEUE_FULL']);
+const REFUSALS: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  'NOT_READY',
+  'QUEUE_FULL',
+  'DEADLINE_UNREACHABLE',
+]);
 const API_KEYS = [null, 'one', 'other'];
 const MAX_ATTEMPTS = 1_000;
 const RETRY_MS = 250;

@@ -38,7 +38,8 @@ const TYPES: Readonly<Record<number, string>> = {
 /** A client must not see what a bug says. */
 export function toHttpError(error: unknown): HttpError {
   const appError = fromFastify(error) ?? toAppError(error);
-  const { httpStatus, retryable, retryAfterMs }: ErrorDefinition = ERROR_CATALOGUE[appError.code];
+  const { httpStatus, retryable }: ErrorDefinition = ERROR_CATALOGUE[appError.code];
+  const { retryAfterMs } = appError;
   const status = appError instanceof HttpRequestError ? appError.status : httpStatus;
   const isHidden = appError.code === 'INTERNAL';
   const { param } = appError.details;
