@@ -110,7 +110,12 @@ async function run({ method, harms, self, extra }: Call): Promise<void> {
     apply(harms, values, tricks);
     isClosed ||= method === 'close';
     const callee: (...all: never[]) => unknown = target[method].bind(selfOf(self, target) as never);
-    return callee(...(Array.from(values) as never[]));
+    try {
+      return callee(...(Array.from(values) as never[]));
+    } finally {
+      // A listener that cannot be called, as a proxy that was revoked, would end the process with the next step.
+      if (method === 'onStep' && !isClosed) target.onStep(() => undefined);
+    }
   };
   try {
     const outcome = give();
