@@ -1,45 +1,12 @@
 // Bad inputs, each as both APIs can say it, and the code with which it ends. The tests beside it send them.
 import { readFileSync } from 'node:fs';
-import type { ErrorCode } from '../../common/errors.js';
-import type { GenerateRequest } from '../../proto/ts/skein/inference/v1/GenerateRequest.js';
 import { goldenPath } from '../support/paths.js';
+import { CHAT, chat, complete, ids, MAX_LENGTH, text, type Case } from './bad-input-forms.js';
+import { SCHEMA_CASES } from './bad-schema-cases.js';
 import { MODEL } from './http-service.js';
 
-export const CHAT = '/v1/chat/completions';
-export const COMPLETIONS = '/v1/completions';
 const PNG = readFileSync(goldenPath(MODEL, 'img0.png'));
-export const MAX_LENGTH = 4096;
 
-export interface Case {
-  readonly what: string;
-  readonly expected: ErrorCode | 'OK';
-  /** Absent where the API has no way to say it. */
-  readonly grpc?: GenerateRequest;
-  /** Milliseconds. */
-  readonly deadline?: number;
-  readonly http?: {
-    readonly path: string;
-    readonly body: unknown;
-    readonly headers?: Record<string, string>;
-  };
-}
-
-const chat = (content: unknown, fields: object = {}) => ({
-  path: CHAT,
-  body: { messages: [{ role: 'user', content }], max_tokens: 2, ...fields },
-});
-const complete = (prompt: unknown, fields: object = {}) => ({
-  path: COMPLETIONS,
-  body: { prompt, max_tokens: 2, ...fields },
-});
-const text = (content: string, sampling: object = {}): GenerateRequest => ({
-  text: content,
-  sampling: { maxTokens: 2, ...sampling },
-});
-const ids = (list: number[], sampling: object = {}): GenerateRequest => ({
-  promptTokenIds: list,
-  sampling: { maxTokens: 2, ...sampling },
-});
 const show = (...pictures: Buffer[]): Pick<Case, 'grpc' | 'http'> => ({
   grpc: { text: 'What?', pictures: pictures.map((data) => ({ data })), sampling: { maxTokens: 2 } },
   http: chat([
@@ -61,17 +28,6 @@ function bomb(): Buffer {
 
 const many = <T>(count: number, value: T): T[] => new Array<T>(count).fill(value);
 const word = 'word ';
-
-const TOOL = { type: 'function', function: { name: 'a' } };
-
-function schemaCase(what: string, schema: unknown): Case {
-  return {
-    what,
-    expected: 'INVALID_REQUEST',
-    http: chat('x', { response_format: { type: 'json_schema', json_schema: { name: 'a', schema } } }),
-    grpc: { text: 'x', responseFormat: { jsonSchema: { schemaJson: JSON.stringify(schema) } } },
-  };
-}
 
 export const CASES: readonly Case[] = [
   { what: 'an empty request', expected: 'INVALID_REQUEST', grpc: {}, http: { path: CHAT, body: {} } },
@@ -105,6 +61,37 @@ export const CASES: readonly Case[] = [
     expected: 'CONTEXT_LENGTH_EXCEEDED',
     grpc: ids(many(MAX_LENGTH, 5)),
     http: complete(many(MAX_LENGTH, 5)),
+  },
+  {
+    what: 'as many ids as the context has, with the answer',
+    expected: 'OK',
+    grpc: ids(many(MAX_LENGTH - 2, 5)),
+    http: complete(many(MAX_LENGTH - 2, 5)),
+  },
+  {
+    what: 'one id more',
+    expected: 'CONTEXT_LENGTH_EXCEEDED',
+    grpc: ids(many(MAX_LENGTH - 1, 5)),
+    http: complete(many(MAX_LENGTH - 1, 5)),
+  },
+  {
+    what: 'a picture more than its token stands for',
+    expected: 'INVALID_REQUEST',
+    grpc: { promptTokenIds: [5, 6], pictures: [{ data: PNG }], sampling: { maxTokens: 2 } },
+  },
+  {
+    what: 'a stop string of half a character, as UTF-16 has it',
+    expected: 'INVALID_REQUEST',
+    http: {
+      path: CHAT,
+      body: '{"messages":[{"role":"user","content":"x"}],"stop":["\\ud83e"],"max_tokens":2}',
+    },
+  },
+  {
+    what: 'a stop string of characters of several bytes',
+    expected: 'OK',
+    grpc: text('x', { stop: ['é🦢'] }),
+    http: chat('x', { stop: ['é🦢'] }),
   },
   {
     what: 'ten times the context',
@@ -309,43 +296,7 @@ export const CASES: readonly Case[] = [
     expected: 'INVALID_REQUEST',
     http: chat('x', { chat_template: '{{ messages }}' }),
   },
-  {
-    what: 'a schema without a name',
-    expected: 'INVALID_REQUEST',
-    http: chat('x', { response_format: { type: 'json_schema', json_schema: {} } }),
-  },
-  schemaCase('a schema of 10 MB', { enum: Array.from({ length: 20 }, () => 'x'.repeat(500_000)) }),
-  schemaCase('a schema that is no schema', { type: 'strin' }),
-  schemaCase('a schema with a loop of references', { $ref: '#' }),
-  schemaCase('a schema that refers to another file', { $ref: 'file:///etc/passwd' }),
-  schemaCase('a schema that no JSON fits', { anyOf: [false] }),
-  schemaCase('a schema without end', { type: 'object', properties: { a: { $ref: '#' } }, required: ['a'] }),
-  schemaCase('a pattern that is none', { type: 'string', pattern: '(' }),
-  schemaCase('a pattern repeated a million times', { type: 'string', pattern: '((a{100}){100}){100}' }),
-  schemaCase('a pattern that looks back', { type: 'string', pattern: '(a)\\1' }),
-  schemaCase('a schema with a keyword that is not held to', { not: { type: 'null' } }),
-  {
-    what: 'a schema that is no JSON',
-    expected: 'INVALID_REQUEST',
-    grpc: { text: 'x', responseFormat: { jsonSchema: { schemaJson: '{' } } },
-  },
-  {
-    what: 'a tool twice',
-    expected: 'INVALID_REQUEST',
-    http: chat('x', { tools: [TOOL, TOOL] }),
-    grpc: { text: 'x', tools: [{ name: 'a' }, { name: 'a' }] },
-  },
-  {
-    what: 'a call of a tool that is not there',
-    expected: 'INVALID_REQUEST',
-    http: chat('x', { tools: [TOOL], tool_choice: { type: 'function', function: { name: 'b' } } }),
-    grpc: { text: 'x', tools: [{ name: 'a' }], toolChoice: { name: 'b' } },
-  },
-  {
-    what: '200 tools',
-    expected: 'INVALID_REQUEST',
-    grpc: { text: 'x', tools: Array.from({ length: 200 }, (_, index) => ({ name: `t${index}` })) },
-  },
+  ...SCHEMA_CASES,
   { what: 'a picture of 0 bytes', expected: 'INVALID_PICTURE', ...show(Buffer.alloc(0)) },
   { what: 'half a picture', expected: 'INVALID_PICTURE', ...show(PNG.subarray(0, PNG.byteLength >> 1)) },
   {

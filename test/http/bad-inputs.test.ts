@@ -10,7 +10,8 @@ import { generateWhole } from '../../coordinator/engine/generate.js';
 import type { GrpcGateway } from '../../coordinator/gateway/grpc-gateway.js';
 import type { GenerateRequest } from '../../proto/ts/skein/inference/v1/GenerateRequest.js';
 import { startGateway } from '../support/grpc-service.js';
-import { CASES, CHAT, COMPLETIONS, MAX_LENGTH, type Case } from './bad-input-cases.js';
+import { CASES } from './bad-input-cases.js';
+import { CHAT, COMPLETIONS, MAX_LENGTH, type Case } from './bad-input-forms.js';
 import { post, startHttpService, type HttpService } from './http-service.js';
 
 describe('bad inputs over both APIs', function () {

@@ -1,0 +1,38 @@
+// How a bad input is said over both APIs.
+import type { ErrorCode } from '../../common/errors.js';
+import type { GenerateRequest } from '../../proto/ts/skein/inference/v1/GenerateRequest.js';
+
+export const CHAT = '/v1/chat/completions';
+export const COMPLETIONS = '/v1/completions';
+export const MAX_LENGTH = 4096;
+
+export interface Case {
+  readonly what: string;
+  readonly expected: ErrorCode | 'OK';
+  /** Absent where the API has no way to say it. */
+  readonly grpc?: GenerateRequest;
+  /** Milliseconds. */
+  readonly deadline?: number;
+  readonly http?: {
+    readonly path: string;
+    readonly body: unknown;
+    readonly headers?: Record<string, string>;
+  };
+}
+
+export const chat = (content: unknown, fields: object = {}) => ({
+  path: CHAT,
+  body: { messages: [{ role: 'user', content }], max_tokens: 2, ...fields },
+});
+export const complete = (prompt: unknown, fields: object = {}) => ({
+  path: COMPLETIONS,
+  body: { prompt, max_tokens: 2, ...fields },
+});
+export const text = (content: string, sampling: object = {}): GenerateRequest => ({
+  text: content,
+  sampling: { maxTokens: 2, ...sampling },
+});
+export const ids = (list: number[], sampling: object = {}): GenerateRequest => ({
+  promptTokenIds: list,
+  sampling: { maxTokens: 2, ...sampling },
+});
