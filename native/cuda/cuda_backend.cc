@@ -279,30 +279,29 @@ class CudaBackend final : public Backend {
     const AttentionArguments arguments =
         Attention(In(q), q.stride, out, map.q_to_kv.As<int32_t>(),
                   static_cast<int64_t>(q_to_kv.size()), shape.head_dim);
-    const PagedKeys keys{paged.Keys(layer),
-                         paged.Values(layer),
-                         metadata_->block_tables(),
-                         metadata_->max_blocks(),
-                         static_cast<int32_t>(shape.block_size),
-                         static_cast<int32_t>(shape.num_kv_heads),
-                         static_cast<int32_t>(shape.num_blocks)};
+    const PagedKeys keys = KeysOf(paged, layer);
     const HeadGroups groups{map.kv_q_start.As<int32_t>(), map.max_group};
     PagedPrefillAttention(arguments, keys, groups, metadata_->prefill_tiles(),
                           metadata_->num_prefill_tiles(), metadata_->prefill_tile_rows(), *stream_);
-    const int tiles = metadata_->num_decode_tiles();
-    if (tiles == 0) return;
-    const int variant =
-        ChooseDecodeVariant(tiles, static_cast<int>(shape.num_kv_heads), arguments.head_dim);
-    const int max_runs = RunsOf(metadata_->max_blocks() * static_cast<int>(shape.block_size),
-                                kDecodeVariants[variant].run_keys);
-    const DecodeWorkspace workspace = decode_workspace_.Get(
-        tiles, max_runs, static_cast<int64_t>(q_to_kv.size()), shape.num_kv_heads, map.max_group,
-        static_cast<int>(shape.head_dim), *stream_, [this] { DropCaptured(); });
-    const int splits =
-        DecodeSplits(tiles, static_cast<int>(shape.num_kv_heads) * DecodePasses(map.max_group),
-                     properties_.multiProcessorCount, max_runs);
-    PagedDecodeAttention(arguments, keys, groups, metadata_->decode_tiles(), tiles, splits,
-                         workspace, variant, *stream_);
+    Decode(arguments, keys, map, {});
+  }
+
+  void RotaryAttention(const Matrix& qkv, KvCache& cache, int64_t layer, double rope_theta,
+                       std::span<const int32_t> q_to_kv, const Matrix& out) override {
+    const auto& paged = static_cast<const CudaKvCache&>(cache);
+    const KvCacheShape& shape = paged.shape();
+    // A kernel's start and end, where there is nothing but decodes.
+    if (metadata_->num_prefill_tiles() > 0 ||
+        !RotatesInDecode(shape.head_dim, qkv.stride, out.stride)) {
+      Backend::RotaryAttention(qkv, cache, layer, rope_theta, q_to_kv, out);
+      return;
+    }
+    const DeviceTables::HeadMap& map = tables_.MapOf(q_to_kv, shape.num_kv_heads);
+    Decode(Attention(In(qkv), qkv.stride, out, map.q_to_kv.As<int32_t>(),
+                     static_cast<int64_t>(q_to_kv.size()), shape.head_dim),
+           KeysOf(paged, layer), map,
+           {tables_.InverseFrequencies(shape.head_dim, rope_theta), paged.Keys(layer),
+            paged.Values(layer)});
   }
 
   void SwiGlu(const Matrix& gate_up, const Matrix& out) override {
@@ -369,6 +368,33 @@ class CudaBackend final : public Backend {
  private:
   Float8Rows Float8For(const Matrix& normed) {
     return float8_ == nullptr ? Float8Rows{} : float8_->ForNorm(normed);
+  }
+
+  PagedKeys KeysOf(const CudaKvCache& paged, int64_t layer) const {
+    const KvCacheShape& shape = paged.shape();
+    return {paged.Keys(layer),
+            paged.Values(layer),
+            metadata_->block_tables(),
+            metadata_->max_blocks(),
+            static_cast<int32_t>(shape.block_size),
+            static_cast<int32_t>(shape.num_kv_heads),
+            static_cast<int32_t>(shape.num_blocks)};
+  }
+  void Decode(const AttentionArguments& a, const PagedKeys& keys, const DeviceTables::HeadMap& map,
+              const DecodeRotary& rotary) {
+    const int tiles = metadata_->num_decode_tiles();
+    if (tiles == 0) return;
+    const int variant = ChooseDecodeVariant(tiles, keys.num_kv_heads, a.head_dim);
+    const int max_runs =
+        RunsOf(metadata_->max_blocks() * keys.block_size, kDecodeVariants[variant].run_keys);
+    const DecodeWorkspace workspace =
+        decode_workspace_.Get(tiles, max_runs, a.num_heads, keys.num_kv_heads, map.max_group,
+                              a.head_dim, *stream_, [this] { DropCaptured(); });
+    const int splits = DecodeSplits(tiles, keys.num_kv_heads * DecodePasses(map.max_group),
+                                    properties_.multiProcessorCount, max_runs);
+    PagedDecodeAttention(a, keys, {map.kv_q_start.As<int32_t>(), map.max_group},
+                         metadata_->decode_tiles(), tiles, splits, workspace, variant, *stream_,
+                         rotary);
   }
 
   static AttentionArguments Attention(const __nv_bfloat16* q, int64_t q_stride, const Matrix& out,

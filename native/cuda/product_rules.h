@@ -72,7 +72,7 @@ inline constexpr int64_t kAnyNumber = std::numeric_limits<int64_t>::max();
 inline constexpr ProductRule kProductRules[] = {
     // clang-format off
     {WeightFormat::kDense, false,   1, kSkinnyMaxRows,      1,    100'000, ProductKernel::kFewRows},
-    {WeightFormat::kDense, false,   9,             96, 32'768, kAnyNumber, ProductKernel::kWide},
+    {WeightFormat::kDense, false,   9,             96, 24'576, kAnyNumber, ProductKernel::kWide},
     {WeightFormat::kDense, false, 513,     kAnyNumber, 32'768, kAnyNumber, ProductKernel::kWide},
     {WeightFormat::kDense, false,   1,     kAnyNumber,      1, kAnyNumber, ProductKernel::kLibrary},
     {WeightFormat::kDense, true,    1,     kAnyNumber,      1, kAnyNumber, ProductKernel::kWide},

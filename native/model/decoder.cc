@@ -47,9 +47,8 @@ void Decoder::Layer(int64_t index, int64_t rows, Communicator& communicator, KvC
   const double eps = shape_.text.rms_norm_eps;
 
   backend_.Linear(*layer.qkv, normed, Activation::kNone, qkv);
-  backend_.RotaryStoreKv(qkv, cache, index, shape_.layout.num_q_heads, shape_.text.rope_theta);
-  backend_.PagedAttention(qkv.Cols(0, attention.cols), cache, index, shape_.layout.q_to_kv,
-                          attention);
+  backend_.RotaryAttention(qkv, cache, index, shape_.text.rope_theta, shape_.layout.q_to_kv,
+                           attention);
   const NormWeights post = layer.post_attention_norm.View(NormKind::kRms, eps);
   backend_.LinearResidualNorm(communicator, *layer.o_proj, attention,
                               {partial, nullptr, nullptr, hidden, &post, &normed});

@@ -366,6 +366,12 @@ class Backend {
   // Splits the context at absolute positions only.
   virtual void PagedAttention(const Matrix& q, const KvCache& cache, int64_t layer,
                               std::span<const int32_t> q_to_kv, const Matrix& out) = 0;
+  // The two above, with the same bits. A back end may fuse them; qkv is undefined afterwards.
+  virtual void RotaryAttention(const Matrix& qkv, KvCache& cache, int64_t layer, double rope_theta,
+                               std::span<const int32_t> q_to_kv, const Matrix& out) {
+    RotaryStoreKv(qkv, cache, layer, static_cast<int64_t>(q_to_kv.size()), rope_theta);
+    PagedAttention(qkv.Cols(0, out.cols), cache, layer, q_to_kv, out);
+  }
   // out [n, m] = silu(gate_up[:, :m]) * gate_up[:, m:]; gate_up of residual_type().
   virtual void SwiGlu(const Matrix& gate_up, const Matrix& out) = 0;
   // out [n, m] = SwiGlu(Linear(gate_up, x)); `scratch` [n, 2 m] of residual_type() may be used and

@@ -187,11 +187,26 @@ inline int DecodeSplits(int num_tiles, int blocks_per_tile, int num_processors, 
   return std::clamp(fill, std::min(fewest, max_runs), max_runs);
 }
 
+// What decode attention does before: q rows continue with the row's keys and values, [num_heads + 2
+// num_kv_heads, head_dim]; it rotates queries and keys on their way to shared memory, and stores
+// the row's key and value in the cache. The bits are those of RotaryStoreKv and attention behind
+// it, and q stays as it is.
+struct DecodeRotary {
+  const float* inverse_frequencies = nullptr;  // [head_dim / 2]; null: all that is done already
+  // Those of PagedKeys.
+  __nv_bfloat16* keys = nullptr;
+  __nv_bfloat16* values = nullptr;
+};
+// Which heads and rows it takes so.
+inline bool RotatesInDecode(int64_t head_dim, int64_t q_stride, int64_t out_stride) {
+  return head_dim % 16 == 0 && q_stride % 8 == 0 && out_stride % 8 == 0;
+}
+
 // Causality needs no mask: the row stands at the end of its context. Reads keys and values before
 // `first_position` before the kernels in front of it have ended: those must be of earlier steps.
 void PagedDecodeAttention(const AttentionArguments& arguments, const PagedKeys& keys,
                           const HeadGroups& groups, const QueryTile* tiles, int num_tiles,
-                          int splits, const DecodeWorkspace& workspace, int variant,
-                          Stream& stream);
+                          int splits, const DecodeWorkspace& workspace, int variant, Stream& stream,
+                          const DecodeRotary& rotary = {});
 
 }  // namespace skein::cuda

@@ -26,10 +26,10 @@ struct Cursor {
   int end;  // of the run's keys that exist
 };
 
-template <int kD, bool kAligned, int kWarps, int kSlice, int kRunKeys>
+template <int kD, bool kAligned, bool kRotates, int kWarps, int kSlice, int kRunKeys>
 __global__ void __launch_bounds__(kWarps * 32, kWarps == 8 ? 2 : 3)
     DecodeKernel(AttentionArguments a, PagedKeys keys, const int32_t* kv_q_start,
-                 const QueryTile* tiles, DecodeWorkspace workspace) {
+                 const QueryTile* tiles, DecodeWorkspace workspace, DecodeRotary rotary) {
   constexpr int kThreads = kWarps * 32;
   constexpr int kChunk = kWarps * kSlice;
   constexpr int kTile = kSlice * (kD + kPad);
@@ -41,6 +41,8 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 8 ? 2 : 3)
   extern __shared__ __align__(16) unsigned char shared_bytes[];
   __shared__ float2 warp_stats[kWarps][kDecodeHeads];
   __shared__ bool is_last;
+  __shared__ float2 turns[kRotates ? kD / 2 : 1];
+  static_assert(kAligned || !kRotates, "rotated eight columns at a time");
 
   LetNextStart();
   const QueryTile tile = tiles[blockIdx.y];
@@ -99,15 +101,45 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 8 ? 2 : 3)
     const int skip = has_own_row ? own_row : -1;
     LoadRows<kD, kAligned, kSlice>(k_tile, keys.keys, a.head_dim, place, skip);
     LoadRows<kD, kAligned, kSlice>(v_tile, keys.values, a.head_dim, place, skip);
-    WaitForPrevious();
-    if (has_own_row) {
-      LoadRow<kD, kAligned>(k_tile, keys.keys, a.head_dim, place, own_row);
-      LoadRow<kD, kAligned>(v_tile, keys.values, a.head_dim, place, own_row);
+    const __nv_bfloat16* row = a.q + static_cast<int64_t>(tile.query_row) * a.q_stride;
+    const __nv_bfloat16* q = row + static_cast<int64_t>(first_head) * a.head_dim;
+    if constexpr (kRotates) {
+      // Positions do not change while the step runs.
+      for (int pair = threadIdx.x; pair < a.head_dim / 2; pair += kThreads) {
+        turns[pair] =
+            TurnOf(static_cast<float>(tile.first_position), rotary.inverse_frequencies, pair);
+      }
+      const __nv_bfloat16* key = row + static_cast<int64_t>(a.num_heads + kv_head) * a.head_dim;
+      const __nv_bfloat16* value = key + static_cast<int64_t>(keys.num_kv_heads) * a.head_dim;
+      OwnRow own{};
+      // The block of the last run stores the key and the value; it, and no other, reads them, from
+      // the cache if not among its first keys.
+      if ((runs - 1) % splits == static_cast<int>(blockIdx.z)) {
+        const int position = tile.first_position, of_chunk = position - cursor.begin;
+        if (of_chunk < kChunk && position < cursor.end) {
+          const int at = of_chunk / kSlice * kTile + of_chunk % kSlice * (kD + kPad);
+          own.key_tile = k_tiles + at;
+          own.value_tile = v_tiles + at;
+        }
+        const int64_t slot =
+            (static_cast<int64_t>(table[position / keys.block_size]) * keys.num_kv_heads +
+             kv_head) *
+                keys.block_size +
+            position % keys.block_size;
+        own.key_slot = rotary.keys + slot * a.head_dim;
+        own.value_slot = rotary.values + slot * a.head_dim;
+      }
+      __syncthreads();
+      WaitForPrevious();
+      LoadRotated<kD, kThreads>(q_tile, q, key, value, own, turns, a.head_dim, group);
+    } else {
+      WaitForPrevious();
+      if (has_own_row) {
+        LoadRow<kD, kAligned>(k_tile, keys.keys, a.head_dim, place, own_row);
+        LoadRow<kD, kAligned>(v_tile, keys.values, a.head_dim, place, own_row);
+      }
+      LoadQueries<kD, kAligned, kThreads>(q_tile, q, a.head_dim, group);
     }
-    LoadQueries<kD, kAligned, kThreads>(q_tile,
-                                        a.q + static_cast<int64_t>(tile.query_row) * a.q_stride +
-                                            static_cast<int64_t>(first_head) * a.head_dim,
-                                        a.head_dim, group);
     CommitAsync();
     WaitAsync<0>();
     // The queries were loaded by all warps.
@@ -185,34 +217,39 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 8 ? 2 : 3)
   }
 }
 
-template <int kD, bool kAligned, int kVariant>
+template <int kD, bool kAligned, bool kRotates, int kVariant>
 void Launch(const AttentionArguments& a, const PagedKeys& keys, const HeadGroups& groups,
             const QueryTile* tiles, int num_tiles, int splits, const DecodeWorkspace& workspace,
-            Stream& stream) {
+            const DecodeRotary& rotary, Stream& stream) {
   constexpr DecodeVariant kShape = kDecodeVariants[kVariant];
   constexpr int kBytes = (2 * kShape.warps * kShape.keys_per_warp + kDecodeHeads) * (kD + kPad) *
                          static_cast<int>(sizeof(__nv_bfloat16));
   const auto kernel =
-      DecodeKernel<kD, kAligned, kShape.warps, kShape.keys_per_warp, kShape.run_keys>;
+      DecodeKernel<kD, kAligned, kRotates, kShape.warps, kShape.keys_per_warp, kShape.run_keys>;
   SKEIN_CUDA(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes));
   const dim3 grid(keys.num_kv_heads * DecodePasses(groups.max_group), num_tiles, splits);
   LaunchOverlapped(kernel, grid, dim3(kShape.warps * 32), kBytes, stream, a, keys,
-                   groups.kv_q_start, tiles, workspace);
+                   groups.kv_q_start, tiles, workspace, rotary);
 }
 
 }  // namespace
 
 void PagedDecodeAttention(const AttentionArguments& a, const PagedKeys& keys,
                           const HeadGroups& groups, const QueryTile* tiles, int num_tiles,
-                          int splits, const DecodeWorkspace& workspace, int variant,
-                          Stream& stream) {
+                          int splits, const DecodeWorkspace& workspace, int variant, Stream& stream,
+                          const DecodeRotary& rotary) {
   if (num_tiles == 0) return;
   SKEIN_CHECK(a.head_dim >= 1 && a.head_dim <= 128, "head_dim %d", a.head_dim);
   SKEIN_CHECK(splits >= 1 && splits <= workspace.max_runs, "splits %d", splits);
   const bool is_aligned = a.head_dim % 8 == 0 && a.q_stride % 8 == 0 && a.out_stride % 8 == 0;
+  const bool rotates = rotary.inverse_frequencies != nullptr;
+  SKEIN_CHECK(!rotates || RotatesInDecode(a.head_dim, a.q_stride, a.out_stride), "head_dim %d",
+              a.head_dim);
   const auto launch = [&]<int kD, int kVariant>() {
-    const auto kernel = is_aligned ? Launch<kD, true, kVariant> : Launch<kD, false, 0>;
-    kernel(a, keys, groups, tiles, num_tiles, splits, workspace, stream);
+    const auto kernel = rotates      ? Launch<kD, true, true, kVariant>
+                        : is_aligned ? Launch<kD, true, false, kVariant>
+                                     : Launch<kD, false, false, 0>;
+    kernel(a, keys, groups, tiles, num_tiles, splits, workspace, rotary, stream);
   };
   const int columns = DecodeColumns(a.head_dim);
   SKEIN_CHECK(variant == 0 || (columns == 128 && is_aligned && variant < kNumDecodeVariants),

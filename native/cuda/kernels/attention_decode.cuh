@@ -4,6 +4,7 @@
 
 #include "cuda/kernels/attention.h"
 #include "cuda/kernels/mma.cuh"
+#include "cuda/kernels/rotary_parts.cuh"
 
 namespace skein::cuda {
 namespace decode {
@@ -79,6 +80,66 @@ __device__ __forceinline__ void LoadQueries(__nv_bfloat16* shared, const __nv_bf
       CopyAsync16(shared + row * (kD + kPad) + col, from, valid);
     } else {
       shared[row * (kD + kPad) + col] = valid ? *from : __float2bfloat16(0.0f);
+    }
+  }
+}
+
+// Where a row's own key and value go; null: nowhere, here.
+struct OwnRow {
+  __nv_bfloat16 *key_tile, *value_tile;
+  __nv_bfloat16 *key_slot, *value_slot;
+};
+
+// The group's queries, rotated, one head a row; zero rows after them. And the row's own key,
+// rotated, and value. `q`, `key` and `value` are one head's or the first one's; turns [kD / 2].
+template <int kD, int kThreads>
+__device__ __forceinline__ void LoadRotated(__nv_bfloat16* q_tile, const __nv_bfloat16* q,
+                                            const __nv_bfloat16* key, const __nv_bfloat16* value,
+                                            const OwnRow& own, const float2* turns, int head_dim,
+                                            int group) {
+  constexpr int kPairs = kD / 16, kPieces = kD / 8;
+  constexpr int kRotated = (kDecodeHeads + 1) * kPairs;
+  const bool has_own = own.key_tile != nullptr || own.key_slot != nullptr;
+  const int half = head_dim / 2;
+  const auto put = [](__nv_bfloat16* row, int col, const Eight& values) {
+    if (row != nullptr) StoreEight(row + col, values);
+  };
+  for (int i = threadIdx.x; i < kRotated + kPieces; i += kThreads) {
+    if (i >= kRotated) {
+      if (!has_own) continue;
+      const int col = (i - kRotated) * 8;
+      const bool exists = col < head_dim;
+      const Eight copied = exists ? LoadEight(value + col) : Eight{};
+      put(own.value_tile, col, copied);
+      if (exists) put(own.value_slot, col, copied);
+      continue;
+    }
+    const int row = i / kPairs, first = i % kPairs * 8;
+    const bool is_key = row == kDecodeHeads;
+    if (is_key && !has_own) continue;
+    __nv_bfloat16* tile = is_key ? own.key_tile : q_tile + row * (kD + kPad);
+    if (first >= half) {
+      // Columns that the head does not have.
+      const int col = head_dim + (first - half) * 2;
+      put(tile, col, Eight{});
+      put(tile, col + 8, Eight{});
+      continue;
+    }
+    float x[8] = {}, y[8] = {};
+    if (is_key || row < group) {
+      const __nv_bfloat16* from = is_key ? key : q + static_cast<int64_t>(row) * head_dim;
+      const Eight low = LoadEight(from + first), high = LoadEight(from + half + first);
+      Unpack(low, x);
+      Unpack(high, y);
+#pragma unroll
+      for (int j = 0; j < 8; ++j) Turn(turns[first + j], x[j], y[j]);
+    }
+    const Eight low = Pack(x), high = Pack(y);
+    put(tile, first, low);
+    put(tile, half + first, high);
+    if (is_key) {
+      put(own.key_slot, first, low);
+      put(own.key_slot, half + first, high);
     }
   }
 }

@@ -9,6 +9,7 @@
 #include "cuda/cuda_check.h"
 #include "cuda/kernels/elementwise.h"
 #include "cuda/kernels/launch.cuh"
+#include "cuda/kernels/rotary_parts.cuh"
 #include "cuda/kernels/vectors.cuh"
 
 namespace skein::cuda {
@@ -70,9 +71,7 @@ __global__ void __launch_bounds__(kRotaryThreads) RotaryStoreKvKernel(RotaryArgu
   // Positions do not change while the step runs.
   const float position = static_cast<float>(a.positions[row]);
   for (int d = threadIdx.x; d < half; d += kRotaryThreads) {
-    float sine, cosine;
-    sincosf(position * a.inverse_frequencies[d], &sine, &cosine);
-    turns[d] = make_float2(cosine, sine);
+    turns[d] = TurnOf(position, a.inverse_frequencies, d);
   }
   __syncthreads();
   WaitForPrevious();
@@ -117,12 +116,7 @@ __global__ void __launch_bounds__(kRotaryThreads) RotaryStoreKvKernel(RotaryArgu
       y[0] = __bfloat162float(place[half]);
     }
 #pragma unroll
-    for (int j = 0; j < kWidth; ++j) {
-      const float2 turn = turns[d + j];
-      const float low = x[j] * turn.x - y[j] * turn.y;
-      y[j] = y[j] * turn.x + x[j] * turn.y;
-      x[j] = low;
-    }
+    for (int j = 0; j < kWidth; ++j) Turn(turns[d + j], x[j], y[j]);
     if constexpr (kWidth == 8) {
       StoreEight(to, Pack(x));
       StoreEight(to + half, Pack(y));

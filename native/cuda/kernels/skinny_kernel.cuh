@@ -59,16 +59,18 @@ struct Arguments {
 // kernels and took 23.0.
 constexpr int kMostSharedBytes = 163 << 10;
 constexpr int kMostFloat8SharedBytes = 227 << 10;
+// On Hopper, of bfloat16. The exchange between two products has its blocks beside theirs.
+constexpr int kDeepSharedBytes = 224 << 10;
 constexpr int kLeastSharedBytes = 120 << 10;
 static_assert(kLeastSharedBytes > (228 << 10) / 2);
 
-template <int kTileCount, bool kIsFloat8>
+template <int kTileCount, bool kIsFloat8, int kMostBytes>
 struct Shapes {
   static constexpr int kTiles = kTileCount;
   static constexpr bool kFloat8 = kIsFloat8;
   static constexpr int kSums = kTiles * 32;             // float4 of a warp
   static constexpr int kSlot = (kTiles * 2 + 1) * 512;  // bytes of a unit: weights, then x
-  static constexpr int kMost = kFloat8 ? kMostFloat8SharedBytes : kMostSharedBytes;
+  static constexpr int kMost = kMostBytes;
   // The ring begins at a whole line: copies of two neighbouring lanes make one of 32 bytes. (It
   // began 16 bytes after one for a while, and gate and up took 151 us instead of 131.)
   static constexpr int kRing = 128 + kWarps * kSums * 16;
@@ -160,7 +162,7 @@ struct Sums {
 
   // `limit`: the outputs of the pass, of which `first` is the first.
   __device__ void Finish(const Arguments& p, const float (&sums)[S::kTiles][4], int pass, int first,
-                         int limit) {
+                         int limit, bool is_last) {
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
     if (pass > 0) AwaitPhase(free, pass - 1);
 #pragma unroll
@@ -171,9 +173,11 @@ struct Sums {
     // Every lane for itself: compute-sanitizer sees no order in what a lane wrote, __syncwarp() and
     // another lane's arrival, and reports a race.
     Arrive(full);
-    if (warp != pass % kWarps) return;
+    // Nothing runs beside the last sums: each warp adds those of a tile.
+    if (!is_last && warp != pass % kWarps) return;
+    if (is_last && warp >= S::kTiles) return;
     AwaitPhase(full, pass);
-    for (int a = 0; a < S::kTiles; ++a) {
+    for (int a = is_last ? warp : 0; a < S::kTiles; a += is_last ? kWarps : 1) {
       float4 sum = warps[a * 32 + lane];
 #pragma unroll
       for (int w = 1; w < kWarps; ++w) {
@@ -182,7 +186,7 @@ struct Sums {
       }
       PutTile<S::kFloat8>(p, first, limit, a, lane, sum);
     }
-    Arrive(free);
+    if (!is_last) Arrive(free);
   }
 };
 
@@ -276,7 +280,7 @@ __global__ void __launch_bounds__(kThreads, 1) SkinnyKernel(const Arguments p) {
       if (++slot == kDepth) slot = 0;
     }
     const int start = pass * p.step;
-    together.Finish(p, sums, pass, first + start, min(p.step, count - start));
+    together.Finish(p, sums, pass, first + start, min(p.step, count - start), pass + 1 == passes);
   }
   Wait<0>();
 }
