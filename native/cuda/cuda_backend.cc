@@ -10,7 +10,7 @@
 #include "cuda/cuda_linear.h"
 #include "cuda/cuda_memory.h"
 #include "cuda/cuda_sampler.h"
-#include "cuda/decode_workspace.h"
+#include "cuda/decode_attention.h"
 #include "cuda/device_memory.h"
 #include "cuda/device_tables.h"
 #include "cuda/float8_workspace.h"
@@ -58,8 +58,11 @@ class CudaBackend final : public Backend {
     graphs_ = std::make_unique<GraphCache>(*stream_);
     metadata_ =
         std::make_unique<DeviceMetadata>(*stream_, deterministic_, [this] { DropCaptured(); });
+    decodes_ = std::make_unique<DecodeAttention>(*stream_, properties_.multiProcessorCount,
+                                                 [this] { DropCaptured(); });
   }
   ~CudaBackend() override {
+    decodes_.reset();
     metadata_.reset();
     graphs_.reset();
     awq_.reset();
@@ -150,7 +153,7 @@ class CudaBackend final : public Backend {
     metadata_->Reserve(limits);
     ReserveInputs(limits);
     if (float8_ != nullptr && float8_->Reserve(limits.max_rows, 0)) DropCaptured();
-    if (!deterministic_ && limits.num_query_heads > 0) ReserveDecodeAttention(limits);
+    if (!deterministic_ && limits.num_query_heads > 0) decodes_->Reserve(limits);
   }
   int64_t graph_bytes() const override { return graphs_->bytes(); }
 
@@ -283,7 +286,7 @@ class CudaBackend final : public Backend {
     const HeadGroups groups{map.kv_q_start.As<int32_t>(), map.max_group};
     PagedPrefillAttention(arguments, keys, groups, metadata_->prefill_tiles(),
                           metadata_->num_prefill_tiles(), metadata_->prefill_tile_rows(), *stream_);
-    Decode(arguments, keys, map, {});
+    decodes_->Run(arguments, keys, map, *metadata_);
   }
 
   void RotaryAttention(const Matrix& qkv, KvCache& cache, int64_t layer, double rope_theta,
@@ -297,11 +300,11 @@ class CudaBackend final : public Backend {
       return;
     }
     const DeviceTables::HeadMap& map = tables_.MapOf(q_to_kv, shape.num_kv_heads);
-    Decode(Attention(In(qkv), qkv.stride, out, map.q_to_kv.As<int32_t>(),
-                     static_cast<int64_t>(q_to_kv.size()), shape.head_dim),
-           KeysOf(paged, layer), map,
-           {tables_.InverseFrequencies(shape.head_dim, rope_theta), paged.Keys(layer),
-            paged.Values(layer)});
+    const DecodeRotary rotary{tables_.InverseFrequencies(shape.head_dim, rope_theta),
+                              paged.Keys(layer), paged.Values(layer)};
+    decodes_->Run(Attention(In(qkv), qkv.stride, out, map.q_to_kv.As<int32_t>(),
+                            static_cast<int64_t>(q_to_kv.size()), shape.head_dim),
+                  KeysOf(paged, layer), map, *metadata_, rotary);
   }
 
   void SwiGlu(const Matrix& gate_up, const Matrix& out) override {
@@ -380,22 +383,6 @@ class CudaBackend final : public Backend {
             static_cast<int32_t>(shape.num_kv_heads),
             static_cast<int32_t>(shape.num_blocks)};
   }
-  void Decode(const AttentionArguments& a, const PagedKeys& keys, const DeviceTables::HeadMap& map,
-              const DecodeRotary& rotary) {
-    const int tiles = metadata_->num_decode_tiles();
-    if (tiles == 0) return;
-    const int variant = ChooseDecodeVariant(tiles, keys.num_kv_heads, a.head_dim);
-    const int max_runs =
-        RunsOf(metadata_->max_blocks() * keys.block_size, kDecodeVariants[variant].run_keys);
-    const DecodeWorkspace workspace =
-        decode_workspace_.Get(tiles, max_runs, a.num_heads, keys.num_kv_heads, map.max_group,
-                              a.head_dim, *stream_, [this] { DropCaptured(); });
-    const int splits = DecodeSplits(tiles, keys.num_kv_heads * DecodePasses(map.max_group),
-                                    properties_.multiProcessorCount, max_runs);
-    PagedDecodeAttention(a, keys, {map.kv_q_start.As<int32_t>(), map.max_group},
-                         metadata_->decode_tiles(), tiles, splits, workspace, variant, *stream_,
-                         rotary);
-  }
 
   static AttentionArguments Attention(const __nv_bfloat16* q, int64_t q_stride, const Matrix& out,
                                       const int32_t* q_to_kv, int64_t num_heads, int64_t head_dim) {
@@ -407,20 +394,6 @@ class CudaBackend final : public Backend {
             static_cast<int32_t>(num_heads),
             static_cast<int32_t>(head_dim),
             1.0f / std::sqrt(static_cast<float>(head_dim))};
-  }
-
-  void ReserveDecodeAttention(const StepLimits& limits) {
-    int64_t sequences = std::min(limits.max_sequences, limits.max_rows);
-    for (const int32_t bucket : limits.graph_buckets) {
-      sequences = std::max<int64_t>(sequences, bucket);
-    }
-    const int64_t max_keys =
-        std::max(limits.max_model_length, limits.max_blocks_per_sequence * limits.block_size);
-    // The first variant has the shortest runs, and so the most.
-    const int max_runs = RunsOf(static_cast<int>(max_keys), kDecodeVariants[0].run_keys);
-    decode_workspace_.Get(sequences, max_runs, limits.num_query_heads, limits.num_kv_heads,
-                          static_cast<int>(limits.num_query_heads),
-                          static_cast<int>(limits.head_dim), *stream_, [this] { DropCaptured(); });
   }
 
   // What steps bring along beside their metadata, and tables that stay.
@@ -457,7 +430,7 @@ class CudaBackend final : public Backend {
   std::unique_ptr<BlasLt> blas_;
   std::unique_ptr<DeviceMetadata> metadata_;
   std::unique_ptr<GraphCache> graphs_;
-  DecodeWorkspaceMemory decode_workspace_;
+  std::unique_ptr<DecodeAttention> decodes_;
   std::unique_ptr<ProductWorkspace> products_;
   // None before the first such linear.
   std::unique_ptr<AwqWorkspace> awq_;

@@ -59,18 +59,16 @@ struct Arguments {
 // kernels and took 23.0.
 constexpr int kMostSharedBytes = 163 << 10;
 constexpr int kMostFloat8SharedBytes = 227 << 10;
-// On Hopper, of bfloat16. The exchange between two products has its blocks beside theirs.
-constexpr int kDeepSharedBytes = 224 << 10;
 constexpr int kLeastSharedBytes = 120 << 10;
 static_assert(kLeastSharedBytes > (228 << 10) / 2);
 
-template <int kTileCount, bool kIsFloat8, int kMostBytes>
+template <int kTileCount, bool kIsFloat8>
 struct Shapes {
   static constexpr int kTiles = kTileCount;
   static constexpr bool kFloat8 = kIsFloat8;
   static constexpr int kSums = kTiles * 32;             // float4 of a warp
   static constexpr int kSlot = (kTiles * 2 + 1) * 512;  // bytes of a unit: weights, then x
-  static constexpr int kMost = kMostBytes;
+  static constexpr int kMost = kFloat8 ? kMostFloat8SharedBytes : kMostSharedBytes;
   // The ring begins at a whole line: copies of two neighbouring lanes make one of 32 bytes. (It
   // began 16 bytes after one for a while, and gate and up took 151 us instead of 131.)
   static constexpr int kRing = 128 + kWarps * kSums * 16;

@@ -33,18 +33,10 @@ struct Instance {
 };
 template <typename S>
 constexpr Instance kInstance = {skinny::SkinnyKernel<S>, S::kBytes};
-template <bool kFloat8, int kMost>
+template <bool kFloat8>
 constexpr Instance kInstances[kMaxTiles] = {
-    kInstance<skinny::Shapes<1, kFloat8, kMost>>, kInstance<skinny::Shapes<2, kFloat8, kMost>>,
-    kInstance<skinny::Shapes<3, kFloat8, kMost>>, kInstance<skinny::Shapes<4, kFloat8, kMost>>};
-
-const Instance* InstancesFor(const Arguments& p) {
-  if (p.x_scales != nullptr) return kInstances<true, skinny::kMostFloat8SharedBytes>;
-  static const bool is_deep =
-      DeviceValue(cudaDevAttrMaxSharedMemoryPerBlockOptin) >= skinny::kDeepSharedBytes;
-  return is_deep ? kInstances<false, skinny::kDeepSharedBytes>
-                 : kInstances<false, skinny::kMostSharedBytes>;
-}
+    kInstance<skinny::Shapes<1, kFloat8>>, kInstance<skinny::Shapes<2, kFloat8>>,
+    kInstance<skinny::Shapes<3, kFloat8>>, kInstance<skinny::Shapes<4, kFloat8>>};
 
 void Start(Arguments& p, Stream& stream) {
   // Equal runs over all multiprocessors; a run shorter than 8 outputs reads x more than weights.
@@ -58,7 +50,8 @@ void Start(Arguments& p, Stream& stream) {
   p.pair_shift = units % (2 * kWarps) == 0 || units > 32 * kWarps ? 1 : 0;
   p.warp_units = CeilDivide(units, kWarps << p.pair_shift) << p.pair_shift;
 
-  const auto [kernel, shared_bytes] = InstancesFor(p)[tiles - 1];
+  const auto [kernel, shared_bytes] =
+      p.x_scales == nullptr ? kInstances<false>[tiles - 1] : kInstances<true>[tiles - 1];
   SKEIN_CUDA(
       cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes));
   LaunchOverlapped(kernel, dim3(static_cast<unsigned>(CeilDivide(p.outputs, p.run))),

@@ -8,77 +8,10 @@
 #include "cuda/device_copy.h"
 #include "cuda/device_memory.h"
 #include "cuda/kernels/attention.h"
-#include "cuda_twin.h"
-#include "test/cuda/attention_sequences.h"
+#include "test/cuda/attention_fixture.h"
 
 namespace skein {
 namespace {
-
-class CudaAttentionTest : public CudaFastTest {
- protected:
-  static std::unique_ptr<KvCache> PoisonedCache(const AttentionCase& c, int64_t num_blocks) {
-    auto cache = fast_->AllocateKvCache({1, num_blocks, kBlockSize, c.num_kv_heads(), c.head_dim},
-                                        DType::kBFloat16);
-    SKEIN_CUDA(
-        cudaMemset(static_cast<const cuda::CudaKvCache&>(*cache).Keys(0), 0xff, cache->bytes()));
-    return cache;
-  }
-
-  // Copies and fills of the default stream end: back ends' streams do not wait for it.
-  static void Settle() { SKEIN_CUDA(cudaDeviceSynchronize()); }
-  // Rotates, stores and attends; `qkv` is overwritten.
-  static void Attend(Backend& backend, const AttentionCase& c, const StepMetadata& metadata,
-                     const Matrix& qkv, KvCache& cache, const Matrix& out) {
-    Settle();
-    backend.BeginStep(metadata);
-    backend.RotaryStoreKv(qkv, cache, 0, c.num_heads(), 1e6);
-    backend.PagedAttention(qkv.Cols(0, c.num_heads() * c.head_dim), cache, 0, c.q_to_kv, out);
-  }
-  // Only writes keys and values.
-  static void Store(Backend& backend, const AttentionCase& c, const StepMetadata& metadata,
-                    const Matrix& qkv, KvCache& cache) {
-    Settle();
-    backend.BeginStep(metadata);
-    backend.RotaryStoreKv(qkv, cache, 0, c.num_heads(), 1e6);
-  }
-
-  // qkv of one step on `backend`, the same values for the same positions of a sequence.
-  std::unique_ptr<DeviceTensor> QkvOf(Backend& backend, const AttentionCase& c,
-                                      const std::vector<Sequences::Part>& parts,
-                                      int64_t padded_rows = 0) {
-    std::vector<BFloat16> values;
-    for (const Sequences::Part& part : parts) {
-      for (int32_t position = part.context - part.rows; position < part.context; ++position) {
-        std::mt19937 generator(static_cast<uint32_t>(part.sequence * 100003 + position));
-        std::normal_distribution<float> normal;
-        for (int64_t i = 0; i < c.width(); ++i) values.emplace_back(normal(generator));
-      }
-    }
-    auto rows = static_cast<int64_t>(values.size()) / c.width();
-    if (padded_rows > rows) {
-      rows = padded_rows;
-      // What a padded row holds must reach nobody.
-      values.resize(static_cast<size_t>(rows * c.width()),
-                    BFloat16(std::numeric_limits<float>::quiet_NaN()));
-    }
-    auto tensor = backend.Allocate(DType::kBFloat16, rows, c.width());
-    cuda::CopyAndWait(tensor->view().data, values.data(), values.size() * 2);
-    return tensor;
-  }
-  static std::unique_ptr<DeviceTensor> PoisonedOut(Backend& backend, const AttentionCase& c,
-                                                   int64_t rows) {
-    auto tensor = backend.Allocate(DType::kBFloat16, rows, c.num_heads() * c.head_dim);
-    SKEIN_CUDA(cudaMemset(tensor->view().data, 0xff,
-                          static_cast<size_t>(rows * c.num_heads() * c.head_dim) * 2));
-    Settle();
-    return tensor;
-  }
-  static std::vector<float> RowOf(const std::vector<float>& values, const AttentionCase& c,
-                                  int64_t row) {
-    const auto width = static_cast<int64_t>(c.num_heads() * c.head_dim);
-    return {values.begin() + row * width, values.begin() + (row + 1) * width};
-  }
-};
 
 // Needs no device: the kernels and the size of their buffers rest on it.
 TEST(DecodeRuns, CoverEveryKeyOnceInOrder) {
@@ -175,65 +108,6 @@ TEST_F(CudaAttentionTest, DecodeAgreesWithTheCpu) {
     for (const float value : Read(out.cuda->view().Rows(rows, kBucket - rows), true)) {
       ASSERT_EQ(value, 0.0f) << "a padded row";
     }
-  }
-}
-
-// Fused for steps of decodes, for whatever heads: the bits of the two ops, and the same in the
-// cache, whether the row's own key is among a block's first keys or later ones.
-TEST_F(CudaAttentionTest, RotaryAttentionIsRotaryAndAttention) {
-  const std::vector<int32_t> contexts = {1, 2, 16, 17, 128, 129, 256, 257, 600, 1000, 2400};
-  std::vector<AttentionCase> cases = {{128, {0, 0, 0, 0, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2}}};
-  for (const int64_t group : {1, 5, 12, 20}) cases.push_back(Grouped(128, 1, group));
-  for (const int64_t head_dim : {16, 20, 32, 64, 80}) cases.push_back(Grouped(head_dim, 2, 5));
-  Sequences sequences(static_cast<int64_t>(contexts.size()), 2400, 13);
-  for (const AttentionCase& c : cases) {
-    // One cache a way, the same before.
-    const std::unique_ptr<KvCache> caches[] = {PoisonedCache(c, sequences.num_blocks()),
-                                               PoisonedCache(c, sequences.num_blocks())};
-    std::vector<Sequences::Part> parts;
-    for (int32_t s = 0; s < static_cast<int32_t>(contexts.size()); ++s) {
-      const int32_t context = contexts[static_cast<size_t>(s)];
-      parts.push_back({s, context, 1});
-      if (context == 1) continue;
-      const std::vector<Sequences::Part> before = {{s, context - 1, context - 1}};
-      for (const auto& cache : caches) {
-        const auto qkv = QkvOf(*fast_, c, before);
-        Store(*fast_, c, sequences.Step(before), qkv->view(), *cache);
-        fast_->FinishStep();
-      }
-    }
-    // Few sequences and many are cut differently.
-    for (const size_t count : {size_t{1}, size_t{3}, parts.size()}) {
-      const std::vector<Sequences::Part> batch(parts.end() - static_cast<int64_t>(count),
-                                               parts.end());
-      const auto rows = static_cast<int64_t>(count) + 2;
-      std::vector<float> outs[2];
-      for (const int way : {0, 1}) {
-        const auto qkv = QkvOf(*fast_, c, batch, rows);
-        const auto out = PoisonedOut(*fast_, c, rows);
-        const StepMetadata& metadata = sequences.Step(batch, static_cast<int32_t>(rows));
-        if (way == 0) {
-          Attend(*fast_, c, metadata, qkv->view(), *caches[0], out->view());
-        } else {
-          Settle();
-          fast_->BeginStep(metadata);
-          fast_->RotaryAttention(qkv->view(), *caches[1], 0, 1e6, c.q_to_kv, out->view());
-        }
-        fast_->FinishStep();
-        fast_->DropCaptured();
-        outs[way] = Read(out->view(), true);
-      }
-      EXPECT_EQ(outs[0], outs[1]) << "head_dim " << c.head_dim << ", " << c.num_heads()
-                                  << " heads, " << count << " sequences";
-    }
-    std::vector<uint16_t> stored[2];
-    for (const int way : {0, 1}) {
-      stored[way].resize(caches[way]->bytes() / 2);
-      cuda::CopyAndWait(stored[way].data(),
-                        static_cast<const cuda::CudaKvCache&>(*caches[way]).Keys(0),
-                        caches[way]->bytes());
-    }
-    EXPECT_TRUE(stored[0] == stored[1]) << "head_dim " << c.head_dim;
   }
 }
 

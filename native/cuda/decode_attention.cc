@@ -1,0 +1,38 @@
+#include "cuda/decode_attention.h"
+
+#include <algorithm>
+
+namespace skein::cuda {
+
+void DecodeAttention::Reserve(const StepLimits& limits) {
+  int64_t sequences = std::min(limits.max_sequences, limits.max_rows);
+  for (const int32_t bucket : limits.graph_buckets) {
+    sequences = std::max<int64_t>(sequences, bucket);
+  }
+  const int64_t max_keys =
+      std::max(limits.max_model_length, limits.max_blocks_per_sequence * limits.block_size);
+  // The first variant has the shortest runs, and so the most.
+  const int max_runs = RunsOf(static_cast<int>(max_keys), kDecodeVariants[0].run_keys);
+  workspace_.Get(sequences, max_runs, limits.num_query_heads, limits.num_kv_heads,
+                 static_cast<int>(limits.num_query_heads), static_cast<int>(limits.head_dim),
+                 stream_, before_move_);
+}
+
+void DecodeAttention::Run(const AttentionArguments& arguments, const PagedKeys& keys,
+                          const DeviceTables::HeadMap& map, const DeviceMetadata& metadata,
+                          const DecodeRotary& rotary) {
+  const int tiles = metadata.num_decode_tiles();
+  if (tiles == 0) return;
+  const int variant = ChooseDecodeVariant(tiles, keys.num_kv_heads, arguments.head_dim);
+  const int max_runs =
+      RunsOf(metadata.max_blocks() * keys.block_size, kDecodeVariants[variant].run_keys);
+  const DecodeWorkspace workspace =
+      workspace_.Get(tiles, max_runs, arguments.num_heads, keys.num_kv_heads, map.max_group,
+                     arguments.head_dim, stream_, before_move_);
+  const int splits = DecodeSplits(tiles, keys.num_kv_heads * DecodePasses(map.max_group),
+                                  num_processors_, max_runs);
+  PagedDecodeAttention(arguments, keys, {map.kv_q_start.As<int32_t>(), map.max_group},
+                       metadata.decode_tiles(), tiles, splits, workspace, variant, stream_, rotary);
+}
+
+}  // namespace skein::cuda
