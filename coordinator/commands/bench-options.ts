@@ -50,7 +50,6 @@ export interface BenchFlags {
   readonly saveDetailed?: boolean;
 }
 
-
 const MAX_RATE = 100_000;
 
 const ratesOption = describedParser('rates, separated by commas', (value) => {
@@ -171,7 +170,12 @@ function addWorkloadOptions(command: Command): void {
       integerOption(1, 1_000_000),
       128,
     )
-    .option('--range-ratio <share>', 'lengths are uniform within this share of theirs', numberOption(0, 0.999), 0)
+    .option(
+      '--range-ratio <share>',
+      'lengths are uniform within this share of theirs',
+      numberOption(0, 0.999),
+      0,
+    )
     .option(
       '--prefix-len <tokens>',
       'that a prompt begins with and shares with others',

@@ -7,9 +7,9 @@
 // before are under way: per register, a shift, a logic operation, a subtraction and two or three
 // multiplications.
 //
-// Rounding: q - z is exact, and (q - z) * s is rounded once, as AwqDequantize does. To round s first
-// would save a fifth of the instructions where few rows share them, and cost up to as much accuracy
-// again.
+// Rounding: q - z is exact, and (q - z) * s is rounded once, as AwqDequantize does. To round s
+// first would save a fifth of the instructions where few rows share them, and cost up to as much
+// accuracy again.
 #pragma once
 
 #include "cuda/kernels/awq_wide.h"

@@ -1,6 +1,6 @@
 // Rows of logits adjusted and judged where they lie: penalties, maxima, the best token, masses and
-// the best candidates in order; the same bits as sampling/sequence_state.h, sampling/logit_kernels.h and
-// sampling/noise.h give.
+// the best candidates in order; the same bits as sampling/sequence_state.h,
+// sampling/logit_kernels.h and sampling/noise.h give.
 #pragma once
 
 #include <cstdint>

@@ -198,7 +198,8 @@ TEST_F(CudaProductTest, DeterministicRowsDoNotDependOnTheirNumber) {
         fixed->Linear(*linears.cuda, x.cuda->view(), Activation::kNone, many->view());
         fixed->FinishStep();
         const std::vector<float> expected = Read(many->view(), true);
-        for (const int64_t rows : Values({1, 2, 5, 8, 9, 16, 33, 64, 65, 128, 200}, {1, 128, 200})) {
+        for (const int64_t rows :
+             Values({1, 2, 5, 8, 9, 16, 33, 64, 65, 128, 200}, {1, 128, 200})) {
           for (const int64_t start : Values({0, 37, 100, kRows - rows}, {37})) {
             SKEIN_CUDA(cudaMemset(few->view().data, 0xff,
                                   static_cast<size_t>(kRows) * few->view().RowBytes()));

@@ -25,7 +25,12 @@ class Course {
   }
 
   /** A step with so many decodes, and of so many tokens of prompts what the budget lets through. */
-  step(numDecodes: number, wanted: number, encodesTiles = false, waitedMs = 0): { tokens: number; ms: number } {
+  step(
+    numDecodes: number,
+    wanted: number,
+    encodesTiles = false,
+    waitedMs = 0,
+  ): { tokens: number; ms: number } {
     const limit = numDecodes === 0 ? Infinity : this.#tokensAfter(waitedMs);
     const tokens = Math.min(wanted, limit, MAX_STEP_TOKENS - numDecodes);
     const scheduledTokens = Array.from({ length: numDecodes }, () => 1);
