@@ -8,6 +8,7 @@
 // What follows -- goes to `skein serve` as it is.
 import { parseArgs } from 'node:util';
 
+import { repoRoot } from '../../test/support/paths.js';
 import { currentCommit, describeMachine } from '../machine.js';
 import { summary } from '../statistics.js';
 import { writeReport } from '../write-report.js';
@@ -33,7 +34,7 @@ const { values, positionals: serveFlags } = parseArgs({
 });
 
 const settings = {
-  model: values.model,
+  model: values.model.replace(`${repoRoot}/`, ''),
   device: values.device === 'cpu' ? ('cpu' as const) : ('cuda' as const),
   worldSize: Number(values['tensor-parallel-size']),
   ranksPerDevice: Number(values['ranks-per-device']),

@@ -7,7 +7,7 @@ import { DEFAULT_SIZES, quantizationOption, type QuantizationChoice } from '../c
 import { chooseSizes } from '../serving/model-sizes.js';
 import { DEFAULT_MEMORY_BANDWIDTH, priceShardPlan } from '../sharding/cost-model.js';
 import { estimateMemory, type DeviceKind, type RankMemory } from '../sharding/memory-estimate.js';
-import type { MemoryLimits } from '../sharding/native-plan.js';
+import type { MemoryLimits } from '../sharding/load-request.js';
 import { makeShardPlan, visionChoice } from '../sharding/make-shard-plan.js';
 import type { ShardPlanOptions } from '../sharding/shard-plan.js';
 import { CommandOutput } from './command-line.js';

@@ -37,7 +37,7 @@ export class PrefillBudget {
   /** The bound as the time that is waited for first tokens has made it. */
   #slowdown: number;
 
-  /** `maxSlowdown`: above 1; Infinity: prompts are never kept waiting. */
+  /** `maxSlowdown`: above 1. */
   constructor(maxSlowdown: number, maxStepTokens: number) {
     this.#maxSlowdown = maxSlowdown;
     this.#slowdown = maxSlowdown;
@@ -49,7 +49,7 @@ export class PrefillBudget {
     const waitedMs = this.firstTokens.waitedMs(nowMs);
     this.#slowdown = this.#maxSlowdown * Math.max(waitedMs / PREFILL_PATIENCE_MS, 1);
     const isKnown = this.#decodeMs.length > 0 && this.#msPerToken > 0;
-    if (this.#slowdown === Infinity || !isKnown) return Infinity;
+    if (!isKnown) return Infinity;
     if (this.#numMixedSteps >= MAX_MIXED_STEPS) return 0;
     let left = this.#balanceMs;
     for (const ms of this.#expectedMs) left -= ms;

@@ -74,12 +74,15 @@ export class StepLoop {
   #hasDelivered = false;
   #numCompletedSteps = 0;
   readonly #record = new StepRecord();
-  readonly #prefill: PrefillBudget;
+  /** Null: prompts are never held back, and nothing is kept account of. */
+  readonly #prefill: PrefillBudget | null;
 
   constructor(options: StepLoopOptions) {
     const { scheduler, group, clock, stepTimeoutMs, maxDecodeSlowdown } = options;
     this.#options = options;
-    this.#prefill = new PrefillBudget(maxDecodeSlowdown, scheduler.config.maxStepTokens);
+    const { maxStepTokens } = scheduler.config;
+    this.#prefill =
+      maxDecodeSlowdown === Infinity ? null : new PrefillBudget(maxDecodeSlowdown, maxStepTokens);
     this.#stepWatch = new StepWatch(clock, stepTimeoutMs, () => {
       const { lastStep } = scheduler.stats;
       const what = `no step was completed for ${stepTimeoutMs} ms (last one sent: ${lastStep})`;
@@ -111,7 +114,7 @@ export class StepLoop {
     if (this.#failure !== null) throw this.#failure;
     const maxTokens = this.#options.scheduler.submit(submission.request);
     this.#submissions.set(submission.request.sequenceId, submission);
-    this.#prefill.firstTokens.await(submission.request.sequenceId, this.#options.clock.nowMs());
+    this.#prefill?.firstTokens.await(submission.request.sequenceId, this.#options.clock.nowMs());
     void this.#awaitMask(submission);
     this.#queuePump();
     return maxTokens;
@@ -120,7 +123,7 @@ export class StepLoop {
   /** Nothing more is heard of the sequence; what it holds is freed when its steps in flight are back. */
   cancel(sequenceId: string): void {
     if (!this.#submissions.delete(sequenceId)) return;
-    this.#prefill.firstTokens.over(sequenceId);
+    this.#prefill?.firstTokens.over(sequenceId);
     this.#options.scheduler.cancel(sequenceId);
     this.#queuePump();
   }
@@ -141,10 +144,10 @@ export class StepLoop {
     try {
       for (;;) {
         const nowMs = clock.nowMs();
-        const plan = scheduler.schedule(this.#prefill.tokensAt(nowMs), nowMs);
+        const plan = scheduler.schedule(this.#prefill?.tokensAt(nowMs) ?? Infinity, nowMs);
         if (plan === null) break;
         this.#record.sent(plan, nowMs);
-        this.#prefill.sent(plan);
+        this.#prefill?.sent(plan);
         group.execute(plan);
         this.#stepWatch.sent();
         for (const { sequenceId, numComputedTokens } of plan.newSequences)
@@ -231,7 +234,7 @@ export class StepLoop {
     this.#stepWatch.completed();
     // The next plan first: the ranks must not wait for text to be made of tokens.
     const step = this.#record.completed(ranks, result.slots.length, doneAtMs);
-    this.#prefill.completed(step);
+    this.#prefill?.completed(step);
     this.#pump();
     this.#record.planned();
     try {
@@ -247,7 +250,7 @@ export class StepLoop {
 
   #deliver(output: SequenceOutput, result: StepResult): void {
     const submission = this.#submissions.get(output.sequenceId);
-    this.#prefill.firstTokens.over(output.sequenceId);
+    this.#prefill?.firstTokens.over(output.sequenceId);
     if (submission === undefined) return;
     const { sequenceId, tokenStart, tokenEnd, finishReason } = output;
     if (finishReason !== null) this.#submissions.delete(sequenceId);

@@ -7,19 +7,23 @@ import { packUint32 } from '../../common/packed.js';
 import type { DataType, ModelSpec, VisionSpec } from '../checkpoint/model-spec.js';
 import type { RankLayout, RankPlan, ShardPlan, TensorPart, TensorRole } from './shard-plan.js';
 
-export interface LoadOptions {
+/** What a model and its settings make of a step, as far as it takes memory. */
+export interface MemoryLimits {
   readonly computeType: 'float32' | 'bfloat16';
-  /** Seeded random values instead of files; the only way for a known model without files. */
-  readonly dummyWeights: boolean;
-  readonly dummySeed: number;
-  /** 0: the engine decides. */
-  readonly numThreads: number;
   readonly maxNumSequences: number;
   readonly maxStepTokens: number;
   readonly blockSize: number;
   readonly maxModelLength: number;
   readonly numTileSlots: number;
   readonly maxTilesPerStep: number;
+}
+
+export interface LoadOptions extends MemoryLimits {
+  /** Seeded random values instead of files; the only way for a known model without files. */
+  readonly dummyWeights: boolean;
+  readonly dummySeed: number;
+  /** 0: the engine decides. */
+  readonly numThreads: number;
   readonly maxTopLogprobs: number;
   /** Same bits whatever the batch; the CPU always gives them. */
   readonly deterministic: boolean;

@@ -3,7 +3,8 @@
 import { MAX_TOP_LOGPROBS } from '../../common/limits.js';
 import { loadAnyAddon } from '../../common/native/load-addon.js';
 import { fromNativeError } from '../../common/native/native-errors.js';
-import { toNativeLoadPlan, type MemoryLimits } from './native-plan.js';
+import type { MemoryLimits } from './load-request.js';
+import { toNativeLoadPlan } from './native-plan.js';
 import { mixedProducts, type RankPlan, type ShardPlan } from './shard-plan.js';
 
 export type DeviceKind = 'cpu' | 'cuda';

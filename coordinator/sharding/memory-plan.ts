@@ -2,7 +2,7 @@
 // would. Arithmetic over what the native engine estimates.
 import { AppError } from '../../common/errors.js';
 import { estimateMemory, type RankMemory } from './memory-estimate.js';
-import type { MemoryLimits } from './native-plan.js';
+import type { MemoryLimits } from './load-request.js';
 import type { ShardPlan } from './shard-plan.js';
 
 export interface RankDevice {

@@ -2,19 +2,8 @@
 // A worker's comes over the wire (load-request.ts).
 import { tensorPartNumber, tensorRoleNumber } from '../../common/native/tensor-numbers.js';
 import type { NativeLoadPlan } from '../../common/native/native.js';
-import { tensorPartName, tensorRoleName } from './load-request.js';
+import { tensorPartName, tensorRoleName, type MemoryLimits } from './load-request.js';
 import type { RankPlan, ShardPlan } from './shard-plan.js';
-
-/** What a model and its settings make of a step, as far as it takes memory. */
-export interface MemoryLimits {
-  readonly computeType: 'float32' | 'bfloat16';
-  readonly maxNumSequences: number;
-  readonly maxStepTokens: number;
-  readonly blockSize: number;
-  readonly maxModelLength: number;
-  readonly numTileSlots: number;
-  readonly maxTilesPerStep: number;
-}
 
 export interface NativePlanOptions extends MemoryLimits {
   /** Random weights with this seed instead of the files; null: the files. */

@@ -1,10 +1,8 @@
 // Plans for the addon as tests write them: a shard plan's rank as NativeLoadPlan, and steps with everything left out
 // but what they do.
 import { mapRanges } from '../../common/sampling.js';
-import {
-  toNativeLoadPlan as nativeLoadPlan,
-  type MemoryLimits,
-} from '../../coordinator/sharding/native-plan.js';
+import type { MemoryLimits } from '../../coordinator/sharding/load-request.js';
+import { toNativeLoadPlan as nativeLoadPlan } from '../../coordinator/sharding/native-plan.js';
 import type { RankPlan, ShardPlan } from '../../coordinator/sharding/shard-plan.js';
 import type {
   NativeLoadPlan,

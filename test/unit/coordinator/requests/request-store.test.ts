@@ -14,6 +14,7 @@ import { resolveSampling } from '../../../../coordinator/requests/sampling-optio
 import type { OutputProcessor } from '../../../../coordinator/tokenizer/text-processor.js';
 import { FakeClock } from '../../../support/fake-clock.js';
 import { giveLetters } from '../../../support/give-tokens.js';
+import { letters } from '../../../support/letters.js';
 
 const SPEC: RequestSpec = {
   requestId: 'same for all',
@@ -45,23 +46,6 @@ class Ends implements RequestSink {
   get codes(): string[] {
     return this.failures.map(({ code }) => code);
   }
-}
-
-/** Letters for token ids; stops after "stop". */
-function letters(mayStop = false): OutputProcessor {
-  let text = '';
-  return {
-    mayStop,
-    get text() {
-      return text;
-    },
-    push: (ids) => {
-      const piece = String.fromCharCode(...ids);
-      text += piece;
-      return { reasoning: '', answer: piece, stopped: text.endsWith('stop') };
-    },
-    finish: () => ({ reasoning: '', answer: '', stopped: false }),
-  };
 }
 
 function setUp(maxRequests = 10) {

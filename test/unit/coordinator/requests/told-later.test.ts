@@ -12,26 +12,9 @@ import {
 } from '../../../../coordinator/requests/generation.js';
 import { RequestStore } from '../../../../coordinator/requests/request-store.js';
 import { resolveSampling } from '../../../../coordinator/requests/sampling-options.js';
-import type { OutputProcessor } from '../../../../coordinator/tokenizer/text-processor.js';
 import { FakeClock } from '../../../support/fake-clock.js';
 import { giveLetters, sampledTokens } from '../../../support/give-tokens.js';
-
-/** Letters for token ids; ends with "stop" where it may. */
-function letters(mayStop: boolean): OutputProcessor {
-  let text = '';
-  return {
-    mayStop,
-    get text() {
-      return text;
-    },
-    push: (ids) => {
-      const piece = String.fromCharCode(...ids);
-      text += piece;
-      return { reasoning: '', answer: piece, stopped: mayStop && text.endsWith('stop') };
-    },
-    finish: () => ({ reasoning: '', answer: '', stopped: false }),
-  };
-}
+import { letters } from '../../../support/letters.js';
 
 function setUp({ mayStop = false, topLogprobs = -1 } = {}) {
   const clock = new FakeClock();

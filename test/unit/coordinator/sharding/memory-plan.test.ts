@@ -18,7 +18,7 @@ import {
   type DeviceKind,
   type RankMemory,
 } from '../../../../coordinator/sharding/memory-estimate.js';
-import type { MemoryLimits } from '../../../../coordinator/sharding/native-plan.js';
+import type { MemoryLimits } from '../../../../coordinator/sharding/load-request.js';
 import type { ShardPlan } from '../../../../coordinator/sharding/shard-plan.js';
 import { createNativeEngine } from '../../../../worker/native/native-engine.js';
 import { toNativeLoadPlan } from '../../../support/native-plans.js';
