@@ -310,7 +310,7 @@ describe('shard plan by property', () => {
           checkPlan(checkpoint, made);
         },
       ),
-      { numRuns: 400 },
+      { numRuns: 800 },
     );
     // The generator must reach both outcomes, and AWQ splits, for the property to mean anything.
     assert.ok(
