@@ -10,7 +10,7 @@ import { makeShardPlan } from '../../coordinator/sharding/make-shard-plan.js';
 import { gpuGoldenTolerance } from '../support/tolerance.js';
 import { readGoldenModel, type GoldenModel } from '../support/golden-cases.js';
 import { checkCase, GOLDEN_MODELS, runCase, worstOf, type CaseDistance } from '../support/golden-run.js';
-import { gpuDevices, gpuWorldSizes, requireGpu } from '../support/gpu.js';
+import { gpuDevices, gpuRounds, gpuWorldSizes, requireGpu } from '../support/gpu.js';
 import { LocalGroup } from '../support/local-group.js';
 import { recordMeasured } from '../support/measured.js';
 import { goldenPath } from '../support/paths.js';
@@ -101,13 +101,16 @@ for (const name of GOLDEN_MODELS) {
         });
         try {
           const distances: CaseDistance[] = [];
-          for (const goldenCase of cases) {
-            for (const graphBucket of [0, 4]) {
-              const tokens = await runCase(group, goldenCase, graphBucket);
-              distances.push(checkCase(goldenCase, tokens, tolerance));
+          const rounds = gpuRounds();
+          for (let round = 0; round < rounds; round += 1) {
+            for (const goldenCase of cases) {
+              for (const graphBucket of [0, 4]) {
+                const tokens = await runCase(group, goldenCase, graphBucket);
+                distances.push(checkCase(goldenCase, tokens, tolerance));
+              }
             }
           }
-          recordMeasured(`golden: ${name}, ${title}`, { ...worstOf(distances) });
+          recordMeasured(`golden: ${name}, ${title}`, { rounds, ...worstOf(distances) });
         } finally {
           await group.close();
         }

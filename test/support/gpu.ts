@@ -1,6 +1,6 @@
 // Whether GPU tests can run here, and why not; on which GPUs and at which world sizes. SKEIN_REQUIRE_GPU=1 turns a
 // missing GPU into a failure; SKEIN_GPU_DEVICES=N gives rank r the GPU r % N (default: one GPU for all),
-// SKEIN_GPU_WORLD_SIZES=2,8 other world sizes.
+// SKEIN_GPU_WORLD_SIZES=2,8 other world sizes, SKEIN_GPU_ROUNDS=5 asks every golden case five times.
 import { createNativeEngine } from '../../worker/native/native-engine.js';
 
 /** Null when there is a GPU and the addon for it. */
@@ -34,6 +34,11 @@ export function gpuWorldSizes(env: NodeJS.ProcessEnv = process.env): readonly nu
 export function gpuDevices(worldSize: number, env: NodeJS.ProcessEnv = process.env): readonly string[] {
   const numDevices = positive(env['SKEIN_GPU_DEVICES'] ?? '1');
   return Array.from({ length: worldSize }, (_, rank) => `cuda:${rank % numDevices}`);
+}
+
+/** How often a group answers each golden case: what is wrong now and then shows only in many answers. */
+export function gpuRounds(env: NodeJS.ProcessEnv = process.env): number {
+  return positive(env['SKEIN_GPU_ROUNDS'] ?? '1');
 }
 
 function positive(text: string): number {

@@ -122,6 +122,7 @@ describe('parts of the scaling benchmark', () => {
     const golden = scalingParts(FOUR)['golden']!(context());
     assert.equal(golden.environment?.['SKEIN_GPU_DEVICES'], '4');
     assert.equal(golden.environment?.['SKEIN_GPU_WORLD_SIZES'], '2,4');
+    assert.equal(golden.environment?.['SKEIN_GPU_ROUNDS'], '5');
     assert.equal(golden.needsMps, false);
   });
 

@@ -1,12 +1,14 @@
 // Where the ranks of test/gpu go, and at which world sizes.
 import assert from 'node:assert/strict';
 
-import { gpuDevices, gpuWorldSizes } from '../../support/gpu.js';
+import { gpuDevices, gpuRounds, gpuWorldSizes } from '../../support/gpu.js';
 
 describe('settings of the GPU tests', () => {
   it('are one GPU and world sizes 1, 2 and 4 unless told otherwise', () => {
     assert.deepEqual(gpuWorldSizes({}), [1, 2, 4]);
     assert.deepEqual(gpuDevices(2, {}), ['cuda:0', 'cuda:0']);
+    assert.equal(gpuRounds({}), 1);
+    assert.equal(gpuRounds({ SKEIN_GPU_ROUNDS: '5' }), 5);
   });
 
   it('deal ranks out over the GPUs in turn', () => {
