@@ -12,6 +12,10 @@ namespace skein::cpu {
 namespace {
 
 constexpr int kMaxThreads = 1024;
+// Of staged memory that is cleared, a task each.
+constexpr size_t kClearBytes = size_t{4} << 20;
+// Smaller ones come from the allocator.
+constexpr size_t kLeastStagedBytes = size_t{1} << 20;
 
 class HostTensor final : public DeviceTensor {
  public:
@@ -23,6 +27,23 @@ class HostTensor final : public DeviceTensor {
  private:
   AlignedBuffer buffer_;
   Matrix view_;
+};
+
+// Returns its memory to the pool.
+class StagedTensor final : public DeviceTensor {
+ public:
+  StagedTensor(std::shared_ptr<StagingPool> pool, AlignedBuffer buffer, DType type, int64_t rows,
+               int64_t cols)
+      : pool_(std::move(pool)),
+        buffer_(std::move(buffer)),
+        view_(MakeMatrix(buffer_.data(), type, rows, cols)) {}
+  ~StagedTensor() override { pool_->GiveBack(std::move(buffer_)); }
+  Matrix view() const override { return view_; }
+
+ private:
+  const std::shared_ptr<StagingPool> pool_;
+  AlignedBuffer buffer_;
+  const Matrix view_;
 };
 
 template <typename T>
@@ -50,8 +71,21 @@ std::unique_ptr<PreparedLinear> CpuBackend::PrepareLinear(const RawLinear& raw,
 }
 
 std::unique_ptr<DeviceTensor> CpuBackend::NewWeight(DType type, int64_t rows, int64_t cols,
-                                                    TensorUse /*use*/) {
-  return std::make_unique<HostTensor>(type, rows, cols);
+                                                    TensorUse use) {
+  const size_t bytes = static_cast<size_t>(rows * cols) * SizeOf(type);
+  if (use == TensorUse::kKept || bytes < kLeastStagedBytes) {
+    return std::make_unique<HostTensor>(type, rows, cols);
+  }
+  StagingPool::Taken taken = staging_->Take(bytes);
+  if (taken.is_used) {
+    char* const data = taken.buffer.As<char>();
+    pool_.ParallelFor(static_cast<int64_t>((bytes + kClearBytes - 1) / kClearBytes),
+                      [&](int64_t i) {
+                        const size_t first = static_cast<size_t>(i) * kClearBytes;
+                        std::memset(data + first, 0, std::min(kClearBytes, bytes - first));
+                      });
+  }
+  return std::make_unique<StagedTensor>(staging_, std::move(taken.buffer), type, rows, cols);
 }
 
 std::unique_ptr<DeviceTensor> CpuBackend::Upload(const Matrix& host) {

@@ -12,6 +12,7 @@
 #include "cpu/cpu_features.h"
 #include "cpu/host_memory.h"
 #include "cpu/kernels.h"
+#include "cpu/staging_pool.h"
 #include "ops/backend.h"
 
 namespace skein::cpu {
@@ -28,6 +29,8 @@ class CpuBackend final : public Backend {
   DeviceStream* stream() const override { return nullptr; }
   DType activation_type() const override { return DType::kFloat32; }
 
+  void BeginLoad() override { staging_->Open(); }
+  void EndLoad() override { staging_->Close(); }
   std::unique_ptr<DeviceTensor> NewWeight(DType type, int64_t rows, int64_t cols,
                                           TensorUse use) override;
   std::unique_ptr<PreparedLinear> PrepareLinear(const RawLinear& raw, DType compute_type) override;
@@ -97,6 +100,8 @@ class CpuBackend final : public Backend {
 
   const KernelTable& kernels_;
   ThreadPool pool_;
+  // Outlives the tensors that were staged.
+  const std::shared_ptr<StagingPool> staging_ = std::make_shared<StagingPool>();
   AlignedBuffer scratch_;  // packed x of a product
   Step step_;
   RotaryTable rotary_;

@@ -3,6 +3,7 @@
 
 #include "cpu/cpu_features.h"
 #include "cpu/packed_linear.h"
+#include "cpu/staging_pool.h"
 
 namespace skein {
 namespace cpu {
@@ -13,6 +14,9 @@ class CpuMemoryRules final : public MemoryRules {
   DType activation_type() const override { return DType::kFloat32; }
   // They are packed anew.
   bool adopts_weights() const override { return false; }
+  int64_t MaxUnusedStagedBytes() const override {
+    return static_cast<int64_t>(StagingPool::kMaxKeptBytes);
+  }
 
   LinearBytes Count(const RawLinear& raw, DType compute_type) override {
     const int64_t bias = raw.bias.data == nullptr ? 0 : raw.out_features * 4;

@@ -3,6 +3,7 @@
 #include "ops/memory_rules.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "core/error.h"
 #include "cuda/packed_sizes.h"
@@ -21,6 +22,8 @@ class CudaMemoryRules final : public MemoryRules {
  public:
   DType activation_type() const override { return DType::kBFloat16; }
   bool adopts_weights() const override { return true; }
+  // An arena gives nothing back before the end of the load.
+  int64_t MaxUnusedStagedBytes() const override { return std::numeric_limits<int64_t>::max(); }
 
   LinearBytes Count(const RawLinear& raw, DType) override {
     const int64_t in = raw.in_features, out = raw.out_features;

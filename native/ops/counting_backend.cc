@@ -54,10 +54,10 @@ int64_t BytesOf(DType type, int64_t rows, int64_t cols) {
 
 void CountingBackend::Refuse() { throw Error("INTERNAL", "a back end that counts runs no step"); }
 
-// An arena for what is staged gives nothing back before the end of the load.
 void CountingBackend::Count() {
   most_staged_ = std::max(most_staged_, staged_);
-  peak_ = std::max(peak_, kept_ + (rules_->adopts_weights() ? most_staged_ : staged_));
+  const int64_t unused = std::min(most_staged_, rules_->MaxUnusedStagedBytes());
+  peak_ = std::max(peak_, kept_ + std::max(staged_, unused));
 }
 
 WeightStream* CountingBackend::weight_stream() {

@@ -1,15 +1,20 @@
-// The thread pool, the buffers, the choice of instruction class, and the registry of back ends.
+// The thread pool, the buffers, conversions of types, the choice of instruction class, and the
+// registry of back ends.
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <bit>
 #include <chrono>
+#include <cmath>
 #include <cstdlib>
+#include <limits>
 #include <numeric>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "core/aligned_buffer.h"
+#include "core/dtype.h"
 #include "core/error.h"
 #include "core/thread_pool.h"
 #include "cpu/cpu_features.h"
@@ -154,6 +159,38 @@ TEST(RegistryTest, MakesTheCpuBackEndAndRefusesOthersByName) {
     }
   }
   EXPECT_THROW(MakeBackend({"cpu", -1, true}), Error);
+}
+
+// sign * 2^(exponent - 15) * 1.mantissa, or * 0.mantissa below the normal numbers.
+float HalfByItsDefinition(uint16_t half) {
+  const int exponent = (half >> 10) & 0x1f, mantissa = half & 0x3ff;
+  const float sign = (half & 0x8000) != 0 ? -1.0f : 1.0f;
+  if (exponent == 31) {
+    return mantissa == 0 ? sign * std::numeric_limits<float>::infinity()
+                         : std::numeric_limits<float>::quiet_NaN();
+  }
+  return exponent == 0 ? sign * std::ldexp(static_cast<float>(mantissa), -24)
+                       : sign * std::ldexp(static_cast<float>(1024 + mantissa), exponent - 25);
+}
+
+TEST(ConvertElementsTest, EveryHalf) {
+  std::vector<uint16_t> halves(size_t{1} << 16);
+  std::iota(halves.begin(), halves.end(), uint16_t{0});
+  const auto count = static_cast<int64_t>(halves.size());
+  std::vector<float> floats(halves.size());
+  std::vector<BFloat16> narrow(halves.size());
+  ConvertElements(halves.data(), DType::kFloat16, floats.data(), DType::kFloat32, count);
+  ConvertElements(halves.data(), DType::kFloat16, narrow.data(), DType::kBFloat16, count);
+  for (const uint16_t half : halves) {
+    const float expected = HalfByItsDefinition(half);
+    if (std::isnan(expected)) {
+      EXPECT_TRUE(std::isnan(floats[half]) && std::isnan(static_cast<float>(narrow[half]))) << half;
+      continue;
+    }
+    EXPECT_EQ(std::bit_cast<uint32_t>(floats[half]), std::bit_cast<uint32_t>(expected)) << half;
+    EXPECT_EQ(std::bit_cast<uint32_t>(HalfToFloat(half)), std::bit_cast<uint32_t>(expected));
+    EXPECT_EQ(narrow[half].bits, BFloat16(expected).bits) << half;
+  }
 }
 
 }  // namespace
