@@ -2,9 +2,11 @@
 // with the page cache dropped and warm, and reads the same files with dd, through the cache and past it, in the same
 // run. Phases are those that ranks report.
 //
-//   node dist/bench/loading/main.js --output FILE [--layers 16] [--vision-layers 2] [--folder DIR] [-- SERVE FLAGS]
+//   node dist/bench/loading/main.js --output FILE [--layers 16] [--vision-layers 2] [--folder DIR] [--caches cold,warm]
+//     [-- SERVE FLAGS]
 //   node dist/bench/loading/main.js --device cuda --layers 64 --vision-layers 45 ...      (31 GB)
 //
+// --caches warm is for a folder in memory, which is a page cache that cannot be dropped.
 // Without --folder the shards are written below the system's temporary folder and removed at the end; with it they
 // stay, and are taken as they are where they are there already.
 import { spawn, spawnSync } from 'node:child_process';
@@ -34,12 +36,21 @@ const { values, positionals: serveFlags } = parseArgs({
     'tensor-parallel-size': { type: 'string', default: '1' },
     runs: { type: 'string', default: '2' },
     readers: { type: 'string', default: '4' },
+    caches: { type: 'string', default: 'cold,warm' },
     folder: { type: 'string' },
     output: { type: 'string' },
   },
 });
 
 type Cache = 'cold' | 'warm';
+
+function parseCaches(list: string): Cache[] {
+  return list.split(',').map((cache) => {
+    if (cache !== 'cold' && cache !== 'warm') throw new Error(`--caches ${list}: cold, warm or both`);
+    return cache;
+  });
+}
+const caches = parseCaches(values.caches);
 
 interface RankLoad {
   readonly rank: number;
@@ -181,6 +192,8 @@ try {
     });
   }
   const writtenS = isThere ? null : rounded((performance.now() - start) / 1000);
+  const results = [];
+  for (const cache of caches) results.push(await measure(folder, cache));
   writeReport(
     {
       benchmark: 'loading',
@@ -192,7 +205,7 @@ try {
       visionLayers: Number(values['vision-layers']),
       worldSize: Number(values['tensor-parallel-size']),
       readers: Number(values.readers),
-      results: [await measure(folder, 'cold'), await measure(folder, 'warm')],
+      results,
     },
     values.output,
   );
