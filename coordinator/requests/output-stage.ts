@@ -5,6 +5,7 @@
 // readers' matter.
 import type { Clock, Timer } from '../../common/clock.js';
 import { toAppError, type AppError } from '../../common/errors.js';
+import { TurnLength, type BusyShare } from './turn-length.js';
 
 /** Who has something to tell. A fault of its own it keeps to itself: what it throws is a bug. */
 export interface StagedOutput {
@@ -14,10 +15,9 @@ export interface StagedOutput {
 export interface OutputStageOptions {
   readonly clock: Clock;
   readonly onBug: (error: AppError) => void;
+  readonly busyShare: BusyShare;
 }
 
-/** A step's result that comes meanwhile waits for no longer. */
-export const TURN_MS = 1;
 /** Until the next turn where no tokens come: steps that take longer leave time for more than one. */
 export const REST_MS = 4;
 
@@ -25,12 +25,14 @@ export class OutputStage {
   readonly #options: OutputStageOptions;
   /** In the order in which they came to have something. */
   readonly #due = new Set<StagedOutput>();
+  readonly #turnLength: TurnLength;
   #isTurnNext = false;
   /** Between a turn that was too short and the next one. */
   #rest: Timer | null = null;
 
   constructor(options: OutputStageOptions) {
     this.#options = options;
+    this.#turnLength = new TurnLength(options.busyShare);
   }
 
   get numDue(): number {
@@ -52,10 +54,11 @@ export class OutputStage {
     this.#rest = null;
     this.#isTurnNext = false;
     const startMs = clock.nowMs();
+    const endMs = startMs + this.#turnLength.at(startMs);
     for (const output of this.#due) {
       this.#due.delete(output);
       this.#flush(output);
-      if (clock.nowMs() - startMs >= TURN_MS) break;
+      if (clock.nowMs() >= endMs) break;
     }
     if (this.#due.size > 0) this.#rest = clock.setTimer(REST_MS, () => this.#turn());
   }

@@ -9,6 +9,7 @@ import { clientOf, type RequestOrigin, type RequestSpec } from './request-spec.j
 import { OutputStage } from './output-stage.js';
 import { Request, type RequestEnd } from './request.js';
 import { ServiceRate } from './service-rate.js';
+import { loopBusyShare } from './turn-length.js';
 
 /**
  * A request came to a stage of its life, or was interrupted in one: what metrics, traces and the access log are made
@@ -65,7 +66,7 @@ export class RequestStore {
     this.#options = options;
     this.rate = new ServiceRate(options.clock);
     this.observe(this.rate);
-    this.#stage = new OutputStage(options);
+    this.#stage = new OutputStage({ ...options, busyShare: loopBusyShare() });
   }
 
   get size(): number {

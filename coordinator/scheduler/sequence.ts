@@ -32,6 +32,10 @@ export class Sequence {
   readonly arrival: number;
   readonly maxTokens: number;
   readonly stopTokenIds: ReadonlySet<number>;
+  /** Of the request: every step asks for them, of every sequence. */
+  readonly numPromptTokens: number;
+  readonly minTokens: number;
+  readonly isMasked: boolean;
   readonly pictures: PictureState[];
 
   state: SequenceState = 'waiting';
@@ -47,6 +51,8 @@ export class Sequence {
   isCharged: boolean;
   /** Tokens produced since it was submitted. */
   readonly producedIds: number[] = [];
+  /** Prompt and produced. */
+  numKnownTokens: number;
   /** Sampled by steps in flight: tokens that exist in the engine and are not known here yet. */
   numPendingTokens = 0;
   /** Positions whose keys and values are computed by the plans made so far. */
@@ -80,17 +86,16 @@ export class Sequence {
     this.arrival = arrival;
     this.maxTokens = maxTokens;
     this.stopTokenIds = new Set(request.sampling.stopTokenIds);
+    this.numPromptTokens = request.numPromptTokens;
+    this.minTokens = request.sampling.minTokens;
+    this.isMasked = request.isMasked === true;
+    this.numKnownTokens = request.tokenIds.length;
     this.pictures = request.pictures.map(({ numTiles, firstPosition, contentHash }) => ({
       numTiles,
       firstPosition,
       contentHash,
       onRanks: null,
     }));
-  }
-
-  /** Known tokens: prompt and produced. */
-  get numKnownTokens(): number {
-    return this.request.tokenIds.length + this.producedIds.length;
   }
 
   /** Length once the steps in flight have come back. */
@@ -104,13 +109,12 @@ export class Sequence {
 
   /** Of these rows from `start` on: the last one, which samples, waits for its mask and for room in the plan. */
   rowsBeforeMask(start: number, rows: number, { maskBytesLeft }: { readonly maskBytesLeft: number }): number {
-    const mayBeSampled =
-      this.request.isMasked !== true || (this.mask?.byteLength ?? Infinity) <= maskBytesLeft;
+    const mayBeSampled = !this.isMasked || (this.mask?.byteLength ?? Infinity) <= maskBytesLeft;
     return mayBeSampled ? rows : Math.min(rows, this.numTokens - 1 - start);
   }
 
   get numOutputTokens(): number {
-    return this.numKnownTokens - this.request.numPromptTokens;
+    return this.numKnownTokens - this.numPromptTokens;
   }
 
   /** Every token that it may produce is produced or in flight: another step would be wasted. */
@@ -132,7 +136,8 @@ export class Sequence {
   take(token: number): FinishReason | null {
     this.numPendingTokens -= 1;
     this.producedIds.push(token);
-    const mayStop = this.numOutputTokens > this.request.sampling.minTokens;
+    this.numKnownTokens += 1;
+    const mayStop = this.numOutputTokens > this.minTokens;
     if (mayStop && this.stopTokenIds.has(token)) return 'stop';
     return this.numOutputTokens >= this.maxTokens ? 'length' : null;
   }

@@ -3,12 +3,8 @@
 import assert from 'node:assert/strict';
 import { InvariantError } from '../../../../common/assert.js';
 import type { AppError } from '../../../../common/errors.js';
-import {
-  OutputStage,
-  REST_MS,
-  TURN_MS,
-  type StagedOutput,
-} from '../../../../coordinator/requests/output-stage.js';
+import { OutputStage, REST_MS, type StagedOutput } from '../../../../coordinator/requests/output-stage.js';
+import { MAX_TURN_MS, MIN_TURN_MS, TurnLength } from '../../../../coordinator/requests/turn-length.js';
 import { FakeClock } from '../../../support/fake-clock.js';
 
 /** A clock that work takes time of. */
@@ -29,7 +25,7 @@ function setUp(flushMs: number) {
   const clock = new WorkClock();
   const bugs: AppError[] = [];
   const told: string[] = [];
-  const stage = new OutputStage({ clock, onBug: (error) => bugs.push(error) });
+  const stage = new OutputStage({ clock, onBug: (error) => bugs.push(error), busyShare: () => 0 });
   const output = (name: string): StagedOutput => ({
     flush: () => {
       clock.work(flushMs);
@@ -43,7 +39,7 @@ const names = (count: number): string[] => Array.from({ length: count }, (_, ind
 
 describe('the output stage', () => {
   it('tells everybody in one turn where there is time, each once however often it is marked', async () => {
-    const { clock, stage, told, output } = setUp(TURN_MS / 100);
+    const { clock, stage, told, output } = setUp(MAX_TURN_MS / 100);
     const outputs = names(50).map(output);
     for (let times = 0; times < 3; times += 1) for (const each of outputs) stage.mark(each);
     assert.deepEqual(told, []);
@@ -53,7 +49,7 @@ describe('the output stage', () => {
   });
 
   it('ends a turn when its time is up, and goes on with the next tokens at who has waited longest', async () => {
-    const { clock, stage, told, output } = setUp(TURN_MS / 4);
+    const { clock, stage, told, output } = setUp(MAX_TURN_MS / 4);
     const outputs = names(10).map(output);
     const lastTurns = new Map(names(10).map((name) => [name, 0]));
     for (let turn = 1; turn <= 60; turn += 1) {
@@ -67,7 +63,7 @@ describe('the output stage', () => {
   });
 
   it('goes on by itself where no tokens come, and rests meanwhile', async () => {
-    const { clock, stage, told, output } = setUp(TURN_MS / 2);
+    const { clock, stage, told, output } = setUp(MAX_TURN_MS / 2);
     for (const each of names(5).map(output)) stage.mark(each);
     await clock.advance(0);
     assert.equal(told.length, 2);
@@ -81,7 +77,7 @@ describe('the output stage', () => {
   });
 
   it('takes at least one reader a turn, however long that one takes', async () => {
-    const { clock, stage, told, output } = setUp(10 * TURN_MS);
+    const { clock, stage, told, output } = setUp(10 * MAX_TURN_MS);
     for (const each of names(3).map(output)) stage.mark(each);
     for (let turn = 1; turn <= 3; turn += 1) {
       await clock.advance(turn === 1 ? 0 : REST_MS);
@@ -90,7 +86,7 @@ describe('the output stage', () => {
   });
 
   it('has a reader that is marked while it is told wait behind the others', async () => {
-    const { clock, stage, told, output } = setUp(TURN_MS / 2);
+    const { clock, stage, told, output } = setUp(MAX_TURN_MS / 2);
     const [again, other, last] = ['again', 'other', 'last'].map(output) as [
       StagedOutput,
       StagedOutput,
@@ -117,5 +113,31 @@ describe('the output stage', () => {
     stage.mark(output('sound'));
     await clock.advance(0);
     assert.deepEqual([bugs.length, bugs[0]?.cause instanceof InvariantError, told], [1, true, ['sound']]);
+  });
+});
+
+describe('the length of a turn', () => {
+  it('shrinks while the thread has no time left, and grows again when it has', () => {
+    let share = 1;
+    const length = new TurnLength(() => share);
+    const over = (fromMs: number): number[] =>
+      Array.from({ length: 20 }, (_, window) => length.at(fromMs + 100 * window));
+    const full = over(0);
+    assert.equal(full.at(-1), MIN_TURN_MS);
+    assert.ok(full.every((ms, index) => index === 0 || ms <= full[index - 1]!));
+    share = 0.94;
+    assert.deepEqual(new Set(over(2_000)), new Set([MIN_TURN_MS]));
+    share = 0.5;
+    assert.equal(over(4_000).at(-1), MAX_TURN_MS);
+  });
+
+  it('asks how busy the thread is once in a window, however many turns there are', () => {
+    let numAsked = 0;
+    const length = new TurnLength(() => {
+      numAsked += 1;
+      return 0;
+    });
+    for (let ms = 0; ms < 1_000; ms += 1) assert.equal(length.at(ms), MAX_TURN_MS);
+    assert.equal(numAsked, 10);
   });
 });
