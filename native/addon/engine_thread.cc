@@ -67,22 +67,54 @@ void EngineThread::Run(const BackendOptions& options) {
 void EngineThread::Loop() {
   while (true) {
     Item item;
-    bool is_stopping = false;
-    {
-      std::unique_lock lock(mutex_);
-      work_.wait(lock, [this] { return is_stopping_ || !queue_.empty(); });
-      if (queue_.empty()) return;
-      is_stopping = is_stopping_;
-      item = std::move(queue_.front());
-      queue_.pop_front();
-      if (item.ticket == Completion::kStep) --queued_steps_;
-    }
-    if (is_stopping) {
-      Deliver({item.ticket, Failure{"ENGINE_CLOSED", "the engine was closed"}, {}});
-    } else {
-      Deliver(Execute(item));
+    switch (Await(&item)) {
+      case Next::kStop:
+        return;
+      case Next::kFinishStep:
+        FinishStep();
+        break;
+      case Next::kItem:
+        if (is_stopping()) {
+          Deliver({item.ticket, Failure{"ENGINE_CLOSED", "the engine was closed"}, {}});
+        } else if (item.ticket == Completion::kStep) {
+          StartStep(item.plan);
+        } else {
+          Deliver(Execute(item));
+        }
+        break;
     }
   }
+}
+
+EngineThread::Next EngineThread::Await(Item* item) {
+  std::unique_lock lock(mutex_);
+  if (started_epochs_.empty()) {
+    work_.wait(lock, [this] { return is_stopping_ || !queue_.empty(); });
+    if (queue_.empty()) return Next::kStop;
+    Pop(item);
+    return Next::kItem;
+  }
+  // Looked at all the time, as one who waits for a device does: what may follow must be there
+  // before the step has ended.
+  while (!is_stopping_ && started_epochs_.size() == 1) {
+    if (!queue_.empty()) {
+      if (!MayFollow(queue_.front())) break;
+      Pop(item);
+      return Next::kItem;
+    }
+    lock.unlock();
+    const bool is_done = engine_->IsStepDone();
+    if (!is_done) std::this_thread::yield();
+    lock.lock();
+    if (is_done && queue_.empty()) break;
+  }
+  return Next::kFinishStep;
+}
+
+void EngineThread::Pop(Item* item) {
+  *item = std::move(queue_.front());
+  queue_.pop_front();
+  if (item->ticket == Completion::kStep) --queued_steps_;
 }
 
 Completion EngineThread::Execute(Item& item) {
@@ -96,22 +128,46 @@ Completion EngineThread::Execute(Item& item) {
   return completion;
 }
 
-CompletionValue EngineThread::RunStep(const StepPlan& plan) {
-  if (plan.group_epoch == failed_epoch_) {
-    throw Error("ABORTED", "an earlier step of this group epoch failed");
-  }
+void EngineThread::StartStep(const StepPlan& plan) {
   try {
-    return engine_->RunStep(plan);
-  } catch (const Error& error) {
-    // A plan of another epoch says nothing about the present one.
-    if (error.code() != "STALE_EPOCH" && error.code() != "NOT_READY") {
-      failed_epoch_ = plan.group_epoch;
+    if (plan.group_epoch == failed_epoch_) {
+      throw Error("ABORTED", "an earlier step of this group epoch failed");
     }
-    throw;
+    engine_->StartStep(plan);
+    started_epochs_.push_back(plan.group_epoch);
   } catch (...) {
-    failed_epoch_ = plan.group_epoch;
-    throw;
+    const Failure failure = CurrentFailure();
+    // The one in front is told of first.
+    if (!started_epochs_.empty()) FinishStep();
+    StepFailed(plan.group_epoch, failure);
+    DeliverStep(failure);
   }
+}
+
+void EngineThread::FinishStep() {
+  const uint64_t group_epoch = started_epochs_.front();
+  started_epochs_.pop_front();
+  try {
+    StepResult result = engine_->FinishStep();
+    DeliverStep(std::nullopt, std::move(result));
+  } catch (...) {
+    const Failure failure = CurrentFailure();
+    StepFailed(group_epoch, failure);
+    DeliverStep(failure);
+    engine_->DropSteps();
+    for (; !started_epochs_.empty(); started_epochs_.pop_front()) {
+      DeliverStep(Failure{"ABORTED", "an earlier step of this group epoch failed"});
+    }
+  }
+}
+
+void EngineThread::StepFailed(uint64_t group_epoch, const Failure& failure) {
+  // A plan of another epoch says nothing about the present one.
+  if (failure.code != "STALE_EPOCH" && failure.code != "NOT_READY") failed_epoch_ = group_epoch;
+}
+
+void EngineThread::DeliverStep(std::optional<Failure> failure, CompletionValue value) {
+  Deliver({Completion::kStep, std::move(failure), std::move(value)});
 }
 
 void EngineThread::Deliver(Completion completion) {
@@ -127,9 +183,7 @@ bool EngineThread::SubmitStep(StepPlan plan) {
   const std::lock_guard lock(mutex_);
   if (queued_steps_ >= kMaxQueuedSteps) return false;
   ++queued_steps_;
-  queue_.push_back({Completion::kStep, [this, plan = std::move(plan)](Engine&) -> CompletionValue {
-                      return RunStep(plan);
-                    }});
+  queue_.push_back({Completion::kStep, nullptr, std::move(plan)});
   work_.notify_one();
   return true;
 }
@@ -140,7 +194,7 @@ uint64_t EngineThread::Submit(Command command) {
     throw Error("QUEUE_FULL",
                 Format("the engine's queue holds %zu commands already", kMaxQueuedCommands));
   }
-  queue_.push_back({next_ticket_, std::move(command)});
+  queue_.push_back({next_ticket_, std::move(command), {}});
   work_.notify_one();
   return next_ticket_++;
 }
@@ -176,6 +230,11 @@ void EngineThread::Stop() {
   if (engine_ != nullptr) engine_->Abort(0);
   work_.notify_all();
   space_.notify_all();
+}
+
+bool EngineThread::is_stopping() const {
+  const std::lock_guard lock(mutex_);
+  return is_stopping_;
 }
 
 bool EngineThread::has_stopped() const {

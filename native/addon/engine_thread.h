@@ -1,5 +1,6 @@
 // The one native thread of an engine: takes commands and step plans from a bounded queue, in order,
-// and starts the next without going back to JavaScript. Knows nothing of Node: results wait in a
+// and starts the next without going back to JavaScript, on a device even before the step in front
+// has ended. Knows nothing of Node: results wait in a
 // bounded list, and `wake` says that there are some.
 //
 // Owner's side (one thread): all public functions but ReportProgress. Abort, progress and backend
@@ -75,15 +76,29 @@ class EngineThread {
   void Join();
 
  private:
+  // A command, or a step.
   struct Item {
     uint64_t ticket = Completion::kStep;
     Command command;
+    StepPlan plan;
   };
+  enum class Next : uint8_t { kStop, kItem, kFinishStep };
 
   void Run(const BackendOptions& options);
+  bool is_stopping() const;
   void Loop();
+  // What to do now. While a step is under way: the one that may follow it, once that has come, or
+  // else its end.
+  Next Await(Item* item);
+  bool MayFollow(const Item& item) const {
+    return item.ticket == Completion::kStep && engine_->MayFollow(item.plan);
+  }
+  void Pop(Item* item);
   Completion Execute(Item& item);
-  CompletionValue RunStep(const StepPlan& plan);
+  void StartStep(const StepPlan& plan);
+  void FinishStep();
+  void StepFailed(uint64_t group_epoch, const Failure& failure);
+  void DeliverStep(std::optional<Failure> failure, CompletionValue value = {});
   void Deliver(Completion completion);
 
   const std::function<void()> wake_;
@@ -98,6 +113,8 @@ class EngineThread {
   std::optional<Failure> start_failure_;
   // Steps of this epoch fail: one before them did. Engine thread only.
   uint64_t failed_epoch_ = 0;
+  // Of the steps that are under way.
+  std::deque<uint64_t> started_epochs_;
   std::unique_ptr<Engine> engine_;
   Backend* backend_ = nullptr;
   std::thread thread_;

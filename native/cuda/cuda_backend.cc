@@ -17,6 +17,7 @@
 #include "cuda/graph_cache.h"
 #include "cuda/kernels/attention.h"
 #include "cuda/kernels/elementwise.h"
+#include "cuda/step_inputs.h"
 #include "cuda/step_metadata.h"
 #include "cuda/typed_views.h"
 
@@ -159,9 +160,11 @@ class CudaBackend final : public Backend {
 
   void BeginStep(const StepMetadata& metadata) override {
     if (float8_ != nullptr) float8_->Forget();
-    metadata_->Update(metadata);
+    inputs_.Clear();
+    metadata_->Update(metadata, inputs_);
   }
   void RunCaptured(int32_t graph_bucket, const std::function<void()>& body) override {
+    if (inputs_.Send(graphs_->Has(graph_bucket), *stream_)) metadata_->Sent();
     if (graph_bucket == 0) {
       body();
     } else {
@@ -180,7 +183,8 @@ class CudaBackend final : public Backend {
   void EmbedTokens(const Matrix& table, int64_t vocab_start, int64_t valid_rows,
                    const Matrix& out) override {
     cuda::EmbedTokens(In(table), vocab_start, valid_rows, table.cols, metadata_->token_ids(),
-                      metadata_->slot_of_row(), nullptr, out.rows, OutFloat(out), *stream_);
+                      metadata_->slot_of_row(), last_tokens_.As<int32_t>(), out.rows, OutFloat(out),
+                      *stream_);
   }
 
   void ScatterRows(const Matrix& source, std::span<const int32_t> source_rows,
@@ -365,7 +369,8 @@ class CudaBackend final : public Backend {
   }
 
   std::unique_ptr<Sampler> MakeSampler(const SamplerShape& shape) override {
-    return MakeCudaSampler(shape, *stream_);
+    last_tokens_ = DeviceMemory(static_cast<size_t>(shape.max_sequences) * sizeof(int32_t));
+    return MakeCudaSampler(shape, *stream_, {&inputs_, last_tokens_.As<int32_t>()});
   }
 
  private:
@@ -435,6 +440,9 @@ class CudaBackend final : public Backend {
   // None before the first such linear.
   std::unique_ptr<AwqWorkspace> awq_;
   std::unique_ptr<Float8Workspace> float8_;
+  StepInputs inputs_;
+  // By slot, what the sampler has chosen on the device.
+  DeviceMemory last_tokens_;
   DeviceMemory pixels_, indices_[2];
   DeviceTables tables_;
 };

@@ -2,13 +2,13 @@
 // they lie on the device.
 #include "cuda/cuda_sampler.h"
 
-#include "cuda/device_logits.h"
 #include "sampling/sampler.h"
 
 namespace skein::cuda {
 
-std::unique_ptr<Sampler> MakeCudaSampler(const SamplerShape& shape, Stream& stream) {
-  return MakeSamplerOver(shape, MakeDeviceLogits(shape, stream));
+std::unique_ptr<Sampler> MakeCudaSampler(const SamplerShape& shape, Stream& stream,
+                                         const ChosenAhead& ahead) {
+  return MakeSamplerOver(shape, MakeDeviceLogits(shape, stream, ahead));
 }
 
 }  // namespace skein::cuda

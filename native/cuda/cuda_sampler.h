@@ -4,11 +4,13 @@
 
 #include <memory>
 
+#include "cuda/device_logits.h"
 #include "cuda/stream.h"
 #include "ops/backend.h"
 
 namespace skein::cuda {
 
-std::unique_ptr<Sampler> MakeCudaSampler(const SamplerShape& shape, Stream& stream);
+std::unique_ptr<Sampler> MakeCudaSampler(const SamplerShape& shape, Stream& stream,
+                                         const ChosenAhead& ahead = {});
 
 }  // namespace skein::cuda

@@ -44,6 +44,11 @@ DeviceCuts::DeviceCuts(const SamplerShape& shape, Stream& stream) : shape_(shape
 }
 
 void DeviceCuts::NarrowCuts(const CutStep& step, int passes, Communicator& communicator) {
+  // FindDigits leaves zeros, unless a call in front of it failed.
+  if (!are_zero_) {
+    SKEIN_CUDA(cudaMemsetAsync(histograms_.data(), 0, histograms_.bytes(), stream_.ForDriver()));
+  }
+  are_zero_ = false;
   for (int pass = 0; pass < passes; ++pass) {
     CountDigits(step, stream_);
     if (step.world_size > 1) {
@@ -52,16 +57,24 @@ void DeviceCuts::NarrowCuts(const CutStep& step, int passes, Communicator& commu
     }
     FindDigits(step, stream_);
   }
+  are_zero_ = true;
+}
+
+// The ranks' choices, on the device.
+const BestToken* DeviceCuts::GatherChosen(const CutStep& step, Communicator& communicator) {
+  ChooseBeforeCuts(step, stream_);
+  if (step.world_size == 1) return chosen_.As<BestToken>();
+  communicator.AllGather(chosen_.data(), rank_chosen_.data(),
+                         Size(step.num_rows) * sizeof(BestToken), &stream_);
+  return rank_chosen_.As<BestToken>();
 }
 
 // The ranks' choices, to pinned_chosen_. Returns whether the cuts of all rows were found.
 bool DeviceCuts::ReadChosen(const CutStep& step, Communicator& communicator) {
-  ChooseBeforeCuts(step, stream_);
   const size_t num_rows = Size(step.num_rows), bytes = num_rows * sizeof(BestToken);
-  const DeviceMemory& all = step.world_size > 1 ? rank_chosen_ : chosen_;
-  if (step.world_size > 1) communicator.AllGather(chosen_.data(), all.data(), bytes, &stream_);
+  const BestToken* const all = GatherChosen(step, communicator);
   auto* const cuts = reinterpret_cast<Cut*>(pinned_rows_.data());
-  SKEIN_CUDA(cudaMemcpyAsync(pinned_chosen_.data(), all.data(), bytes * Size(step.world_size),
+  SKEIN_CUDA(cudaMemcpyAsync(pinned_chosen_.data(), all, bytes * Size(step.world_size),
                              cudaMemcpyDeviceToHost, stream_.ForDriver()));
   SKEIN_CUDA(cudaMemcpyAsync(cuts, step.cuts, num_rows * sizeof(Cut), cudaMemcpyDeviceToHost,
                              stream_.ForDriver()));
@@ -69,14 +82,12 @@ bool DeviceCuts::ReadChosen(const CutStep& step, Communicator& communicator) {
   return std::all_of(cuts, cuts + num_rows, [](const Cut& cut) { return cut.is_found; });
 }
 
-void DeviceCuts::Choose(const Matrix& logits, std::span<const WideRow> rows,
-                        Communicator& communicator, std::span<NoisyToken> chosen) {
-  const auto world_size = Size(communicator.world_size());
-  const size_t cut_offset = Aligned(rows.size() * sizeof(CutRow));
-  const size_t bytes = cut_offset + rows.size() * sizeof(Cut);
-  SKEIN_CHECK(bytes <= rows_.bytes() && chosen.size() == rows.size(), "%zu rows", rows.size());
-  // The same on all ranks, so that they make the same calls.
-  int cuts = 0;
+// How many cuts a row has is the same on all ranks, so that they make the same calls.
+int DeviceCuts::Fill(std::span<const WideRow> rows, char* pinned) {
+  num_rows_ = static_cast<int64_t>(rows.size());
+  cut_offset_ = Aligned(rows.size() * sizeof(CutRow));
+  SKEIN_CHECK(cut_offset_ + rows.size() * sizeof(Cut) <= rows_.bytes(), "%zu rows", rows.size());
+  num_cuts_ = 0;
   for (size_t i = 0; i < rows.size(); ++i) {
     const TokenFilter& filter = rows[i].filter;
     const NoiseKey& noise = rows[i].noise;
@@ -84,28 +95,53 @@ void DeviceCuts::Choose(const Matrix& logits, std::span<const WideRow> rows,
                      filter.top_k,     noise.choice_index, filter.inverse_temperature,
                      filter.max_logit, filter.top_p,       filter.min_p};
     const Cut cut = FirstCut(filter);
-    std::memcpy(pinned_rows_.data() + i * sizeof(row), &row, sizeof(row));
-    std::memcpy(pinned_rows_.data() + cut_offset + i * sizeof(cut), &cut, sizeof(cut));
-    cuts = std::max(cuts, (filter.top_k > 0 ? 1 : 0) + (filter.top_p < 1 ? 1 : 0));
+    std::memcpy(pinned + i * sizeof(row), &row, sizeof(row));
+    std::memcpy(pinned + cut_offset_ + i * sizeof(cut), &cut, sizeof(cut));
+    num_cuts_ = std::max(num_cuts_, (filter.top_k > 0 ? 1 : 0) + (filter.top_p < 1 ? 1 : 0));
   }
-  SKEIN_CUDA(cudaMemcpyAsync(rows_.data(), pinned_rows_.data(), bytes, cudaMemcpyHostToDevice,
-                             stream_.ForDriver()));
-  const size_t histogram_bytes = rows.size() * sizeof(CutHistogram);
-  SKEIN_CUDA(cudaMemsetAsync(histograms_.data(), 0, histogram_bytes, stream_.ForDriver()));
+  return num_cuts_;
+}
 
+CutStep DeviceCuts::StepOf(const Matrix& logits, int world_size) const {
   CutStep step{};
   step.logits = logits.As<float>();
   step.stride = logits.stride;
   step.count = static_cast<int32_t>(shape_.vocab_valid_rows);
   step.first_id = static_cast<int32_t>(shape_.vocab_start);
-  step.num_rows = static_cast<int32_t>(rows.size());
-  step.world_size = static_cast<int32_t>(world_size);
-  step.rows = rows_.As<CutRow>();
-  step.cuts = reinterpret_cast<Cut*>(rows_.As<char>() + cut_offset);
+  step.num_rows = static_cast<int32_t>(num_rows_);
+  step.world_size = world_size;
+  step.rows = rows();
+  step.cuts = cuts();
   step.histograms = histograms_.As<CutHistogram>();
   step.rank_histograms = world_size > 1 ? rank_histograms_.As<CutHistogram>() : step.histograms;
   step.parts = parts_.As<BestToken>();
   step.chosen = chosen_.As<BestToken>();
+  return step;
+}
+
+void DeviceCuts::Prepare(std::span<const WideRow> rows, int turn, StepInputs& inputs) {
+  PinnedMemory& pinned = started_rows_[turn];
+  if (pinned.bytes() == 0) pinned = PinnedMemory(rows_.bytes());
+  Fill(rows, pinned.data());
+  inputs.Add(rows_.data(), pinned.data(), cut_offset_ + rows.size() * sizeof(Cut));
+}
+
+const BestToken* DeviceCuts::Start(const Matrix& logits, Communicator& communicator) {
+  const CutStep step = StepOf(logits, communicator.world_size());
+  // All of them: nobody looks whether the first were enough.
+  NarrowCuts(step, num_cuts_ * kCutPasses, communicator);
+  return GatherChosen(step, communicator);
+}
+
+void DeviceCuts::Choose(const Matrix& logits, std::span<const WideRow> rows,
+                        Communicator& communicator, std::span<NoisyToken> chosen) {
+  const auto world_size = Size(communicator.world_size());
+  SKEIN_CHECK(chosen.size() == rows.size(), "%zu rows", rows.size());
+  const int cuts = Fill(rows, pinned_rows_.data());
+  SKEIN_CUDA(cudaMemcpyAsync(rows_.data(), pinned_rows_.data(),
+                             cut_offset_ + rows.size() * sizeof(Cut), cudaMemcpyHostToDevice,
+                             stream_.ForDriver()));
+  const CutStep step = StepOf(logits, communicator.world_size());
   // Few rows need the last digits, which tell equal logits apart.
   NarrowCuts(step, cuts * kMostlyEnoughPasses, communicator);
   if (!ReadChosen(step, communicator)) {

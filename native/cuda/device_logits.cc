@@ -13,6 +13,7 @@
 #include "cuda/device_cuts.h"
 #include "cuda/device_memory.h"
 #include "cuda/kernels/sampling.h"
+#include "cuda/kernels/sampling_choice.h"
 #include "sampling/sampler.h"
 
 namespace skein::cuda {
@@ -39,16 +40,26 @@ struct Slot {
   bool is_stale = true;
   bool has_words = false;
   int32_t num_biases = 0;
-  int64_t updated_index = -1;
+  // As SamplingRow has it.
+  int32_t counted_token = kNoneToCount;
+};
+
+// Of the last step that was prepared.
+struct StartedStep {
+  int32_t num_rows = 0, num_wide = 0;
+  size_t block_bytes = 0;
+  SamplingStep examined{};
+  int world_size = 1;
 };
 
 class DeviceLogits final : public LogitsSource {
  public:
-  DeviceLogits(const SamplerShape& shape, Stream& stream);
+  DeviceLogits(const SamplerShape& shape, Stream& stream, const ChosenAhead& ahead);
+  ~DeviceLogits() override;
 
   void BeginSequence(int32_t slot) override { slots_[Size(slot)] = Slot(); }
   void AppendToken(int32_t slot, int32_t token_id) override {
-    slots_[Size(slot)].updated_index = LocalIndex(token_id);
+    slots_[Size(slot)].counted_token = token_id;
   }
   const std::byte* Examine(const Matrix& logits, std::span<const RowRequest> requests,
                            size_t block_bytes, Communicator& communicator) override;
@@ -56,11 +67,21 @@ class DeviceLogits final : public LogitsSource {
                   std::span<NoisyToken> chosen) override {
     cuts_.Choose(logits_, rows, communicator, chosen);
   }
+  bool chooses() const override { return ahead_.inputs != nullptr; }
+  void Prepare(std::span<const RowRequest> requests, size_t block_bytes,
+               std::span<const WideRow> wide, int world_size) override;
+  void Start(const Matrix& logits, Communicator& communicator) override;
+  bool IsFound() const override;
+  Found Await() override;
+  void DropStarted() override { num_started_ = 0; }
 
  private:
-  int64_t LocalIndex(int32_t token_id) const {
-    const int64_t index = token_id - shape_.vocab_start;
-    return index >= 0 && index < shape_.vocab_valid_rows ? index : -1;
+  struct Layout {
+    size_t keys, block;
+  };
+  static Layout LayoutOf(size_t num_rows) {
+    const size_t keys = Aligned(num_rows * sizeof(SamplingRow));
+    return {keys, keys + Aligned(num_rows * sizeof(uint32_t))};
   }
   static uint32_t WordOf(const SequenceState::Occurrences& occurrences) {
     return (occurrences.in_prompt ? kInPrompt : 0) | static_cast<uint32_t>(occurrences.generated);
@@ -71,9 +92,15 @@ class DeviceLogits final : public LogitsSource {
   void SendUpdates();
   int32_t AddMask(std::span<const uint32_t> mask);
   void SendMasks();
-  uint32_t UpdatedWord(const SequenceState& state, int32_t index) const;
   SamplingRow RowOf(const RowRequest& request, int64_t row);
   void WriteBlockHeader(char* block, size_t num_rows) const;
+  // Fills the head of a step in pinned memory; returns its bytes.
+  size_t FillHead(std::span<const RowRequest> requests, std::span<const WideRow> wide, char* head,
+                  bool* needs_masses);
+  SamplingStep StepOf(size_t num_rows, bool needs_masses) const;
+  // Examines the rows; returns the blocks of all ranks on the device.
+  const char* Gather(SamplingStep& step, const Matrix& logits, size_t block_bytes,
+                     Communicator& communicator);
 
   const SamplerShape shape_;
   Stream& stream_;
@@ -96,10 +123,24 @@ class DeviceLogits final : public LogitsSource {
   DeviceMemory rank_max_keys_, blocks_;
   PinnedMemory pinned_blocks_;
   DeviceCuts cuts_;
+
+  // Of steps that are started: two, used in turn.
+  const ChosenAhead ahead_;
+  struct Turn {
+    PinnedMemory head, blocks, kept, tokens;
+    cudaEvent_t found = nullptr;
+  };
+  Turn turns_[2];
+  StartedStep started_;
+  int next_turn_ = 0, num_started_ = 0;
 };
 
-DeviceLogits::DeviceLogits(const SamplerShape& shape, Stream& stream)
-    : shape_(shape), stream_(stream), slots_(Size(shape.max_sequences)), cuts_(shape, stream) {
+DeviceLogits::DeviceLogits(const SamplerShape& shape, Stream& stream, const ChosenAhead& ahead)
+    : shape_(shape),
+      stream_(stream),
+      slots_(Size(shape.max_sequences)),
+      cuts_(shape, stream),
+      ahead_(ahead) {
   SKEIN_CHECK(shape.max_top_logprobs <= kMaxRowCandidates, "%lld top log-probabilities",
               static_cast<long long>(shape.max_top_logprobs));
   const size_t rows = Size(shape.max_sequences), count = Size(shape.vocab_valid_rows);
@@ -123,9 +164,24 @@ DeviceLogits::DeviceLogits(const SamplerShape& shape, Stream& stream)
   parts_ = DeviceMemory(rows * chunks * sizeof(BestToken));
   tile_keys_ = DeviceMemory(rows * tiles * sizeof(uint32_t));
   pinned_blocks_ = PinnedMemory(block_bytes * world_size);
+  if (chooses()) {
+    for (Turn& turn : turns_) {
+      turn.head = PinnedMemory(head_bytes);
+      turn.blocks = PinnedMemory(pinned_blocks_.bytes());
+      turn.kept = PinnedMemory(rows * world_size * sizeof(BestToken));
+      turn.tokens = PinnedMemory(rows * sizeof(int32_t));
+      SKEIN_CUDA(cudaEventCreateWithFlags(&turn.found, cudaEventDisableTiming));
+    }
+  }
   if (world_size == 1) return;
   rank_max_keys_ = DeviceMemory(world_size * rows * sizeof(uint32_t));
   blocks_ = DeviceMemory(block_bytes * world_size);
+}
+
+DeviceLogits::~DeviceLogits() {
+  for (const Turn& turn : turns_) {
+    if (turn.found != nullptr) cudaEventDestroy(turn.found);
+  }
 }
 
 void DeviceLogits::AddUpdate(int64_t position, uint32_t word) {
@@ -211,18 +267,6 @@ void DeviceLogits::SendMasks() {
   num_masks_ = 0;
 }
 
-uint32_t DeviceLogits::UpdatedWord(const SequenceState& state, int32_t index) const {
-  const auto holds = [&](const std::vector<int32_t>& ids) {
-    return std::find(ids.begin(), ids.end(), static_cast<int32_t>(shape_.vocab_start + index)) !=
-           ids.end();
-  };
-  const auto found = state.occurrences().find(index);
-  uint32_t word = found == state.occurrences().end() ? 0 : WordOf(found->second);
-  if (holds(state.params().logit_bias_ids)) word |= kIsBiased;
-  if (holds(state.params().stop_token_ids)) word |= kIsStopToken;
-  return word;
-}
-
 SamplingRow DeviceLogits::RowOf(const RowRequest& request, int64_t row) {
   const SequenceState& state = *request.state;
   const SamplingParams& params = state.params();
@@ -241,7 +285,8 @@ SamplingRow DeviceLogits::RowOf(const RowRequest& request, int64_t row) {
   out.slot = request.slot;
   out.num_biases = slot.num_biases;
   out.mask = AddMask(request.mask);
-  out.updated_index = -1;
+  out.counted_token = kNoneToCount;
+  out.cut = -1;
   out.best = request.best == BestKind::kNone      ? kNoBest
              : request.best == BestKind::kHighest ? kHighestLogit
                                                   : kHighestNoisy;
@@ -250,11 +295,8 @@ SamplingRow DeviceLogits::RowOf(const RowRequest& request, int64_t row) {
   out.bans_stop_tokens = state.bans_stop_tokens();
   out.needs_model_mass = request.needs_model_mass;
   out.needs_scaled_mass = request.needs_scaled_mass;
-  if (out.adjusts && slot.updated_index >= 0) {
-    out.updated_index = static_cast<int32_t>(slot.updated_index);
-    out.updated_word = UpdatedWord(state, out.updated_index);
-  }
-  slot.updated_index = -1;
+  if (out.adjusts) out.counted_token = slot.counted_token;
+  slot.counted_token = kNoneToCount;
   return out;
 }
 
@@ -267,74 +309,169 @@ void DeviceLogits::WriteBlockHeader(char* block, size_t num_rows) const {
   }
 }
 
-const std::byte* DeviceLogits::Examine(const Matrix& logits, std::span<const RowRequest> requests,
-                                       size_t block_bytes, Communicator& communicator) {
-  const int world_size = communicator.world_size();
-  SKEIN_CHECK(requests.size() <= slots_.size() && world_size <= shape_.world_size &&
-                  block_bytes * Size(world_size) <= pinned_blocks_.bytes(),
-              "%zu rows at world size %d", requests.size(), world_size);
-  logits_ = logits;
-  for (const RowRequest& request : requests) {
-    if (slots_[Size(request.slot)].is_stale) FillSlot(request.slot, *request.state);
-  }
-  SendUpdates();
-
+size_t DeviceLogits::FillHead(std::span<const RowRequest> requests, std::span<const WideRow> wide,
+                              char* head, bool* needs_masses) {
   const size_t num_rows = requests.size();
-  const size_t key_offset = Aligned(num_rows * sizeof(SamplingRow));
-  const size_t block_offset = key_offset + Aligned(num_rows * sizeof(uint32_t));
-  SamplingStep step{};
+  const Layout layout = LayoutOf(num_rows);
+  size_t next_wide = 0;
+  *needs_masses = false;
   for (size_t i = 0; i < num_rows; ++i) {
-    const SamplingRow row = RowOf(requests[i], static_cast<int64_t>(i));
-    std::memcpy(pinned_step_.data() + i * sizeof(row), &row, sizeof(row));
-    step.needs_masses |= row.needs_model_mass || row.needs_scaled_mass;
+    SamplingRow row = RowOf(requests[i], static_cast<int64_t>(i));
+    if (next_wide < wide.size() && wide[next_wide].row == row.row) {
+      row.cut = static_cast<int32_t>(next_wide++);
+    }
+    std::memcpy(head + i * sizeof(row), &row, sizeof(row));
+    *needs_masses |= row.needs_model_mass || row.needs_scaled_mass;
   }
-  SendMasks();
-  std::memset(pinned_step_.data() + key_offset, 0, block_offset - key_offset);
-  WriteBlockHeader(pinned_step_.data() + block_offset, num_rows);
-  SKEIN_CUDA(cudaMemcpyAsync(step_.data(), pinned_step_.data(),
-                             block_offset + FindingOffset(num_rows), cudaMemcpyHostToDevice,
-                             stream_.ForDriver()));
+  std::memset(head + layout.keys, 0, layout.block - layout.keys);
+  WriteBlockHeader(head + layout.block, num_rows);
+  return layout.block + FindingOffset(num_rows);
+}
 
-  char* device = step_.As<char>();
-  step.logits = logits.As<float>();
-  step.stride = logits.stride;
+SamplingStep DeviceLogits::StepOf(size_t num_rows, bool needs_masses) const {
+  const Layout layout = LayoutOf(num_rows);
+  char* const device = step_.As<char>();
+  SamplingStep step{};
   step.count = static_cast<int32_t>(shape_.vocab_valid_rows);
   step.first_id = static_cast<int32_t>(shape_.vocab_start);
   step.num_rows = static_cast<int32_t>(num_rows);
   step.rows = reinterpret_cast<const SamplingRow*>(device);
   step.words = words_.As<uint32_t>();
   step.biases = biases_.As<TokenBias>();
+  step.last_tokens = ahead_.last_tokens;
   step.masks = masks_.As<uint32_t>();
-  step.max_keys = reinterpret_cast<uint32_t*>(device + key_offset);
+  step.max_keys = reinterpret_cast<uint32_t*>(device + layout.keys);
   step.parts = parts_.As<BestToken>();
   step.tile_keys = tile_keys_.As<uint32_t>();
-  step.block = device + block_offset;
+  step.block = device + layout.block;
+  step.needs_masses = needs_masses;
   step.rank_max_keys = step.max_keys;
   step.world_size = 1;
+  return step;
+}
+
+const char* DeviceLogits::Gather(SamplingStep& step, const Matrix& logits, size_t block_bytes,
+                                 Communicator& communicator) {
+  step.logits = logits.As<float>();
+  step.stride = logits.stride;
+  const int world_size = communicator.world_size();
   ExamineRows(step, stream_);
   // Whether any row needs masses is the same on all ranks.
   if (step.needs_masses && world_size > 1) {
-    communicator.AllGather(step.max_keys, rank_max_keys_.data(), num_rows * sizeof(uint32_t),
-                           &stream_);
+    communicator.AllGather(step.max_keys, rank_max_keys_.data(),
+                           Size(step.num_rows) * sizeof(uint32_t), &stream_);
     step.rank_max_keys = rank_max_keys_.As<uint32_t>();
     step.world_size = world_size;
   }
   FinishRows(step, stream_);
-  const void* found = step.block;
-  if (world_size > 1) {
-    communicator.AllGather(step.block, blocks_.data(), block_bytes, &stream_);
-    found = blocks_.data();
+  if (world_size == 1) return step.block;
+  communicator.AllGather(step.block, blocks_.data(), block_bytes, &stream_);
+  return blocks_.As<char>();
+}
+
+const std::byte* DeviceLogits::Examine(const Matrix& logits, std::span<const RowRequest> requests,
+                                       size_t block_bytes, Communicator& communicator) {
+  const int world_size = communicator.world_size();
+  SKEIN_CHECK(requests.size() <= slots_.size() && world_size <= shape_.world_size &&
+                  block_bytes * Size(world_size) <= pinned_blocks_.bytes() && num_started_ == 0,
+              "%zu rows at world size %d", requests.size(), world_size);
+  logits_ = logits;
+  for (const RowRequest& request : requests) {
+    if (slots_[Size(request.slot)].is_stale) FillSlot(request.slot, *request.state);
   }
+  SendUpdates();
+  bool needs_masses = false;
+  const size_t head_bytes = FillHead(requests, {}, pinned_step_.data(), &needs_masses);
+  SendMasks();
+  SKEIN_CUDA(cudaMemcpyAsync(step_.data(), pinned_step_.data(), head_bytes, cudaMemcpyHostToDevice,
+                             stream_.ForDriver()));
+  SamplingStep step = StepOf(requests.size(), needs_masses);
+  const char* const found = Gather(step, logits, block_bytes, communicator);
   SKEIN_CUDA(cudaMemcpyAsync(pinned_blocks_.data(), found, block_bytes * Size(world_size),
                              cudaMemcpyDeviceToHost, stream_.ForDriver()));
   stream_.Synchronize();
   return reinterpret_cast<const std::byte*>(pinned_blocks_.data());
 }
 
+void DeviceLogits::Prepare(std::span<const RowRequest> requests, size_t block_bytes,
+                           std::span<const WideRow> wide, int world_size) {
+  SKEIN_CHECK(requests.size() <= slots_.size() && world_size <= shape_.world_size &&
+                  block_bytes * Size(world_size) <= pinned_blocks_.bytes() && num_started_ < 2,
+              "%zu rows at world size %d, %d steps started", requests.size(), world_size,
+              num_started_);
+  const auto is_stale = [&](const RowRequest& request) {
+    return slots_[Size(request.slot)].is_stale;
+  };
+  if (std::any_of(requests.begin(), requests.end(), is_stale)) {
+    // What a step in front sent may still be on its way.
+    stream_.Synchronize();
+    for (const RowRequest& request : requests) {
+      if (is_stale(request)) FillSlot(request.slot, *request.state);
+    }
+    SendUpdates();
+  }
+  Turn& turn = turns_[next_turn_];
+  bool needs_masses = false;
+  const size_t bytes = FillHead(requests, wide, turn.head.data(), &needs_masses);
+  ahead_.inputs->Add(step_.data(), turn.head.data(), bytes);
+  if (!wide.empty()) cuts_.Prepare(wide, next_turn_, *ahead_.inputs);
+  for (const RowRequest& request : requests) {
+    slots_[Size(request.slot)].counted_token = kCountLastToken;
+  }
+  started_.num_rows = static_cast<int32_t>(requests.size());
+  started_.num_wide = static_cast<int32_t>(wide.size());
+  started_.block_bytes = block_bytes;
+  started_.world_size = world_size;
+  started_.examined = StepOf(requests.size(), needs_masses);
+}
+
+void DeviceLogits::Start(const Matrix& logits, Communicator& communicator) {
+  Turn& turn = turns_[next_turn_];
+  SamplingStep step = started_.examined;
+  ChoiceStep choice{};
+  choice.num_rows = started_.num_rows;
+  choice.world_size = started_.world_size;
+  choice.rows = step.rows;
+  choice.blocks = Gather(step, logits, started_.block_bytes, communicator);
+  choice.block_bytes = started_.block_bytes;
+  choice.last_tokens = ahead_.last_tokens;
+  choice.host_blocks = turn.blocks.data();
+  choice.host_kept = reinterpret_cast<BestToken*>(turn.kept.data());
+  choice.host_tokens = reinterpret_cast<int32_t*>(turn.tokens.data());
+  if (started_.num_wide > 0) {
+    PrepareCuts(choice, cuts_.rows(), cuts_.cuts(), stream_);
+    choice.kept = cuts_.Start(logits, communicator);
+    choice.num_kept = started_.num_wide;
+  }
+  ChooseTokens(choice, stream_);
+  SKEIN_CUDA(cudaEventRecord(turn.found, stream_.ForDriver()));
+  next_turn_ ^= 1;
+  ++num_started_;
+}
+
+bool DeviceLogits::IsFound() const {
+  if (num_started_ == 0) return true;
+  const cudaError_t status = cudaEventQuery(turns_[next_turn_ ^ (num_started_ & 1)].found);
+  // A device that failed is told of by Await.
+  return status != cudaErrorNotReady;
+}
+
+LogitsSource::Found DeviceLogits::Await() {
+  SKEIN_CHECK(num_started_ > 0, "no step was started");
+  // The older of two has the turn that comes next.
+  const Turn& turn = turns_[next_turn_ ^ (num_started_ & 1)];
+  --num_started_;
+  SKEIN_CUDA(cudaEventSynchronize(turn.found));
+  return {reinterpret_cast<const std::byte*>(turn.blocks.data()),
+          reinterpret_cast<const NoisyToken*>(turn.kept.data()),
+          reinterpret_cast<const int32_t*>(turn.tokens.data())};
+}
+
 }  // namespace
 
-std::unique_ptr<LogitsSource> MakeDeviceLogits(const SamplerShape& shape, Stream& stream) {
-  return std::make_unique<DeviceLogits>(shape, stream);
+std::unique_ptr<LogitsSource> MakeDeviceLogits(const SamplerShape& shape, Stream& stream,
+                                               const ChosenAhead& ahead) {
+  return std::make_unique<DeviceLogits>(shape, stream, ahead);
 }
 
 }  // namespace skein::cuda

@@ -4,12 +4,22 @@
 
 #include <memory>
 
+#include "cuda/step_inputs.h"
 #include "cuda/stream.h"
 #include "sampling/logits_source.h"
 
 namespace skein::cuda {
 
+// What steps that choose their tokens themselves need, of whoever runs them: how their requests get
+// to the device, and a word a slot for its last token. Both outlive the source; none: no such
+// steps.
+struct ChosenAhead {
+  StepInputs* inputs = nullptr;
+  int32_t* last_tokens = nullptr;
+};
+
 // All its memory is taken here. Throws DEVICE_OUT_OF_MEMORY.
-std::unique_ptr<LogitsSource> MakeDeviceLogits(const SamplerShape& shape, Stream& stream);
+std::unique_ptr<LogitsSource> MakeDeviceLogits(const SamplerShape& shape, Stream& stream,
+                                               const ChosenAhead& ahead = {});
 
 }  // namespace skein::cuda

@@ -20,6 +20,7 @@ class GraphCache {
   // The first step of a bucket runs eagerly, so that libraries choose their algorithms and modules
   // are loaded, and is recorded right after; later ones replay.
   void Run(int32_t bucket, const std::function<void()>& body);
+  bool Has(int32_t bucket) const { return graphs_.contains(bucket); }
   void Clear();
   // Device memory that the recordings took, as far as the driver's count of free memory shows it.
   int64_t bytes() const { return bytes_; }

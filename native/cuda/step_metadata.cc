@@ -60,7 +60,7 @@ size_t DeviceMetadata::Append(const T* values, size_t count) {
   return offset;
 }
 
-void DeviceMetadata::Update(const StepMetadata& metadata) {
+void DeviceMetadata::Update(const StepMetadata& metadata, StepInputs& inputs) {
   host_.clear();
   rows_ = static_cast<int64_t>(metadata.token_ids.size());
   max_blocks_ = static_cast<int32_t>(metadata.max_blocks_per_sequence);
@@ -85,7 +85,7 @@ void DeviceMetadata::Update(const StepMetadata& metadata) {
                 metadata.graph_bucket, layout.bytes, layout.max_blocks, found->second.bytes,
                 found->second.max_blocks);
   }
-  Send(metadata);
+  Send(metadata, inputs);
 }
 
 void DeviceMetadata::FillTiles(const StepMetadata& metadata) {
@@ -120,7 +120,7 @@ void DeviceMetadata::FillTiles(const StepMetadata& metadata) {
   }
 }
 
-void DeviceMetadata::Send(const StepMetadata& metadata) {
+void DeviceMetadata::Send(const StepMetadata& metadata, StepInputs& inputs) {
   const std::span<const int32_t> tables = metadata.block_tables;
   const int64_t width = metadata.max_blocks_per_sequence;
   const auto num_tables = width == 0 ? size_t{0} : tables.size() / static_cast<size_t>(width);
@@ -136,8 +136,13 @@ void DeviceMetadata::Send(const StepMetadata& metadata) {
   }
   char* const staging = staging_[current_].data();
   std::memcpy(staging, host_.data(), host_.size());
-  SKEIN_CUDA(cudaMemcpyAsync(device_.data(), staging, host_.size(), cudaMemcpyHostToDevice,
-                             stream_.ForDriver()));
+  const bool is_input = metadata.graph_bucket != 0;
+  if (is_input) {
+    inputs.Add(device_.data(), staging, host_.size());
+  } else {
+    SKEIN_CUDA(cudaMemcpyAsync(device_.data(), staging, host_.size(), cudaMemcpyHostToDevice,
+                               stream_.ForDriver()));
+  }
   const bool are_there =
       width == sent_width_ && max_blocks_ == sent_stride_ &&
       std::equal(tables.begin(), tables.end(), sent_tables_.begin(), sent_tables_.end());
@@ -151,7 +156,9 @@ void DeviceMetadata::Send(const StepMetadata& metadata) {
     sent_width_ = width;
     sent_stride_ = max_blocks_;
   }
-  SKEIN_CUDA(cudaEventRecord(copied_[current_], stream_.ForDriver()));
+  if (!is_input) Sent();
 }
+
+void DeviceMetadata::Sent() { SKEIN_CUDA(cudaEventRecord(copied_[current_], stream_.ForDriver())); }
 
 }  // namespace skein::cuda

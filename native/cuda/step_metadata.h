@@ -1,4 +1,4 @@
-// A step's metadata on the device: gathered in one pinned staging buffer, sent in one copy. Block
+// A step's metadata on the device: gathered in one pinned staging buffer, sent in one piece. Block
 // tables follow in a second one, where they are not those of the step before: a decode's change
 // once a block and sequence. Only what the step's longest sequence has of them is sent.
 #pragma once
@@ -13,6 +13,7 @@
 
 #include "cuda/device_memory.h"
 #include "cuda/kernels/attention.h"
+#include "cuda/step_inputs.h"
 #include "cuda/stream.h"
 #include "ops/backend.h"
 
@@ -30,8 +31,11 @@ class DeviceMetadata {
   DeviceMetadata& operator=(const DeviceMetadata&) = delete;
 
   void Reserve(const StepLimits& limits);
-  // Copies. Steps of one graph bucket have their arrays at the same places, which it checks.
-  void Update(const StepMetadata& metadata);
+  // Copies. Steps of one graph bucket have their arrays at the same places, which it checks, and
+  // send them with the step's other inputs.
+  void Update(const StepMetadata& metadata, StepInputs& inputs);
+  // The inputs that Update added to are placed on the stream.
+  void Sent();
   // The next step of each bucket may have another layout: no recording refers to the last one.
   void ForgetBuckets() { bucket_layouts_.clear(); }
 
@@ -74,7 +78,7 @@ class DeviceMetadata {
   void FillTiles(const StepMetadata& metadata);
   // Room for so many bytes of arrays and, beside them, of block tables.
   void GrowTo(size_t array_bytes, size_t table_bytes);
-  void Send(const StepMetadata& metadata);
+  void Send(const StepMetadata& metadata, StepInputs& inputs);
 
   Stream& stream_;
   const bool uniform_rows_;

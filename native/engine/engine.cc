@@ -1,6 +1,8 @@
 #include "engine/engine.h"
 
 #include <chrono>
+#include <deque>
+#include <utility>
 
 #include "core/error.h"
 #include "engine/epoch.h"
@@ -20,17 +22,24 @@ struct Engine::Impl {
   std::atomic<bool> load_cancelled{false};
   // Of the last step.
   StepTimer::Clock::time_point step_end;
+  struct StartedStep {
+    StepTimer timer;
+    StepResult result;
+  };
+  std::deque<StartedStep> started;
 
-  // The phase, for as long as it lasts.
+  // The phase, for as long as it lasts; a step that was started goes on.
   class Busy {
    public:
-    Busy(GroupSession& session, EnginePhase phase) : session_(session) { session_.SetPhase(phase); }
-    ~Busy() { session_.SetPhase(EnginePhase::kIdle); }
+    Busy(Impl& impl, EnginePhase phase) : impl_(impl) { impl_.session.SetPhase(phase); }
+    ~Busy() {
+      if (impl_.started.empty()) impl_.session.SetPhase(EnginePhase::kIdle);
+    }
     Busy(const Busy&) = delete;
     Busy& operator=(const Busy&) = delete;
 
    private:
-    GroupSession& session_;
+    Impl& impl_;
   };
 
   // Steps of the joined epoch. A failure ends it, whoever caused it.
@@ -72,8 +81,12 @@ struct Engine::Impl {
 
   // The epoch's state goes before the communicator that its ops may still refer to.
   void EndEpoch() {
-    epoch.reset();
+    DropEpoch();
     session.End();
+  }
+  void DropEpoch() {
+    started.clear();
+    epoch.reset();
   }
 };
 
@@ -88,7 +101,7 @@ Backend& Engine::backend() { return *impl_->backend; }
 
 LoadResult Engine::Load(const LoadPlan& plan,
                         const std::function<void(int64_t, int64_t)>& progress) {
-  const Impl::Busy busy(impl_->session, EnginePhase::kLoad);
+  const Impl::Busy busy(*impl_, EnginePhase::kLoad);
   const bool is_resident = impl_->model != nullptr && !plan.weights_hash.empty() &&
                            plan.weights_hash == impl_->weights_hash &&
                            (plan.expected_checksums.empty() ||
@@ -143,7 +156,7 @@ std::string Engine::PrepareGroup(const GroupOptions& options) {
         Format("collective: %s on device %s; the CPU takes shared-memory or gloo, CUDA nccl",
                is_nccl ? "nccl" : "a host transport", impl_->backend->name().c_str()));
   }
-  impl_->epoch.reset();
+  impl_->DropEpoch();
   GroupOptions prepared = options;
   prepared.deterministic = impl_->deterministic;
   return impl_->session.Prepare(prepared);
@@ -151,7 +164,7 @@ std::string Engine::PrepareGroup(const GroupOptions& options) {
 
 int64_t Engine::JoinGroup(uint64_t group_epoch, const std::vector<std::string>& addresses,
                           int64_t num_kv_blocks, int timeout_ms) {
-  const Impl::Busy busy(impl_->session, EnginePhase::kJoin);
+  const Impl::Busy busy(*impl_, EnginePhase::kJoin);
   if (impl_->model == nullptr) throw Error("NOT_READY", "no weights are loaded");
   impl_->session.CheckPrepared(group_epoch, addresses.size());
   if (num_kv_blocks < 1 || num_kv_blocks > INT32_MAX) {
@@ -176,32 +189,54 @@ void Engine::PutPixels(uint64_t group_epoch, uint32_t picture_id,
   impl_->epoch->PutPixels(picture_id, tile_slots, std::move(pixels));
 }
 
-StepResult Engine::RunStep(const StepPlan& plan) {
-  StepTimer timer;
+void Engine::StartStep(const StepPlan& plan) {
+  Impl::StartedStep step;
   impl_->session.CheckEpoch(plan.group_epoch);
   impl_->epoch->Check(plan);
-  const Impl::Busy busy(impl_->session, EnginePhase::kDecoder);
-  StepResult result;
-  result.group_epoch = plan.group_epoch;
-  result.step = plan.step;
+  const Impl::Busy busy(*impl_, EnginePhase::kDecoder);
+  step.result.group_epoch = plan.group_epoch;
+  step.result.step = plan.step;
   impl_->Compute(plan.group_epoch, [&](Communicator& communicator) {
     // What a device does is not known from when its host asks for it.
     const bool is_host = impl_->backend->stream() == nullptr;
-    impl_->epoch->Run(
-        plan, communicator,
-        [&](EnginePhase phase) {
-          impl_->session.SetPhase(phase);
-          if (is_host && phase == EnginePhase::kSampling) timer.BeginSampling(communicator);
-        },
-        &result);
-    timer.EndCompute(communicator, &result);
+    impl_->epoch->Start(plan, communicator, [&](EnginePhase phase) {
+      impl_->session.SetPhase(phase);
+      if (is_host && phase == EnginePhase::kSampling) step.timer.BeginSampling(communicator);
+    });
+    if (is_host) step.timer.EndCompute(communicator, &step.result);
+  });
+  impl_->started.push_back(std::move(step));
+}
+
+StepResult Engine::FinishStep() {
+  SKEIN_CHECK(!impl_->started.empty(), "no step was started");
+  Impl::StartedStep step = std::move(impl_->started.front());
+  impl_->started.pop_front();
+  StepResult& result = step.result;
+  const Impl::Busy busy(*impl_, EnginePhase::kSampling);
+  impl_->session.CheckEpoch(result.group_epoch);
+  impl_->Compute(result.group_epoch, [&](Communicator& communicator) {
+    impl_->epoch->Finish(&result);
+    if (impl_->backend->stream() != nullptr) step.timer.EndCompute(communicator, &result);
   });
   // A step's first wait is for work, not for a plan.
-  timer.End(plan.step == 1 ? StepTimer::Clock::time_point{} : impl_->step_end, &result);
-  impl_->step_end = timer.end();
-  impl_->session.StepDone(plan.step);
+  step.timer.End(result.step == 1 ? StepTimer::Clock::time_point{} : impl_->step_end, &result);
+  impl_->step_end = step.timer.end();
+  impl_->session.StepDone(result.step);
   return result;
 }
+
+int Engine::num_started() const { return static_cast<int>(impl_->started.size()); }
+
+bool Engine::MayFollow(const StepPlan& plan) const {
+  return impl_->started.size() == 1 &&
+         impl_->started.front().result.group_epoch == plan.group_epoch &&
+         impl_->epoch->MayFollow(plan);
+}
+
+bool Engine::IsStepDone() const { return impl_->started.empty() || impl_->epoch->IsDone(); }
+
+void Engine::DropSteps() { impl_->started.clear(); }
 
 std::vector<float> Engine::Inspect(InspectTarget target, int64_t rows) {
   if (impl_->model == nullptr) throw Error("NOT_READY", "no weights are loaded");

@@ -1,7 +1,7 @@
 // One rank's engine: weights, KV cache, sequences, and the execution of step plans. Knows nothing
 // of Node.
 //
-// Threads: Load, PrepareGroup, JoinGroup, RunStep, PutPixels, memory_use, Inspect and EndEpoch are
+// Threads: Load, PrepareGroup, JoinGroup, steps, PutPixels, memory_use, Inspect and EndEpoch are
 // called one at a time (by the engine thread). Abort and progress() may be called at any time, from
 // any thread.
 #pragma once
@@ -124,7 +124,21 @@ class Engine {
   void PutPixels(uint64_t group_epoch, uint32_t picture_id, const std::vector<int32_t>& tile_slots,
                  std::vector<uint8_t> pixels);
   // Validates the whole plan before touching any state: a bad plan throws and changes nothing.
-  StepResult RunStep(const StepPlan& plan);
+  StepResult RunStep(const StepPlan& plan) {
+    StartStep(plan);
+    return FinishStep();
+  }
+  // Its two halves, so that a device need not wait for its host between two steps: where MayFollow,
+  // the next step is started before the one in front is finished. Steps finish in their order.
+  void StartStep(const StepPlan& plan);
+  StepResult FinishStep();
+  // Steps that were started and not finished: at most two.
+  int num_started() const;
+  bool MayFollow(const StepPlan& plan) const;
+  // Whether FinishStep would not wait.
+  bool IsStepDone() const;
+  // Gives up what was started, once a step has failed.
+  void DropSteps();
   // [rows, hidden size], for tests. Throws INVALID_REQUEST for rows that there are not.
   std::vector<float> Inspect(InspectTarget target, int64_t rows);
   // Drops the communicator, the KV cache, all sequences and pictures; weights stay.

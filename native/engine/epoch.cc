@@ -62,6 +62,7 @@ Epoch::Epoch(Backend& backend, LoadedModel& model, int64_t num_kv_blocks)
 
 Epoch::~Epoch() {
   backend_.DropCaptured();
+  model_.sampler().DropAhead();
   for (int64_t slot = 0; slot < sequences_.size(); ++slot) {
     if (sequences_.at(slot).is_live) model_.sampler().EndSequence(static_cast<int32_t>(slot));
   }
@@ -94,8 +95,34 @@ void Epoch::Check(const StepPlan& plan) const {
   CheckStepPlan(plan, limits_, sequences_, pictures_);
 }
 
-void Epoch::Run(const StepPlan& plan, Communicator& communicator, const PhaseListener& at,
-                StepResult* result) {
+bool Epoch::MayFollow(const StepPlan& plan) const {
+  if (started_.size() != 1 || !started_.front().is_ahead || plan.graph_bucket == 0) return false;
+  const bool changes_sequences = !plan.released_slots.empty() || !plan.released_pictures.empty() ||
+                                 !plan.new_sequences.empty() || !plan.encode_items.empty() ||
+                                 !plan.masked_slots.empty();
+  return !changes_sequences && model_.sampler().CanSampleAhead(plan.scheduled_slots);
+}
+
+bool Epoch::IsDone() const {
+  return started_.empty() || !started_.front().is_ahead || model_.sampler().IsSampled();
+}
+
+void Epoch::Finish(StepResult* result) {
+  SKEIN_CHECK(!started_.empty(), "no step was started");
+  StartedStep step = std::move(started_.front());
+  started_.pop_front();
+  if (step.is_ahead) {
+    model_.sampler().Collect(&step.tokens);
+    for (size_t i = 0; i < step.places.size(); ++i) {
+      const auto [slot, place] = step.places[i];
+      sequences_.at(slot).token_ids[place] = step.tokens[i].token_id;
+    }
+  }
+  result->tokens = std::move(step.tokens);
+  result->sample_hash = HashSamples(result->tokens);
+}
+
+void Epoch::Start(const StepPlan& plan, Communicator& communicator, const PhaseListener& at) {
   last_step_ = plan.step;
   Release(plan);
   StepBuilder::Apply(plan, sequences_, pictures_);
@@ -107,8 +134,9 @@ void Epoch::Run(const StepPlan& plan, Communicator& communicator, const PhaseLis
     at(EnginePhase::kVision);
     EncodePictures(plan, communicator);
   }
-  if (!plan.scheduled_slots.empty()) Decode(plan, communicator, at, result);
-  result->sample_hash = HashSamples(result->tokens);
+  StartedStep step;
+  if (!plan.scheduled_slots.empty()) Decode(plan, communicator, at, &step);
+  started_.push_back(std::move(step));
 }
 
 void Epoch::Release(const StepPlan& plan) {
@@ -137,9 +165,14 @@ void Epoch::EncodePictures(const StepPlan& plan, Communicator& communicator) {
 }
 
 void Epoch::Decode(const StepPlan& plan, Communicator& communicator, const PhaseListener& at,
-                   StepResult* result) {
+                   StartedStep* step) {
   at(EnginePhase::kDecoder);
-  const StepMetadata metadata = builder_.Build(plan, sequences_, pictures_);
+  Sampler& sampler = model_.sampler();
+  Decoder& decoder = model_.decoder();
+  // A recording holds for steps whose rows are all sampled.
+  const bool samples_all = StepBuilder::SamplesEveryRow(plan, sequences_);
+  const int32_t planned_bucket = samples_all ? plan.graph_bucket : 0;
+  const StepMetadata metadata = builder_.Build(plan, planned_bucket, sequences_, pictures_);
   backend_.BeginStep(metadata);
   const auto rows = static_cast<int64_t>(metadata.token_ids.size());
   const auto place_pictures = [this](const Matrix& hidden) {
@@ -148,25 +181,42 @@ void Epoch::Decode(const StepPlan& plan, Communicator& communicator, const Phase
                          builder_.picture_rows(), hidden);
   };
   // Where picture rows go changes from step to step: such a step is not recorded.
-  const int32_t bucket = builder_.picture_rows().empty() ? plan.graph_bucket : 0;
+  const int32_t bucket = builder_.picture_rows().empty() ? planned_bucket : 0;
+  step->is_ahead =
+      bucket != 0 && plan.masked_slots.empty() && sampler.CanSampleAhead(metadata.sample_slots);
+  if (step->is_ahead) sampler.PrepareAhead(metadata.sample_slots, communicator.world_size());
   backend_.RunCaptured(bucket, [&] {
-    model_.decoder().Forward(rows, communicator, *cache_, place_pictures);
-    if (!metadata.sample_rows.empty()) model_.decoder().SampleLogits(metadata.sample_rows);
+    decoder.Forward(rows, communicator, *cache_, place_pictures, bucket != 0);
+    if (bucket != 0) {
+      decoder.FinalLogits(rows);
+    } else if (!metadata.sample_rows.empty()) {
+      decoder.SampleLogits(metadata.sample_rows);
+    }
   });
   at(EnginePhase::kSampling);
-  if (!metadata.sample_slots.empty()) {
-    MaskTokens(plan);
-    const Matrix logits =
-        model_.decoder().logits(static_cast<int64_t>(metadata.sample_slots.size()));
-    model_.sampler().Sample(logits, metadata.sample_slots, communicator, &result->tokens);
+  const auto num_sampled = static_cast<int64_t>(metadata.sample_slots.size());
+  if (step->is_ahead) {
+    sampler.SampleAhead(decoder.logits(num_sampled), communicator);
+  } else {
+    if (num_sampled > 0) {
+      MaskTokens(plan);
+      sampler.Sample(decoder.logits(num_sampled), metadata.sample_slots, communicator,
+                     &step->tokens);
+    }
+    backend_.FinishStep();
   }
-  backend_.FinishStep();
   for (size_t i = 0; i < plan.scheduled_slots.size(); ++i) {
     sequences_.at(plan.scheduled_slots[i]).num_computed += plan.scheduled_tokens[i];
   }
   // What was sampled is known from here on, so the next plan need not carry it.
-  for (const SampledToken& token : result->tokens) {
+  for (const SampledToken& token : step->tokens) {
     sequences_.at(token.slot).token_ids.push_back(token.token_id);
+  }
+  if (!step->is_ahead) return;
+  for (const int32_t slot : metadata.sample_slots) {
+    std::vector<int32_t>& token_ids = sequences_.at(slot).token_ids;
+    step->places.emplace_back(slot, token_ids.size());
+    token_ids.push_back(kTokenOnDevice);
   }
 }
 

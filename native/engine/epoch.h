@@ -2,8 +2,10 @@
 // loaded model.
 #pragma once
 
+#include <deque>
 #include <functional>
 #include <memory>
+#include <utility>
 
 #include "engine/loaded_model.h"
 #include "engine/plan_check.h"
@@ -32,15 +34,34 @@ class Epoch {
   void Check(const StepPlan& plan) const;
   // `at` is told of each phase as it begins.
   using PhaseListener = std::function<void(EnginePhase)>;
+  // A step is started, and finished when its tokens are wanted: in the order of the steps. Where
+  // MayFollow, the next one may be started before.
+  void Start(const StepPlan& plan, Communicator& communicator, const PhaseListener& at);
+  void Finish(StepResult* result);
+  // Whether Finish would not wait.
+  bool IsDone() const;
+  // Whether this plan, which may be bad, can be started behind the step that is. It takes nothing
+  // away from that one's sequences and adds none, and both sample on the device.
+  bool MayFollow(const StepPlan& plan) const;
   void Run(const StepPlan& plan, Communicator& communicator, const PhaseListener& at,
-           StepResult* result);
+           StepResult* result) {
+    Start(plan, communicator, at);
+    Finish(result);
+  }
 
  private:
+  struct StartedStep {
+    bool is_ahead = false;
+    std::vector<SampledToken> tokens;
+    // Where the tokens of a step that is ahead belong: slots, and places in their sequences.
+    std::vector<std::pair<int32_t, size_t>> places;
+  };
+
   void Release(const StepPlan& plan);
   void EncodePictures(const StepPlan& plan, Communicator& communicator);
   void MaskTokens(const StepPlan& plan);
   void Decode(const StepPlan& plan, Communicator& communicator, const PhaseListener& at,
-              StepResult* result);
+              StartedStep* step);
 
   Backend& backend_;
   LoadedModel& model_;
@@ -50,6 +71,7 @@ class Epoch {
   PictureStore pictures_;
   StepBuilder builder_;
   std::vector<TileJob> jobs_;
+  std::deque<StartedStep> started_;
   uint64_t last_step_ = 0;
 };
 

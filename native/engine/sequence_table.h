@@ -15,9 +15,12 @@ struct PlacedPicture {
   int64_t first_position = 0, num_tiles = 0;
 };
 
+// A token that the back end has sampled and the host has not seen yet.
+constexpr int32_t kTokenOnDevice = -1;
+
 struct Sequence {
   bool is_live = false;
-  std::vector<int32_t> token_ids;  // known: prompt, and what was sampled
+  std::vector<int32_t> token_ids;  // known: prompt, and what was sampled, if only on the device
   int64_t num_computed = 0;        // positions whose keys and values are in the cache
   std::vector<int32_t> blocks;
   std::vector<PlacedPicture> pictures;

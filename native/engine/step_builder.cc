@@ -36,8 +36,18 @@ void StepBuilder::Apply(const StepPlan& plan, SequenceTable& sequences,
   }
 }
 
-StepMetadata StepBuilder::Build(const StepPlan& plan, const SequenceTable& sequences,
-                                const PictureStore& pictures) {
+bool StepBuilder::SamplesEveryRow(const StepPlan& plan, const SequenceTable& sequences) {
+  for (size_t i = 0; i < plan.scheduled_slots.size(); ++i) {
+    const Sequence& sequence = sequences.at(plan.scheduled_slots[i]);
+    if (plan.scheduled_tokens[i] != 1 || sequence.num_computed + 1 != sequence.num_known()) {
+      return false;
+    }
+  }
+  return true;
+}
+
+StepMetadata StepBuilder::Build(const StepPlan& plan, int32_t graph_bucket,
+                                const SequenceTable& sequences, const PictureStore& pictures) {
   token_ids_.clear();
   slot_of_row_.clear();
   positions_.clear();
@@ -56,7 +66,7 @@ StepMetadata StepBuilder::Build(const StepPlan& plan, const SequenceTable& seque
     const int32_t slot = plan.scheduled_slots[i];
     AddSequence(slot, plan.scheduled_tokens[i], sequences.at(slot), pictures);
   }
-  if (plan.graph_bucket != 0) Pad(static_cast<size_t>(plan.graph_bucket));
+  if (graph_bucket != 0) Pad(static_cast<size_t>(graph_bucket));
   StepMetadata metadata;
   metadata.token_ids = token_ids_;
   metadata.slot_of_row = slot_of_row_;
@@ -67,7 +77,7 @@ StepMetadata StepBuilder::Build(const StepPlan& plan, const SequenceTable& seque
   metadata.max_blocks_per_sequence = table_stride_;
   metadata.sample_rows = sample_rows_;
   metadata.sample_slots = sample_slots_;
-  metadata.graph_bucket = plan.graph_bucket;
+  metadata.graph_bucket = graph_bucket;
   return metadata;
 }
 

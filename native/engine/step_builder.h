@@ -19,8 +19,11 @@ class StepBuilder {
 
   // Starts the new sequences and appends the new blocks.
   static void Apply(const StepPlan& plan, SequenceTable& sequences, const PictureStore& pictures);
-  // Lays out the rows. The result is valid until the next call.
-  StepMetadata Build(const StepPlan& plan, const SequenceTable& sequences,
+  // Whether each of the plan's sequences has one row, which is sampled: the rows are then the
+  // sample rows. The same on every rank.
+  static bool SamplesEveryRow(const StepPlan& plan, const SequenceTable& sequences);
+  // Lays out the rows, padded to the graph bucket. The result is valid until the next call.
+  StepMetadata Build(const StepPlan& plan, int32_t graph_bucket, const SequenceTable& sequences,
                      const PictureStore& pictures);
 
   // Row i of the step numbered picture_rows()[i] takes row tile_cache_rows()[i] of the tile cache.

@@ -1,6 +1,7 @@
 // What a step took, by part: measured on the engine's thread, which on a CPU computes itself.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 
@@ -30,12 +31,13 @@ class StepTimer {
     result->sampling_ns = sampling_ns > 0 ? sampling_ns : 0;
   }
 
-  // `previous_end`: of the step before in this epoch; the clock's epoch: there is none.
+  // `previous_end`: of the step before in this epoch; the clock's epoch: there is none. A step that
+  // was started before that one ended begins with its end.
   void End(Clock::time_point previous_end, StepResult* result) {
     end_ = Clock::now();
-    result->step_ns = Nanoseconds(start_, end_);
+    result->step_ns = Nanoseconds(std::max(start_, previous_end), end_);
     if (previous_end != Clock::time_point{}) {
-      result->plan_wait_ns = Nanoseconds(previous_end, start_);
+      result->plan_wait_ns = std::max<int64_t>(0, Nanoseconds(previous_end, start_));
     }
   }
 
@@ -46,7 +48,7 @@ class StepTimer {
     return std::chrono::duration_cast<std::chrono::nanoseconds>(to - from).count();
   }
 
-  const Clock::time_point start_;
+  Clock::time_point start_;
   Clock::time_point sampling_start_, end_;
   int64_t wait_before_sampling_ns_ = 0;
 };

@@ -20,7 +20,7 @@ Decoder::Decoder(Backend& backend, const DecoderShape& shape, const DecoderWeigh
 }
 
 void Decoder::Forward(int64_t rows, Communicator& communicator, KvCache& cache,
-                      const std::function<void(const Matrix&)>& place_pictures) {
+                      const std::function<void(const Matrix&)>& place_pictures, bool is_final) {
   const RankLayout& layout = shape_.layout;
   const Matrix hidden = hidden_.Rows(0, rows);
   // Each token's row is zero on all ranks but one, so the sum is exact.
@@ -32,14 +32,20 @@ void Decoder::Forward(int64_t rows, Communicator& communicator, KvCache& cache,
   const NormWeights first =
       weights_.layers[0].input_norm.View(NormKind::kRms, shape_.text.rms_norm_eps);
   backend_.Norm(hidden, first, normed_.Rows(0, rows));
-  for (int64_t i = 0; i < shape_.text.num_layers; ++i) Layer(i, rows, communicator, cache);
+  for (int64_t i = 0; i < shape_.text.num_layers; ++i) {
+    const bool is_last = i + 1 == shape_.text.num_layers;
+    const NormTensors& following =
+        is_last ? weights_.final_norm : weights_.layers[static_cast<size_t>(i + 1)].input_norm;
+    const NormWeights next = following.View(NormKind::kRms, shape_.text.rms_norm_eps);
+    Layer(i, rows, communicator, cache, is_last && !is_final ? nullptr : &next);
+  }
 }
 
 // Each all-reduce also adds to the residual and yields the next norm's output, so `normed_` is
 // always ready for the next product.
-void Decoder::Layer(int64_t index, int64_t rows, Communicator& communicator, KvCache& cache) {
+void Decoder::Layer(int64_t index, int64_t rows, Communicator& communicator, KvCache& cache,
+                    const NormWeights* next) {
   const DecoderLayerWeights& layer = weights_.layers[static_cast<size_t>(index)];
-  const bool is_last = index + 1 == shape_.text.num_layers;
   const Matrix hidden = hidden_.Rows(0, rows), normed = normed_.Rows(0, rows),
                partial = PartialRows(backend_, partial_, rows, communicator),
                qkv = qkv_.Rows(0, rows), attention = attention_.Rows(0, rows),
@@ -54,13 +60,14 @@ void Decoder::Layer(int64_t index, int64_t rows, Communicator& communicator, KvC
                               {partial, nullptr, nullptr, hidden, &post, &normed});
 
   backend_.GateUpSwiGlu(*layer.gate_up, normed, gate_up, product);
-  const NormWeights next =
-      is_last
-          ? NormWeights{}
-          : weights_.layers[static_cast<size_t>(index + 1)].input_norm.View(NormKind::kRms, eps);
   backend_.LinearResidualNorm(
       communicator, *layer.down, product,
-      {partial, nullptr, nullptr, hidden, is_last ? nullptr : &next, is_last ? nullptr : &normed});
+      {partial, nullptr, nullptr, hidden, next, next == nullptr ? nullptr : &normed});
+}
+
+void Decoder::FinalLogits(int64_t rows) {
+  backend_.Linear(*weights_.lm_head, normed_.Rows(0, rows), Activation::kNone,
+                  logits_.Rows(0, rows));
 }
 
 void Decoder::SampleLogits(std::span<const int32_t> sample_rows) {

@@ -25,12 +25,15 @@ class Decoder {
           Activations& activations);
 
   // The step that BeginStep announced: `rows` tokens. `place_pictures` writes picture rows over the
-  // token embeddings [rows, h]. Afterwards hidden state stands for SampleLogits.
+  // token embeddings [rows, h]. Afterwards hidden state stands for one of the two below: `is_final`
+  // for the second.
   void Forward(int64_t rows, Communicator& communicator, KvCache& cache,
-               const std::function<void(const Matrix&)>& place_pictures);
+               const std::function<void(const Matrix&)>& place_pictures, bool is_final = false);
   // Logits [sample rows, local vocabulary] in float32; only these rows pass the final norm and the
   // head.
   void SampleLogits(std::span<const int32_t> sample_rows);
+  // Of the first rows, whose final norm comes with the last layer's sum.
+  void FinalLogits(int64_t rows);
   // What the last Forward left behind all layers, before the final norm: the first `rows` of it.
   Matrix hidden(int64_t rows) const { return hidden_.Rows(0, rows); }
   int64_t max_rows() const { return shape_.max_rows; }
@@ -40,7 +43,8 @@ class Decoder {
   Matrix logits(int64_t rows) const { return logits_.Rows(0, rows); }
 
  private:
-  void Layer(int64_t index, int64_t rows, Communicator& communicator, KvCache& cache);
+  void Layer(int64_t index, int64_t rows, Communicator& communicator, KvCache& cache,
+             const NormWeights* next);
 
   Backend& backend_;
   const DecoderShape shape_;

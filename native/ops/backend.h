@@ -150,6 +150,21 @@ class Sampler {
   // has finished.
   virtual void Sample(const Matrix& logits, std::span<const int32_t> slots,
                       Communicator& communicator, std::vector<SampledToken>* out) = 0;
+
+  // ---- steps that are not waited for: what follows may read their tokens on the device (a token
+  // id of -1 in StepMetadata) before the host knows them ----
+  // Whether these slots' next tokens can be sampled so; the same on every rank. False for a slot
+  // without a sequence, or with a mask.
+  virtual bool CanSampleAhead(std::span<const int32_t> /*slots*/) const { return false; }
+  // Sample in parts, for such slots: before the step's work is placed, behind it, and when its
+  // tokens are wanted, in the order of the steps. Two may be started. Collective; the same tokens.
+  virtual void PrepareAhead(std::span<const int32_t> /*slots*/, int /*world_size*/) {}
+  virtual void SampleAhead(const Matrix& /*logits*/, Communicator& /*communicator*/) {}
+  // Whether Collect would not wait.
+  virtual bool IsSampled() const { return true; }
+  virtual void Collect(std::vector<SampledToken>* /*out*/) {}
+  // Forgets steps that were started and not collected: of an epoch that has ended.
+  virtual void DropAhead() {}
 };
 
 // Words of a mask over so many rows.
@@ -254,6 +269,7 @@ class Backend {
   virtual void ReserveSteps(const StepLimits& /*limits*/) {}
   // Device memory that the recordings of RunCaptured hold.
   virtual int64_t graph_bytes() const { return 0; }
+  // The ops of a graph bucket's step come in RunCaptured.
   virtual void BeginStep(const StepMetadata& metadata) = 0;
   // Runs `body`, or replays what it recorded for this bucket: `body` then does not run, so it must
   // leave nothing behind but the work of its ops. The CPU just runs it.

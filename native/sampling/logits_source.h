@@ -62,6 +62,27 @@ class LogitsSource {
  public:
   virtual ~LogitsSource() = default;
 
+  // A step that is started instead of waited for, where the source chooses tokens itself.
+  struct Found {
+    const std::byte* blocks = nullptr;  // as Examine returns them
+    // What rank r chose for the k-th wide row is kept[r * wide rows + k].
+    const NoisyToken* kept = nullptr;
+    // The tokens that the source itself chose, one a row.
+    const int32_t* tokens = nullptr;
+  };
+  virtual bool chooses() const { return false; }
+  // What will be asked, before the logits are there; `wide` are rows of which only their filters
+  // and noise are known. Then, when the logits are placed to be computed, Start. Collective. Steps
+  // are awaited in the order in which they were started, at most one behind another.
+  virtual void Prepare(std::span<const RowRequest> /*requests*/, size_t /*block_bytes*/,
+                       std::span<const WideRow> /*wide*/, int /*world_size*/) {}
+  virtual void Start(const Matrix& /*logits*/, Communicator& /*communicator*/) {}
+  virtual bool IsFound() const { return true; }
+  // Valid until the step behind the next one is prepared.
+  virtual Found Await() { return {}; }
+  // Forgets steps that were started; all of them have ended.
+  virtual void DropStarted() {}
+
   // Another sequence has begun in this slot; a token was appended to the slot's sequence.
   virtual void BeginSequence(int32_t /*slot*/) {}
   virtual void AppendToken(int32_t /*slot*/, int32_t /*token_id*/) {}

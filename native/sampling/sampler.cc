@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <deque>
 #include <limits>
 #include <vector>
 
@@ -28,6 +29,7 @@ constexpr size_t kBlockAlignment = 16;
 // One row of the step; the same on every rank.
 struct Row {
   SequenceState* state = nullptr;
+  NoiseKey noise;
   TokenFilter filter;
   bool is_filtered = false;
   // Its candidates do not hold what the filter keeps.
@@ -42,6 +44,13 @@ struct Row {
   bool is_complete = false;
 };
 
+// Rows of a step, and what is asked of them.
+struct StepRows {
+  std::vector<Row> rows;
+  std::vector<RowRequest> requests;
+  size_t block_bytes = 0;
+};
+
 class CollectiveSampler final : public Sampler {
  public:
   CollectiveSampler(const SamplerShape& shape, std::unique_ptr<LogitsSource> source);
@@ -54,14 +63,26 @@ class CollectiveSampler final : public Sampler {
   void MaskNextToken(int32_t slot, std::span<const uint32_t> mask) override;
   void Sample(const Matrix& logits, std::span<const int32_t> slots, Communicator& communicator,
               std::vector<SampledToken>* out) override;
+  bool CanSampleAhead(std::span<const int32_t> slots) const override;
+  void PrepareAhead(std::span<const int32_t> slots, int world_size) override;
+  void SampleAhead(const Matrix& logits, Communicator& communicator) override {
+    source_->Start(logits, communicator);
+  }
+  bool IsSampled() const override { return source_->IsFound(); }
+  void Collect(std::vector<SampledToken>* out) override;
+  void DropAhead() override {
+    source_->DropStarted();
+    started_.clear();
+  }
 
  private:
   SequenceState& StateOf(int32_t slot);
-  void PlanRows(const Matrix& logits, std::span<const int32_t> slots);
-  void PlanRow(Row& row, RowRequest& request) const;
+  void PlanRows(std::span<const int32_t> slots, bool is_ahead, StepRows* step);
+  void PlanRow(Row& row, RowRequest& request, bool is_ahead) const;
   bool IsThoughtWide(int32_t slot) const;
-  void Merge(const std::byte* blocks, size_t world_size);
-  void MergeRow(Row& row, size_t index, const std::byte* blocks) const;
+  void Merge(const std::byte* blocks, size_t world_size, StepRows& step);
+  void MergeRow(Row& row, const RowRequest& request, size_t index, const std::byte* blocks,
+                size_t block_bytes) const;
   void FilterRow(Row& row) const;
   void FilterWideRows(Communicator& communicator);
   void Report(const Row& row, int32_t slot, SampledToken* token) const;
@@ -73,11 +94,12 @@ class CollectiveSampler final : public Sampler {
   std::vector<std::vector<uint32_t>> masks_;
   // By slot: its last rows that were wide, one after the other. The same on every rank.
   std::vector<int32_t> wide_runs_;
-  std::vector<Row> rows_;
-  std::vector<RowRequest> requests_;
-  size_t block_bytes_ = 0;
+  StepRows step_;
   std::vector<RankHeader> ranks_;
   std::vector<WideRow> wide_rows_;
+  // Not collected yet, and how many ranks they have.
+  std::deque<StepRows> started_;
+  size_t started_ranks_ = 1;
 };
 
 CollectiveSampler::CollectiveSampler(const SamplerShape& shape,
@@ -127,7 +149,9 @@ bool CollectiveSampler::IsThoughtWide(int32_t slot) const {
   return run >= kWideRows && run % kTryEvery != 0;
 }
 
-void CollectiveSampler::PlanRow(Row& row, RowRequest& request) const {
+// Of a row that is started the device decides without the host: so all that is filtered is cut,
+// whatever its candidates would hold.
+void CollectiveSampler::PlanRow(Row& row, RowRequest& request, bool is_ahead) const {
   const SamplingParams& params = row.state->params();
   request.needs_model_mass = row.state->wants_logprobs();
   request.num_candidates = params.num_top_logprobs;
@@ -144,54 +168,55 @@ void CollectiveSampler::PlanRow(Row& row, RowRequest& request) const {
   if (!row.is_filtered) return;
   request.best = BestKind::kNone;
   request.needs_scaled_mass = filter.top_k == 0 && filter.top_p < 1;
-  row.is_wide = filter.top_k > kMaxTopKCandidates || IsThoughtWide(request.slot);
+  row.is_wide = is_ahead || filter.top_k > kMaxTopKCandidates || IsThoughtWide(request.slot);
   if (row.is_wide) return;
   request.num_candidates =
       std::max(request.num_candidates, filter.top_k > 0 ? filter.top_k : kNucleusCandidates);
 }
 
-void CollectiveSampler::PlanRows(const Matrix& logits, std::span<const int32_t> slots) {
-  SKEIN_CHECK(logits.type == DType::kFloat32 && logits.cols >= shape_.vocab_valid_rows &&
-                  logits.rows >= static_cast<int64_t>(slots.size()) &&
-                  slots.size() <= states_.size(),
-              "logits [%lld, %lld] of %zu slots", static_cast<long long>(logits.rows),
-              static_cast<long long>(logits.cols), slots.size());
-  rows_.assign(slots.size(), Row());
-  requests_.assign(slots.size(), RowRequest());
+void CollectiveSampler::PlanRows(std::span<const int32_t> slots, bool is_ahead, StepRows* step) {
+  SKEIN_CHECK(slots.size() <= states_.size(), "%zu slots", slots.size());
+  std::vector<Row>& rows = step->rows;
+  std::vector<RowRequest>& requests = step->requests;
+  rows.assign(slots.size(), Row());
+  requests.assign(slots.size(), RowRequest());
   size_t offset = FindingOffset(slots.size());
-  for (size_t i = 0; i < rows_.size(); ++i) {
-    rows_[i].state = &StateOf(slots[i]);
-    SKEIN_CHECK(rows_[i].state->is_active(), "slot %d holds no sequence", slots[i]);
-    requests_[i].state = rows_[i].state;
-    requests_[i].slot = slots[i];
-    requests_[i].mask = masks_[static_cast<size_t>(slots[i])];
-    PlanRow(rows_[i], requests_[i]);
-    requests_[i].candidates_offset = offset;
-    offset += static_cast<size_t>(requests_[i].num_candidates) * sizeof(Candidate);
+  for (size_t i = 0; i < rows.size(); ++i) {
+    rows[i].state = &StateOf(slots[i]);
+    SKEIN_CHECK(rows[i].state->is_active(), "slot %d holds no sequence", slots[i]);
+    rows[i].noise = rows[i].state->noise_key();
+    requests[i].state = rows[i].state;
+    requests[i].slot = slots[i];
+    requests[i].mask = masks_[static_cast<size_t>(slots[i])];
+    PlanRow(rows[i], requests[i], is_ahead);
+    requests[i].candidates_offset = offset;
+    offset += static_cast<size_t>(requests[i].num_candidates) * sizeof(Candidate);
   }
-  block_bytes_ = (offset + kBlockAlignment - 1) / kBlockAlignment * kBlockAlignment;
+  step->block_bytes = (offset + kBlockAlignment - 1) / kBlockAlignment * kBlockAlignment;
 }
 
-void CollectiveSampler::Merge(const std::byte* blocks, size_t world_size) {
+void CollectiveSampler::Merge(const std::byte* blocks, size_t world_size, StepRows& step) {
   ranks_.resize(world_size);
   for (size_t r = 0; r < world_size; ++r) {
-    std::memcpy(&ranks_[r], blocks + r * block_bytes_, sizeof(RankHeader));
+    std::memcpy(&ranks_[r], blocks + r * step.block_bytes, sizeof(RankHeader));
     SKEIN_CHECK(ranks_[r].vocab_start >= 0 && ranks_[r].valid_rows >= 0 &&
                     ranks_[r].valid_rows <= shape_.vocab_size - ranks_[r].vocab_start,
                 "rank %zu answers for tokens %lld + %lld", r,
                 static_cast<long long>(ranks_[r].vocab_start),
                 static_cast<long long>(ranks_[r].valid_rows));
   }
-  for (size_t i = 0; i < rows_.size(); ++i) MergeRow(rows_[i], i, blocks);
+  for (size_t i = 0; i < step.rows.size(); ++i) {
+    MergeRow(step.rows[i], step.requests[i], i, blocks, step.block_bytes);
+  }
 }
 
-void CollectiveSampler::MergeRow(Row& row, size_t index, const std::byte* blocks) const {
-  const RowRequest& request = requests_[index];
+void CollectiveSampler::MergeRow(Row& row, const RowRequest& request, size_t index,
+                                 const std::byte* blocks, size_t block_bytes) const {
   // The worst candidate of each rank that holds more tokens than it sent; the best of them bounds
   // what is known.
   std::optional<Candidate> bound;
   for (size_t r = 0; r < ranks_.size(); ++r) {
-    const std::byte* block = blocks + r * block_bytes_;
+    const std::byte* block = blocks + r * block_bytes;
     RowFinding finding;
     std::memcpy(&finding, block + FindingOffset(index), sizeof(finding));
     if (ranks_[r].valid_rows == 0) continue;
@@ -231,26 +256,27 @@ void CollectiveSampler::FilterRow(Row& row) const {
     row.is_wide = true;
     return;
   }
-  row.chosen = HighestNoisy(covered.first(static_cast<size_t>(*kept)), row.state->noise_key(),
+  row.chosen = HighestNoisy(covered.first(static_cast<size_t>(*kept)), row.noise,
                             row.filter.inverse_temperature);
 }
 
 void CollectiveSampler::FilterWideRows(Communicator& communicator) {
+  std::vector<Row>& rows = step_.rows;
   std::vector<size_t> indices;
   wide_rows_.clear();
   int64_t num_tokens = 0;
   for (const RankHeader& rank : ranks_) num_tokens += rank.valid_rows;
-  for (size_t i = 0; i < rows_.size(); ++i) {
-    if (!rows_[i].is_wide) continue;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    if (!rows[i].is_wide) continue;
     indices.push_back(i);
-    wide_rows_.push_back({static_cast<int64_t>(i), rows_[i].filter, rows_[i].state->noise_key()});
+    wide_rows_.push_back({static_cast<int64_t>(i), rows[i].filter, rows[i].noise});
     int64_t& top_k = wide_rows_.back().filter.top_k;
     top_k = std::min(top_k, num_tokens);
   }
   if (indices.empty()) return;
   std::vector<NoisyToken> chosen(indices.size());
   source_->ChooseKept(wide_rows_, communicator, chosen);
-  for (size_t i = 0; i < indices.size(); ++i) rows_[indices[i]].chosen = chosen[i];
+  for (size_t i = 0; i < indices.size(); ++i) rows[indices[i]].chosen = chosen[i];
 }
 
 void CollectiveSampler::Report(const Row& row, int32_t slot, SampledToken* token) const {
@@ -279,13 +305,17 @@ void CollectiveSampler::Sample(const Matrix& logits, std::span<const int32_t> sl
                                Communicator& communicator, std::vector<SampledToken>* out) {
   out->resize(slots.size());
   if (slots.empty()) return;
-  PlanRows(logits, slots);
-  Merge(source_->Examine(logits, requests_, block_bytes_, communicator),
-        static_cast<size_t>(communicator.world_size()));
-  for (Row& row : rows_) FilterRow(row);
+  SKEIN_CHECK(logits.type == DType::kFloat32 && logits.cols >= shape_.vocab_valid_rows &&
+                  logits.rows >= static_cast<int64_t>(slots.size()) && started_.empty(),
+              "logits [%lld, %lld] of %zu slots", static_cast<long long>(logits.rows),
+              static_cast<long long>(logits.cols), slots.size());
+  PlanRows(slots, false, &step_);
+  Merge(source_->Examine(logits, step_.requests, step_.block_bytes, communicator),
+        static_cast<size_t>(communicator.world_size()), step_);
+  for (Row& row : step_.rows) FilterRow(row);
   FilterWideRows(communicator);
-  for (size_t i = 0; i < rows_.size(); ++i) {
-    const Row& row = rows_[i];
+  for (size_t i = 0; i < step_.rows.size(); ++i) {
+    const Row& row = step_.rows[i];
     SKEIN_CHECK(row.chosen.id >= 0 && row.chosen.id < shape_.vocab_size, "no token to choose");
     Report(row, slots[i], &(*out)[i]);
     row.state->Append(row.chosen.id);
@@ -294,6 +324,56 @@ void CollectiveSampler::Sample(const Matrix& logits, std::span<const int32_t> sl
     wide_run = row.is_wide ? wide_run + 1 : 0;
     source_->AppendToken(slots[i], row.chosen.id);
   }
+}
+
+// A cut by number takes as many passes again as one by mass, where candidates nearly always decide.
+bool CollectiveSampler::CanSampleAhead(std::span<const int32_t> slots) const {
+  return source_->chooses() && std::all_of(slots.begin(), slots.end(), [&](int32_t slot) {
+           if (slot < 0 || slot >= shape_.max_sequences) return false;
+           const SequenceState& state = states_[static_cast<size_t>(slot)];
+           if (!state.is_active() || !masks_[static_cast<size_t>(slot)].empty()) return false;
+           const int32_t top_k = state.params().top_k;
+           return state.is_greedy() || top_k == 0 || top_k >= shape_.vocab_size;
+         });
+}
+
+void CollectiveSampler::PrepareAhead(std::span<const int32_t> slots, int world_size) {
+  StepRows& step = started_.emplace_back();
+  started_ranks_ = static_cast<size_t>(world_size);
+  PlanRows(slots, true, &step);
+  wide_rows_.clear();
+  for (size_t i = 0; i < step.rows.size(); ++i) {
+    const Row& row = step.rows[i];
+    if (row.is_wide) wide_rows_.push_back({static_cast<int64_t>(i), row.filter, row.noise});
+  }
+  source_->Prepare(step.requests, step.block_bytes, wide_rows_, world_size);
+  // Where the sequences are then does not depend on what is sampled.
+  for (Row& row : step.rows) row.state->Advance();
+}
+
+void CollectiveSampler::Collect(std::vector<SampledToken>* out) {
+  SKEIN_CHECK(!started_.empty(), "no step was started");
+  const LogitsSource::Found found = source_->Await();
+  StepRows& step = started_.front();
+  Merge(found.blocks, started_ranks_, step);
+  const auto num_wide = static_cast<size_t>(std::count_if(
+      step.rows.begin(), step.rows.end(), [](const Row& row) { return row.is_wide; }));
+  out->resize(step.rows.size());
+  size_t wide = 0;
+  for (size_t i = 0; i < step.rows.size(); ++i) {
+    Row& row = step.rows[i];
+    for (size_t r = 0; row.is_wide && r < started_ranks_; ++r) {
+      TakeHigher(row.chosen, found.kept[r * num_wide + wide]);
+    }
+    wide += row.is_wide ? 1 : 0;
+    SKEIN_CHECK(row.chosen.id >= 0 && row.chosen.id < shape_.vocab_size, "no token to choose");
+    SKEIN_CHECK(row.chosen.id == found.tokens[i],
+                "slot %d: token %d, but the device went on with %d", step.requests[i].slot,
+                row.chosen.id, found.tokens[i]);
+    Report(row, step.requests[i].slot, &(*out)[i]);
+    row.state->CountGenerated(row.chosen.id);
+  }
+  started_.pop_front();
 }
 
 }  // namespace

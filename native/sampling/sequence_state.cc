@@ -78,12 +78,6 @@ void SequenceState::Count(int32_t token_id, bool is_prompt) {
   }
 }
 
-void SequenceState::Append(int32_t token_id) {
-  ++num_tokens_;
-  ++num_generated_;
-  if (has_penalties_) Count(token_id, false);
-}
-
 void SequenceState::Penalize(float* logits) const {
   for (const auto& [index, occurrences] : occurrences_) {
     float& logit = logits[index];

@@ -29,7 +29,18 @@ class SequenceState {
   void Begin(const SamplingParams& params, std::span<const int32_t> token_ids,
              int64_t num_prompt_tokens, const SamplerShape& shape);
   void End() { *this = SequenceState(); }
-  void Append(int32_t token_id);
+  void Append(int32_t token_id) {
+    Advance();
+    CountGenerated(token_id);
+  }
+  // The two halves of it, where a token is sampled before it is known.
+  void Advance() {
+    ++num_tokens_;
+    ++num_generated_;
+  }
+  void CountGenerated(int32_t token_id) {
+    if (has_penalties_) Count(token_id, false);
+  }
 
   // Repetition penalty, presence and frequency penalty, logit bias, bans, in this order, on the
   // rank's row [vocab_valid_rows]; then clamps it (logit_kernels.h).

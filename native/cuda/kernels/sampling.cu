@@ -81,6 +81,12 @@ __global__ void __launch_bounds__(kExamineThreads) ExamineKernel(const SamplingS
   const uint32_t* mask =
       row.mask < 0 ? nullptr
                    : step.masks + static_cast<int64_t>(row.mask) * ((step.count + 31) / 32);
+  int32_t counted_index = -1;
+  if (row.adjusts && row.counted_token != kNoneToCount) {
+    counted_index =
+        (row.counted_token == kCountLastToken ? step.last_tokens[row.slot] : row.counted_token) -
+        step.first_id;
+  }
   BestToken best = NoToken();
   uint32_t max_key = 0;
 #pragma unroll
@@ -101,10 +107,8 @@ __global__ void __launch_bounds__(kExamineThreads) ExamineKernel(const SamplingS
       const int32_t index = first_index + i;
       if (index < 0 || index >= step.count) continue;
       float logit = loaded[i];
-      if (index == row.updated_index) {
-        word[i] = row.updated_word;
-        words[index] = word[i];
-      }
+      // How often it was generated is the word's low end.
+      if (index == counted_index) words[index] = ++word[i];
       if (word[i] != 0) logit = Adjusted(logit, word[i], row, biases, index);
       logit = Clamped(logit);
       if (mask != nullptr && (mask[index / 32] >> (index % 32) & 1u) == 0) logit = -FLT_MAX;

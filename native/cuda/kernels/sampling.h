@@ -32,6 +32,10 @@ struct TokenBias {
   float value;
 };
 
+// SamplingRow::counted_token: all are counted; the one that lies in SamplingStep::last_tokens.
+constexpr int32_t kNoneToCount = -2;
+constexpr int32_t kCountLastToken = -1;
+
 enum BestChoice : int32_t { kNoBest = 0, kHighestLogit = 1, kHighestNoisy = 2 };
 
 // What is asked about a row.
@@ -49,9 +53,11 @@ struct SamplingRow {
   int32_t num_biases;
   // Which of the step's masks it has; -1: none.
   int32_t mask;
-  // Of one token the slot's word has changed since the last step; -1: of none.
-  int32_t updated_index;
-  uint32_t updated_word;
+  // The token that the slot was given last, where its word does not count it yet; or one of the two
+  // below.
+  int32_t counted_token;
+  // Its place among the rows that a cut decides (sampling_choice.h); -1: none.
+  int32_t cut;
   BestChoice best;
   int32_t num_candidates;
   bool adjusts;
@@ -90,9 +96,10 @@ struct SamplingStep {
   int32_t count;
   int32_t first_id;
   int32_t num_rows;
-  const SamplingRow* rows;  // [num_rows]
-  uint32_t* words;          // [slots, count]
-  const TokenBias* biases;  // [slots, kMaxTokenBiases]
+  const SamplingRow* rows;     // [num_rows]
+  uint32_t* words;             // [slots, count]
+  const TokenBias* biases;     // [slots, kMaxTokenBiases]
+  const int32_t* last_tokens;  // [slots]
   // Bit i % 32 of word i / 32: whether token i of the rank may be chosen.
   const uint32_t* masks;  // [masks of the step, (count + 31) / 32]
   // The rank's highest logit of each row as an ordered integer; 0 before ExamineRows.

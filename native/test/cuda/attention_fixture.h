@@ -33,15 +33,17 @@ class CudaAttentionTest : public CudaFastTest {
                      const Matrix& qkv, KvCache& cache, const Matrix& out) {
     Settle();
     backend.BeginStep(metadata);
-    backend.RotaryStoreKv(qkv, cache, 0, c.num_heads(), 1e6);
-    backend.PagedAttention(qkv.Cols(0, c.num_heads() * c.head_dim), cache, 0, c.q_to_kv, out);
+    backend.RunCaptured(0, [&] {
+      backend.RotaryStoreKv(qkv, cache, 0, c.num_heads(), 1e6);
+      backend.PagedAttention(qkv.Cols(0, c.num_heads() * c.head_dim), cache, 0, c.q_to_kv, out);
+    });
   }
   // Only writes keys and values.
   static void Store(Backend& backend, const AttentionCase& c, const StepMetadata& metadata,
                     const Matrix& qkv, KvCache& cache) {
     Settle();
     backend.BeginStep(metadata);
-    backend.RotaryStoreKv(qkv, cache, 0, c.num_heads(), 1e6);
+    backend.RunCaptured(0, [&] { backend.RotaryStoreKv(qkv, cache, 0, c.num_heads(), 1e6); });
   }
 
   // qkv of one step on `backend`, the same values for the same positions of a sequence.

@@ -43,7 +43,9 @@ TEST_F(CudaAttentionTest, RotaryAttentionIsRotaryAndAttention) {
         } else {
           Settle();
           fast_->BeginStep(metadata);
-          fast_->RotaryAttention(qkv->view(), *caches[1], 0, 1e6, c.q_to_kv, out->view());
+          fast_->RunCaptured(0, [&] {
+            fast_->RotaryAttention(qkv->view(), *caches[1], 0, 1e6, c.q_to_kv, out->view());
+          });
         }
         fast_->FinishStep();
         fast_->DropCaptured();

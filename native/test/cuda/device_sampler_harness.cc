@@ -10,6 +10,8 @@
 #include "core/thread_pool.h"
 #include "cpu/cpu_sampler.h"
 #include "cuda/cuda_sampler.h"
+#include "cuda/device_copy.h"
+#include "cuda/step_inputs.h"
 #include "test/rank_group.h"
 
 namespace skein::test {
@@ -131,6 +133,70 @@ Outcome RunOnDevice(const Steps& steps, const Part& part, Communicator& host, in
   return outcome;
 }
 
+// The same without waiting: a step is collected when the one behind it has been started, unless a
+// sequence begins anew there. What it samples goes only by what the device itself remembers.
+Outcome RunAhead(const Steps& steps, const Part& part, Communicator& host) {
+  cuda::Stream stream;
+  cuda::StepInputs inputs;
+  DeviceCommunicator communicator(host);
+  const SamplerShape shape = ShapeOf(steps, part, communicator.world_size());
+  const DeviceMemory last_tokens(static_cast<size_t>(shape.max_sequences) * sizeof(int32_t));
+  const auto sampler = cuda::MakeCudaSampler(shape, stream, {&inputs, last_tokens.As<int32_t>()});
+  Outcome outcome;
+  std::vector<Sequence> sequences = steps.sequences;
+  std::vector<int32_t> slots;
+  for (size_t i = 0; i < sequences.size(); ++i) {
+    slots.push_back(static_cast<int32_t>(sequences.size() + 1 - i));
+    sampler->BeginSequence(slots[i], sequences[i].params, sequences[i].token_ids,
+                           sequences[i].num_prompt_tokens);
+  }
+  const int64_t stride = part.count + kPadding;
+  std::vector<DeviceMemory> kept;
+  const auto collect = [&] {
+    std::vector<SampledToken> tokens;
+    sampler->Collect(&tokens);
+    for (size_t i = 0; i < sequences.size(); ++i) {
+      sequences[i].token_ids.push_back(tokens[i].token_id);
+    }
+    outcome.tokens.push_back(std::move(tokens));
+  };
+  size_t num_started = 0;
+  for (size_t n = 0; n < steps.logits.size(); ++n) {
+    if (num_started > 0 && !steps.begun_anew[n].empty()) {
+      collect();
+      num_started = 0;
+    }
+    for (const size_t i : steps.begun_anew[n]) {
+      sampler->EndSequence(slots[i]);
+      sampler->BeginSequence(slots[i], sequences[i].params, sequences[i].token_ids,
+                             sequences[i].num_prompt_tokens);
+    }
+    std::vector<float> rows;
+    for (const auto& row : steps.logits[n]) {
+      rows.insert(rows.end(), row.begin() + part.start, row.begin() + part.start + part.count);
+      rows.insert(rows.end(), kPadding, 1e30f);
+    }
+    kept.emplace_back(rows.size() * sizeof(float));
+    cuda::CopyAndWait(kept.back().data(), rows.data(), kept.back().bytes());
+    SKEIN_CHECK(sampler->CanSampleAhead(slots), "a step that cannot run ahead");
+    sampler->PrepareAhead(slots, communicator.world_size());
+    inputs.Send(true, stream);
+    sampler->SampleAhead(
+        MakeMatrix(kept.back().data(), DType::kFloat32, static_cast<int64_t>(slots.size()), stride),
+        communicator);
+    if (++num_started < 2) continue;
+    collect();
+    num_started = 1;
+  }
+  if (num_started > 0) collect();
+  for (size_t n = 0; n < kept.size(); ++n) {
+    outcome.adjusted.emplace_back(kept[n].bytes() / sizeof(float));
+    cuda::CopyAndWait(outcome.adjusted[n].data(), kept[n].data(), kept[n].bytes());
+  }
+  outcome.gathers = communicator.calls;
+  return outcome;
+}
+
 }  // namespace
 
 Outcome RunOnHost(const Steps& steps, const Part& part, Communicator& communicator) {
@@ -145,13 +211,15 @@ Outcome RunOnHost(const Steps& steps, const Part& part, Communicator& communicat
                   });
 }
 
-int ExpectTheHostsBits(const Steps& steps, int world_size, const std::string& what) {
+int ExpectTheHostsBits(const Steps& steps, int world_size, const std::string& what, Way way) {
   const auto parts = CutVocabulary(steps.vocab_size, world_size);
   std::vector<Outcome> host(parts.size()), device(parts.size());
   const auto errors = RunThreads(world_size, [&](Communicator& communicator) {
     const auto rank = static_cast<size_t>(communicator.rank());
     host[rank] = RunOnHost(steps, parts[rank], communicator);
-    device[rank] = RunOnDevice(steps, parts[rank], communicator, communicator.rank());
+    device[rank] = way == Way::kAhead
+                       ? RunAhead(steps, parts[rank], communicator)
+                       : RunOnDevice(steps, parts[rank], communicator, communicator.rank());
   });
   for (const std::string& error : errors) EXPECT_EQ(error, "") << what;
   for (size_t rank = 0; rank < parts.size(); ++rank) {

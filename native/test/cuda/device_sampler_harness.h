@@ -35,10 +35,14 @@ struct Outcome {
   int gathers = 0;
 };
 
+// Whether the host waits for each step's tokens, or only for those of the step but one before.
+enum class Way { kWaiting, kAhead };
+
 Outcome RunOnHost(const Steps& steps, const Part& part, Communicator& communicator);
 // Expects the same tokens, log-probabilities and adjusted logits of every rank, to the bit. Returns
 // the number of all-gathers of rank 0.
-int ExpectTheHostsBits(const Steps& steps, int world_size, const std::string& what);
+int ExpectTheHostsBits(const Steps& steps, int world_size, const std::string& what,
+                       Way way = Way::kWaiting);
 
 enum class Kind { kNormal, kFewValues, kEqual, kSpecial, kHuge };
 

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "cuda/cuda_sampler.h"
 #include "cuda/device_memory.h"
 #include "cuda/graph_cache.h"
 #include "cuda/launch_probe.h"
@@ -22,6 +23,7 @@ namespace {
 using cuda::DeviceMemory;
 using test::Op;
 using test::OpList;
+using test::OpStep;
 
 // How a handle for the kernel that stands in for a library is taken.
 enum class Handle { kForLibrary, kForDriver };
@@ -127,25 +129,29 @@ class ForeignBehindTest : public CudaFastTest {
 
 TEST_F(ForeignBehindTest, ALibrarysKernelFindsWhatOpsWrote) {
   const int runs = Times(1000, 3);
-  OpList list(*fast_);
-  for (const Op& op : list.ops()) {
-    const Prepared prepared = Prepare(op);
-    for (const bool in_graph : {false, true}) {
-      EXPECT_EQ(FoundBehind(op, prepared, Handle::kForLibrary, runs, in_graph), 0u)
-          << op.name << (in_graph ? ", in a graph" : "");
+  for (const OpStep step : {OpStep::kMixed, OpStep::kDecodes}) {
+    OpList list(*fast_, step);
+    for (const Op& op : list.ops()) {
+      const Prepared prepared = Prepare(op);
+      for (const bool in_graph : {false, true}) {
+        EXPECT_EQ(FoundBehind(op, prepared, Handle::kForLibrary, runs, in_graph), 0u)
+            << op.name << (in_graph ? ", in a graph" : "");
+      }
     }
   }
 }
 
 TEST_F(ForeignBehindTest, OpsWaitForWhatIsInFront) {
   const int runs = Times(1000, 3);
-  OpList list(*fast_);
-  for (const Op& op : list.ops()) {
-    const Prepared prepared = Prepare(op);
-    for (const bool in_graph : {false, true}) {
-      for (size_t late = 0; late < op.inputs.size(); ++late) {
-        EXPECT_EQ(LeftBehindLateInput(op, late, prepared, runs, in_graph), 0u)
-            << op.name << ", input " << late << (in_graph ? ", in a graph" : "");
+  for (const OpStep step : {OpStep::kMixed, OpStep::kDecodes}) {
+    OpList list(*fast_, step);
+    for (const Op& op : list.ops()) {
+      const Prepared prepared = Prepare(op);
+      for (const bool in_graph : {false, true}) {
+        for (size_t late = 0; late < op.inputs.size(); ++late) {
+          EXPECT_EQ(LeftBehindLateInput(op, late, prepared, runs, in_graph), 0u)
+              << op.name << ", input " << late << (in_graph ? ", in a graph" : "");
+        }
       }
     }
   }
@@ -216,39 +222,63 @@ class Echo final : public Communicator {
   bool slowly = false;
 };
 
-// The sampler's gathers.
+// The sampler's gathers, of steps that the host waits for and of those that it does not.
 TEST_F(ForeignBehindTest, GathersFindWhatTheSamplerWrote) {
   constexpr int64_t kVocab = 75'840, kRows = 16;
   Echo echo;
   OpList list(*fast_);
   const Matrix logits = list.Random(DType::kFloat32, kRows, kVocab, 4.0f);
   const DeviceMemory saved = CopyOf(logits);
-  const auto sample = [&](bool slowly, int runs) {
+  const auto sample = [&](bool slowly, bool ahead, int runs) {
     echo.slowly = slowly;
-    const auto sampler = fast_->MakeSampler({kRows, 2 * kVocab, 0, kVocab, 20, 2});
+    cuda::StepInputs inputs;
+    const DeviceMemory last_tokens(kRows * sizeof(int32_t));
+    const auto sampler = cuda::MakeCudaSampler({kRows, 2 * kVocab, 0, kVocab, 20, 2}, stream(),
+                                               {&inputs, last_tokens.As<int32_t>()});
     std::vector<int32_t> slots, prompt = {1, 2, 3};
     for (int32_t slot = 0; slot < kRows; ++slot) {
       SamplingParams params;
       params.temperature = slot % 3 == 0 ? 0.0f : 0.6f;
       params.seed = static_cast<uint64_t>(slot);
-      // The last two filter more tokens than there are candidates: through histograms.
-      params.top_k = slot >= kRows - 2 ? 5000 : 50;
+      // The last two filter more tokens than there are candidates: through histograms. So do all
+      // that are not waited for.
+      params.top_k = ahead ? 0 : slot >= kRows - 2 ? 5000 : 50;
       params.top_p = 0.95f;
+      params.repetition_penalty = 1.1f;
       params.return_logprobs = true;
       sampler->BeginSequence(slot, params, prompt, 2);
       slots.push_back(slot);
     }
     std::vector<int32_t> tokens;
+    std::vector<SampledToken> sampled;
+    const auto take = [&] {
+      for (const SampledToken& token : sampled) tokens.push_back(token.token_id);
+    };
     for (int run = 0; run < runs; ++run) {
       Reset(logits, saved);
-      std::vector<SampledToken> sampled;
-      sampler->Sample(logits, slots, echo, &sampled);
-      for (const SampledToken& token : sampled) tokens.push_back(token.token_id);
+      if (!ahead) {
+        sampler->Sample(logits, slots, echo, &sampled);
+        take();
+        continue;
+      }
+      EXPECT_TRUE(sampler->CanSampleAhead(slots));
+      sampler->PrepareAhead(slots, 2);
+      inputs.Send(true, stream());
+      sampler->SampleAhead(logits, echo);
+      if (run == 0) continue;
+      sampler->Collect(&sampled);
+      take();
+    }
+    if (ahead) {
+      sampler->Collect(&sampled);
+      take();
     }
     return tokens;
   };
   const int runs = Times(300, 2);
-  EXPECT_EQ(sample(false, runs), sample(true, runs));
+  for (const bool ahead : {false, true}) {
+    EXPECT_EQ(sample(false, ahead, runs), sample(true, ahead, runs)) << ahead;
+  }
 }
 
 }  // namespace

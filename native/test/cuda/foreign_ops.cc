@@ -6,7 +6,11 @@
 
 namespace skein::test {
 
-OpList::OpList(Backend& backend) : backend_(backend) {
+OpList::OpList(Backend& backend, OpStep step) : backend_(backend) {
+  if (step == OpStep::kDecodes) {
+    AddDecodeAttention();
+    return;
+  }
   AddProducts();
   AddElementwise();
   AddAttention();
@@ -136,19 +140,41 @@ void OpList::AddElementwise() {
   }
 }
 
-void OpList::AddAttention() {
-  const AttentionCase shape = Grouped(128, 4, 5);
+Matrix OpList::FillCache(const AttentionCase& shape) {
   q_to_kv_ = shape.q_to_kv;
   sequences_ = std::make_unique<Sequences>(32, 700, 5);
   cache_ = backend_.AllocateKvCache(
       {1, sequences_->num_blocks(), kBlockSize, shape.num_kv_heads(), shape.head_dim},
       DType::kBFloat16);
-  // Keys and values of one layer.
   const auto& paged = static_cast<const cuda::CudaKvCache&>(*cache_);
   const Matrix stored =
       MakeMatrix(paged.Keys(0), DType::kBFloat16, 1, static_cast<int64_t>(cache_->bytes() / 2));
   const Matrix values = Random(DType::kBFloat16, 1, stored.cols, 1);
   cuda::CopyAndWait(stored.data, values.data, cache_->bytes());
+  return stored;
+}
+
+// Attention that rotates, and stores the row's own key and value, itself.
+void OpList::AddDecodeAttention() {
+  const AttentionCase shape = Grouped(128, 4, 5);
+  const Matrix stored = FillCache(shape);
+  std::vector<Sequences::Part> parts;
+  for (int32_t i = 0; i < 32; ++i) parts.push_back({i, 380 + 10 * i, 1});
+  backend_.BeginStep(sequences_->Step(parts));
+  const Matrix qkv = Random(DType::kBFloat16, 32, shape.width()),
+               attended = New(DType::kBFloat16, 32, shape.num_heads() * shape.head_dim);
+  ops_.push_back({"attention that rotates, 32 decodes",
+                  [this, qkv, attended] {
+                    backend_.RotaryAttention(qkv, *cache_, 0, 1e6, q_to_kv_, attended);
+                  },
+                  {qkv},
+                  {stored, attended},
+                  {stored}});
+}
+
+void OpList::AddAttention() {
+  const AttentionCase shape = Grouped(128, 4, 5);
+  const Matrix stored = FillCache(shape);
   std::vector<Sequences::Part> parts;
   for (int32_t i = 0; i < 31; ++i) parts.push_back({i, 300 + 10 * i, 1});
   parts.push_back({31, 600, 256});

@@ -21,10 +21,14 @@ struct Op {
   std::vector<Matrix> kept = {};
 };
 
+// Which step the ops are of: decodes beside a prompt, and all ops but those that only a step of
+// decodes has; or these.
+enum class OpStep { kMixed, kDecodes };
+
 // In the order in which they may run: one changes what one before it reads.
 class OpList {
  public:
-  explicit OpList(Backend& backend);
+  explicit OpList(Backend& backend, OpStep step = OpStep::kMixed);
   const std::vector<Op>& ops() const { return ops_; }
 
   // Random values, made on the device; they live as long as the list.
@@ -38,6 +42,9 @@ class OpList {
   void AddProducts();
   void AddElementwise();
   void AddAttention();
+  void AddDecodeAttention();
+  // A cache of one layer with random keys and values, which it returns as one row.
+  Matrix FillCache(const AttentionCase& shape);
   void AddVision();
 
   Backend& backend_;

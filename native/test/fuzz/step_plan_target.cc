@@ -142,7 +142,9 @@ class State {
   }
 
   void Decode(const StepPlan& plan) {
-    const StepMetadata step = builder_.Build(plan, sequences_, pictures_);
+    const StepMetadata step =
+        builder_.Build(plan, StepBuilder::SamplesEveryRow(plan, sequences_) ? plan.graph_bucket : 0,
+                       sequences_, pictures_);
     CheckRows(step);
     for (size_t i = 0; i < plan.scheduled_slots.size(); ++i) {
       sequences_.at(plan.scheduled_slots[i]).num_computed += plan.scheduled_tokens[i];
