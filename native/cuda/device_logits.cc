@@ -1,19 +1,16 @@
-// Every slot has a word a token on the device (kernels/sampling.h), written when the slot's next
-// sequence is first sampled for and then token by token, with the step's requests. The host's
-// SequenceState stays the truth.
+// Steps that the host waits for, and those that it does not: both ask the same of the same kernels.
 #include "cuda/device_logits.h"
 
 #include <algorithm>
 #include <cstddef>
 #include <cstring>
-#include <unordered_map>
-#include <vector>
 
 #include "core/error.h"
 #include "cuda/device_cuts.h"
 #include "cuda/device_memory.h"
 #include "cuda/kernels/sampling.h"
 #include "cuda/kernels/sampling_choice.h"
+#include "cuda/sampling_slots.h"
 #include "sampling/sampler.h"
 
 namespace skein::cuda {
@@ -29,20 +26,8 @@ static_assert(offsetof(Finding, max_logit) == offsetof(RowFinding, max_logit) &&
               offsetof(BestToken, id) == offsetof(NoisyToken, id) &&
               offsetof(TokenLogit, id) == offsetof(Candidate, id));
 
-// Word updates that travel at once.
-constexpr int64_t kMaxUpdates = 1 << 16;
-
 constexpr size_t Aligned(size_t bytes) { return (bytes + 15) / 16 * 16; }
 size_t Size(int64_t count) { return static_cast<size_t>(count); }
-
-struct Slot {
-  // Its words and biases are another sequence's.
-  bool is_stale = true;
-  bool has_words = false;
-  int32_t num_biases = 0;
-  // As SamplingRow has it.
-  int32_t counted_token = kNoneToCount;
-};
 
 // Of the last step that was prepared.
 struct StartedStep {
@@ -57,10 +42,8 @@ class DeviceLogits final : public LogitsSource {
   DeviceLogits(const SamplerShape& shape, Stream& stream, const ChosenAhead& ahead);
   ~DeviceLogits() override;
 
-  void BeginSequence(int32_t slot) override { slots_[Size(slot)] = Slot(); }
-  void AppendToken(int32_t slot, int32_t token_id) override {
-    slots_[Size(slot)].counted_token = token_id;
-  }
+  void BeginSequence(int32_t slot) override { slots_.Begin(slot); }
+  void AppendToken(int32_t slot, int32_t token_id) override { slots_.SetLastToken(slot, token_id); }
   const std::byte* Examine(const Matrix& logits, std::span<const RowRequest> requests,
                            size_t block_bytes, Communicator& communicator) override;
   void ChooseKept(std::span<const WideRow> rows, Communicator& communicator,
@@ -83,16 +66,6 @@ class DeviceLogits final : public LogitsSource {
     const size_t keys = Aligned(num_rows * sizeof(SamplingRow));
     return {keys, keys + Aligned(num_rows * sizeof(uint32_t))};
   }
-  static uint32_t WordOf(const SequenceState::Occurrences& occurrences) {
-    return (occurrences.in_prompt ? kInPrompt : 0) | static_cast<uint32_t>(occurrences.generated);
-  }
-  void FillSlot(int32_t slot, const SequenceState& state);
-  void FillBiases(int32_t slot, const SequenceState& state);
-  void AddUpdate(int64_t position, uint32_t word);
-  void SendUpdates();
-  int32_t AddMask(std::span<const uint32_t> mask);
-  void SendMasks();
-  SamplingRow RowOf(const RowRequest& request, int64_t row);
   void WriteBlockHeader(char* block, size_t num_rows) const;
   // Fills the head of a step in pinned memory; returns its bytes.
   size_t FillHead(std::span<const RowRequest> requests, std::span<const WideRow> wide, char* head,
@@ -104,17 +77,8 @@ class DeviceLogits final : public LogitsSource {
 
   const SamplerShape shape_;
   Stream& stream_;
-  std::vector<Slot> slots_;
+  SamplingSlots slots_;
   Matrix logits_;
-  int64_t num_updates_ = 0;
-  int32_t num_masks_ = 0;
-
-  // By slot: words [valid rows], biases [kMaxTokenBiases].
-  DeviceMemory words_, biases_, updates_;
-  PinnedMemory pinned_biases_, pinned_updates_;
-  // Of a step: [its masks, words].
-  DeviceMemory masks_;
-  PinnedMemory pinned_masks_;
   // Of a step: requests, maxima and the own block, in one piece, whose beginning comes from the
   // host.
   DeviceMemory step_, parts_, tile_keys_;
@@ -136,23 +100,11 @@ class DeviceLogits final : public LogitsSource {
 };
 
 DeviceLogits::DeviceLogits(const SamplerShape& shape, Stream& stream, const ChosenAhead& ahead)
-    : shape_(shape),
-      stream_(stream),
-      slots_(Size(shape.max_sequences)),
-      cuts_(shape, stream),
-      ahead_(ahead) {
+    : shape_(shape), stream_(stream), slots_(shape, stream), cuts_(shape, stream), ahead_(ahead) {
   SKEIN_CHECK(shape.max_top_logprobs <= kMaxRowCandidates, "%lld top log-probabilities",
               static_cast<long long>(shape.max_top_logprobs));
-  const size_t rows = Size(shape.max_sequences), count = Size(shape.vocab_valid_rows);
+  const size_t rows = Size(shape.max_sequences);
   const size_t world_size = Size(shape.world_size);
-  words_ = DeviceMemory(rows * count * sizeof(uint32_t));
-  biases_ = DeviceMemory(rows * kMaxTokenBiases * sizeof(TokenBias));
-  pinned_biases_ = PinnedMemory(biases_.bytes());
-  updates_ = DeviceMemory(std::min(count, Size(kMaxUpdates)) * sizeof(WordUpdate));
-  pinned_updates_ = PinnedMemory(updates_.bytes());
-  masks_ = DeviceMemory(rows * Size(MaskWords(shape.vocab_valid_rows)) * sizeof(uint32_t));
-  pinned_masks_ = PinnedMemory(masks_.bytes());
-
   const size_t key_bytes = Aligned(rows * sizeof(uint32_t));
   const size_t head_bytes = Aligned(rows * sizeof(SamplingRow)) + key_bytes + FindingOffset(rows);
   const size_t block_bytes =
@@ -184,122 +136,6 @@ DeviceLogits::~DeviceLogits() {
   }
 }
 
-void DeviceLogits::AddUpdate(int64_t position, uint32_t word) {
-  if (num_updates_ == static_cast<int64_t>(updates_.bytes() / sizeof(WordUpdate))) {
-    SendUpdates();
-    // What travels must not be overwritten.
-    stream_.Synchronize();
-  }
-  reinterpret_cast<WordUpdate*>(pinned_updates_.data())[num_updates_++] = {position, word, 0};
-}
-
-void DeviceLogits::SendUpdates() {
-  if (num_updates_ == 0) return;
-  SKEIN_CUDA(cudaMemcpyAsync(updates_.data(), pinned_updates_.data(),
-                             Size(num_updates_) * sizeof(WordUpdate), cudaMemcpyHostToDevice,
-                             stream_.ForDriver()));
-  UpdateWords(updates_.As<WordUpdate>(), num_updates_, words_.As<uint32_t>(), stream_);
-  num_updates_ = 0;
-}
-
-void DeviceLogits::FillBiases(int32_t slot, const SequenceState& state) {
-  const SamplingParams& params = state.params();
-  const size_t first = Size(slot) * kMaxTokenBiases;
-  auto* biases = reinterpret_cast<TokenBias*>(pinned_biases_.data()) + first;
-  int32_t& count = slots_[Size(slot)].num_biases;
-  for (size_t i = 0; i < params.logit_bias_ids.size(); ++i) {
-    const int64_t index = state.LocalIndex(params.logit_bias_ids[i]);
-    if (index < 0) continue;
-    if (count == kMaxTokenBiases) {
-      throw Error("INVALID_REQUEST", Format("sampling parameter logit_bias_ids holds %zu tokens: "
-                                            "the CUDA back end takes %d",
-                                            params.logit_bias_ids.size(), kMaxTokenBiases));
-    }
-    biases[count++] = {static_cast<int32_t>(index), params.logit_bias_values[i]};
-  }
-  if (count == 0) return;
-  std::stable_sort(biases, biases + count,
-                   [](const TokenBias& a, const TokenBias& b) { return a.index < b.index; });
-  SKEIN_CUDA(cudaMemcpyAsync(biases_.As<TokenBias>() + first, biases,
-                             Size(count) * sizeof(TokenBias), cudaMemcpyHostToDevice,
-                             stream_.ForDriver()));
-}
-
-// A slot's first step: what bans its stop tokens and counts its tokens may only become less.
-void DeviceLogits::FillSlot(int32_t slot, const SequenceState& state) {
-  Slot& filled = slots_[Size(slot)];
-  filled = Slot();
-  filled.is_stale = false;
-  filled.has_words = state.adjusts_logits();
-  if (!filled.has_words || shape_.vocab_valid_rows == 0) return;
-  FillBiases(slot, state);
-  std::unordered_map<int64_t, uint32_t> words;
-  for (const auto& [index, occurrences] : state.occurrences()) words[index] = WordOf(occurrences);
-  for (const int32_t id : state.params().logit_bias_ids) {
-    const int64_t index = state.LocalIndex(id);
-    if (index >= 0) words[index] |= kIsBiased;
-  }
-  for (const int32_t id : state.params().stop_token_ids) {
-    const int64_t index = state.LocalIndex(id);
-    if (index >= 0) words[index] |= kIsStopToken;
-  }
-  const int64_t first = slot * shape_.vocab_valid_rows;
-  SKEIN_CUDA(cudaMemsetAsync(words_.As<uint32_t>() + first, 0,
-                             Size(shape_.vocab_valid_rows) * sizeof(uint32_t),
-                             stream_.ForDriver()));
-  for (const auto& [index, word] : words) AddUpdate(first + index, word);
-}
-
-// Its place among the step's; -1: the row has none.
-int32_t DeviceLogits::AddMask(std::span<const uint32_t> mask) {
-  if (mask.empty()) return -1;
-  std::memcpy(pinned_masks_.data() + Size(num_masks_) * mask.size_bytes(), mask.data(),
-              mask.size_bytes());
-  return num_masks_++;
-}
-
-void DeviceLogits::SendMasks() {
-  if (num_masks_ == 0) return;
-  const size_t bytes =
-      Size(num_masks_) * Size(MaskWords(shape_.vocab_valid_rows)) * sizeof(uint32_t);
-  SKEIN_CUDA(cudaMemcpyAsync(masks_.data(), pinned_masks_.data(), bytes, cudaMemcpyHostToDevice,
-                             stream_.ForDriver()));
-  num_masks_ = 0;
-}
-
-SamplingRow DeviceLogits::RowOf(const RowRequest& request, int64_t row) {
-  const SequenceState& state = *request.state;
-  const SamplingParams& params = state.params();
-  const NoiseKey key = state.noise_key();
-  Slot& slot = slots_[Size(request.slot)];
-  SamplingRow out{};
-  out.seed = key.seed;
-  out.position = key.position;
-  out.row = row;
-  out.candidates_offset = static_cast<int64_t>(request.candidates_offset);
-  out.choice_index = key.choice_index;
-  out.inverse_temperature = request.inverse_temperature;
-  out.repetition_penalty = params.repetition_penalty;
-  out.presence_penalty = params.presence_penalty;
-  out.frequency_penalty = params.frequency_penalty;
-  out.slot = request.slot;
-  out.num_biases = slot.num_biases;
-  out.mask = AddMask(request.mask);
-  out.counted_token = kNoneToCount;
-  out.cut = -1;
-  out.best = request.best == BestKind::kNone      ? kNoBest
-             : request.best == BestKind::kHighest ? kHighestLogit
-                                                  : kHighestNoisy;
-  out.num_candidates = static_cast<int32_t>(request.num_candidates);
-  out.adjusts = slot.has_words && state.adjusts_logits();
-  out.bans_stop_tokens = state.bans_stop_tokens();
-  out.needs_model_mass = request.needs_model_mass;
-  out.needs_scaled_mass = request.needs_scaled_mass;
-  if (out.adjusts) out.counted_token = slot.counted_token;
-  slot.counted_token = kNoneToCount;
-  return out;
-}
-
 void DeviceLogits::WriteBlockHeader(char* block, size_t num_rows) const {
   const RankHeader header{shape_.vocab_start, shape_.vocab_valid_rows};
   std::memcpy(block, &header, sizeof(header));
@@ -316,7 +152,7 @@ size_t DeviceLogits::FillHead(std::span<const RowRequest> requests, std::span<co
   size_t next_wide = 0;
   *needs_masses = false;
   for (size_t i = 0; i < num_rows; ++i) {
-    SamplingRow row = RowOf(requests[i], static_cast<int64_t>(i));
+    SamplingRow row = slots_.RowOf(requests[i], static_cast<int64_t>(i));
     if (next_wide < wide.size() && wide[next_wide].row == row.row) {
       row.cut = static_cast<int32_t>(next_wide++);
     }
@@ -336,10 +172,8 @@ SamplingStep DeviceLogits::StepOf(size_t num_rows, bool needs_masses) const {
   step.first_id = static_cast<int32_t>(shape_.vocab_start);
   step.num_rows = static_cast<int32_t>(num_rows);
   step.rows = reinterpret_cast<const SamplingRow*>(device);
-  step.words = words_.As<uint32_t>();
-  step.biases = biases_.As<TokenBias>();
+  slots_.Place(&step);
   step.last_tokens = ahead_.last_tokens;
-  step.masks = masks_.As<uint32_t>();
   step.max_keys = reinterpret_cast<uint32_t*>(device + layout.keys);
   step.parts = parts_.As<BestToken>();
   step.tile_keys = tile_keys_.As<uint32_t>();
@@ -376,13 +210,10 @@ const std::byte* DeviceLogits::Examine(const Matrix& logits, std::span<const Row
                   block_bytes * Size(world_size) <= pinned_blocks_.bytes() && num_started_ == 0,
               "%zu rows at world size %d", requests.size(), world_size);
   logits_ = logits;
-  for (const RowRequest& request : requests) {
-    if (slots_[Size(request.slot)].is_stale) FillSlot(request.slot, *request.state);
-  }
-  SendUpdates();
+  slots_.Fill(requests);
   bool needs_masses = false;
   const size_t head_bytes = FillHead(requests, {}, pinned_step_.data(), &needs_masses);
-  SendMasks();
+  slots_.SendMasks();
   SKEIN_CUDA(cudaMemcpyAsync(step_.data(), pinned_step_.data(), head_bytes, cudaMemcpyHostToDevice,
                              stream_.ForDriver()));
   SamplingStep step = StepOf(requests.size(), needs_masses);
@@ -399,16 +230,11 @@ void DeviceLogits::Prepare(std::span<const RowRequest> requests, size_t block_by
                   block_bytes * Size(world_size) <= pinned_blocks_.bytes() && num_started_ < 2,
               "%zu rows at world size %d, %d steps started", requests.size(), world_size,
               num_started_);
-  const auto is_stale = [&](const RowRequest& request) {
-    return slots_[Size(request.slot)].is_stale;
-  };
+  const auto is_stale = [&](const RowRequest& request) { return slots_.IsStale(request.slot); };
   if (std::any_of(requests.begin(), requests.end(), is_stale)) {
     // What a step in front sent may still be on its way.
     stream_.Synchronize();
-    for (const RowRequest& request : requests) {
-      if (is_stale(request)) FillSlot(request.slot, *request.state);
-    }
-    SendUpdates();
+    slots_.Fill(requests);
   }
   Turn& turn = turns_[next_turn_];
   bool needs_masses = false;
@@ -416,7 +242,7 @@ void DeviceLogits::Prepare(std::span<const RowRequest> requests, size_t block_by
   ahead_.inputs->Add(step_.data(), turn.head.data(), bytes);
   if (!wide.empty()) cuts_.Prepare(wide, next_turn_, *ahead_.inputs);
   for (const RowRequest& request : requests) {
-    slots_[Size(request.slot)].counted_token = kCountLastToken;
+    slots_.SetLastToken(request.slot, kCountLastToken);
   }
   started_.num_rows = static_cast<int32_t>(requests.size());
   started_.num_wide = static_cast<int32_t>(wide.size());

@@ -21,6 +21,14 @@ SamplingParams EverySamplingParam(const LoadPlan& plan) {
   return params;
 }
 
+SamplingParams Nucleus() {
+  SamplingParams params;
+  params.temperature = 1;
+  params.top_p = 0.9f;
+  params.repetition_penalty = 1.1f;
+  return params;
+}
+
 class PlanMaker {
  public:
   PlanMaker(const LoadPlan& plan, int64_t num_kv_blocks)
@@ -34,6 +42,10 @@ class PlanMaker {
     for (auto bucket = plan_.graph_buckets.rbegin(); bucket != plan_.graph_buckets.rend();
          ++bucket) {
       for (int i = 0; i < 2; ++i) AddDecode(*bucket, *bucket, {});
+    }
+    // Filtered rows of steps that run ahead take kernels of their own.
+    if (!plan_.graph_buckets.empty()) {
+      AddDecode(plan_.graph_buckets.front(), plan_.graph_buckets.front(), Nucleus());
     }
     Next();
     return std::move(plans_);
