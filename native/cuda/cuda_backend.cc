@@ -15,6 +15,7 @@
 #include "cuda/device_tables.h"
 #include "cuda/float8_workspace.h"
 #include "cuda/graph_cache.h"
+#include "cuda/index_uploads.h"
 #include "cuda/kernels/attention.h"
 #include "cuda/kernels/elementwise.h"
 #include "cuda/step_inputs.h"
@@ -189,14 +190,14 @@ class CudaBackend final : public Backend {
 
   void ScatterRows(const Matrix& source, std::span<const int32_t> source_rows,
                    std::span<const int32_t> rows, const Matrix& out) override {
-    const int32_t* from = UploadIndices(source_rows, 0);
-    const int32_t* to = UploadIndices(rows, 1);
+    const int32_t* from = indices_.Send(source_rows, 0, *stream_);
+    const int32_t* to = indices_.Send(rows, 1, *stream_);
     CopyRows(InFloat(source), source.stride, from, to, static_cast<int64_t>(rows.size()),
              source.cols, OutFloat(out), out.stride, *stream_);
   }
   void GatherRows(const Matrix& source, std::span<const int32_t> rows, const Matrix& out) override {
-    const int32_t* from =
-        metadata_->AreSampleRows(rows) ? metadata_->sample_rows() : UploadIndices(rows, 0);
+    const int32_t* from = metadata_->AreSampleRows(rows) ? metadata_->sample_rows()
+                                                         : indices_.Send(rows, 0, *stream_);
     CopyRows(InFloat(source), source.stride, from, nullptr, static_cast<int64_t>(rows.size()),
              source.cols, OutFloat(out), out.stride, *stream_);
   }
@@ -404,27 +405,13 @@ class CudaBackend final : public Backend {
   // What steps bring along beside their metadata, and tables that stay.
   void ReserveInputs(const StepLimits& limits) {
     const int64_t indices = std::max(limits.max_picture_rows, limits.max_sequences);
-    for (DeviceMemory& memory : indices_) {
-      memory = DeviceMemory(static_cast<size_t>(indices) * sizeof(int32_t));
-    }
+    indices_.Reserve(indices);
     pixels_ = DeviceMemory(static_cast<size_t>(limits.max_tiles * limits.tile_bytes));
     if (!limits.q_to_kv.empty()) tables_.MapOf(limits.q_to_kv, limits.num_kv_heads);
     if (limits.rope_theta > 0) tables_.InverseFrequencies(limits.head_dim, limits.rope_theta);
     for (int64_t tiles = 1; tiles <= limits.max_tiles; ++tiles) {
       tables_.VisionTiles(tiles, limits.vision_tokens, kLargeTileRows);
     }
-  }
-
-  // Host indices for one call; pageable memory, so the copy has been taken when this returns.
-  const int32_t* UploadIndices(std::span<const int32_t> indices, int which) {
-    DeviceMemory& memory = indices_[which];
-    if (memory.bytes() < indices.size_bytes()) {
-      stream_->Synchronize();
-      memory = DeviceMemory(indices.size_bytes() * 2);
-    }
-    SKEIN_CUDA(cudaMemcpyAsync(memory.data(), indices.data(), indices.size_bytes(),
-                               cudaMemcpyHostToDevice, stream_->ForDriver()));
-    return memory.As<int32_t>();
   }
 
   const int device_;
@@ -443,7 +430,8 @@ class CudaBackend final : public Backend {
   StepInputs inputs_;
   // By slot, what the sampler has chosen on the device.
   DeviceMemory last_tokens_;
-  DeviceMemory pixels_, indices_[2];
+  DeviceMemory pixels_;
+  IndexUploads indices_;
   DeviceTables tables_;
 };
 

@@ -22,7 +22,7 @@ class StepInputs {
   bool Send(bool is_recorded, Stream& stream) {
     if (list_.count == 0) return false;
     CopyInputs(list_, stream);
-    if (!is_recorded) stream.ForLibrary();
+    if (!is_recorded) stream.Fence();
     list_.count = 0;
     return true;
   }

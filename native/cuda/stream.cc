@@ -20,10 +20,14 @@ cudaStream_t Stream::ForLibrary(const CallCounter* counter) {
   // nothing start early.
   if (counter != nullptr) {
     PlaceFence(*this, counter);
-  } else if (overlaps_) {
-    IsCapturing() ? FenceCapture() : PlaceFence(*this);
+  } else {
+    Fence();
   }
   return stream_;
+}
+
+void Stream::Fence() {
+  if (overlaps_) IsCapturing() ? FenceCapture() : PlaceFence(*this);
 }
 
 // A programmatic edge leads from kernel to kernel only. An empty node between them takes no time of

@@ -30,6 +30,9 @@ class Stream final : public DeviceStream {
   // fills, events, graphs; and for kernels that are known to be launched plainly.
   cudaStream_t ForDriver() const { return stream_; }
 
+  // What is placed next starts when all work before has ended, even where it would overlap.
+  void Fence();
+
   // Until all work has ended.
   void Synchronize() const;
   // Whether what is placed is being recorded instead of run.
