@@ -44,6 +44,8 @@ export interface GenerateOptions {
   readonly pictures?: NativeNewSequence['pictures'];
   /** Decodes run as steps of this CUDA graph bucket; default: eagerly. */
   readonly graphBucket?: number;
+  /** Each decode is submitted before the one in front of it has come back. Default: false. */
+  readonly ahead?: boolean;
   /** Most tokens of the prompt in one step; default: all. */
   readonly chunk?: number;
   readonly slot?: number;
@@ -241,7 +243,7 @@ export class LocalGroup {
 
   /** Prefill and `numTokens` decodes of one sequence; its slot is released at the end. */
   async generate(options: GenerateOptions): Promise<GeneratedToken[]> {
-    const { tokenIds, numTokens, pictures = [], slot = 0, graphBucket = 0 } = options;
+    const { tokenIds, numTokens, pictures = [], slot = 0, graphBucket = 0, ahead = false } = options;
     const chunk = options.chunk ?? tokenIds.length;
     const sampling = makeSampling(options.sampling);
     const tokens: GeneratedToken[] = [];
@@ -255,15 +257,25 @@ export class LocalGroup {
       });
       tokens.push(...sampledTokens(result));
     }
-    for (let position = tokenIds.length; tokens.length < numTokens; position++) {
-      const result = await this.step({
+    const inFlight: Promise<NativeStepResult>[] = [];
+    const take = async (): Promise<void> => {
+      const result = await inFlight.shift();
+      assert.ok(result);
+      tokens.push(...sampledTokens(result));
+    };
+    for (let position = tokenIds.length; tokens.length + inFlight.length < numTokens; position++) {
+      const step = this.step({
         newBlocks: Uint32Array.from(this.blocksFor(slot, position, position + 1)),
         scheduledSlots: Uint32Array.of(slot),
         scheduledTokens: Uint32Array.of(1),
         graphBucket,
       });
-      tokens.push(...sampledTokens(result));
+      // One that is not awaited yet may fail, too.
+      step.catch(() => undefined);
+      inFlight.push(step);
+      if (!ahead || inFlight.length === 2) await take();
     }
+    while (inFlight.length > 0) await take();
     await this.step({ releasedSlots: Uint32Array.of(slot) });
     // No sequence is left: all blocks are free again.
     this.#nextBlock = 0;
