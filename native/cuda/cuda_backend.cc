@@ -204,8 +204,9 @@ class CudaBackend final : public Backend {
 
   void Norm(const Matrix& x, const NormWeights& norm, const Matrix& out) override {
     NormArguments arguments = Arguments(norm);
-    if (NormQuantizes(x.cols, x.stride, 8, out.stride)) arguments.quantized = Float8For(out);
-    cuda::Norm(InFloat(x), x.stride, arguments, x.rows, x.cols, Out(out), out.stride, *stream_);
+    if (NormQuantizes(x.cols, x.stride, 8, out.stride)) arguments.quantized = Float8For(norm, out);
+    cuda::Norm(InFloat(x), x.stride, arguments, x.rows, x.cols, NormedRows(norm, arguments, out),
+               out.stride, *stream_);
   }
 
   void Linear(const PreparedLinear& linear, const Matrix& x, Activation activation,
@@ -237,12 +238,12 @@ class CudaBackend final : public Backend {
     NormArguments arguments = norm == nullptr ? NormArguments{} : Arguments(*norm);
     if (norm != nullptr &&
         NormQuantizes(partial.cols, partial.stride, residual.stride, normed->stride)) {
-      arguments.quantized = Float8For(*normed);
+      arguments.quantized = Float8For(*norm, *normed);
     }
     const auto add = [&](const auto* values) {
       AddResidualNorm(values, partial.stride, bias, scale, OutFloat(residual), residual.stride,
                       norm == nullptr ? nullptr : &arguments, partial.rows, partial.cols,
-                      normed == nullptr ? nullptr : Out(*normed),
+                      normed == nullptr ? nullptr : NormedRows(*norm, arguments, *normed),
                       normed == nullptr ? 8 : normed->stride, *stream_);
     };
     partial.type == DType::kBFloat16 ? add(In(partial)) : add(InFloat(partial));
@@ -375,8 +376,8 @@ class CudaBackend final : public Backend {
   }
 
  private:
-  Float8Rows Float8For(const Matrix& normed) {
-    return float8_ == nullptr ? Float8Rows{} : float8_->ForNorm(normed);
+  Float8Rows Float8For(const NormWeights& norm, const Matrix& normed) {
+    return float8_ == nullptr ? Float8Rows{} : float8_->ForNorm(normed, !norm.writes_rows);
   }
 
   PagedKeys KeysOf(const CudaKvCache& paged, int64_t layer) const {

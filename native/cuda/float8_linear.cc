@@ -36,6 +36,7 @@ class Float8Linear final : public CudaLinear {
 
   int64_t in_features() const override { return in_; }
   int64_t out_features() const override { return out_; }
+  bool ReadsFloat8() const override { return input_scale_ == 0; }
   size_t weight_bytes() const override {
     return static_cast<size_t>(Float8Bytes(in_, out_)) + bias_.bytes;
   }

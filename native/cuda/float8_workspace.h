@@ -29,7 +29,7 @@ class Float8Workspace {
   // Room for so many rows of so many inputs, beside what there was; while nothing runs. True where
   // memory moved: graphs that were recorded refer to it.
   bool Reserve(int64_t rows, int64_t inputs) {
-    made_ = Matrix{};
+    Forget();
     rows_ = std::max(rows_, rows);
     inputs_ = std::max(inputs_, inputs);
     const auto code_bytes = static_cast<size_t>(rows_ * Float8Stride(inputs_));
@@ -50,22 +50,28 @@ class Float8Workspace {
   };
   // Where a norm that writes `normed` is to leave float8, too; nowhere, if there is no room, or no
   // float8 linear reads rows of that width. The product that reads `normed` next, before anything
-  // else writes it, finds it there.
-  Float8Rows ForNorm(const Matrix& normed) {
-    made_ = Matrix{};
+  // else writes it, finds it there. is_only: `normed` itself stays unwritten then.
+  Float8Rows ForNorm(const Matrix& normed, bool is_only) {
+    Forget();
     if (!HasRoom(normed) || !widths_.contains(normed.cols)) return {};
     made_ = normed;
+    is_only_ = is_only;
     return {codes_.As<uint8_t>(), scales_.As<float>()};
   }
 
   // At the start of a step.
-  void Forget() { made_ = Matrix{}; }
+  void Forget() {
+    made_ = Matrix{};
+    is_only_ = false;
+  }
 
   // x [rows, inputs] bfloat16, of no more rows than are reserved. input_scale: as in RawLinear.
   Rows Quantize(const Matrix& x, float input_scale, Stream& stream) {
     const bool is_made = made_.data != nullptr && made_.data == x.data && made_.rows == x.rows &&
                          made_.cols == x.cols && made_.stride == x.stride && input_scale == 0;
-    made_ = Matrix{};
+    SKEIN_CHECK(is_made || !is_only_, "float8: %lld rows that a norm left in float8 only",
+                static_cast<long long>(x.rows));
+    Forget();
     if (is_made) return {Pairs(x), scales_.As<float>()};
     SKEIN_CHECK(HasRoom(x), "float8: %lld rows of %lld inputs, room for %lld of %lld",
                 static_cast<long long>(x.rows), static_cast<long long>(x.cols),
@@ -84,7 +90,8 @@ class Float8Workspace {
   ProductWorkspace& products_;
   int64_t rows_ = 0, inputs_ = 0;
   std::set<int64_t> widths_;
-  Matrix made_;  // whose float8 the norm before has left
+  Matrix made_;           // whose float8 the norm before has left,
+  bool is_only_ = false;  // and nothing else
   DeviceMemory codes_, scales_;
 };
 

@@ -25,5 +25,10 @@ inline float* OutFloat(const Matrix& matrix) { return const_cast<float*>(InFloat
 inline NormArguments Arguments(const NormWeights& norm) {
   return {norm.kind == NormKind::kLayer, norm.weight, norm.bias, norm.eps};
 }
+// Where a norm writes its rows; null: their reader finds float8.
+inline __nv_bfloat16* NormedRows(const NormWeights& norm, const NormArguments& arguments,
+                                 const Matrix& normed) {
+  return norm.writes_rows || arguments.quantized.codes == nullptr ? Out(normed) : nullptr;
+}
 
 }  // namespace skein::cuda

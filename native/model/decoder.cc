@@ -29,14 +29,17 @@ void Decoder::Forward(int64_t rows, Communicator& communicator, KvCache& cache,
   communicator.AllReduce(hidden.data, rows * hidden.stride, hidden.type, ReduceOp::kSum,
                          backend_.stream());
   place_pictures(hidden);
+  const DecoderLayerWeights& layer = weights_.layers[0];
   const NormWeights first =
-      weights_.layers[0].input_norm.View(NormKind::kRms, shape_.text.rms_norm_eps);
+      layer.input_norm.View(NormKind::kRms, shape_.text.rms_norm_eps, layer.qkv.get());
   backend_.Norm(hidden, first, normed_.Rows(0, rows));
   for (int64_t i = 0; i < shape_.text.num_layers; ++i) {
     const bool is_last = i + 1 == shape_.text.num_layers;
+    const auto after = static_cast<size_t>(i + 1);
     const NormTensors& following =
-        is_last ? weights_.final_norm : weights_.layers[static_cast<size_t>(i + 1)].input_norm;
-    const NormWeights next = following.View(NormKind::kRms, shape_.text.rms_norm_eps);
+        is_last ? weights_.final_norm : weights_.layers[after].input_norm;
+    const LinearPtr& reader = is_last ? weights_.lm_head : weights_.layers[after].qkv;
+    const NormWeights next = following.View(NormKind::kRms, shape_.text.rms_norm_eps, reader.get());
     Layer(i, rows, communicator, cache, is_last && !is_final ? nullptr : &next);
   }
 }
@@ -55,7 +58,7 @@ void Decoder::Layer(int64_t index, int64_t rows, Communicator& communicator, KvC
   backend_.Linear(*layer.qkv, normed, Activation::kNone, qkv);
   backend_.RotaryAttention(qkv, cache, index, shape_.text.rope_theta, shape_.layout.q_to_kv,
                            attention);
-  const NormWeights post = layer.post_attention_norm.View(NormKind::kRms, eps);
+  const NormWeights post = layer.post_attention_norm.View(NormKind::kRms, eps, layer.gate_up.get());
   backend_.LinearResidualNorm(communicator, *layer.o_proj, attention,
                               {partial, nullptr, nullptr, hidden, &post, &normed});
 

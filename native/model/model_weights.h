@@ -15,9 +15,11 @@ using TensorPtr = std::unique_ptr<DeviceTensor>;
 struct NormTensors {
   TensorPtr weight, bias;
 
-  NormWeights View(NormKind kind, double eps) const {
+  // reader: the linear that alone reads the outputs; null: there are others, or none is known.
+  NormWeights View(NormKind kind, double eps, const PreparedLinear* reader = nullptr) const {
     return {kind, weight->view().As<const float>(),
-            bias == nullptr ? nullptr : bias->view().As<const float>(), static_cast<float>(eps)};
+            bias == nullptr ? nullptr : bias->view().As<const float>(), static_cast<float>(eps),
+            reader == nullptr || !reader->ReadsFloat8()};
   }
 };
 

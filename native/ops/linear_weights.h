@@ -70,6 +70,8 @@ class PreparedLinear {
   virtual int64_t out_features() const = 0;
   // Bytes that stay resident.
   virtual size_t weight_bytes() const = 0;
+  // Whether it reads its inputs only as the float8 rows that a norm in front of it may leave.
+  virtual bool ReadsFloat8() const { return false; }
 };
 
 }  // namespace skein

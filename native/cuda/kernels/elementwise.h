@@ -38,7 +38,7 @@ struct NormArguments {
 // Whether the two below can leave float8, too. Of the kernels of a group of ranks, none does.
 bool NormQuantizes(int64_t cols, int64_t x_stride, int64_t residual_stride, int64_t normed_stride);
 
-// normed = Norm(x).
+// normed = Norm(x). normed may be null where the norm leaves float8, which is of the same values.
 void Norm(const float* x, int64_t x_stride, const NormArguments& norm, int64_t rows, int64_t cols,
           __nv_bfloat16* normed, int64_t normed_stride, Stream& stream);
 

@@ -84,7 +84,7 @@ __global__ void __launch_bounds__(1024)
     if (kVectors > 1) LoadEightFloats(norm.weight + col, weight);
     Normalize(mean, inverse, weight, norm.bias == nullptr ? nullptr : norm.bias + col, values[v]);
     const Eight rounded = Pack(values[v]);
-    StoreEight(normed + row * normed_stride + col, rounded);
+    if (normed != nullptr) StoreEight(normed + row * normed_stride + col, rounded);
     Unpack(rounded, values[v]);
   }
   if (norm.quantized.codes == nullptr) return;

@@ -2,6 +2,7 @@
 // many, gate and up in one kernel, sums added to the residual, static scales, odd widths; and that
 // in deterministic mode a row's bits do not depend on how many there are.
 #include <algorithm>
+#include <cmath>
 
 #include "collective/communicator.h"
 #include "core/float8.h"
@@ -156,6 +157,28 @@ TEST_F(CudaFloat8Test, SumsAreAddedToTheResidual) {
     ExpectClose(residual, 2e-3, Label(rows, "residual"));
     ExpectClose(normed, 2 * kRounding, Label(rows, "normed"));
   }
+}
+
+TEST_F(CudaFloat8Test, ANormsOnlyReaderFindsFloat8AndNoRows) {
+  Prepare(640, 320, false);
+  for (const int64_t rows : {1, 16, 300}) {
+    const Twin x = RandomResidual(rows, in_, 2.0f), weight = Parameters(1, in_, 0.2f, 1.0f);
+    std::vector<float> outputs[2];
+    for (const bool writes_rows : {true, false}) {
+      const NormWeights norm{NormKind::kRms, weight.cuda->view().As<const float>(), nullptr, 1e-5f,
+                             writes_rows || !fast_linear_->ReadsFloat8()};
+      const Twin normed = PoisonedTwin(rows, in_), out = PoisonedResidual(rows, out_);
+      fast_->Norm(x.cuda->view(), norm, normed.cuda->view());
+      fast_->Linear(*fast_linear_, normed.cuda->view(), Activation::kNone, out.cuda->view());
+      fast_->FinishStep();
+      outputs[writes_rows ? 0 : 1] = Read(out.cuda->view(), true);
+      const std::vector<float> written = Read(normed.cuda->view(), true);
+      EXPECT_EQ(std::isnan(written[0]), !writes_rows) << Label(rows, "normed");
+    }
+    EXPECT_EQ(outputs[0], outputs[1]) << Label(rows, "product");
+  }
+  Prepare(640, 320, false, 0.004f);
+  EXPECT_FALSE(fast_linear_->ReadsFloat8());  // static scales are not the norm's
 }
 
 TEST_F(CudaFloat8Test, DeterministicRowsDoNotDependOnTheirNumber) {
