@@ -14,6 +14,10 @@ import { recordMeasured } from '../support/measured.js';
 const TIMEOUT_MS = 300_000;
 const FLOAT32_LIMIT = 1e-5;
 const BFLOAT16_LIMIT = 1e-2;
+/** Weights and inputs of the decoder's products keep three bits of mantissa. The tower has none of that. */
+const FLOAT8_LIMIT = 0.1;
+/** Log-probabilities: logits have a spread of about 1, and of twenty the worst counts. */
+const LOGPROB_LIMITS = { float32: 1e-4, bfloat16: 5e-2, float8: 0.4 };
 
 /** For `before`: skips, or fails where a GPU run is required, with the reason. */
 async function layersOrSkip(
@@ -31,13 +35,22 @@ async function layersOrSkip(
 async function check(
   layers: FullLayers,
   what: string,
-  options: FullLayersGroup,
-  limit: number,
+  options: FullLayersGroup & { readonly computeType: 'float32' | 'bfloat16' },
 ): Promise<void> {
   const distances = await measureFullLayers(layers, options);
   recordMeasured(`full-layers: ${what}`, { ...distances });
-  for (const [name, distance] of Object.entries(distances) as [string, number][])
-    assert.ok(distance < limit, `${name} is off by ${distance}; the limit is ${limit}`);
+  const { computeType, isFloat8 = false } = options;
+  const tower = computeType === 'float32' ? FLOAT32_LIMIT : BFLOAT16_LIMIT;
+  const decoder = isFloat8 ? FLOAT8_LIMIT : tower;
+  const limits = {
+    tiles: tower,
+    hidden: decoder,
+    chunked: decoder,
+    lastRow: decoder,
+    logprob: LOGPROB_LIMITS[isFloat8 ? 'float8' : computeType],
+  };
+  for (const [name, limit] of Object.entries(limits) as [keyof typeof limits, number][])
+    assert.ok(distances[name] < limit, `${name} is off by ${distances[name]}; the limit is ${limit}`);
 }
 
 /** Each way to hold the tower. */
@@ -45,6 +58,12 @@ const SETTINGS = [
   { worldSize: 1, visionParallel: 'tensor' },
   { worldSize: 2, visionParallel: 'tensor' },
   { worldSize: 2, visionParallel: 'data' },
+] as const;
+
+/** In FP8 the tower is what it is without. */
+const FLOAT8_SETTINGS = [
+  { worldSize: 1, visionParallel: 'tensor' },
+  { worldSize: 2, visionParallel: 'tensor' },
 ] as const;
 
 function titleOf({ worldSize, visionParallel }: (typeof SETTINGS)[number]): string {
@@ -62,8 +81,12 @@ describe('small layers against transformers, on the CPU', function () {
 
   for (const setting of SETTINGS) {
     const title = titleOf(setting);
+    it(title, () => check(layers, `small, cpu, float32, ${title}`, { ...setting, computeType: 'float32' }));
+  }
+  for (const setting of FLOAT8_SETTINGS) {
+    const title = `${titleOf(setting)}, FP8`;
     it(title, () =>
-      check(layers, `small, cpu, float32, ${title}`, { ...setting, computeType: 'float32' }, FLOAT32_LIMIT),
+      check(layers, `small, cpu, ${title}`, { ...setting, computeType: 'float32', isFloat8: true }),
     );
   }
 });
@@ -77,17 +100,16 @@ describe("layers of the 38 B model's dimensions against transformers, on cuda", 
   });
   after(() => layers?.remove());
 
-  for (const setting of SETTINGS) {
-    for (const deterministic of [false, true]) {
-      const title = `${titleOf(setting)}, ${deterministic ? '' : 'not '}deterministic`;
-      it(title, () =>
-        check(
-          layers,
-          `full, cuda, bfloat16, ${title}`,
-          { ...setting, device: 'cuda:0', deterministic, computeType: 'bfloat16' },
-          BFLOAT16_LIMIT,
-        ),
-      );
+  for (const deterministic of [false, true]) {
+    const mode = deterministic ? 'deterministic' : 'not deterministic';
+    const device = { device: 'cuda:0', deterministic, computeType: 'bfloat16' } as const;
+    for (const setting of SETTINGS) {
+      const title = `${titleOf(setting)}, ${mode}`;
+      it(title, () => check(layers, `full, cuda, bfloat16, ${title}`, { ...setting, ...device }));
+    }
+    for (const setting of FLOAT8_SETTINGS) {
+      const title = `${titleOf(setting)}, FP8, ${mode}`;
+      it(title, () => check(layers, `full, cuda, ${title}`, { ...setting, ...device, isFloat8: true }));
     }
   }
 });

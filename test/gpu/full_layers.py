@@ -4,8 +4,9 @@ in float32.
   python3 test/gpu/full_layers.py FOLDER [--shape full|small] [--device cuda|cpu] [--seed N]
 
 Writes config.json and model.safetensors in the original InternVLChatModel layout (random bfloat16 weights), the inputs
-(tiles.u8, manifest.json) and, as raw float32, tiles.f32 (the tiles behind the projector) and hidden.f32 (the residual
-behind the last decoder layer, before the final norm). Ends with 3 where torch or transformers is missing.
+(tiles.u8, manifest.json) and, as raw float32, tiles.f32 (the tiles behind the projector), hidden.f32 (the residual
+behind the last decoder layer, before the final norm) and logits.f32 (of the last token). Ends with 3 where torch or
+transformers is missing.
 """
 
 import argparse
@@ -201,10 +202,14 @@ def main() -> None:
     )
     with torch.inference_mode():
         outputs = model.get_image_features(pixels, vision_feature_layer=-1, vision_feature_select_strategy="default").pooler_output
-        model(input_ids=ids[None].to(options.device), pixel_values=pixels, vision_feature_layer=-1, vision_feature_select_strategy="default")
+        normed = model(
+            input_ids=ids[None].to(options.device), pixel_values=pixels, vision_feature_layer=-1, vision_feature_select_strategy="default"
+        ).last_hidden_state
+        logits = weights.tensors["language_model.lm_head.weight"].float() @ normed[0, -1].float()
     tiles.numpy().tofile(folder / "tiles.u8")
     outputs.reshape(rows, -1).float().cpu().numpy().tofile(folder / "tiles.f32")
     kept[0].reshape(text + rows, -1).float().cpu().numpy().tofile(folder / "hidden.f32")
+    logits.cpu().numpy().tofile(folder / "logits.f32")
     manifest = {
         "shape": options.shape, "seed": options.seed, "numTiles": TILES, "tileRows": rows, "hiddenSize": shape["hidden"],
         "firstPosition": first, "tokenIds": ids.tolist(), "torch": torch.__version__,

@@ -1,5 +1,6 @@
 // Two vision and two decoder layers of a given shape, made and computed in float32 by test/gpu/full_layers.py, and how
-// far a group of ours is from that: relative Frobenius distances of the tiles' outputs and of the decoder's residual.
+// far a group of ours is from that: relative Frobenius distances of the tiles' outputs and of the decoder's residual,
+// and the log-probabilities behind the prompt.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -7,9 +8,10 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 
 import { readCheckpoint } from '../../coordinator/checkpoint/checkpoint.js';
+import { quantizedAtLoad } from '../../coordinator/checkpoint/float8.js';
 import type { Checkpoint } from '../../coordinator/checkpoint/model-spec.js';
-import { LocalGroup, type LocalGroupOptions } from './local-group.js';
-import { makeNewSequence } from './native-plans.js';
+import { LocalGroup, sampledTokens, type GeneratedToken, type LocalGroupOptions } from './local-group.js';
+import { makeNewSequence, makeSampling } from './native-plans.js';
 import { repoPath } from './paths.js';
 
 const PYTHON_TIMEOUT_MS = 180_000;
@@ -31,6 +33,8 @@ export interface FullLayers {
   readonly pixels: Uint8Array;
   readonly tiles: Float32Array;
   readonly hidden: Float32Array;
+  /** Of the last token. */
+  readonly logits: Float32Array;
   remove(): void;
 }
 
@@ -65,6 +69,7 @@ export async function makeFullLayers(
     pixels: readFileSync(path.join(folder, 'tiles.u8')),
     tiles: readFloats(path.join(folder, 'tiles.f32')),
     hidden: readFloats(path.join(folder, 'hidden.f32')),
+    logits: readFloats(path.join(folder, 'logits.f32')),
     remove,
   };
 }
@@ -81,16 +86,25 @@ export interface Distances {
   readonly chunked: number;
   /** Of the last row alone, in the step of its own: how a decode step computes. */
   readonly lastRow: number;
+  /** The greatest difference among the twenty best log-probabilities behind the prompt, computed either way. */
+  readonly logprob: number;
 }
 
 export type FullLayersGroup = Pick<
   LocalGroupOptions,
   'device' | 'worldSize' | 'deterministic' | 'computeType' | 'visionParallel'
->;
+> & {
+  /** The decoder's linears become float8 as they are loaded. */
+  readonly isFloat8?: boolean;
+};
 
 /** Loads the folder into a group of `options` and measures it. */
-export async function measureFullLayers(layers: FullLayers, options: FullLayersGroup): Promise<Distances> {
-  const { checkpoint, manifest } = layers;
+export async function measureFullLayers(
+  layers: FullLayers,
+  { isFloat8 = false, ...options }: FullLayersGroup,
+): Promise<Distances> {
+  const { manifest } = layers;
+  const checkpoint = isFloat8 ? quantizedAtLoad(layers.checkpoint) : layers.checkpoint;
   const numTokens = manifest.tokenIds.length;
   const group = await LocalGroup.start({
     ...options,
@@ -114,11 +128,15 @@ export async function measureFullLayers(layers: FullLayers, options: FullLayersG
     const parts = await runPrompt(group, layers, 1, [numTokens - 17, 16, 1]);
     return {
       tiles,
-      hidden: relativeDistance(whole, layers.hidden),
-      chunked: relativeDistance(parts, layers.hidden),
+      hidden: relativeDistance(whole.rows, layers.hidden),
+      chunked: relativeDistance(parts.rows, layers.hidden),
       lastRow: relativeDistance(
-        parts.subarray((numTokens - 1) * manifest.hiddenSize),
+        parts.rows.subarray((numTokens - 1) * manifest.hiddenSize),
         layers.hidden.subarray((numTokens - 1) * manifest.hiddenSize),
+      ),
+      logprob: Math.max(
+        logprobDistance(whole.next, layers.logits),
+        logprobDistance(parts.next, layers.logits),
       ),
     };
   } finally {
@@ -126,22 +144,31 @@ export async function measureFullLayers(layers: FullLayers, options: FullLayersG
   }
 }
 
-/** The residual of all rows of the prompt, computed in steps of these many. */
+interface PromptRun {
+  /** The residual of all rows. */
+  readonly rows: Float32Array;
+  readonly next: GeneratedToken;
+}
+
+/** The prompt, computed in steps of these many tokens. */
 async function runPrompt(
   group: LocalGroup,
   { manifest }: FullLayers,
   slot: number,
   steps: readonly number[],
-): Promise<Float32Array> {
+): Promise<PromptRun> {
   const { hiddenSize, firstPosition } = manifest;
   const rows = new Float32Array(manifest.tokenIds.length * hiddenSize);
+  const sampling = makeSampling({ numTopLogprobs: 20, returnLogprobs: true });
   let done = 0;
+  let next: GeneratedToken | undefined;
   for (const count of steps) {
-    await group.step({
+    const result = await group.step({
       newSequences:
         done === 0
           ? [
               makeNewSequence(slot, Uint32Array.from(manifest.tokenIds), {
+                sampling,
                 pictures: [{ pictureId: 0, firstPosition }],
               }),
             ]
@@ -154,8 +181,18 @@ async function runPrompt(
     assert.ok(rank);
     rows.set(await rank.engine.inspect('hidden', count), done * hiddenSize);
     done += count;
+    [next] = sampledTokens(result);
   }
-  return rows;
+  assert.ok(next);
+  return { rows, next };
+}
+
+/** NaN where a token is no number or none came. */
+function logprobDistance({ top }: GeneratedToken, logits: Float32Array): number {
+  const most = Math.max(...logits);
+  const log = most + Math.log(logits.reduce((sum, logit) => sum + Math.exp(logit - most), 0));
+  const distances = top.map(({ tokenId, logprob }) => Math.abs(logprob - (logits[tokenId]! - log)));
+  return distances.length === 0 ? Number.NaN : Math.max(...distances);
 }
 
 /** The worst of all ranks. */

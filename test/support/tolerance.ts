@@ -26,6 +26,11 @@ const BFLOAT16_ROUNDED_WEIGHTS: Tolerance = { logprob: 0.15, meanLogprob: 6e-2, 
  * partial sums of ranks.
  */
 const GPU_BFLOAT16: Tolerance = { logprob: 7.2e-2, meanLogprob: 5e-2, greedyGap: 0.1 };
+/**
+ * Of weights that are rounded, in both modes. A sum that is rounded to its neighbour moves tiny-300m-vit by some 0.008:
+ * 0.132, 0.139, 0.147 and, by the wide kernel's order, 0.155 with a mean of 0.0625.
+ */
+const GPU_ROUNDED_WEIGHTS: Tolerance = { logprob: 0.18, meanLogprob: 7.5e-2, greedyGap: 0.1 };
 /** The same of AWQ (0.196 and 0.087 there): prompts are multiplied by weights that are dequantised to bfloat16. */
 const GPU_AWQ: Tolerance = { logprob: 0.2, meanLogprob: 9e-2, greedyGap: 0.1 };
 /** Partial sums of ranks are rounded in another order too: 0.222 was seen at world size 2. */
@@ -57,6 +62,6 @@ export function gpuGoldenTolerance(spec: ModelSpec, deterministic: boolean): Tol
   const { storedType, text } = spec;
   if (text.float8 !== 'none') return FLOAT8;
   if (text.awqGroupSize > 0) return deterministic ? GPU_AWQ : GPU_AWQ_FAST;
-  if (deterministic || storedType !== 'bfloat16') return goldenTolerance('bfloat16', storedType);
-  return GPU_BFLOAT16;
+  if (storedType !== 'bfloat16') return GPU_ROUNDED_WEIGHTS;
+  return deterministic ? BFLOAT16 : GPU_BFLOAT16;
 }
