@@ -158,13 +158,13 @@ describe('the shares of clients', () => {
         };
         const history: number[][] = [];
         for (let step = 0; step < 150; step += 1) {
-          // Every client has two that wait, at least.
+          // Every client has more that wait than a plan can admit: none of them ever ceases to wait.
           all.forEach((kinds, index) => {
             const client = `c${index}`;
             const numWaiting = [...driver.outputs.keys()].filter(
               (id) => id.startsWith(`${client}-`) && !seen.has(id),
             ).length;
-            for (let missing = numWaiting; missing < 2; missing += 1) {
+            for (let missing = numWaiting; missing <= slots; missing += 1) {
               const { prompt, answer } = kinds[number % kinds.length]!;
               number += 1;
               const fields = { client, numPromptTokens: prompt, maxTokens: answer, family: `${number}` };
