@@ -84,6 +84,8 @@ export const INLINE_PROMPT_CHARS = 2048;
 export const DEFAULT_REQUEST_MEMORY_BYTES = 512 * 1024 * 1024;
 /** Decoded pictures on their way to the ranks; --picture-memory. */
 export const DEFAULT_PICTURE_MEMORY_BYTES = 512 * 1024 * 1024;
+/** Encoded pictures that are known again when they come again: their hashes, some hundred bytes each. */
+export const MAX_KNOWN_PICTURES = 4096;
 
 // ---- Sampling fields (their ranges: sampling.ts) ----
 

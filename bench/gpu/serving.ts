@@ -5,8 +5,9 @@
 //   node dist/bench/gpu/serving.js --model skywork-r1v3-38b --device cuda --output FILE [--cases
 //   text:128:1,text:128:16]
 //
-// --cases asks for these instead: prompt (picture, photograph or text), its text tokens, how many at once, and, if not
-// greedily, :recommended. A picture is noise of --picture-side, a photograph a JPEG of 12 megapixels.
+// --cases asks for these instead: prompt (picture, photograph, repeat or text), its text tokens, how many at once,
+// and, if not greedily, :recommended. A picture is noise of --picture-side, a photograph a JPEG of 12 megapixels, a
+// repeat one such file that comes with every request.
 // What follows -- goes to `skein serve` as it is.
 import { execFileSync } from 'node:child_process';
 import { parseArgs } from 'node:util';
@@ -60,7 +61,7 @@ const { values, positionals: serveFlags } = parseArgs({
 });
 
 interface Case {
-  readonly prompt: 'picture' | 'photograph' | 'text';
+  readonly prompt: 'picture' | 'photograph' | 'repeat' | 'text';
   readonly promptTokens: number;
   readonly batch: number;
   readonly sampling: 'greedy' | 'recommended';
@@ -70,15 +71,17 @@ const worldSize = Number(values['tensor-parallel-size']);
 const repetitions = Number(values.repetitions);
 const newTokens = Number(values['new-tokens']);
 
-/** Every request has a salt of its own: no prompt and no picture comes twice. */
+/** Every request has a salt of its own: no prompt comes twice, and no picture but that of repeats. */
 let nextSalt = 1;
+
+const REPEATED_SALT = 0;
 
 let photographs: PhotographMaker | null = null;
 
 function encodedPicture(prompt: Case['prompt'], salt: number, maker: RequestMaker): Promise<Buffer> {
   if (prompt === 'picture') return makePicture(salt, maker);
   photographs ??= new PhotographMaker(TWELVE_MEGAPIXELS);
-  return photographs.jpeg(salt);
+  return photographs.jpeg(prompt === 'repeat' ? REPEATED_SALT : salt);
 }
 
 async function makeRequest(maker: RequestMaker, test: Case, maxTokens: number): Promise<GenerateRequest> {
@@ -156,10 +159,12 @@ function summarise(test: Case, runs: readonly CaseReport[]): Record<string, unkn
 
 function parseCases(list: string): Case[] {
   return list.split(',').map((words) => {
-    const match = /^(picture|photograph|text):([1-9]\d*):([1-9]\d*)(?::(greedy|recommended))?$/.exec(words);
+    const match = /^(picture|photograph|repeat|text):([1-9]\d*):([1-9]\d*)(?::(greedy|recommended))?$/.exec(
+      words,
+    );
     if (match === null) {
       throw new Error(
-        `--cases: "${words}" is not picture, photograph or text, then :TOKENS:BATCH, with or without :recommended`,
+        `--cases: "${words}" is not picture, photograph, repeat or text, then :TOKENS:BATCH, perhaps :recommended`,
       );
     }
     const [, prompt, tokens, batch, sampling = 'greedy'] = match;

@@ -42,6 +42,8 @@ export interface EncoderOptions {
   /** Rows of the embedding: ids below it exist. */
   readonly vocabSize: number;
   readonly pictureBudgetBytes: number;
+  /** Encoded pictures to know again, so that they are decoded only if their pixels must travel. */
+  readonly maxKnownPictures: number;
 }
 
 const BYTES_PER_PIXEL = 3;
@@ -56,6 +58,7 @@ export class Encoder {
       decode: ({ data, label }, signal, priority) =>
         options.queue.run({ kind: 'picture', encoded: data, label }, signal, priority),
       budgetBytes: options.pictureBudgetBytes,
+      maxKnown: options.maxKnownPictures,
     });
   }
 

@@ -1,12 +1,14 @@
 // Pixels on their way to the ranks: one copy of equal pictures, counted by who refers to it, within a budget of bytes.
 // Pixels are made before a request is queued, as far as the budget goes (the others wait their turn), and are let go of
 // once every rank has them; a sequence that is computed again has them made again, from the encoded bytes that its
-// request keeps.
+// request keeps. An encoded file that was decoded before is not decoded again until its pixels have to travel: mostly
+// the ranks still hold what the tower made of it.
 import { assert } from '../../common/assert.js';
 import { AppError } from '../../common/errors.js';
 import type { PixelLease } from '../executor/step-loop.js';
 import type { PictureInput } from '../requests/request-spec.js';
 import type { ProcessedPicture } from '../vision/picture.js';
+import { KnownPictures, type KnownPicture } from './known-pictures.js';
 
 export type DecodePicture = (
   picture: PictureInput,
@@ -17,6 +19,8 @@ export type DecodePicture = (
 export interface PictureStoreOptions {
   readonly decode: DecodePicture;
   readonly budgetBytes: number;
+  /** Encoded files to know again. 0 where ranks keep nothing: then every picture's pixels travel. */
+  readonly maxKnown: number;
 }
 
 /** Equal pixels, once. */
@@ -34,12 +38,14 @@ interface Waiter {
 export class PictureStore {
   readonly #options: PictureStoreOptions;
   readonly #entries = new Map<string, Entry>();
+  readonly #known: KnownPictures;
   readonly #waiting: Waiter[] = [];
   /** Of entries, and reserved for pictures that are being decoded. */
   #numBytes = 0;
 
   constructor(options: PictureStoreOptions) {
     this.#options = options;
+    this.#known = new KnownPictures(options.maxKnown);
   }
 
   get numBytes(): number {
@@ -51,8 +57,8 @@ export class PictureStore {
   }
 
   /**
-   * Decodes all pictures of a request once the budget has room for all of them together, so that requests that wait
-   * hold nothing. `numBytes`: what their pixels will have. The signal takes it back.
+   * Decodes the pictures of a request that are not known once the budget has room for all of them together, so that
+   * requests that wait hold nothing. `numBytes`: what the pixels of all will have. The signal takes it back.
    */
   async add(
     pictures: readonly PictureInput[],
@@ -60,20 +66,31 @@ export class PictureStore {
     signal: AbortSignal,
     priority: number,
   ): Promise<StoredPicture[]> {
-    await this.#reserve(numBytes, signal);
+    const known = await Promise.all(pictures.map(({ data }) => this.#known.find(data)));
+    const numMissing = known.reduce((left, picture) => left - (picture?.numBytes ?? 0), numBytes);
+    if (numMissing > 0) await this.#reserve(numMissing, signal);
     const outcomes = await Promise.allSettled(
-      pictures.map((picture) => this.#options.decode(picture, signal, priority)),
+      pictures.map((picture, index) =>
+        known[index] === null ? this.#options.decode(picture, signal, priority) : null,
+      ),
     );
     const entries = outcomes.map((outcome) =>
-      outcome.status === 'fulfilled' ? this.#enter(outcome.value) : null,
+      outcome.status === 'fulfilled' && outcome.value !== null ? this.#enter(outcome.value) : null,
     );
-    this.#unreserve(numBytes);
+    if (numMissing > 0) this.#unreserve(numMissing);
     const failed = outcomes.find((outcome) => outcome.status === 'rejected');
     if (failed !== undefined) {
       for (const entry of entries) if (entry !== null) this.release(entry);
       throw failed.reason;
     }
-    return entries.map((entry, index) => new StoredPicture(this, pictures[index]!, entry!, signal));
+    return pictures.map((picture, index) => {
+      const entry = entries[index] ?? null;
+      if (entry === null) return new StoredPicture(this, picture, known[index]!, null, signal);
+      const { contentHash, pixels } = entry;
+      const made = { contentHash, numBytes: pixels.byteLength };
+      if (this.#options.maxKnown > 0) void this.#known.remember(picture.data, made);
+      return new StoredPicture(this, picture, made, entry, signal);
+    });
   }
 
   /**
@@ -105,6 +122,7 @@ export class PictureStore {
 
   /** First come, first served. What is larger than the whole budget has it alone. */
   #reserve(numBytes: number, signal: AbortSignal): Promise<void> {
+    if (signal.aborted) return Promise.reject(departed());
     if (this.#waiting.length === 0 && this.#hasRoom(numBytes)) {
       this.#numBytes += numBytes;
       return Promise.resolve();
@@ -112,7 +130,7 @@ export class PictureStore {
     return new Promise((resolve, reject) => {
       const onAbort = (): void => {
         this.#waiting.splice(this.#waiting.indexOf(waiter), 1);
-        reject(new AppError('CANCELLED', 'the request ended before its pictures were decoded'));
+        reject(departed());
         this.#grant();
       };
       const waiter = {
@@ -159,13 +177,20 @@ export class StoredPicture {
   readonly contentHash: string;
   #entry: Entry | null;
 
-  constructor(store: PictureStore, input: PictureInput, entry: Entry, signal: AbortSignal) {
+  /** `entry`: null where the picture is known, and decoded only if it must travel. */
+  constructor(
+    store: PictureStore,
+    input: PictureInput,
+    { contentHash, numBytes }: KnownPicture,
+    entry: Entry | null,
+    signal: AbortSignal,
+  ) {
     this.#store = store;
     this.#input = input;
     this.#signal = signal;
     this.#entry = entry;
-    this.#numBytes = entry.pixels.byteLength;
-    this.contentHash = entry.contentHash;
+    this.#numBytes = numBytes;
+    this.contentHash = contentHash;
   }
 
   /** Of all its tiles. */
@@ -190,4 +215,8 @@ export class StoredPicture {
     if (this.#entry !== null) this.#store.release(this.#entry);
     this.#entry = null;
   }
+}
+
+function departed(): AppError {
+  return new AppError('CANCELLED', 'the request ended before its pictures were decoded');
 }

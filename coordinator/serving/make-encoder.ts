@@ -1,6 +1,7 @@
 // The encoder of a model, with threads of its own.
 import { availableParallelism } from 'node:os';
 import type { Clock } from '../../common/clock.js';
+import { MAX_KNOWN_PICTURES } from '../../common/limits.js';
 import type { ClusterConfig } from '../config.js';
 import { Encoder } from '../encoding/encoder.js';
 import { EncodingQueue } from '../encoding/encoding-queue.js';
@@ -46,5 +47,6 @@ export function makeEncoder({ config, plan, sizes, text, clock }: MakeEncoderOpt
     maxTiles: sizes.numTileSlots,
     vocabSize: plan.spec.text.vocabSize,
     pictureBudgetBytes: config.pictureMemoryBytes,
+    maxKnownPictures: config.prefixCaching ? MAX_KNOWN_PICTURES : 0,
   });
 }

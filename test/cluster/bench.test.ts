@@ -101,7 +101,7 @@ describe('benchmarks of a served model, on the CPU', function () {
         encoding: 'utf8',
       });
       assert.equal(status, 1);
-      assert.match(stderr, /--cases: ".*" is not picture, photograph or text, then :TOKENS:BATCH/);
+      assert.match(stderr, /--cases: ".*" is not picture, photograph, repeat or text, then :TOKENS:BATCH/);
     }
   });
 

@@ -9,12 +9,13 @@ import type { PictureInput } from '../../../../coordinator/requests/request-spec
 const BYTES = 100;
 
 /** The first byte of the encoded picture is its content. */
-function setUp(budgetBytes: number) {
+function setUp(budgetBytes: number, maxKnown = 0) {
   const decoded: string[] = [];
   let numNow = 0;
   let mostAtOnce = 0;
   const store = new PictureStore({
     budgetBytes,
+    maxKnown,
     decode: async ({ data, label }, signal) => {
       if (signal.aborted) throw new AppError('CANCELLED', 'left');
       decoded.push(label);
@@ -107,6 +108,38 @@ describe('the store of pictures', () => {
     assert.deepEqual([store.numBytes, store.numPictures], [0, 0]);
   });
 
+  it('does not decode an encoded file that it knows until its pixels must travel', async () => {
+    const { store, add, decoded } = setUp(1000, 8);
+    const [first] = await add([7]);
+    (await first!.lease()).release();
+    const [again, other] = await add([7, 8]);
+    assert.deepEqual([decoded.length, store.numBytes, again!.numBytes], [2, BYTES, BYTES]);
+    assert.equal(again!.contentHash, first!.contentHash);
+    other!.release();
+    const lease = await again!.lease();
+    assert.deepEqual([decoded.length, lease.pixels[0], store.numBytes], [3, 7, BYTES]);
+    lease.release();
+    assert.deepEqual([store.numBytes, store.numPictures], [0, 0]);
+  });
+
+  it('knows no more files than its bound, and none that is broken', async () => {
+    const { add, decoded } = setUp(1000, 2);
+    for (const content of [1, 2, 3]) for (const picture of await add([content])) picture.release();
+    await add([2, 3]);
+    assert.equal(decoded.length, 3);
+    await add([1]);
+    assert.equal(decoded.length, 4);
+    for (let time = 0; time < 2; time += 1) await assert.rejects(add([255]), { code: 'INVALID_PICTURE' });
+    assert.equal(decoded.length, 6);
+  });
+
+  it('waits for no room where everything is known', async () => {
+    const { add } = setUp(BYTES, 2);
+    const [held] = await add([1]);
+    const [known] = await add([1]);
+    assert.equal(known!.contentHash, held!.contentHash);
+  });
+
   it('holds nothing in the end, whatever came and went', async () => {
     const request = fc.record({
       contents: fc.array(fc.integer({ min: 0, max: 3 }), { minLength: 1, maxLength: 4 }),
@@ -114,8 +147,8 @@ describe('the store of pictures', () => {
       leaves: fc.boolean(),
     });
     await fc.assert(
-      fc.asyncProperty(fc.array(request, { maxLength: 8 }), async (requests) => {
-        const { store, add } = setUp(4 * BYTES);
+      fc.asyncProperty(fc.array(request, { maxLength: 8 }), fc.nat(3), async (requests, maxKnown) => {
+        const { store, add } = setUp(4 * BYTES, maxKnown);
         await Promise.all(
           requests.map(async ({ contents, leases, leaves }) => {
             const controller = new AbortController();
