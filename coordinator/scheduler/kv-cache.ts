@@ -56,6 +56,8 @@ export class KvCache {
   readonly #entered = new Map<number, CachedBlock>();
   /** Ready ones that nobody holds; the first was let go of first. */
   readonly #evictable = new Set<CachedBlock>();
+  /** Stands before the first of them while blocks are evicted one after the other. */
+  #oldest: Iterator<CachedBlock, undefined> | null = null;
 
   constructor(config: KvCacheConfig) {
     this.#config = config;
@@ -263,8 +265,14 @@ export class KvCache {
 
   #take(): number {
     const free = this.#free.pop();
-    if (free !== undefined) return free;
-    const [oldest] = this.#evictable;
+    if (free !== undefined) {
+      // An iterator keeps what the set has outgrown: one that is not moved on is let go of.
+      this.#oldest = null;
+      return free;
+    }
+    // A new one would walk past all that were deleted before it, with each block that is evicted.
+    this.#oldest ??= this.#evictable.values();
+    const { value: oldest } = this.#oldest.next();
     assert(oldest !== undefined, 'a block can be had');
     this.#evictable.delete(oldest);
     this.#forget(oldest);

@@ -164,14 +164,16 @@ export class Scheduler {
   applyStepResult(result: StepTokens): SequenceOutput[] {
     const { plan, indexOfSlot } = this.#inFlight.complete(result);
     const outputs: SequenceOutput[] = [];
-    for (const row of plan.rows) {
-      row.sequence.numPlansInFlight -= 1;
-      this.#kv.computed(row.sequence, row.end);
-      if (row.sequence.state === 'ended') this.#numWastedRows += row.numTokens;
-      else if (row.samples)
-        outputs.push(this.#applyToken(row.sequence, result, indexOfSlot[row.sequence.slot]!));
+    // Nearly all go on running: a second look at every row costs as much as the first, where there are many.
+    const leaving: Sequence[] = [];
+    for (const { sequence, end, numTokens, samples } of plan.rows) {
+      sequence.numPlansInFlight -= 1;
+      this.#kv.computed(sequence, end);
+      if (sequence.state === 'ended') this.#numWastedRows += numTokens;
+      else if (samples) outputs.push(this.#applyToken(sequence, result, indexOfSlot[sequence.slot]!));
+      if (sequence.state !== 'running') leaving.push(sequence);
     }
-    for (const row of plan.rows) this.#reclaimIfDrained(row.sequence);
+    for (const sequence of leaving) this.#reclaimIfDrained(sequence);
     this.#pictures.released(plan.releasedTileSlots);
     return outputs;
   }

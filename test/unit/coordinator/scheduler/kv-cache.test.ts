@@ -98,6 +98,18 @@ describe('prefix caching', () => {
     assert.equal(run(driver, 'e', 17, 'f'), 4);
   });
 
+  it('evicts behind the others what was used again while blocks are evicted', () => {
+    const driver = new SchedulerDriver({ ...CONFIG, numBlocks: 6 });
+    for (const family of ['f', 'g', 'h']) run(driver, family, 8, family);
+    assert.equal(driver.scheduler.stats.numKeptBlocks, 6);
+    // Takes one of the first prefix, uses its own again, and leaves the next to take the other.
+    assert.equal(run(driver, 'g again', 8, 'g'), 4);
+    run(driver, 'i', 8, 'i');
+    run(driver, 'j', 8, 'j');
+    assert.equal(run(driver, 'g once more', 8, 'g'), 4);
+    assert.equal(run(driver, 'h again', 8, 'h'), 0);
+  });
+
   it('never evicts a block that a sequence holds', () => {
     const driver = new SchedulerDriver({ ...CONFIG, numBlocks: 6, maxStepTokens: 32 });
     run(driver, 'a', 9, 'f');
