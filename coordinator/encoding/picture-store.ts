@@ -71,7 +71,7 @@ export class PictureStore {
     if (numMissing > 0) await this.#reserve(numMissing, signal);
     const outcomes = await Promise.allSettled(
       pictures.map((picture, index) =>
-        known[index] === null ? this.#options.decode(picture, signal, priority) : null,
+        known[index] === null ? this.#options.decode(picture, signal, priority) : Promise.resolve(null),
       ),
     );
     const entries = outcomes.map((outcome) =>
