@@ -26,6 +26,9 @@ function bomb(): Buffer {
   return bytes;
 }
 
+/** Of the model's tokens, padding included. */
+const VOCABULARY = 373;
+const range = (count: number): number[] => Array.from({ length: count }, (_, index) => index);
 const many = <T>(count: number, value: T): T[] => new Array<T>(count).fill(value);
 const word = 'word ';
 
@@ -120,6 +123,18 @@ export const CASES: readonly Case[] = [
   },
   { what: 'a negative id', expected: 'INVALID_REQUEST', http: complete([-1]) },
   {
+    what: 'ids of special tokens',
+    expected: 'OK',
+    grpc: ids([367, 369, 371]),
+    http: complete([367, 369, 371]),
+  },
+  {
+    what: 'the id after the last one',
+    expected: 'INVALID_REQUEST',
+    grpc: ids([VOCABULARY]),
+    http: complete([VOCABULARY]),
+  },
+  {
     what: 'a bias beyond the vocabulary',
     expected: 'INVALID_REQUEST',
     grpc: text('x', { logitBias: [{ tokenId: 1e6, bias: 1 }] }),
@@ -136,6 +151,12 @@ export const CASES: readonly Case[] = [
     expected: 'INVALID_REQUEST',
     grpc: text('x', { logitBias: [{ tokenId: 5, bias: NaN }] }),
     http: chat('x', { logit_bias: { 5: 'NaN' } }),
+  },
+  {
+    what: 'every token biased away',
+    expected: 'OK',
+    grpc: text('x', { logitBias: range(VOCABULARY).map((tokenId) => ({ tokenId, bias: -100 })) }),
+    http: chat('x', { logit_bias: Object.fromEntries(range(VOCABULARY).map((id) => [id, -100])) }),
   },
   {
     what: 'a token biased twice',
@@ -257,6 +278,27 @@ export const CASES: readonly Case[] = [
     }),
   },
   {
+    what: 'the log-probabilities of the prompt',
+    expected: 'INVALID_REQUEST',
+    http: chat('x', { prompt_logprobs: 5 }),
+  },
+  {
+    what: 'the prompt before its completion',
+    expected: 'INVALID_REQUEST',
+    http: complete('x', { echo: true, logprobs: 5 }),
+  },
+  { what: 'words that are banned', expected: 'INVALID_REQUEST', http: chat('x', { bad_words: ['y'] }) },
+  {
+    what: 'less than no time',
+    expected: 'INVALID_REQUEST',
+    http: { ...chat('x'), headers: { 'x-request-timeout': '-1' } },
+  },
+  {
+    what: 'a time that is none',
+    expected: 'INVALID_REQUEST',
+    http: { ...chat('x'), headers: { 'x-request-timeout': 'soon' } },
+  },
+  {
     what: 'an empty stop string',
     expected: 'INVALID_REQUEST',
     grpc: text('x', { stop: [''] }),
@@ -297,6 +339,19 @@ export const CASES: readonly Case[] = [
     http: chat('x', { chat_template: '{{ messages }}' }),
   },
   ...SCHEMA_CASES,
+  {
+    what: 'only a picture',
+    expected: 'OK',
+    grpc: { messages: [{ role: 'user', content: [{ picture: { data: PNG } }] }], sampling: { maxTokens: 2 } },
+    http: chat([
+      { type: 'image_url', image_url: { url: `data:image/png;base64,${PNG.toString('base64')}` } },
+    ]),
+  },
+  {
+    what: 'a token of a picture more than pictures',
+    expected: 'INVALID_REQUEST',
+    grpc: { promptTokenIds: [5, 372, 372], pictures: [{ data: PNG }], sampling: { maxTokens: 2 } },
+  },
   { what: 'a picture of 0 bytes', expected: 'INVALID_PICTURE', ...show(Buffer.alloc(0)) },
   { what: 'half a picture', expected: 'INVALID_PICTURE', ...show(PNG.subarray(0, PNG.byteLength >> 1)) },
   {
