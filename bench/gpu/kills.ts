@@ -6,6 +6,7 @@
 //   node dist/bench/gpu/kills.js --device cuda --tensor-parallel-size 2 --kills 20 --output FILE
 //
 // What follows -- goes to `skein serve` as it is.
+import path from 'node:path';
 import { parseArgs } from 'node:util';
 
 import { repoRoot } from '../../test/support/paths.js';
@@ -34,7 +35,7 @@ const { values, positionals: serveFlags } = parseArgs({
 });
 
 const settings = {
-  model: values.model.replace(`${repoRoot}/`, ''),
+  model: path.isAbsolute(values.model) ? path.relative(repoRoot, values.model) : values.model,
   device: values.device === 'cpu' ? ('cpu' as const) : ('cuda' as const),
   worldSize: Number(values['tensor-parallel-size']),
   ranksPerDevice: Number(values['ranks-per-device']),
