@@ -7,6 +7,7 @@ import {
   MAX_TOOLS,
   MAX_TOOLS_CHARS,
 } from '../../common/limits.js';
+import { countedStrings } from '../grammar/string-bounds.js';
 import { checkSchemaSize, schemaToGrammar } from '../grammar/schema-grammar.js';
 import type { AnswerShape, PromptTool, ToolSpec, ToolsSpec } from '../requests/request-spec.js';
 import { invalid } from './request-checks.js';
@@ -53,20 +54,28 @@ export function checkName(name: string, label: string): void {
   if (!NAME.test(name)) throw invalid(label, 'must be letters, digits, "_" and "-"');
 }
 
+type JsonShape = NonNullable<AnswerShape['json']>;
+
 /** Throws INVALID_REQUEST that names the field. */
 export function parseShape(json: SchemaInput | null, tools: ToolsInput | null): ParsedShape {
   const spec = tools === null ? null : parseTools(tools);
   if (json === null && spec === null) return { tools: [] };
   const shape: AnswerShape = {
-    json: json === null ? null : { grammar: schemaGrammar(json) },
+    json: json === null ? null : schemaGrammar(json, spec === null),
     tools: spec,
     param: json === null ? 'tools' : json.label,
   };
   return { tools: spec === null ? [] : tools!.functions.map(toPromptTool), shape };
 }
 
-function schemaGrammar({ schema, isStrict, label }: SchemaInput): string {
-  return schemaToGrammar(schema === undefined ? ANY_OBJECT : schema, { param: label, isStrict });
+/** `isAlone`: the answer is nothing else, so that one can follow where in it one is. */
+function schemaGrammar({ schema = ANY_OBJECT, isStrict, label }: SchemaInput, isAlone: boolean): JsonShape {
+  const options = { param: label, isStrict };
+  if (!isAlone) return { grammar: schemaToGrammar(schema, options) };
+  checkSchemaSize(schema, label);
+  const { bounds, schemas: counted } = countedStrings(schema);
+  const grammar = schemaToGrammar(schema, { ...options, counted });
+  return bounds === null ? { grammar } : { grammar, bounds };
 }
 
 /** Null: the model calls none. */

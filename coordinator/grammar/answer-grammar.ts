@@ -15,7 +15,12 @@ export function toAnswerGrammar(shape: AnswerShape, startsInReasoning: boolean):
   const elements = startsInReasoning ? [...REASONING, format] : [format];
   const whole = elements.length === 1 ? format : { type: 'sequence', elements };
   const source = JSON.stringify({ type: 'structural_tag', format: whole });
-  return { key: createHash('sha256').update(source).digest('base64'), source };
+  const bounds = shape.json?.bounds;
+  const counted = bounds === undefined ? {} : { bounds, start: startsInReasoning ? THINK_END : '' };
+  const key = createHash('sha256')
+    .update(JSON.stringify([source, counted]))
+    .digest('base64');
+  return { key, source, ...counted };
 }
 
 /** The answer does not end inside its reasoning. */

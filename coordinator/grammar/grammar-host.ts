@@ -2,6 +2,8 @@
 // data in and out.
 import { MAX_KEPT_GRAMMARS } from '../../common/limits.js';
 import { toByteLetters } from '../tokenizer/vocabulary.js';
+import { BoundCounter, TokenLengths } from './bound-counter.js';
+import type { StringBounds } from '../requests/request-spec.js';
 import { UTF8_START, Utf8Guard } from './utf8-guard.js';
 import { loadXGrammar, type CompiledGrammar, type GrammarMatcher, type XGrammar } from './xgrammar.js';
 
@@ -17,6 +19,10 @@ export interface GrammarVocabulary {
 export interface Grammar {
   readonly key: string;
   readonly source: string;
+  /** Of strings whose length is counted beside it. */
+  readonly bounds?: StringBounds;
+  /** The text that the answer follows which `bounds` are of; empty: none. */
+  readonly start?: string;
 }
 
 export interface SessionOptions {
@@ -29,6 +35,7 @@ export interface SessionOptions {
 
 interface Session extends SessionOptions {
   readonly matcher: GrammarMatcher;
+  readonly counter: BoundCounter | null;
   numTokens: number;
   /** Of the characters that are begun. */
   utf8: number;
@@ -44,6 +51,9 @@ const BLANKS: ReadonlySet<number> = new Set(Buffer.from(' \t\n\r'));
 export class GrammarHost {
   readonly #xgrammar: XGrammar;
   readonly #size: number;
+  readonly #tokens: readonly Uint8Array[];
+  /** Made when first asked for. */
+  #lengths: TokenLengths | null = null;
   readonly #utf8: Utf8Guard;
   readonly #compile: (source: string) => Promise<CompiledGrammar>;
   /** In the order of their last use. */
@@ -59,6 +69,7 @@ export class GrammarHost {
   ) {
     this.#xgrammar = xgrammar;
     this.#size = size;
+    this.#tokens = tokens;
     this.#utf8 = new Utf8Guard(tokens, Math.ceil(size / 32));
     this.#compile = compile;
     tokens.forEach((token, id) => {
@@ -89,7 +100,10 @@ export class GrammarHost {
     const compiled = await this.#compiled(grammar);
     const { GrammarMatcher } = this.#xgrammar.library;
     const matcher = await GrammarMatcher.createGrammarMatcher(compiled, [...options.eosTokenIds]);
-    this.#sessions.set(session, { ...options, matcher, numTokens: 0, utf8: UTF8_START, numBlanks: 0 });
+    const { bounds, start = '' } = grammar;
+    const counter = bounds === undefined ? null : new BoundCounter(bounds, start);
+    const begin = { numTokens: 0, utf8: UTF8_START, numBlanks: 0 };
+    this.#sessions.set(session, { ...options, matcher, counter, ...begin });
     return this.accept(session, tokenIds);
   }
 
@@ -99,6 +113,7 @@ export class GrammarHost {
     for (const tokenId of tokenIds) {
       if (!session.matcher.acceptToken(tokenId))
         throw new Error(`token ${tokenId} was sampled, which the grammar does not take there`);
+      session.counter?.accept(this.#tokens[tokenId] ?? NO_BYTES);
       session.numTokens += 1;
       session.utf8 = this.#utf8.after(session.utf8, tokenId);
       const blanks = this.#blanks.get(tokenId);
@@ -110,6 +125,7 @@ export class GrammarHost {
     if (this.#size % 32 !== 0) bits[bits.length - 1]! &= (1 << (this.#size % 32)) - 1;
     const wellFormed = this.#utf8.allowed(session.utf8);
     for (let index = 0; index < bits.length; index += 1) bits[index]! &= wellFormed[index]!;
+    session.counter?.remove(bits, (this.#lengths ??= new TokenLengths(this.#tokens)));
     if (session.numTokens < session.minTokens) removeUnlessAll(bits, session.stopTokenIds);
     if (session.numBlanks >= MAX_BLANKS) removeUnlessAll(bits, this.#blanks.keys());
     return bits;

@@ -7,6 +7,8 @@ const ESCAPE = '"\\\\" (["\\\\/bfnrt] | "u" [0-9A-Fa-f]{4})';
 const ANY_STRING = `"\\"" (${STRING_CHARACTER} | ${ESCAPE})* "\\""`;
 /** What stands behind a value or a name, told beforehand: few tokens need then be tried out wherever one may end. */
 const BEHIND = `(= ${BLANKS} [,:}\\]])`;
+/** One character of a string whose characters are counted. */
+const COUNTED_CHARACTER = `(${STRING_CHARACTER} | "\\\\" ["\\\\/bfnrt])`;
 const COMMA = `${BLANKS} "," ${BLANKS}`;
 const COLON = `${BLANKS} ":" ${BLANKS}`;
 
@@ -33,6 +35,12 @@ export class JsonRules {
 
   get string(): Expression {
     return this.#atom(ANY_STRING);
+  }
+
+  /** No escape in it has more than one character behind its backslash. */
+  countedString(min: number): Expression {
+    const repeated = min === 0 ? '*' : `{${min},}`;
+    return this.#atom(`"\\"" ${COUNTED_CHARACTER}${repeated} "\\""`);
   }
 
   get number(): Expression {

@@ -15,12 +15,17 @@ export interface SchemaOptions {
   readonly param: string;
   /** As OpenAI has it: objects name all they have, and all of it is required. */
   readonly isStrict: boolean;
+  /** Schemas of strings whose maxLength is counted beside the grammar; default: none. */
+  readonly counted?: ReadonlySet<unknown>;
 }
 
 /** In xgrammar's EBNF, with the rule `root`. Throws INVALID_REQUEST that names the schema, and the place in it. */
-export function schemaToGrammar(schema: unknown, { param, isStrict }: SchemaOptions): string {
+export function schemaToGrammar(
+  schema: unknown,
+  { param, isStrict, counted = new Set() }: SchemaOptions,
+): string {
   checkSchemaSize(schema, param);
-  return new SchemaReader(schema, param, isStrict).read();
+  return new SchemaReader(schema, param, isStrict, counted).read();
 }
 
 /** Throws INVALID_REQUEST where it is more than anybody reads. */
@@ -46,15 +51,17 @@ class SchemaReader {
   readonly #root: unknown;
   readonly #param: string;
   readonly #isStrict: boolean;
+  readonly #counted: ReadonlySet<unknown>;
   readonly #rules = new GrammarRules();
   readonly #json = new JsonRules(this.#rules);
   /** By pointer. */
   readonly #references = new Map<string, { readonly rule: string }>();
 
-  constructor(root: unknown, param: string, isStrict: boolean) {
+  constructor(root: unknown, param: string, isStrict: boolean, counted: ReadonlySet<unknown>) {
     this.#root = root;
     this.#param = param;
     this.#isStrict = isStrict;
+    this.#counted = counted;
   }
 
   read(): string {
@@ -213,6 +220,7 @@ class SchemaReader {
     if (pattern === undefined && !hasLength) return this.#json.string;
     if (pattern === undefined) {
       const [min, max] = this.#counts(schema, 'minLength', 'maxLength', path);
+      if (this.#counted.has(schema)) return this.#json.countedString(min);
       return { inOrder: ['"\\""', { repeated: STRING_CHARACTER, min, max }, '"\\""'] };
     }
     if (hasLength) throw this.#refuse(`${path}.pattern`, 'is not supported beside minLength and maxLength');

@@ -78,10 +78,24 @@ export interface ToolsSpec {
   readonly isParallel: boolean;
 }
 
+/** A place in an answer. Places are numbers; null: nothing below it is bounded. */
+export interface BoundedPlace {
+  /** Characters (Unicode code points) of a string at this place at most; null: not counted here. */
+  readonly maxLength: number | null;
+  readonly members: Readonly<Record<string, number | null>>;
+  /** Of members that `members` does not name. */
+  readonly otherMembers: number | null;
+  readonly prefixItems: readonly (number | null)[];
+  readonly items: number | null;
+}
+
+/** The first place is the whole answer. */
+export type StringBounds = readonly BoundedPlace[];
+
 /** What an answer, behind its reasoning, is to be. */
 export interface AnswerShape {
-  /** It fits this grammar, in xgrammar's EBNF. */
-  readonly json: { readonly grammar: string } | null;
+  /** It fits this grammar, in xgrammar's EBNF, and these bounds; there are none where it may also be calls. */
+  readonly json: { readonly grammar: string; readonly bounds?: StringBounds } | null;
   readonly tools: ToolsSpec | null;
   /** The field to name where the grammar is of no use. */
   readonly param: string;

@@ -65,9 +65,10 @@ export async function writeAtRandom(
   session: number,
   grammar: Grammar,
   random: () => number,
+  tokens: readonly Uint8Array[] = BYTES,
 ): Promise<string | null> {
   const options = { eosTokenIds: [END_ID], stopTokenIds: [END_ID], minTokens: 0 };
-  const chunks: Buffer[] = [];
+  const chunks: Uint8Array[] = [];
   let mask = await host.open(session, grammar, options, []);
   try {
     while (chunks.length < MAX_TOKENS) {
@@ -77,7 +78,7 @@ export async function writeAtRandom(
         return Buffer.concat(chunks).toString();
       const others = ids.filter((id) => id !== END_ID);
       const id = others[Math.floor(random() * others.length)]!;
-      chunks.push(BYTES[id]!);
+      chunks.push(tokens[id]!);
       mask = await host.accept(session, [id]);
     }
     return null;
