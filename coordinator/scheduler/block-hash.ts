@@ -17,14 +17,6 @@ export class BlockHasher {
     this.#seed = config.prefixSeed;
   }
 
-  tokensIn(sequence: Sequence, index: number): Uint32Array {
-    const first = index * this.#blockSize;
-    const tokenIds = new Uint32Array(this.#blockSize);
-    for (let offset = 0; offset < tokenIds.length; offset += 1)
-      tokenIds[offset] = sequence.tokenAt(first + offset);
-    return tokenIds;
-  }
-
   /** Empty without pictures; null where one has no name to tell it by. */
   picturesIn({ request }: Sequence, index: number): string | null {
     let names = '';

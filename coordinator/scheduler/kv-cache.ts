@@ -31,7 +31,6 @@ export interface CachedBlock {
   readonly block: number;
   readonly key: number;
   readonly parent: CachedBlock | null;
-  readonly tokenIds: Uint32Array;
   /** Which pictures stand in it, and where they begin. */
   readonly pictures: string;
   state: 'computing' | 'ready' | 'evicted';
@@ -52,6 +51,8 @@ export class KvCache {
   readonly #config: KvCacheConfig;
   readonly #hasher: BlockHasher;
   readonly #free: number[] = [];
+  /** Of the blocks that are entered, by block: one array, which the garbage collector need not walk through. */
+  readonly #tokenIds: Uint32Array;
   /** Computing or ready. */
   readonly #entered = new Map<number, CachedBlock>();
   /** Ready ones that nobody holds; the first was let go of first. */
@@ -62,6 +63,7 @@ export class KvCache {
   constructor(config: KvCacheConfig) {
     this.#config = config;
     this.#hasher = new BlockHasher(config);
+    this.#tokenIds = new Uint32Array(config.prefixCaching ? config.numBlocks * config.blockSize : 0);
     for (let block = config.numBlocks - 1; block >= 0; block -= 1) this.#free.push(block);
   }
 
@@ -210,12 +212,12 @@ export class KvCache {
         block: sequence.blocks[index]!,
         key,
         parent,
-        tokenIds: this.#hasher.tokensIn(sequence, index),
         pictures,
         state,
         numHolders: 1,
       };
       this.#entered.set(key, entry);
+      this.#keepTokens(sequence, index, entry.block);
       return entry;
     }
     if (present.state !== 'ready' || !this.#isSame(present, sequence, index, parent, pictures)) return null;
@@ -239,11 +241,20 @@ export class KvCache {
     pictures: string,
   ): boolean {
     if (found.parent !== parent || found.pictures !== pictures) return false;
-    const { tokenIds } = found;
-    const first = index * this.#config.blockSize;
-    for (let offset = 0; offset < tokenIds.length; offset += 1)
-      if (tokenIds[offset] !== sequence.tokenAt(first + offset)) return false;
+    const { blockSize } = this.#config;
+    const first = index * blockSize;
+    const at = found.block * blockSize;
+    for (let offset = 0; offset < blockSize; offset += 1)
+      if (this.#tokenIds[at + offset] !== sequence.tokenAt(first + offset)) return false;
     return true;
+  }
+
+  #keepTokens(sequence: Sequence, index: number, block: number): void {
+    const { blockSize } = this.#config;
+    const first = index * blockSize;
+    const at = block * blockSize;
+    for (let offset = 0; offset < blockSize; offset += 1)
+      this.#tokenIds[at + offset] = sequence.tokenAt(first + offset);
   }
 
   #hold(cached: CachedBlock): void {
