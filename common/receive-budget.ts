@@ -11,10 +11,13 @@ const RESPONSE_TYPE = 'application/grpc+proto';
 
 export class ReceiveBudget {
   readonly limitBytes: number;
+  readonly #comeBackMs: () => number | null;
   #usedBytes = 0;
 
-  constructor(limitBytes: number) {
+  /** `comeBackMs`: when who is refused should come again, as is measured; null: that is not known. */
+  constructor(limitBytes: number, comeBackMs: () => number | null = () => null) {
     this.limitBytes = limitBytes;
+    this.#comeBackMs = comeBackMs;
   }
 
   get usedBytes(): number {
@@ -30,6 +33,20 @@ export class ReceiveBudget {
 
   release(numBytes: number): void {
     this.#usedBytes -= numBytes;
+  }
+
+  /** What is said to a request that there is no room for. */
+  refusal(numBytes: number): AppError {
+    const { usedBytes, limitBytes } = this;
+    const retryAfterMs = this.#comeBackMs();
+    return new AppError(
+      'QUEUE_FULL',
+      `the request needs ${numBytes} bytes, and the server holds ${usedBytes} bytes of requests; its limit is ${limitBytes}`,
+      {
+        details: { bytes: numBytes, limit: limitBytes },
+        ...(retryAfterMs === null ? {} : { retryAfterMs }),
+      },
+    );
   }
 }
 
@@ -72,7 +89,7 @@ function admitting(
       const numBytes = messageBytes(prefix, maxMessageBytes);
       if (numBytes > SMALL_MESSAGE_BYTES) {
         if (!budget.tryReserve(numBytes)) {
-          const error = tooMuch(numBytes, budget);
+          const error = budget.refusal(numBytes);
           refuse(stream, error);
           onRefused?.(path, (name) => fieldOf(headers, name), error);
           return;
@@ -110,14 +127,6 @@ function awaitPrefix(stream: ServerHttp2Stream, then: (prefix: Buffer) => void):
 function messageBytes(prefix: Buffer, maxMessageBytes: number): number {
   const isCompressed = prefix[0] !== 0;
   return isCompressed ? maxMessageBytes : prefix.readUInt32BE(1);
-}
-
-function tooMuch(numBytes: number, { usedBytes, limitBytes }: ReceiveBudget): AppError {
-  return new AppError(
-    'QUEUE_FULL',
-    `the request has ${numBytes} bytes, and the server holds ${usedBytes} bytes of requests; its limit is ${limitBytes}`,
-    { details: { bytes: numBytes, limit: limitBytes } },
-  );
 }
 
 function fieldOf(headers: IncomingHttpHeaders, name: string): string | undefined {

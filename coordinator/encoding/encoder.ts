@@ -14,6 +14,7 @@ import { countTiles } from '../vision/count-tiles.js';
 import type { PictureSettings } from '../vision/picture.js';
 import { encodePlainText } from './encode-task.js';
 import type { EncodingQueue } from './encoding-queue.js';
+import { NOBODY, type Asker } from './fair-line.js';
 import { checkLength, type LengthBound } from './length-bound.js';
 import { PictureStore, type StoredPicture } from './picture-store.js';
 
@@ -55,8 +56,8 @@ export class Encoder {
   constructor(options: EncoderOptions) {
     this.#options = options;
     this.pictures = new PictureStore({
-      decode: ({ data, label }, signal, priority) =>
-        options.queue.run({ kind: 'picture', encoded: data, label }, signal, priority),
+      decode: ({ data, label }, signal, asker) =>
+        options.queue.run({ kind: 'picture', encoded: data, label }, signal, asker),
       budgetBytes: options.pictureBudgetBytes,
       maxKnown: options.maxKnownPictures,
     });
@@ -66,7 +67,7 @@ export class Encoder {
    * `owner`: the request; what waits for it is not begun once its signal has aborted. Asked for only where something
    * waits.
    */
-  async encode(prompt: PromptInput, owner: SignalOwner, priority: number): Promise<EncodedInput> {
+  async encode(prompt: PromptInput, owner: SignalOwner, asker: Asker): Promise<EncodedInput> {
     const { pictures, bound } = this.#options;
     const tiling = pictures?.tiling ?? null;
     const inputs = picturesOf(prompt);
@@ -75,10 +76,10 @@ export class Encoder {
     const stored =
       tiling === null || inputs.length === 0
         ? []
-        : await this.pictures.add(inputs, numTiles * tileBytes(tiling), owner.signal, priority);
+        : await this.pictures.add(inputs, numTiles * tileBytes(tiling), owner.signal, asker);
     try {
       const sizes = stored.map(({ numBytes }) => numBytes / tileBytes(tiling!));
-      const encoded = await this.#encodePrompt(prompt, sizes, owner, priority);
+      const encoded = await this.#encodePrompt(prompt, sizes, owner, asker);
       checkTokenIds(encoded.tokenIds, this.#options.vocabSize);
       return toInput(encoded, stored, sizes);
     } catch (error) {
@@ -92,7 +93,7 @@ export class Encoder {
     const { pictures, bound, vocabSize } = this.#options;
     const numTiles = this.#countTiles(picturesOf(prompt));
     checkLength(prompt, sum(numTiles) * (pictures?.tiling.tokensPerTile ?? 0), bound);
-    const { tokenIds } = await this.#encodePrompt(prompt, numTiles, owner, 0);
+    const { tokenIds } = await this.#encodePrompt(prompt, numTiles, owner, NOBODY);
     checkTokenIds(tokenIds, vocabSize);
     return tokenIds;
   }
@@ -124,7 +125,7 @@ export class Encoder {
     prompt: PromptInput,
     numTiles: readonly number[],
     owner: SignalOwner,
-    priority: number,
+    asker: Asker,
   ): EncodedPrompt | Promise<EncodedPrompt> {
     const { text, queue, bound } = this.#options;
     if (prompt.kind === 'tokens') return text.encodeTokens(prompt.tokenIds, numTiles);
@@ -132,12 +133,12 @@ export class Encoder {
     const maxTokens = 2 * bound.maxModelLength;
     if (prompt.kind === 'text') {
       if (prompt.text.length <= INLINE_PROMPT_CHARS) return encodePlainText(prompt.text, text);
-      return queue.run({ kind: 'text', text: prompt.text, maxTokens }, owner.signal, priority);
+      return queue.run({ kind: 'text', text: prompt.text, maxTokens }, owner.signal, asker);
     }
     const messages = toChatMessages(prompt.messages, numTiles);
     const { tools = [] } = prompt;
     if (tools.length === 0 && isShort(prompt.messages)) return text.encodeChat(messages);
-    return queue.run({ kind: 'chat', messages, tools, maxTokens }, owner.signal, priority);
+    return queue.run({ kind: 'chat', messages, tools, maxTokens }, owner.signal, asker);
   }
 }
 

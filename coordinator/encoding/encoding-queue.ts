@@ -1,14 +1,15 @@
-// Who is encoded next: text before pictures, smaller priority first, then in order of arrival; as many at once as there
-// are threads. A request that is over takes its waiting tasks with it, and a task that takes too long is given up on.
+// Who is encoded next: text before pictures, smaller priority first, then clients in turn; as many at once as there are
+// threads. A request that is over takes its waiting tasks with it, and a task that takes too long is given up on.
 import type { Clock } from '../../common/clock.js';
 import { AppError } from '../../common/errors.js';
+import { hasRoom } from '../../common/fair-bound.js';
 import { ENCODE_TIMEOUT_MS, MAX_QUEUED_TASKS } from '../../common/limits.js';
 import type { EncodeResult, EncodeTask } from './encode-task.js';
+import { FairLine, NOBODY, type Asker } from './fair-line.js';
 import type { TaskThreads } from './thread-pool.js';
 
 interface QueuedTask {
   readonly task: EncodeTask;
-  readonly priority: number;
   readonly signal: AbortSignal;
   readonly onAbort: () => void;
   readonly resolve: (result: never) => void;
@@ -23,7 +24,8 @@ export interface EncodingQueueOptions {
 
 export class EncodingQueue {
   readonly #options: EncodingQueueOptions;
-  readonly #waiting: QueuedTask[] = [];
+  readonly #texts = new FairLine<QueuedTask>();
+  readonly #pictures = new FairLine<QueuedTask>();
   readonly #running = new Map<QueuedTask, AbortController>();
   #isClosed = false;
 
@@ -33,30 +35,33 @@ export class EncodingQueue {
 
   /** Tasks that no thread has begun. */
   get numWaiting(): number {
-    return this.#waiting.length;
+    return this.#texts.length + this.#pictures.length;
   }
 
   /** Rejects with what the task failed with, QUEUE_FULL, or CANCELLED once the signal aborts. */
-  run<Task extends EncodeTask>(task: Task, signal: AbortSignal, priority = 0): Promise<EncodeResult<Task>> {
+  run<Task extends EncodeTask>(
+    task: Task,
+    signal: AbortSignal,
+    asker: Asker = NOBODY,
+  ): Promise<EncodeResult<Task>> {
     return new Promise((resolve, reject) => {
       if (this.#isClosed) throw closedError();
       if (signal.aborted) throw departed();
-      if (this.#waiting.length >= MAX_QUEUED_TASKS) {
-        throw new AppError('QUEUE_FULL', `${this.#waiting.length} prompts and pictures wait to be encoded`, {
-          details: { bound: 'requests', limit: MAX_QUEUED_TASKS },
-        });
-      }
+      this.#checkRoom(asker.client);
       const onAbort = (): void => this.#abandon(queued);
-      const queued: QueuedTask = { task, priority, signal, onAbort, resolve, reject };
+      const queued: QueuedTask = { task, signal, onAbort, resolve, reject };
       signal.addEventListener('abort', onAbort, { once: true });
-      this.#enqueue(queued);
+      this.#lineOf(task).add(queued, asker, costOf(task));
       this.#startNext();
     });
   }
 
   async close(): Promise<void> {
     this.#isClosed = true;
-    for (const queued of this.#waiting.splice(0)) this.#settle(queued, () => queued.reject(closedError()));
+    for (let queued = this.#take(); queued !== undefined; queued = this.#take()) {
+      const { reject } = queued;
+      this.#settle(queued, () => reject(closedError()));
+    }
     for (const [queued, controller] of [...this.#running]) {
       this.#settle(queued, () => queued.reject(closedError()));
       controller.abort(closedError());
@@ -64,15 +69,25 @@ export class EncodingQueue {
     await this.#options.threads.close();
   }
 
-  #enqueue(queued: QueuedTask): void {
-    let place = this.#waiting.length;
-    while (place > 0 && goesBefore(queued, this.#waiting[place - 1]!)) place -= 1;
-    this.#waiting.splice(place, 0, queued);
+  #checkRoom(client: string): void {
+    const numOwn = this.#texts.numOf(client) + this.#pictures.numOf(client);
+    if (hasRoom(this.numWaiting, 1, numOwn, MAX_QUEUED_TASKS)) return;
+    throw new AppError('QUEUE_FULL', `${this.numWaiting} prompts and pictures wait to be encoded`, {
+      details: { bound: 'requests', limit: MAX_QUEUED_TASKS },
+    });
+  }
+
+  #lineOf({ kind }: EncodeTask): FairLine<QueuedTask> {
+    return kind === 'picture' ? this.#pictures : this.#texts;
+  }
+
+  #take(): QueuedTask | undefined {
+    return this.#texts.take() ?? this.#pictures.take();
   }
 
   #startNext(): void {
     while (this.#running.size < this.#options.threads.numThreads) {
-      const queued = this.#waiting.shift();
+      const queued = this.#take();
       if (queued === undefined) return;
       void this.#start(queued);
     }
@@ -103,8 +118,7 @@ export class EncodingQueue {
 
   /** What a thread has begun it finishes: to stop it would cost the thread. */
   #abandon(queued: QueuedTask): void {
-    const place = this.#waiting.indexOf(queued);
-    if (place >= 0) this.#waiting.splice(place, 1);
+    this.#lineOf(queued.task).remove(queued);
     this.#settle(queued, () => queued.reject(departed()));
   }
 
@@ -114,9 +128,14 @@ export class EncodingQueue {
   }
 }
 
-function goesBefore(one: QueuedTask, other: QueuedTask): boolean {
-  const [isText, isOtherText] = [one.task.kind !== 'picture', other.task.kind !== 'picture'];
-  return isText === isOtherText ? one.priority < other.priority : isText;
+/** Bytes of a picture's file, characters of a text; a task costs something whatever it holds. */
+function costOf(task: EncodeTask): number {
+  if (task.kind === 'picture') return 1 + task.encoded.byteLength;
+  if (task.kind === 'text') return 1 + task.text.length;
+  return task.messages.reduce(
+    (sum, { parts }) => sum + parts.reduce((chars, part) => chars + (part.text?.length ?? 0), 0),
+    1,
+  );
 }
 
 function departed(): AppError {

@@ -8,12 +8,13 @@ import { AppError } from '../../common/errors.js';
 import type { PixelLease } from '../executor/step-loop.js';
 import type { PictureInput } from '../requests/request-spec.js';
 import type { ProcessedPicture } from '../vision/picture.js';
+import { FairLine, NOBODY, type Asker } from './fair-line.js';
 import { KnownPictures, type KnownPicture } from './known-pictures.js';
 
 export type DecodePicture = (
   picture: PictureInput,
   signal: AbortSignal,
-  priority: number,
+  asker: Asker,
 ) => Promise<ProcessedPicture>;
 
 export interface PictureStoreOptions {
@@ -22,6 +23,9 @@ export interface PictureStoreOptions {
   /** Encoded files to know again. 0 where ranks keep nothing: then every picture's pixels travel. */
   readonly maxKnown: number;
 }
+
+/** A sequence that holds its place on the ranks waits for it. */
+const AT_ONCE: Asker = { ...NOBODY, priority: Number.NEGATIVE_INFINITY };
 
 /** Equal pixels, once. */
 interface Entry {
@@ -39,7 +43,7 @@ export class PictureStore {
   readonly #options: PictureStoreOptions;
   readonly #entries = new Map<string, Entry>();
   readonly #known: KnownPictures;
-  readonly #waiting: Waiter[] = [];
+  readonly #waiting = new FairLine<Waiter>();
   /** Of entries, and reserved for pictures that are being decoded. */
   #numBytes = 0;
 
@@ -64,14 +68,14 @@ export class PictureStore {
     pictures: readonly PictureInput[],
     numBytes: number,
     signal: AbortSignal,
-    priority: number,
+    asker: Asker,
   ): Promise<StoredPicture[]> {
     const known = await Promise.all(pictures.map(({ data }) => this.#known.find(data)));
     const numMissing = known.reduce((left, picture) => left - (picture?.numBytes ?? 0), numBytes);
-    if (numMissing > 0) await this.#reserve(numMissing, signal);
+    if (numMissing > 0) await this.#reserve(numMissing, signal, asker);
     const outcomes = await Promise.allSettled(
       pictures.map((picture, index) =>
-        known[index] === null ? this.#options.decode(picture, signal, priority) : Promise.resolve(null),
+        known[index] === null ? this.#options.decode(picture, signal, asker) : Promise.resolve(null),
       ),
     );
     const entries = outcomes.map((outcome) =>
@@ -97,7 +101,7 @@ export class PictureStore {
    * For a sequence that holds its place on the ranks already: over the budget if need be, by what fits on them at most.
    */
   async decodeAgain(picture: PictureInput, signal: AbortSignal): Promise<Entry> {
-    return this.#enter(await this.#options.decode(picture, signal, Number.NEGATIVE_INFINITY));
+    return this.#enter(await this.#options.decode(picture, signal, AT_ONCE));
   }
 
   release(entry: Entry): void {
@@ -120,8 +124,8 @@ export class PictureStore {
     return entry;
   }
 
-  /** First come, first served. What is larger than the whole budget has it alone. */
-  #reserve(numBytes: number, signal: AbortSignal): Promise<void> {
+  /** Nobody overtakes who is next. What is larger than the whole budget has it alone. */
+  #reserve(numBytes: number, signal: AbortSignal, asker: Asker): Promise<void> {
     if (signal.aborted) return Promise.reject(departed());
     if (this.#waiting.length === 0 && this.#hasRoom(numBytes)) {
       this.#numBytes += numBytes;
@@ -129,7 +133,7 @@ export class PictureStore {
     }
     return new Promise((resolve, reject) => {
       const onAbort = (): void => {
-        this.#waiting.splice(this.#waiting.indexOf(waiter), 1);
+        this.#waiting.remove(waiter);
         reject(departed());
         this.#grant();
       };
@@ -140,7 +144,7 @@ export class PictureStore {
           resolve();
         },
       };
-      this.#waiting.push(waiter);
+      this.#waiting.add(waiter, asker, numBytes);
       signal.addEventListener('abort', onAbort, { once: true });
     });
   }
@@ -151,12 +155,10 @@ export class PictureStore {
   }
 
   #grant(): void {
-    for (
-      let next = this.#waiting[0];
-      next !== undefined && this.#hasRoom(next.numBytes);
-      next = this.#waiting[0]
-    ) {
-      this.#waiting.shift();
+    for (;;) {
+      const next = this.#waiting.first;
+      if (next === undefined || !this.#hasRoom(next.numBytes)) return;
+      this.#waiting.take();
       this.#numBytes += next.numBytes;
       next.grant();
     }

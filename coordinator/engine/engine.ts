@@ -11,7 +11,7 @@ import { toAnswerGrammar } from '../grammar/answer-grammar.js';
 import type { GrammarPool } from '../grammar/grammar-pool.js';
 import type { GrammarSession } from '../grammar/grammar-session.js';
 import type { RequestSink } from '../requests/generation.js';
-import type { RequestSpec } from '../requests/request-spec.js';
+import { clientOf, type RequestSpec } from '../requests/request-spec.js';
 import { RequestStore } from '../requests/request-store.js';
 import type { Request } from '../requests/request.js';
 import { resolveSampling, type ResolvedSampling } from '../requests/sampling-options.js';
@@ -155,7 +155,10 @@ export class Engine {
         drawSeed,
         choiceIndex: spec.choiceIndex ?? 0,
       });
-      const encoded = await encoder.encode(spec.prompt, request, spec.priority ?? 0);
+      const encoded = await encoder.encode(spec.prompt, request, {
+        client: clientOf(spec),
+        priority: spec.priority ?? 0,
+      });
       request.whenOver(() => encoded.release());
       if (request.isOver) return;
       const { startsInReasoning, tokenIds, pictures } = encoded;

@@ -82,8 +82,8 @@ export class GrpcGateway {
 
   private constructor(options: GrpcGatewayOptions) {
     this.#options = options;
-    this.budget = new ReceiveBudget(options.requestMemoryBytes);
     const { engine } = options;
+    this.budget = new ReceiveBudget(options.requestMemoryBytes, () => engine.requests.rate.comeBackMs(null));
     this.idempotentRequests =
       options.idempotentRequests ?? new IdempotentRequests({ engine, clock: systemClock });
     const onRefused: RefusalListener = (...refusal) => this.#refused(...refusal);

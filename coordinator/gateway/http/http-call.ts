@@ -98,14 +98,7 @@ export class BudgetShare {
   /** That many more. Throws QUEUE_FULL where there is no room. */
   reserve(numBytes: number): void {
     if (this.#isReleased) return;
-    const { usedBytes, limitBytes } = this.#budget;
-    if (!this.#budget.tryReserve(numBytes)) {
-      throw new AppError(
-        'QUEUE_FULL',
-        `the request needs ${numBytes} bytes, and the server holds ${usedBytes} bytes of requests; its limit is ${limitBytes}`,
-        { details: { bytes: numBytes, limit: limitBytes } },
-      );
-    }
+    if (!this.#budget.tryReserve(numBytes)) throw this.#budget.refusal(numBytes);
     this.#numBytes += numBytes;
   }
 

@@ -14,7 +14,8 @@ const MIB = 1024 * 1024;
 const PATH = inferenceServiceDefinition.GenerateOnce.path;
 
 describe('the budget of bytes received', function () {
-  const budget = new ReceiveBudget(4 * MIB);
+  let comeBackMs: number | null = null;
+  const budget = new ReceiveBudget(4 * MIB, () => comeBackMs);
   let server: grpc.Server;
   let client: InstanceType<typeof InferenceServiceClient>;
   let session: ClientHttp2Session;
@@ -91,6 +92,9 @@ describe('the budget of bytes received', function () {
     assert.match(refusal.details, /holds \d+ bytes of requests; its limit is 4194304/);
     assert.equal(retryAfterMsOf(refusal.metadata), 1000);
     assert.equal(refusal.metadata.get(RETRY_PUSHBACK_KEY)[0], '1000');
+    // As it is measured, once it is.
+    comeBackMs = 2500;
+    assert.equal(retryAfterMsOf((await ask(2 * MIB))!.metadata), 2500);
     for (const answer of taken.splice(0)) answer();
     assert.deepEqual(await Promise.all(accepted), [null, null]);
     await until(() => budget.usedBytes === 0, 'all of it is given back');

@@ -5,6 +5,7 @@ import { AppError } from '../../../../common/errors.js';
 import { MAX_QUEUED_TASKS } from '../../../../common/limits.js';
 import type { EncodeTask, TaskReply } from '../../../../coordinator/encoding/encode-task.js';
 import { EncodingQueue } from '../../../../coordinator/encoding/encoding-queue.js';
+import { NOBODY, type Asker } from '../../../../coordinator/encoding/fair-line.js';
 import type { TaskThreads } from '../../../../coordinator/encoding/thread-pool.js';
 import { FakeClock } from '../../../support/fake-clock.js';
 
@@ -53,8 +54,8 @@ function setUp(numThreads = 1) {
   const clock = new FakeClock();
   const threads = new FakeThreads(numThreads);
   const queue = new EncodingQueue({ threads, clock, timeoutMs: 1000 });
-  const run = (task: EncodeTask, signal = new AbortController().signal, priority = 0) => {
-    const promise = queue.run(task, signal, priority);
+  const run = (task: EncodeTask, signal = new AbortController().signal, asker: Partial<Asker> = {}) => {
+    const promise = queue.run(task, signal, { ...NOBODY, ...asker });
     promise.catch(() => undefined);
     return promise;
   };
@@ -71,11 +72,20 @@ describe('the queue of encoders', () => {
       ['c', 1],
       ['d', 0],
     ] as const)
-      void run(decode(name), undefined, priority);
+      void run(decode(name), undefined, { priority });
     for (const name of ['text 1', 'text 2']) void run(chat(name));
     assert.deepEqual(threads.begun, ['a', 'b']);
     for (const name of ['a', 'b', 'text 1', 'text 2', 'd']) await threads.finish(name);
     assert.deepEqual(threads.begun, ['a', 'b', 'text 1', 'text 2', 'd', 'c']);
+  });
+
+  it('has a client that comes wait for one task of another that has sent a thousand, and no longer', async () => {
+    const { threads, run } = setUp();
+    for (let index = 0; index < 1000; index += 1)
+      void run(decode(`flood ${index}`), undefined, { client: 'a' });
+    for (const name of ['b 1', 'b 2']) void run(decode(name), undefined, { client: 'b' });
+    for (const name of ['flood 0', 'b 1', 'flood 1', 'b 2', 'flood 2']) await threads.finish(name);
+    assert.deepEqual(threads.begun, ['flood 0', 'b 1', 'flood 1', 'b 2', 'flood 2', 'flood 3']);
   });
 
   it('does not begin what a request that left was waiting for, and finishes what has begun', async () => {
@@ -126,7 +136,11 @@ describe('the queue of encoders', () => {
     const { threads, queue, run } = setUp();
     const all = Array.from({ length: MAX_QUEUED_TASKS + 1 }, (_, index) => run(decode(String(index))));
     await assert.rejects(run(decode('one more')), code('QUEUE_FULL'));
+    // An eighth is kept for clients that hold less than that.
+    const other = run(decode('of another'), undefined, { client: 'another' });
+    assert.equal(queue.numWaiting, MAX_QUEUED_TASKS + 1);
     await queue.close();
+    await assert.rejects(other, code('DRAINING'));
     for (const each of all) await assert.rejects(each, code('DRAINING'));
     await assert.rejects(run(decode('late')), code('DRAINING'));
     assert.ok(threads.isClosed);

@@ -28,12 +28,12 @@ function setUp(budgetBytes: number, maxKnown = 0) {
       return { contentHash: String(data[0]), width: 1, height: 1, numTiles: 1, tileSize: 1, tiles };
     },
   });
-  const add = (contents: readonly number[], signal = new AbortController().signal) => {
+  const add = (contents: readonly number[], signal = new AbortController().signal, client = '') => {
     const inputs = contents.map((content, index): PictureInput => ({
       data: Uint8Array.of(content),
       label: `pictures[${index}] ${content}`,
     }));
-    return store.add(inputs, contents.length * BYTES, signal, 0);
+    return store.add(inputs, contents.length * BYTES, signal, { client, priority: 0 });
   };
   return { store, add, decoded, most: () => mostAtOnce };
 }
@@ -67,7 +67,7 @@ describe('the store of pictures', () => {
     assert.equal(store.numBytes, 0);
   });
 
-  it('decodes nothing that the budget has no room for, in order of arrival, and no request by halves', async () => {
+  it('decodes nothing that the budget has no room for, in their order, and no request by halves', async () => {
     const { store, add, decoded } = setUp(3 * BYTES);
     const first = await add([1, 2]);
     const order: string[] = [];
@@ -82,6 +82,20 @@ describe('the store of pictures', () => {
     first[1]!.release();
     await third;
     assert.equal(store.numBytes, 3 * BYTES);
+  });
+
+  it('has a client that comes wait for one request of another that has sent many, and no longer', async () => {
+    const { store, add } = setUp(BYTES);
+    const order: string[] = [];
+    const ask = async (client: string, name: string, content: number): Promise<void> => {
+      const pictures = await add([content], undefined, client);
+      order.push(name);
+      for (const picture of pictures) picture.release();
+    };
+    const flood = Array.from({ length: 20 }, (_, index) => ask('a', `a${index}`, index));
+    await Promise.all([...flood, ask('b', 'b0', 100), ask('b', 'b1', 101)]);
+    assert.deepEqual(order.slice(0, 5), ['a0', 'a1', 'b0', 'a2', 'b1']);
+    assert.equal(store.numBytes, 0);
   });
 
   it('lets a picture larger than the whole budget through, alone', async () => {
