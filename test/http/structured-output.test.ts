@@ -130,6 +130,31 @@ describe('answers in a form', function () {
     else assert.match(contentOf(answer), /^\{/);
   });
 
+  it('holds strings to bounds that are counted beside the grammar, and goes on behind them', async () => {
+    const text = (maxLength: number) => ({ type: 'string', maxLength });
+    const schema = {
+      type: 'object',
+      properties: { a: text(100), b: { type: 'array', items: text(70), minItems: 2, maxItems: 2 } },
+      required: ['a', 'b'],
+      additionalProperties: false,
+    };
+    // Nothing ends a string of itself.
+    const body = {
+      response_format: schemaFormat(schema),
+      seed: 9,
+      n: 3,
+      logit_bias: await biasOf('"', -100),
+    };
+    const answer = await ask(body);
+    for (const [index, { finish_reason: reason }] of answer.choices.entries()) {
+      assert.equal(reason, 'stop');
+      const { a, b } = JSON.parse(contentOf(answer, index)) as { a: string; b: string[] };
+      const lengths = [a, ...b].map((each) => [...each].length);
+      assert.ok(lengths[0]! <= 100 && lengths[1]! <= 70 && lengths[2]! <= 70, lengths.join());
+      assert.ok(Math.max(...lengths) >= 70, `a bound is met: ${lengths.join()}`);
+    }
+  });
+
   async function biasOf(characters: string, bias: number): Promise<Record<string, number>> {
     const ids = await Promise.all(
       [...characters].map(async (prompt) => {
