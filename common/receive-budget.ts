@@ -41,7 +41,8 @@ export class ReceiveBudget {
     const retryAfterMs = this.#comeBackMs();
     return new AppError(
       'QUEUE_FULL',
-      `the request needs ${numBytes} bytes, and the server holds ${usedBytes} bytes of requests; its limit is ${limitBytes}`,
+      `the request needs ${numBytes} bytes, and the server holds ${usedBytes} bytes of requests; ` +
+        `its limit is ${limitBytes}`,
       {
         details: { bytes: numBytes, limit: limitBytes },
         ...(retryAfterMs === null ? {} : { retryAfterMs }),

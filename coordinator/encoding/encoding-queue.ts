@@ -70,6 +70,7 @@ export class EncodingQueue {
   }
 
   #checkRoom(client: string): void {
+    if (this.numWaiting < MAX_QUEUED_TASKS) return;
     const numOwn = this.#texts.numOf(client) + this.#pictures.numOf(client);
     if (hasRoom(this.numWaiting, 1, numOwn, MAX_QUEUED_TASKS)) return;
     throw new AppError('QUEUE_FULL', `${this.numWaiting} prompts and pictures wait to be encoded`, {

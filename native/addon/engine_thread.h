@@ -1,7 +1,7 @@
 // The one native thread of an engine: takes commands and step plans from a bounded queue, in order,
 // and starts the next without going back to JavaScript, on a device even before the step in front
-// has ended. Knows nothing of Node: results wait in a
-// bounded list, and `wake` says that there are some.
+// has ended. Knows nothing of Node: results wait in a bounded list, and `wake` says that there are
+// some.
 //
 // Owner's side (one thread): all public functions but ReportProgress. Abort, progress and backend
 // only before Stop: the engine goes with its thread.

@@ -203,7 +203,10 @@ def main() -> None:
     with torch.inference_mode():
         outputs = model.get_image_features(pixels, vision_feature_layer=-1, vision_feature_select_strategy="default").pooler_output
         normed = model(
-            input_ids=ids[None].to(options.device), pixel_values=pixels, vision_feature_layer=-1, vision_feature_select_strategy="default"
+            input_ids=ids[None].to(options.device),
+            pixel_values=pixels,
+            vision_feature_layer=-1,
+            vision_feature_select_strategy="default",
         ).last_hidden_state
         logits = weights.tensors["language_model.lm_head.weight"].float() @ normed[0, -1].float()
     tiles.numpy().tofile(folder / "tiles.u8")

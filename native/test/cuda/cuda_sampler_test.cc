@@ -21,30 +21,6 @@ namespace {
 using cuda::CopyAndWait;
 using cuda::DeviceMemory;
 
-Kind RandomKind(std::mt19937_64& random) {
-  const Kind kinds[] = {Kind::kNormal, Kind::kNormal,  Kind::kFewValues,
-                        Kind::kEqual,  Kind::kSpecial, Kind::kHuge};
-  return kinds[random() % 6];
-}
-
-Steps MakeSteps(int64_t vocab_size, size_t num_sequences, size_t num_steps,
-                std::mt19937_64& random) {
-  Steps steps;
-  steps.vocab_size = vocab_size;
-  for (size_t i = 0; i < num_sequences; ++i) {
-    steps.sequences.push_back(RandomSequence(vocab_size, random));
-  }
-  for (size_t n = 0; n < num_steps; ++n) {
-    steps.logits.emplace_back();
-    steps.begun_anew.emplace_back();
-    for (size_t i = 0; i < num_sequences; ++i) {
-      steps.logits[n].push_back(MakeLogits(RandomKind(random), vocab_size, random));
-      if (n > 0 && random() % 4 == 0) steps.begun_anew[n].push_back(i);
-    }
-  }
-  return steps;
-}
-
 // All parameters, ties, banned and infinite logits, empty ranks, sequences that begin anew.
 TEST_F(CudaSamplerTest, SmallVocabularies) {
   std::mt19937_64 random(11);

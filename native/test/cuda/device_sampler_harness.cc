@@ -237,6 +237,12 @@ int ExpectTheHostsBits(const Steps& steps, int world_size, const std::string& wh
   return device[0].gathers;
 }
 
+Kind RandomKind(std::mt19937_64& random) {
+  const Kind kinds[] = {Kind::kNormal, Kind::kNormal,  Kind::kFewValues,
+                        Kind::kEqual,  Kind::kSpecial, Kind::kHuge};
+  return kinds[random() % 6];
+}
+
 std::vector<float> MakeLogits(Kind kind, int64_t count, std::mt19937_64& random) {
   std::vector<float> logits =
       RandomLogits(count, random, 0.1f + static_cast<float>(random() % 60) / 10);
@@ -262,6 +268,24 @@ std::vector<float> MakeLogits(Kind kind, int64_t count, std::mt19937_64& random)
     }
   }
   return logits;
+}
+
+Steps MakeSteps(int64_t vocab_size, size_t num_sequences, size_t num_steps, std::mt19937_64& random,
+                uint64_t begins_anew_in) {
+  Steps steps;
+  steps.vocab_size = vocab_size;
+  for (size_t i = 0; i < num_sequences; ++i) {
+    steps.sequences.push_back(RandomSequence(vocab_size, random));
+  }
+  for (size_t n = 0; n < num_steps; ++n) {
+    steps.logits.emplace_back();
+    steps.begun_anew.emplace_back();
+    for (size_t i = 0; i < num_sequences; ++i) {
+      steps.logits[n].push_back(MakeLogits(RandomKind(random), vocab_size, random));
+      if (n > 0 && random() % begins_anew_in == 0) steps.begun_anew[n].push_back(i);
+    }
+  }
+  return steps;
 }
 
 Steps OneStep(const SamplingParams& params, std::vector<std::vector<float>> rows) {

@@ -46,7 +46,12 @@ int ExpectTheHostsBits(const Steps& steps, int world_size, const std::string& wh
 
 enum class Kind { kNormal, kFewValues, kEqual, kSpecial, kHuge };
 
+Kind RandomKind(std::mt19937_64& random);
 std::vector<float> MakeLogits(Kind kind, int64_t count, std::mt19937_64& random);
+// Whatever may be asked of so many sequences, over logits of all kinds. Before each step but the
+// first, one sequence in `begins_anew_in` begins anew.
+Steps MakeSteps(int64_t vocab_size, size_t num_sequences, size_t num_steps, std::mt19937_64& random,
+                uint64_t begins_anew_in = 4);
 Steps OneStep(const SamplingParams& params, std::vector<std::vector<float>> rows);
 
 // Skips where there is no device.
