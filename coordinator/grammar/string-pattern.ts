@@ -49,10 +49,19 @@ const LINE_ENDS: readonly CharacterRange[] = [
 const CLASSES: Readonly<Record<string, readonly CharacterRange[]>> = { d: DIGITS, w: WORD, s: SPACE };
 const CONTROLS: Readonly<Record<string, number>> = { t: 9, n: 10, v: 11, f: 12, r: 13, 0: 0 };
 
+function requireExpression(pattern: string): void {
+  try {
+    new RegExp(pattern, 'u');
+  } catch (error) {
+    // "Invalid regular expression: /PATTERN/u: REASON", of which the client has the pattern.
+    const reason = (error as Error).message.slice((error as Error).message.lastIndexOf(': ') + 2);
+    throw new Error(`is no regular expression (${reason})`, { cause: error });
+  }
+}
+
 /** Throws an Error that says what of it is not supported. */
 export function patternToExpression(pattern: string): Expression {
-  // It also has to be one.
-  new RegExp(pattern, 'u');
+  requireExpression(pattern);
   return new PatternReader(pattern).read();
 }
 

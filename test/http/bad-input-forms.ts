@@ -5,10 +5,14 @@ import type { GenerateRequest } from '../../proto/ts/skein/inference/v1/Generate
 export const CHAT = '/v1/chat/completions';
 export const COMPLETIONS = '/v1/completions';
 export const MAX_LENGTH = 4096;
+/** Of the model's tokens, padding included. */
+export const VOCABULARY = 373;
 
 export interface Case {
   readonly what: string;
   readonly expected: ErrorCode | 'OK';
+  /** What the refusal has to hold over both APIs: the field and its limit. */
+  readonly says?: readonly string[];
   /** Absent where the API has no way to say it. */
   readonly grpc?: GenerateRequest;
   /** Milliseconds. */
@@ -17,6 +21,8 @@ export interface Case {
     readonly path: string;
     readonly body: unknown;
     readonly headers?: Record<string, string>;
+    /** Where it is not the code's. */
+    readonly status?: number;
   };
 }
 

@@ -28,9 +28,9 @@ describe('a refusal over HTTP', function () {
     const content = (value: unknown) => ({ messages: [{ role: 'user', content: value }] });
     const refused: [string, unknown, number, string | null, RegExp][] = [
       [CHAT, {}, 400, 'messages', /is missing/],
-      [CHAT, [], 400, 'the body', /must be object/],
-      [CHAT, { messages: [] }, 400, 'messages', /fewer than 1/],
-      [CHAT, { messages: 'x' }, 400, 'messages', /must be array/],
+      [CHAT, [], 400, 'the body', /must be an object/],
+      [CHAT, { messages: [] }, 400, 'messages', /at least 1 entry; got 0/],
+      [CHAT, { messages: 'x' }, 400, 'messages', /must be an array/],
       [CHAT, { messages: [{ content: 'x' }] }, 400, 'messages[0].role', /is missing/],
       [CHAT, { messages: [{ role: 'robot', content: 'x' }] }, 400, 'messages[0].role', /robot/],
       [
@@ -50,11 +50,11 @@ describe('a refusal over HTTP', function () {
       [CHAT, chat({ temperature: '1' }), 400, 'temperature', /number/],
       [CHAT, chat({ temperature: -1 }), 400, 'temperature', /0 to/],
       [CHAT, chat({ top_p: 0 }), 400, 'top_p', /above 0/],
-      [CHAT, chat({ n: 0 }), 400, 'n', />= 1/],
-      [CHAT, chat({ n: 1e9 }), 400, 'n', /<= 128/],
-      [CHAT, chat({ max_tokens: 0 }), 400, 'max_tokens', />= 1/],
+      [CHAT, chat({ n: 0 }), 400, 'n', /at least 1; got 0/],
+      [CHAT, chat({ n: 1e9 }), 400, 'n', /at most 128; got 1000000000/],
+      [CHAT, chat({ max_tokens: 0 }), 400, 'max_tokens', /at least 1; got 0/],
       [CHAT, chat({ max_tokens: 2 ** 31 }), 400, null, /context length/],
-      [CHAT, chat({ max_completion_tokens: -1 }), 400, 'max_completion_tokens', />= 1/],
+      [CHAT, chat({ max_completion_tokens: -1 }), 400, 'max_completion_tokens', /at least 1; got -1/],
       [CHAT, chat({ stop: '' }), 400, 'stop', /1 to/],
       [CHAT, chat({ stop: Array.from({ length: 17 }, () => 'a') }), 400, 'stop', /16/],
       [CHAT, chat({ stop: [1] }), 400, 'stop[0]', /string/],

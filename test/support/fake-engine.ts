@@ -106,6 +106,7 @@ export class FakeEngine implements NativeEngine {
   #plan: NativeLoadPlan | null = null;
   #listener: ((error: Error | null, result: NativeStepResult | null) => void) | null = null;
   #epoch = 0;
+  #worldSize = 1;
   #numKvBlocks = 0;
   readonly #queue: NativeStepPlan[] = [];
   #timer: NodeJS.Timeout | null = null;
@@ -166,6 +167,7 @@ export class FakeEngine implements NativeEngine {
 
   prepareGroup(options: NativeGroupOptions): Promise<Uint8Array> {
     this.#epoch = options.groupEpoch;
+    this.#worldSize = options.worldSize;
     return Promise.resolve(Buffer.from(`rank-${options.rank}`));
   }
 
@@ -302,8 +304,9 @@ export class FakeEngine implements NativeEngine {
       check(this.#pictures.has(item.pictureId), `picture ${item.pictureId} is unknown`);
     const sampled: { slot: number; id: number; sampling: NativeSamplingParams }[] = [];
     this.#checkGraphBucket(plan);
+    const masks = this.#masksOf(plan);
     plan.scheduledSlots.forEach((slot, index) => {
-      const id = this.#compute(slot, plan.scheduledTokens[index]!);
+      const id = this.#compute(slot, plan.scheduledTokens[index]!, masks.get(slot));
       if (id !== null) sampled.push({ slot, id, sampling: this.#sequences.get(slot)!.sampling });
     });
     return toResult(plan, sampled, plan.step === this.#options.disagreeAtStep);
@@ -344,7 +347,17 @@ export class FakeEngine implements NativeEngine {
     }
   }
 
-  #compute(slot: number, numTokens: number): number | null {
+  /** By slot. Of one rank only: others would have to tell each other what their rows allow. */
+  #masksOf({ maskedSlots, masks }: NativeStepPlan): ReadonlyMap<number, Uint32Array> {
+    const length = masks.length / Math.max(1, maskedSlots.length);
+    check(Number.isInteger(length), 'masks of several lengths');
+    check(maskedSlots.length === 0 || this.#worldSize === 1, 'the fake engine takes masks on one rank');
+    return new Map(
+      Array.from(maskedSlots, (slot, index) => [slot, masks.subarray(index * length, (index + 1) * length)]),
+    );
+  }
+
+  #compute(slot: number, numTokens: number, mask: Uint32Array | undefined): number | null {
     const sequence = this.#sequences.get(slot);
     if (sequence === undefined) throw new AppError('INVALID_REQUEST', `slot ${slot} is empty`);
     const { blocks, pictures, numComputed: start } = sequence;
@@ -361,10 +374,21 @@ export class FakeEngine implements NativeEngine {
     sequence.numComputed = end;
     if (end < sequence.tokenIds.length) return null;
     const { tokenIds, numPromptTokens } = sequence;
-    const id = fakeNextToken(tokenIds, numPromptTokens, sumOf(pictures), this.#options.firstToken);
+    const wanted = fakeNextToken(tokenIds, numPromptTokens, sumOf(pictures), this.#options.firstToken);
+    const id = mask === undefined ? wanted : nextAllowed(mask, wanted);
     sequence.tokenIds.push(id);
     return id;
   }
+}
+
+/** The first token from `wanted` on, and then from 0, of which the mask has the bit. */
+function nextAllowed(mask: Uint32Array, wanted: number): number {
+  const numBits = mask.length * 32;
+  for (let step = 0; step < numBits; step += 1) {
+    const id = (wanted + step) % numBits;
+    if (((mask[id >>> 5]! >>> (id & 31)) & 1) === 1) return id;
+  }
+  throw new AppError('INVALID_REQUEST', 'a mask allows no token');
 }
 
 /** Of all pictures, in the order of their positions. */

@@ -25,6 +25,8 @@ const AJV_OPTIONS = {
   removeAdditional: false,
   useDefaults: false,
   allowUnionTypes: true,
+  // Errors come with what was given.
+  verbose: true,
 } as const;
 
 export type HttpServer = FastifyInstance<
@@ -121,12 +123,14 @@ interface SchemaError {
   readonly instancePath: string;
   readonly keyword: string;
   readonly params: Record<string, unknown>;
+  /** What was given. */
+  readonly data?: unknown;
   readonly message?: string;
 }
 
 /** Names the field as a client would: messages[0].role. */
 function toSchemaError(errors: readonly SchemaError[]): AppError {
-  const { instancePath, params, message = 'is invalid' } = errors[0]!;
+  const { instancePath, params } = errors[0]!;
   const path = instancePath
     .split('/')
     .slice(1)
@@ -137,7 +141,25 @@ function toSchemaError(errors: readonly SchemaError[]): AppError {
     /^\d+$/.test(name) ? `[${name}]` : index === 0 ? name : `.${name}`,
   );
   const label = field.length === 0 ? 'the body' : field.join('').slice(0, 200);
-  return invalid(label, missingProperty === undefined ? message : 'is missing');
+  return invalid(label, missingProperty === undefined ? reasonOf(errors[0]!) : 'is missing');
+}
+
+/** In the words of all other refusals: the limit, and what was given where it is short. */
+function reasonOf({ keyword, params, data, message = 'is invalid' }: SchemaError): string {
+  const got = typeof data === 'number' || typeof data === 'boolean' ? `; got ${data}` : '';
+  if (keyword === 'type') return `must be ${withArticle(String(params['type']))}${got}`;
+  const limit = String(params['limit']);
+  if (keyword === 'minimum') return `must be at least ${limit}${got}`;
+  if (keyword === 'maximum') return `must be at most ${limit}${got}`;
+  const entries = `${limit} ${limit === '1' ? 'entry' : 'entries'}`;
+  const { length } = Array.isArray(data) ? data : [];
+  if (keyword === 'minItems') return `must have at least ${entries}; got ${length}`;
+  if (keyword === 'maxItems') return `must have at most ${entries}; got ${length}`;
+  return message;
+}
+
+function withArticle(type: string): string {
+  return `${/^[aeiou]/.test(type) ? 'an' : 'a'} ${type.replaceAll(',', ' or ')}`;
 }
 
 /** What is no HTTP, or too slow, or has too many headers. */
