@@ -193,7 +193,7 @@ export const ERROR_CATALOGUE = {
     httpStatus: 503,
     retryable: false,
     meaning:
-      'A checkpoint is missing tensors, truncated, misshapen, unreadable, or not what another rank was given of it before; the message names file, tensor and what was expected.',
+      'A checkpoint is missing tensors, truncated, misshapen, unreadable, has weights that are no finite numbers, or is not what another rank was given of it before; the message names file, tensor and what was expected.',
   },
   UNSUPPORTED_MODEL: {
     grpcStatus: 'FAILED_PRECONDITION',

@@ -126,7 +126,7 @@ export interface NativeLoadTimes {
   transferMs: number;
   /** Packing, repacking and quantising. */
   prepareMs: number;
-  /** Of the threads that read, all together; within readMs. */
+  /** Checksums and the look for what is no number; of the threads that read, all together; within readMs. */
   checksumMs: number;
 }
 

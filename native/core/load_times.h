@@ -11,7 +11,8 @@ struct LoadTimes {
   double read_ms = 0;      // waiting for bytes of files, their checksums included
   double transfer_ms = 0;  // waiting for a buffer that is still on its way to the device
   double prepare_ms = 0;   // packing, repacking and quantising
-  // Of the threads that read, all together: inside `read_ms` where there is one.
+  // Checksums and the look for what is no number; of the threads that read, all together: inside
+  // `read_ms` where there is one.
   double checksum_ms = 0;
 };
 

@@ -15,6 +15,7 @@
 
 #include "core/byte_checksum.h"
 #include "core/error.h"
+#include "core/finite_check.h"
 #include "core/thread_pool.h"
 #include "model/weight_source.h"
 
@@ -233,7 +234,8 @@ class FileWeightSource final : public WeightSource {
     meter_.Add(bytes);
   }
 
-  // Any thread. Adds to the checksum while what was read is still in the processor's caches.
+  // Any thread. Adds to the checksum, and looks for what is no number, while what was read is still
+  // in the processor's caches.
   void ReadBytes(const Slice& slice, int64_t offset, void* to, int64_t bytes) {
     const WeightFile& file = plan_.files[static_cast<size_t>(slice.file_index)];
     const int fd = files_[static_cast<size_t>(slice.file_index)].get();
@@ -256,6 +258,23 @@ class FileWeightSource final : public WeightSource {
       checksum_ns_ += (std::chrono::steady_clock::now() - before).count();
       done += got;
     }
+    CheckFinite(slice, offset, to, bytes);
+  }
+
+  // Any thread. Whole elements of a slice, `offset` in its file.
+  void CheckFinite(const Slice& slice, int64_t offset, const void* data, int64_t bytes) {
+    const auto before = std::chrono::steady_clock::now();
+    const auto size = static_cast<int64_t>(SizeOf(slice.type));
+    const int64_t found = FirstNonFinite(data, slice.type, bytes / size);
+    checksum_ns_ += (std::chrono::steady_clock::now() - before).count();
+    if (found == bytes / size) return;
+    const int64_t element = (offset - slice.data_offset) / size + found;
+    throw Error(
+        "CORRUPT_WEIGHTS",
+        Format("%s: tensor %s: element [%lld, %lld] is not a finite number",
+               plan_.files[static_cast<size_t>(slice.file_index)].path.c_str(),
+               slice.source_name.c_str(), static_cast<long long>(element / slice.source_cols),
+               static_cast<long long>(element % slice.source_cols)));
   }
 
   const LoadPlan& plan_;

@@ -230,6 +230,26 @@ TEST(WeightSource, RefusesBytesThatHaveChangedAndKeepsNothing) {
   EXPECT_EQ(first.Load(plan, nullptr).read_bytes, 0);
 }
 
+// One NaN in one weight would make every answer nonsense, and nothing would say why.
+TEST(WeightSource, NamesTheElementThatIsNoNumber) {
+  for (const DType stored : {DType::kFloat32, DType::kBFloat16, DType::kFloat16}) {
+    StoredModel model(WithVision(), 2, stored);
+    LoadPlan& plan = model.plan(1);
+    const Slice& slice = plan.slices[plan.slices.size() / 2];
+    const int64_t row = slice.row_end - 1, col = slice.col_end - 1;
+    const auto size = static_cast<int64_t>(SizeOf(stored));
+    std::fstream file(model.path(), std::ios::binary | std::ios::in | std::ios::out);
+    file.seekp(slice.data_offset + (row * slice.source_cols + col) * size);
+    const char nan[] = {'\xff', '\xff', '\xff', '\xff'};
+    file.write(nan, size).flush();
+    const std::string message = MessageOf(plan, "CORRUPT_WEIGHTS");
+    const auto at = [](int64_t index) { return std::to_string(index); };
+    const std::string place = "element [" + at(row) + ", " + at(col) + "] is not a finite number";
+    EXPECT_TRUE(Contains(message, model.path() + ": tensor " + slice.source_name)) << message;
+    EXPECT_TRUE(Contains(message, place)) << message;
+  }
+}
+
 TEST(WeightSource, NamesTheTensorBeyondTheFile) {
   StoredModel model(WithVision(), 1, DType::kFloat32);
   LoadPlan plan = model.plan(0);

@@ -27,6 +27,8 @@ export interface FakeClusterOptions {
 
 export interface FakeCluster {
   readonly serving: Serving;
+  /** By rank, of workers in this process; none of others. */
+  readonly workerAddresses: readonly string[];
   stop(): Promise<void>;
 }
 
@@ -99,7 +101,7 @@ export const startProcesses: StartFakeCluster = async (options) => {
   process.env['SKEIN_FAKE_ENGINE'] = JSON.stringify({ ...options.engine, workers });
   try {
     const serving = await start(options);
-    return { serving, stop: () => serving.stop() };
+    return { serving, workerAddresses: [], stop: () => serving.stop() };
   } finally {
     if (before === undefined) delete process.env['SKEIN_FAKE_ENGINE'];
     else process.env['SKEIN_FAKE_ENGINE'] = before;
@@ -152,6 +154,7 @@ export const startInProcess: StartFakeCluster = async (options) => {
     const serving = await start({ ...options, config: { ...options.config, workers: addresses } });
     return {
       serving,
+      workerAddresses: addresses,
       async stop() {
         try {
           await serving.stop();

@@ -19,7 +19,7 @@ export interface LoadTimes {
    */
   'prepareMs'?: (number | string);
   /**
-   * Of the threads that read, all together; within read_ms.
+   * Checksums and the look for what is no number; of the threads that read, all together; within read_ms.
    */
   'checksumMs'?: (number | string);
 }
@@ -42,7 +42,7 @@ export interface LoadTimes__Output {
    */
   'prepareMs': (number);
   /**
-   * Of the threads that read, all together; within read_ms.
+   * Checksums and the look for what is no number; of the threads that read, all together; within read_ms.
    */
   'checksumMs': (number);
 }
