@@ -5,7 +5,7 @@ import { AppError } from '../../common/errors.js';
 import type { RequestSpec } from '../../coordinator/requests/request-spec.js';
 import { emptyDelta, mergeDeltas } from '../../coordinator/requests/generation.js';
 import { generate as generateFrom } from '../../coordinator/engine/generate.js';
-import { FAKE_END_TOKEN, FAKE_LENGTH_TOKEN, fakeNextToken } from '../support/fake-engine.js';
+import { FAKE_END_TOKEN, FAKE_LENGTH_TOKEN, fakeNextToken } from '../support/fake-model.js';
 import {
   startInProcess,
   startProcesses,

@@ -21,7 +21,7 @@ import {
   type FakeClusterOptions,
 } from '../support/fake-cluster.js';
 import { startGateway } from '../support/grpc-service.js';
-import { fakeNextToken } from '../support/fake-engine.js';
+import { fakeNextToken } from '../support/fake-model.js';
 import { healthClient } from '../support/health-client.js';
 
 function spec(maxTokens: number): RequestSpec {

@@ -6,7 +6,7 @@ import { AppError } from '../../common/errors.js';
 import { generate } from '../../coordinator/engine/generate.js';
 import { Serving, type ServingOptions } from '../../coordinator/serving/serving.js';
 import { FAKE_WORKER_ENTRY, fakeConfig, silentLogger } from '../support/fake-cluster.js';
-import { fakeNextToken } from '../support/fake-engine.js';
+import { fakeNextToken } from '../support/fake-model.js';
 import { allGone } from '../support/skein-process.js';
 
 describe('workers on other hosts', function () {
