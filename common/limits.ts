@@ -29,7 +29,7 @@ export const MAX_GRAMMAR_THREADS = 4;
 /** Parts of a grammar, with what is repeated counted as often as it may be. */
 export const MAX_GRAMMAR_PARTS = 20_000;
 /** Characters of a string that a grammar counts itself; what is longer is counted beside it, at no cost a character. */
-export const MAX_LENGTH_IN_GRAMMAR = 64;
+export const MAX_LENGTH_IN_GRAMMAR = 16;
 /** Places in answers that are told apart to count strings; where there are more, the grammar holds all bounds. */
 export const MAX_BOUNDED_PLACES = 2000;
 /** Of a part of a schema's pattern. */

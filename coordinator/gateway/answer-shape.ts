@@ -8,7 +8,7 @@ import {
   MAX_TOOLS_CHARS,
 } from '../../common/limits.js';
 import { countedStrings } from '../grammar/string-bounds.js';
-import { checkSchemaSize, schemaToGrammar } from '../grammar/schema-grammar.js';
+import { checkSchemaSize, schemaToGrammar, type SchemaOptions } from '../grammar/schema-grammar.js';
 import type { AnswerShape, PromptTool, ToolSpec, ToolsSpec } from '../requests/request-spec.js';
 import { invalid } from './request-checks.js';
 
@@ -61,18 +61,20 @@ export function parseShape(json: SchemaInput | null, tools: ToolsInput | null): 
   const spec = tools === null ? null : parseTools(tools);
   if (json === null && spec === null) return { tools: [] };
   const shape: AnswerShape = {
-    json: json === null ? null : schemaGrammar(json, spec === null),
+    json: json === null ? null : schemaGrammar(json),
     tools: spec,
     param: json === null ? 'tools' : json.label,
   };
   return { tools: spec === null ? [] : tools!.functions.map(toPromptTool), shape };
 }
 
-/** `isAlone`: the answer is nothing else, so that one can follow where in it one is. */
-function schemaGrammar({ schema = ANY_OBJECT, isStrict, label }: SchemaInput, isAlone: boolean): JsonShape {
-  const options = { param: label, isStrict };
-  if (!isAlone) return { grammar: schemaToGrammar(schema, options) };
-  checkSchemaSize(schema, label);
+function schemaGrammar({ schema = ANY_OBJECT, isStrict, label }: SchemaInput): JsonShape {
+  return countedGrammar(schema, { param: label, isStrict });
+}
+
+/** With the bounds on strings that are counted beside it. */
+function countedGrammar(schema: unknown, options: Omit<SchemaOptions, 'counted'>): JsonShape {
+  checkSchemaSize(schema, options.param);
   const { bounds, schemas: counted } = countedStrings(schema);
   const grammar = schemaToGrammar(schema, { ...options, counted });
   return bounds === null ? { grammar } : { grammar, bounds };
@@ -121,11 +123,11 @@ function checkFunctions(functions: readonly FunctionInput[]): void {
 function toToolSpec({ name, parameters, isStrict, label }: FunctionInput, isCalling: boolean): ToolSpec {
   const options = { param: `${label}.parameters`, isStrict };
   const schema = parameters === undefined ? NO_ARGUMENTS : parameters;
-  if (isStrict) return { name, isStrict, grammar: schemaToGrammar(schema, options) };
+  if (isStrict) return { name, isStrict, ...countedGrammar(schema, options) };
   if (typeof schema !== 'object' || schema === null || Array.isArray(schema))
     throw invalid(options.param, 'must be a JSON schema, an object');
   try {
-    if (isCalling) return { name, isStrict, grammar: schemaToGrammar(schema, options) };
+    if (isCalling) return { name, isStrict, ...countedGrammar(schema, options) };
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
   }

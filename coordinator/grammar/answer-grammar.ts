@@ -4,7 +4,12 @@ import { createHash } from 'node:crypto';
 import type { AnswerShape, ToolSpec } from '../requests/request-spec.js';
 import { THINK_END } from '../tokenizer/reasoning-splitter.js';
 import { TOOL_END, TOOL_START } from '../tokenizer/tool-call-splitter.js';
+import { literal, renamed } from './ebnf.js';
+import type { CountedParts } from './bound-counter.js';
 import type { Grammar } from './grammar-host.js';
+
+const CALL_END = `}\n${TOOL_END}`;
+const CALL_SEPARATOR = '\n';
 
 type Format = { readonly type: string; readonly [field: string]: unknown };
 
@@ -15,12 +20,21 @@ export function toAnswerGrammar(shape: AnswerShape, startsInReasoning: boolean):
   const elements = startsInReasoning ? [...REASONING, format] : [format];
   const whole = elements.length === 1 ? format : { type: 'sequence', elements };
   const source = JSON.stringify({ type: 'structural_tag', format: whole });
-  const bounds = shape.json?.bounds;
-  const counted = bounds === undefined ? {} : { bounds, start: startsInReasoning ? THINK_END : '' };
+  const counted = countedParts(shape, startsInReasoning);
   const key = createHash('sha256')
     .update(JSON.stringify([source, counted]))
     .digest('base64');
-  return { key, source, ...counted };
+  return { key, source, ...(counted === null ? {} : { counted }) };
+}
+
+/** Null: no string is counted beside the grammar. */
+function countedParts({ json, tools }: AnswerShape, startsInReasoning: boolean): CountedParts | null {
+  const functions = (tools?.functions ?? []).flatMap(({ name, bounds }) =>
+    bounds === undefined ? [] : [{ start: callStart(name), bounds }],
+  );
+  const answer = json?.bounds ?? null;
+  if (functions.length === 0 && answer === null) return null;
+  return { after: startsInReasoning ? THINK_END : '', answer, functions };
 }
 
 /** The answer does not end inside its reasoning. */
@@ -34,7 +48,7 @@ function answerFormat({ json, tools }: AnswerShape): Format | null {
   if (tools === null) return answer;
   const { choice, isParallel } = tools;
   if (choice !== 'auto') return calls(tools.functions, choice === 'one' || !isParallel);
-  if (answer !== null) return { type: 'or', elements: [answer, calls(tools.functions, !isParallel)] };
+  if (json !== null) return answerOrCalls(json.grammar, tools.functions, !isParallel);
   // What is not strict is left to the model: its sequence need not wait for masks.
   if (!tools.functions.some(({ isStrict }) => isStrict)) return null;
   return {
@@ -45,11 +59,26 @@ function answerFormat({ json, tools }: AnswerShape): Format | null {
   };
 }
 
+/** In one grammar: of the library's formats, none that repeats may stand beside another. */
+function answerOrCalls(answer: string, functions: readonly ToolSpec[], isOne: boolean): Format {
+  const all = functions.map(({ name, grammar }, index) => ({
+    rules: renamed(grammar, `f${index}_`),
+    call: `${literal(callStart(name))} f${index}_root ${literal(CALL_END)}`,
+  }));
+  const rules = [
+    renamed(answer, 'a_'),
+    ...all.map((each) => each.rules),
+    `call ::= ${all.map(({ call }) => call).join(' | ')}\n`,
+    `root ::= a_root | call${isOne ? '' : ` (${literal(CALL_SEPARATOR)} call)*`}\n`,
+  ];
+  return { type: 'grammar', grammar: rules.join('') };
+}
+
 function calls(functions: readonly ToolSpec[], isOne: boolean): Format {
   return {
     type: 'tags_with_separator',
     tags: functions.map(toTag),
-    separator: '\n',
+    separator: CALL_SEPARATOR,
     at_least_one: true,
     stop_after_first: isOne,
   };
@@ -58,8 +87,13 @@ function calls(functions: readonly ToolSpec[], isOne: boolean): Format {
 function toTag({ name, grammar }: ToolSpec): Format {
   return {
     type: 'tag',
-    begin: `${TOOL_START}\n{"name": ${JSON.stringify(name)}, "arguments": `,
+    begin: callStart(name),
     content: { type: 'grammar', grammar },
-    end: `}\n${TOOL_END}`,
+    end: CALL_END,
   };
+}
+
+/** A call up to its arguments. */
+function callStart(name: string): string {
+  return `${TOOL_START}\n{"name": ${JSON.stringify(name)}, "arguments": `;
 }

@@ -5,6 +5,8 @@ import type { StringBounds } from '../requests/request-spec.js';
 
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
+/** Of those that may hold a string. */
+const ENDS_OF_VALUES: ReadonlySet<number> = new Set(Buffer.from('"]}'));
 
 /** What tokens do to a string that is counted; made once for a vocabulary. */
 export class TokenLengths {
@@ -60,13 +62,38 @@ interface Open {
   name: string | null;
 }
 
+/** The JSON values in an answer of which strings are counted. */
+export interface CountedParts {
+  /** Before this text there are none: the end of the reasoning. Empty: the answer begins at once. */
+  readonly after: string;
+  /** Of the answer where it is JSON; null: nothing in it is counted, or it is none. */
+  readonly answer: StringBounds | null;
+  /** Of what follows each of these texts, wherever it comes: the arguments of calls. */
+  readonly functions: readonly { readonly start: string; readonly bounds: StringBounds }[];
+}
+
+/**
+ * Where in the answer one is. `ahead`: before its start. `start`: its first byte comes next. `between`: no value that
+ * is counted has begun, or it is over. `value`: inside of one.
+ */
+type Stage = 'ahead' | 'start' | 'between' | 'value';
+
+const LINE_FEED = 0x0a;
+/** What a call begins with, and JSON does not. */
+const TAG = 0x3c;
+
 export class BoundCounter {
-  readonly #bounds: StringBounds;
-  readonly #open: Open[] = [];
-  /** Null: the answer has begun. */
-  #start: Uint8Array | null;
-  /** The last bytes before it begins, as many as `#start` has. */
+  readonly #after: Uint8Array;
+  readonly #answer: StringBounds | null;
+  readonly #functions: readonly { readonly start: Uint8Array; readonly bounds: StringBounds }[];
+  /** Of the texts that are looked for. */
+  readonly #longest: number;
+  #stage: Stage;
+  /** The last bytes where a text is looked for. */
   #tail: number[] = [];
+  /** Of the value. */
+  #bounds: StringBounds = [];
+  readonly #open: Open[] = [];
   #isInString = false;
   #isInEscape = false;
   /** Bytes of a member's name; null: the string is a value. */
@@ -74,28 +101,76 @@ export class BoundCounter {
   /** Characters that may still come in this string; null: it is not counted. */
   #room: number | null = null;
 
-  /** `start`: the text that the answer follows, such as the end of the reasoning; empty: none. */
-  constructor(bounds: StringBounds, start: string) {
-    this.#bounds = bounds;
-    this.#start = start === '' ? null : Buffer.from(start);
+  constructor({ after, answer, functions }: CountedParts) {
+    this.#after = Buffer.from(after);
+    this.#answer = answer;
+    this.#functions = functions.map(({ start, bounds }) => ({ start: Buffer.from(start), bounds }));
+    this.#longest = Math.max(
+      ...[this.#after, ...this.#functions.map(({ start }) => start)].map(({ length }) => length),
+    );
+    this.#stage = after === '' ? 'start' : 'ahead';
   }
 
   accept(bytes: Uint8Array): void {
-    for (const byte of bytes) {
-      if (this.#start !== null) this.#awaitStart(byte, this.#start);
-      else if (this.#isInString) this.#takeInString(byte);
-      else this.#take(byte);
-    }
+    for (const byte of bytes) this.#accept(byte);
   }
 
   remove(bits: Uint32Array, lengths: TokenLengths): void {
-    if (this.#start !== null) return;
+    // A token that ends the beginning of a call may begin a string, too; of other text nothing is taken.
+    if (this.#stage === 'ahead' || (this.#stage === 'between' && !this.#isBeforeCall())) return;
     lengths.remove(bits, this.#isInString ? this.#room : null, this.#isInEscape);
   }
 
-  #awaitStart(byte: number, start: Uint8Array): void {
-    this.#tail = [...this.#tail, byte].slice(-start.length);
-    if (Buffer.from(this.#tail).equals(start)) this.#start = null;
+  #accept(byte: number): void {
+    switch (this.#stage) {
+      case 'ahead':
+        if (this.#endsWith(byte, this.#after)) this.#stage = 'start';
+        this.#remember(byte);
+        return;
+      case 'start':
+        if (byte === LINE_FEED) return;
+        this.#tail = [];
+        // Where it is not JSON, or nothing in it is counted, its calls may be.
+        this.#stage = 'between';
+        if (this.#answer !== null && byte !== TAG) this.#begin(this.#answer);
+        this.#accept(byte);
+        return;
+      case 'between': {
+        const found = this.#functions.find(({ start }) => this.#endsWith(byte, start));
+        this.#remember(byte);
+        if (found !== undefined) this.#begin(found.bounds);
+        return;
+      }
+      case 'value':
+        if (this.#isInString) this.#takeInString(byte);
+        else this.#take(byte);
+        if (!this.#isInString && this.#open.length === 0 && ENDS_OF_VALUES.has(byte)) this.#stage = 'between';
+    }
+  }
+
+  #begin(bounds: StringBounds): void {
+    this.#stage = 'value';
+    this.#bounds = bounds;
+    this.#tail = [];
+  }
+
+  /** What came last may be the beginning of one. */
+  #isBeforeCall(): boolean {
+    const tag = this.#tail.lastIndexOf(TAG);
+    if (tag < 0) return false;
+    const begun = Buffer.from(this.#tail.slice(tag));
+    return this.#functions.some(({ start }) => begun.equals(start.subarray(0, begun.length)));
+  }
+
+  /** What came, with `byte` behind it. */
+  #endsWith(byte: number, text: Uint8Array): boolean {
+    if (byte !== text.at(-1)) return false;
+    return Buffer.from([...this.#tail, byte].slice(-text.length)).equals(text);
+  }
+
+  #remember(byte: number): void {
+    this.#tail.push(byte);
+    if (this.#tail.length > 2 * this.#longest) this.#tail = this.#tail.slice(-this.#longest);
   }
 
   #takeInString(byte: number): void {

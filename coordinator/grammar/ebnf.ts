@@ -116,6 +116,16 @@ export class GrammarRules {
   }
 }
 
+/** Of a printed grammar: its rules, with `prefix` before each name, so that they can stand beside another's. */
+export function renamed(grammar: string, prefix: string): string {
+  return grammar.replace(TERMINAL_OR_RULE, (all, rule?: string) =>
+    rule === undefined ? all : `${prefix}${rule}`,
+  );
+}
+
+/** A text, a class of characters, or the name of a rule. */
+const TERMINAL_OR_RULE = /"(?:[^"\\]|\\.)*"|\[(?:[^\]\\]|\\.)*\]|\b(root|r\d+)\b/g;
+
 function print(expression: Expression): string {
   if (typeof expression === 'string') return expression;
   if ('rule' in expression) return expression.rule;

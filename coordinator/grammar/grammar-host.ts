@@ -2,8 +2,7 @@
 // data in and out.
 import { MAX_KEPT_GRAMMARS } from '../../common/limits.js';
 import { toByteLetters } from '../tokenizer/vocabulary.js';
-import { BoundCounter, TokenLengths } from './bound-counter.js';
-import type { StringBounds } from '../requests/request-spec.js';
+import { BoundCounter, TokenLengths, type CountedParts } from './bound-counter.js';
 import { UTF8_START, Utf8Guard } from './utf8-guard.js';
 import { loadXGrammar, type CompiledGrammar, type GrammarMatcher, type XGrammar } from './xgrammar.js';
 
@@ -19,10 +18,8 @@ export interface GrammarVocabulary {
 export interface Grammar {
   readonly key: string;
   readonly source: string;
-  /** Of strings whose length is counted beside it. */
-  readonly bounds?: StringBounds;
-  /** The text that the answer follows which `bounds` are of; empty: none. */
-  readonly start?: string;
+  /** Where strings stand whose length is counted beside it; default: nowhere. */
+  readonly counted?: CountedParts;
 }
 
 export interface SessionOptions {
@@ -100,8 +97,7 @@ export class GrammarHost {
     const compiled = await this.#compiled(grammar);
     const { GrammarMatcher } = this.#xgrammar.library;
     const matcher = await GrammarMatcher.createGrammarMatcher(compiled, [...options.eosTokenIds]);
-    const { bounds, start = '' } = grammar;
-    const counter = bounds === undefined ? null : new BoundCounter(bounds, start);
+    const counter = grammar.counted === undefined ? null : new BoundCounter(grammar.counted);
     const begin = { numTokens: 0, utf8: UTF8_START, numBlanks: 0 };
     this.#sessions.set(session, { ...options, matcher, counter, ...begin });
     return this.accept(session, tokenIds);

@@ -66,6 +66,8 @@ export interface ToolSpec {
   readonly name: string;
   /** Of its arguments, in xgrammar's EBNF. */
   readonly grammar: string;
+  /** Of strings in them that are counted beside it; default: none. */
+  readonly bounds?: StringBounds;
   /** The arguments fit in any case; otherwise only where calls are asked for. */
   readonly isStrict: boolean;
 }
@@ -78,7 +80,7 @@ export interface ToolsSpec {
   readonly isParallel: boolean;
 }
 
-/** A place in an answer. Places are numbers; null: nothing below it is bounded. */
+/** A place in a JSON value. Places are numbers; null: nothing below it is bounded. */
 export interface BoundedPlace {
   /** Characters (Unicode code points) of a string at this place at most; null: not counted here. */
   readonly maxLength: number | null;
@@ -89,12 +91,12 @@ export interface BoundedPlace {
   readonly items: number | null;
 }
 
-/** The first place is the whole answer. */
+/** The first place is the whole value. */
 export type StringBounds = readonly BoundedPlace[];
 
 /** What an answer, behind its reasoning, is to be. */
 export interface AnswerShape {
-  /** It fits this grammar, in xgrammar's EBNF, and these bounds; there are none where it may also be calls. */
+  /** It fits this grammar, in xgrammar's EBNF, and these bounds. */
   readonly json: { readonly grammar: string; readonly bounds?: StringBounds } | null;
   readonly tools: ToolsSpec | null;
   /** The field to name where the grammar is of no use. */

@@ -254,6 +254,46 @@ describe('answers in a form', function () {
     assert.equal(single.choices[0]!.message.tool_calls!.length, 1);
   });
 
+  it('answers in JSON or calls where it may do both, held to long bounds in either', async () => {
+    const text = (maxLength: number) => ({ type: 'string', maxLength });
+    const object = (properties: Record<string, unknown>) => ({
+      type: 'object',
+      properties,
+      required: Object.keys(properties),
+      additionalProperties: false,
+    });
+    const answer = object({ a: text(80) });
+    const query = object({ q: text(60) });
+    const body = {
+      tools: [tool('find', query)],
+      response_format: schemaFormat(answer),
+      n: 12,
+      seed: 21,
+      // Either comes now and then, and nothing ends a string of itself.
+      logit_bias: { ...(await biasOf('<', 1)), ...(await biasOf('"', -100)) },
+    };
+    const { choices } = await ask(body);
+    let numCalls = 0;
+    for (const { message, finish_reason: reason } of choices) {
+      if (message.tool_calls === undefined) {
+        assert.equal(reason, 'stop');
+        assert.ok(Schema.Compile(answer as never).Check(JSON.parse(message.content!)), message.content!);
+        continue;
+      }
+      assert.equal(reason, 'tool_calls');
+      for (const call of message.tool_calls) {
+        assert.ok(call.type === 'function' && call.function.name === 'find');
+        assert.ok(Schema.Compile(query as never).Check(JSON.parse(call.function.arguments)));
+        numCalls += 1;
+      }
+    }
+    assert.ok(numCalls > 0, 'some call');
+    assert.ok(
+      choices.some(({ message }) => message.tool_calls === undefined),
+      'some answer',
+    );
+  });
+
   it('gives each its own answer, whoever else is served', async () => {
     const bodies: Body[] = [
       { response_format: schemaFormat(ITEM), seed: 11 },

@@ -33,7 +33,7 @@ const object = (properties: Record<string, unknown>): object => ({
 });
 
 const leaf = fc
-  .record({ max: fc.integer({ min: 65, max: 120 }), min: fc.integer({ min: 0, max: 3 }) })
+  .record({ max: fc.integer({ min: 17, max: 120 }), min: fc.integer({ min: 0, max: 3 }) })
   .map(({ max, min }) => text(max, min));
 const schemas = fc.oneof(
   leaf,
@@ -113,7 +113,7 @@ describe('bounds on strings beside a grammar', function () {
 
   it('counts code points, escapes as one, and takes exactly as many', async () => {
     const grammar = grammarOf(object({ a: text(500), b: { type: 'array', items: text(100) } }));
-    assert.notEqual(grammar.bounds, undefined);
+    assert.notEqual(grammar.counted, undefined);
     const long = (count: number): string => '😀\\né\\"x'.repeat(count / 5);
     assert.ok(await takes(grammar, `{"a":"${long(500)}","b":["${long(100)}","${long(100)}"]}`));
     assert.ok(!(await takes(grammar, `{"a":"${long(505)}","b":[]}`)));
@@ -147,6 +147,69 @@ describe('bounds on strings beside a grammar', function () {
     const reasoning = `{"${'x'.repeat(200)}</think>\n\n`;
     assert.ok(await takes(grammar, `${reasoning}"${'y'.repeat(70)}"`));
     assert.ok(!(await takes(grammar, `${reasoning}"${'y'.repeat(71)}"`)));
+  });
+
+  describe('of tools', () => {
+    const functions = [
+      { name: 'find', parameters: object({ q: text(500) }), isStrict: true, label: 'tools[0].function' },
+      { name: 'note', parameters: object({ t: text(20) }), isStrict: false, label: 'tools[1].function' },
+    ];
+    const call = (name: string, args: object): string =>
+      `<tool_call>\n${JSON.stringify({ name }).slice(0, -1).replace(':', ': ')}, "arguments": ${JSON.stringify(args)}}\n</tool_call>`;
+    const find = (count: number): string => call('find', { q: 'é'.repeat(count) });
+    const note = (count: number): string => call('note', { t: 'é'.repeat(count) });
+
+    function toolGrammar(
+      choice: 'auto' | 'required',
+      schema: object | null = null,
+      startsInReasoning = false,
+    ): Grammar {
+      const json = schema === null ? null : { schema, isStrict: false, label: 'schema' };
+      const tools = { functions, choice, isParallel: true, choiceLabel: 'tool_choice' } as const;
+      return toAnswerGrammar(parseShape(json, tools).shape!, startsInReasoning)!;
+    }
+
+    it('are counted in each call, by the function that is called', async () => {
+      const grammar = toolGrammar('required');
+      assert.ok(await takes(grammar, find(500)));
+      assert.ok(!(await takes(grammar, find(501))));
+      assert.ok(await takes(grammar, `${find(500)}\n${note(20)}\n${find(3)}`));
+      assert.ok(!(await takes(grammar, `${find(500)}\n${note(21)}`)));
+      assert.ok(!(await takes(grammar, `${note(20)}\n${find(501)}`)));
+    });
+
+    it('are counted behind text, where the model calls as it likes', async () => {
+      const grammar = toolGrammar('auto');
+      const said = 'I "look" for <tool: {"q": "';
+      assert.ok(await takes(grammar, `${said}${'x'.repeat(600)}${find(500)}`));
+      assert.ok(!(await takes(grammar, `${said}${find(501)}`)));
+      assert.ok(await takes(grammar, `${said}${'y'.repeat(600)}`), 'text has no bound');
+    });
+
+    it('are counted beside an answer that is JSON', async () => {
+      const grammar = toolGrammar('auto', object({ a: text(30) }));
+      assert.ok(await takes(grammar, `{"a":"${'x'.repeat(30)}"}`));
+      assert.ok(!(await takes(grammar, `{"a":"${'x'.repeat(31)}"}`)));
+      assert.ok(await takes(grammar, find(500)));
+      assert.ok(!(await takes(grammar, find(501))));
+    });
+
+    it('begin behind the reasoning, whatever that holds', async () => {
+      const grammar = toolGrammar('required', null, true);
+      const reasoning = `${find(400).slice(0, -14)}${'x'.repeat(200)}</think>\n\n`;
+      assert.ok(await takes(grammar, `${reasoning}${find(500)}`));
+      assert.ok(!(await takes(grammar, `${reasoning}${find(501)}`)));
+    });
+
+    it('are held to across tokens that end the beginning of a call', async () => {
+      const begun = find(0).slice(0, -'"}}\n</tool_call>'.length - 6);
+      const piece = `": {"q":"${'z'.repeat(70)}`;
+      const tokens = [...VOCABULARY.tokens, Buffer.from(piece)];
+      const own = await GrammarHost.create({ ...VOCABULARY, tokens });
+      const mask = await own.open(1, toolGrammar('required'), OPTIONS, [...Buffer.from(begun)]);
+      assert.ok(!allowedIds(mask).includes(tokens.length - 1), begun);
+      own.close(1);
+    });
   });
 
   it('leaves a bound to the grammar where another schema of the same place has none or a longer one', () => {
