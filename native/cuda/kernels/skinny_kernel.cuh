@@ -4,7 +4,8 @@
 //
 // A block takes a run of consecutive outputs, all runs equally long so that every multiprocessor
 // reads as much; it goes over them in passes of up to 64 weight rows. Its warps share the columns
-// of the weight: a warp takes a unit of 32 columns of all the pass's rows at a time. At the end of
+// of the weight, each a run of its own, so that it asks the memory for neighbouring lines: a warp
+// takes a unit of 32 columns of all the pass's rows at a time. At the end of
 // a pass one warp adds the warps' sums, in a fixed order, while the others go on: a warp waits for
 // the slowest only when it is a whole pass ahead, so that loads stay under way.
 //
@@ -46,8 +47,8 @@ struct Arguments {
   // Outputs of a tile: 16, or 8 where its rows are 8 of gate and 8 of up. The output of row g + 8
   // is that of row g plus `half`: 8, or 0.
   int32_t tile_outputs, half;
-  // Units of the warp with the most. Warps take turns by 1 << pair_shift units.
-  int32_t warp_units, pair_shift;
+  // Units of a warp; the last ones may have fewer.
+  int32_t warp_units;
   bool out_float, swiglu;
 };
 
@@ -73,6 +74,10 @@ struct Shapes {
   // began 16 bytes after one for a while, and gate and up took 151 us instead of 131.)
   static constexpr int kRing = 128 + kWarps * kSums * 16;
   static constexpr int kDepth = (kMost - kRing) / (kWarps * kSlot);
+  // Units of each warp that are under way while the ring fills, about 64 KB. What a multiprocessor
+  // asks for beyond what it can have under way stops its other loads and stores, too: those of the
+  // exchange or the attention of another block, which this one waits for.
+  static constexpr int kFirstUnits = 8 / kTiles;
   static constexpr int kBytes = kRing + kWarps * kDepth * kSlot > kLeastSharedBytes
                                     ? kRing + kWarps* kDepth* kSlot
                                     : kLeastSharedBytes;
@@ -93,8 +98,7 @@ struct Cursor {
 
 // First column of the warp's unit.
 __device__ __forceinline__ int UnitColumn(const Arguments& p, int unit, int warp) {
-  const int turn = unit >> p.pair_shift, within = unit & ((1 << p.pair_shift) - 1);
-  return (((turn * kWarps + warp) << p.pair_shift) + within) * kUnitColumns;
+  return (warp * p.warp_units + unit) * kUnitColumns;
 }
 
 __device__ __forceinline__ void Put(const Arguments& p, int row, int output, float value) {
@@ -237,12 +241,13 @@ __global__ void __launch_bounds__(kThreads, 1) SkinnyKernel(const Arguments p) {
 
 #pragma unroll
   for (int d = 0; d < kDepth; ++d) {
+    if (d >= S::kFirstUnits) Wait<S::kFirstUnits - 1>();
     issue(ring + d * S::kSlot);
     Commit();
+    if (d == 0) LetNextStart();
     advance();
   }
   Sums<S> together(shared);
-  LetNextStart();
   WaitForPrevious();
   // The first units' x comes by plain loads: its copies would be in groups behind all the ring's.
   int unit = 0;

@@ -8,10 +8,11 @@
 namespace skein::cuda::skinny {
 
 // 16 bytes to shared memory; zeros, and nothing read, where not valid. Weights are read once: no
-// place in the L1 cache. Rows of x are read by all warps.
+// place in the L1 cache; and the memory is asked for 256 bytes at a time, of which a warp's next
+// units find the rest in the L2 cache. Rows of x are read by all warps.
 __device__ __forceinline__ void CopyWeights(uint32_t shared, const __nv_bfloat16* place,
                                             bool valid) {
-  asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;\n" ::"r"(shared), "l"(place),
+  asm volatile("cp.async.cg.shared.global.L2::256B [%0], [%1], 16, %2;\n" ::"r"(shared), "l"(place),
                "r"(valid ? 16 : 0)
                : "memory");
 }

@@ -45,10 +45,7 @@ void Start(Arguments& p, Stream& stream) {
   const int32_t passes = CeilDivide(p.run, kMaxTiles * p.tile_outputs);
   p.step = CeilDivide(p.run, passes);
   const int tiles = CeilDivide(p.step, p.tile_outputs);
-  // Whole 128-byte lines to a warp, unless that gives some warps more turns than others.
-  const int32_t units = CeilDivide(p.k, kUnitColumns);
-  p.pair_shift = units % (2 * kWarps) == 0 || units > 32 * kWarps ? 1 : 0;
-  p.warp_units = CeilDivide(units, kWarps << p.pair_shift) << p.pair_shift;
+  p.warp_units = CeilDivide(CeilDivide(p.k, kUnitColumns), kWarps);
 
   const auto [kernel, shared_bytes] =
       p.x_scales == nullptr ? kInstances<false>[tiles - 1] : kInstances<true>[tiles - 1];
