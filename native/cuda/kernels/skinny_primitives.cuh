@@ -8,13 +8,22 @@
 namespace skein::cuda::skinny {
 
 // 16 bytes to shared memory; zeros, and nothing read, where not valid. Weights are read once: no
-// place in the L1 cache; and the memory is asked for 256 bytes at a time, of which a warp's next
-// units find the rest in the L2 cache. Rows of x are read by all warps.
+// place in the L1 cache. `kLine`: the bytes that the memory is asked for with them, into the L2
+// cache, where a warp's next units find the rest. Rows of x are read by all warps.
+template <int kLine>
 __device__ __forceinline__ void CopyWeights(uint32_t shared, const __nv_bfloat16* place,
                                             bool valid) {
-  asm volatile("cp.async.cg.shared.global.L2::256B [%0], [%1], 16, %2;\n" ::"r"(shared), "l"(place),
-               "r"(valid ? 16 : 0)
-               : "memory");
+  const int bytes = valid ? 16 : 0;
+  if constexpr (kLine == 256) {
+    asm volatile("cp.async.cg.shared.global.L2::256B [%0], [%1], 16, %2;\n" ::"r"(shared),
+                 "l"(place), "r"(bytes)
+                 : "memory");
+  } else {
+    static_assert(kLine == 128);
+    asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;\n" ::"r"(shared),
+                 "l"(place), "r"(bytes)
+                 : "memory");
+  }
 }
 __device__ __forceinline__ void CopyX(uint32_t shared, const __nv_bfloat16* place, bool valid) {
   asm volatile("cp.async.ca.shared.global [%0], [%1], 16, %2;\n" ::"r"(shared), "l"(place),

@@ -45,10 +45,14 @@ void Start(Arguments& p, Stream& stream) {
   const int32_t passes = CeilDivide(p.run, kMaxTiles * p.tile_outputs);
   p.step = CeilDivide(p.run, passes);
   const int tiles = CeilDivide(p.step, p.tile_outputs);
-  p.warp_units = CeilDivide(CeilDivide(p.k, kUnitColumns), kWarps);
+  // Of float8, whole 128-byte lines to a warp, unless that gives some warps more turns than others.
+  const int32_t units = CeilDivide(p.k, kUnitColumns);
+  const bool is_float8 = p.x_scales != nullptr;
+  p.pair_shift = is_float8 && (units % (2 * kWarps) == 0 || units > 32 * kWarps) ? 1 : 0;
+  p.warp_units = CeilDivide(units, kWarps << p.pair_shift) << p.pair_shift;
 
   const auto [kernel, shared_bytes] =
-      p.x_scales == nullptr ? kInstances<false>[tiles - 1] : kInstances<true>[tiles - 1];
+      is_float8 ? kInstances<true>[tiles - 1] : kInstances<false>[tiles - 1];
   SKEIN_CUDA(
       cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes));
   LaunchOverlapped(kernel, dim3(static_cast<unsigned>(CeilDivide(p.outputs, p.run))),
