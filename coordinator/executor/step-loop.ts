@@ -1,25 +1,19 @@
 // Drives the steps of one epoch: plan, broadcast, gather, apply, and again. Keeps as many plans in flight as the
 // scheduler allows, watches the clock, and tells each sequence's owner of its tokens. It decides nothing about what
 // runs, nor what an epoch's end means.
-import { assertDefined, InvariantError } from '../../common/assert.js';
 import { sleep, type Clock } from '../../common/clock.js';
 import { AppError, toAppError } from '../../common/errors.js';
 import { STEPS_STOP_TIMEOUT_MS } from '../../common/limits.js';
 import type { Scheduler } from '../scheduler/scheduler.js';
-import type { PictureUpload, SequenceOutput } from '../scheduler/step-plan.js';
+import type { SequenceOutput } from '../scheduler/step-plan.js';
 import { StepRecord, type CompletedStep, type RankTimes } from './completed-step.js';
 import { epochFailure } from './epoch-failure.js';
+import { PictureUploads } from './picture-uploads.js';
 import { PrefillBudget } from './prefill-budget.js';
 import type { RankGroup } from './rank-group.js';
 import type { StepResult } from './step-messages.js';
 import { StepWatch } from './step-watch.js';
-import type {
-  InterruptedSequence,
-  PixelLease,
-  PixelSource,
-  SequenceListener,
-  SequenceSubmission,
-} from './submission.js';
+import type { InterruptedSequence, SequenceSubmission } from './submission.js';
 import type { TokenLogprobs } from './token-logprobs.js';
 
 export type { TokenLogprobs };
@@ -74,6 +68,7 @@ export class StepLoop {
   #hasDelivered = false;
   #numCompletedSteps = 0;
   readonly #record = new StepRecord();
+  readonly #uploads: PictureUploads;
   /** Null: prompts are never held back, and nothing is kept account of. */
   readonly #prefill: PrefillBudget | null;
 
@@ -83,6 +78,13 @@ export class StepLoop {
     const { maxStepTokens } = scheduler.config;
     this.#prefill =
       maxDecodeSlowdown === Infinity ? null : new PrefillBudget(maxDecodeSlowdown, maxStepTokens);
+    this.#uploads = new PictureUploads({
+      ...{ scheduler, group },
+      submissionOf: (sequenceId) => this.#submissions.get(sequenceId),
+      isEpochOver: () => this.#failure !== null,
+      cancel: (sequenceId) => this.cancel(sequenceId),
+      onChange: () => this.#queuePump(),
+    });
     this.#stepWatch = new StepWatch(clock, stepTimeoutMs, () => {
       const { lastStep } = scheduler.stats;
       const what = `no step was completed for ${stepTimeoutMs} ms (last one sent: ${lastStep})`;
@@ -153,7 +155,7 @@ export class StepLoop {
         for (const { sequenceId, numComputedTokens } of plan.newSequences)
           this.#submissions.get(sequenceId)?.listener.onStarted(numComputedTokens);
       }
-      for (const upload of scheduler.takeUploads()) void this.#upload(upload);
+      this.#uploads.start();
     } catch (error) {
       group.fail(toAppError(error));
     }
@@ -175,47 +177,6 @@ export class StepLoop {
       this.cancel(sequenceId);
       listener.onFailure(toAppError(error));
     }
-  }
-
-  async #upload(upload: PictureUpload): Promise<void> {
-    const { scheduler, group } = this.#options;
-    // The scheduler forgets uploads of sequences that were cancelled before this.
-    const submission = assertDefined(this.#submissions.get(upload.sequenceId), 'the sequence of an upload');
-    const source = assertDefined(submission.pictures[upload.pictureIndex], 'the pixels of an upload');
-    const lease = await this.#lease(source, upload, submission.listener);
-    if (lease === null) return;
-    try {
-      const isThere = await group.putPicture(upload.pictureId, upload.tileSlots, lease.pixels);
-      if (!isThere || this.#failure !== null) return;
-      scheduler.pictureUploaded(upload.pictureId);
-      this.#queuePump();
-    } catch (error) {
-      group.fail(toAppError(error));
-    } finally {
-      lease.release();
-    }
-  }
-
-  /** Null: there are none, and the sequence is over for it. */
-  async #lease(
-    source: PixelSource,
-    upload: PictureUpload,
-    listener: SequenceListener,
-  ): Promise<PixelLease | null> {
-    try {
-      const lease = await source.lease();
-      if (this.#submissions.has(upload.sequenceId)) return lease;
-      lease.release();
-    } catch (error) {
-      if (error instanceof InvariantError) this.#options.group.fail(toAppError(error));
-      // An epoch that is over has handed it back: the next one will ask again.
-      else if (this.#failure === null) listener.onFailure(toAppError(error));
-    }
-    if (this.#failure !== null) return null;
-    this.cancel(upload.sequenceId);
-    this.#options.scheduler.pictureDropped(upload.pictureId);
-    this.#queuePump();
-    return null;
   }
 
   #onResult(result: StepResult, ranks: readonly RankTimes[]): void {
