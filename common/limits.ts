@@ -3,7 +3,7 @@
 // (windows, caches, how often something is looked at), that follow from a file format or from how something is packed,
 // and the bounds of a single flag (docs/settings.md) stay where they are used.
 
-export const PROTOCOL_VERSION = 3;
+export const PROTOCOL_VERSION = 4;
 
 // ---- Messages between processes ----
 
@@ -141,8 +141,12 @@ export const MAX_HISTORY_EVENTS = 100;
 
 // ---- Steps, ranks and signs of life ----
 
-/** How deep the engine's queue of plans is. */
-export const MAX_PLANS_IN_FLIGHT = 2;
+/** How many plans may be in flight: the engine's queue is so deep (native/addon/engine_thread.h). */
+export const MAX_PLANS_IN_FLIGHT = 8;
+/** Of these, those that are where ranks never wait for one. */
+export const MIN_PLANS_IN_FLIGHT = 2;
+/** What plans in flight beyond those may take to compute. */
+export const MAX_WORK_AHEAD_MS = 40;
 
 export const MAX_WORLD_SIZE = 64;
 

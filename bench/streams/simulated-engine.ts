@@ -14,7 +14,7 @@ type Listener = (error: Error | null, result: NativeStepResult | null) => void;
 
 export class SimulatedEngine extends FakeEngine {
   readonly #stepMs: number;
-  readonly #queue: { readonly plan: NativeStepPlan; readonly endMs: number }[] = [];
+  readonly #queue: { readonly plan: NativeStepPlan; readonly endMs: number; readonly waitMs: number }[] = [];
   /** By slot: tokens that are there and not computed, so that the end of a prompt is known. */
   readonly #left = new Map<number, number>();
   #listener: Listener | null = null;
@@ -37,10 +37,11 @@ export class SimulatedEngine extends FakeEngine {
   override submitStep(plan: NativeStepPlan): boolean {
     const beginMs = Math.max(performance.now(), this.#endMs);
     const endMs = beginMs + this.#stepMs;
+    const waitMs = this.#endMs > 0 ? beginMs - this.#endMs : 0;
     if (this.#endMs > 0) this.#intervals.add(endMs - this.#endMs);
     this.#endMs = endMs;
     this.#epoch = plan.groupEpoch;
-    this.#queue.push({ plan, endMs });
+    this.#queue.push({ plan, endMs, waitMs });
     this.#wait();
     return true;
   }
@@ -85,12 +86,12 @@ export class SimulatedEngine extends FakeEngine {
     if (first !== undefined && performance.now() >= first.endMs) {
       this.#queue.shift();
       this.#lastStep = first.plan.step;
-      this.#listener?.(null, this.#result(first.plan));
+      this.#listener?.(null, this.#result(first.plan, first.waitMs));
     }
     this.#wait();
   }
 
-  #result(plan: NativeStepPlan): NativeStepResult {
+  #result(plan: NativeStepPlan, waitMs: number): NativeStepResult {
     for (const slot of plan.releasedSlots) this.#left.delete(slot);
     for (const { slot, tokenIds, numComputedTokens } of plan.newSequences)
       this.#left.set(slot, tokenIds.length - numComputedTokens);
@@ -114,7 +115,7 @@ export class SimulatedEngine extends FakeEngine {
       sampleHash: BigInt(plan.step * 4096 + count),
       stepNs: this.#stepMs * 1e6,
       collectiveNs: 0,
-      planWaitNs: 0,
+      planWaitNs: Math.round(waitMs * 1e6),
       samplingNs: 0,
     };
   }

@@ -60,7 +60,12 @@ const NUM_SAMPLES = 60;
 export async function measureStreams(options: StreamsOptions): Promise<StreamsReport> {
   const { worldSize, stepMs, streams, profileFolder = null, main = null } = options;
   const folder = makeModel(worldSize);
-  const ranks = fork(repoPath('dist', 'bench', 'streams', 'ranks.js'), [String(worldSize), String(stepMs)]);
+  const ranks = fork(
+    main === null
+      ? repoPath('dist', 'bench', 'streams', 'ranks.js')
+      : path.join(path.dirname(main), '..', 'dist', 'bench', 'streams', 'ranks.js'),
+    [String(worldSize), String(stepMs)],
+  );
   try {
     const { addresses } = (await messageOf(ranks)) as { readonly addresses: readonly string[] };
     const args = [

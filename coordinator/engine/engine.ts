@@ -68,7 +68,11 @@ export class Engine {
     this.#options = options;
     this.tokenization = new Tokenization(options);
     const { clock, maxRequests, replica } = options;
-    this.requests = new RequestStore({ clock, maxRequests, onBug: (error) => replica.fail(error) });
+    this.requests = new RequestStore({
+      ...{ clock, maxRequests },
+      onBug: (error) => replica.fail(error),
+      shareInHand: () => replica.epoch?.shareInHand ?? 1,
+    });
     this.waits = new WaitEstimate(this.requests.rate, replica);
     options.replica.observe({ onState: () => this.#tellState() });
   }

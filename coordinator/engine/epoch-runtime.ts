@@ -93,6 +93,11 @@ export class EpochRuntime {
     return this.#loop!.submit({ request: sequence, pictures, masks, listener });
   }
 
+  /** As RunAhead.shareInHand: how punctually the results of steps are taken in. */
+  get shareInHand(): number {
+    return this.#loop?.shareInHand ?? 1;
+  }
+
   /** Tokens to be served before a request of the client that comes now, with so many of an answer each. */
   tokensAhead(client: string, priority: number, answerTokens: number): number {
     return this.#scheduler.tokensAhead(client, priority, answerTokens);

@@ -12,6 +12,7 @@ import { PictureUploads } from './picture-uploads.js';
 import { PrefillBudget } from './prefill-budget.js';
 import type { RankGroup } from './rank-group.js';
 import type { StepResult } from './step-messages.js';
+import { RunAhead } from './run-ahead.js';
 import { StepWatch } from './step-watch.js';
 import type { InterruptedSequence, SequenceSubmission } from './submission.js';
 import type { TokenLogprobs } from './token-logprobs.js';
@@ -69,13 +70,15 @@ export class StepLoop {
   #numCompletedSteps = 0;
   readonly #record = new StepRecord();
   readonly #uploads: PictureUploads;
+  readonly #ahead: RunAhead;
   /** Null: prompts are never held back, and nothing is kept account of. */
   readonly #prefill: PrefillBudget | null;
 
   constructor(options: StepLoopOptions) {
     const { scheduler, group, clock, stepTimeoutMs, maxDecodeSlowdown } = options;
     this.#options = options;
-    const { maxStepTokens } = scheduler.config;
+    const { maxStepTokens, maxPlansInFlight } = scheduler.config;
+    this.#ahead = new RunAhead(maxPlansInFlight);
     this.#prefill =
       maxDecodeSlowdown === Infinity ? null : new PrefillBudget(maxDecodeSlowdown, maxStepTokens);
     this.#uploads = new PictureUploads({
@@ -102,6 +105,11 @@ export class StepLoop {
   /** Steps whose results have come back. */
   get numCompletedSteps(): number {
     return this.#numCompletedSteps;
+  }
+
+  /** Of what the ranks have to compute when they have given a result, what they still have when it is taken in. */
+  get shareInHand(): number {
+    return this.#failure === null ? this.#ahead.shareInHand : 1;
   }
 
   /** Time that rank 0 spent in them. */
@@ -146,7 +154,11 @@ export class StepLoop {
     try {
       for (;;) {
         const nowMs = clock.nowMs();
-        const plan = scheduler.schedule(this.#prefill?.tokensAt(nowMs) ?? Infinity, nowMs);
+        const plan = scheduler.schedule({
+          maxPrefillTokens: this.#prefill?.tokensAt(nowMs) ?? Infinity,
+          nowMs,
+          maxPlansInFlight: this.#ahead.numPlans,
+        });
         if (plan === null) break;
         this.#record.sent(plan, nowMs);
         this.#prefill?.sent(plan);
@@ -196,6 +208,7 @@ export class StepLoop {
     // The next plan first: the ranks must not wait for text to be made of tokens.
     const step = this.#record.completed(ranks, result.slots.length, doneAtMs);
     this.#prefill?.completed(step);
+    this.#ahead.completed(step);
     this.#pump();
     this.#record.planned();
     try {

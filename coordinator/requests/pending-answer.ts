@@ -34,6 +34,11 @@ export class PendingAnswer {
     return this.#numTold === this.#producedIds.length;
   }
 
+  /** Its reader has heard of none yet. */
+  get isUntold(): boolean {
+    return this.#numTold === 0;
+  }
+
   add(tokens: SampledTokens, start: number, end: number): void {
     for (let index = start; index < end; index += 1) this.#producedIds.push(tokens.tokenIds[index]!);
     if (!this.#wantsLogprobs) return;

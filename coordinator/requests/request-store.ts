@@ -9,7 +9,6 @@ import { clientOf, type RequestOrigin, type RequestSpec } from './request-spec.j
 import { OutputStage } from './output-stage.js';
 import { Request, type RequestEnd } from './request.js';
 import { ServiceRate } from './service-rate.js';
-import { loopBusyShare } from './turn-length.js';
 
 /**
  * A request came to a stage of its life, or was interrupted in one: what metrics, traces and the access log are made
@@ -44,6 +43,8 @@ export interface RequestStoreOptions {
   readonly maxRequests: number;
   /** Met where nobody waits for it: while readers are told of their tokens. */
   readonly onBug: (error: AppError) => void;
+  /** Of OutputStage; default: always 1. */
+  readonly shareInHand?: () => number;
 }
 
 /** Timers of the platform count milliseconds in 31 bits; a deadline beyond that is none. */
@@ -66,7 +67,7 @@ export class RequestStore {
     this.#options = options;
     this.rate = new ServiceRate(options.clock);
     this.observe(this.rate);
-    this.#stage = new OutputStage({ ...options, busyShare: loopBusyShare() });
+    this.#stage = new OutputStage({ shareInHand: () => 1, ...options });
   }
 
   get size(): number {

@@ -244,7 +244,7 @@ export class Request implements SequenceListener, StagedOutput {
     if (finishReason === null) this.#encoded?.constraint?.accept(this.producedIds.slice(start - end));
     if (this.#isDue) return;
     this.#isDue = true;
-    this.#options.stage.mark(this);
+    this.#options.stage.mark(this, pending.isUntold);
   }
 
   #finish(pending: PendingAnswer, finishReason: FinishReason): void {

@@ -6,6 +6,7 @@
 // pending; a sequence that turns out to have ended costs the row that was planned meanwhile. What a sequence holds
 // (slot, blocks) is freed only when no plan in flight names it, for a rank may still read and write it.
 import { assert, assertDefined } from '../../common/assert.js';
+import { MIN_PLANS_IN_FLIGHT } from '../../common/limits.js';
 import { Admission } from './admission.js';
 import { ANSWER_TOKEN_COST } from './clients.js';
 import { addRows, newDraft, prefillRoom, type Draft } from './draft.js';
@@ -20,6 +21,7 @@ import { SequenceQueues } from './sequence-queues.js';
 import { SlotPool } from './slot-pool.js';
 import type {
   PictureUpload,
+  PlanLimits,
   SchedulerConfig,
   SchedulerStats,
   SequenceOutput,
@@ -141,14 +143,14 @@ export class Scheduler {
     this.#pictures.dropped(pictureId);
   }
 
-  /**
-   * The next step, or null while nothing can run or enough plans are in flight. At most so many tokens of prompts where
-   * sequences wait for their next tokens meanwhile; else as many as a step takes. `nowMs`: on the arrivals' clock; by
-   * default as late as it has been said to be.
-   */
-  schedule(maxPrefillTokens = Infinity, nowMs = 0): StepPlan | null {
+  /** The next step, or null while nothing can run or enough plans are in flight. */
+  schedule({
+    maxPrefillTokens = Infinity,
+    nowMs = 0,
+    maxPlansInFlight = Infinity,
+  }: PlanLimits = {}): StepPlan | null {
     this.#queues.waiting.advance(nowMs);
-    if (this.#inFlight.length >= this.config.maxPlansInFlight) return null;
+    if (this.#inFlight.length >= this.#mostInFlight(maxPlansInFlight)) return null;
     const draft = newDraft(this.#lastStep + 1, this.config, maxPrefillTokens);
     this.#scheduleDecodes(draft);
     if (!this.#delaysDecodes(draft)) draft.prefillTokensLeft = Infinity;
@@ -176,6 +178,12 @@ export class Scheduler {
     for (const sequence of leaving) this.#reclaimIfDrained(sequence);
     this.#pictures.released(plan.releasedTileSlots);
     return outputs;
+  }
+
+  /** A masked sequence gets its next token behind all that is in flight: while one runs, that is little. */
+  #mostInFlight(asked: number): number {
+    const most = this.#queues.numMasked > 0 ? Math.min(asked, MIN_PLANS_IN_FLIGHT) : asked;
+    return Math.min(most, this.config.maxPlansInFlight);
   }
 
   #commit(draft: Draft): StepPlan {

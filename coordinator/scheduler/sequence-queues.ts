@@ -11,6 +11,7 @@ export class SequenceQueues {
   readonly #draining = new Set<Sequence>();
   readonly #unfinished = new Map<string, Sequence>();
   #numArrived = 0;
+  #numMasked = 0;
 
   constructor(config: WaitingQueueConfig) {
     this.waiting = new WaitingQueue(config);
@@ -18,6 +19,11 @@ export class SequenceQueues {
 
   get running(): readonly Sequence[] {
     return this.#running;
+  }
+
+  /** Of those that run. */
+  get numMasked(): number {
+    return this.#numMasked;
   }
 
   /** What they hold comes back later. */
@@ -42,6 +48,7 @@ export class SequenceQueues {
     this.waiting.remove(sequence);
     sequence.state = 'running';
     this.#running.push(sequence);
+    if (sequence.isMasked) this.#numMasked += 1;
   }
 
   /** Of those that run, who makes way for the others: the worst of priority and, of these, who came last. */
@@ -58,19 +65,24 @@ export class SequenceQueues {
   }
 
   preempt(sequence: Sequence): void {
-    this.#running.splice(this.#running.indexOf(sequence), 1);
+    this.#stop(sequence);
     sequence.state = 'waiting';
     this.waiting.giveBack(sequence);
     this.#draining.add(sequence);
   }
 
   end(sequence: Sequence): void {
-    if (sequence.state === 'running') this.#running.splice(this.#running.indexOf(sequence), 1);
+    if (sequence.state === 'running') this.#stop(sequence);
     else this.waiting.remove(sequence);
     sequence.state = 'ended';
     this.#unfinished.delete(sequence.sequenceId);
     this.waiting.clients.leave(sequence.client);
     this.#draining.add(sequence);
+  }
+
+  #stop(sequence: Sequence): void {
+    this.#running.splice(this.#running.indexOf(sequence), 1);
+    if (sequence.isMasked) this.#numMasked -= 1;
   }
 
   /** False: it was not draining, or plans in flight name it still. */

@@ -84,6 +84,16 @@ export interface StepPlan {
   readonly graphBucket: number;
 }
 
+/** Of one plan. */
+export interface PlanLimits {
+  /** Of prompts, where sequences wait for their next tokens meanwhile; default, and else: as many as a step takes. */
+  readonly maxPrefillTokens?: number;
+  /** On the arrivals' clock; default: as late as it has been said to be. */
+  readonly nowMs?: number;
+  /** With the plan itself; default: those of the configuration. */
+  readonly maxPlansInFlight?: number;
+}
+
 /** Pixels that every rank must hold before the sequence can be admitted. */
 export interface PictureUpload {
   readonly pictureId: number;

@@ -44,7 +44,7 @@ class EngineThread {
   using Command = std::function<CompletionValue(Engine&)>;
 
   // Plans that may wait behind the running one.
-  static constexpr size_t kMaxQueuedSteps = 2;
+  static constexpr size_t kMaxQueuedSteps = 8;
   static constexpr size_t kMaxQueuedCommands = 64;
   static constexpr size_t kMaxCompletions = 32;
 

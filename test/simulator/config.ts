@@ -34,7 +34,7 @@ export function drawConfig(random: Random): SimulatedConfig {
       maxNumSequences,
       maxStepTokens: random.integer(maxNumSequences, 40),
       maxModelLength: MAX_PROMPT_TOKENS + MAX_NEW_TOKENS,
-      maxPlansInFlight: random.pick([1, 2, 2]),
+      maxPlansInFlight: random.pick([1, 2, 8]),
       maxWaiting: random.pick([2, 16]),
       maxWaitingTokens: random.pick([48, 1_000]),
       ageingIntervalMs: random.pick([10, 30_000]),

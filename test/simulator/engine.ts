@@ -20,6 +20,7 @@ import type { Fabric } from './fabric.js';
 import { attend, DEADLY_TOKEN, keyValue, nextToken, tileValue } from './model.js';
 import type { SimulatedProcess } from './process.js';
 import type { Random } from './random.js';
+import { StepTimer, toResult } from './step-result.js';
 
 export const KV_BYTES_PER_BLOCK = 64;
 
@@ -73,6 +74,7 @@ export class SimulatedEngine implements NativeEngine {
   /** Blocks that the present step writes, and for which slot: what another slot reads there is not what it will be. */
   readonly #written = new Map<number, number>();
   #lastStep = 0;
+  #timer = new StepTimer();
   readonly #progress: EngineProgress;
   /** Its thread stands still, and no abort wakes it. */
   isStalled = false;
@@ -183,6 +185,7 @@ export class SimulatedEngine implements NativeEngine {
     this.#options.onDriven?.(plan.groupEpoch);
     void this.#job<NativeStepResult>(plan.groupEpoch, (resolve, reject, isOver) => {
       if (this.isStalled) return;
+      const beganAtMs = process.queue.nowMs;
       const stepMs = random.real(0, maxStepMs) + this.slowsNextStepMs;
       this.slowsNextStepMs = 0;
       this.#progress.beginComputing();
@@ -200,7 +203,7 @@ export class SimulatedEngine implements NativeEngine {
             return reject(new AppError('DEVICE_ERROR', 'the simulated device failed'));
           }
           try {
-            resolve(this.#compute(plan));
+            resolve(this.#compute(plan, beganAtMs));
           } catch (cause) {
             reject(cause as AppError);
           }
@@ -233,6 +236,7 @@ export class SimulatedEngine implements NativeEngine {
       this.#keyValues.clear();
       this.#group = null;
       this.#lastStep = 0;
+      this.#timer = new StepTimer();
       this.#progress.endEpoch();
       resolve();
     });
@@ -307,7 +311,7 @@ export class SimulatedEngine implements NativeEngine {
     });
   }
 
-  #compute(plan: NativeStepPlan): NativeStepResult {
+  #compute(plan: NativeStepPlan, beganAtMs: number): NativeStepResult {
     for (const slot of plan.releasedSlots) assert(this.#sequences.delete(slot), `slot ${slot} is empty`);
     for (const id of plan.releasedPictures) assert(this.#pictures.delete(id), `picture ${id} is not there`);
     for (const request of plan.newSequences) {
@@ -336,7 +340,7 @@ export class SimulatedEngine implements NativeEngine {
       const token = this.#run(this.#sequences.get(slot)!, plan.scheduledTokens[index]!);
       if (token !== null) sampled.push([slot, token]);
     }
-    return toResult(plan, sampled);
+    return toResult(plan, sampled, this.#timer.end(beganAtMs, this.#options.process.queue.nowMs));
   }
 
   #run(sequence: Sequence, numTokens: number): number | null {
@@ -392,24 +396,4 @@ export class SimulatedEngine implements NativeEngine {
     }
     return 0;
   }
-}
-
-function toResult(plan: NativeStepPlan, sampled: readonly [number, number][]): NativeStepResult {
-  let hash = 0n;
-  for (const [slot, token] of sampled)
-    hash = BigInt.asUintN(64, hash * 1_000_003n + BigInt(slot * 64 + token));
-  return {
-    groupEpoch: plan.groupEpoch,
-    step: plan.step,
-    slots: Uint32Array.from(sampled, ([slot]) => slot),
-    tokenOffsets: Uint32Array.from({ length: sampled.length + 1 }, (_, index) => index),
-    tokenIds: Uint32Array.from(sampled, ([, token]) => token),
-    logprobs: new Float32Array(sampled.length).fill(NaN),
-    topOffsets: new Uint32Array(sampled.length + 1),
-    topIds: new Uint32Array(),
-    topLogprobs: new Float32Array(),
-    sampleHash: hash,
-    stepNs: 1000,
-    ...{ collectiveNs: 0, planWaitNs: 0, samplingNs: 0 },
-  };
 }

@@ -5,6 +5,7 @@ import assert from 'node:assert/strict';
 import { mapRanges, type SamplingParams } from '../../common/sampling.js';
 import { Scheduler } from '../../coordinator/scheduler/scheduler.js';
 import type {
+  PlanLimits,
   SchedulerConfig,
   SequenceOutput,
   SequencePicture,
@@ -307,8 +308,8 @@ export class SchedulerDriver {
     this.scheduler.checkInvariants();
   }
 
-  schedule(maxPrefillTokens?: number, nowMs?: number): StepPlan | null {
-    const plan = this.scheduler.schedule(maxPrefillTokens, nowMs);
+  schedule(limits?: PlanLimits): StepPlan | null {
+    const plan = this.scheduler.schedule(limits);
     this.#uploads.push(...this.scheduler.takeUploads());
     if (plan !== null) this.inFlight.push(plan);
     this.scheduler.checkInvariants();

@@ -1,5 +1,5 @@
-// The commands of scheduler transcripts: config, submit, cancel, schedule, upload, complete, unfinished; each prints
-// what came out and the state.
+// The commands of scheduler transcripts: config, submit, cancel, schedule, upload, mask, complete, unfinished; each
+// prints what came out and the state.
 import { AppError } from '../../common/errors.js';
 import type { StepPlan } from '../../coordinator/scheduler/step-plan.js';
 import { SchedulerDriver, SMALL_CONFIG } from './scheduler-driver.js';
@@ -36,6 +36,7 @@ export class SchedulerTranscript {
           stopTokenIds: options.get('stop')?.split(',').map(Number) ?? [],
           prefillsAlone: options.get('alone') === 'yes',
           hasRun: options.get('ran') === 'yes',
+          isMasked: options.get('masked') === 'yes',
           client: options.get('client') ?? '',
           priority: options.has('priority') ? number('priority') : 0,
           arrivedMs: options.has('time') ? number('time') : 0,
@@ -47,13 +48,15 @@ export class SchedulerTranscript {
         this.#driver.cancel(id);
         return [this.#state()];
       case 'schedule': {
-        const plan = this.#driver.schedule(undefined, options.has('time') ? number('time') : undefined);
+        const plan = this.#driver.schedule(options.has('time') ? { nowMs: number('time') } : {});
         return [...(plan === null ? ['nothing'] : describe(plan)), this.#state()];
       }
       case 'upload': {
         const picture = this.#driver.upload();
         return [picture === null ? 'nothing' : `picture ${picture} is resident`];
       }
+      case 'mask':
+        return [this.#driver.giveMask() ? 'it is there' : 'nothing'];
       case 'complete': {
         if (this.#driver.inFlight.length === 0) return ['nothing is in flight'];
         const outputs = this.#driver.complete();

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import * as grpc from '@grpc/grpc-js';
 import { ERROR_CODE_KEY } from '../../../common/grpc-status.js';
+import { MAX_PLANS_IN_FLIGHT } from '../../../common/limits.js';
 import { packUint32 } from '../../../common/packed.js';
 import { WorkerServiceClient } from '../../../common/proto.js';
 import { PixelFiles } from '../../../coordinator/executor/pixel-files.js';
@@ -263,8 +264,8 @@ describe('WorkerService', function () {
 
   it('takes no more plans than may be in flight', async () => {
     await start({ hangAtStep: 1 });
-    const plans = [firstPlan(1), decode(1, 2), decode(1, 3)];
-    assert.equal((await execute(await form(1), plans)).error, 'QUEUE_FULL');
+    const others = Array.from({ length: MAX_PLANS_IN_FLIGHT }, (_, index) => decode(1, 2 + index));
+    assert.equal((await execute(await form(1), [firstPlan(1), ...others])).error, 'QUEUE_FULL');
   });
 
   it('lets an abort pass a step that hangs, and starts the next epoch clean', async () => {

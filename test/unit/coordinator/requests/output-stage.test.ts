@@ -3,8 +3,14 @@
 import assert from 'node:assert/strict';
 import { InvariantError } from '../../../../common/assert.js';
 import type { AppError } from '../../../../common/errors.js';
-import { OutputStage, REST_MS, type StagedOutput } from '../../../../coordinator/requests/output-stage.js';
-import { MAX_TURN_MS, MIN_TURN_MS, TurnLength } from '../../../../coordinator/requests/turn-length.js';
+import {
+  LONGEST_TURN_MS,
+  MAX_TURN_MS,
+  MIN_TURN_MS,
+  OutputStage,
+  REST_MS,
+  type StagedOutput,
+} from '../../../../coordinator/requests/output-stage.js';
 import { FakeClock } from '../../../support/fake-clock.js';
 
 /** A clock that work takes time of. */
@@ -21,11 +27,11 @@ class WorkClock extends FakeClock {
 }
 
 /** `flushMs`: what one flush takes. */
-function setUp(flushMs: number) {
+function setUp(flushMs: number, shareInHand = () => 1) {
   const clock = new WorkClock();
   const bugs: AppError[] = [];
   const told: string[] = [];
-  const stage = new OutputStage({ clock, onBug: (error) => bugs.push(error), busyShare: () => 0 });
+  const stage = new OutputStage({ clock, onBug: (error) => bugs.push(error), shareInHand });
   const output = (name: string): StagedOutput => ({
     flush: () => {
       clock.work(flushMs);
@@ -114,30 +120,56 @@ describe('the output stage', () => {
     await clock.advance(0);
     assert.deepEqual([bugs.length, bugs[0]?.cause instanceof InvariantError, told], [1, true, ['sound']]);
   });
-});
 
-describe('the length of a turn', () => {
-  it('shrinks while the thread has no time left, and grows again when it has', () => {
+  it('makes turns shorter while ranks have little left to compute', async () => {
     let share = 1;
-    const length = new TurnLength(() => share);
-    const over = (fromMs: number): number[] =>
-      Array.from({ length: 20 }, (_, window) => length.at(fromMs + 100 * window));
-    const full = over(0);
-    assert.equal(full.at(-1), MIN_TURN_MS);
-    assert.ok(full.every((ms, index) => index === 0 || ms <= full[index - 1]!));
-    share = 0.94;
-    assert.deepEqual(new Set(over(2_000)), new Set([MIN_TURN_MS]));
-    share = 0.5;
-    assert.equal(over(4_000).at(-1), MAX_TURN_MS);
+    const { clock, stage, told, output } = setUp(MIN_TURN_MS / 8, () => share);
+    const outputs = names(100).map(output);
+    const numTold = async (shareInHand: number): Promise<number> => {
+      share = shareInHand;
+      told.splice(0);
+      for (const each of outputs) stage.mark(each);
+      await clock.advance(0);
+      return told.length;
+    };
+    const numFull = (8 * MAX_TURN_MS) / MIN_TURN_MS;
+    assert.deepEqual([await numTold(1), await numTold(0.5), await numTold(0)], [numFull, numFull, 8]);
+    const numSome = await numTold(0.25);
+    assert.ok(numSome > 8 && numSome < numFull, `${numSome} in a turn between`);
   });
 
-  it('asks how busy the thread is once in a window, however many turns there are', () => {
-    let numAsked = 0;
-    const length = new TurnLength(() => {
-      numAsked += 1;
-      return 0;
-    });
-    for (let ms = 0; ms < 1_000; ms += 1) assert.equal(length.at(ms), MAX_TURN_MS);
-    assert.equal(numAsked, 10);
+  it('gives readers their part of the time, however little ranks have to compute', async () => {
+    const flushMs = MIN_TURN_MS / 8;
+    const { clock, stage, told, output } = setUp(flushMs, () => 0);
+    const outputs = names(200).map(output);
+    const numToldAfter = async (ms: number): Promise<number> => {
+      await clock.advance(100);
+      assert.equal(stage.numDue, 0);
+      // A turn that says when the last one was.
+      for (const each of outputs.slice(0, 1)) stage.mark(each);
+      await clock.advance(0);
+      told.splice(0);
+      clock.work(ms - flushMs);
+      for (const each of outputs) stage.mark(each);
+      await clock.advance(0);
+      return told.length;
+    };
+    assert.equal(await numToldAfter(1), 8);
+    assert.equal(await numToldAfter(20), 32);
+    assert.equal(await numToldAfter(1_000), (8 * LONGEST_TURN_MS) / MIN_TURN_MS);
+  });
+
+  it('tells those first who have not heard anything yet', async () => {
+    const { clock, stage, told, output } = setUp(0);
+    const [older, first, newer] = ['older', 'first', 'newer'].map(output) as [
+      StagedOutput,
+      StagedOutput,
+      StagedOutput,
+    ];
+    stage.mark(older);
+    stage.mark(newer);
+    stage.mark(first, true);
+    await clock.advance(0);
+    assert.deepEqual(told, ['first', 'older', 'newer']);
   });
 });

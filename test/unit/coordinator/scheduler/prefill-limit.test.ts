@@ -17,7 +17,7 @@ describe('tokens of prompts beside decodes', () => {
     const driver = running();
     const seen: unknown[] = [];
     for (const limit of [0, 5, 5, 100]) {
-      const plan = driver.schedule(limit)!;
+      const plan = driver.schedule({ maxPrefillTokens: limit })!;
       seen.push([plan.scheduledTokens, plan.numPrefillTokens]);
       driver.complete();
     }
@@ -28,14 +28,14 @@ describe('tokens of prompts beside decodes', () => {
       // The step itself has no room for more.
       [[1, 15], 15],
     ]);
-    const last = driver.schedule(100)!;
+    const last = driver.schedule({ maxPrefillTokens: 100 })!;
     assert.deepEqual([last.scheduledTokens, last.numPrefillTokens], [[1, 5], 5]);
   });
 
   it('are not limited where nobody waits for his next token', () => {
     const driver = new SchedulerDriver(config);
     driver.submit({ sequenceId: 'a', numPromptTokens: 30, maxTokens: 4 });
-    assert.deepEqual(driver.schedule(0)?.scheduledTokens, [16]);
+    assert.deepEqual(driver.schedule({ maxPrefillTokens: 0 })?.scheduledTokens, [16]);
   });
 
   it('are not limited for ever by one who waits for a mask, and are while he is in flight', () => {
@@ -45,11 +45,11 @@ describe('tokens of prompts beside decodes', () => {
     driver.schedule();
     driver.complete();
     driver.giveMask();
-    assert.deepEqual(driver.schedule(0)?.scheduledTokens, [1]);
+    assert.deepEqual(driver.schedule({ maxPrefillTokens: 0 })?.scheduledTokens, [1]);
     driver.submit({ sequenceId: 'b', numPromptTokens: 30, maxTokens: 4 });
-    assert.equal(driver.schedule(0), null);
+    assert.equal(driver.schedule({ maxPrefillTokens: 0 }), null);
     driver.complete();
     // His mask may take long.
-    assert.deepEqual(driver.schedule(0)?.scheduledTokens, [16]);
+    assert.deepEqual(driver.schedule({ maxPrefillTokens: 0 })?.scheduledTokens, [16]);
   });
 });

@@ -264,7 +264,7 @@ describe('scheduler under random lives', () => {
     maxNumSequences: fc.integer({ min: 1, max: 5 }),
     maxStepTokens: fc.integer({ min: 5, max: 20 }),
     maxModelLength: fc.integer({ min: 8, max: 80 }),
-    maxPlansInFlight: fc.integer({ min: 1, max: 3 }),
+    maxPlansInFlight: fc.integer({ min: 1, max: 8 }),
     maxWaiting: fc.constant(8),
     maxWaitingTokens: fc.constantFrom(60, 10_000),
     ageingIntervalMs: fc.constantFrom(1, 1_000),
@@ -296,6 +296,7 @@ describe('scheduler under random lives', () => {
       arbitrary: fc.record({
         kind: fc.constant('schedule' as const),
         maxPrefillTokens: fc.constantFrom(0, 1, 5, Infinity),
+        maxPlansInFlight: fc.constantFrom(1, 2, 5, Infinity),
       }),
     },
     { weight: 6, arbitrary: fc.record({ kind: fc.constant('complete' as const) }) },
@@ -359,8 +360,10 @@ describe('scheduler under random lives', () => {
           if (action.kind === 'submit') {
             const submission = submit(driver, config, index, action);
             if (submission !== null) accepted.push(submission);
-          } else if (action.kind === 'schedule') driver.schedule(action.maxPrefillTokens);
-          else if (action.kind === 'upload') driver.upload();
+          } else if (action.kind === 'schedule') {
+            const { maxPrefillTokens, maxPlansInFlight } = action;
+            driver.schedule({ maxPrefillTokens, maxPlansInFlight });
+          } else if (action.kind === 'upload') driver.upload();
           else if (action.kind === 'mask') driver.giveMask();
           else if (action.kind === 'complete' && driver.inFlight.length > 0) driver.complete();
           else if (action.kind === 'cancel' && accepted.length > 0) {

@@ -85,7 +85,7 @@ describe('who is admitted next', () => {
     // One better request comes in every step of 10 ms: of ten admissions one is left for what has waited 100 ms.
     for (let step = 1; step <= 100; step += 1) {
       driver.submit(submission(`better${step}`, { client: 'b', arrivedMs: 10 * step }));
-      const plan = driver.schedule(undefined, 10 * step);
+      const plan = driver.schedule({ nowMs: 10 * step });
       admitted.push(...plan!.newSequences.map(({ sequenceId }) => sequenceId));
       driver.complete();
     }
@@ -118,7 +118,7 @@ describe('ageing', () => {
             driver.submit(
               submission(`high${step}.${index}`, { client: 'high', arrivedMs: nowMs, maxTokens: 3 }),
             );
-          for (const { sequenceId } of driver.schedule(undefined, nowMs)?.newSequences ?? [])
+          for (const { sequenceId } of driver.schedule({ nowMs })?.newSequences ?? [])
             waits.set(sequenceId, step);
           if (driver.inFlight.length > 0) driver.complete();
         }

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 
+import { MAX_PLANS_IN_FLIGHT } from '../../../../common/limits.js';
 import { readCheckpoint } from '../../../../coordinator/checkpoint/checkpoint.js';
 import type { Checkpoint } from '../../../../coordinator/checkpoint/model-spec.js';
 import { makeShardPlan } from '../../../../coordinator/sharding/make-shard-plan.js';
@@ -282,13 +283,14 @@ describe('native addon', () => {
       const outcomes = new Outcomes(engine);
       // Rank 1 is not told: rank 0 waits for it in the first all-reduce.
       await LocalGroup.enterCollective(engine, { ...makeStepPlan(1, 1), ...prefillPlan(1) });
-      assert.ok(engine.submitStep(makeStepPlan(1, 2)));
-      assert.ok(engine.submitStep(makeStepPlan(1, 3)));
-      assert.equal(engine.submitStep(makeStepPlan(1, 4)), false);
+      for (let queued = 1; queued <= MAX_PLANS_IN_FLIGHT; queued += 1)
+        assert.ok(engine.submitStep(makeStepPlan(1, 1 + queued)));
+      assert.equal(engine.submitStep(makeStepPlan(1, 2 + MAX_PLANS_IN_FLIGHT)), false);
       assert.deepEqual(outcomes.list, []);
       const start = performance.now();
       engine.abort(1);
-      assert.deepEqual(await outcomes.waitFor(3), ['ABORTED', 'ABORTED', 'ABORTED']);
+      const numSent = 1 + MAX_PLANS_IN_FLIGHT;
+      assert.deepEqual(await outcomes.waitFor(numSent), new Array(numSent).fill('ABORTED'));
       assert.ok(performance.now() - start < 2000);
       // Weights stay: both ranks go on in a new epoch.
       await Promise.all(group.ranks.map((one) => one.engine.endEpoch()));
