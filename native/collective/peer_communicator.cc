@@ -89,7 +89,9 @@ class PeerCommunicator final : public Communicator {
   uint64_t device_calls() const override {
     return (exchange_ ? exchange_->begun() : 0) + nccl_->device_calls();
   }
-  int64_t TakeWaitNanoseconds() override { return nccl_->TakeWaitNanoseconds(); }
+  int64_t TakeWaitNanoseconds() override {
+    return (exchange_ ? exchange_->TakeWaitNanoseconds() : 0) + nccl_->TakeWaitNanoseconds();
+  }
 
  private:
   void ThrowIfAborted() const {

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstring>
+#include <utility>
 
 #include "core/error.h"
 #include "cuda/device_cuts.h"
@@ -56,6 +57,7 @@ class DeviceLogits final : public LogitsSource {
   void Start(const Matrix& logits, Communicator& communicator) override;
   bool IsFound() const override;
   Found Await() override;
+  int64_t TakeNanoseconds() override { return std::exchange(taken_ns_, 0); }
   void DropStarted() override { num_started_ = 0; }
 
  private:
@@ -66,11 +68,21 @@ class DeviceLogits final : public LogitsSource {
     const size_t keys = Aligned(num_rows * sizeof(SamplingRow));
     return {keys, keys + Aligned(num_rows * sizeof(uint32_t))};
   }
+  static PinnedMemory MakeCount() {
+    PinnedMemory count(sizeof(uint64_t));
+    std::memset(count.data(), 0, count.bytes());
+    return count;
+  }
+  static uint64_t* WordOf(const PinnedMemory& count) {
+    return reinterpret_cast<uint64_t*>(count.data());
+  }
+  // Of a step that has ended.
+  void Count(const uint64_t* host_ns) { taken_ns_ += static_cast<int64_t>(*host_ns); }
   void WriteBlockHeader(char* block, size_t num_rows) const;
   // Fills the head of a step in pinned memory; returns its bytes.
   size_t FillHead(std::span<const RowRequest> requests, std::span<const WideRow> wide, char* head,
                   bool* needs_masses);
-  SamplingStep StepOf(size_t num_rows, bool needs_masses) const;
+  SamplingStep StepOf(size_t num_rows, bool needs_masses, uint64_t* host_ns) const;
   // Examines the rows; returns the blocks of all ranks on the device.
   const char* Gather(SamplingStep& step, const Matrix& logits, size_t block_bytes,
                      Communicator& communicator);
@@ -87,11 +99,15 @@ class DeviceLogits final : public LogitsSource {
   DeviceMemory rank_max_keys_, blocks_;
   PinnedMemory pinned_blocks_;
   DeviceCuts cuts_;
+  // SamplingClock.
+  DeviceMemory began_{sizeof(uint64_t)};
+  PinnedMemory examined_ns_ = MakeCount();
+  int64_t taken_ns_ = 0;
 
   // Of steps that are started: two, used in turn.
   const ChosenAhead ahead_;
   struct Turn {
-    PinnedMemory head, blocks, kept, tokens;
+    PinnedMemory head, blocks, kept, tokens, sampling_ns;
     cudaEvent_t found = nullptr;
   };
   Turn turns_[2];
@@ -122,6 +138,7 @@ DeviceLogits::DeviceLogits(const SamplerShape& shape, Stream& stream, const Chos
       turn.blocks = PinnedMemory(pinned_blocks_.bytes());
       turn.kept = PinnedMemory(rows * world_size * sizeof(BestToken));
       turn.tokens = PinnedMemory(rows * sizeof(int32_t));
+      turn.sampling_ns = MakeCount();
       SKEIN_CUDA(cudaEventCreateWithFlags(&turn.found, cudaEventDisableTiming));
     }
   }
@@ -164,7 +181,7 @@ size_t DeviceLogits::FillHead(std::span<const RowRequest> requests, std::span<co
   return layout.block + FindingOffset(num_rows);
 }
 
-SamplingStep DeviceLogits::StepOf(size_t num_rows, bool needs_masses) const {
+SamplingStep DeviceLogits::StepOf(size_t num_rows, bool needs_masses, uint64_t* host_ns) const {
   const Layout layout = LayoutOf(num_rows);
   char* const device = step_.As<char>();
   SamplingStep step{};
@@ -181,6 +198,8 @@ SamplingStep DeviceLogits::StepOf(size_t num_rows, bool needs_masses) const {
   step.needs_masses = needs_masses;
   step.rank_max_keys = step.max_keys;
   step.world_size = 1;
+  // A rank without tokens examines nothing.
+  if (shape_.vocab_valid_rows > 0) step.clock = {began_.As<uint64_t>(), host_ns};
   return step;
 }
 
@@ -216,11 +235,13 @@ const std::byte* DeviceLogits::Examine(const Matrix& logits, std::span<const Row
   slots_.SendMasks();
   SKEIN_CUDA(cudaMemcpyAsync(step_.data(), pinned_step_.data(), head_bytes, cudaMemcpyHostToDevice,
                              stream_.ForDriver()));
-  SamplingStep step = StepOf(requests.size(), needs_masses);
+  auto* const host_ns = WordOf(examined_ns_);
+  SamplingStep step = StepOf(requests.size(), needs_masses, host_ns);
   const char* const found = Gather(step, logits, block_bytes, communicator);
   SKEIN_CUDA(cudaMemcpyAsync(pinned_blocks_.data(), found, block_bytes * Size(world_size),
                              cudaMemcpyDeviceToHost, stream_.ForDriver()));
   stream_.Synchronize();
+  Count(host_ns);
   return reinterpret_cast<const std::byte*>(pinned_blocks_.data());
 }
 
@@ -248,7 +269,7 @@ void DeviceLogits::Prepare(std::span<const RowRequest> requests, size_t block_by
   started_.num_wide = static_cast<int32_t>(wide.size());
   started_.block_bytes = block_bytes;
   started_.world_size = world_size;
-  started_.examined = StepOf(requests.size(), needs_masses);
+  started_.examined = StepOf(requests.size(), needs_masses, WordOf(turn.sampling_ns));
 }
 
 void DeviceLogits::Start(const Matrix& logits, Communicator& communicator) {
@@ -264,6 +285,7 @@ void DeviceLogits::Start(const Matrix& logits, Communicator& communicator) {
   choice.host_blocks = turn.blocks.data();
   choice.host_kept = reinterpret_cast<BestToken*>(turn.kept.data());
   choice.host_tokens = reinterpret_cast<int32_t*>(turn.tokens.data());
+  choice.clock = step.clock;
   if (started_.num_wide > 0) {
     PrepareCuts(choice, cuts_.rows(), cuts_.cuts(), stream_);
     choice.kept = cuts_.Start(logits, communicator);
@@ -288,6 +310,7 @@ LogitsSource::Found DeviceLogits::Await() {
   const Turn& turn = turns_[next_turn_ ^ (num_started_ & 1)];
   --num_started_;
   SKEIN_CUDA(cudaEventSynchronize(turn.found));
+  Count(WordOf(turn.sampling_ns));
   return {reinterpret_cast<const std::byte*>(turn.blocks.data()),
           reinterpret_cast<const NoisyToken*>(turn.kept.data()),
           reinterpret_cast<const int32_t*>(turn.tokens.data())};

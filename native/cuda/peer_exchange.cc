@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <new>
+#include <utility>
 
 #include "core/error.h"
 #include "cuda/cuda_check.h"
@@ -18,7 +19,7 @@ constexpr int64_t kMeetingBytes = 512 << 10;
 
 PeerExchange::PeerExchange(const PeerExchangeOptions& options)
     : memory_(2 * options.slot_bytes),
-      words_((kMostPeerBlocks + 1) * sizeof(uint64_t)),
+      words_((kMostPeerBlocks + 2) * sizeof(uint64_t)),
       host_words_(sizeof(HostWords)),
       max_blocks_(options.max_blocks > 0 ? std::min(options.max_blocks, kMostPeerBlocks)
                                          : PeerBlockLimit()) {
@@ -32,9 +33,11 @@ PeerExchange::PeerExchange(const PeerExchangeOptions& options)
   view_.world_size = options.world_size;
   view_.slot_bytes = static_cast<int64_t>(options.slot_bytes);
   view_.counts = words_.As<uint64_t>();
-  view_.given_up = reinterpret_cast<uint32_t*>(view_.counts + kMostPeerBlocks);
+  view_.waited_ns = view_.counts + kMostPeerBlocks;
+  view_.given_up = reinterpret_cast<uint32_t*>(view_.waited_ns + 1);
   view_.abort_asked = reinterpret_cast<const uint32_t*>(&host().abort_asked);
   view_.begun = reinterpret_cast<uint64_t*>(&host().begun);
+  view_.told_waited_ns = reinterpret_cast<uint64_t*>(&host().told_waited_ns);
 }
 
 PeerExchange::~PeerExchange() { Abort(); }
@@ -130,5 +133,10 @@ bool PeerExchange::Gather(const void* send, void* receive, size_t bytes, Stream&
 void PeerExchange::Abort() { host().abort_asked.store(1); }
 
 uint64_t PeerExchange::begun() const { return host().begun.load(); }
+
+int64_t PeerExchange::TakeWaitNanoseconds() {
+  const uint64_t before = std::exchange(taken_wait_ns_, host().told_waited_ns.load());
+  return static_cast<int64_t>(taken_wait_ns_ - before);
+}
 
 }  // namespace skein::cuda

@@ -57,6 +57,9 @@ class PeerExchange {
   void Abort();
   // Exchanges that have begun on the device, also those of graphs. Any thread.
   uint64_t begun() const;
+  // For how long one block has waited for words of peers, by the device's clock, in exchanges that
+  // have ended since this was last asked; the last of them may be left for the next time.
+  int64_t TakeWaitNanoseconds();
 
  private:
   bool IsInParts(int64_t bytes) const;
@@ -64,17 +67,18 @@ class PeerExchange {
   int64_t Items() const { return view_.slot_bytes / 16 / (view_.world_size - 1); }
 
   PeerMemory memory_;
-  // counts, given_up.
+  // counts, waited_ns, given_up.
   DeviceMemory words_;
   // Each in a line of its own.
   struct HostWords {
     alignas(128) std::atomic<uint32_t> abort_asked;
-    alignas(128) std::atomic<uint64_t> begun;
+    alignas(128) std::atomic<uint64_t> begun, told_waited_ns;
   };
   HostWords& host() const { return *reinterpret_cast<HostWords*>(host_words_.data()); }
   PinnedMemory host_words_;
   PeerView view_{};
   int max_blocks_;
+  uint64_t taken_wait_ns_ = 0;
 };
 
 }  // namespace skein::cuda

@@ -118,6 +118,7 @@ void Epoch::Finish(StepResult* result) {
       sequences_.at(slot).token_ids[place] = step.tokens[i].token_id;
     }
   }
+  result->sampling_ns += model_.sampler().TakeDeviceNanoseconds();
   result->tokens = std::move(step.tokens);
   result->sample_hash = HashSamples(result->tokens);
 }

@@ -163,6 +163,8 @@ class Sampler {
   // Whether Collect would not wait.
   virtual bool IsSampled() const { return true; }
   virtual void Collect(std::vector<SampledToken>* /*out*/) {}
+  // LogitsSource::TakeNanoseconds.
+  virtual int64_t TakeDeviceNanoseconds() { return 0; }
   // Forgets steps that were started and not collected: of an epoch that has ended.
   virtual void DropAhead() {}
 };

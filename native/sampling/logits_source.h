@@ -77,6 +77,9 @@ class LogitsSource {
   virtual void Prepare(std::span<const RowRequest> /*requests*/, size_t /*block_bytes*/,
                        std::span<const WideRow> /*wide*/, int /*world_size*/) {}
   virtual void Start(const Matrix& /*logits*/, Communicator& /*communicator*/) {}
+  // What a device has spent, by its own clock, on the steps whose findings the host was given since
+  // this was last asked; 0 where the host computes itself.
+  virtual int64_t TakeNanoseconds() { return 0; }
   virtual bool IsFound() const { return true; }
   // Valid until the step behind the next one is prepared.
   virtual Found Await() { return {}; }

@@ -70,6 +70,7 @@ class CollectiveSampler final : public Sampler {
   }
   bool IsSampled() const override { return source_->IsFound(); }
   void Collect(std::vector<SampledToken>* out) override;
+  int64_t TakeDeviceNanoseconds() override { return source_->TakeNanoseconds(); }
   void DropAhead() override {
     source_->DropStarted();
     started_.clear();

@@ -15,13 +15,17 @@ struct PeerView {
   // of 16.
   char* staging[kMostPeerRanks];
   int64_t slot_bytes;
-  // Exchanges that have ended [kMostPeerBlocks], all the same between kernels; whether one was
-  // given up: in this rank's own memory.
+  // Exchanges that have ended [kMostPeerBlocks], all the same between kernels; nanoseconds for
+  // which the first thread of all has waited; whether an exchange was given up: in this rank's own
+  // memory.
   uint64_t* counts;
+  uint64_t* waited_ns;
   uint32_t* given_up;
-  // In the host's memory: not 0 once waiting is to end; the exchanges that have begun.
+  // In the host's memory: not 0 once waiting is to end; the exchanges that have begun; what
+  // `waited_ns` was when the last of these began.
   const uint32_t* abort_asked;
   uint64_t* begun;
+  uint64_t* told_waited_ns;
 };
 
 }  // namespace skein::cuda

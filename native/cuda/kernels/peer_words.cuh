@@ -25,6 +25,7 @@
 
 #include <cuda_bf16.h>
 
+#include "cuda/kernels/device_clock.cuh"
 #include "cuda/kernels/peer_view.h"
 #include "cuda/kernels/vectors.cuh"
 
@@ -84,18 +85,27 @@ struct PeerTurn {
   uint64_t count;
   bool is_live;
   int64_t slot;  // bytes from the beginning of the staging memory
+  // Of the first thread of all: its time speaks for the others'. Nanoseconds, of earlier exchanges
+  // and this one.
+  uint64_t waited_ns;
 
   // After WaitForPrevious(). What is sent first should be read before it: a thread goes on when it
   // knows whether to send.
   __device__ explicit PeerTurn(const PeerView& view)
-      : count(LoadSystem(view.counts + blockIdx.x)), is_live(LoadSystem(view.given_up) == 0) {
+      : count(LoadSystem(view.counts + blockIdx.x)),
+        is_live(LoadSystem(view.given_up) == 0),
+        waited_ns(IsFirst() ? LoadSystem(view.waited_ns) : 0) {
     slot = static_cast<int64_t>(count & 1) * view.slot_bytes;
   }
 
   // Tells the host, once the first words are on their way.
   __device__ void Announce(const PeerView& view) const {
-    if (blockIdx.x == 0 && threadIdx.x == 0) StoreSystem(view.begun, count + 1);
+    if (!IsFirst()) return;
+    StoreSystem(view.begun, count + 1);
+    StoreSystem(view.told_waited_ns, waited_ns);
   }
+
+  static __device__ bool IsFirst() { return blockIdx.x == 0 && threadIdx.x == 0; }
 
   // When all threads of the block have made their PeerTurn, and a barrier was after that.
   __device__ void End(const PeerView& view) const {
@@ -103,6 +113,7 @@ struct PeerTurn {
          i += gridDim.x * blockDim.x) {
       view.counts[i] = count + 1;
     }
+    if (IsFirst()) *view.waited_ns = waited_ns;
   }
 
   __device__ bool IsGivenUp(const PeerView& view) {
@@ -130,6 +141,7 @@ struct MarkedWords {
 template <typename Words, int kGroup, int kVectors, typename Place>
 __device__ __forceinline__ void TakeGroup(const PeerView& view, PeerTurn& turn, int first, int end,
                                           const Place& place, uint4 (&words)[kGroup][kVectors]) {
+  uint64_t waits_since = 0;
   for (int looks = 1; turn.is_live; ++looks) {
     bool are_there = true;
 #pragma unroll
@@ -148,8 +160,10 @@ __device__ __forceinline__ void TakeGroup(const PeerView& view, PeerTurn& turn, 
       for (int v = 0; v < kVectors; ++v) are_there = are_there && Words::AreThere(words[i][v]);
     }
     if (are_there) break;
+    if (looks == 1 && PeerTurn::IsFirst()) waits_since = DeviceNanoseconds();
     if (looks % kLooksUntilAbort == 0 && turn.IsGivenUp(view)) return;
   }
+  if (waits_since != 0) turn.waited_ns += DeviceNanoseconds() - waits_since;
   if (!turn.is_live) return;
 #pragma unroll
   for (int i = 0; i < kGroup; ++i) {

@@ -68,6 +68,7 @@ __global__ void __launch_bounds__(kExamineThreads) ExamineKernel(const SamplingS
   __shared__ uint32_t warp_max[kExamineThreads / 32];
   LetNextStart();
   WaitForPrevious();
+  if (blockIdx.x == 0 && blockIdx.y == 0 && threadIdx.x == 0) BeginClock(step.clock);
   const int32_t row_index = static_cast<int32_t>(blockIdx.y);
   const SamplingRow row = step.rows[row_index];
   float* values = step.logits + row.row * step.stride;
@@ -281,6 +282,7 @@ __global__ void __launch_bounds__(kFinishThreads, 2)
     WriteCandidates(step, row, step.tile_keys + static_cast<int64_t>(row_index) * num_tiles,
                     memory);
   }
+  if (blockIdx.x == 0 && threadIdx.x == 0) StopClock(step.clock);
 }
 
 }  // namespace

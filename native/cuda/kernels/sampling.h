@@ -88,6 +88,14 @@ struct TokenLogit {
   int32_t id;
 };
 
+// What sampling takes on the device. Null pointers: nobody asks.
+struct SamplingClock {
+  uint64_t* began_ns;  // by the device's clock, from ExamineRows on
+  // In the host's pinned memory: nanoseconds from then until the rows are finished, and until
+  // tokens are chosen where the device does that (sampling_choice.h).
+  uint64_t* host_ns;
+};
+
 // A step's memory on the device. Sizes by `count`, the row's logits on this rank, and first_id, the
 // token of the first; both must be the same in all calls of a step.
 struct SamplingStep {
@@ -111,6 +119,7 @@ struct SamplingStep {
   // The max_keys of all ranks, for FinishRows.
   const uint32_t* rank_max_keys;  // [world_size, num_rows]
   int32_t world_size;
+  SamplingClock clock;
 };
 
 // Parts and tiles of 32 tokens that a row is cut in.

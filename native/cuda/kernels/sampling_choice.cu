@@ -75,6 +75,7 @@ __global__ void __launch_bounds__(kThreads) ChooseKernel(const ChoiceStep step, 
   }
   step.last_tokens[asked.slot] = best.id;
   step.host_tokens[row] = best.id;
+  if (row == 0) StopClock(step.clock);
 }
 
 int RowBlocks(const ChoiceStep& step) { return (step.num_rows + kThreads - 1) / kThreads; }

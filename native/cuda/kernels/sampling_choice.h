@@ -25,6 +25,7 @@ struct ChoiceStep {
   char* host_blocks;
   BestToken* host_kept;
   int32_t* host_tokens;
+  SamplingClock clock;
 };
 
 // What cuts take from the findings: the row's highest logit, and its mass where that is cut.

@@ -5,6 +5,7 @@
 #include <climits>
 #include <cstdint>
 
+#include "cuda/kernels/device_clock.cuh"
 #include "cuda/kernels/sampling.h"
 #include "cuda/kernels/sampling_math.cuh"
 
@@ -19,6 +20,14 @@ constexpr int kGroupsPerThread = 2;
 constexpr int kGroupsPerChunk = kExamineThreads * kGroupsPerThread;
 constexpr int kTileTokens = 32;
 constexpr int kGroupsPerTile = kTileTokens / 4;
+
+// By one thread of a kernel.
+__device__ __forceinline__ void BeginClock(const SamplingClock& clock) {
+  if (clock.began_ns != nullptr) *clock.began_ns = DeviceNanoseconds();
+}
+__device__ __forceinline__ void StopClock(const SamplingClock& clock) {
+  if (clock.host_ns != nullptr) *clock.host_ns = DeviceNanoseconds() - *clock.began_ns;
+}
 
 __device__ __forceinline__ BestToken NoToken() { return {0.0, -FLT_MAX, INT_MAX}; }
 
