@@ -106,6 +106,16 @@ Outcome RunSteps(const Steps& steps, const Part& part, Sampler& sampler,
   return outcome;
 }
 
+// What the device says of its own time is more than nothing, and less than a minute.
+void ExpectTime(Sampler& sampler, const Part& part, const Steps& steps) {
+  const int64_t told_ns = sampler.TakeDeviceNanoseconds();
+  EXPECT_LT(told_ns, int64_t{60} * 1'000'000'000);
+  if (part.count > 0 && !steps.logits.empty()) {
+    EXPECT_GT(told_ns, 0);
+  }
+  EXPECT_EQ(sampler.TakeDeviceNanoseconds(), 0) << "taken";
+}
+
 // `shift`: floats between the beginning of the memory and the first row, so that rows begin at
 // every alignment.
 Outcome RunOnDevice(const Steps& steps, const Part& part, Communicator& host, int64_t shift) {
@@ -130,6 +140,7 @@ Outcome RunOnDevice(const Steps& steps, const Part& part, Communicator& host, in
         stream.Synchronize();
       });
   outcome.gathers = communicator.calls;
+  ExpectTime(*sampler, part, steps);
   return outcome;
 }
 
@@ -193,6 +204,7 @@ Outcome RunAhead(const Steps& steps, const Part& part, Communicator& host) {
     outcome.adjusted.emplace_back(kept[n].bytes() / sizeof(float));
     cuda::CopyAndWait(outcome.adjusted[n].data(), kept[n].data(), kept[n].bytes());
   }
+  ExpectTime(*sampler, part, steps);
   outcome.gathers = communicator.calls;
   return outcome;
 }

@@ -255,6 +255,30 @@ TEST_F(PeerExchangeTest, AbortEndsWaitingAndLaterExchanges) {
   group.stream(1).Synchronize();
 }
 
+// By the device's clock; what the last exchange took is told by the one behind it.
+TEST_F(PeerExchangeTest, WhoWaitedIsTold) {
+  constexpr int64_t kCount = 5120, kLateNs = 30'000'000;
+  PeerGroup group(2, 8);
+  const auto values = RandomOfRanks<float>(2, kCount);
+  const DeviceMemory first = Upload(values[0]), second = Upload(values[1]);
+  const auto sum = [&](int rank) {
+    group.rank(rank).Sum(rank == 0 ? first.data() : second.data(), kCount, DType::kFloat32,
+                         group.stream(rank));
+  };
+  sum(0);
+  std::this_thread::sleep_for(std::chrono::nanoseconds(kLateNs));
+  sum(1);
+  group.Settle();
+  group.OnEach(sum);
+  group.Settle();
+  const int64_t early = group.rank(0).TakeWaitNanoseconds();
+  const int64_t late = group.rank(1).TakeWaitNanoseconds();
+  EXPECT_GE(early, kLateNs / 2);
+  EXPECT_GE(late, 0);
+  EXPECT_LT(late, early);
+  EXPECT_EQ(group.rank(0).TakeWaitNanoseconds(), 0) << "taken";
+}
+
 // Enqueuing itself waits when the device's queue is full of exchanges that do. An abort takes no
 // call of CUDA's, and so reaches that, too.
 TEST_F(PeerExchangeTest, AnAbortReachesARankThatIsStuckEnqueuing) {
