@@ -30,9 +30,10 @@ nothing is counted.
   without.
 - \`skein_rank_step_seconds_total\` cuts a rank's time into \`plan_wait\` (between two steps where the coordinator had
   work for it; time without work is not counted), \`compute\`, \`all_reduce_wait\` and \`sampling\` (without its
-  collectives). Ranks on CPUs measure all four, over shared memory and Gloo alike. On GPUs a step runs on the device,
-  graph, collectives and sampling together: the host sees its length and the wait for its plan, so \`compute\` is all of
-  it there, the other two stay 0, and skew is only what differs in the lengths of whole steps.
+  collectives). Ranks on CPUs measure all four, over shared memory and Gloo alike. On GPUs kernels tell, by the
+  device's clock, how long they waited for words of other ranks of the host, and how long sampling took, there with its
+  gathers; the host sees the length of the step and the wait for its plan, and \`compute\` is what is left. Waiting in
+  NCCL, between hosts or where GPUs cannot reach each other's memory, is not seen: it counts as \`compute\`.
 - Beside these there are prom-client's own for the process: \`process_*\` (processor time, memory, open files) and
   \`nodejs_*\` (event loop, heap, garbage collection).
 
