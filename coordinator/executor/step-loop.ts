@@ -14,7 +14,7 @@ import type { RankGroup } from './rank-group.js';
 import type { StepResult } from './step-messages.js';
 import { RunAhead } from './run-ahead.js';
 import { StepWatch } from './step-watch.js';
-import type { InterruptedSequence, SequenceSubmission } from './submission.js';
+import type { InterruptedSequence, SampledTokens, SequenceSubmission } from './submission.js';
 import type { TokenLogprobs } from './token-logprobs.js';
 
 export type { TokenLogprobs };
@@ -214,7 +214,8 @@ export class StepLoop {
     try {
       if (outputs.length > 0 && !this.#hasDelivered) this.#options.onFirstTokens?.();
       this.#hasDelivered ||= outputs.length > 0;
-      for (const output of outputs) this.#deliver(output, result);
+      const tokens = { ...result, atMs: doneAtMs };
+      for (const output of outputs) this.#deliver(output, tokens);
       onStep?.(step);
     } catch (error) {
       // Faults of a request stay with its listener: what comes out of one is a bug.
@@ -222,13 +223,13 @@ export class StepLoop {
     }
   }
 
-  #deliver(output: SequenceOutput, result: StepResult): void {
+  #deliver(output: SequenceOutput, tokens: SampledTokens): void {
     const submission = this.#submissions.get(output.sequenceId);
     this.#prefill?.firstTokens.over(output.sequenceId);
     if (submission === undefined) return;
     const { sequenceId, tokenStart, tokenEnd, finishReason } = output;
     if (finishReason !== null) this.#submissions.delete(sequenceId);
-    submission.listener.onTokens(result, tokenStart, tokenEnd, finishReason);
+    submission.listener.onTokens(tokens, tokenStart, tokenEnd, finishReason);
     if ((submission.masks ?? null) === null) return;
     // Unless what was said to its owner has ended it.
     if (this.#submissions.get(sequenceId) === submission) void this.#awaitMask(submission);

@@ -4,10 +4,13 @@ import type { FinishReason, SequenceRequest, TokenMask, UnfinishedSequence } fro
 import type { StepResult } from './step-messages.js';
 
 /** A step's tokens, of all its sequences. */
-export type SampledTokens = Pick<
+export interface SampledTokens extends Pick<
   StepResult,
   'tokenIds' | 'logprobs' | 'topOffsets' | 'topIds' | 'topLogprobs'
->;
+> {
+  /** When they came, on the clock of whoever drives the steps: asked once, not by each sequence. */
+  readonly atMs: number;
+}
 
 /** Who owns a sequence: called synchronously, in order, and not after an end. */
 export interface SequenceListener {

@@ -1,6 +1,7 @@
 // What was produced for a request and its reader has not been told of. Ids come with every step, one by one, and cost
 // next to nothing; text is made of them when the reader is told, of all that have come together, and it is the same
 // text however they were cut.
+import type { TokenList } from '../../common/token-list.js';
 import { logprobsAt } from '../executor/token-logprobs.js';
 import type { SampledTokens, TokenLogprobs } from '../executor/step-loop.js';
 import type { OutputDelta, OutputProcessor } from '../tokenizer/text-processor.js';
@@ -12,7 +13,7 @@ export class PendingAnswer {
   readonly #output: OutputProcessor;
   readonly #wantsLogprobs: boolean;
   /** All that were produced, of which so many were told and so many have become text. */
-  readonly #producedIds: number[];
+  readonly #producedIds: TokenList;
   #numTold: number;
   #numRead: number;
   #logprobs: TokenLogprobs[] = [];
@@ -22,7 +23,7 @@ export class PendingAnswer {
   #toolCalls: ToolCallDelta[] = [];
 
   /** `producedIds`: filled here. */
-  constructor(output: OutputProcessor, producedIds: number[], wantsLogprobs: boolean) {
+  constructor(output: OutputProcessor, producedIds: TokenList, wantsLogprobs: boolean) {
     this.mayStop = output.mayStop;
     this.#output = output;
     this.#producedIds = producedIds;

@@ -7,7 +7,7 @@ import type { RequestSink } from './generation.js';
 import { STAGES, type Interruption, type Stage } from './life-cycle.js';
 import { clientOf, type RequestOrigin, type RequestSpec } from './request-spec.js';
 import { OutputStage } from './output-stage.js';
-import { Request, type RequestEnd } from './request.js';
+import { Request, type RequestEnd, type RequestOptions } from './request.js';
 import { ServiceRate } from './service-rate.js';
 
 /**
@@ -109,10 +109,8 @@ export class RequestStore {
       sink,
       clock: this.#options.clock,
       stage: this.#stage,
-      onStage: (...event) => this.#onStage(...event),
-      onTokens: (numTokens, sinceMs) => {
-        for (const listener of this.#tokenListeners) listener.onTokens?.(numTokens, sinceMs);
-      },
+      onStage: this.#onStage,
+      onTokens: this.#onTokens,
     });
     this.#requests.add(request);
     this.#count(spec, 1);
@@ -179,11 +177,16 @@ export class RequestStore {
     else this.#numByClient.set(client, count);
   }
 
-  #onStage(request: Request, stage: Stage | Interruption, end: RequestEnd | null): void {
+  /** One function for all requests, as the one below. */
+  readonly #onTokens: RequestOptions['onTokens'] = (numTokens, sinceMs) => {
+    for (const listener of this.#tokenListeners) listener.onTokens?.(numTokens, sinceMs);
+  };
+
+  readonly #onStage: RequestOptions['onStage'] = (request, stage, end) => {
     if (stage === 'ended' && this.#requests.delete(request)) this.#count(request.spec, -1);
     const atMs = this.#options.clock.nowMs();
     const event = { request, stage, atMs, end };
     for (const listener of this.#listeners) listener.onStage?.(event);
     if (this.#requests.size === 0) for (const resolve of this.#drained.splice(0)) resolve();
-  }
+  };
 }

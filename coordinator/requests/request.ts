@@ -3,6 +3,7 @@
 import { assertDefined, InvariantError } from '../../common/assert.js';
 import type { Clock } from '../../common/clock.js';
 import { toAppError, type AppError } from '../../common/errors.js';
+import { TokenList } from '../../common/token-list.js';
 import type {
   FinishReason,
   MaskSource,
@@ -38,7 +39,7 @@ export class Request implements SequenceListener, StagedOutput {
   readonly sequenceId: string;
   readonly spec: RequestSpec;
   /** Every token that was produced for it, in whatever epoch. */
-  readonly producedIds: number[] = [];
+  readonly producedIds = new TokenList();
   readonly #options: RequestOptions;
   readonly #life: LifeCycle;
   #departure: AbortController | null = null;
@@ -150,12 +151,9 @@ export class Request implements SequenceListener, StagedOutput {
   toSequence(): SequenceRequest & Pick<EncodedRequest, 'pictures'> & { readonly masks: MaskSource | null } {
     const { tokenIds: promptIds, constraint = null, ...rest } = assertDefined(this.#encoded, 'the request');
     const { sampling, pictures } = rest;
-    const tokenIds = new Uint32Array(promptIds.length + this.producedIds.length);
-    tokenIds.set(promptIds);
-    tokenIds.set(this.producedIds, promptIds.length);
     return {
       sequenceId: this.sequenceId,
-      tokenIds: this.producedIds.length === 0 ? promptIds : tokenIds,
+      tokenIds: this.producedIds.after(promptIds),
       numPromptTokens: promptIds.length,
       maxTokens: this.#maxTokens ?? sampling.maxTokens,
       maxTokensIsDefault: sampling.maxTokensIsDefault,
@@ -182,10 +180,11 @@ export class Request implements SequenceListener, StagedOutput {
 
   /** What came of a step. Cheap, for all that wait for the step wait for it: its reader is told later. */
   onTokens(tokens: SampledTokens, start: number, end: number, finishReason: FinishReason | null): void {
-    if (this.isOver || this.#finishReason !== null) return;
+    // What each token looks at anyway says that it is not over.
+    if (this.#pending === null ? this.isOver : this.#finishReason !== null) return;
     try {
       if (this.#awaits !== null) this.#goOn(this.#awaits);
-      this.#tellTokens(end - start);
+      this.#tellTokens(end - start, tokens.atMs);
       this.#take(tokens, start, end, finishReason);
     } catch (error) {
       if (error instanceof InvariantError) throw error;
@@ -241,7 +240,8 @@ export class Request implements SequenceListener, StagedOutput {
       this.flush();
       return;
     }
-    if (finishReason === null) this.#encoded?.constraint?.accept(this.producedIds.slice(start - end));
+    if (finishReason === null)
+      this.#encoded?.constraint?.accept(this.producedIds.slice(this.producedIds.length + start - end));
     if (this.#isDue) return;
     this.#isDue = true;
     this.#options.stage.mark(this, pending.isUntold);
@@ -280,11 +280,10 @@ export class Request implements SequenceListener, StagedOutput {
     if (this.#life.reach(stage, this.#options.clock.nowMs())) this.#options.onStage(this, stage, null);
   }
 
-  #tellTokens(numTokens: number): void {
-    const nowMs = this.#options.clock.nowMs();
+  #tellTokens(numTokens: number, atMs: number): void {
     const lastMs = this.#lastTokensMs;
-    this.#lastTokensMs = nowMs;
-    this.#options.onTokens(numTokens, lastMs === null ? null : nowMs - lastMs);
+    this.#lastTokensMs = atMs;
+    this.#options.onTokens(numTokens, lastMs === null ? null : atMs - lastMs);
   }
 
   #usage(): GenerationEnd['usage'] {

@@ -15,8 +15,11 @@ export interface ScheduledRow {
   readonly isPrefill: boolean;
 }
 
-/** The plan, whose count still grows. */
-export interface DraftPlan extends Omit<StepPlan, 'graphBucket' | 'numPrefillTokens'> {
+/** The plan as far as it does not follow from the rows; its count still grows. */
+export interface DraftPlan extends Omit<
+  StepPlan,
+  'graphBucket' | 'numPrefillTokens' | 'scheduledSlots' | 'scheduledTokens'
+> {
   numPrefillTokens: number;
 }
 
@@ -44,8 +47,6 @@ export function newDraft(step: number, config: SchedulerConfig, maxPrefillTokens
     newSequences: [],
     newBlocks: [],
     encodeItems: [],
-    scheduledSlots: [],
-    scheduledTokens: [],
     masks: [],
     numPrefillTokens: 0,
   };
@@ -79,8 +80,6 @@ export function addRows(draft: Draft, sequence: Sequence, numTokens: number, til
     draft.plan.numPrefillTokens += numTokens;
     draft.prefillTokensLeft -= numTokens;
   }
-  draft.plan.scheduledSlots.push(sequence.slot);
-  draft.plan.scheduledTokens.push(numTokens);
   draft.tokensLeft -= numTokens;
   sequence.numComputedTokens = end;
   sequence.numPlansInFlight += 1;

@@ -194,7 +194,12 @@ export class Scheduler {
     this.#inFlight.push({ step: draft.plan.step, rows: draft.rows, releasedTileSlots: releases.tileSlots });
     // Only now: a picture must not be released by the plan whose rows read it.
     for (const row of draft.rows) this.#pictures.releaseComputed(row.sequence);
-    return { ...draft.plan, graphBucket: chooseGraphBucket(this.config.graphBuckets, draft.plan) };
+    const plan = {
+      ...draft.plan,
+      scheduledSlots: draft.rows.map(({ sequence }) => sequence.slot),
+      scheduledTokens: draft.rows.map(({ numTokens }) => numTokens),
+    };
+    return { ...plan, graphBucket: chooseGraphBucket(this.config.graphBuckets, plan) };
   }
 
   #scheduleDecodes(draft: Draft): void {

@@ -4,11 +4,14 @@
 //   waiting -> running -> ended
 //      ^         |
 //      +---------+  preempted: waits again, and is admitted once its steps in flight have come back
+import { TokenList } from '../../common/token-list.js';
 import type { Client } from './clients.js';
 import type { CachedBlock } from './kv-cache.js';
 import type { RankPicture } from './picture-manager.js';
 import type { FinishReason, SequenceRequest, TokenMask } from './step-plan.js';
 import type { Line } from './waiting-line.js';
+
+const NO_PICTURES: readonly PictureState[] = [];
 
 export type SequenceState = 'waiting' | 'running' | 'ended';
 
@@ -21,24 +24,49 @@ export interface PictureState {
 }
 
 export class Sequence {
-  readonly sequenceId: string;
-  readonly request: SequenceRequest;
+  // What every step asks of every sequence stands together: with a thousand of them, what is fetched from memory is
+  // most of what they cost.
+  state: SequenceState = 'waiting';
+  /** -1 while it holds none. */
+  slot = -1;
+  /** Prompt and produced. */
+  numKnownTokens: number;
+  /** Sampled by steps in flight: tokens that exist in the engine and are not known here yet. */
+  numPendingTokens = 0;
+  /** Positions whose keys and values are computed by the plans made so far. */
+  numComputedTokens = 0;
+  /** Plans in flight that name it; what it holds is freed only at 0. */
+  numPlansInFlight = 0;
+  /** Of its blocks, the first so many are ready to be shared. */
+  numReadyBlocks = 0;
+  /** A plan that was made since its admission computes its last known token: what follows are decodes. */
+  hasSampled = false;
+  /** Of the request. */
+  readonly isMasked: boolean;
+  readonly numPromptTokens: number;
+  readonly minTokens: number;
+  readonly maxTokens: number;
+  /** The first of its stop tokens, mostly the only one; -1: there is none. */
+  readonly #stopTokenId: number;
+  /** Of its next token, where it is masked; null: it is not known yet. */
+  mask: TokenMask | null = null;
+  readonly pictures: readonly PictureState[];
   /** Whose it is: what it is given counts as the client's. */
   readonly client: Client;
+  readonly sequenceId: string;
+  /** Tokens produced since it was submitted. */
+  readonly #produced = new TokenList();
+  /** Of the KV cache, by position. */
+  blocks: number[] = [];
+
+  readonly request: SequenceRequest;
+  /** Null: there are no others. */
+  readonly #otherStopTokenIds: ReadonlySet<number> | null;
   /** Smaller goes first. */
   readonly priority: number;
   readonly arrivedMs: number;
   /** Of all sequences, in order of submission; smaller goes first. */
   readonly arrival: number;
-  readonly maxTokens: number;
-  readonly stopTokenIds: ReadonlySet<number>;
-  /** Of the request: every step asks for them, of every sequence. */
-  readonly numPromptTokens: number;
-  readonly minTokens: number;
-  readonly isMasked: boolean;
-  readonly pictures: PictureState[];
-
-  state: SequenceState = 'waiting';
   /** While it waits: in which line of its client's; null: it has run before. */
   line: Line | null = null;
   /** It ran in an epoch that ended, and waits. */
@@ -49,32 +77,14 @@ export class Sequence {
   headSinceMs = 0;
   /** Its prompt counts as what its client was given: only once, however often it is computed. */
   isCharged: boolean;
-  /** Tokens produced since it was submitted. */
-  readonly producedIds: number[] = [];
-  /** Prompt and produced. */
-  numKnownTokens: number;
-  /** Sampled by steps in flight: tokens that exist in the engine and are not known here yet. */
-  numPendingTokens = 0;
-  /** Positions whose keys and values are computed by the plans made so far. */
-  numComputedTokens = 0;
-  /** A plan that was made since its admission computes its last known token: what follows are decodes. */
-  hasSampled = false;
-  /** Of its next token, where it is masked; null: it is not known yet. */
-  mask: TokenMask | null = null;
-  /** -1 while it holds none. */
-  slot = -1;
-  /** Of the KV cache, by position; the first of them as the cache knows them, of which some are ready to be shared. */
-  blocks: number[] = [];
+  /** The first of its blocks, as the cache knows them. */
   cachedBlocks: CachedBlock[] = [];
-  numReadyBlocks = 0;
   /** False: another computes the same block, and what follows is not entered into the cache. */
   isChained = true;
   /** By block, as far as they were asked for. */
   readonly blockKeys: number[] = [];
   /** It waits for another sequence to compute what both have in common. */
   awaited: CachedBlock | null = null;
-  /** Plans in flight that name it; what it holds is freed only at 0. */
-  numPlansInFlight = 0;
 
   constructor(request: SequenceRequest, client: Client, arrival: number, maxTokens: number) {
     this.sequenceId = request.sequenceId;
@@ -85,17 +95,20 @@ export class Sequence {
     this.isCharged = request.hasRun === true;
     this.arrival = arrival;
     this.maxTokens = maxTokens;
-    this.stopTokenIds = new Set(request.sampling.stopTokenIds);
+    const [stopTokenId = -1, ...otherStopTokenIds] = request.sampling.stopTokenIds;
+    this.#stopTokenId = stopTokenId;
+    this.#otherStopTokenIds = otherStopTokenIds.length === 0 ? null : new Set(otherStopTokenIds);
     this.numPromptTokens = request.numPromptTokens;
     this.minTokens = request.sampling.minTokens;
     this.isMasked = request.isMasked === true;
     this.numKnownTokens = request.tokenIds.length;
-    this.pictures = request.pictures.map(({ numTiles, firstPosition, contentHash }) => ({
-      numTiles,
-      firstPosition,
-      contentHash,
-      onRanks: null,
-    }));
+    this.pictures =
+      request.pictures.length === 0
+        ? NO_PICTURES
+        : request.pictures.map(({ numTiles, firstPosition, contentHash }) => ({
+            ...{ numTiles, firstPosition, contentHash },
+            onRanks: null,
+          }));
   }
 
   /** Length once the steps in flight have come back. */
@@ -125,7 +138,7 @@ export class Sequence {
   /** Of a known token. */
   tokenAt(position: number): number {
     const { tokenIds } = this.request;
-    return position < tokenIds.length ? tokenIds[position]! : this.producedIds[position - tokenIds.length]!;
+    return position < tokenIds.length ? tokenIds[position]! : this.#produced.at(position - tokenIds.length)!;
   }
 
   get holdsResources(): boolean {
@@ -135,18 +148,18 @@ export class Sequence {
   /** A token that a step in flight was to sample. Null: it goes on after it. */
   take(token: number): FinishReason | null {
     this.numPendingTokens -= 1;
-    this.producedIds.push(token);
+    this.#produced.push(token);
     this.numKnownTokens += 1;
     const mayStop = this.numOutputTokens > this.minTokens;
-    if (mayStop && this.stopTokenIds.has(token)) return 'stop';
+    if (mayStop && this.#isStop(token)) return 'stop';
     return this.numOutputTokens >= this.maxTokens ? 'length' : null;
   }
 
   allTokenIds(): Uint32Array {
-    if (this.producedIds.length === 0) return this.request.tokenIds;
-    const ids = new Uint32Array(this.numKnownTokens);
-    ids.set(this.request.tokenIds);
-    ids.set(this.producedIds, this.request.tokenIds.length);
-    return ids;
+    return this.#produced.after(this.request.tokenIds);
+  }
+
+  #isStop(token: number): boolean {
+    return token === this.#stopTokenId || this.#otherStopTokenIds?.has(token) === true;
   }
 }

@@ -3,13 +3,14 @@ import type { SampledTokens, SequenceListener } from '../../coordinator/executor
 import type { FinishReason } from '../../coordinator/scheduler/step-plan.js';
 
 /** Without log-probabilities. */
-export function sampledTokens(tokenIds: readonly number[]): SampledTokens {
+export function sampledTokens(tokenIds: readonly number[], atMs = 0): SampledTokens {
   return {
     tokenIds: Uint32Array.from(tokenIds),
     logprobs: new Float32Array(tokenIds.length).fill(Number.NaN),
     topOffsets: new Uint32Array(),
     topIds: new Uint32Array(),
     topLogprobs: new Float32Array(),
+    atMs,
   };
 }
 
@@ -26,10 +27,8 @@ export function giveLetters(
   listener: Pick<SequenceListener, 'onTokens'>,
   letters: string,
   finishReason: FinishReason | null = null,
+  atMs = 0,
 ): void {
-  giveTokens(
-    listener,
-    [...letters].map((letter) => letter.charCodeAt(0)),
-    finishReason,
-  );
+  const tokenIds = [...letters].map((letter) => letter.charCodeAt(0));
+  listener.onTokens(sampledTokens(tokenIds, atMs), 0, tokenIds.length, finishReason);
 }

@@ -38,6 +38,7 @@ export const LAYERS: Readonly<Record<string, readonly string[]>> = {
     'common/fair-bound.ts',
     'common/limits.ts',
     'common/sampling.ts',
+    'common/token-list.ts',
   ],
   'coordinator/checkpoint/': EVERYWHERE,
   'coordinator/sharding/': [...EVERYWHERE, 'coordinator/checkpoint/'],

@@ -66,14 +66,16 @@ class FakeGroup implements StepGroup {
 
 class Listener implements SequenceListener {
   readonly said: string[] = [];
+  toldAtMs = NaN;
   onBroken: (() => void) | null = null;
 
   onStarted(_numCachedTokens: number): void {
     this.said.push('started');
   }
 
-  onTokens({ tokenIds }: SampledTokens, start: number, end: number): void {
+  onTokens({ tokenIds, atMs }: SampledTokens, start: number, end: number): void {
     this.onBroken?.();
+    this.toldAtMs = atMs;
     this.said.push(`tokens ${tokenIds.slice(start, end).join(' ')}`);
   }
 
@@ -132,8 +134,10 @@ describe('the step loop', () => {
     );
     const [first] = group.plans;
     assert.ok(first);
+    await clock.advance(7);
     group.answer(first);
-    for (const { said } of listeners) assert.deepEqual(said, ['started', 'tokens 9']);
+    for (const { said, toldAtMs } of listeners)
+      assert.deepEqual([said, toldAtMs], [['started', 'tokens 9'], clock.nowMs()]);
   });
 
   it('hands back what ran when no step comes back in time', async () => {

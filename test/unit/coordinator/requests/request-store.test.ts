@@ -84,13 +84,13 @@ describe('the life of a request', () => {
     const { request } = open();
     run(request);
     await clock.advance(20);
-    giveLetters(request, 'a');
+    giveLetters(request, 'a', null, clock.nowMs());
     await clock.advance(30);
     // Time in which its epoch ended counts: its reader has waited for so long.
     request.interrupted('none');
     request.onStarted(0);
     await clock.advance(10);
-    giveLetters(request, 'bc');
+    giveLetters(request, 'bc', null, clock.nowMs());
     stop();
     giveLetters(request, 'd', 'length');
     giveLetters(request, 'e');
