@@ -3,7 +3,7 @@
 // take, a request fails, or the coordinator's memory grows (in a run of a minute or more).
 //   --streams LIST (1000)   --ranks N (8)   --step-ms MS (5)   --seconds N (60)   --output FILE (JSON)
 //   --profile-folder DIR (a processor profile of the coordinator)   --before FILE (bin/skein.mjs of another build,
-//   measured beside this one)
+//   measured beside this one, over its own ranks)
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { currentCommit, describeMachine } from '../machine.js';

@@ -59,7 +59,7 @@ describe('information over HTTP', () => {
       ['/tokenize', { prompt: 'a', model: 'other' }, 'model', /not served/],
       ['/detokenize', {}, 'tokens', /is missing/],
       ['/detokenize', { tokens: [1e6] }, 'tokens[0]', /vocabulary/],
-      ['/detokenize', { tokens: [-1] }, 'tokens[0]', />= 0/],
+      ['/detokenize', { tokens: [-1] }, 'tokens[0]', /at least 0/],
       ['/detokenize', { tokens: new Array<number>(300_000).fill(5) }, 'tokens', /131072/],
     ];
     for (const [path, body, param, message] of refused) {
