@@ -15,6 +15,8 @@ export interface ChoicesSpec {
   readonly specs: readonly RequestSpec[];
   /** Answers to each prompt, at least 1; answer `i` of prompt `p` has number `p * numChoices + i`. */
   readonly numChoices: number;
+  /** Each prompt is encoded: called once for it, before any delta of its answers. */
+  readonly onPrompt?: (prompt: number, tokenIds: Uint32Array) => void;
 }
 
 /**
@@ -55,7 +57,7 @@ class ChoicesCall {
   }
 
   start(): void {
-    this.#choices.specs.forEach((spec, index) => this.#submitFirst(spec, index * this.#choices.numChoices));
+    this.#choices.specs.forEach((spec, index) => this.#submitFirst(spec, index));
   }
 
   fail(error: AppError): void {
@@ -65,8 +67,10 @@ class ChoicesCall {
   }
 
   /** The prompt is encoded once: the others of it follow with its ids. */
-  #submitFirst(spec: RequestSpec, firstNumber: number): void {
+  #submitFirst(spec: RequestSpec, promptIndex: number): void {
+    const firstNumber = promptIndex * this.#choices.numChoices;
     this.#submit(spec, firstNumber, 0, (tokenIds) => {
+      this.#choices.onPrompt?.(promptIndex, tokenIds);
       const prompt: PromptInput = { kind: 'tokens', tokenIds, pictures: picturesOf(spec.prompt) };
       for (let index = 1; index < this.#choices.numChoices; index += 1)
         this.#submit({ ...spec, prompt }, firstNumber + index, index);

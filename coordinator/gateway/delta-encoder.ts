@@ -13,17 +13,29 @@ export function withEncodedDeltas(service: typeof inferenceServiceDefinition): g
 
 const { responseSerialize } = inferenceServiceDefinition.Generate;
 
-/** Field numbers with the wire type of what has a length. */
-const TAGS = { requestId: 0x0a, reasoningDelta: 0x12, answerDelta: 0x1a, tokenIds: 0x22 } as const;
+/** Field numbers with their wire types: all but the last have a length. */
+const TAGS = {
+  requestId: 0x0a,
+  reasoningDelta: 0x12,
+  answerDelta: 0x1a,
+  tokenIds: 0x22,
+  index: 0x58,
+} as const;
 
-/** Of one call's messages. */
+/** Of the messages of one call, or of one of its answers. */
 export class DeltaEncoder {
   readonly #requestId: string;
-  /** The field that all of them begin with. */
+  readonly #index: number;
+  /** The fields that all of them begin and end with. */
   readonly #head: Buffer;
+  readonly #tail: Buffer;
 
-  constructor(requestId: string) {
+  /** `index`: of the answer, where the call has several. */
+  constructor(requestId: string, index = 0) {
     this.#requestId = requestId;
+    this.#index = index;
+    this.#tail = Buffer.allocUnsafe(index === 0 ? 0 : 1 + varintSize(index));
+    if (index !== 0) writeVarint(this.#tail, this.#tail.writeUInt8(TAGS.index), index);
     const length = Buffer.byteLength(requestId);
     this.#head = Buffer.allocUnsafe(fieldSize(length));
     writeText(this.#head, 0, TAGS.requestId, requestId, length);
@@ -35,7 +47,10 @@ export class DeltaEncoder {
     const isPlain =
       promptTokenIds === null && end === null && logprobs.length === 0 && toolCalls.length === 0;
     if (isPlain) return this.#encodePlain(delta);
-    return responseSerialize(toGenerateResponse(this.#requestId, delta, promptTokenIds));
+    const index = this.#index;
+    return responseSerialize(
+      toGenerateResponse({ requestId: this.#requestId, delta, promptTokenIds, index }),
+    );
   }
 
   #encodePlain({ reasoning, answer, tokenIds }: GenerationDelta): Buffer {
@@ -44,9 +59,12 @@ export class DeltaEncoder {
     const answerBytes = Buffer.byteLength(answer);
     let idBytes = 0;
     for (const id of tokenIds) idBytes += varintSize(id);
-    const size = head.length + fieldSize(reasoningBytes) + fieldSize(answerBytes) + fieldSize(idBytes);
+    const tail = this.#tail;
+    const texts = fieldSize(reasoningBytes) + fieldSize(answerBytes);
+    const size = head.length + texts + fieldSize(idBytes) + tail.length;
     const buffer = Buffer.allocUnsafe(size);
     buffer.set(head);
+    if (tail.length > 0) buffer.set(tail, size - tail.length);
     let at = writeText(buffer, head.length, TAGS.reasoningDelta, reasoning, reasoningBytes);
     at = writeText(buffer, at, TAGS.answerDelta, answer, answerBytes);
     if (idBytes === 0) return buffer;

@@ -21,12 +21,12 @@ import type { InferenceServiceHandlers } from '../../proto/ts/skein/inference/v1
 import type { TokenizeRequest__Output } from '../../proto/ts/skein/inference/v1/TokenizeRequest.js';
 import type { TokenizeResponse } from '../../proto/ts/skein/inference/v1/TokenizeResponse.js';
 import type { Engine } from '../engine/engine.js';
-import { generate, generateWhole, type WholeGeneration } from '../engine/generate.js';
+import type { WholeGeneration } from '../engine/generate.js';
 import { fingerprintOf, IdempotentRequests } from '../engine/idempotent-requests.js';
-import type { GenerationEnd } from '../requests/generation.js';
 import type { RequestSpec } from '../requests/request-spec.js';
 import { originOfCall } from './call-origin.js';
-import { DeltaEncoder, withEncodedDeltas } from './delta-encoder.js';
+import { withEncodedDeltas } from './delta-encoder.js';
+import { endOfAll, streamAnswers, wholeAnswers, type AskedAnswers, type DeltaCall } from './grpc-answers.js';
 import { keyOf, missing, timeoutOf, trailers, withSignal, type AnyCall } from './grpc-call.js';
 import {
   toGenerateOnceResponse,
@@ -36,7 +36,7 @@ import {
   type ModelFacts,
 } from './inference-messages.js';
 import { parseGenerateRequest } from './parse-request.js';
-import { checkModel, type ParseContext } from './request-checks.js';
+import { checkChoices, checkModel, invalid, type ParseContext } from './request-checks.js';
 import { reflectionDefinitions } from './reflection-definitions.js';
 
 const SERVICE_NAME = 'skein.inference.v1.InferenceService';
@@ -61,14 +61,6 @@ export interface GrpcGatewayOptions {
   /** Calls with a key, whichever gateway they came by; stopped with this one. */
   readonly idempotentRequests?: IdempotentRequests;
   readonly logger: Logger;
-}
-
-/** Its messages are bytes already. */
-type DeltaCall = grpc.ServerWritableStream<GenerateRequest__Output, Buffer>;
-
-interface Asked {
-  readonly engine: Pick<Engine, 'submit'>;
-  readonly spec: RequestSpec;
 }
 
 export class GrpcGateway {
@@ -136,7 +128,12 @@ export class GrpcGateway {
       Generate: (call) => void this.#generate(call as unknown as DeltaCall),
       GenerateOnce: (call, callback) => {
         this.#generateOnce(call).then(
-          (whole) => callback(null, toGenerateOnceResponse(whole), trailers(whole.end)),
+          (answers) =>
+            callback(
+              null,
+              toGenerateOnceResponse(answers),
+              trailers(endOfAll(answers.map(({ end }) => end))),
+            ),
           (error: unknown) => callback(toGrpcError(error, { audience: 'client' })),
         );
       },
@@ -151,7 +148,9 @@ export class GrpcGateway {
   async #generate(call: DeltaCall): Promise<void> {
     this.#numCalls += 1;
     try {
-      const end = await withSignal(call, (signal) => this.#stream(call, signal));
+      const end = await withSignal(call, async (signal) =>
+        streamAnswers(call, await this.#accept('Generate', call.request, signal, call), signal),
+      );
       call.end(trailers(end));
     } catch (error) {
       this.#logFailure(error);
@@ -161,33 +160,14 @@ export class GrpcGateway {
     }
   }
 
-  async #stream(call: DeltaCall, signal: AbortSignal): Promise<GenerationEnd | null> {
-    const { engine, spec } = await this.#accept('Generate', call.request, signal, call);
-    const generation = generate(engine, spec, signal);
-    const { deltas, requestId } = generation;
-    const encoder = new DeltaEncoder(requestId);
-    let isFirst = true;
-    let end: GenerationEnd | null = null;
-    // While there is no room, deltas merge.
-    call.on('drain', () => deltas.resume());
-    call.on('close', () => deltas.resume());
-    await deltas.forEach((delta) => {
-      const promptTokenIds = isFirst ? generation.promptTokenIds : null;
-      isFirst = false;
-      end = delta.end;
-      return call.write(encoder.encode(delta, promptTokenIds)) || call.destroyed;
-    }, signal);
-    return end;
-  }
-
   async #generateOnce(
     call: grpc.ServerUnaryCall<{ request: GenerateRequest__Output | null }, unknown>,
-  ): Promise<WholeGeneration> {
+  ): Promise<WholeGeneration[]> {
     this.#numCalls += 1;
     try {
       return await withSignal(call, async (signal) => {
-        const { engine, spec } = await this.#accept('GenerateOnce', call.request.request, signal, call);
-        return generateWhole(engine, spec, signal);
+        const { request } = call.request;
+        return wholeAnswers(await this.#accept('GenerateOnce', request, signal, call), signal);
       });
     } catch (error) {
       this.#logFailure(error);
@@ -247,15 +227,18 @@ export class GrpcGateway {
     request: GenerateRequest__Output | null,
     signal: AbortSignal,
     call: AnyCall,
-  ): Promise<Asked> {
+  ): Promise<AskedAnswers> {
     const { engine } = this.#options;
     const origin = originOfCall(route, (name) => call.metadata.get(name).map(String)[0]);
     let spec: RequestSpec;
+    let numChoices = 1;
     let target: Pick<Engine, 'submit'> = engine;
     try {
       if (request === null) throw missing('request');
       spec = { ...parseGenerateRequest(request, this.#parseContext()), origin };
+      numChoices = checkChoices(request.n);
       const key = keyOf(request, call);
+      if (key !== null && numChoices > 1) throw invalid('idempotency_key', 'goes with calls for one answer');
       if (key !== null) {
         target = this.idempotentRequests.withKey(key, await fingerprintOf(spec));
         signal.throwIfAborted();
@@ -265,7 +248,7 @@ export class GrpcGateway {
       throw error;
     }
     const timeoutMs = target === engine ? timeoutOf(call) : null;
-    return { engine: target, spec: timeoutMs === null ? spec : { ...spec, timeoutMs } };
+    return { engine: target, spec: timeoutMs === null ? spec : { ...spec, timeoutMs }, numChoices };
   }
 
   /** No handler hears of these. */

@@ -67,13 +67,24 @@ const FINISH_REASONS = {
 
 type EndFields = Pick<GenerateResponse, 'finishReason' | 'usage' | 'timings'>;
 
-export function toGenerateResponse(
-  requestId: string,
-  delta: GenerationDelta,
-  promptTokenIds: Uint32Array | null,
-): GenerateResponse {
+export interface DeltaFacts {
+  readonly requestId: string;
+  readonly delta: GenerationDelta;
+  /** With the first message of a call. */
+  readonly promptTokenIds: Uint32Array | null;
+  /** Of the answer, where the call has several. */
+  readonly index: number;
+}
+
+export function toGenerateResponse({
+  requestId,
+  delta,
+  promptTokenIds,
+  index,
+}: DeltaFacts): GenerateResponse {
   return {
     requestId,
+    index,
     reasoningDelta: delta.reasoning,
     answerDelta: delta.answer,
     toolCalls: delta.toolCalls.map(toolCallMessage),
@@ -84,7 +95,17 @@ export function toGenerateResponse(
   };
 }
 
-export function toGenerateOnceResponse(whole: WholeGeneration): GenerateOnceResponse {
+/** `answers`: at least one. */
+export function toGenerateOnceResponse(answers: readonly WholeGeneration[]): GenerateOnceResponse {
+  const [first, ...others] = answers;
+  return {
+    ...toAnswer(first!),
+    promptTokenIds: Array.from(first!.promptTokenIds),
+    otherAnswers: others.map(toAnswer),
+  };
+}
+
+function toAnswer(whole: WholeGeneration): GenerateOnceResponse {
   return {
     requestId: whole.requestId,
     reasoning: whole.reasoning,
@@ -93,7 +114,6 @@ export function toGenerateOnceResponse(whole: WholeGeneration): GenerateOnceResp
     text: whole.end.text,
     tokenIds: whole.tokenIds,
     logprobs: whole.logprobs.map(logprobsMessage),
-    promptTokenIds: Array.from(whole.promptTokenIds),
     ...endFields(whole.end),
   };
 }

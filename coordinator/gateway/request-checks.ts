@@ -2,6 +2,7 @@
 // and the limit.
 import { AppError } from '../../common/errors.js';
 import {
+  MAX_CHOICES,
   MAX_MESSAGES,
   MAX_PICTURES_PER_REQUEST,
   MAX_PICTURE_BYTES,
@@ -25,6 +26,12 @@ export function checkRequestId(requestId: string): void {
 export function checkPriority(priority: number): number {
   if (Number.isInteger(priority) && Math.abs(priority) <= MAX_PRIORITY) return priority;
   throw invalid('priority', `must be an integer of ${-MAX_PRIORITY} to ${MAX_PRIORITY}; got ${priority}`);
+}
+
+/** Of answers to one prompt; 0: the field is absent. */
+export function checkChoices(n: number): number {
+  if (n <= MAX_CHOICES) return Math.max(n, 1);
+  throw invalid('n', `must be at most ${MAX_CHOICES}; got ${n}`);
 }
 
 export function checkModel(name: string, served: string): void {

@@ -63,6 +63,45 @@ describe('calls beside generating', function () {
     assert.equal(service.gateway.numCalls, 0);
   });
 
+  it('answers one prompt several times, streamed and whole, and frees all that a client leaves', async () => {
+    const request = { text: 'What is it?', n: 3, sampling: { maxTokens: 40, ignoreEos: true } };
+    const whole = await service.once(request);
+    const single = await service.once({ ...request, n: 0 });
+    assert.equal(whole.otherAnswers.length, 2);
+    assert.equal(single.otherAnswers.length, 0);
+    // The fake engine draws nothing.
+    for (const { answer, usage, promptTokenIds } of whole.otherAnswers) {
+      assert.deepEqual([answer, usage!.completionTokens], [single.answer, 40]);
+      assert.equal(promptTokenIds.length, 0);
+    }
+    assert.deepEqual(whole.promptTokenIds, single.promptTokenIds);
+
+    const answers = ['', '', ''];
+    const ends: number[] = [];
+    let promptTokenIds: number[] = [];
+    const call = service.client.generate(request);
+    for await (const message of call as AsyncIterable<GenerateResponse__Output>) {
+      if (promptTokenIds.length > 0) assert.deepEqual(message.promptTokenIds, []);
+      else ({ promptTokenIds } = message);
+      answers[message.index] += message.answerDelta;
+      if (message.usage !== null) ends.push(message.index);
+    }
+    assert.deepEqual(ends.sort(), [0, 1, 2]);
+    assert.deepEqual(answers, new Array(3).fill(single.answer));
+    assert.deepEqual(promptTokenIds, single.promptTokenIds);
+
+    const long = service.client.generate({ ...request, sampling: { maxTokens: 3000, ignoreEos: true } });
+    await new Promise((resolve) => long.once('data', resolve));
+    long.on('error', () => undefined);
+    long.cancel();
+    await service.idle();
+    const refused: [GenerateRequest, RegExp][] = [
+      [{ ...request, n: 129 }, /n must be at most 128; got 129/],
+      [{ ...request, idempotencyKey: 'k' }, /idempotency_key goes with calls for one answer/],
+    ];
+    for (const [asked, message] of refused) await assert.rejects(service.once(asked), message);
+  });
+
   it('aborts requests by their id, running and waiting ones, and says how many they were', async () => {
     const abort = (requestId: string) =>
       new Promise<number>((resolve, reject) => {

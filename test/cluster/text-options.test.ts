@@ -62,9 +62,9 @@ describe('text options', function () {
     try {
       await use(serving, async (prompt, sampling) => {
         const input = { requestId: 'x', prompt, sampling };
-        return toGenerateOnceResponse(
+        return toGenerateOnceResponse([
           await generateWhole(serving.engine, input, new AbortController().signal),
-        );
+        ]);
       });
     } finally {
       await serving.stop();

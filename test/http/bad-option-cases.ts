@@ -186,6 +186,7 @@ export const OPTION_CASES: readonly Case[] = [
     what: 'a billion answers',
     expected: 'INVALID_REQUEST',
     says: ['n must be at most 128; got 1000000000'],
+    grpc: { ...text('x'), n: 1e9 },
     http: chat('x', { n: 1e9 }),
   },
   {

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
+import type { GenerateResponse__Output } from '../../proto/ts/skein/inference/v1/GenerateResponse.js';
 import type { GenerateOnceResponse__Output } from '../../proto/ts/skein/inference/v1/GenerateOnceResponse.js';
 import { repoPath } from '../support/paths.js';
 import { ServedApis } from '../support/served-apis.js';
@@ -72,6 +73,31 @@ describe("r1v-nano over OpenAI's API", function () {
         assert.equal(answer, expected.answer);
       }),
     );
+  });
+
+  it('draws several answers over gRPC as over HTTP, streamed and whole', async () => {
+    const sampling = { temperature: 3, maxTokens: 16, seed: 7 };
+    const request = { text: 'What is it?', n: 4, sampling };
+    const whole = await new Promise<GenerateOnceResponse__Output>((resolve, reject) => {
+      client.generateOnce({ request }, (error, value) => (error === null ? resolve(value!) : reject(error)));
+    });
+    const answers = [whole, ...whole.otherAnswers].map(({ reasoning, answer }) => [reasoning, answer]);
+    assert.equal(new Set(answers.map(String)).size, 4, 'each draws its own');
+    const { choices } = await openai.chat.completions.create({
+      ...{ model: 'r1v-nano', temperature: 3, max_completion_tokens: 16, seed: 7, n: 4 },
+      messages: [{ role: 'user', content: 'What is it?' }],
+    });
+    const overHttp = choices.map(({ message }) => [
+      (message as { reasoning_content?: string }).reasoning_content ?? '',
+      message.content ?? '',
+    ]);
+    assert.deepEqual(answers, overHttp);
+    const streamed = Array.from({ length: 4 }, () => ['', '']);
+    for await (const delta of client.generate(request) as AsyncIterable<GenerateResponse__Output>) {
+      streamed[delta.index]![0] += delta.reasoningDelta;
+      streamed[delta.index]![1] += delta.answerDelta;
+    }
+    assert.deepEqual(streamed, answers);
   });
 
   it('draws other answers for each choice, and the same again with the same seed', async () => {

@@ -54,7 +54,7 @@ describe('a request as a stream', () => {
     let answer = '';
     await assert.rejects(async () => {
       for await (const delta of generation.deltas) {
-        const message = toGenerateResponse('test', delta, null);
+        const message = toGenerateResponse({ requestId: 'test', delta, promptTokenIds: null, index: 0 });
         sizes.push(inferenceServiceDefinition.Generate.responseSerialize(message).byteLength);
         tokenIds.push(...delta.tokenIds);
         answer += delta.answer;

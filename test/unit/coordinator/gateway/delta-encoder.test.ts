@@ -9,9 +9,11 @@ import { emptyDelta, type GenerationDelta } from '../../../../coordinator/reques
 const { responseSerialize, responseDeserialize } = inferenceServiceDefinition.Generate;
 
 function assertSame(requestId: string, delta: GenerationDelta, promptTokenIds: Uint32Array | null): void {
-  const encoded = new DeltaEncoder(requestId).encode(delta, promptTokenIds);
-  const general = responseSerialize(toGenerateResponse(requestId, delta, promptTokenIds));
-  assert.deepEqual(responseDeserialize(encoded), responseDeserialize(general));
+  for (const index of [0, 1, 127, 128]) {
+    const encoded = new DeltaEncoder(requestId, index).encode(delta, promptTokenIds);
+    const general = responseSerialize(toGenerateResponse({ requestId, delta, promptTokenIds, index }));
+    assert.deepEqual(responseDeserialize(encoded), responseDeserialize(general));
+  }
 }
 
 describe('deltas as bytes', () => {

@@ -5,6 +5,7 @@ import type { FinishReason as _skein_inference_v1_FinishReason, FinishReason__Ou
 import type { Usage as _skein_inference_v1_Usage, Usage__Output as _skein_inference_v1_Usage__Output } from '../../../skein/inference/v1/Usage.js';
 import type { Timings as _skein_inference_v1_Timings, Timings__Output as _skein_inference_v1_Timings__Output } from '../../../skein/inference/v1/Timings.js';
 import type { ToolCall as _skein_inference_v1_ToolCall, ToolCall__Output as _skein_inference_v1_ToolCall__Output } from '../../../skein/inference/v1/ToolCall.js';
+import type { GenerateOnceResponse as _skein_inference_v1_GenerateOnceResponse, GenerateOnceResponse__Output as _skein_inference_v1_GenerateOnceResponse__Output } from '../../../skein/inference/v1/GenerateOnceResponse.js';
 
 export interface GenerateOnceResponse {
   'requestId'?: (string);
@@ -21,6 +22,10 @@ export interface GenerateOnceResponse {
   'timings'?: (_skein_inference_v1_Timings | null);
   'promptTokenIds'?: (number)[];
   'toolCalls'?: (_skein_inference_v1_ToolCall)[];
+  /**
+   * Answers 1 to n - 1, in order; these have no prompt_token_ids.
+   */
+  'otherAnswers'?: (_skein_inference_v1_GenerateOnceResponse)[];
 }
 
 export interface GenerateOnceResponse__Output {
@@ -38,4 +43,8 @@ export interface GenerateOnceResponse__Output {
   'timings': (_skein_inference_v1_Timings__Output | null);
   'promptTokenIds': (number)[];
   'toolCalls': (_skein_inference_v1_ToolCall__Output)[];
+  /**
+   * Answers 1 to n - 1, in order; these have no prompt_token_ids.
+   */
+  'otherAnswers': (_skein_inference_v1_GenerateOnceResponse__Output)[];
 }

@@ -51,6 +51,11 @@ export interface GenerateRequest {
    * by (--priority-ageing). Within a priority, API keys (metadata `authorization`) share the engine evenly.
    */
   'priority'?: (number);
+  /**
+   * Answers to the prompt, which is computed once; each draws its own tokens. 0: one; 128 at most. Several go with no
+   * idempotency key.
+   */
+  'n'?: (number);
   '_parallelToolCalls'?: "parallelToolCalls";
 }
 
@@ -98,5 +103,10 @@ export interface GenerateRequest__Output {
    * by (--priority-ageing). Within a priority, API keys (metadata `authorization`) share the engine evenly.
    */
   'priority': (number);
+  /**
+   * Answers to the prompt, which is computed once; each draws its own tokens. 0: one; 128 at most. Several go with no
+   * idempotency key.
+   */
+  'n': (number);
   '_parallelToolCalls'?: "parallelToolCalls";
 }

@@ -30,6 +30,10 @@ export interface GenerateResponse {
    * Pieces of the answer's tool calls, which are no part of answer_delta.
    */
   'toolCalls'?: (_skein_inference_v1_ToolCall)[];
+  /**
+   * Which of the n answers it is of. Messages of several come mixed, and each answer has a last one.
+   */
+  'index'?: (number);
 }
 
 export interface GenerateResponse__Output {
@@ -56,4 +60,8 @@ export interface GenerateResponse__Output {
    * Pieces of the answer's tool calls, which are no part of answer_delta.
    */
   'toolCalls': (_skein_inference_v1_ToolCall__Output)[];
+  /**
+   * Which of the n answers it is of. Messages of several come mixed, and each answer has a last one.
+   */
+  'index': (number);
 }
