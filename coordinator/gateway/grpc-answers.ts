@@ -95,7 +95,7 @@ export async function wholeAnswers(
   return totals.map((total) => ({ ...total, requestId, promptTokenIds, end: total.end! }));
 }
 
-/** Of the call: as long as its last answer, with the tokens of all. `ends`: at least one, in the order of their time. */
+/** Of the call: as long as its last answer, with all tokens. `ends`: at least one, in the order of their time. */
 export function endOfAll(ends: readonly GenerationEnd[]): GenerationEnd {
   const last = ends.at(-1)!;
   const completionTokens = ends.reduce((sum, { usage }) => sum + usage.completionTokens, 0);
