@@ -12,12 +12,13 @@ import { PictureUploads } from './picture-uploads.js';
 import { PrefillBudget } from './prefill-budget.js';
 import type { RankGroup } from './rank-group.js';
 import type { StepResult } from './step-messages.js';
+import { RankTotals } from './rank-totals.js';
 import { RunAhead } from './run-ahead.js';
 import { StepWatch } from './step-watch.js';
 import type { InterruptedSequence, SampledTokens, SequenceSubmission } from './submission.js';
 import type { TokenLogprobs } from './token-logprobs.js';
 
-export type { TokenLogprobs };
+export type { RankTotals, TokenLogprobs };
 
 export type {
   FinishReason,
@@ -69,6 +70,7 @@ export class StepLoop {
   #hasDelivered = false;
   #numCompletedSteps = 0;
   readonly #record = new StepRecord();
+  readonly #totals = new RankTotals();
   readonly #uploads: PictureUploads;
   readonly #ahead: RunAhead;
   /** Null: prompts are never held back, and nothing is kept account of. */
@@ -165,7 +167,7 @@ export class StepLoop {
         group.execute(plan);
         this.#stepWatch.sent();
         for (const { sequenceId, numComputedTokens } of plan.newSequences)
-          this.#submissions.get(sequenceId)?.listener.onStarted(numComputedTokens);
+          this.#submissions.get(sequenceId)?.listener.onStarted(numComputedTokens, this.#totals);
       }
       this.#uploads.start();
     } catch (error) {
@@ -209,6 +211,7 @@ export class StepLoop {
     const step = this.#record.completed(ranks, result.slots.length, doneAtMs);
     this.#prefill?.completed(step);
     this.#ahead.completed(step);
+    this.#totals.add(step);
     this.#pump();
     this.#record.planned();
     try {

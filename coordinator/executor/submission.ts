@@ -1,6 +1,7 @@
 // What a sequence brings to an epoch and what comes back for it: its listener, its pictures' pixels, its masks.
 import type { AppError } from '../../common/errors.js';
 import type { FinishReason, SequenceRequest, TokenMask, UnfinishedSequence } from '../scheduler/step-plan.js';
+import type { RankTotals } from './rank-totals.js';
 import type { StepResult } from './step-messages.js';
 
 /** A step's tokens, of all its sequences. */
@@ -14,8 +15,11 @@ export interface SampledTokens extends Pick<
 
 /** Who owns a sequence: called synchronously, in order, and not after an end. */
 export interface SequenceListener {
-  /** It is in a plan for the first time, or again after a preemption; so many of its tokens needed no computing. */
-  onStarted(numCachedTokens: number): void;
+  /**
+   * It is in a plan for the first time, or again after a preemption; so many of its tokens needed no computing. The
+   * epoch's totals go on.
+   */
+  onStarted(numCachedTokens: number, totals: RankTotals): void;
   /** Its tokens are those from `start` to `end`. The arrays are there during the call only. */
   onTokens(tokens: SampledTokens, start: number, end: number, finishReason: FinishReason | null): void;
   /** A fault of this sequence alone: its picture. */

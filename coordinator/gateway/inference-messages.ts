@@ -138,7 +138,7 @@ function endFields(end: GenerationEnd): EndFields {
   return {
     finishReason: FINISH_REASONS[end.finishReason],
     usage: end.usage,
-    timings: end.timings,
+    timings: { ...end.timings, ranks: end.timings.ranks.map((spent, rank) => ({ rank, ...spent })) },
   };
 }
 

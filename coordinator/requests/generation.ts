@@ -2,6 +2,7 @@
 // deltas become one.
 import { MAX_DELTA_BYTES } from '../../common/limits.js';
 import type { AppError } from '../../common/errors.js';
+import type { RankSpending } from '../executor/rank-totals.js';
 import type { FinishReason, TokenLogprobs } from '../executor/step-loop.js';
 import type { ToolCallDelta } from '../tokenizer/tool-call-splitter.js';
 
@@ -15,10 +16,17 @@ export interface GenerationUsage {
 }
 
 export interface GenerationTimings {
+  /** Until it first ran, encoding included. */
   readonly queueMs: number;
   readonly ttftMs: number;
   readonly tpotMs: number;
   readonly totalMs: number;
+  readonly encodeMs: number;
+  /** From its first step to its first token, and from there to its end. */
+  readonly prefillMs: number;
+  readonly decodeMs: number;
+  /** By rank, from its first step on: what was spent in the steps, which others share. */
+  readonly ranks: readonly RankSpending[];
 }
 
 export interface GenerationEnd {

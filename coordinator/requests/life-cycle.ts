@@ -6,6 +6,7 @@
 //       +----------+----------+---------+------------------------+   refused, cancelled, failed, its deadline passed
 import { assert } from '../../common/assert.js';
 import type { GenerationTimings } from './generation.js';
+import { TimeOnRanks } from './time-on-ranks.js';
 
 export const STAGES = ['received', 'encoded', 'queued', 'running', 'first-token', 'ended'] as const;
 export type Stage = (typeof STAGES)[number];
@@ -13,6 +14,7 @@ export type Stage = (typeof STAGES)[number];
 export type Interruption = 'interrupted' | 'resumed';
 
 export class LifeCycle {
+  readonly onRanks = new TimeOnRanks();
   #stage: Stage = 'received';
   readonly #times: Partial<Record<Stage, number>>;
 
@@ -50,12 +52,17 @@ export class LifeCycle {
 /** Of a request that is about to be answered with so many tokens. */
 export function timingsOf(life: LifeCycle, numTokens: number, nowMs: number): GenerationTimings {
   const receivedMs = life.timeOf('received')!;
-  const ttftMs = (life.timeOf('first-token') ?? nowMs) - receivedMs;
+  const firstTokenMs = life.timeOf('first-token') ?? nowMs;
+  const ttftMs = firstTokenMs - receivedMs;
   const totalMs = nowMs - receivedMs;
   return {
     queueMs: (life.timeOf('running') ?? receivedMs) - receivedMs,
     ttftMs,
     tpotMs: numTokens < 2 ? 0 : (totalMs - ttftMs) / (numTokens - 1),
     totalMs,
+    encodeMs: (life.timeOf('encoded') ?? receivedMs) - receivedMs,
+    prefillMs: firstTokenMs - (life.timeOf('running') ?? firstTokenMs),
+    decodeMs: nowMs - firstTokenMs,
+    ranks: life.onRanks.spent(),
   };
 }

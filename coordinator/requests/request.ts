@@ -7,6 +7,7 @@ import { TokenList } from '../../common/token-list.js';
 import type {
   FinishReason,
   MaskSource,
+  RankTotals,
   SampledTokens,
   SequenceListener,
   SequenceRequest,
@@ -171,8 +172,9 @@ export class Request implements SequenceListener, StagedOutput {
     };
   }
 
-  onStarted(numCachedTokens: number): void {
+  onStarted(numCachedTokens: number, totals: RankTotals): void {
     if (this.isOver) return;
+    this.#life.onRanks.started(totals);
     // Of what is computed again later, its own blocks may be left: no prefix that it had in common with others.
     this.#numCachedTokens ??= numCachedTokens;
     this.#reach('running');

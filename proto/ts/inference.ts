@@ -19,6 +19,7 @@ import type { LogitBias as _skein_inference_v1_LogitBias, LogitBias__Output as _
 import type { Message as _skein_inference_v1_Message, Message__Output as _skein_inference_v1_Message__Output } from './skein/inference/v1/Message.js';
 import type { Picture as _skein_inference_v1_Picture, Picture__Output as _skein_inference_v1_Picture__Output } from './skein/inference/v1/Picture.js';
 import type { Rank as _skein_inference_v1_Rank, Rank__Output as _skein_inference_v1_Rank__Output } from './skein/inference/v1/Rank.js';
+import type { RankTimings as _skein_inference_v1_RankTimings, RankTimings__Output as _skein_inference_v1_RankTimings__Output } from './skein/inference/v1/RankTimings.js';
 import type { ResponseFormat as _skein_inference_v1_ResponseFormat, ResponseFormat__Output as _skein_inference_v1_ResponseFormat__Output } from './skein/inference/v1/ResponseFormat.js';
 import type { SamplingOptions as _skein_inference_v1_SamplingOptions, SamplingOptions__Output as _skein_inference_v1_SamplingOptions__Output } from './skein/inference/v1/SamplingOptions.js';
 import type { Timings as _skein_inference_v1_Timings, Timings__Output as _skein_inference_v1_Timings__Output } from './skein/inference/v1/Timings.js';
@@ -58,6 +59,7 @@ export interface ProtoGrpcType {
         Message: MessageTypeDefinition<_skein_inference_v1_Message, _skein_inference_v1_Message__Output>
         Picture: MessageTypeDefinition<_skein_inference_v1_Picture, _skein_inference_v1_Picture__Output>
         Rank: MessageTypeDefinition<_skein_inference_v1_Rank, _skein_inference_v1_Rank__Output>
+        RankTimings: MessageTypeDefinition<_skein_inference_v1_RankTimings, _skein_inference_v1_RankTimings__Output>
         ResponseFormat: MessageTypeDefinition<_skein_inference_v1_ResponseFormat, _skein_inference_v1_ResponseFormat__Output>
         SamplingOptions: MessageTypeDefinition<_skein_inference_v1_SamplingOptions, _skein_inference_v1_SamplingOptions__Output>
         Timings: MessageTypeDefinition<_skein_inference_v1_Timings, _skein_inference_v1_Timings__Output>

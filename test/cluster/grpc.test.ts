@@ -64,7 +64,20 @@ describe('the gRPC service', function () {
     // The second one finds the first one's prompt.
     assert.deepEqual({ ...messages.at(-1)?.usage, cachedTokens: 0 }, whole.usage);
     assert.equal(whole.usage?.completionTokens, 12);
-    assert.ok(whole.timings!.totalMs >= whole.timings!.ttftMs && whole.timings!.ttftMs > 0);
+    const { totalMs, ttftMs, queueMs, encodeMs, prefillMs, decodeMs, ranks } = whole.timings!;
+    assert.ok(totalMs >= ttftMs && ttftMs > 0 && encodeMs <= queueMs);
+    assert.ok(Math.abs(queueMs + prefillMs + decodeMs - totalMs) < 1e-6, 'the phases are all of it');
+    assert.deepEqual(
+      ranks.map(({ rank }) => rank),
+      [0, 1],
+    );
+    // What the fake engine says of each of its steps, one a token; a step that was under way is counted as well.
+    for (const { computeMs, allReduceWaitMs, samplingMs } of ranks) {
+      assert.ok(computeMs >= 12 * 0.0005 - 1e-9, String(computeMs));
+      assert.ok(
+        Math.abs(allReduceWaitMs / computeMs - 0.4) < 1e-6 && Math.abs(samplingMs / computeMs - 0.6) < 1e-6,
+      );
+    }
   });
 
   it('ends calls of both kinds with trailers that say what the last message says', async () => {

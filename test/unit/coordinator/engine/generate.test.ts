@@ -88,7 +88,16 @@ describe('a request as its whole answer', () => {
     finishReason: 'length' as const,
     text: 'ab',
     usage: { promptTokens: 1, completionTokens: 2, cachedTokens: 0, pictureTiles: 0 },
-    timings: { queueMs: 0, ttftMs: 0, tpotMs: 0, totalMs: 0 },
+    timings: {
+      queueMs: 0,
+      ttftMs: 0,
+      tpotMs: 0,
+      totalMs: 0,
+      encodeMs: 1,
+      prefillMs: 1,
+      decodeMs: 2,
+      ranks: [],
+    },
   };
 
   function setUpWhole(behave: (sink: RequestSink) => void = () => undefined) {

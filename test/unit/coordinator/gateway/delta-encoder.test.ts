@@ -29,7 +29,16 @@ describe('deltas as bytes', () => {
 
   it('are the general encoder’s where there is more than text and ids', () => {
     const usage = { promptTokens: 3, completionTokens: 2, cachedTokens: 0, pictureTiles: 0 };
-    const timings = { queueMs: 1, ttftMs: 2, tpotMs: 3, totalMs: 4 };
+    const timings = {
+      queueMs: 1,
+      ttftMs: 2,
+      tpotMs: 3,
+      totalMs: 4,
+      encodeMs: 1,
+      prefillMs: 1,
+      decodeMs: 2,
+      ranks: [],
+    };
     const end = { finishReason: 'stop' as const, text: 'ab', usage, timings };
     const logprobs = [{ logprob: -1, topIds: Uint32Array.of(5), topLogprobs: Float32Array.of(-1) }];
     const toolCalls = [{ index: 0, id: 'call_1', name: 'f', arguments: '{}' }];

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { AppError } from '../../../../common/errors.js';
 import { NEUTRAL_SAMPLING } from '../../../../common/sampling.js';
+import { RankTotals } from '../../../../coordinator/executor/rank-totals.js';
 import { Backlog } from '../../../../coordinator/requests/backlog.js';
 import type { RequestSink } from '../../../../coordinator/requests/generation.js';
 import { RequestStore, type RequestEvent } from '../../../../coordinator/requests/request-store.js';
@@ -44,13 +45,13 @@ describe('a request whose epoch ends', () => {
     const { clock, events, open } = setUp();
     const request = open('a');
     request.accepted(5);
-    request.onStarted(0);
+    request.onStarted(0, new RankTotals());
     giveTokens(request, [7]);
     await clock.advance(10);
     request.interrupted('none');
     assert.equal(request.numInterruptions, 1);
     await clock.advance(20);
-    request.onStarted(0);
+    request.onStarted(0, new RankTotals());
     giveTokens(request, [8]);
     giveTokens(request, [9]);
     assert.deepEqual(
@@ -69,7 +70,7 @@ describe('a request whose epoch ends', () => {
     assert.deepEqual([request.toSequence().maxTokens, request.toSequence().isAccepted], [null, false]);
     request.accepted(5);
     request.accepted(4);
-    request.onStarted(0);
+    request.onStarted(0, new RankTotals());
     giveTokens(request, [7]);
     const { tokenIds, numPromptTokens, maxTokens, isAccepted } = request.toSequence();
     assert.deepEqual([[...tokenIds], numPromptTokens, maxTokens, isAccepted], [[1, 2, 3, 7], 3, 5, true]);
@@ -83,7 +84,7 @@ describe('a request whose epoch ends', () => {
         request.interrupted(prefill);
         assert.equal(request.toSequence().prefillsAlone, true);
       }
-      request.onStarted(0);
+      request.onStarted(0, new RankTotals());
       giveTokens(request, [7]);
       assert.equal(request.toSequence().prefillsAlone, false);
     }
@@ -106,7 +107,7 @@ describe('the backlog', () => {
     const { open } = setUp();
     const [a, b, c, d] = ['a', 'b', 'c', 'd'].map(open) as [Request, Request, Request, Request];
     const backlog = new Backlog();
-    for (const ran of [a, b]) ran.onStarted(0);
+    for (const ran of [a, b]) ran.onStarted(0, new RankTotals());
     backlog.add(c);
     backlog.giveBack([b, a]);
     backlog.add(d);

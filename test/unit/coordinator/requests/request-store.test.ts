@@ -5,6 +5,7 @@ import fc from 'fast-check';
 import { InvariantError } from '../../../../common/assert.js';
 import { AppError } from '../../../../common/errors.js';
 import { NEUTRAL_SAMPLING } from '../../../../common/sampling.js';
+import { RankTotals } from '../../../../coordinator/executor/rank-totals.js';
 import type { GenerationDelta, RequestSink } from '../../../../coordinator/requests/generation.js';
 import { LifeCycle, STAGES } from '../../../../coordinator/requests/life-cycle.js';
 import { RequestStore, type RequestEvent } from '../../../../coordinator/requests/request-store.js';
@@ -73,7 +74,7 @@ function encode(request: Request, output: OutputProcessor = letters()): void {
 function run(request: Request, output?: OutputProcessor): void {
   encode(request, output);
   request.queued();
-  request.onStarted(0);
+  request.onStarted(0, new RankTotals());
 }
 
 describe('the life of a request', () => {
@@ -88,7 +89,7 @@ describe('the life of a request', () => {
     await clock.advance(30);
     // Time in which its epoch ended counts: its reader has waited for so long.
     request.interrupted('none');
-    request.onStarted(0);
+    request.onStarted(0, new RankTotals());
     await clock.advance(10);
     giveLetters(request, 'bc', null, clock.nowMs());
     stop();
@@ -107,11 +108,11 @@ describe('the life of a request', () => {
     encode(request);
     request.queued();
     await clock.advance(10);
-    request.onStarted(0);
+    request.onStarted(0, new RankTotals());
     await clock.advance(20);
     giveLetters(request, 'a');
     // Preempted and running again is no new stage.
-    request.onStarted(0);
+    request.onStarted(0, new RankTotals());
     await clock.advance(30);
     giveLetters(request, 'b', 'length');
     await clock.advance(0);
@@ -127,7 +128,8 @@ describe('the life of a request', () => {
       ],
     );
     const end = sink.deltas.at(-1)?.end;
-    assert.deepEqual(end?.timings, { queueMs: 15, ttftMs: 35, tpotMs: 30, totalMs: 65 });
+    const overall = { queueMs: 15, ttftMs: 35, tpotMs: 30, totalMs: 65 };
+    assert.deepEqual(end?.timings, { ...overall, encodeMs: 5, prefillMs: 20, decodeMs: 30, ranks: [] });
     assert.equal(events.at(-1)?.end, end);
     assert.deepEqual([end?.text, end?.finishReason, end?.usage.completionTokens], ['ab', 'length', 2]);
     assert.deepEqual([...(sink.prompt ?? [])], [1, 2, 3]);

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { AppError } from '../../../../common/errors.js';
 import { NEUTRAL_SAMPLING } from '../../../../common/sampling.js';
+import { RankTotals } from '../../../../coordinator/executor/rank-totals.js';
 import type { TokenLogprobs } from '../../../../coordinator/executor/step-loop.js';
 import {
   emptyDelta,
@@ -40,7 +41,7 @@ function setUp({ mayStop = false, topLogprobs = -1 } = {}) {
   });
   request.encoded({ tokenIds: Uint32Array.of(1), pictures: [], sampling, output: letters(mayStop) });
   request.queued();
-  request.onStarted(0);
+  request.onStarted(0, new RankTotals());
   const whole = (): GenerationDelta => deltas.reduce(mergeDeltas, emptyDelta());
   return { clock, store, request, deltas, failures, whole };
 }
@@ -103,7 +104,7 @@ describe('a reader that is told later', () => {
     giveLetters(request, 'a');
     request.interrupted('none');
     assert.deepEqual([...request.toSequence().tokenIds], [1, 97]);
-    request.onStarted(0);
+    request.onStarted(0, new RankTotals());
     giveLetters(request, 'b', 'length');
     await clock.advance(0);
     assert.equal(whole().answer, 'ab');
