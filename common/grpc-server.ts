@@ -2,11 +2,12 @@
 // grpc-js always advertises HTTP/2 windows of 64 KiB on the server side, which makes an upload of 8 MiB take 2 s at 10
 // ms of round trip; it has no option for it, so the two settings are made where it creates its HTTP/2 server. There,
 // too, is decided whether a message is taken, before the whole of it has arrived.
-import type { Http2Server, ServerHttp2Session, ServerHttp2Stream } from 'node:http2';
+import { constants, type Http2Server, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2';
 import * as grpc from '@grpc/grpc-js';
 import { assertDefined } from './assert.js';
 import { AppError } from './errors.js';
 import { KEEPALIVE_INTERVAL_MS, KEEPALIVE_TIMEOUT_MS } from './limits.js';
+import type { ReaderWatch } from './reader-watch.js';
 import { admitWithin, type AdmissionOptions } from './receive-budget.js';
 import { clearSocketPath } from './socket-path.js';
 
@@ -28,6 +29,8 @@ export interface GrpcServerOptions {
   readonly maxConcurrentStreams: number;
   /** For the methods that it names; the others take what comes. */
   readonly admission?: Omit<AdmissionOptions, 'maxMessageBytes'>;
+  /** Of those who take nothing of their answers; default: nobody watches them. */
+  readonly readers?: ReaderWatch;
 }
 
 export function createGrpcServer(options: GrpcServerOptions): grpc.Server {
@@ -45,7 +48,10 @@ export function createGrpcServer(options: GrpcServerOptions): grpc.Server {
 }
 
 /** Changes a grpc.Server where it makes its HTTP/2 server; InvariantError where this grpc-js has no such places. */
-export function prepareHttp2(server: object, { admission, maxMessageBytes }: GrpcServerOptions): void {
+export function prepareHttp2(
+  server: object,
+  { admission, maxMessageBytes, readers }: GrpcServerOptions,
+): void {
   const internals = server as ServerInternals;
   // Without these, uploads would crawl and large messages would be taken unasked, and nobody would say so.
   const create = assertDefined(internals.createHttp2Server, 'createHttp2Server of grpc-js').bind(server);
@@ -55,7 +61,10 @@ export function prepareHttp2(server: object, { admission, maxMessageBytes }: Grp
     const http2Server = create(credentials);
     if (admission !== undefined) admitWithin({ ...admission, maxMessageBytes }, http2Server);
     // When its session ends in an error, a call that nobody listens to yet would end the process with it.
-    http2Server.on('stream', (stream: ServerHttp2Stream) => stream.on('error', () => undefined));
+    http2Server.on('stream', (stream: ServerHttp2Stream) => {
+      stream.on('error', () => undefined);
+      readers?.add(stream, () => stream.close(constants.NGHTTP2_CANCEL));
+    });
     http2Server.on('session', (session: ServerHttp2Session) =>
       session.setLocalWindowSize(SESSION_WINDOW_BYTES),
     );

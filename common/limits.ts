@@ -188,6 +188,8 @@ export const SMALL_MESSAGE_BYTES = 64 * 1024;
 export const MAX_ERROR_MESSAGE_CHARS = 2048;
 export const MAX_ERROR_DETAILS_BYTES = 2048;
 export const MAX_STATUS_DETAILS_BYTES = 2048;
+/** A client that takes nothing of its answer for so long, and stays connected, is cut off. */
+export const STALLED_READER_MS = 120_000;
 /** Calls at once on one connection: of a client, of a coordinator to a worker, of a worker to its coordinator. */
 export const MAX_CLIENT_STREAMS = 1024;
 export const MAX_WORKER_STREAMS = 64;

@@ -7,9 +7,10 @@ import { AppError, toAppError } from '../../common/errors.js';
 import { bindServer, createGrpcServer, stopServer } from '../../common/grpc-server.js';
 import { toGrpcError } from '../../common/grpc-status.js';
 import { HEALTH_SERVICE_NAME, HealthServices } from '../../common/health-services.js';
-import { MAX_CLIENT_MESSAGE_BYTES, MAX_CLIENT_STREAMS } from '../../common/limits.js';
+import { MAX_CLIENT_MESSAGE_BYTES, MAX_CLIENT_STREAMS, STALLED_READER_MS } from '../../common/limits.js';
 import type { Logger } from '../../common/logger.js';
 import { inferenceServiceDefinition } from '../../common/proto.js';
+import { ReaderWatch } from '../../common/reader-watch.js';
 import { ReceiveBudget, type RefusalListener } from '../../common/receive-budget.js';
 import { refusingUnreadable, withTolerantReaders } from '../../common/unreadable-requests.js';
 import type { AbortRequest__Output } from '../../proto/ts/skein/inference/v1/AbortRequest.js';
@@ -60,6 +61,8 @@ export interface GrpcGatewayOptions {
   readonly requestMemoryBytes: number;
   /** Calls with a key, whichever gateway they came by; stopped with this one. */
   readonly idempotentRequests?: IdempotentRequests;
+  /** Who takes nothing of an answer for so long is cut off; default: STALLED_READER_MS. */
+  readonly stalledReaderMs?: number;
   readonly logger: Logger;
 }
 
@@ -83,6 +86,7 @@ export class GrpcGateway {
       maxMessageBytes: MAX_CLIENT_MESSAGE_BYTES,
       maxConcurrentStreams: MAX_CLIENT_STREAMS,
       admission: { budget: this.budget, paths: LARGE_REQUEST_PATHS, onRefused },
+      readers: new ReaderWatch(systemClock, options.stalledReaderMs ?? STALLED_READER_MS),
     });
     const service = withEncodedDeltas(inferenceServiceDefinition);
     const handlers = refusingUnreadable(service, this.#handlers(), onRefused);

@@ -6,7 +6,7 @@ import { gzipSync } from 'node:zlib';
 import * as grpc from '@grpc/grpc-js';
 import { InferenceServiceClient, inferenceServiceDefinition } from '../../common/proto.js';
 import type { GenerateResponse__Output } from '../../proto/ts/skein/inference/v1/GenerateResponse.js';
-import { useGrpcService } from '../support/grpc-service.js';
+import { startGateway, useGrpcService } from '../support/grpc-service.js';
 import {
   END_HEADERS,
   END_STREAM,
@@ -161,6 +161,40 @@ describe('the gRPC server under connections that abuse it', function () {
       else await new Promise((resolve) => setTimeout(resolve, 600));
       await service.idle();
       await connection.close();
+    }
+  });
+
+  it('cuts off who takes nothing of an answer for too long, and stays', async () => {
+    const beside = neighbour();
+    const gateway = await startGateway(service.cluster, { stalledReaderMs: 400 });
+    const connection = await HostileConnection.open(gateway.address);
+    try {
+      await connection.send(
+        Buffer.concat([
+          settings(INITIAL_WINDOW_SIZE, 0),
+          ...Array.from({ length: 20 }, (_, index) =>
+            Buffer.concat([
+              openStream(2 * index + 1),
+              frame(FRAME.data, END_STREAM, 2 * index + 1, request(4000)),
+            ]),
+          ),
+        ]),
+      );
+      while (gateway.numCalls < 20) await new Promise((resolve) => setTimeout(resolve, 5));
+      assert.deepEqual(await beside, alone);
+      await service.idle();
+      const deadline = Date.now() + 10_000;
+      while (gateway.numCalls > 0) {
+        assert.ok(
+          Date.now() < deadline,
+          `${gateway.numCalls} calls are held for a client that reads nothing`,
+        );
+        await new Promise((resolve) => setTimeout(resolve, 5));
+      }
+      assert.ok(connection.isOpen, 'it is there still');
+    } finally {
+      await connection.close();
+      await gateway.stop(100);
     }
   });
 

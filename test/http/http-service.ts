@@ -37,6 +37,7 @@ export async function startHttpService(
     readonly budgetBytes?: number;
     readonly media?: MediaFetcher;
     readonly metrics?: (serving: Serving, budget: ReceiveBudget) => MetricsSource;
+    readonly stalledReaderMs?: number;
   } = {},
 ): Promise<HttpService> {
   const cluster = await startInProcess({
@@ -58,6 +59,7 @@ export async function startHttpService(
     metrics: options.metrics?.(cluster.serving, budget) ?? null,
     clusterReport: (afterS) => serving.clusterReport(afterS),
     page: readPageFiles(),
+    ...(options.stalledReaderMs !== undefined && { stalledReaderMs: options.stalledReaderMs }),
     idempotentRequests,
     budget,
     logger: silentLogger,

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import * as grpc from '@grpc/grpc-js';
 import { InferenceServiceClient } from '../../common/proto.js';
-import { GrpcGateway } from '../../coordinator/gateway/grpc-gateway.js';
+import { GrpcGateway, type GrpcGatewayOptions } from '../../coordinator/gateway/grpc-gateway.js';
 import type { GenerateOnceResponse__Output } from '../../proto/ts/skein/inference/v1/GenerateOnceResponse.js';
 import type { GenerateRequest } from '../../proto/ts/skein/inference/v1/GenerateRequest.js';
 import { silentLogger, startInProcess, type FakeCluster, type FakeClusterOptions } from './fake-cluster.js';
@@ -17,8 +17,12 @@ export interface GrpcService {
 }
 
 /** The public gRPC service over a cluster that is started already. */
-export function startGateway({ serving }: Pick<FakeCluster, 'serving'>): Promise<GrpcGateway> {
+export function startGateway(
+  { serving }: Pick<FakeCluster, 'serving'>,
+  options: Pick<GrpcGatewayOptions, 'stalledReaderMs'> = {},
+): Promise<GrpcGateway> {
   return GrpcGateway.start({
+    ...options,
     address: '127.0.0.1:0',
     engine: serving.engine,
     model: () => serving.model,

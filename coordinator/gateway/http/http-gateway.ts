@@ -1,8 +1,11 @@
 // The public HTTP server, in the form of OpenAI's API, over the same engine as the gRPC service. Parses, submits,
 // writes no faster than the client reads. It is up before there is a group.
 import type { FastifyRequest } from 'fastify';
+import { systemClock } from '../../../common/clock.js';
 import { toAppError } from '../../../common/errors.js';
+import { STALLED_READER_MS } from '../../../common/limits.js';
 import type { Logger } from '../../../common/logger.js';
+import { ReaderWatch } from '../../../common/reader-watch.js';
 import type { ReceiveBudget } from '../../../common/receive-budget.js';
 import type { Engine } from '../../engine/engine.js';
 import type { IdempotentRequests } from '../../engine/idempotent-requests.js';
@@ -36,6 +39,8 @@ export interface HttpGatewayOptions {
   readonly budget: ReceiveBudget;
   /** Null: there is no /metrics. */
   readonly metrics: MetricsSource | null;
+  /** Who takes nothing of an answer for so long is cut off; default: STALLED_READER_MS. */
+  readonly stalledReaderMs?: number;
   readonly logger: Logger;
 }
 
@@ -54,6 +59,8 @@ export class HttpGateway {
         this.#refused(error, request);
       },
     });
+    const readers = new ReaderWatch(systemClock, options.stalledReaderMs ?? STALLED_READER_MS);
+    this.#server.server.on('connection', (socket) => readers.add(socket, () => socket.destroy()));
     addGenerationRoutes(this.#server, { ...options, onFailure });
     addInformationRoutes(this.#server, options);
     if (options.metrics !== null) addMetricsRoute(this.#server, options.metrics);
