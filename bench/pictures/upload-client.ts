@@ -9,11 +9,11 @@ import { connect, createServer, type Socket } from 'node:net';
 import * as grpc from '@grpc/grpc-js';
 import { ERROR_CODE_KEY } from '../../common/grpc-status.js';
 import { InferenceServiceClient } from '../../common/proto.js';
+import { PORTS } from './upload-ports.js';
 
 /** Milliseconds by case. */
 export type UploadSamples = Readonly<Record<string, number[]>>;
 
-const PORTS = { grpc: 50_051, http: 8_000, plain: 9_000 };
 const HEADER_BYTES = 4;
 type Send = (bytes: Buffer) => Promise<void>;
 interface Connection {

@@ -12,6 +12,7 @@ import { currentCommit, describeMachine } from '../machine.js';
 import { summary } from '../statistics.js';
 import { writeReport } from '../write-report.js';
 import type { UploadSamples } from './upload-client.js';
+import { PORTS } from './upload-ports.js';
 
 interface Flags {
   readonly megabytes: number;
@@ -20,7 +21,6 @@ interface Flags {
   readonly output?: string;
 }
 
-const PORTS = { grpc: 50_051, http: 8_000 };
 const CLIENT = repoPath('dist', 'bench', 'pictures', 'upload-client.js');
 const START_TIMEOUT_MS = 60_000;
 

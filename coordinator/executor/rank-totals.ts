@@ -35,7 +35,7 @@ export class RankTotals {
   }
 }
 
-export const NOTHING: RankSpending = { planWaitMs: 0, computeMs: 0, allReduceWaitMs: 0, samplingMs: 0 };
+const NOTHING: RankSpending = { planWaitMs: 0, computeMs: 0, allReduceWaitMs: 0, samplingMs: 0 };
 
 /** By rank, `one + sign * other`; a rank that one of them lacks has spent nothing there. */
 export function combine(

@@ -83,9 +83,8 @@ export async function wholeAnswers(
 ): Promise<WholeGeneration[]> {
   if (numChoices === 1) return [await generateWhole(engine, spec, signal)];
   const totals = Array.from({ length: numChoices }, emptyDelta);
-  let promptTokenIds = new Uint32Array();
-  const onPrompt = (_prompt: number, tokenIds: Uint32Array): void =>
-    void (promptTokenIds = Uint32Array.from(tokenIds));
+  let promptTokenIds: Uint32Array = new Uint32Array();
+  const onPrompt = (_prompt: number, tokenIds: Uint32Array): void => void (promptTokenIds = tokenIds);
   const deltas = generateChoices(engine, { specs: [spec], numChoices, onPrompt }, signal);
   await deltas.forEach((byChoice) => {
     for (const [index, delta] of byChoice) mergeDeltas(totals[index]!, delta);

@@ -42,3 +42,6 @@ export const ids = (list: number[], sampling: object = {}): GenerateRequest => (
   promptTokenIds: list,
   sampling: { maxTokens: 2, ...sampling },
 });
+
+/** A list of the same. */
+export const many = <T>(count: number, value: T): T[] => new Array<T>(count).fill(value);

@@ -1,8 +1,7 @@
 // Options of a request that are out of range, or odd together, over both APIs.
-import { CHAT, chat, complete, ids, text, VOCABULARY, type Case } from './bad-input-forms.js';
+import { CHAT, chat, complete, ids, text, VOCABULARY, many, type Case } from './bad-input-forms.js';
 
 const range = (count: number): number[] => Array.from({ length: count }, (_, index) => index);
-const many = <T>(count: number, value: T): T[] => new Array<T>(count).fill(value);
 const AWAY = range(VOCABULARY).map((tokenId) => ({ tokenId, bias: -100 }));
 const EVERYTHING = {
   repetitionPenalty: 2,

@@ -1,12 +1,12 @@
 // Pictures that are none, too large, or odd, over both APIs.
 import { readFileSync } from 'node:fs';
 import sharp from 'sharp';
+import { repeatFrame } from '../support/long-gif.js';
 import { goldenPath } from '../support/paths.js';
-import { chat, complete, type Case } from './bad-input-forms.js';
+import { chat, complete, many, type Case } from './bad-input-forms.js';
 import { MODEL } from './http-service.js';
 
 const PNG = readFileSync(goldenPath(MODEL, 'img0.png'));
-const many = <T>(count: number, value: T): T[] => new Array<T>(count).fill(value);
 
 const show = (...pictures: Buffer[]): Pick<Case, 'grpc' | 'http'> => ({
   grpc: { text: 'What?', pictures: pictures.map((data) => ({ data })), sampling: { maxTokens: 2 } },
@@ -25,14 +25,6 @@ function bomb(): Buffer {
   bytes.writeUInt32BE(65_535, 16);
   bytes.writeUInt32BE(65_535, 20);
   return bytes;
-}
-
-/** The same frame again and again, up to 10,000 of them. */
-async function longGif(): Promise<Buffer> {
-  const single = await noise.clone().gif({ colours: 8 }).toBuffer();
-  const frameStart = single.indexOf(Buffer.from([0x21, 0xf9]));
-  const frame = single.subarray(frameStart, single.length - 1);
-  return Buffer.concat([single.subarray(0, frameStart), ...many(10_000, frame), Buffer.from([0x3b])]);
 }
 
 const noise = sharp(
@@ -55,7 +47,11 @@ export async function pictureCases(): Promise<readonly Case[]> {
       says: ['1 x 32769 pixels', 'at most 32768'],
       ...show(await plain(1, 32_769)),
     },
-    { what: 'a GIF of 10,000 frames', expected: 'OK', ...show(await longGif()) },
+    {
+      what: 'a GIF of 10,000 frames',
+      expected: 'OK',
+      ...show(repeatFrame(await noise.clone().gif({ colours: 8 }).toBuffer(), 10_000)),
+    },
     {
       what: 'ink instead of light',
       expected: 'OK',

@@ -1,7 +1,16 @@
 // Prompts, messages and bodies that cannot be read, or leave no room, over both APIs.
-import { CHAT, chat, complete, ids, MAX_LENGTH, text, VOCABULARY, type Case } from './bad-input-forms.js';
+import {
+  CHAT,
+  chat,
+  complete,
+  ids,
+  MAX_LENGTH,
+  text,
+  VOCABULARY,
+  many,
+  type Case,
+} from './bad-input-forms.js';
 
-const many = <T>(count: number, value: T): T[] => new Array<T>(count).fill(value);
 const word = 'word ';
 
 export const PROMPT_CASES: readonly Case[] = [

@@ -219,6 +219,19 @@ TEST_F(PeerExchangeTest, ExchangesOfAllKindsFollowEachOther) {
   }
 }
 
+std::vector<DeviceMemory> UploadAll(const std::vector<std::vector<float>>& values) {
+  std::vector<DeviceMemory> vectors;
+  for (const std::vector<float>& each : values) vectors.push_back(Upload(each));
+  return vectors;
+}
+
+// One rank's part of a sum: of its vector, in place.
+void SumOwn(PeerGroup& group, int rank, const std::vector<DeviceMemory>& vectors) {
+  const DeviceMemory& own = vectors[static_cast<size_t>(rank)];
+  group.rank(rank).Sum(own.data(), static_cast<int64_t>(own.bytes() / sizeof(float)),
+                       DType::kFloat32, group.stream(rank));
+}
+
 // A rank that never comes: the others leave when told, and at once from then on. What they had sent
 // before stays right for it.
 TEST_F(PeerExchangeTest, AbortEndsWaitingAndLaterExchanges) {
@@ -226,11 +239,8 @@ TEST_F(PeerExchangeTest, AbortEndsWaitingAndLaterExchanges) {
   constexpr int64_t kCount = 5120;
   PeerGroup group(2, 8);
   const auto values = RandomOfRanks<float>(2, kCount);
-  const DeviceMemory first = Upload(values[0]), second = Upload(values[1]);
-  const auto sum = [&](int rank) {
-    group.rank(rank).Sum(rank == 0 ? first.data() : second.data(), kCount, DType::kFloat32,
-                         group.stream(rank));
-  };
+  const std::vector<DeviceMemory> vectors = UploadAll(values);
+  const auto sum = [&](int rank) { SumOwn(group, rank, vectors); };
   sum(0);
   std::this_thread::sleep_for(std::chrono::milliseconds(30));
   EXPECT_EQ(cudaStreamQuery(group.stream(0).ForDriver()), cudaErrorNotReady);
@@ -247,7 +257,7 @@ TEST_F(PeerExchangeTest, AbortEndsWaitingAndLaterExchanges) {
   // The other rank gets what was sent before the abort, and nothing of what came after it.
   sum(1);
   group.stream(1).Synchronize();
-  EXPECT_TRUE(SameBits(Download<float>(second), SumInOrder(values)));
+  EXPECT_TRUE(SameBits(Download<float>(vectors[1]), SumInOrder(values)));
   sum(1);
   std::this_thread::sleep_for(std::chrono::milliseconds(30));
   EXPECT_EQ(cudaStreamQuery(group.stream(1).ForDriver()), cudaErrorNotReady);
@@ -260,11 +270,8 @@ TEST_F(PeerExchangeTest, WhoWaitedIsTold) {
   constexpr int64_t kCount = 5120, kLateNs = 30'000'000;
   PeerGroup group(2, 8);
   const auto values = RandomOfRanks<float>(2, kCount);
-  const DeviceMemory first = Upload(values[0]), second = Upload(values[1]);
-  const auto sum = [&](int rank) {
-    group.rank(rank).Sum(rank == 0 ? first.data() : second.data(), kCount, DType::kFloat32,
-                         group.stream(rank));
-  };
+  const std::vector<DeviceMemory> vectors = UploadAll(values);
+  const auto sum = [&](int rank) { SumOwn(group, rank, vectors); };
   sum(0);
   std::this_thread::sleep_for(std::chrono::nanoseconds(kLateNs));
   sum(1);
