@@ -6,6 +6,8 @@ import type { RankSpending } from '../executor/rank-totals.js';
 import type { FinishReason, TokenLogprobs } from '../executor/step-loop.js';
 import type { ToolCallDelta } from '../tokenizer/tool-call-splitter.js';
 
+/** Tokens up to it are the reasoning's. */
+export { THINK_END } from '../tokenizer/reasoning-splitter.js';
 export type { ToolCallDelta };
 
 export interface GenerationUsage {

@@ -47,6 +47,8 @@ export interface FakeEngineOptions {
   readonly memoryTotalBytes: number;
   /** The first of the 26 tokens that answers are made of. */
   readonly firstToken: number;
+  /** What every prompt is answered with instead, and behind it the last of it again; empty: letters. */
+  readonly answer: readonly number[];
 }
 
 export const FAKE_DEFAULTS: FakeEngineOptions = {
@@ -69,6 +71,7 @@ export const FAKE_DEFAULTS: FakeEngineOptions = {
   availableBytes: 64 * 1024 * 1024,
   memoryTotalBytes: 2 ** 34,
   firstToken: FAKE_FIRST_TOKEN,
+  answer: [],
 };
 
 interface FakeSequence {
@@ -355,7 +358,11 @@ export class FakeEngine implements NativeEngine {
     sequence.numComputed = end;
     if (end < sequence.tokenIds.length) return null;
     const { tokenIds, numPromptTokens } = sequence;
-    const wanted = fakeNextToken(tokenIds, numPromptTokens, sumOf(pictures), this.#options.firstToken);
+    const { answer, firstToken } = this.#options;
+    const wanted =
+      answer.length > 0
+        ? answer[Math.min(tokenIds.length - numPromptTokens, answer.length - 1)]!
+        : fakeNextToken(tokenIds, numPromptTokens, sumOf(pictures), firstToken);
     const id = mask === undefined ? wanted : nextAllowed(mask, wanted);
     sequence.tokenIds.push(id);
     return id;

@@ -1,6 +1,7 @@
-// Answers of /v1/chat/completions: the reasoning in reasoning_content, the answer in content.
+// Answers of /v1/chat/completions: the reasoning in reasoning_content, the answer in content. No chunk of a stream has
+// both: many clients print the one that they look for first, and would lose the other.
 import type { TokenLogprobs } from '../../executor/step-loop.js';
-import type { GenerationDelta, ToolCallDelta } from '../../requests/generation.js';
+import { THINK_END, type GenerationDelta, type ToolCallDelta } from '../../requests/generation.js';
 import { jsonLogprob, spell, usageOf, type AnswerForm, type AnswerHead, type Usage } from './answer-form.js';
 
 export interface ChatFormOptions extends AnswerHead {
@@ -50,14 +51,19 @@ export class ChatForm implements AnswerForm {
       add({ role: 'assistant', content: '' }, null, null);
     }
     const reasoning = this.#options.includesReasoning ? delta.reasoning : '';
-    const logprobs = this.#logprobs(delta);
-    const content = {
-      ...(reasoning === '' ? {} : { reasoning_content: reasoning }),
+    const answer = {
       ...(delta.answer === '' ? {} : { content: delta.answer }),
       ...(delta.toolCalls.length === 0 ? {} : { tool_calls: delta.toolCalls.map(callPiece) }),
     };
-    const hasLogprobs = logprobs !== null && logprobs.content.length > 0;
-    if (Object.keys(content).length > 0 || hasLogprobs) add(content, hasLogprobs ? logprobs : null, null);
+    const hasAnswer = Object.keys(answer).length > 0;
+    let logprobs = this.#logprobs(delta)?.content ?? [];
+    if (reasoning !== '' && hasAnswer) {
+      const numReasoning = logprobs.length === 0 ? 0 : this.#numReasoningTokens(delta);
+      add({ reasoning_content: reasoning }, toLogprobs(logprobs.slice(0, numReasoning)), null);
+      logprobs = logprobs.slice(numReasoning);
+    }
+    const content = reasoning === '' || hasAnswer ? answer : { reasoning_content: reasoning };
+    if (Object.keys(content).length > 0 || logprobs.length > 0) add(content, toLogprobs(logprobs), null);
     if (delta.end !== null) add({}, null, delta.end.finishReason);
     return chunks;
   }
@@ -81,6 +87,19 @@ export class ChatForm implements AnswerForm {
     return { content: logprobs.map((each, index) => this.#token(tokenIds[index]!, each)), refusal: null };
   }
 
+  /**
+   * Of the tokens of a delta that ends the reasoning and begins the answer: those up to the end tag. 0: it cannot be
+   * told, where text was held back (it may have become a stop string) and comes apart from its tokens.
+   */
+  #numReasoningTokens({ tokenIds, reasoning }: GenerationDelta): number {
+    const pieces = tokenIds.map((tokenId) => this.#options.text.bytesOf(tokenId));
+    const bytes = Buffer.concat(pieces);
+    const start = bytes.indexOf(THINK_END);
+    if (start < 0 || !haveSameEnd(spell(bytes.subarray(0, start)), reasoning)) return 0;
+    let numLeft = start + THINK_END.length;
+    return pieces.findIndex(({ length }) => (numLeft -= length) <= 0) + 1;
+  }
+
   #token(tokenId: number, { logprob, topIds, topLogprobs }: TokenLogprobs): object {
     const top = Array.from(topIds, (id, index) => this.#spelt(id, topLogprobs[index]!));
     return { ...this.#spelt(tokenId, logprob), top_logprobs: top };
@@ -90,6 +109,16 @@ export class ChatForm implements AnswerForm {
     const bytes = this.#options.text.bytesOf(tokenId);
     return { token: spell(bytes), logprob: jsonLogprob(logprob), bytes: [...bytes] };
   }
+}
+
+function toLogprobs(content: object[]): { content: object[]; refusal: null } | null {
+  return content.length === 0 ? null : { content, refusal: null };
+}
+
+/** As far as both go, up to some characters: what is before may be held back from earlier, or not shown. */
+function haveSameEnd(one: string, other: string): boolean {
+  const length = Math.min(one.length, other.length, 8);
+  return one.slice(one.length - length) === other.slice(other.length - length);
 }
 
 function wholeCall({ id, name, arguments: text }: ToolCallDelta): object {
