@@ -31,7 +31,7 @@ inline constexpr size_t kAwqGateUp = 2;
 
 class AwqBenchOperands {
  public:
-  static constexpr int64_t kMostRows = 1024;
+  static constexpr int64_t kMostRows = 4100;
   // Rows that are compared with the plain loop.
   static constexpr int64_t kCheckedRows = 64;
 

@@ -8,6 +8,8 @@ namespace skein::cuda {
 namespace {
 
 constexpr int64_t kRows[] = {17, 24, 32, 48, 64, 96, 128, 256, 512, 1024};
+// Prompts beside those that are being answered: hardly ever a whole number of tiles.
+constexpr int64_t kOddRows[] = {144, 208, 272, 336, 400, 528, 656, 784, 1040, 1345, 2064, 4100};
 
 class WideBench {
  public:
@@ -40,6 +42,19 @@ class WideBench {
               PlanWide(first.out_features, first.in_features, rows, device_, chosen.tile, 0,
                        WideRest::kWhole),
               "");
+    }
+  }
+
+  // Every tile, whatever the plan would choose.
+  void Tiles(const AwqBenchWeight& weight, bool swiglu) {
+    const AwqWeights& first = weight.copies[0];
+    operands_.MakeReference(first, swiglu);
+    for (const int64_t rows : kOddRows) {
+      const int chosen = PlanAwqWide(first, rows, device_).tile;
+      for (int tile = 0; tile < kNumFreeWideTiles; ++tile) {
+        Product(weight, rows, swiglu, PlanAwqWide(first, rows, device_, tile),
+                tile == chosen ? ", chosen" : "");
+      }
     }
   }
 
@@ -96,7 +111,10 @@ void BenchAwqWide(Report& report) {
   for (const int64_t world_size : {1, 4}) {
     const AwqBenchWeights weights = MakeAwqLayer(world_size);
     bench.Layer(weights, Format("world size %lld", static_cast<long long>(world_size)));
-    for (size_t i = 0; i < weights.size(); ++i) bench.Products(*weights[i], i == kAwqGateUp);
+    for (size_t i = 0; i < weights.size(); ++i) {
+      bench.Products(*weights[i], i == kAwqGateUp);
+      if (world_size == 1) bench.Tiles(*weights[i], i == kAwqGateUp);
+    }
   }
 }
 

@@ -298,5 +298,23 @@ TEST_F(CudaAwqWideTest, OperandsThatCopiesCannotAddressAreRefused) {
   EXPECT_FALSE(cuda::AwqWideTakes(weights_, operands, device));
 }
 
+// Prompts have any number of rows. A plan that only filled up as few as it could took tiles of 32
+// rows for 1,345, more than twice as long as by tiles of 256.
+TEST(AwqWidePlan, TakesLargeTilesWhateverTheNumberOfRows) {
+  cuda::AwqWeights weights{};
+  weights.in_features = 5120;
+  weights.out_features = 55296;
+  const cuda::DeviceTraits device{132, cuda::kWideSharedBytes, true};
+  for (int64_t rows = 1; rows <= 128; ++rows) {
+    const int tile = cuda::PlanAwqWide(weights, rows, device).tile;
+    EXPECT_EQ(cuda::kWideTiles[tile].rows, (rows + 31) / 32 * 32) << rows << " rows";
+  }
+  for (int64_t rows = 129; rows <= 9000; ++rows) {
+    const cuda::WideTile tile = cuda::kWideTiles[cuda::PlanAwqWide(weights, rows, device).tile];
+    EXPECT_GE(tile.rows, rows < 384 ? 96 : 128) << rows << " rows";
+    EXPECT_LT((rows + tile.rows - 1) / tile.rows * tile.rows - rows, 256) << rows << " rows";
+  }
+}
+
 }  // namespace
 }  // namespace skein
