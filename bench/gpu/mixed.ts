@@ -1,6 +1,8 @@
 // What prompts cost those who are being answered, and the other way round: streams that decode, alone at first and then
 // beside prompts that come at given rates, under each bound of --slowdowns (`skein serve --max-decode-slowdown`, 0:
-// none). Every prompt is its own and ends with its first token, so that nothing but it changes for the streams.
+// none). Every prompt is its own and ends with its first token, so that nothing but it changes for the streams. Their
+// contexts grow meanwhile, and their tokens take longer for that alone: what a rate costs is told as times what they
+// took without prompts just before it and just after it.
 //
 //   node dist/bench/gpu/mixed.js --model skywork-r1v3-38b-awq --device cuda --rates 1,2,4 --output FILE [-- FLAG...]
 import { setTimeout as pause } from 'node:timers/promises';
@@ -24,11 +26,13 @@ const { values, positionals: serveFlags } = parseArgs({
     'prompt-tokens': { type: 'string', default: '1024' },
     rates: { type: 'string', default: '1,2,4' },
     seconds: { type: 'string', default: '8' },
+    'quiet-seconds': { type: 'string', default: '2' },
     output: { type: 'string' },
   },
 });
 const numStreams = Number(values.streams);
 const spanMs = Number(values.seconds) * 1000;
+const quietMs = Number(values['quiet-seconds']) * 1000;
 const SETTLE_MS = 1_000;
 
 /** A stream that is read until it is let go. */
@@ -75,6 +79,8 @@ interface Span {
   readonly gapsMs: { readonly median: number; readonly p99: number };
   readonly prompts: number;
   readonly firstTokenMs: { readonly median: number; readonly p95: number } | null;
+  /** Times what a token took without prompts, before and after; null: this span has none itself. */
+  readonly timesQuiet: number | null;
 }
 
 /** Prompts at even distances, and what the streams did meanwhile. */
@@ -82,10 +88,10 @@ async function measureSpan(
   streams: readonly Stream[],
   rate: number,
   sendPrompt: () => Promise<number>,
-): Promise<Span> {
+): Promise<Omit<Span, 'timesQuiet'>> {
   const fromMs = performance.now();
   const firsts: Promise<number>[] = [];
-  if (rate === 0) await pause(spanMs);
+  if (rate === 0) await pause(quietMs);
   for (let count = 0; rate > 0 && count < (rate * spanMs) / 1000; count += 1) {
     await pause(Math.max(fromMs + (count * 1000) / rate - performance.now(), 0));
     firsts.push(sendPrompt());
@@ -130,29 +136,28 @@ async function measure(slowdown: string): Promise<readonly Span[]> {
       () => new Stream(client, request(values['stream-tokens'], {})),
     );
     await Promise.all(streams.map(({ began }) => began));
-    const spans: Span[] = [];
-    for (const rate of [0, ...values.rates.split(',').map(Number)]) {
+    const measured: Omit<Span, 'timesQuiet'>[] = [];
+    const rates = values.rates.split(',').map(Number);
+    for (const rate of [0, ...rates.flatMap((each) => [each, 0])]) {
       await pause(SETTLE_MS);
       const span = await measureSpan(streams, rate, sendPrompt);
-      spans.push(span);
+      measured.push(span);
       process.stderr.write(`slowdown ${slowdown}: ${JSON.stringify(span)}\n`);
     }
     for (const stream of streams) stream.cancel();
     await Promise.all(streams.map(({ ended }) => ended));
     client.close();
-    return spans;
+    return measured.map((span, at) => {
+      if (span.rate === 0) return { ...span, timesQuiet: null };
+      const quiet = (measured[at - 1]!.msPerToken + measured[at + 1]!.msPerToken) / 2;
+      return { ...span, timesQuiet: rounded(span.msPerToken / quiet) };
+    });
   });
 }
 
 const runs = [];
-for (const slowdown of values.slowdowns.split(',')) {
-  const spans = await measure(slowdown);
-  const quietMs = spans[0]!.msPerToken;
-  runs.push({
-    maxDecodeSlowdown: Number(slowdown),
-    spans: spans.map((span) => ({ ...span, timesQuiet: rounded(span.msPerToken / quietMs) })),
-  });
-}
+for (const slowdown of values.slowdowns.split(','))
+  runs.push({ maxDecodeSlowdown: Number(slowdown), spans: await measure(slowdown) });
 const { streams, 'stream-tokens': streamTokens, 'prompt-tokens': promptTokens, seconds } = values;
 const settings = { streams, streamTokens, promptTokens, seconds };
 writeReport({ ...reportHead('mixed', values, serveFlags), settings, runs }, values.output);
