@@ -211,6 +211,28 @@ function deviceMemoryUsedMib(): number[] {
   return output.trim().split('\n').map(Number);
 }
 
+/** One that cannot be measured leaves the others what they are, and the command ends with 1. */
+async function measureCase(
+  client: Client,
+  maker: RequestMaker,
+  test: Case,
+): Promise<Record<string, unknown>> {
+  const name = `${values.model}: ${test.prompt}, batch ${test.batch}, ${test.sampling}`;
+  try {
+    await warmUp(client, maker, test);
+    const runs = [];
+    for (let run = 0; run < repetitions; run++) runs.push(await runCase(client, maker, test));
+    const result = summarise(test, runs);
+    process.stderr.write(`${name}: ${JSON.stringify(result['medians'])}\n`);
+    return result;
+  } catch (error) {
+    const { message } = error as Error;
+    process.stderr.write(`${name}: failed: ${message}\n`);
+    process.exitCode = 1;
+    return { ...test, failed: message };
+  }
+}
+
 async function measure(address: string): Promise<Record<string, unknown>> {
   const client = connect(address);
   try {
@@ -223,14 +245,7 @@ async function measure(address: string): Promise<Record<string, unknown>> {
     };
     const results = [];
     for (const test of tests) {
-      await warmUp(client, maker, test);
-      const runs = [];
-      for (let run = 0; run < repetitions; run++) runs.push(await runCase(client, maker, test));
-      const result = summarise(test, runs);
-      results.push(result);
-      process.stderr.write(
-        `${values.model}: ${test.prompt}, batch ${test.batch}, ${test.sampling}: ${JSON.stringify(result['medians'])}\n`,
-      );
+      results.push(await measureCase(client, maker, test));
     }
     return {
       served: model,
