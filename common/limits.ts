@@ -65,6 +65,11 @@ export const MAX_CHOICES = 128;
  * otherwise.
  */
 export const MAX_DELTA_BYTES = 1024 * 1024;
+/**
+ * What waits for the reader of a stream, beyond what its connection has taken: with more, its request is paused until
+ * less than half is left. A token of plain text counts for some 17 bytes, with 20 alternatives for 500.
+ */
+export const MAX_UNREAD_BYTES = 64 * 1024;
 export const PIXEL_CHUNK_BYTES = 1024 * 1024;
 /** Of the pixels that lie in memory for ranks of the same host to read; those beyond it travel as messages. */
 export const MAX_PIXEL_FILE_BYTES = 32 * 1024 * 1024;

@@ -44,6 +44,8 @@ export interface EngineOptions {
 export interface RequestHandle {
   /** Ends it at the next step, unless it is over; the error is what its reader gets. */
   cancel(error: AppError): void;
+  /** While its reader is behind: no step is planned for it. What is under way still comes. */
+  setPaused(isPaused: boolean): void;
 }
 
 const STATES: Readonly<Record<SupervisorState, EngineState>> = {
@@ -124,7 +126,10 @@ export class Engine {
     const refusal = request.isOver ? null : this.waits.refusal(request);
     if (refusal !== null) request.fail(refusal);
     if (!request.isOver) void this.#accept(request);
-    return { cancel: (error) => request.fail(error) };
+    return {
+      cancel: (error) => request.fail(error),
+      setPaused: (isPaused) => request.setPaused(isPaused),
+    };
   }
 
   /** Refuses new requests; resolves when those in the server have ended, which a lost group does not keep from it. */

@@ -112,6 +112,10 @@ export class EpochRuntime {
     this.#loop!.cancel(sequenceId);
   }
 
+  setPaused(sequenceId: string, isPaused: boolean): void {
+    this.#loop!.setPaused(sequenceId, isPaused);
+  }
+
   /** What tests check after every event; throws InvariantError. */
   checkInvariants(): void {
     this.#scheduler.checkInvariants();

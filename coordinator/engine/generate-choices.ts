@@ -1,8 +1,13 @@
 // Several answers that are read together, as one call asks for them: some prompts, each answered some times. What is
-// not read yet is merged by answer, so a slow reader costs no more than what the answers hold. One that fails ends them
-// all.
+// not read yet is merged by answer; a reader that is behind pauses them all. One that fails ends them all.
 import { AppError, toAppError } from '../../common/errors.js';
-import { isLargeDelta, mergeDeltas, type GenerationDelta, type RequestSink } from '../requests/generation.js';
+import {
+  bytesOfDelta,
+  isLargeDelta,
+  mergeDeltas,
+  type GenerationDelta,
+  type RequestSink,
+} from '../requests/generation.js';
 import { picturesOf, type PromptInput, type RequestSpec } from '../requests/request-spec.js';
 import { RequestStream } from '../requests/request-stream.js';
 import type { Engine, RequestHandle } from './engine.js';
@@ -41,6 +46,14 @@ class ChoicesCall {
   readonly deltas = new RequestStream<ChoiceDeltas>({
     merge: mergeChoices,
     isFull: (deltas) => [...deltas.values()].some(isLargeDelta),
+    bytesOf: (deltas) => {
+      let numBytes = 0;
+      for (const delta of deltas.values()) numBytes += bytesOfDelta(delta);
+      return numBytes;
+    },
+    onBehind: (isBehind) => {
+      for (const handle of this.#handles) handle.setPaused(isBehind);
+    },
     onCancel: () => this.#end(new AppError('CANCELLED', 'the reader left')),
   });
   onOver: () => void = () => undefined;
@@ -94,7 +107,10 @@ class ChoicesCall {
     );
     // Refused at once, it has ended the others already.
     if (this.#isOver) handle.cancel(new AppError('CANCELLED', 'another answer of the call failed'));
-    else this.#handles.push(handle);
+    else {
+      this.#handles.push(handle);
+      if (this.deltas.isBehind) handle.setPaused(true);
+    }
   }
 
   #take(number: number, delta: GenerationDelta): void {

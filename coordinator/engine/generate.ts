@@ -1,6 +1,7 @@
 // A request as a stream that is read, or as its whole answer: what gateways and commands use over Engine.submit.
 import { AppError, toAppError } from '../../common/errors.js';
 import {
+  bytesOfDelta,
   emptyDelta,
   isLargeDelta,
   mergeDeltas,
@@ -10,7 +11,7 @@ import {
 } from '../requests/generation.js';
 import type { RequestSpec } from '../requests/request-spec.js';
 import { RequestStream } from '../requests/request-stream.js';
-import type { Engine } from './engine.js';
+import type { Engine, RequestHandle } from './engine.js';
 
 export interface Generation {
   readonly requestId: string;
@@ -37,7 +38,7 @@ export function generate(engine: Pick<Engine, 'submit'>, spec: RequestSpec, sign
     signal.removeEventListener('abort', onAbort);
   };
   const handle = engine.submit(spec, reader.sink(onOver));
-  reader.onLeave = () => handle.cancel(new AppError('CANCELLED', 'the reader left'));
+  reader.reads(handle);
   if (signal.aborted) onAbort();
   // A request that is refused is over by now.
   else if (!isOver) signal.addEventListener('abort', onAbort, { once: true });
@@ -84,15 +85,23 @@ export function generateWhole(
 class Reader implements Generation {
   readonly requestId: string;
   promptTokenIds: Uint32Array | null = null;
-  onLeave: () => void = () => undefined;
+  #handle: RequestHandle | null = null;
   readonly deltas = new RequestStream<GenerationDelta>({
     merge: mergeDeltas,
     isFull: isLargeDelta,
-    onCancel: () => this.onLeave(),
+    bytesOf: bytesOfDelta,
+    onBehind: (isBehind) => this.#handle?.setPaused(isBehind),
+    onCancel: () => this.#handle?.cancel(new AppError('CANCELLED', 'the reader left')),
   });
 
   constructor(requestId: string) {
     this.requestId = requestId;
+  }
+
+  /** Who joins an answer may be behind by now. */
+  reads(handle: RequestHandle): void {
+    this.#handle = handle;
+    if (this.deltas.isBehind) handle.setPaused(true);
   }
 
   sink(onOver: () => void): RequestSink {

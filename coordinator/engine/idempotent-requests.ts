@@ -122,13 +122,14 @@ export class IdempotentRequests {
     if (present === undefined) return this.#begin(key, fingerprint, spec, sink);
     if (present.fingerprint === fingerprint) return present.answer.join(sink);
     sink.onFailure(invalidKey('was used for another request; a key stands for one'));
-    return { cancel: () => undefined };
+    return { cancel: () => undefined, setPaused: () => undefined };
   }
 
   #begin(key: string, fingerprint: string, spec: RequestSpec, sink: RequestSink): RequestHandle {
     const answer = new SharedAnswer({
       onAbandoned: () => this.#abandoned(entry),
       onJoinedAgain: () => this.#clearTimer(entry),
+      onPaused: (isPaused) => entry.handle?.setPaused(isPaused),
       onEnd: (hasFinished) => this.#ended(entry, hasFinished),
     });
     const entry: Entry = { key, fingerprint, answer, handle: null, timer: null, keptBytes: 0 };

@@ -145,6 +145,7 @@ export class Replica {
   #submitTo(epoch: EpochRuntime, request: Request): void {
     request.accepted(epoch.submit(request.toSequence(), request));
     this.#submitted.set(request.sequenceId, request);
+    request.pause.tells((isPaused) => epoch.setPaused(request.sequenceId, isPaused));
   }
 
   /** Until the next epoch, which is taken to be as large as the last. */

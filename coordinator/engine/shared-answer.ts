@@ -16,6 +16,8 @@ export interface SharedAnswerListener {
   onAbandoned(): void;
   /** A reader has come after onAbandoned. */
   onJoinedAgain(): void;
+  /** All that read it are behind; or one of them no more. */
+  onPaused(isPaused: boolean): void;
   /** Once. */
   onEnd(hasFinished: boolean): void;
 }
@@ -23,6 +25,9 @@ export interface SharedAnswerListener {
 export class SharedAnswer implements RequestSink {
   readonly #listener: SharedAnswerListener;
   readonly #readers = new Set<RequestSink>();
+  /** Of these, those that are behind. */
+  readonly #behind = new Set<RequestSink>();
+  #isPaused = false;
   readonly #past: GenerationDelta[] = [];
   #promptTokenIds: Uint32Array | null = null;
   #isOver = false;
@@ -41,14 +46,23 @@ export class SharedAnswer implements RequestSink {
   join(reader: RequestSink): RequestHandle {
     if (this.#promptTokenIds !== null) reader.onPrompt(this.#promptTokenIds);
     for (const delta of this.#past) reader.onDelta(copyDelta(delta));
-    if (this.#isOver) return { cancel: () => undefined };
+    if (this.#isOver) return { cancel: () => undefined, setPaused: () => undefined };
     this.#readers.add(reader);
     if (this.#readers.size === 1) this.#listener.onJoinedAgain();
+    this.#tellPaused();
     return {
       cancel: (error) => {
         if (!this.#readers.delete(reader)) return;
+        this.#behind.delete(reader);
         reader.onFailure(error);
+        this.#tellPaused();
         if (this.#readers.size === 0) this.#listener.onAbandoned();
+      },
+      setPaused: (isPaused) => {
+        if (!this.#readers.has(reader)) return;
+        if (isPaused) this.#behind.add(reader);
+        else this.#behind.delete(reader);
+        this.#tellPaused();
       },
     };
   }
@@ -73,9 +87,18 @@ export class SharedAnswer implements RequestSink {
     for (const reader of readers) reader.onFailure(error);
   }
 
+  /** It goes on for who keeps up, and where nobody reads it for as long as it would. */
+  #tellPaused(): void {
+    const isPaused = this.#readers.size > 0 && this.#behind.size === this.#readers.size;
+    if (isPaused === this.#isPaused) return;
+    this.#isPaused = isPaused;
+    this.#listener.onPaused(isPaused);
+  }
+
   #end(hasFinished: boolean): void {
     this.#isOver = true;
     this.#readers.clear();
+    this.#behind.clear();
     this.#listener.onEnd(hasFinished);
   }
 }

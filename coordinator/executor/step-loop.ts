@@ -126,7 +126,9 @@ export class StepLoop {
     if (this.#failure !== null) throw this.#failure;
     const maxTokens = this.#options.scheduler.submit(submission.request);
     this.#submissions.set(submission.request.sequenceId, submission);
-    this.#prefill?.firstTokens.await(submission.request.sequenceId, this.#options.clock.nowMs());
+    const { sequenceId, isPaused = false } = submission.request;
+    this.#prefill?.firstTokens.await(sequenceId, this.#options.clock.nowMs());
+    if (isPaused) this.#tellPaused(sequenceId, true);
     void this.#awaitMask(submission);
     this.#queuePump();
     return maxTokens;
@@ -138,6 +140,19 @@ export class StepLoop {
     this.#prefill?.firstTokens.over(sequenceId);
     this.#options.scheduler.cancel(sequenceId);
     this.#queuePump();
+  }
+
+  /** While it is paused no step is planned for it; those that are under way still give it their tokens. */
+  setPaused(sequenceId: string, isPaused: boolean): void {
+    if (this.#failure !== null || !this.#submissions.has(sequenceId)) return;
+    this.#tellPaused(sequenceId, isPaused);
+    if (isPaused) this.#options.scheduler.pause(sequenceId);
+    else this.#options.scheduler.unpause(sequenceId);
+    this.#queuePump();
+  }
+
+  #tellPaused(sequenceId: string, isPaused: boolean): void {
+    this.#prefill?.firstTokens.setPaused(sequenceId, isPaused, this.#options.clock.nowMs());
   }
 
   /** Deferred: requests that arrive together share a step. */

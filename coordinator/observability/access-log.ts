@@ -50,6 +50,7 @@ function outcome(request: Request, end: RequestEnd): object {
     cachedTokens: request.numCachedTokens,
     completionTokens: request.producedIds.length,
     interruptions: request.numInterruptions,
+    pauses: request.pause.numPauses,
   };
 }
 

@@ -46,8 +46,13 @@ export class Metrics {
   );
   readonly requestsWaiting = this.#gauge(
     'num_requests_waiting',
-    'Requests in the server that are not computed: encoded, queued, preempted, or waiting for a group.',
+    'Requests in the server that are not computed: encoded, queued, preempted, or waiting for a group. Those that are paused are not counted.',
   );
+  readonly requestsPaused = this.#gauge(
+    'num_requests_paused',
+    'Requests that are not computed because their clients have not read what there is.',
+  );
+  readonly requestPauses = this.#counter('request_pauses_total', 'How often requests were paused so.');
   readonly estimatedWait = this.#gauge(
     'estimated_wait_seconds',
     'How long a request of priority 0 from a client without others would wait, by the measured rate; 0 while none is measured.',
@@ -59,7 +64,7 @@ export class Metrics {
   );
   readonly interTokenLatency = this.#batch(
     'inter_token_latency_seconds',
-    'Between the tokens of a request, each gap by itself, time without a group included.',
+    'Between the tokens of a request, each gap by itself, time without a group included; across a pause there is none.',
     buckets.TOKEN_SECONDS,
   );
   readonly timePerOutputToken = this.#histogram(

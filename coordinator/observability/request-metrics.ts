@@ -42,6 +42,9 @@ export class RequestMetrics implements RequestListener {
       case 'interrupted':
         metrics.requestsInterrupted.inc();
         break;
+      case 'paused':
+        metrics.requestPauses.inc();
+        break;
       case 'ended':
         this.#ended(request, end!);
         break;

@@ -58,7 +58,10 @@ export class ServiceMetrics {
     for (const stage of STAGES) if (stage !== 'ended') metrics.requests.set({ stage }, byStage[stage]);
     const numRunning = Math.min(this.#group.numRunning, engine.requests.size);
     metrics.requestsRunning.set(numRunning);
-    metrics.requestsWaiting.set(engine.requests.size - numRunning);
+    const { size, numPaused } = engine.requests;
+    metrics.requestsPaused.set(numPaused);
+    // One that is paused may still be in a step.
+    metrics.requestsWaiting.set(Math.max(size - numRunning - numPaused, 0));
     metrics.estimatedWait.set((engine.waits.waitMs({}) ?? 0) / 1000);
     const { requestBytes, pictureBytes } = memory();
     metrics.requestMemory.set(requestBytes);

@@ -17,7 +17,7 @@ import type { EpochRuntime } from '../engine/epoch-runtime.js';
 import type { ServiceListener } from '../engine/service-listener.js';
 import type { CompletedStep } from '../executor/completed-step.js';
 import type { RankInfo } from '../executor/rank-info.js';
-import type { Stage } from '../requests/life-cycle.js';
+import type { Interruption, Stage } from '../requests/life-cycle.js';
 import type { RequestOrigin } from '../requests/request-spec.js';
 import type { RefusedCall, RequestEvent } from '../requests/request-store.js';
 import type { Request, RequestEnd } from '../requests/request.js';
@@ -42,6 +42,14 @@ const PARTS: readonly (readonly [name: string, from: Stage, to: Stage])[] = [
   ['prefill', 'running', 'first-token'],
   ['decode', 'first-token', 'ended'],
 ];
+
+/** Events of a request's span. */
+const HAPPENINGS: ReadonlySet<RequestEvent['stage']> = new Set<Interruption>([
+  'interrupted',
+  'resumed',
+  'paused',
+  'unpaused',
+]);
 
 interface Trace {
   readonly span: Span;
@@ -73,8 +81,7 @@ export class Tracing implements ServiceListener {
     }
     const traced = this.#traces.get(request);
     if (traced === undefined) return;
-    if (stage === 'interrupted' || stage === 'resumed')
-      traced.span.addEvent(stage, this.#options.toEpochMs(atMs));
+    if (HAPPENINGS.has(stage)) traced.span.addEvent(stage, this.#options.toEpochMs(atMs));
     if (stage === 'ended') this.#end(request, traced, end!);
   }
 
@@ -133,6 +140,7 @@ export class Tracing implements ServiceListener {
       'gen_ai.usage.output_tokens': request.producedIds.length,
       'skein.usage.cached_tokens': request.numCachedTokens,
       'skein.interruptions': request.numInterruptions,
+      'skein.pauses': request.pause.numPauses,
     });
     if (end instanceof AppError) fail(span, end);
     else span.setAttribute('gen_ai.response.finish_reasons', [end.finishReason]);

@@ -10,8 +10,11 @@ import { TimeOnRanks } from './time-on-ranks.js';
 
 export const STAGES = ['received', 'encoded', 'queued', 'running', 'first-token', 'ended'] as const;
 export type Stage = (typeof STAGES)[number];
-/** What may happen to it on the way, as often as epochs end: its epoch is over; the next one has given it a token. */
-export type Interruption = 'interrupted' | 'resumed';
+/**
+ * What may happen to it on the way, any number of times: its epoch is over; the next one has given it a token; its
+ * reader is behind, so that no step is planned for it; its reader has caught up.
+ */
+export type Interruption = 'interrupted' | 'resumed' | 'paused' | 'unpaused';
 
 export class LifeCycle {
   readonly onRanks = new TimeOnRanks();

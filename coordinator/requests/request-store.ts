@@ -32,7 +32,10 @@ export interface RefusedCall {
 /** Called synchronously, in order; a listener must not throw. */
 export interface RequestListener {
   onStage?(event: RequestEvent): void;
-  /** Tokens of a step reached a request. `sinceMs`: since those before them; null: they are its first. */
+  /**
+   * Tokens of a step reached a request. `sinceMs`: since those before them; null: they are its first, or the first
+   * since it was paused.
+   */
   onTokens?(numTokens: number, sinceMs: number | null): void;
   onRefused?(call: RefusedCall): void;
 }
@@ -93,6 +96,13 @@ export class RequestStore {
     const counts = Object.fromEntries(STAGES.map((stage) => [stage, 0])) as Record<Stage, number>;
     for (const { stage } of this.#requests) counts[stage] += 1;
     return counts;
+  }
+
+  /** Of those in the server, whose readers are behind. */
+  get numPaused(): number {
+    let count = 0;
+    for (const { pause } of this.#requests) if (pause.isPaused) count += 1;
+    return count;
   }
 
   /** Tells the listeners of a call that will not become a request. */

@@ -1,15 +1,26 @@
 // What one request's reader has not taken yet: newer items are merged into the last one while that is small. So a slow
-// reader gets fewer and larger items, none of them too large for a message, and memory is bounded by what a request can
-// produce. One reader, which asks for each item, or is given them as they come for as long as it has room.
+// reader gets fewer and larger items, none of them too large for a message; and where it is behind by more than a
+// limit, whoever produces is told to pause. One reader, which asks for each item, or is given them as they come for as
+// long as it has room.
 import { toAppError, type AppError } from '../../common/errors.js';
+import { MAX_UNREAD_BYTES } from '../../common/limits.js';
 
 export interface RequestStreamOptions<T> {
   /** Adds the newer item to the older, which it may change. */
   readonly merge: (older: T, newer: T) => T;
   /** Nothing more is to be merged into the item. */
   readonly isFull: (item: T) => boolean;
+  /** Of an item, as a message would have them. */
+  readonly bytesOf: (item: T) => number;
+  /** What waits is more than the limit; or less than half of it again. */
+  readonly onBehind: (isBehind: boolean) => void;
   /** The reader left before the end. */
   readonly onCancel: () => void;
+}
+
+interface Pending<T> {
+  item: T;
+  numBytes: number;
 }
 
 /** A reader that is given what comes. */
@@ -27,7 +38,9 @@ interface Waiter<T> {
 
 export class RequestStream<T> implements AsyncIterable<T> {
   readonly #options: RequestStreamOptions<T>;
-  #pending: T[] = [];
+  #pending: Pending<T>[] = [];
+  #numBytes = 0;
+  #isBehind = false;
   #waiter: Waiter<T> | null = null;
   #flow: Flow<T> | null = null;
   /** What comes after the pending items, once that is known. */
@@ -37,6 +50,11 @@ export class RequestStream<T> implements AsyncIterable<T> {
     this.#options = options;
   }
 
+  /** More than the limit waits, or did, and since then never less than half of it. */
+  get isBehind(): boolean {
+    return this.#isBehind;
+  }
+
   push(item: T): void {
     if (this.#rest !== null) return;
     const waiter = this.#takeWaiter();
@@ -44,10 +62,17 @@ export class RequestStream<T> implements AsyncIterable<T> {
       waiter.resolve({ done: false, value: item });
       return;
     }
+    // What goes out at once is not weighed.
+    const numBytes = this.#flow?.hasRoom === true ? 0 : this.#options.bytesOf(item);
     const last = this.#pending.at(-1);
-    if (last === undefined || this.#options.isFull(last)) this.#pending.push(item);
-    else this.#pending[this.#pending.length - 1] = this.#options.merge(last, item);
+    if (last === undefined || this.#options.isFull(last.item)) this.#pending.push({ item, numBytes });
+    else {
+      last.item = this.#options.merge(last.item, item);
+      last.numBytes += numBytes;
+    }
+    this.#numBytes += numBytes;
     this.#goOn();
+    this.#weigh();
   }
 
   end(): void {
@@ -90,11 +115,15 @@ export class RequestStream<T> implements AsyncIterable<T> {
     if (this.#flow === null || this.#flow.hasRoom) return;
     this.#flow.hasRoom = true;
     this.#goOn();
+    this.#weigh();
   }
 
   next(): Promise<IteratorResult<T, undefined>> {
-    const item = this.#pending.shift();
-    if (item !== undefined) return Promise.resolve({ done: false, value: item });
+    if (this.#pending.length > 0) {
+      const value = this.#take();
+      this.#weigh();
+      return Promise.resolve({ done: false, value });
+    }
     const rest = this.#rest;
     if (rest === null) {
       return new Promise((resolve, reject) => {
@@ -109,6 +138,7 @@ export class RequestStream<T> implements AsyncIterable<T> {
   /** The reader leaves. */
   cancel(): void {
     this.#pending = [];
+    this.#numBytes = 0;
     if (this.#rest !== null) return;
     this.end();
     this.#options.onCancel();
@@ -130,7 +160,7 @@ export class RequestStream<T> implements AsyncIterable<T> {
     if (flow === null) return;
     while (flow.hasRoom && this.#pending.length > 0) {
       try {
-        flow.hasRoom = flow.take(this.#pending.shift()!);
+        flow.hasRoom = flow.take(this.#take());
       } catch (error) {
         return this.#leave(toAppError(error));
       }
@@ -138,6 +168,22 @@ export class RequestStream<T> implements AsyncIterable<T> {
     // Whoever was given the last item may have left with it.
     if (this.#flow === flow && this.#rest !== null && this.#pending.length === 0)
       flow.settle(this.#rest.failure);
+  }
+
+  #take(): T {
+    const { item, numBytes } = this.#pending.shift()!;
+    this.#numBytes -= numBytes;
+    return item;
+  }
+
+  /** Once what waits has changed. */
+  #weigh(): void {
+    const isBehind = this.#isBehind
+      ? this.#numBytes >= MAX_UNREAD_BYTES / 2
+      : this.#numBytes > MAX_UNREAD_BYTES;
+    if (isBehind === this.#isBehind) return;
+    this.#isBehind = isBehind;
+    this.#options.onBehind(isBehind);
   }
 
   #leave(error: AppError): void {

@@ -6,11 +6,9 @@ import { toAppError, type AppError } from '../../common/errors.js';
 import { TokenList } from '../../common/token-list.js';
 import type {
   FinishReason,
-  MaskSource,
   RankTotals,
   SampledTokens,
   SequenceListener,
-  SequenceRequest,
   UnfinishedSequence,
 } from '../executor/step-loop.js';
 import type { EncodedRequest } from './encoded-request.js';
@@ -18,7 +16,9 @@ import type { GenerationEnd, RequestSink } from './generation.js';
 import { LifeCycle, timingsOf, type Interruption, type Stage } from './life-cycle.js';
 import type { OutputStage, StagedOutput } from './output-stage.js';
 import { PendingAnswer } from './pending-answer.js';
-import { clientOf, type RequestSpec } from './request-spec.js';
+import { ReaderPause } from './reader-pause.js';
+import { toRequestSequence, type RequestSequence } from './request-sequence.js';
+import type { RequestSpec } from './request-spec.js';
 import { Suspicion } from './suspicion.js';
 
 export type RequestEnd = GenerationEnd | AppError;
@@ -31,7 +31,7 @@ export interface RequestOptions {
   readonly stage: Pick<OutputStage, 'mark'>;
   /** It came to a stage, or was interrupted in one; `end` with the last. */
   readonly onStage: (request: Request, stage: Stage | Interruption, end: RequestEnd | null) => void;
-  /** Tokens of a step; since those before them, whatever epoch gave those. */
+  /** Tokens of a step; since those before them, whatever epoch gave those; null: its first, or since a pause. */
   readonly onTokens: (numTokens: number, sinceMs: number | null) => void;
 }
 
@@ -41,6 +41,7 @@ export class Request implements SequenceListener, StagedOutput {
   readonly spec: RequestSpec;
   /** Every token that was produced for it, in whatever epoch. */
   readonly producedIds = new TokenList();
+  readonly pause = new ReaderPause();
   readonly #options: RequestOptions;
   readonly #life: LifeCycle;
   #departure: AbortController | null = null;
@@ -148,28 +149,17 @@ export class Request implements SequenceListener, StagedOutput {
     return this.#suspicion.hasEndedAlone;
   }
 
-  /** As an epoch takes it: what was produced so far follows the prompt. */
-  toSequence(): SequenceRequest & Pick<EncodedRequest, 'pictures'> & { readonly masks: MaskSource | null } {
-    const { tokenIds: promptIds, constraint = null, ...rest } = assertDefined(this.#encoded, 'the request');
-    const { sampling, pictures } = rest;
-    return {
-      sequenceId: this.sequenceId,
-      tokenIds: this.producedIds.after(promptIds),
-      numPromptTokens: promptIds.length,
-      maxTokens: this.#maxTokens ?? sampling.maxTokens,
-      maxTokensIsDefault: sampling.maxTokensIsDefault,
-      isAccepted: this.#maxTokens !== null,
-      prefillsAlone: this.isSuspect,
-      priority: this.spec.priority ?? 0,
-      client: clientOf(this.spec),
-      arrivedMs: this.timeOf('received')!,
-      hasRun: this.timeOf('running') !== null,
-      // Masks say when it may end.
-      sampling: constraint === null ? sampling.params : { ...sampling.params, minTokens: 0 },
-      isMasked: constraint !== null,
-      masks: constraint,
-      pictures,
-    };
+  toSequence(): RequestSequence {
+    return toRequestSequence(this, assertDefined(this.#encoded, 'the request'), this.#maxTokens);
+  }
+
+  /** Its reader is behind, or is no more. */
+  setPaused(isPaused: boolean): void {
+    if (this.isOver || isPaused === this.pause.isPaused) return;
+    // What its reader took is no time between tokens.
+    if (!isPaused) this.#lastTokensMs = null;
+    this.#options.onStage(this, isPaused ? 'paused' : 'unpaused', null);
+    this.pause.change(isPaused);
   }
 
   onStarted(numCachedTokens: number, totals: RankTotals): void {

@@ -1,12 +1,10 @@
 // Which of the sequences that wait come into the plan being made: in the order of the waiting queue, as far as slots,
 // blocks, tile slots and the budgets of the step go.
 import { addRows, admissionBytes, hasRoomFor, prefillRoom, toNewSequence, type Draft } from './draft.js';
-import type { KvCache, PrefixMatch } from './kv-cache.js';
-import type { PictureManager } from './picture-manager.js';
+import type { PrefixMatch } from './kv-cache.js';
 import type { PlansInFlight } from './plans-in-flight.js';
+import type { Room, RoomParts } from './room.js';
 import type { Sequence } from './sequence.js';
-import type { SequenceQueues } from './sequence-queues.js';
-import type { SlotPool } from './slot-pool.js';
 import type { SchedulerConfig, SequenceRequest } from './step-plan.js';
 import { mayBeginPrefill } from './suspects.js';
 import type { TileRows } from './tile-rows.js';
@@ -15,12 +13,9 @@ import type { TileRows } from './tile-rows.js';
 const MAX_PASSED = 128;
 
 /** What the scheduler has; admission takes from it. */
-export interface AdmissionParts {
+export interface AdmissionParts extends RoomParts {
   readonly config: SchedulerConfig;
-  readonly queues: SequenceQueues;
-  readonly kv: KvCache;
-  readonly slots: SlotPool;
-  readonly pictures: PictureManager;
+  readonly room: Room;
   readonly tiles: TileRows;
   readonly inFlight: PlansInFlight;
 }
@@ -66,11 +61,11 @@ export class Admission {
    * behind them; want of slots, blocks or budgets does.
    */
   #tryToAdmit(sequence: Sequence, draft: Draft): 'admitted' | 'passed' | 'no tile slots' | 'stop' {
-    const { config, queues, kv, slots, pictures, tiles, inFlight } = this.#parts;
+    const { config, queues, kv, room, pictures, tiles, inFlight } = this.#parts;
     // Preempted, and its last steps are still in flight: it goes before those behind it.
     if (sequence.holdsResources) return 'stop';
-    const room = prefillRoom(draft);
-    const isFull = room === 0 || slots.numFree === 0;
+    const mostRows = prefillRoom(draft);
+    const isFull = mostRows === 0 || !room.mayHaveSlot;
     // Pictures are sent ahead; all else can wait until there is room.
     if (isFull && sequence.pictures.length === 0) return 'stop';
     if (sequence.awaited?.state === 'computing' || pictures.isUploading(sequence)) return 'passed';
@@ -84,26 +79,18 @@ export class Admission {
     // Their outputs may have been kept.
     if (!pictures.isReady(sequence, prefix.numTokens))
       return assignment === 'no slots' ? 'no tile slots' : 'passed';
-    if (isFull || !this.#hasBlocksToAdmit(sequence, prefix)) return 'stop';
+    if (isFull) return 'stop';
     if (this.#hasSuspects && !mayBeginPrefill(sequence, queues.running, draft, inFlight)) return 'stop';
-    const wanted = Math.min(room, sequence.numTokens - prefix.numTokens);
+    const wanted = Math.min(mostRows, sequence.numTokens - prefix.numTokens);
     const rows = tiles.limitRows(sequence, prefix.numTokens, wanted, draft);
     const bytes = admissionBytes(sequence, config.blockSize);
     if (rows === 0 || !hasRoomFor(draft, bytes)) return 'stop';
+    // Last of all: others may have to make way.
+    if (!room.makeFor(sequence, prefix)) return 'stop';
     draft.bytesLeft -= bytes;
     this.#start(sequence, prefix, draft);
     addRows(draft, sequence, rows, tiles);
     return 'admitted';
-  }
-
-  /**
-   * Room for all its tokens, and a block to grow by for each that runs: so that admission does not cause preemption at
-   * once.
-   */
-  #hasBlocksToAdmit(sequence: Sequence, prefix: PrefixMatch): boolean {
-    const { queues, kv } = this.#parts;
-    const numNew = kv.blocksFor(sequence.numTokens) - prefix.blocks.length;
-    return kv.hasRoomBeside(prefix, numNew + queues.running.length);
   }
 
   #start(sequence: Sequence, prefix: PrefixMatch, draft: Draft): void {

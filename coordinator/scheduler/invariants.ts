@@ -20,7 +20,7 @@ export interface Holdings {
 /** Throws InvariantError. */
 export function checkHoldings(holdings: Holdings): void {
   const { config, queues, kv, freeSlots, pictures, inFlight } = holdings;
-  const sequences = new Set([...queues.running, ...queues.waiting, ...queues.draining]);
+  const sequences = new Set([...queues.running, ...queues.paused, ...queues.waiting, ...queues.draining]);
   for (const sequence of sequences) checkSequence(sequence, holdings);
   kv.checkInvariants(sequences);
   const slots = [...sequences].filter(({ holdsResources }) => holdsResources).map(({ slot }) => slot);
@@ -44,8 +44,11 @@ function checkSequence(sequence: Sequence, { config, queues, inFlight }: Holding
     `${name}: stays within max_tokens`,
   );
   assert(state !== 'running' || holdsResources, `${name}: runs in a slot`);
+  const rests = queues.resting.has(sequence);
+  assert(queues.paused.has(sequence) === (state === 'paused'), `${name}: is paused`);
+  assert(!rests || (state === 'paused' && holdsResources && sequence.hasSampled), `${name}: rests`);
   assert(
-    queues.draining.has(sequence) === (state !== 'running' && holdsResources),
+    queues.draining.has(sequence) === (state !== 'running' && holdsResources && !rests),
     `${name}: drains while it holds a slot`,
   );
 }

@@ -1,11 +1,11 @@
 // Which sequences run in the next step, and what their tokens mean: continuous batching under a token budget, chunked
-// prefill mixed with decodes, preemption by recompute. A pure state machine: no I/O, clock, promise or log; it must not
-// know ranks.
+// prefill mixed with decodes, preemption by recompute, pauses for readers. A pure state machine: no I/O, clock, promise
+// or log; it must not know ranks.
 //
 // It runs ahead: a plan may be made while earlier ones are in flight. The tokens that those will sample count as
 // pending; a sequence that turns out to have ended costs the row that was planned meanwhile. What a sequence holds
 // (slot, blocks) is freed only when no plan in flight names it, for a rank may still read and write it.
-import { assert, assertDefined } from '../../common/assert.js';
+import { assert } from '../../common/assert.js';
 import { MIN_PLANS_IN_FLIGHT } from '../../common/limits.js';
 import { Admission } from './admission.js';
 import { ANSWER_TOKEN_COST } from './clients.js';
@@ -16,6 +16,7 @@ import { KvCache } from './kv-cache.js';
 import { PictureManager } from './picture-manager.js';
 import { PlansInFlight } from './plans-in-flight.js';
 import { checkQueue, checkRequest } from './request-checks.js';
+import { Room } from './room.js';
 import type { Sequence } from './sequence.js';
 import { SequenceQueues } from './sequence-queues.js';
 import { SlotPool } from './slot-pool.js';
@@ -41,9 +42,9 @@ export class Scheduler {
   readonly #queues: SequenceQueues;
   readonly #inFlight: PlansInFlight;
   readonly #slots: SlotPool;
+  readonly #room: Room;
   readonly #admission: Admission;
   #lastStep = 0;
-  #numPreemptions = 0;
   #numWastedRows = 0;
 
   constructor(config: SchedulerConfig) {
@@ -58,12 +59,12 @@ export class Scheduler {
     this.#tiles = new TileRows(config.tokensPerTile);
     this.#slots = new SlotPool(config.maxNumSequences);
     this.#inFlight = new PlansInFlight(config.maxNumSequences);
+    const parts = { queues: this.#queues, kv: this.#kv, slots: this.#slots, pictures: this.#pictures };
+    this.#room = new Room(parts);
     this.#admission = new Admission({
+      ...parts,
       config,
-      queues: this.#queues,
-      kv: this.#kv,
-      slots: this.#slots,
-      pictures: this.#pictures,
+      room: this.#room,
       tiles: this.#tiles,
       inFlight: this.#inFlight,
     });
@@ -73,6 +74,7 @@ export class Scheduler {
     return {
       numRunning: this.#queues.running.length,
       numWaiting: this.#queues.waiting.length,
+      numPaused: this.#queues.paused.size,
       numWaitingTokens: this.#queues.waiting.numTokens,
       numClients: this.#queues.waiting.clients.size,
       numFreeBlocks: this.#kv.numFree,
@@ -80,7 +82,7 @@ export class Scheduler {
       numAdmittedTokens: this.#admission.numAdmittedTokens,
       numCachedTokens: this.#admission.numCachedTokens,
       numPlansInFlight: this.#inFlight.length,
-      numPreemptions: this.#numPreemptions,
+      numPreemptions: this.#room.numPreemptions,
       numWastedRows: this.#numWastedRows,
       numSentPictures: this.#pictures.numSent,
       numEncodedTiles: this.#tiles.numEncoded,
@@ -111,15 +113,28 @@ export class Scheduler {
     return this.#queues.waiting.tokensAhead(client, priority, answerTokens);
   }
 
-  /** What ran, by admission, then what waited, by arrival. */
+  /** What ran, by admission, then what was paused, then what waited, by arrival. */
   unfinished(): UnfinishedSequence[] {
-    return this.#inFlight.unfinished([...this.#queues.running, ...this.#queues.waiting]);
+    const { running, paused, waiting } = this.#queues;
+    return this.#inFlight.unfinished([...running, ...paused, ...waiting]);
   }
 
   /** Ends a sequence whatever its state; nothing more comes out for it. Unknown and ended ones are ignored. */
   cancel(sequenceId: string): void {
     const sequence = this.#queues.find(sequenceId);
-    if (sequence !== undefined) this.#end(sequence);
+    if (sequence !== undefined) this.#room.end(sequence);
+  }
+
+  /** Its reader has enough for now: no step is planned for it until `unpause`. Unknown and ended ones are ignored. */
+  pause(sequenceId: string): void {
+    const sequence = this.#queues.find(sequenceId);
+    if (sequence !== undefined && sequence.state !== 'paused') this.#room.pause(sequence);
+  }
+
+  /** It goes on where it was, or, where it had to make way, is computed again. */
+  unpause(sequenceId: string): void {
+    const sequence = this.#queues.find(sequenceId);
+    if (sequence?.state === 'paused') this.#queues.unpause(sequence);
   }
 
   /** Of the next token of a masked sequence, all of whose tokens are known. Unknown and ended ones are ignored. */
@@ -175,7 +190,7 @@ export class Scheduler {
       else if (samples) outputs.push(this.#applyToken(sequence, result, indexOfSlot[sequence.slot]!));
       if (sequence.state !== 'running') leaving.push(sequence);
     }
-    for (const sequence of leaving) this.#reclaimIfDrained(sequence);
+    for (const sequence of leaving) this.#room.reclaimIfDrained(sequence);
     this.#pictures.released(plan.releasedTileSlots);
     return outputs;
   }
@@ -209,7 +224,7 @@ export class Scheduler {
         continue;
       if (draft.tokensLeft === 0) return;
       if (sequence.rowsBeforeMask(sequence.numComputedTokens, 1, draft) === 0) continue;
-      if (!this.#growBlocks(sequence, draft)) continue;
+      if (!this.#room.growBlocks(sequence, draft)) continue;
       const rows = this.#limitRows(sequence, 1, draft);
       if (rows > 0) addRows(draft, sequence, rows, this.#tiles);
     }
@@ -239,51 +254,14 @@ export class Scheduler {
     return this.#tiles.limitRows(sequence, sequence.numComputedTokens, maxRows, draft);
   }
 
-  /** Blocks for one more token, by preemption if need be. False: the sequence cannot run in this step. */
-  #growBlocks(sequence: Sequence, draft: Draft): boolean {
-    const missing = this.#kv.blocksFor(sequence.numTokens) - sequence.blocks.length;
-    if (missing <= 0) return true;
-    while (!this.#kv.canAllocate(missing)) {
-      // Blocks that come back by themselves are worth a step's wait.
-      if (this.#queues.draining.size > 0) return false;
-      const victim = assertDefined(this.#queues.victim(), 'a sequence to preempt');
-      this.#preempt(victim);
-      if (victim === sequence) return false;
-    }
-    for (const block of this.#kv.grow(sequence, missing)) draft.plan.newBlocks.push(sequence.slot, block);
-    return true;
-  }
-
-  #preempt(sequence: Sequence): void {
-    this.#numPreemptions += 1;
-    this.#queues.preempt(sequence);
-    this.#reclaimIfDrained(sequence);
-  }
-
   /** `index`: of its slot in the result. */
   #applyToken(sequence: Sequence, result: StepTokens, index: number): SequenceOutput {
     const tokenStart = result.tokenOffsets[index]!;
     const token = result.tokenIds[tokenStart]!;
     const finishReason = sequence.take(token);
     sequence.client.served += ANSWER_TOKEN_COST;
-    if (finishReason !== null) this.#end(sequence);
+    if (finishReason !== null) this.#room.end(sequence);
     return { sequenceId: sequence.sequenceId, tokenStart, tokenEnd: tokenStart + 1, finishReason };
-  }
-
-  #end(sequence: Sequence): void {
-    this.#queues.end(sequence);
-    this.#reclaimIfDrained(sequence);
-  }
-
-  /** Frees what an ended or preempted sequence holds, once no plan in flight names it. */
-  #reclaimIfDrained(sequence: Sequence): void {
-    if (!this.#queues.isDrained(sequence)) return;
-    for (const picture of sequence.pictures) this.#pictures.release(picture);
-    this.#kv.release(sequence);
-    sequence.numComputedTokens = 0;
-    if (sequence.slot < 0) return;
-    this.#slots.release(sequence.slot);
-    sequence.slot = -1;
   }
 
   /** What tests check after every call; throws InvariantError. */

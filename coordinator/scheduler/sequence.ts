@@ -2,8 +2,9 @@
 // scheduler writes to it.
 //
 //   waiting -> running -> ended
-//      ^         |
-//      +---------+  preempted: waits again, and is admitted once its steps in flight have come back
+//    ^   ^       |   ^
+//    |   +-------+   |     preempted: waits again, and is admitted once its steps in flight have come back
+//    +--> paused <---+     its reader is behind: keeps what it holds, or gives it up as one that is preempted; may end
 import { TokenList } from '../../common/token-list.js';
 import type { Client } from './clients.js';
 import type { CachedBlock } from './kv-cache.js';
@@ -13,7 +14,7 @@ import type { Line } from './waiting-line.js';
 
 const NO_PICTURES: readonly PictureState[] = [];
 
-export type SequenceState = 'waiting' | 'running' | 'ended';
+export type SequenceState = 'waiting' | 'running' | 'paused' | 'ended';
 
 export interface PictureState {
   readonly numTiles: number;

@@ -33,6 +33,8 @@ export interface SequenceRequest {
   readonly arrivedMs?: number;
   /** It ran in an epoch that is over: it goes before all that wait, in the order in which such come. */
   readonly hasRun?: boolean;
+  /** Its reader has enough for now: it is not planned before it is unpaused. */
+  readonly isPaused?: boolean;
   readonly sampling: SamplingParams;
   /** Each of its tokens is sampled under a mask, which follows the token before it: it is not run ahead. */
   readonly isMasked?: boolean;
@@ -157,7 +159,9 @@ export interface SchedulerConfig {
 export interface SchedulerStats {
   readonly numRunning: number;
   readonly numWaiting: number;
-  /** Of their prompts, and of answers as far as they are known. */
+  /** Neither run nor wait: their readers are behind. */
+  readonly numPaused: number;
+  /** Of those that wait: of their prompts, and of answers as far as they are known. */
   readonly numWaitingTokens: number;
   /** Whose sequences run or wait. */
   readonly numClients: number;

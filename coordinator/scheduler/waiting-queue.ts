@@ -67,7 +67,18 @@ export class WaitingQueue {
     this.#classOf(sequence.priority).giveBack(sequence);
   }
 
-  /** It is admitted, or has ended. */
+  /** It was paused: where it ran before, as one that was preempted, else behind the others of its client. */
+  comeBack(sequence: Sequence): void {
+    if (sequence.isCharged) {
+      this.giveBack(sequence);
+      return;
+    }
+    this.#count(sequence);
+    sequence.headSinceMs = this.#nowMs;
+    this.#classOf(sequence.priority).arrive(sequence, this.#nowMs);
+  }
+
+  /** It is admitted, is paused, or has ended. */
   remove(sequence: Sequence): void {
     this.#length -= 1;
     this.#numTokens -= sequence.numWaitingTokens;

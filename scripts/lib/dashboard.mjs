@@ -22,11 +22,12 @@ const ROWS = [
       ['Ready', '1 while requests are taken.', 'short', [[sum('skein_ready', ['instance']), '{{instance}}']]],
       [
         'Requests in the server',
-        'Running ones are computed in the present steps; all others wait.',
+        'Running ones are computed in the present steps; paused ones wait for their clients to read, all others wait.',
         'short',
         [
           [sum('skein_num_requests_running'), 'running'],
           [sum('skein_num_requests_waiting'), 'waiting'],
+          [sum('skein_num_requests_paused'), 'paused'],
         ],
       ],
       [

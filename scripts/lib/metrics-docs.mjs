@@ -21,7 +21,8 @@ nothing is counted.
   [errors](errors.md), ranks are numbered, routes are the calls that exist.
 - Counters begin at 0 with the process. Requests of a call for several answers count each by itself.
 - \`skein_num_requests_waiting\` counts every request in the server that is not computed, those whose pictures are being
-  decoded too: it is what to scale on.
+  decoded too: it is what to scale on. Requests that are [paused](operations.md#clients-that-read-slowly) for their
+  clients are neither running nor waiting.
 - What comes with every token or step is counted in plain numbers, and made into metrics when they are asked for.
   Measured on two cores of a Xeon with Node 20, beside other work, in processor time: counting takes 2 to 4 µs a step of
   64 to 256 tokens on one to eight ranks, a scrape 1.1 ms. Through the whole service with 64 sequences running

@@ -57,6 +57,7 @@ describe('the access log', () => {
       cachedTokens: 0,
       completionTokens: 5,
       interruptions: 0,
+      pauses: 0,
     };
     assert.equal(line!['priority'], 0);
     for (const [name, value] of Object.entries(expected)) assert.deepEqual(line![name], value, name);

@@ -241,6 +241,7 @@ export interface DriverSubmission {
   readonly client?: string;
   readonly arrivedMs?: number;
   readonly hasRun?: boolean;
+  readonly isPaused?: boolean;
   readonly isMasked?: boolean;
   readonly pictures?: readonly SequencePicture[];
 }
@@ -256,6 +257,8 @@ export class SchedulerDriver {
   readonly #masked = new Set<string>();
   /** Whose next mask is still to come, in order. */
   readonly #maskless: string[] = [];
+  readonly #paused = new Set<string>();
+  readonly #owners = new Map<number, string>();
   readonly #uploads: { pictureId: number; tileSlots: readonly number[] }[] = [];
 
   constructor(config: SchedulerConfig, next?: (tokenIds: readonly number[]) => number) {
@@ -280,6 +283,7 @@ export class SchedulerDriver {
       client: submission.client ?? '',
       arrivedMs: submission.arrivedMs ?? 0,
       hasRun: submission.hasRun ?? false,
+      isPaused: submission.isPaused ?? false,
       isMasked: submission.isMasked ?? false,
       sampling: {
         ...GREEDY,
@@ -291,6 +295,7 @@ export class SchedulerDriver {
     this.#prompts.set(submission.sequenceId, tokenIds);
     this.#pictures.set(submission.sequenceId, submission.pictures ?? []);
     this.outputs.set(submission.sequenceId, []);
+    if (submission.isPaused === true) this.#paused.add(submission.sequenceId);
     if (submission.isMasked === true) {
       this.#masked.add(submission.sequenceId);
       this.#maskless.push(submission.sequenceId);
@@ -308,8 +313,27 @@ export class SchedulerDriver {
     this.scheduler.checkInvariants();
   }
 
+  pause(sequenceId: string): void {
+    this.scheduler.pause(sequenceId);
+    this.#paused.add(sequenceId);
+    this.scheduler.checkInvariants();
+  }
+
+  unpause(sequenceId: string): void {
+    this.scheduler.unpause(sequenceId);
+    this.#paused.delete(sequenceId);
+    this.scheduler.checkInvariants();
+  }
+
+  isPaused(sequenceId: string): boolean {
+    return this.#paused.has(sequenceId);
+  }
+
   schedule(limits?: PlanLimits): StepPlan | null {
     const plan = this.scheduler.schedule(limits);
+    for (const { slot, sequenceId } of plan?.newSequences ?? []) this.#owners.set(slot, sequenceId);
+    for (const slot of plan?.scheduledSlots ?? [])
+      assert.ok(!this.#paused.has(this.#owners.get(slot)!), `slot ${slot} is paused, and planned`);
     this.#uploads.push(...this.scheduler.takeUploads());
     if (plan !== null) this.inFlight.push(plan);
     this.scheduler.checkInvariants();

@@ -1,5 +1,5 @@
-// The commands of scheduler transcripts: config, submit, cancel, schedule, upload, mask, complete, unfinished; each
-// prints what came out and the state.
+// The commands of scheduler transcripts: config, submit, cancel, pause, unpause, schedule, upload, mask, complete,
+// unfinished; each prints what came out and the state.
 import { AppError } from '../../common/errors.js';
 import type { StepPlan } from '../../coordinator/scheduler/step-plan.js';
 import { SchedulerDriver, SMALL_CONFIG } from './scheduler-driver.js';
@@ -47,6 +47,12 @@ export class SchedulerTranscript {
       case 'cancel':
         this.#driver.cancel(id);
         return [this.#state()];
+      case 'pause':
+        this.#driver.pause(id);
+        return [this.#state()];
+      case 'unpause':
+        this.#driver.unpause(id);
+        return [this.#state()];
       case 'schedule': {
         const plan = this.#driver.schedule(options.has('time') ? { nowMs: number('time') } : {});
         return [...(plan === null ? ['nothing'] : describe(plan)), this.#state()];
@@ -76,10 +82,17 @@ export class SchedulerTranscript {
   }
 
   #state(): string {
-    const { numRunning, numWaiting, numFreeBlocks, numPlansInFlight, numPreemptions, numWastedRows } =
-      this.#driver.scheduler.stats;
+    const {
+      numRunning,
+      numWaiting,
+      numPaused,
+      numFreeBlocks,
+      numPlansInFlight,
+      numPreemptions,
+      numWastedRows,
+    } = this.#driver.scheduler.stats;
     return (
-      `[running ${numRunning}, waiting ${numWaiting}, free blocks ${numFreeBlocks}, in flight ${numPlansInFlight}, ` +
+      `[running ${numRunning}, waiting ${numWaiting}, ${numPaused === 0 ? '' : `paused ${numPaused}, `}free blocks ${numFreeBlocks}, in flight ${numPlansInFlight}, ` +
       `preemptions ${numPreemptions}, wasted rows ${numWastedRows}]`
     );
   }

@@ -19,15 +19,19 @@ const CLIENT_LIMIT_BYTES = 4 * 1024 * 1024;
 function setUp() {
   const given: RequestSink[] = [];
   const cancels: string[] = [];
+  const pauses: boolean[] = [];
   const engine = {
     submit: (_spec: RequestSpec, sink: RequestSink) => {
       given.push(sink);
-      return { cancel: (error: AppError) => cancels.push(`${error.code}: ${error.message}`) };
+      return {
+        cancel: (error: AppError) => cancels.push(`${error.code}: ${error.message}`),
+        setPaused: (isPaused: boolean) => pauses.push(isPaused),
+      };
     },
   } as unknown as Engine;
   const controller = new AbortController();
   const generation = generate(engine, SPEC, controller.signal);
-  return { generation, controller, cancels, sink: given[0]! };
+  return { generation, controller, cancels, pauses, sink: given[0]! };
 }
 
 describe('a request as a stream', () => {

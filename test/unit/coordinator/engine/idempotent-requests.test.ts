@@ -48,16 +48,17 @@ class Caller implements RequestSink {
 
 function setUp(options: Partial<IdempotentRequestsOptions> = {}) {
   const clock = new FakeClock();
-  const begun: { sink: RequestSink; cancelled: string | null }[] = [];
+  const begun: { sink: RequestSink; cancelled: string | null; paused: boolean[] }[] = [];
   const engine = {
     submit: (_spec: RequestSpec, sink: RequestSink) => {
-      const request = { sink, cancelled: null as string | null };
+      const request = { sink, cancelled: null as string | null, paused: [] as boolean[] };
       begun.push(request);
       return {
         cancel: (error: AppError) => {
           request.cancelled = error.code;
           sink.onFailure(error);
         },
+        setPaused: (isPaused: boolean) => request.paused.push(isPaused),
       };
     },
   };
@@ -65,7 +66,7 @@ function setUp(options: Partial<IdempotentRequestsOptions> = {}) {
   const call = (key = 'k', fingerprint = 'f') => {
     const caller = new Caller();
     const handle = requests.withKey(key, fingerprint).submit(SPEC, caller);
-    return { caller, leave: () => handle.cancel(new AppError('CANCELLED', 'left')) };
+    return { caller, handle, leave: () => handle.cancel(new AppError('CANCELLED', 'left')) };
   };
   const give = (request: number, tokenId: number, end: GenerationEnd | null = null) =>
     begun[request]!.sink.onDelta({
@@ -148,7 +149,7 @@ describe('requests with an idempotency key', () => {
       submit: (_spec: RequestSpec, sink: RequestSink) => {
         numSubmits += 1;
         sink.onFailure(new AppError('NOT_READY', 'forming'));
-        return { cancel: () => undefined };
+        return { cancel: () => undefined, setPaused: () => undefined };
       },
     };
     const requests = new IdempotentRequests({ engine, clock });
@@ -159,6 +160,32 @@ describe('requests with an idempotency key', () => {
       assert.equal(numSubmits, times);
     }
     assert.equal(clock.numTimers, 0);
+  });
+
+  it('are paused while all who read them are behind, and go on for who is not, or leaves', () => {
+    const { begun, call, give } = setUp();
+    const [one, other] = [call(), call()];
+    const { paused } = begun[0]!;
+    one.handle.setPaused(true);
+    assert.deepEqual(paused, []);
+    other.handle.setPaused(true);
+    assert.deepEqual(paused, [true]);
+    const third = call();
+    assert.deepEqual(paused, [true, false], 'who joins has read all there is');
+    third.handle.setPaused(true);
+    one.handle.setPaused(false);
+    assert.deepEqual(paused.slice(2), [true, false]);
+    one.leave();
+    assert.deepEqual(paused.slice(4), [true]);
+    other.leave();
+    third.leave();
+    assert.deepEqual(paused.slice(5), [false], 'nobody reads it: it has its grace');
+    other.handle.setPaused(true);
+    const last = call();
+    last.handle.setPaused(true);
+    give(0, 5, END);
+    last.handle.setPaused(false);
+    assert.deepEqual(paused.slice(6), [true]);
   });
 
   it('refuse another request under the same key, running or finished', () => {

@@ -11,6 +11,7 @@ import { Scrape } from '../../../support/prometheus-text.js';
 const NO_STATS: EpochStats = {
   numRunning: 0,
   numWaiting: 0,
+  numPaused: 0,
   numWaitingTokens: 0,
   numClients: 0,
   numFreeBlocks: 0,

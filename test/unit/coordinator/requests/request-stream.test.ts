@@ -1,16 +1,20 @@
 // The stream between a request and its reader: merging, ends, errors, and a reader that leaves.
 import assert from 'node:assert/strict';
 import { AppError } from '../../../../common/errors.js';
+import { MAX_UNREAD_BYTES } from '../../../../common/limits.js';
 import { RequestStream } from '../../../../coordinator/requests/request-stream.js';
 
-function create() {
+function create(bytesOfOne = 1) {
+  const behind: boolean[] = [];
   const cancels: string[] = [];
   const stream = new RequestStream<number[]>({
     merge: (older, newer) => [...older, ...newer],
     isFull: (item) => item.length >= 3,
+    bytesOf: (item) => item.length * bytesOfOne,
+    onBehind: (isBehind) => behind.push(isBehind),
     onCancel: () => cancels.push('cancel'),
   });
-  return { stream, cancels };
+  return { stream, cancels, behind };
 }
 
 describe('RequestStream', () => {
@@ -135,5 +139,51 @@ describe('RequestStream that is read as items come', () => {
       assert.deepEqual(cancels, ['cancel']);
     }
     assert.deepEqual(broken.cancels, ['cancel']);
+  });
+});
+
+describe('RequestStream whose reader is behind', () => {
+  it('says so once more than the limit waits, and again once less than half of it does', async () => {
+    const { stream, behind } = create(MAX_UNREAD_BYTES / 8);
+    let room = 1;
+    const over = stream.forEach(() => --room > 0);
+    for (let each = 0; each < 9; each += 1) stream.push([each]);
+    assert.deepEqual([behind, stream.isBehind], [[], false], 'one has gone out, and eight wait');
+    stream.push([9]);
+    stream.push([10]);
+    assert.deepEqual([behind, stream.isBehind], [[true], true]);
+    // Items of three: seven eighths wait, then half, then a sixteenth.
+    for (const numBehind of [1, 1, 2]) {
+      room = 1;
+      stream.resume();
+      assert.equal(behind.length, numBehind);
+    }
+    assert.deepEqual(behind, [true, false]);
+    room = 9;
+    stream.resume();
+    // With room nothing waits, however much comes.
+    room = 99;
+    for (let each = 0; each < 40; each += 1) stream.push([each]);
+    assert.deepEqual(behind, [true, false]);
+    stream.end();
+    await over;
+  });
+
+  it('is the same for one that asks for each item', async () => {
+    const { stream, behind } = create(MAX_UNREAD_BYTES / 4);
+    for (let each = 0; each < 6; each += 1) stream.push([each]);
+    assert.deepEqual(behind, [true]);
+    await stream.next();
+    assert.deepEqual(behind, [true], 'three quarters wait');
+    await stream.next();
+    assert.deepEqual(behind, [true, false]);
+  });
+
+  it('has nothing to say of a reader that has left', () => {
+    const { stream, behind } = create(MAX_UNREAD_BYTES);
+    stream.push([1]);
+    stream.push([2]);
+    stream.cancel();
+    assert.deepEqual([behind, stream.isBehind], [[true], true]);
   });
 });
