@@ -8,6 +8,7 @@ export interface WatchedReader {
   /** Bytes that are not on their way yet. */
   readonly writableLength: number;
   once(event: 'close', listener: () => void): unknown;
+  on(event: 'drain', listener: () => void): unknown;
 }
 
 interface Entry {
@@ -33,7 +34,10 @@ export class ReaderWatch {
 
   /** Until it closes. `cut` is called once. */
   add(reader: WatchedReader, cut: () => void): void {
-    this.#entries.set(reader, { left: 0, sinceMs: this.#clock.nowMs(), cut });
+    const entry = { left: 0, sinceMs: this.#clock.nowMs(), cut };
+    this.#entries.set(reader, entry);
+    // All of it was taken. What has come since may be as much as was left before, where messages are of one size.
+    reader.on('drain', () => (entry.left = 0));
     reader.once('close', () => this.#remove(reader));
     this.#timer ??= this.#clock.setTimer(this.#limitMs / LOOKS_PER_LIMIT, () => this.#look());
   }

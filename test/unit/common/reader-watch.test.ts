@@ -47,6 +47,16 @@ describe('ReaderWatch', () => {
     idle.emit('close');
   });
 
+  it('tells who has taken all from who takes nothing, though as much is left', async () => {
+    const [stalled, steady] = [watched(500), watched(500)];
+    for (let elapsed = 0; elapsed < 3000; elapsed += 250) {
+      await clock.advance(250);
+      if (elapsed % 750 === 0) steady.emit('drain');
+    }
+    assert.deepEqual([stalled.numCuts, steady.numCuts], [1, 0]);
+    for (const reader of [stalled, steady]) reader.emit('close');
+  });
+
   it('has no timer while there is nobody', async () => {
     const reader = watched(1);
     assert.equal(clock.numTimers, 1);
