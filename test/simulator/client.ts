@@ -13,6 +13,7 @@ import {
   TILE_SIDE,
   TOKENS_PER_TILE,
 } from './config.js';
+import { maskAfter } from './masks.js';
 import { answerOf, DEADLY_TOKEN, VOCAB_SIZE, type Answer, type SimulatedPicture } from './model.js';
 import type { SimulatedProcess } from './process.js';
 import type { Random } from './random.js';
@@ -34,6 +35,8 @@ const REFUSALS: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'QUEUE_FULL',
   'DEADLINE_UNREACHABLE',
 ]);
+/** Any will do: what may follow is simulated, too. */
+const FORM = { json: { grammar: '' }, tools: null, param: 'response_format' };
 const API_KEYS = [null, 'one', 'other'];
 const MAX_ATTEMPTS = 1_000;
 const RETRY_MS = 250;
@@ -47,6 +50,8 @@ export class Client {
   readonly isPoisoned: boolean;
   readonly pictures: readonly SimulatedPicture[];
   readonly spec: RequestSpec;
+  /** From when on it reads nothing, and for how long, by the time since it asked. */
+  readonly #pauses: readonly { readonly afterMs: number; readonly forMs: number }[];
   outcome: ClientOutcome | null = null;
   readonly #options: ClientOptions;
   readonly #expected: Answer;
@@ -67,7 +72,8 @@ export class Client {
     this.pictures = drawPictures(random, length);
     const seed = BigInt(random.uint32());
     const maxTokens = random.integer(1, MAX_NEW_TOKENS);
-    this.#expected = answerOf(this.promptIds, this.pictures, TOKENS_PER_TILE, seed, maxTokens);
+    const mask = random.chance(0.3) ? maskAfter : null;
+    this.#expected = answerOf(this.promptIds, this.pictures, TOKENS_PER_TILE, seed, maxTokens, mask);
     this.#leavesAfterMs = random.chance(0.15) ? random.real(0, 2_000) : null;
     this.#readDelayMs = random.chance(0.3) ? random.real(0, 300) : 0;
     this.spec = {
@@ -75,9 +81,14 @@ export class Client {
       prompt: { kind: 'tokens', tokenIds: Uint32Array.from(this.promptIds), pictures: [] },
       sampling: { seed, maxTokens },
       ...(random.chance(0.1) ? { timeoutMs: random.real(10, 5_000) } : {}),
+      ...(mask === null ? {} : { shape: FORM }),
       priority: random.pick([0, 0, 0, -3, 5]),
       origin: { route: 'Generate', apiKeyHash: random.pick(API_KEYS), traceparent: null, tracestate: null },
     };
+    this.#pauses = Array.from({ length: random.chance(0.3) ? random.integer(1, 3) : 0 }, () => ({
+      afterMs: random.real(0, random.pick([20, 500])),
+      forMs: random.real(0, random.pick([10, 3_000])),
+    }));
   }
 
   get isOver(): boolean {
@@ -100,9 +111,25 @@ export class Client {
   async #ask(engine: Engine, signal: AbortSignal): Promise<void> {
     for (let attempt = 0; this.outcome === null; attempt += 1) {
       const isLast = attempt === MAX_ATTEMPTS || signal.aborted;
-      await this.#read(generate(engine, this.spec, signal).deltas, isLast);
+      await this.#read(generate(this.#withPauses(engine), this.spec, signal).deltas, isLast);
       if (this.outcome === null) await sleep(this.#options.process.clock, RETRY_MS);
     }
+  }
+
+  /** As what waits for a reader that is behind would: what simulated answers hold never comes to as much. */
+  #withPauses(engine: Engine): Pick<Engine, 'submit'> {
+    const { clock } = this.#options.process;
+    return {
+      submit: (spec, sink) => {
+        const handle = engine.submit(spec, sink);
+        for (const { afterMs, forMs } of this.#pauses)
+          clock.setTimer(afterMs, () => {
+            handle.setPaused(true);
+            clock.setTimer(forMs, () => handle.setPaused(false));
+          });
+        return handle;
+      },
+    };
   }
 
   /** What has come is the beginning of what an undisturbed run gives. */

@@ -16,10 +16,13 @@ import type {
   NativeStepResult,
 } from '../../common/native/native.js';
 import { EngineProgress } from './engine-progress.js';
+import { nextAllowed } from '../support/fake-model.js';
 import type { Fabric } from './fabric.js';
+import { maskPartOf, wholeMasks } from './masks.js';
 import { attend, DEADLY_TOKEN, keyValue, nextToken, tileValue } from './model.js';
 import type { SimulatedProcess } from './process.js';
 import type { Random } from './random.js';
+import type { Picture, Sequence } from './rank-state.js';
 import { StepTimer, toResult } from './step-result.js';
 
 export const KV_BYTES_PER_BLOCK = 64;
@@ -33,18 +36,6 @@ interface Job {
   readonly groupEpoch: number;
   readonly start: (done: () => void) => void;
   readonly fail: (error: AppError) => void;
-}
-
-interface Sequence {
-  readonly tokenIds: number[];
-  readonly request: NativeNewSequence;
-  readonly blocks: number[];
-  numComputed: number;
-}
-
-interface Picture {
-  readonly tileSlots: Uint32Array;
-  readonly tiles: readonly Uint8Array[];
 }
 
 export interface SimulatedEngineOptions {
@@ -193,7 +184,9 @@ export class SimulatedEngine implements NativeEngine {
         this.#progress.endComputing();
         if (isOver()) return;
         this.#progress.enterCollective();
-        fabric.meet({ key: `${plan.groupEpoch}/${plan.step}`, rank, worldSize, process }, (error) => {
+        const part = maskPartOf(this.#plan!, plan);
+        const meeting = { key: `${plan.groupEpoch}/${plan.step}`, rank, worldSize, process, part };
+        fabric.meet(meeting, (error, parts) => {
           // An abort has passed it.
           if (isOver()) return;
           this.#progress.leaveCollective();
@@ -203,7 +196,7 @@ export class SimulatedEngine implements NativeEngine {
             return reject(new AppError('DEVICE_ERROR', 'the simulated device failed'));
           }
           try {
-            resolve(this.#compute(plan, beganAtMs));
+            resolve(this.#compute(plan, beganAtMs, wholeMasks(parts)));
           } catch (cause) {
             reject(cause as AppError);
           }
@@ -311,7 +304,11 @@ export class SimulatedEngine implements NativeEngine {
     });
   }
 
-  #compute(plan: NativeStepPlan, beganAtMs: number): NativeStepResult {
+  #compute(
+    plan: NativeStepPlan,
+    beganAtMs: number,
+    masks: ReadonlyMap<number, Uint32Array>,
+  ): NativeStepResult {
     for (const slot of plan.releasedSlots) assert(this.#sequences.delete(slot), `slot ${slot} is empty`);
     for (const id of plan.releasedPictures) assert(this.#pictures.delete(id), `picture ${id} is not there`);
     for (const request of plan.newSequences) {
@@ -337,13 +334,13 @@ export class SimulatedEngine implements NativeEngine {
         this.#written.set(blocks[at]!, slot);
     }
     for (const [index, slot] of plan.scheduledSlots.entries()) {
-      const token = this.#run(this.#sequences.get(slot)!, plan.scheduledTokens[index]!);
+      const token = this.#run(this.#sequences.get(slot)!, plan.scheduledTokens[index]!, masks.get(slot));
       if (token !== null) sampled.push([slot, token]);
     }
     return toResult(plan, sampled, this.#timer.end(beganAtMs, this.#options.process.queue.nowMs));
   }
 
-  #run(sequence: Sequence, numTokens: number): number | null {
+  #run(sequence: Sequence, numTokens: number, mask: Uint32Array | undefined): number | null {
     const { tokenIds, request } = sequence;
     const end = sequence.numComputed + numTokens;
     assert(end <= tokenIds.length, 'rows of tokens that are known');
@@ -360,7 +357,8 @@ export class SimulatedEngine implements NativeEngine {
     let sum = 0;
     for (let position = 0; position < end; position += 1)
       sum = attend(sum, position, this.#keyValue(sequence, position));
-    const token = nextToken(sum, request.sampling.seed, end);
+    const wanted = nextToken(sum, request.sampling.seed, end);
+    const token = mask === undefined ? wanted : nextAllowed(mask, wanted);
     tokenIds.push(token);
     return token;
   }

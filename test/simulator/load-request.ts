@@ -11,11 +11,14 @@ export function loadRequest(
 ): LoadRequest {
   const { maxNumSequences, maxStepTokens, maxModelLength, blockSize, numTileSlots, maxTilesPerStep } =
     scheduler;
+  // Uneven, and not in whole words of a mask.
+  const vocabStart = Math.floor((VOCAB_SIZE * rank) / worldSize);
+  const vocabRows = Math.floor((VOCAB_SIZE * (rank + 1)) / worldSize) - vocabStart;
   return {
     weightsHash: `weights of rank ${rank} of ${worldSize}`,
     text: { vocabSize: VOCAB_SIZE },
     vision: { normType: 'NORM_TYPE_RMS', imageSize: TILE_SIDE, patchSize: TILE_SIDE, numChannels: 3 },
-    layout: { rank, worldSize },
+    layout: { rank, worldSize, vocabStart, vocabRows, vocabValidRows: vocabRows },
     computeType: 'DATA_TYPE_FLOAT32',
     deterministic: true,
     ...{ maxNumSequences, maxStepTokens, maxModelLength, blockSize, numTileSlots, maxTilesPerStep },

@@ -1,13 +1,14 @@
 // The model that simulated engines compute: each token is decided by every key and value before it, so that one
 // overwritten block, one doubled token or one picture in the wrong place changes the answer. `answerOf` says what an
 // undisturbed run gives.
+import { nextAllowed } from '../support/fake-model.js';
 import { mix32 } from './random.js';
 
 export const END_TOKEN = 2;
 /** Of no sound prompt, and never produced: whoever computes it ends. */
 export const DEADLY_TOKEN = 1;
 export const VOCAB_SIZE = 64;
-const FIRST_TOKEN = 3;
+export const FIRST_TOKEN = 3;
 
 /** What a position adds: made of the one before it, its token, and its tile where it lies in a picture. */
 export function keyValue(before: number, tokenId: number, tile: number): number {
@@ -41,12 +42,14 @@ export interface Answer {
   readonly finishReason: 'stop' | 'length';
 }
 
+/** `maskAfter`: what may follow the tokens so far; null: anything. */
 export function answerOf(
   prompt: readonly number[],
   pictures: readonly SimulatedPicture[],
   tokensPerTile: number,
   seed: bigint,
   maxTokens: number,
+  maskAfter: ((producedIds: readonly number[]) => Uint32Array) | null = null,
 ): Answer {
   const tileAt = new Map<number, number>();
   for (const { firstPosition, tiles } of pictures) {
@@ -65,7 +68,8 @@ export function answerOf(
       values.push(keyValue(values.at(-1) ?? 0, all[position]!, tileAt.get(position) ?? 0));
     }
     const sum = values.reduce((total, value, position) => attend(total, position, value), 0);
-    const token = nextToken(sum, seed, all.length);
+    const wanted = nextToken(sum, seed, all.length);
+    const token = maskAfter === null ? wanted : nextAllowed(maskAfter(tokenIds), wanted);
     tokenIds.push(token);
     all.push(token);
     if (token === END_TOKEN) return { tokenIds, finishReason: 'stop' };

@@ -5,12 +5,17 @@ import { CoordinatorIdentity } from '../../coordinator/cluster/identity.js';
 import { Backlog } from '../../coordinator/requests/backlog.js';
 import { Request } from '../../coordinator/requests/request.js';
 import { KvCache } from '../../coordinator/scheduler/kv-cache.js';
+import { Scheduler } from '../../coordinator/scheduler/scheduler.js';
+import { SequenceQueues } from '../../coordinator/scheduler/sequence-queues.js';
+import type { TokenMask } from '../../coordinator/scheduler/step-plan.js';
 import { StepRunner } from '../../worker/step-runner.js';
 import type { SimulationOptions } from './simulation.js';
 
 export interface Plant {
   readonly name: string;
   readonly options: Omit<SimulationOptions, 'seed'>;
+  /** Within which it must be found; default: 1,000. */
+  readonly numSeeds?: number;
   /** Returns how to take it out again. */
   readonly install: () => () => void;
 }
@@ -123,6 +128,50 @@ function forgetAtRequeue(): () => void {
   );
 }
 
+/** A token is held to what was to hold the one before it. */
+function maskLate(): () => void {
+  const given = new Map<string, TokenMask>();
+  return replaceMethod(
+    Scheduler.prototype,
+    'setMask',
+    (setMask) =>
+      function (this: Scheduler, sequenceId, mask) {
+        setMask.call(this, sequenceId, given.get(sequenceId) ?? mask);
+        given.set(sequenceId, mask);
+      },
+  );
+}
+
+/** Every tenth sequence that is paused stays so. */
+function leavePaused(): () => void {
+  let numCalls = 0;
+  return replaceMethod(
+    Scheduler.prototype,
+    'unpause',
+    (unpause) =>
+      function (this: Scheduler, sequenceId) {
+        numCalls += 1;
+        if (numCalls % 10 !== 0) unpause.call(this, sequenceId);
+      },
+  );
+}
+
+/** What a paused sequence gives up is had by others while plans in flight name it. */
+function takeFromPausedTooEarly(): () => void {
+  return replaceMethod(
+    SequenceQueues.prototype,
+    'isDrained',
+    (isDrained) =>
+      function (this: SequenceQueues, sequence) {
+        const { numPlansInFlight } = sequence;
+        if (sequence.state === 'paused') sequence.numPlansInFlight = 0;
+        const isFree = isDrained.call(this, sequence);
+        sequence.numPlansInFlight = numPlansInFlight;
+        return isFree;
+      },
+  );
+}
+
 /** A plan that comes twice, or too early, is computed as if it were the next. */
 function computeWhateverComes(): () => void {
   return replaceMethod(
@@ -149,6 +198,14 @@ export const PLANTS: readonly Plant[] = [
   { name: 'an epoch reused', options: {}, install: reuseEpochs },
   { name: 'a token replayed twice', options: {}, install: replayTokenTwice },
   { name: 'a request forgotten at requeue', options: {}, install: forgetAtRequeue },
-  { name: 'a plan out of order', options: {}, install: computeWhateverComes },
+  { name: 'a mask that is late by a token', options: {}, install: maskLate },
+  { name: 'a request that stays paused', options: {}, install: leavePaused },
+  {
+    name: 'room taken too early from a paused sequence',
+    options: { checksInvariants: false },
+    install: takeFromPausedTooEarly,
+  },
+  // One seed in several hundred shows it.
+  { name: 'a plan out of order', options: {}, numSeeds: 2_000, install: computeWhateverComes },
   { name: 'a lost wake-up', options: { losesWakeUps: true }, install: () => nothing },
 ];

@@ -8,6 +8,8 @@ export interface Summary {
   numEpochs: number;
   numTokens: number;
   numInterruptions: number;
+  numPauses: number;
+  numMasks: number;
   readonly outcomes: { finished: number; failed: number; cancelled: number };
   readonly faults: Record<string, number>;
   readonly violations: { readonly seed: number; readonly violation: string }[];
@@ -33,6 +35,7 @@ export async function simulateMany({
 }: ManyOptions): Promise<Summary> {
   const summary: Summary = {
     ...{ numSeeds: 0, numEvents: 0, simulatedMs: 0, numEpochs: 0, numTokens: 0, numInterruptions: 0 },
+    ...{ numPauses: 0, numMasks: 0 },
     outcomes: { finished: 0, failed: 0, cancelled: 0 },
     faults: {},
     violations: [],
@@ -61,6 +64,8 @@ function add(summary: Summary, result: SimulationResult): void {
   summary.numEpochs += result.numEpochs;
   summary.numTokens += result.numTokens;
   summary.numInterruptions += result.numInterruptions;
+  summary.numPauses += result.numPauses;
+  summary.numMasks += result.numMasks;
   for (const kind of ['finished', 'failed', 'cancelled'] as const)
     summary.outcomes[kind] += result.outcomes[kind];
   for (const kind of result.faults) summary.faults[kind] = (summary.faults[kind] ?? 0) + 1;

@@ -1,7 +1,6 @@
 // One simulated life of a service: the real engine, replica, scheduler, step loop, group and workers' services over
 // simulated processes, network and model, with faults that the seed draws. What must always hold is checked after every
 // event.
-import { sleep } from '../../common/clock.js';
 import { AppError, toAppError, type ErrorCode } from '../../common/errors.js';
 import { NEUTRAL_SAMPLING } from '../../common/sampling.js';
 import { CoordinatorIdentity } from '../../coordinator/cluster/identity.js';
@@ -21,10 +20,12 @@ import { Fabric } from './fabric.js';
 import { drawFaults, strikeLink, MAX_EXTRA_DELAY_MS, type Fault } from './faults.js';
 import { Link } from './link.js';
 import { loadRequest } from './load-request.js';
+import { SimulatedGrammars } from './masks.js';
 import { END_TOKEN, VOCAB_SIZE } from './model.js';
 import { SimulatedTransport, type NetworkOptions } from './network.js';
 import { SimulatedProcess } from './process.js';
 import { Random } from './random.js';
+import { SimulatedEncoder } from './simulated-encoder.js';
 import { CLUSTER_ID, SimulatedWorker, silentLogger } from './worker.js';
 import { untilViolation, Violation } from './until-violation.js';
 import { silentOutput } from './silent-output.js';
@@ -58,6 +59,9 @@ export interface SimulationResult {
   readonly numTokens: number;
   /** Of requests, by the ends of epochs. */
   readonly numInterruptions: number;
+  /** Of requests whose readers fall behind; and the masks that tokens of others were held to. */
+  readonly numPauses: number;
+  readonly numMasks: number;
 }
 
 /** What ends a request that was accepted, beside its answer. */
@@ -86,6 +90,8 @@ class Simulation {
   readonly #identity = new CoordinatorIdentity(CLUSTER_ID, START_MS * 4096);
   readonly #replica: Replica;
   readonly #engine: Engine;
+  readonly #encoder: SimulatedEncoder;
+  readonly #grammars: SimulatedGrammars;
   readonly #clients: Client[] = [];
   readonly #byPrompt = new Map<PromptInput, Client>();
   readonly #faults: Fault[];
@@ -94,12 +100,12 @@ class Simulation {
   /** By sequence: taken, so that nothing but its reader or its deadline may end it before its answer. */
   readonly #accepted = new Set<string>();
   #numInterruptions = 0;
+  #numPauses = 0;
   #numStruck = 0;
   /** Of each epoch that was opened, which attempt to form a group opened it. */
   readonly #attemptOf = new Map<number, number>();
   #numAttempts = 0;
   #numIncarnations = 0;
-  #numLeases = 0;
   #violation: string | null = null;
   #reportLost: (error: AppError) => void = () => undefined;
 
@@ -136,9 +142,14 @@ class Simulation {
       clock: coordinator.clock,
       logger: silentLogger,
     });
+    this.#encoder = new SimulatedEncoder(coordinator.clock, random);
+    this.#grammars = new SimulatedGrammars(coordinator.clock, random);
     this.#engine = new Engine({
       replica: this.#replica,
-      encoder: { encode: (prompt: PromptInput) => this.#encode(prompt) } as unknown as Encoder,
+      encoder: {
+        encode: (prompt: PromptInput) => this.#encoder.encode(this.#byPrompt.get(prompt)!),
+      } as unknown as Encoder,
+      grammars: this.#grammars.pool,
       text: {
         stopTokenIds: [END_TOKEN],
         decode: () => '',
@@ -174,6 +185,8 @@ class Simulation {
       outcomes,
       numTokens: this.#clients.reduce((sum, { numTokens }) => sum + numTokens, 0),
       numInterruptions: this.#numInterruptions,
+      numPauses: this.#numPauses,
+      numMasks: this.#grammars.numMasks,
     };
   }
 
@@ -217,7 +230,9 @@ class Simulation {
   #checkNothingLeft(): void {
     this.#expect(this.#engine.requests.size === 0, 'requests are left in the store');
     for (const [id, count] of this.#numEnds) this.#expect(count === 1, `${id} ended ${count} times`);
-    this.#expect(this.#numLeases === 0, `${this.#numLeases} prompts or pictures are still held`);
+    const { numLeases } = this.#encoder;
+    this.#expect(numLeases === 0, `${numLeases} prompts or pictures are still held`);
+    this.#expect(this.#grammars.numOpen === 0, `${this.#grammars.numOpen} grammars are still followed`);
     this.#expect(
       this.#coordinator.numTimers === 0,
       `${this.#coordinator.numTimers} timers of the coordinator are set`,
@@ -267,33 +282,6 @@ class Simulation {
     );
   }
 
-  async #encode(prompt: PromptInput) {
-    const client = this.#byPrompt.get(prompt)!;
-    await sleep(this.#coordinator.clock, this.#random.real(0, 10));
-    this.#numLeases += 1;
-    return {
-      release: () => {
-        this.#numLeases -= 1;
-      },
-      tokenIds: Uint32Array.from(client.promptIds),
-      startsInReasoning: false,
-      pictures: client.pictures.map(({ firstPosition, tiles }) => ({
-        firstPosition,
-        numTiles: tiles.length,
-        lease: async () => {
-          await sleep(this.#coordinator.clock, this.#random.real(0, 5));
-          this.#numLeases += 1;
-          return {
-            pixels: Uint8Array.from(tiles.flatMap((tile) => [...tile])),
-            release: () => {
-              this.#numLeases -= 1;
-            },
-          };
-        },
-      })),
-    };
-  }
-
   async #formEpoch(signal: AbortSignal): Promise<EpochRuntime> {
     this.#numAttempts += 1;
     const { worldSize, scheduler, numBlocks } = this.#config;
@@ -335,6 +323,7 @@ class Simulation {
     const { sequenceId } = request;
     if (stage === 'queued') this.#accepted.add(sequenceId);
     if (stage === 'interrupted') this.#numInterruptions += 1;
+    if (stage === 'paused') this.#numPauses += 1;
     if (stage !== 'ended') return;
     this.#numEnds.set(sequenceId, (this.#numEnds.get(sequenceId) ?? 0) + 1);
     if (end instanceof AppError && this.#accepted.has(sequenceId) && !OWN_ENDS.has(end.code))

@@ -22,15 +22,17 @@ describe('the simulator', function () {
       assert.ok((summary.faults[kind] ?? 0) > 70, `${summary.faults[kind] ?? 0} of ${kind}`);
     assert.ok(summary.outcomes.failed > NUM_SEEDS / 20, `${summary.outcomes.failed} poisoned requests`);
     assert.ok(summary.outcomes.finished > NUM_SEEDS && summary.numInterruptions > NUM_SEEDS / 2);
+    assert.ok(summary.numPauses > NUM_SEEDS && summary.numMasks > NUM_SEEDS);
   });
 
   for (const plant of PLANTS) {
-    it(`finds ${plant.name} within ${NUM_SEEDS} seeds`, async () => {
+    const { numSeeds = NUM_SEEDS } = plant;
+    it(`finds ${plant.name} within ${numSeeds} seeds`, async () => {
       const remove = plant.install();
       try {
         const { violations } = await simulateMany({
           from: 1,
-          count: NUM_SEEDS,
+          count: numSeeds,
           stopsAtFirst: true,
           ...plant,
         });
