@@ -209,7 +209,10 @@ describe('the gRPC service', function () {
     await idle();
   });
 
-  /** grpc-js buffers on the client's side whatever comes, so the reader that does not read is a plain HTTP/2 client. */
+  /**
+   * grpc-js buffers on the client's side whatever comes, so the reader that does not read is a plain HTTP/2 client. A
+   * long id in every message fills its window; what is merged behind that is text, and too little to be paused for.
+   */
   function openStalled(numTokens: number) {
     const session = connectHttp2(`http://${gateway.address}`);
     const stream = session.request({
@@ -218,7 +221,8 @@ describe('the gRPC service', function () {
       'content-type': 'application/grpc+proto',
       te: 'trailers',
     });
-    const request = { promptTokenIds: [5], sampling: { maxTokens: numTokens, topLogprobs: 20 } };
+    const requestId = 'x'.repeat(250);
+    const request = { requestId, promptTokenIds: [5], sampling: { maxTokens: numTokens } };
     const body = inferenceServiceDefinition.Generate.requestSerialize(request);
     const header = Buffer.alloc(5);
     header.writeUInt32BE(body.byteLength, 1);
@@ -243,7 +247,6 @@ describe('the gRPC service', function () {
   it('merges what a slow reader has not taken, and loses nothing', async () => {
     const numTokens = 1000;
     const { session, stream } = openStalled(numTokens);
-    // The model does not wait for the reader: it is the server's memory that must.
     await new Promise((resolve) => stream.once('response', resolve));
     while (cluster.serving.cluster().numRunning > 0) await new Promise((resolve) => setTimeout(resolve, 20));
     const messages = parseMessages(Buffer.concat((await stream.toArray()) as Buffer[]));
