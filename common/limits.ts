@@ -30,6 +30,8 @@ export const MAX_GRAMMAR_THREADS = 4;
 export const MAX_GRAMMAR_PARTS = 20_000;
 /** Characters of a string that a grammar counts itself; what is longer is counted beside it, at no cost a character. */
 export const MAX_LENGTH_IN_GRAMMAR = 16;
+/** What a grammar must count itself, from minLength to maxLength: a character takes 50 to 70 ms to compile. */
+export const MAX_LENGTH_RANGE_IN_GRAMMAR = 128;
 /** Places in answers that are told apart to count strings; where there are more, the grammar holds all bounds. */
 export const MAX_BOUNDED_PLACES = 2000;
 /** Of a part of a schema's pattern. */

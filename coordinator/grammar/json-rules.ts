@@ -43,6 +43,16 @@ export class JsonRules {
     return this.#atom(`"\\"" ${COUNTED_CHARACTER}${repeated} "\\""`);
   }
 
+  /** One rule for all strings of these bounds: its characters are what costs most to compile. */
+  boundedString(min: number, max: number | null): Expression {
+    const name = `string of ${min} to ${max}`;
+    const known =
+      this.#atoms.get(name) ??
+      this.#rules.add({ inOrder: ['"\\""', { repeated: STRING_CHARACTER, min, max }, '"\\""', BEHIND] });
+    this.#atoms.set(name, known);
+    return known;
+  }
+
   get number(): Expression {
     return this.#atom(ANY_NUMBER);
   }

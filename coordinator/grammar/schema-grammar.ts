@@ -2,13 +2,18 @@
 // schema. What cannot be held to is refused by name, never ignored; docs/structured-output.md has the list.
 import { AppError } from '../../common/errors.js';
 import { isDeeperThan } from '../../common/json-depth.js';
-import { MAX_GRAMMAR_PARTS, MAX_SCHEMA_CHARS, MAX_SCHEMA_DEPTH } from '../../common/limits.js';
+import {
+  MAX_GRAMMAR_PARTS,
+  MAX_LENGTH_RANGE_IN_GRAMMAR,
+  MAX_SCHEMA_CHARS,
+  MAX_SCHEMA_DEPTH,
+} from '../../common/limits.js';
 import { GrammarRules, literal, type Expression } from './ebnf.js';
 import { JsonRules } from './json-rules.js';
 import { decodePointer, isOfType, wholeFrom, wholeTo } from './schema-values.js';
 import { isRecord, refuseUnsupported, typeOf, type SchemaObject } from './schema-keywords.js';
 import { decimalsBetween, integersBetween, type Bound } from './number-range.js';
-import { patternToExpression, STRING_CHARACTER } from './string-pattern.js';
+import { patternToExpression } from './string-pattern.js';
 
 export interface SchemaOptions {
   /** Where the schema stands in the request. */
@@ -221,7 +226,13 @@ class SchemaReader {
     if (pattern === undefined) {
       const [min, max] = this.#counts(schema, 'minLength', 'maxLength', path);
       if (this.#counted.has(schema)) return this.#json.countedString(min);
-      return { inOrder: ['"\\""', { repeated: STRING_CHARACTER, min, max }, '"\\""'] };
+      const range = (max ?? min) - min;
+      if (range > MAX_LENGTH_RANGE_IN_GRAMMAR)
+        throw this.#refuse(
+          `${path}.maxLength`,
+          `is ${range} above minLength, where other schemas apply too; the limit there is ${MAX_LENGTH_RANGE_IN_GRAMMAR}`,
+        );
+      return this.#json.boundedString(min, max);
     }
     if (hasLength) throw this.#refuse(`${path}.pattern`, 'is not supported beside minLength and maxLength');
     if (typeof pattern !== 'string') throw this.#refuse(`${path}.pattern`, 'is no string');

@@ -185,6 +185,17 @@ describe('the grammar of a schema', function () {
     assert.deepEqual(allowedIds(mask), [256], 'though fewer than min_tokens are there');
   });
 
+  it('has one rule for all strings of the same bounds, which are what takes long to compile', () => {
+    const name = { type: 'string', minLength: 1, maxLength: 9 };
+    const code = { type: 'string', maxLength: 9 };
+    const properties = { a: name, b: code, c: { type: 'array', items: name }, d: name };
+    const grammar = schemaToGrammar({ type: 'object', properties }, OPTIONS);
+    assert.deepEqual(
+      [...grammar.matchAll(/\{(\d),9\}/g)].map(([, min]) => min),
+      ['1', '0'],
+    );
+  });
+
   it('refuses by name what it cannot hold to', () => {
     assert.match(
       refusal({ type: 'object', properties: { a: { not: {} } } }),
@@ -212,7 +223,12 @@ describe('the grammar of a schema', function () {
       refusal({ type: 'string', pattern: '(a{1000}){1000}' }),
       /comes to 1\d{6} parts of a grammar; the limit is 20000/,
     );
-    assert.match(refusal({ type: 'string', maxLength: 1e9 }), /the limit is 20000/);
+    assert.match(refusal({ type: 'string', minLength: 1e9 }), /the limit is 20000/);
+    assert.match(
+      refusal({ type: 'object', properties: { a: { type: 'string', minLength: 2, maxLength: 131 } } }),
+      /^schema\.properties\.a\.maxLength is 129 above minLength.*the limit there is 128$/,
+    );
+    schemaToGrammar({ type: 'string', minLength: 2, maxLength: 130 }, OPTIONS);
     assert.match(refusal({ type: 'integer', minimum: 3, maximum: 2 }), /no number lies between/);
     assert.match(refusal(false), /is false, which no JSON fits/);
     assert.match(refusal('x'), /is no schema/);
