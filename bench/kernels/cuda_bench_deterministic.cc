@@ -158,9 +158,10 @@ class ModesBench {
         is_float8_ ? MakeMatrix(codes_.data(), DType::kBFloat16, x.rows, w.cols) : x;
     const auto format = is_float8_ ? WeightFormat::kFloat8 : WeightFormat::kDense;
     const ProductKernel kernel =
-        mode == Mode::kTiles ? ProductKernel::kLibrary
-                             : ChooseProduct(format, is_deterministic, x.rows, shape.outputs,
-                                             [](ProductKernel) { return true; });
+        mode == Mode::kTiles
+            ? ProductKernel::kLibrary
+            : ChooseProduct({format, is_deterministic, false, x.rows, shape.outputs},
+                            [](ProductKernel) { return true; });
     BlasLt& blas = mode == Mode::kTiles ? tiles_ : blas_;
     switch (kernel) {
       case ProductKernel::kWide: {

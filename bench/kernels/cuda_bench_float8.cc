@@ -16,6 +16,7 @@ namespace skein::cuda {
 namespace {
 
 constexpr int64_t kMostRows = 2048;
+constexpr int64_t kMostInputs = std::max(kMostRows * kWidth, kTowerRows* kTowerWidth);
 
 class Float8Bench {
  public:
@@ -25,9 +26,9 @@ class Float8Bench {
         device_(CurrentDeviceTraits()),
         weights_(kCopies * LayerBytes()),
         scales_(2 * kWidth * sizeof(float)),
-        x_(static_cast<size_t>(kMostRows * kWidth) * 2),
-        codes_(static_cast<size_t>(kMostRows * kWidth)),
-        x_scales_(static_cast<size_t>(kMostRows + 512) * sizeof(float)),
+        x_(static_cast<size_t>(kMostInputs) * 2),
+        codes_(static_cast<size_t>(kMostInputs)),
+        x_scales_(static_cast<size_t>(kTowerRows + 512) * sizeof(float)),
         out_(static_cast<size_t>(kMostRows * 2 * kWidth) * 4),
         partial_(WideMostPartialBytes(device_)) {
     FillRandomBFloat16(x_.data(), static_cast<int64_t>(x_.bytes() / 2), 1.0f, 2, stream_);
@@ -193,6 +194,7 @@ class Float8Bench {
     operands.out_stride = out.stride;
     operands.swiglu = shape.kind == ProductKind::kSwiGlu;
     operands.adds = shape.kind == ProductKind::kAdded && rows > 256;
+    operands.gelu = shape.kind == ProductKind::kGelu;
     operands.x_scales = x_scales_.As<float>();
     operands.weight_scales = scales_.As<float>();
     operands.partial = partial_.As<float>();
@@ -218,6 +220,8 @@ void BenchFloat8(Report& report) {
     for (const ProductShape& shape : kLayer) bench.Product(shape, rows);
     bench.Layer(rows);
   }
+  for (const int64_t cols : {kTowerHidden, kTowerWidth}) bench.Rows(kTowerRows, cols);
+  for (const ProductShape& shape : kTower) bench.Product(shape, kTowerRows);
 }
 
 const BenchRegistration kRegistration("float8", &BenchFloat8);

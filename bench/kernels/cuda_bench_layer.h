@@ -15,8 +15,9 @@ namespace skein::cuda {
 
 constexpr int64_t kHidden = 5120, kQkv = 7168, kWidth = 27648;
 
-// What becomes of a product: bfloat16; gate and up through SwiGLU; float32, added to the residual.
-enum class ProductKind { kHalf, kSwiGlu, kAdded };
+// What becomes of a product: bfloat16, or its GELU; gate and up through SwiGLU; float32, added to
+// the residual.
+enum class ProductKind { kHalf, kGelu, kSwiGlu, kAdded };
 struct ProductShape {
   const char* name;
   int64_t outputs, inputs;
@@ -33,6 +34,15 @@ constexpr ProductShape kLayer[] = {{"qkv", kQkv, kHidden, ProductKind::kHalf},
                                    {"o", kHidden, kHidden, ProductKind::kAdded},
                                    {"gate_up swiglu", 2 * kWidth, kHidden, ProductKind::kSwiGlu},
                                    {"down", kHidden, kWidth, ProductKind::kAdded}};
+
+// Of a layer of its vision tower, 5 tiles of it.
+constexpr int64_t kTowerRows = 5 * 1025, kTowerHidden = 3200, kTowerWidth = 12800;
+constexpr ProductShape kTower[] = {
+    {"tower qkv", 3 * kTowerHidden, kTowerHidden, ProductKind::kHalf},
+    {"tower proj", kTowerHidden, kTowerHidden, ProductKind::kAdded},
+    {"tower fc1", kTowerWidth, kTowerHidden, ProductKind::kHalf},
+    {"tower fc1 gelu", kTowerWidth, kTowerHidden, ProductKind::kGelu},
+    {"tower fc2", kTowerHidden, kTowerWidth, ProductKind::kAdded}};
 
 // The matrices of a layer's step, one after the other in `memory`, so that no kernel writes
 // what an earlier one may still read; the residual is zero.

@@ -14,13 +14,8 @@
 namespace skein::cuda {
 namespace {
 
-constexpr int64_t kTowerRows = 5 * 1025;
 constexpr int64_t kMostRows = kTowerRows;
 
-constexpr ProductShape kTower[] = {{"tower qkv", 9600, 3200, ProductKind::kHalf},
-                                   {"tower proj", 3200, 3200, ProductKind::kAdded},
-                                   {"tower fc1", 12800, 3200, ProductKind::kHalf},
-                                   {"tower fc2", 3200, 12800, ProductKind::kAdded}};
 constexpr ProductShape kParts[] = {
     {"gate_up swiglu / 2", kWidth, kHidden, ProductKind::kSwiGlu},
     {"gate_up swiglu / 4", kWidth / 2, kHidden, ProductKind::kSwiGlu}};
@@ -94,6 +89,45 @@ class WideBench {
     if (chosen.cut == 0 || chosen.shares > chosen.cut) return;
     wide(PlanWide(shape.outputs, shape.inputs, rows, device_, chosen.tile, 0, WideRest::kEqual),
          "");
+  }
+
+  // A product of the tower, what it adds to the residual with a bias and a scale, and the norm
+  // behind that.
+  void AddedWithBiasAndScale(const ProductShape& shape, int64_t rows) {
+    const Matrix x = MakeMatrix(x_.data(), DType::kBFloat16, rows, shape.inputs);
+    const Matrix weight = Weight(shape, 0), partial = shape.Out(expected_, rows),
+                 residual = shape.Out(out_, rows);
+    const auto values = static_cast<size_t>(shape.outputs);
+    const DeviceMemory ones(values * sizeof(float)), normed(static_cast<size_t>(rows) * values * 2);
+    FillFloats(ones, 1.0f);
+    const auto* one = ones.As<float>();
+    const NormArguments norm{false, one, nullptr, 1e-6f};
+    SKEIN_CUDA(cudaMemsetAsync(residual.data, 0, static_cast<size_t>(rows) * residual.RowBytes(),
+                               stream_.ForDriver()));
+    const auto measure = [&](const char* variant, const std::function<void()>& launch) {
+      Measurement m{Format("%s, added with bias and scale, and a norm", shape.name),
+                    Format("%lld x %lld", static_cast<long long>(shape.outputs),
+                           static_cast<long long>(shape.inputs)),
+                    variant,
+                    rows,
+                    0,
+                    static_cast<double>(Bytes(shape))};
+      m.microseconds = report_.Microseconds([&](int) { launch(); }, 4);
+      report_.Print(m);
+    };
+    measure("cuBLASLt, added by the norm", [&] {
+      blas_.Product(x, weight, nullptr, partial);
+      AddResidualNorm(partial.As<float>(), partial.stride, one, one, residual.As<float>(),
+                      residual.stride, &norm, rows, shape.outputs, normed.As<__nv_bfloat16>(),
+                      shape.outputs, stream_);
+    });
+    ProductOperands operands = Operands(shape, x, residual);
+    operands.bias = operands.scale = one;
+    measure("wide, added by the product", [&] {
+      DenseWideProduct(weight, operands, PlanDenseWide(weight, rows, device_), stream_);
+      Norm(residual.As<float>(), residual.stride, norm, rows, shape.outputs,
+           normed.As<__nv_bfloat16>(), shape.outputs, stream_);
+    });
   }
 
   // The products of a layer in their order with its norms.
@@ -180,12 +214,20 @@ class WideBench {
     operands.out_stride = out.stride;
     operands.swiglu = shape.kind == ProductKind::kSwiGlu;
     operands.adds = shape.kind == ProductKind::kAdded;
+    operands.gelu = shape.kind == ProductKind::kGelu;
     operands.partial = partial_.As<float>();
     return operands;
   }
-  // Gate and up pass through memory in bfloat16, as the back end does it.
+  // Gate and up pass through memory in bfloat16, and so does what GELU is of, as the back end does
+  // it.
   void Blas(const ProductShape& shape, const Matrix& x, const Matrix& weight, const Matrix& out) {
-    if (shape.kind != ProductKind::kSwiGlu) return blas_.Product(x, weight, nullptr, out);
+    if (shape.kind != ProductKind::kSwiGlu) {
+      blas_.Product(x, weight, nullptr, out);
+      if (shape.kind == ProductKind::kGelu) {
+        BiasGelu(out.As<__nv_bfloat16>(), out.stride, nullptr, out.rows, out.cols, true, stream_);
+      }
+      return;
+    }
     char* end = expected_.As<char>() + expected_.bytes();
     const Matrix gate_up = MakeMatrix(end - static_cast<size_t>(x.rows * weight.rows) * 2,
                                       DType::kBFloat16, x.rows, weight.rows);
@@ -217,7 +259,10 @@ void BenchWide(Report& report) {
     bench.Layer(rows);
   }
   for (const int64_t rows : {16, 64, 128, 256}) bench.Product(kHead, rows);
-  for (const ProductShape& shape : kTower) bench.Product(shape, kTowerRows);
+  for (const ProductShape& shape : kTower) {
+    bench.Product(shape, kTowerRows);
+    if (shape.kind == ProductKind::kAdded) bench.AddedWithBiasAndScale(shape, kTowerRows);
+  }
 }
 
 const BenchRegistration kRegistration("wide", &BenchWide);

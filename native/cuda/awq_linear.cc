@@ -82,8 +82,9 @@ class AwqLinear final : public CudaLinear {
  private:
   ProductKernel Choose(const ProductOperands& operands, Stream& stream) const {
     const ProductKernel kernel =
-        ChooseProduct(WeightFormat::kAwq, products().deterministic(), operands.rows,
-                      weights_.out_features, [&](ProductKernel each) {
+        ChooseProduct({WeightFormat::kAwq, products().deterministic(), operands.gelu, operands.rows,
+                       weights_.out_features},
+                      [&](ProductKernel each) {
                         return each != ProductKernel::kWide ||
                                AwqWideTakes(weights_, operands, products().device());
                       });

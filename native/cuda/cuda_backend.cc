@@ -211,10 +211,9 @@ class CudaBackend final : public Backend {
 
   void Linear(const PreparedLinear& linear, const Matrix& x, Activation activation,
               const Matrix& out) override {
-    static_cast<const CudaLinear&>(linear).Run(x, out, *blas_, *stream_);
-    if (activation == Activation::kGeluErf) {
-      BiasGelu(Out(out), out.stride, nullptr, out.rows, out.cols, true, *stream_);
-    }
+    const auto& product = static_cast<const CudaLinear&>(linear);
+    if (activation == Activation::kGeluErf) return product.RunGelu(x, out, *blas_, *stream_);
+    product.Run(x, out, *blas_, *stream_);
   }
 
   void GateUpSwiGlu(const PreparedLinear& gate_up, const Matrix& x, const Matrix& scratch,

@@ -25,6 +25,9 @@ class CudaLinear : public PreparedLinear {
                          [[maybe_unused]] Stream& stream) const {
     return false;
   }
+  // out = gelu(x W^T + bias), exact (erf) form, bfloat16: by a pass over the outputs of Run, unless
+  // there is a kernel for both that is faster.
+  virtual void RunGelu(const Matrix& x, const Matrix& out, BlasLt& blas, Stream& stream) const;
   // residual [rows, out_features], float32, += scale * (x W^T + bias); bias and scale
   // [out_features] float32, each may be null. False, with nothing done, as above.
   virtual bool RunAdded(const Matrix& x, const float* bias, const float* scale,

@@ -53,6 +53,15 @@ class DenseLinear final : public CudaLinear {
     }
     return true;
   }
+  void RunGelu(const Matrix& x, const Matrix& out, BlasLt& blas, Stream& stream) const override {
+    ProductOperands operands = MakeOperands(x, bias_, out, false, workspace_);
+    operands.gelu = true;
+    if (Choose(x, operands) == ProductKernel::kWide &&
+        DenseWideHasGelu(Weight(), x.rows, workspace_)) {
+      return RunWide(operands, stream);
+    }
+    CudaLinear::RunGelu(x, out, blas, stream);
+  }
   bool RunAdded(const Matrix& x, const float* bias, const float* scale, const Matrix& residual,
                 BlasLt& blas, Stream& stream) const override {
     if (x.rows < kFewestAddedRows || bias_.as_float != nullptr ||
@@ -71,17 +80,18 @@ class DenseLinear final : public CudaLinear {
 
  private:
   ProductKernel Choose(const Matrix& x, const ProductOperands& operands) const {
-    return ChooseProduct(WeightFormat::kDense, workspace_.deterministic(), x.rows, out_,
-                         [&](ProductKernel kernel) {
-                           switch (kernel) {
-                             case ProductKernel::kFewRows:
-                               return has_own_ && IsSkinny(x, Weight());
-                             case ProductKernel::kWide:
-                               return DenseWideTakes(Weight(), operands, workspace_.device());
-                             default:
-                               return kernel == ProductKernel::kLibrary;
-                           }
-                         });
+    return ChooseProduct(
+        {WeightFormat::kDense, workspace_.deterministic(), operands.gelu, x.rows, out_},
+        [&](ProductKernel kernel) {
+          switch (kernel) {
+            case ProductKernel::kFewRows:
+              return has_own_ && IsSkinny(x, Weight());
+            case ProductKernel::kWide:
+              return DenseWideTakes(Weight(), operands, workspace_.device());
+            default:
+              return kernel == ProductKernel::kLibrary;
+          }
+        });
   }
   void RunWide(const ProductOperands& operands, Stream& stream) const {
     RunDenseWide(Weight(), operands, workspace_, stream);

@@ -70,6 +70,17 @@ class Float8Linear final : public CudaLinear {
     return true;
   }
 
+  void RunGelu(const Matrix& x, const Matrix& out, BlasLt& blas, Stream& stream) const override {
+    ProductOperands operands = MakeOperands(workspace_.Pairs(x), bias_, out, false, products());
+    operands.gelu = true;
+    if (Choose(operands) != ProductKernel::kWide ||
+        !DenseWideHasGelu(Weight(), x.rows, products())) {
+      return CudaLinear::RunGelu(x, out, blas, stream);
+    }
+    const Float8Workspace::Rows rows = workspace_.Quantize(x, input_scale_, stream);
+    RunWide(Scaled(operands, rows.scales), stream);
+  }
+
   bool RunAdded(const Matrix& x, const float* bias, const float* scale, const Matrix& residual,
                 BlasLt&, Stream& stream) const override {
     if (x.rows < kFewestAddedRows || bias_.as_float != nullptr ||
@@ -119,11 +130,12 @@ class Float8Linear final : public CudaLinear {
   }
 
   ProductKernel Choose(const ProductOperands& operands) const {
-    return ChooseProduct(WeightFormat::kFloat8, products().deterministic(), operands.rows, out_,
-                         [&](ProductKernel kernel) {
-                           return kernel != ProductKernel::kWide ||
-                                  DenseWideTakes(Weight(), operands, products().device());
-                         });
+    return ChooseProduct(
+        {WeightFormat::kFloat8, products().deterministic(), operands.gelu, operands.rows, out_},
+        [&](ProductKernel kernel) {
+          return kernel != ProductKernel::kWide ||
+                 DenseWideTakes(Weight(), operands, products().device());
+        });
   }
 
   ProductOperands Scaled(ProductOperands operands, const float* x_scales) const {

@@ -2,12 +2,30 @@
 
 #include <vector>
 
+#include "cuda/cuda_linear.h"
 #include "cuda/device_copy.h"
 #include "cuda/kernels/dense_wide.h"
+#include "cuda/kernels/elementwise.h"
 #include "cuda/packed_sizes.h"
 #include "cuda/product_rules.h"
+#include "cuda/typed_views.h"
 
 namespace skein::cuda {
+namespace {
+
+// By the mode.
+WidePlan PlanFor(const Matrix& weight, int64_t rows, const ProductWorkspace& workspace) {
+  const bool is_fixed = workspace.deterministic() || rows <= kMostFixedPlanRows;
+  return is_fixed ? PlanDenseWideFixed(weight, rows, workspace.device())
+                  : PlanDenseWide(weight, rows, workspace.device());
+}
+
+}  // namespace
+
+void CudaLinear::RunGelu(const Matrix& x, const Matrix& out, BlasLt& blas, Stream& stream) const {
+  Run(x, out, blas, stream);
+  BiasGelu(Out(out), out.stride, nullptr, out.rows, out.cols, true, stream);
+}
 
 void* UploadBFloat16(const Matrix& source, DeviceArena& arena) {
   // Loaded where it is to stay.
@@ -82,11 +100,13 @@ ProductOperands MakeAddedOperands(const Matrix& x, const float* bias, const floa
   return operands;
 }
 
+bool DenseWideHasGelu(const Matrix& weight, int64_t rows, const ProductWorkspace& workspace) {
+  return !workspace.deterministic() && WideTileHasGelu(PlanFor(weight, rows, workspace).tile);
+}
+
 void RunDenseWide(const Matrix& weight, const ProductOperands& operands,
                   const ProductWorkspace& workspace, Stream& stream) {
-  const bool is_fixed = workspace.deterministic() || operands.rows <= kMostFixedPlanRows;
-  const WidePlan plan = is_fixed ? PlanDenseWideFixed(weight, operands.rows, workspace.device())
-                                 : PlanDenseWide(weight, operands.rows, workspace.device());
+  const WidePlan plan = PlanFor(weight, operands.rows, workspace);
   SKEIN_CHECK(WidePartialBytes(plan) <= workspace.partial_bytes(), "%zu bytes of partial sums",
               WidePartialBytes(plan));
   DenseWideProduct(weight, operands, plan, stream);

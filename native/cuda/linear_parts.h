@@ -50,6 +50,10 @@ inline bool MayAdd(const float* bias, const float* scale, const ProductWorkspace
   return !workspace.deterministic() || (bias == nullptr && scale == nullptr);
 }
 
+// Whether the wide product does GELU itself. In deterministic mode it would for some numbers of
+// rows, and for others, whose plans have other tiles, it would be a pass over rounded sums.
+bool DenseWideHasGelu(const Matrix& weight, int64_t rows, const ProductWorkspace& workspace);
+
 // The wide product of a dense weight, bfloat16 or float8, by the plan of the mode.
 void RunDenseWide(const Matrix& weight, const ProductOperands& operands,
                   const ProductWorkspace& workspace, Stream& stream);

@@ -125,6 +125,9 @@ WidePlan PlanAwqWide(const AwqWeights& weights, int64_t rows, const DeviceTraits
 
 bool DenseWideTakes(const Matrix& weight, const ProductOperands& operands,
                     const DeviceTraits& device) {
+  if (operands.gelu && (operands.out_is_float || !StoresTogether(operands, 4))) {
+    return false;
+  }
   return device.has_warpgroups && weight.rows % (operands.swiglu ? 16 : 8) == 0 &&
          weight.cols % 8 == 0 && weight.stride % 8 == 0 &&
          reinterpret_cast<uint64_t>(weight.data) % 16 == 0 && CanCopyRows(operands);

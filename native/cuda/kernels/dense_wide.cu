@@ -27,20 +27,30 @@ CUtensorMap MapWeight(const Matrix& weight) {
   }
 }
 
-template <int kTile, bool kSwiGlu, bool kFloat8>
+template <int kTile, bool kSwiGlu, bool kFloat8, bool kGelu>
 void Launch(const Matrix& weight, const ProductOperands& p, const WidePlan& s, Stream& stream) {
-  using Kernel = DenseWide<kTile, kSwiGlu, kFloat8>;
+  using Kernel = DenseWide<kTile, kSwiGlu, kFloat8, kGelu>;
   using Shape = typename Kernel::Shape;
   const DenseMaps maps{MapWeight<Shape>(weight), wide::MapRows<Shape>(p, weight.cols)};
   wide::LaunchWide<Kernel>(maps, DenseWeights{weight.rows}, p, s, stream);
 }
 
 using Launcher = void (*)(const Matrix&, const ProductOperands&, const WidePlan&, Stream&);
+template <int kTile, bool kFloat8>
+constexpr Launcher GeluLauncher() {
+  if constexpr (WideTileHasGelu(kTile)) {
+    return Launch<kTile, false, kFloat8, true>;
+  } else {
+    return nullptr;
+  }
+}
 template <bool kFloat8, int... kTiles>
-Launcher Choose(int tile, bool swiglu, std::integer_sequence<int, kTiles...>) {
-  constexpr Launcher kPlain[] = {Launch<kTiles, false, kFloat8>...};
-  constexpr Launcher kSwiGlu[] = {Launch<kTiles, true, kFloat8>...};
-  return swiglu ? kSwiGlu[tile] : kPlain[tile];
+Launcher Choose(int tile, const ProductOperands& p, std::integer_sequence<int, kTiles...>) {
+  constexpr Launcher kPlain[] = {Launch<kTiles, false, kFloat8, false>...};
+  constexpr Launcher kSwiGlu[] = {Launch<kTiles, true, kFloat8, false>...};
+  constexpr Launcher kGelu[] = {GeluLauncher<kTiles, kFloat8>()...};
+  if (p.swiglu) return kSwiGlu[tile];
+  return p.gelu ? kGelu[tile] : kPlain[tile];
 }
 
 }  // namespace
@@ -49,9 +59,9 @@ void DenseWideProduct(const Matrix& weight, const ProductOperands& operands, con
                       Stream& stream) {
   if (operands.rows == 0) return;
   constexpr auto kTiles = std::make_integer_sequence<int, kNumWideTiles>();
-  const Launcher launch = operands.x_scales == nullptr
-                              ? Choose<false>(plan.tile, operands.swiglu, kTiles)
-                              : Choose<true>(plan.tile, operands.swiglu, kTiles);
+  const Launcher launch = operands.x_scales == nullptr ? Choose<false>(plan.tile, operands, kTiles)
+                                                       : Choose<true>(plan.tile, operands, kTiles);
+  SKEIN_CHECK(launch != nullptr, "a product with GELU by tile %d", plan.tile);
   launch(weight, operands, plan, stream);
 }
 

@@ -21,17 +21,18 @@ struct DenseWeights {
 };
 
 // Fragment `block` of a warp is sixteen rows of the stage.
-template <int kTile, bool kWithSwiGlu, bool kFloat8>
+template <int kTile, bool kWithSwiGlu, bool kFloat8, bool kWithGelu>
 struct DenseShape : WideShape<kTile, kWithSwiGlu> {
   static constexpr bool kIsScaled = kFloat8;
+  static constexpr bool kGelu = kWithGelu;
   __device__ static __forceinline__ int FirstColumn(int warp, int block) {
     return (block * 8 + warp) * (kWithSwiGlu ? 8 : 16);
   }
 };
 
-template <int kTile, bool kSwiGlu, bool kFloat8>
+template <int kTile, bool kSwiGlu, bool kFloat8, bool kGelu>
 struct DenseWide {
-  using Shape = DenseShape<kTile, kSwiGlu, kFloat8>;
+  using Shape = DenseShape<kTile, kSwiGlu, kFloat8, kGelu>;
   using Maps = DenseMaps;
   using Weights = DenseWeights;
   static constexpr int kRows = Shape::kRows;

@@ -170,7 +170,7 @@ __global__ void BiasGeluKernel(__nv_bfloat16* x, int64_t stride, const float* bi
 #pragma unroll
   for (int i = 0; i < kWidth; ++i) {
     if (bias != nullptr) values[i] += bias[col + i];
-    if (gelu) values[i] = 0.5f * values[i] * (1.0f + erff(values[i] * 0.70710678118654752f));
+    if (gelu) values[i] = GeluErf(values[i]);
   }
   if constexpr (kVector) {
     StoreEight(place, Pack(values));

@@ -23,7 +23,10 @@ struct ProductOperands {
   // out [rows, out] += scale * (sum + bias), float32; scale [out], or null for 1. Products of many
   // rows on Hopper only.
   bool adds;
-  const float* scale;
+  // out [rows, out] = gelu(sum + bias), exact (erf) form; bfloat16. Dense weights and many rows on
+  // Hopper only.
+  bool gelu;
+  const float* scale;  // where it adds
   // float32; null: bfloat16. Of x, of as many rows as a tile may have, and eight more.
   const float* x_scales;
   const float* weight_scales;  // [out]

@@ -147,7 +147,7 @@ __device__ __forceinline__ void Deliver(const float (&sums)[Shape::kBlocks][Shap
   }
   const int column_tile = segment.piece / s.row_tiles * kWideCluster + rank;
   const int row = segment.piece % s.row_tiles * Shape::kRows;
-  WithKind<Shape::kSwiGlu>(p, [&]<OutputKind kKind>() {
+  WithKind<Shape>(p, [&]<OutputKind kKind>() {
 #pragma unroll
     for (int block = 0; block < Shape::kBlocks; ++block) {
       WideOutput<Shape, kKind>(out_features, p, column_tile, warp, block, row)

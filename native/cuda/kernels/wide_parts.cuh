@@ -96,6 +96,7 @@ struct WideShape {
   static constexpr WideTile kTiled = kWideTiles[kTile];
   static constexpr bool kSwiGlu = kWithSwiGlu;
   static constexpr bool kIsScaled = false;  // by the operands' scales
+  static constexpr bool kGelu = false;      // outputs are that of the sums
   static constexpr int kRows = kTiled.rows;
   static constexpr int kBlocks = kTiled.blocks;
   static constexpr int kColumns = kTiled.columns();
@@ -115,14 +116,11 @@ struct WideShape {
 // two or four at a time.
 enum class OutputKind { kFloat, kAdded, kHalf, kHalfWide };
 
-template <bool kSwiGlu>
+template <typename Shape>
 __device__ __forceinline__ OutputKind KindOf(const ProductOperands& p) {
   if (p.adds) return OutputKind::kAdded;
   if (p.out_is_float) return OutputKind::kFloat;
-  constexpr int kTogether = kSwiGlu ? 2 : 4;
-  return p.out_stride % kTogether == 0 && reinterpret_cast<uint64_t>(p.out) % (2 * kTogether) == 0
-             ? OutputKind::kHalfWide
-             : OutputKind::kHalf;
+  return StoresTogether(p, Shape::kSwiGlu ? 2 : 4) ? OutputKind::kHalfWide : OutputKind::kHalf;
 }
 
 // Outputs of a warp's fragment, eight rows at a time from row `row`.
@@ -214,6 +212,10 @@ class WideOutput {
     }
     low[0] += bias_[0], low[1] += bias_[0];
     high[0] += bias_[1], high[1] += bias_[1];
+    if constexpr (Shape::kGelu) {
+      low[0] = GeluErf(low[0]), low[1] = GeluErf(low[1]);
+      high[0] = GeluErf(high[0]), high[1] = GeluErf(high[1]);
+    }
     if constexpr (kSwiGlu) {
       const float a = Silu(low[0]) * high[0], b = Silu(low[1]) * high[1];
       if constexpr (kKind == OutputKind::kHalfWide) {
@@ -274,14 +276,16 @@ class WideOutput {
 };
 
 // Calls put.operator()<kKind>() with how the operands' outputs are stored.
-template <bool kSwiGlu, typename PutKind>
+template <typename Shape, typename PutKind>
 __device__ __forceinline__ void WithKind(const ProductOperands& p, const PutKind& put) {
-  switch (KindOf<kSwiGlu>(p)) {
+  // One way out: the others' code would take registers from it.
+  if constexpr (Shape::kGelu) return put.template operator()<OutputKind::kHalfWide>();
+  switch (KindOf<Shape>(p)) {
     case OutputKind::kFloat:
       return put.template operator()<OutputKind::kFloat>();
     case OutputKind::kAdded:
       // A sum of gate and up is no output.
-      if constexpr (!kSwiGlu) put.template operator()<OutputKind::kAdded>();
+      if constexpr (!Shape::kSwiGlu) put.template operator()<OutputKind::kAdded>();
       return;
     case OutputKind::kHalf:
       return put.template operator()<OutputKind::kHalf>();
@@ -336,7 +340,7 @@ __global__ void __launch_bounds__(kConsumers)
       add(part);
     }
   }
-  WithKind<Shape::kSwiGlu>(p, [&]<OutputKind kKind>() {
+  WithKind<Shape>(p, [&]<OutputKind kKind>() {
     WideOutput<Shape, kKind>(out_features, p, column_tile, static_cast<int>(threadIdx.x) / 32,
                              quad / (Shape::kRows / 8), row)
         .template Put<1>(c);

@@ -14,7 +14,7 @@ namespace {
 // float32 sums of the same bfloat16 products in another order.
 constexpr double kSumOrder = 1e-4;
 
-enum class Output { kBFloat16, kFloat, kAdded };
+enum class Output { kBFloat16, kFloat, kAdded, kGelu };
 
 struct WideCase {
   int64_t rows, in, out;
@@ -61,6 +61,10 @@ class CudaDenseWideTest : public CudaOpsTest {
     std::vector<float> sums = Read(result->view(), false);
     for (size_t i = 0; i < sums.size(); ++i) {
       if (c.has_bias) sums[i] += bias_values_[i % out];
+      if (c.output == Output::kGelu) {
+        const double value = sums[i];
+        sums[i] = static_cast<float>(0.5 * value * std::erfc(-value * std::sqrt(0.5)));
+      }
       if (c.output == Output::kAdded) {
         sums[i] = before[i] + sums[i] * (c.has_bias ? scale_values_[i % out] : 1.0f);
       }
@@ -97,6 +101,7 @@ class CudaDenseWideTest : public CudaOpsTest {
     operands.out_stride = out.stride;
     operands.swiglu = c.swiglu;
     operands.adds = c.output == Output::kAdded;
+    operands.gelu = c.output == Output::kGelu;
     operands.scale = operands.adds && c.has_bias ? scale_->view().As<float>() : nullptr;
     return operands;
   }
@@ -111,7 +116,7 @@ class CudaDenseWideTest : public CudaOpsTest {
     const int64_t width = c.swiglu ? c.out / 2 : c.out, out_stride = width + c.out_padding;
     const std::vector<float> values = Random(c.rows * c.in), before = Random(c.rows * width);
     const Twin x = Operand(c, values);
-    const DType type = c.output == Output::kBFloat16 ? DType::kBFloat16 : DType::kFloat32;
+    const DType type = IsHalf(c.output) ? DType::kBFloat16 : DType::kFloat32;
     const auto out = cuda_->Allocate(type, c.rows + 2, out_stride);
     SKEIN_CUDA(cudaMemset(out->view().data, 0xff,
                           static_cast<size_t>((c.rows + 2) * out_stride) * SizeOf(type)));
@@ -150,16 +155,23 @@ class CudaDenseWideTest : public CudaOpsTest {
         norm += std::pow(static_cast<double>(wanted), 2);
       }
     }
-    EXPECT_LT(std::sqrt(difference / norm),
-              c.output == Output::kBFloat16 || c.swiglu ? kRounding : kSumOrder);
+    EXPECT_LT(std::sqrt(difference / norm), IsHalf(c.output) || c.swiglu ? kRounding : kSumOrder);
+  }
+  static bool IsHalf(Output output) {
+    return output == Output::kBFloat16 || output == Output::kGelu;
   }
   // Every way out.
   void ExpectAllAgree(WideCase c) {
-    for (const Output output : {Output::kBFloat16, Output::kFloat, Output::kAdded}) {
+    for (const Output output : {Output::kBFloat16, Output::kFloat, Output::kAdded, Output::kGelu}) {
       c.swiglu = false;
       c.output = output;
+      // GELU has no way out two bytes at a time, and large tiles only.
+      if (output == Output::kGelu) {
+        const auto plan = cuda::PlanDenseWide(weight_->view(), c.rows, device_, c.tile, c.clusters);
+        if (c.out_padding % 4 != 0 || !cuda::WideTileHasGelu(plan.tile)) continue;
+      }
       ExpectAgrees(c);
-      if (output == Output::kAdded || c.out % 16 != 0) continue;
+      if (output == Output::kAdded || output == Output::kGelu || c.out % 16 != 0) continue;
       c.swiglu = true;
       ExpectAgrees(c);
     }
@@ -345,6 +357,16 @@ TEST_F(CudaDenseWideTest, OperandsThatCopiesCannotAddressAreRefused) {
   EXPECT_FALSE(cuda::DenseWideTakes(weight.Rows(0, 60), operands, device_));
   operands.swiglu = true;
   EXPECT_FALSE(cuda::DenseWideTakes(weight.Rows(0, 56), operands, device_));
+  // GELU: four columns at a time, bfloat16.
+  operands.swiglu = false;
+  operands.gelu = true;
+  operands.out_stride = 64;
+  EXPECT_TRUE(cuda::DenseWideTakes(weight, operands, device_));
+  operands.out_stride = 66;
+  EXPECT_FALSE(cuda::DenseWideTakes(weight, operands, device_));
+  operands.out_stride = 64;
+  operands.out_is_float = true;
+  EXPECT_FALSE(cuda::DenseWideTakes(weight, operands, device_));
 }
 
 }  // namespace

@@ -78,6 +78,13 @@ class CudaFloat8Test : public CudaFastTest {
         cpu_->Linear(*cpu_linear_, x.cpu->view(), Activation::kNone, out.cpu->view());
         backend->Linear(linear, x.cuda->view(), Activation::kNone, out.cuda->view());
         backend->FinishStep();
+        if (type == DType::kBFloat16) {
+          const Twin gelu = PoisonedTwin(rows, out_);
+          cpu_->Linear(*cpu_linear_, x.cpu->view(), Activation::kGeluErf, gelu.cpu->view());
+          backend->Linear(linear, x.cuda->view(), Activation::kGeluErf, gelu.cuda->view());
+          backend->FinishStep();
+          ExpectClose(gelu, kWideSums, Label(rows, "GELU"));
+        }
         const bool is_exact = type == DType::kFloat32 && rows <= 8 && backend == fast_.get();
         ExpectClose(out, is_exact ? kSumOrder : kWideSums, Label(rows, Name(type)));
       }
@@ -135,10 +142,19 @@ TEST_F(CudaFloat8Test, GateAndUpAgree) {
   }
 }
 
+// A layer of the tower: its products' bias and scale come with the residual.
 TEST_F(CudaFloat8Test, SumsAreAddedToTheResidual) {
   const auto single = MakeLocalGroup(1);
   Prepare(640, 1280, false);
-  for (const int64_t rows : {1, 16, 48, 300, 1100}) {
+  const Twin bias = Parameters(1, out_, 0.5f, 0.0f), scale = Parameters(1, out_, 0.5f, 0.0f);
+  for (const auto& [rows, is_tower] : {std::pair<int64_t, bool>{1, false},
+                                       {16, false},
+                                       {48, false},
+                                       {300, false},
+                                       {1100, false},
+                                       {16, true},
+                                       {300, true},
+                                       {1100, true}}) {
     const Twin x = RandomTwin(rows, in_), residual = RandomResidual(rows, out_, 2.0f),
                partial = PoisonedResidual(rows, out_), normed = PoisonedTwin(rows, out_),
                weight = Parameters(1, out_, 0.2f, 1.0f);
@@ -149,7 +165,9 @@ TEST_F(CudaFloat8Test, SumsAreAddedToTheResidual) {
       const Matrix out = (normed.*side)->view();
       backend.LinearResidualNorm(
           *single[0], linear, (x.*side)->view(),
-          {(partial.*side)->view(), nullptr, nullptr, (residual.*side)->view(), &norm, &out});
+          {(partial.*side)->view(), is_tower ? (bias.*side)->view().As<const float>() : nullptr,
+           is_tower ? (scale.*side)->view().As<const float>() : nullptr, (residual.*side)->view(),
+           &norm, &out});
     };
     run(*cpu_, *cpu_linear_, &Twin::cpu);
     run(*fast_, *fast_linear_, &Twin::cuda);
@@ -188,18 +206,23 @@ TEST_F(CudaFloat8Test, DeterministicRowsDoNotDependOnTheirNumber) {
     constexpr int64_t kRows = 420;
     const Twin x = RandomTwin(kRows, in);
     const Twin all = PoisonedResidual(kRows, out), product = PoisonedTwin(kRows, out / 2),
-               scratch = PoisonedResidual(kRows, out);
+               gelu = PoisonedTwin(kRows, out), scratch = PoisonedResidual(kRows, out);
     cuda_->Linear(*exact_linear_, x.cuda->view(), Activation::kNone, all.cuda->view());
     cuda_->GateUpSwiGlu(*exact_linear_, x.cuda->view(), scratch.cuda->view(), product.cuda->view());
+    cuda_->Linear(*exact_linear_, x.cuda->view(), Activation::kGeluErf, gelu.cuda->view());
     cuda_->FinishStep();
     for (const int64_t rows : {1, 8, 17, 33, 65, 97, 129, 257}) {
       for (const int64_t first : {0, 5, 130}) {
-        const Twin some = PoisonedResidual(rows, out), gated = PoisonedTwin(rows, out / 2);
+        const Twin some = PoisonedResidual(rows, out), gated = PoisonedTwin(rows, out / 2),
+                   active = PoisonedTwin(rows, out);
         const Matrix from = x.cuda->view().Rows(first, rows);
         cuda_->Linear(*exact_linear_, from, Activation::kNone, some.cuda->view());
         cuda_->GateUpSwiGlu(*exact_linear_, from, scratch.cuda->view().Rows(0, rows),
                             gated.cuda->view());
+        cuda_->Linear(*exact_linear_, from, Activation::kGeluErf, active.cuda->view());
         cuda_->FinishStep();
+        ASSERT_EQ(Read(active.cuda->view(), true), Read(gelu.cuda->view().Rows(first, rows), true))
+            << Label(rows, "GELU") << " from " << first;
         ASSERT_EQ(Read(some.cuda->view(), true), Read(all.cuda->view().Rows(first, rows), true))
             << Label(rows, "product") << " from " << first;
         ASSERT_EQ(Read(gated.cuda->view(), true),
