@@ -69,6 +69,7 @@ export class GrpcTarget implements Target {
         architecture: model.architecture,
         computeType: model.computeType,
         ...(model.quantization === '' ? {} : { quantization: model.quantization }),
+        ...(model.visionQuantization === '' ? {} : { visionQuantization: model.visionQuantization }),
         loadFormat: model.loadFormat,
         maxModelLength: model.maxModelLength,
         deterministic: model.deterministic,

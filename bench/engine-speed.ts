@@ -97,7 +97,7 @@ const { values } = parseArgs({
 
 const batches = values.batches.split(',').map(Number);
 const newTokens = Number(values.tokens);
-const checkpoint = await resolveModel(values.model, 'auto');
+const checkpoint = await resolveModel(values.model, { quantization: 'auto', visionQuantization: 'auto' });
 const { text, vision, tiling } = checkpoint.spec;
 const mostSequences = Math.max(...batches);
 const startMs = performance.now();

@@ -27,8 +27,10 @@ export interface ClusterModel {
   readonly max_model_len: number;
   readonly supports_pictures: boolean;
   readonly compute_type: string;
-  /** Empty: none. */
+  /** Of the decoder; empty: none. */
   readonly quantization: string;
+  /** Of the vision tower; empty: none. */
+  readonly vision_quantization: string;
   readonly deterministic: boolean;
   /** What absent sampling fields of a request take, in the names of a request. */
   readonly sampling_defaults: Readonly<Record<string, number>>;

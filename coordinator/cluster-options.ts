@@ -18,7 +18,7 @@ import {
 
 /** How CPU ranks meet; GPUs meet over NCCL. */
 export type CollectiveChoice = 'auto' | 'shared-memory' | 'gloo';
-/** fp8: plain weights of the decoder become FP8 as they are loaded. */
+/** fp8: plain weights become FP8 as they are loaded. */
 export type QuantizationChoice = 'auto' | 'fp8';
 export type ComputeTypeChoice = 'auto' | 'float32' | 'bfloat16';
 
@@ -32,6 +32,7 @@ export interface ClusterFlags {
   readonly device: 'cpu' | 'cuda';
   readonly dtype: ComputeTypeChoice;
   readonly quantization?: QuantizationChoice;
+  readonly visionQuantization?: QuantizationChoice;
   readonly visionParallel: 'auto' | 'tensor' | 'data';
   readonly collective: CollectiveChoice;
   readonly loadFormat: 'auto' | 'dummy';
@@ -86,6 +87,16 @@ export function quantizationOption(): Option {
     .default('auto');
 }
 
+export function visionQuantizationOption(): Option {
+  return new Option(
+    '--vision-quantization <format>',
+    "fp8: weights of the vision tower's layers become FP8 as they are loaded, with a scale per output channel, " +
+      'whatever the decoder is in; auto: as the checkpoint has them',
+  )
+    .choices(['auto', 'fp8'])
+    .default('auto');
+}
+
 export function addClusterOptions(command: Command): Command {
   return command
     .requiredOption('--model <folder>', 'checkpoint folder in Hugging Face form')
@@ -103,6 +114,7 @@ export function addClusterOptions(command: Command): Command {
         .default('auto'),
     )
     .addOption(quantizationOption())
+    .addOption(visionQuantizationOption())
     .addOption(
       new Option('--vision-parallel <mode>', 'how the vision tower is held')
         .choices(['auto', 'tensor', 'data'])

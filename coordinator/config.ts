@@ -27,6 +27,8 @@ export interface ClusterConfig {
   readonly device: 'cpu' | 'cuda';
   readonly dtype: ComputeTypeChoice;
   readonly quantization: QuantizationChoice;
+  /** Of the vision tower. */
+  readonly visionQuantization: QuantizationChoice;
   readonly visionParallel: 'auto' | 'tensor' | 'data';
   readonly collective: CollectiveChoice;
   readonly loadFormat: 'auto' | 'dummy';
@@ -87,6 +89,7 @@ export function toClusterConfig(flags: ClusterFlags): ClusterConfig {
     device: flags.device,
     dtype: flags.dtype,
     quantization: flags.quantization ?? 'auto',
+    visionQuantization: flags.visionQuantization ?? 'auto',
     visionParallel: flags.visionParallel,
     collective: flags.collective,
     loadFormat: flags.loadFormat,

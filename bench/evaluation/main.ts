@@ -3,7 +3,11 @@
 import { writeFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { integerOption } from '../../common/command-line.js';
-import { quantizationOption, type QuantizationChoice } from '../../coordinator/cluster-options.js';
+import {
+  quantizationOption,
+  visionQuantizationOption,
+  type QuantizationChoice,
+} from '../../coordinator/cluster-options.js';
 import { toClusterConfig } from '../../coordinator/config.js';
 import { currentCommit, describeMachine } from '../machine.js';
 import { evaluate, NANO_FOLDER, readQuestions, type EvaluatedAnswer } from './evaluate.js';
@@ -12,6 +16,7 @@ interface Flags {
   readonly worldSizes: string;
   readonly dtypes: string;
   readonly quantization: QuantizationChoice;
+  readonly visionQuantization: QuantizationChoice;
   readonly visionParallel: 'auto' | 'tensor' | 'data';
   readonly device: 'cpu' | 'cuda';
   readonly concurrency: number;
@@ -24,6 +29,7 @@ const command = new Command('evaluate')
   .option('--world-sizes <list>', 'tensor-parallel sizes', '1,2,4')
   .option('--dtypes <list>', 'compute types', 'float32,bfloat16')
   .addOption(quantizationOption())
+  .addOption(visionQuantizationOption())
   .option('--vision-parallel <mode>', 'auto, tensor or data', 'auto')
   .option('--device <device>', 'cpu or cuda', 'cpu')
   .option('--concurrency <n>', 'questions at once', integerOption(1, 64), 16)
@@ -43,6 +49,7 @@ for (const dtype of flags.dtypes.split(',') as ('float32' | 'bfloat16')[]) {
       device: flags.device,
       dtype,
       quantization: flags.quantization,
+      visionQuantization: flags.visionQuantization,
       visionParallel: flags.visionParallel,
       collective: 'auto',
       loadFormat: 'auto',
@@ -83,7 +90,7 @@ for (const dtype of flags.dtypes.split(',') as ('float32' | 'bfloat16')[]) {
   }
 }
 if (flags.output !== undefined) {
-  const { concurrency, visionParallel, device, quantization } = flags;
+  const { concurrency, visionParallel, device, quantization, visionQuantization } = flags;
   const report = {
     benchmark: 'evaluation',
     model: 'r1v-nano',
@@ -94,6 +101,7 @@ if (flags.output !== undefined) {
     concurrency,
     visionParallel,
     quantization,
+    visionQuantization,
     results,
   };
   writeFileSync(flags.output, `${JSON.stringify(report, null, 1)}\n`);

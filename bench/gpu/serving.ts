@@ -187,8 +187,12 @@ function cases(): Case[] {
 /** Batch 1 reads every weight of the decoder once; the measured bandwidth says how long that takes at least. */
 async function floor(): Promise<Record<string, unknown> | null> {
   if (values['memory-bandwidth'] === undefined) return null;
-  const quantization = serveFlags[serveFlags.indexOf('--quantization') + 1] === 'fp8' ? 'fp8' : 'auto';
-  const checkpoint = await resolveModel(values.model, quantization);
+  const choice = (flag: string): 'auto' | 'fp8' =>
+    serveFlags[serveFlags.indexOf(flag) + 1] === 'fp8' ? 'fp8' : 'auto';
+  const checkpoint = await resolveModel(values.model, {
+    quantization: choice('--quantization'),
+    visionQuantization: choice('--vision-quantization'),
+  });
   const plan = makeShardPlan(checkpoint, { worldSize, visionParallel: 'auto' });
   const memoryBandwidth = Number(values['memory-bandwidth']) * 1e12;
   const price = priceShardPlan(checkpoint, plan, { memoryBandwidth, computeType: null });

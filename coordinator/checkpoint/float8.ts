@@ -1,5 +1,6 @@
-// FP8 checkpoints: float8 e4m3 weights of the decoder's linears with scales per output channel or per tensor, in the
-// form of compressed-tensors, or of the older quant_method "fp8". The tensors decide which linears are quantised.
+// FP8: made at load of the decoder's linears or of the vision tower's, and as checkpoints have it: float8 e4m3 weights
+// of the decoder's linears with scales per output channel or per tensor, in the form of compressed-tensors, or of the
+// older quant_method "fp8". The tensors decide which linears are quantised.
 import { AppError } from '../../common/errors.js';
 import type { ConfigReader } from './config-reader.js';
 import { decoderLinears, type DecoderLinear } from './expected-tensors.js';
@@ -30,6 +31,19 @@ export function quantizedAtLoad(checkpoint: Checkpoint): Checkpoint {
   }
   if (spec.text.float8 === 'stored') return checkpoint;
   return { ...checkpoint, spec: { ...spec, text: { ...spec.text, float8: 'at-load' } } };
+}
+
+/** Weights of the vision tower's layers become float8 as they are loaded, whatever the decoder is in. */
+export function visionQuantizedAtLoad(checkpoint: Checkpoint): Checkpoint {
+  const { spec } = checkpoint;
+  if (spec.vision === null) {
+    throw new AppError(
+      'INVALID_REQUEST',
+      `--vision-quantization fp8: ${spec.name} has no vision tower that FP8 could be made of`,
+      { details: { param: 'vision-quantization' } },
+    );
+  }
+  return { ...checkpoint, spec: { ...spec, vision: { ...spec.vision, float8: 'at-load' } } };
 }
 
 const METHODS = ['compressed-tensors', 'fp8'];

@@ -6,7 +6,7 @@ import { readCheckpoint } from './checkpoint.js';
 import { expectedTensors } from './expected-tensors.js';
 import { PIXEL_MEAN, PIXEL_STD, PROJECTOR_NORM_EPS } from './families/vision-tower.js';
 import { familyOfLayout } from './families/registry.js';
-import { quantizedAtLoad, type Float8Layout } from './float8.js';
+import { quantizedAtLoad, visionQuantizedAtLoad, type Float8Layout } from './float8.js';
 import type { Checkpoint, ModelSpec, SourceTensor, TextSpec, VisionSpec } from './model-spec.js';
 
 interface KnownText {
@@ -133,13 +133,20 @@ const KNOWN_MODELS: Readonly<Record<string, KnownModel>> = {
 
 export const KNOWN_MODEL_NAMES: readonly string[] = Object.keys(KNOWN_MODELS);
 
-/**
- * A checkpoint folder, or a known model's name; a folder of that name comes first. `quantization`: fp8 makes plain
- * weights of the decoder float8 as they are loaded.
- */
-export async function resolveModel(nameOrFolder: string, quantization: 'auto' | 'fp8'): Promise<Checkpoint> {
-  const checkpoint = await findModel(nameOrFolder);
-  return quantization === 'fp8' ? quantizedAtLoad(checkpoint) : checkpoint;
+/** fp8: plain weights, of the decoder or of the vision tower, become float8 as they are loaded. */
+export interface QuantizationChoices {
+  readonly quantization: 'auto' | 'fp8';
+  readonly visionQuantization: 'auto' | 'fp8';
+}
+
+/** A checkpoint folder, or a known model's name; a folder of that name comes first. */
+export async function resolveModel(
+  nameOrFolder: string,
+  { quantization, visionQuantization }: QuantizationChoices,
+): Promise<Checkpoint> {
+  const stored = await findModel(nameOrFolder);
+  const checkpoint = quantization === 'fp8' ? quantizedAtLoad(stored) : stored;
+  return visionQuantization === 'fp8' ? visionQuantizedAtLoad(checkpoint) : checkpoint;
 }
 
 async function findModel(nameOrFolder: string): Promise<Checkpoint> {
@@ -255,6 +262,7 @@ function towerSpec(tower: Tower, textHiddenSize: number): VisionSpec {
     shuffleFactor: 2,
     projectorNormEps: PROJECTOR_NORM_EPS,
     projectorHiddenSize: textHiddenSize,
+    float8: 'none',
     pixelMean: PIXEL_MEAN,
     pixelStd: PIXEL_STD,
   };

@@ -52,6 +52,8 @@ export interface VisionSpec {
   readonly projectorHiddenSize: number;
   readonly pixelMean: readonly [number, number, number];
   readonly pixelStd: readonly [number, number, number];
+  /** Whether linears of the tower's layers are made FP8 as they are loaded. */
+  readonly float8: 'none' | 'at-load';
 }
 
 /** How pictures become tiles. */
@@ -79,10 +81,15 @@ export interface ModelSpec {
   readonly tiling: TilingSpec | null;
 }
 
-/** As GetModel and health tell it; empty for none. */
+/** Of the decoder, as GetModel and health tell it; empty for none. */
 export function quantizationName({ text }: ModelSpec): '' | 'awq' | 'fp8' {
   if (text.awqGroupSize > 0) return 'awq';
   return text.float8 === 'none' ? '' : 'fp8';
+}
+
+/** The same of the vision tower. */
+export function visionQuantizationName({ vision }: ModelSpec): '' | 'fp8' {
+  return vision?.float8 === 'at-load' ? 'fp8' : '';
 }
 
 export interface SourceTensor {

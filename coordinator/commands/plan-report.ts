@@ -75,10 +75,11 @@ export function planReportText(report: PlanReport): string {
   return `${lines.join('\n')}\n`;
 }
 
-function quantisedText({ text }: ModelSpec): string {
-  if (text.awqGroupSize > 0) return `, decoder in AWQ int4 (groups of ${text.awqGroupSize})`;
-  if (text.float8 === 'none') return '';
-  return text.float8 === 'stored' ? ', decoder in FP8' : ', decoder in FP8 once it is loaded';
+function quantisedText({ text, vision }: ModelSpec): string {
+  const tower = vision?.float8 === 'at-load' ? ', vision tower in FP8 once it is loaded' : '';
+  if (text.awqGroupSize > 0) return `, decoder in AWQ int4 (groups of ${text.awqGroupSize})${tower}`;
+  if (text.float8 === 'none') return tower;
+  return `${text.float8 === 'stored' ? ', decoder in FP8' : ', decoder in FP8 once it is loaded'}${tower}`;
 }
 
 function visionLine({ plan, visionReason }: PlanReport): string {

@@ -3,7 +3,12 @@
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import { resolveModel } from '../checkpoint/known-models.js';
 import type { ComputeType } from '../checkpoint/model-spec.js';
-import { DEFAULT_SIZES, quantizationOption, type QuantizationChoice } from '../cluster-options.js';
+import {
+  DEFAULT_SIZES,
+  quantizationOption,
+  visionQuantizationOption,
+  type QuantizationChoice,
+} from '../cluster-options.js';
 import { chooseSizes } from '../serving/model-sizes.js';
 import { DEFAULT_MEMORY_BANDWIDTH, priceShardPlan } from '../sharding/cost-model.js';
 import { estimateMemory, type DeviceKind, type RankMemory } from '../sharding/memory-estimate.js';
@@ -20,6 +25,7 @@ interface PlanFlags {
   readonly memoryBandwidth: number;
   readonly dtype: 'auto' | ComputeType;
   readonly quantization: QuantizationChoice;
+  readonly visionQuantization: QuantizationChoice;
   readonly json?: true;
   readonly slices?: true;
 }
@@ -47,6 +53,7 @@ export function registerPlan(program: Command): void {
         .default('auto'),
     )
     .addOption(quantizationOption())
+    .addOption(visionQuantizationOption())
     .option('--json', 'print one JSON object')
     .option('--slices', 'with --json: every tensor and slice of every rank')
     .action(async (flags: PlanFlags) => {
@@ -62,7 +69,7 @@ export function registerPlan(program: Command): void {
 }
 
 async function makePlanReport(flags: PlanFlags): Promise<PlanReport> {
-  const checkpoint = await resolveModel(flags.model, flags.quantization);
+  const checkpoint = await resolveModel(flags.model, flags);
   const options: ShardPlanOptions = {
     worldSize: flags.tensorParallelSize,
     visionParallel: flags.visionParallel,

@@ -20,6 +20,7 @@ export interface ModelFacts {
   readonly maxTilesPerPicture: number;
   readonly computeType: string;
   readonly quantization: string;
+  readonly visionQuantization: string;
   readonly loadFormat: string;
   readonly deterministic: boolean;
   readonly stopTokenIds: readonly number[];
@@ -161,6 +162,7 @@ export function toGetModelResponse(model: ModelFacts): GetModelResponse {
     maxTilesPerPicture: model.maxTilesPerPicture,
     computeType: model.computeType,
     quantization: model.quantization,
+    visionQuantization: model.visionQuantization,
     loadFormat: model.loadFormat,
     deterministic: model.deterministic,
     defaultSampling: { ...model.samplingDefaults },

@@ -37,6 +37,7 @@ export function clusterReport(
       supports_pictures: model.maxTilesPerPicture > 0,
       compute_type: model.computeType,
       quantization: model.quantization,
+      vision_quantization: model.visionQuantization,
       deterministic: model.deterministic,
       sampling_defaults: samplingDefaults(model.samplingDefaults),
     },

@@ -4,7 +4,7 @@ import type { ClusterConfig } from '../config.js';
 import type { EngineState } from '../engine/engine.js';
 import type { EpochRuntime } from '../engine/epoch-runtime.js';
 import type { ClusterFacts, ModelFacts } from '../gateway/inference-messages.js';
-import { quantizationName } from '../checkpoint/model-spec.js';
+import { quantizationName, visionQuantizationName } from '../checkpoint/model-spec.js';
 import type { ShardPlan } from '../sharding/shard-plan.js';
 import type { ModelText } from './load-text.js';
 import {
@@ -33,6 +33,7 @@ export function modelFacts(
     maxTilesPerPicture: maxTilesPerPicture(plan),
     computeType: computeType(plan, config),
     quantization: quantizationName(spec),
+    visionQuantization: visionQuantizationName(spec),
     loadFormat: config.loadFormat,
     stopTokenIds: text.stopTokenIds,
     pictureTokenId: text.pictureTokenId,

@@ -132,7 +132,7 @@ export class Serving {
     const { config, signal } = options;
     setMaxListeners(0, signal);
     const startedMs = performance.now();
-    const checkpoint = await resolveModel(config.model, config.quantization);
+    const checkpoint = await resolveModel(config.model, config);
     const plan = makeShardPlan(checkpoint, {
       worldSize: config.tensorParallelSize,
       visionParallel: config.visionParallel,

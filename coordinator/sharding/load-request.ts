@@ -33,7 +33,7 @@ export interface LoadOptions extends MemoryLimits {
 
 type ProtoTextSpec = Omit<ModelSpec['text'], 'tieWordEmbeddings' | 'float8'>;
 
-type ProtoVisionSpec = Omit<VisionSpec, 'normType' | 'pixelMean' | 'pixelStd'> & {
+type ProtoVisionSpec = Omit<VisionSpec, 'normType' | 'pixelMean' | 'pixelStd' | 'float8'> & {
   readonly normType: 'NORM_TYPE_RMS' | 'NORM_TYPE_LAYER';
   readonly pixelMean: number[];
   readonly pixelStd: number[];
@@ -158,7 +158,7 @@ function makeContent(
   };
 }
 
-/** The tie and FP8 show in the tensors, not in the dimensions. */
+/** The tie and FP8, here and in the tower, show in the tensors, not in the dimensions. */
 function textMessage(text: ModelSpec['text']): ProtoTextSpec {
   const message: ProtoTextSpec & { tieWordEmbeddings?: boolean; float8?: string } = { ...text };
   delete message.tieWordEmbeddings;
@@ -167,12 +167,14 @@ function textMessage(text: ModelSpec['text']): ProtoTextSpec {
 }
 
 function visionMessage(vision: VisionSpec): ProtoVisionSpec {
-  return {
+  const message: ProtoVisionSpec & { float8?: string } = {
     ...vision,
     normType: vision.normType === 'rms' ? 'NORM_TYPE_RMS' : 'NORM_TYPE_LAYER',
     pixelMean: [...vision.pixelMean],
     pixelStd: [...vision.pixelStd],
   };
+  delete message.float8;
+  return message;
 }
 
 function layoutMessage(layout: RankLayout): ProtoRankLayout {

@@ -31,6 +31,14 @@ export interface FusedTensor {
 
 const DECODER_LINEARS: ReadonlySet<TensorRole> = new Set(['qkv', 'o-proj', 'gate-up', 'down']);
 
+/** Of the tower's layers. The patch embedding and the projector are a small part of its work. */
+const TOWER_LINEARS: ReadonlySet<TensorRole> = new Set([
+  'vision-qkv',
+  'vision-proj',
+  'vision-fc1',
+  'vision-fc2',
+]);
+
 export class SliceCollector {
   readonly tensors: RankTensor[] = [];
   readonly slices: Slice[] = [];
@@ -84,10 +92,11 @@ export class SliceCollector {
   /** A weight of a linear: made float8 as it is loaded where the model asks for it, and it is not. */
   addWeight({ role, layer, pieces }: Pick<FusedTensor, 'role' | 'layer' | 'pieces'>): void {
     const name = pieces.find((piece) => 'name' in piece)?.name ?? '';
-    const quantizeToFloat8 =
-      this.#checkpoint.spec.text.float8 === 'at-load' &&
-      DECODER_LINEARS.has(role) &&
-      this.#source(name).dataType !== 'float8_e4m3';
+    const { text, vision } = this.#checkpoint.spec;
+    const isAsked =
+      (text.float8 === 'at-load' && DECODER_LINEARS.has(role)) ||
+      (vision?.float8 === 'at-load' && TOWER_LINEARS.has(role));
+    const quantizeToFloat8 = isAsked && this.#source(name).dataType !== 'float8_e4m3';
     this.add({ role, part: 'weight', layer, stack: 'rows', pieces, quantizeToFloat8 });
   }
 

@@ -154,7 +154,7 @@ class CudaBackend final : public Backend {
     SKEIN_CUDA(cudaDeviceSynchronize());
     metadata_->Reserve(limits);
     ReserveInputs(limits);
-    if (float8_ != nullptr && float8_->Reserve(limits.max_rows, 0)) DropCaptured();
+    if (float8_ != nullptr && float8_->Reserve(limits)) DropCaptured();
     if (!deterministic_ && limits.num_query_heads > 0) decodes_->Reserve(limits);
   }
   int64_t graph_bytes() const override { return graphs_->bytes(); }

@@ -24,18 +24,20 @@ class Float8Workspace {
   bool ReserveFor(const RawLinear& raw) {
     const bool moved = products_.ReserveWide();
     widths_.insert(raw.in_features);
-    return Reserve(kFloat8FewestRows, raw.in_features) || moved;
+    inputs_.Add(IsTowerLayer(raw.role), raw.in_features);
+    return Reserve(StepLimits{}) || moved;
   }
-  // Room for so many rows of so many inputs, beside what there was; while nothing runs. True where
-  // memory moved: graphs that were recorded refer to it.
-  bool Reserve(int64_t rows, int64_t inputs) {
+  // Room for a step's tokens before the decoder's linears, and for its tiles before the tower's,
+  // beside what there was; while nothing runs. True where memory moved: graphs that were recorded
+  // refer to it.
+  bool Reserve(const StepLimits& limits) {
     Forget();
-    rows_ = std::max(rows_, rows);
-    inputs_ = std::max(inputs_, inputs);
-    const auto code_bytes = static_cast<size_t>(rows_ * Float8Stride(inputs_));
-    if (codes_.bytes() >= code_bytes && scales_.bytes() >= ScaleBytes()) return false;
+    inputs_.AddTo(room_, limits.max_rows, limits.max_tiles * limits.vision_tokens);
+    const auto code_bytes = static_cast<size_t>(room_.code_bytes);
+    const auto scale_bytes = static_cast<size_t>(room_.scale_bytes());
+    if (codes_.bytes() >= code_bytes && scales_.bytes() >= scale_bytes) return false;
     codes_ = DeviceMemory(code_bytes);
-    scales_ = DeviceMemory(ScaleBytes());
+    scales_ = DeviceMemory(scale_bytes);
     return true;
   }
 
@@ -73,9 +75,9 @@ class Float8Workspace {
                 static_cast<long long>(x.rows));
     Forget();
     if (is_made) return {Pairs(x), scales_.As<float>()};
-    SKEIN_CHECK(HasRoom(x), "float8: %lld rows of %lld inputs, room for %lld of %lld",
+    SKEIN_CHECK(HasRoom(x), "float8: %lld rows of %lld inputs, room for %lld and %zu bytes",
                 static_cast<long long>(x.rows), static_cast<long long>(x.cols),
-                static_cast<long long>(rows_), static_cast<long long>(inputs_));
+                static_cast<long long>(room_.rows), codes_.bytes());
     QuantizeRows(x.As<const __nv_bfloat16>(), x.stride, x.rows, x.cols, input_scale,
                  codes_.As<uint8_t>(), scales_.As<float>(), stream);
     return {Pairs(x), scales_.As<float>()};
@@ -83,12 +85,13 @@ class Float8Workspace {
 
  private:
   bool HasRoom(const Matrix& x) const {
-    return static_cast<size_t>(x.rows * Float8Stride(x.cols)) <= codes_.bytes() && x.rows <= rows_;
+    return static_cast<size_t>(x.rows * Float8Stride(x.cols)) <= codes_.bytes() &&
+           x.rows <= room_.rows;
   }
-  size_t ScaleBytes() const { return static_cast<size_t>(Float8ScaleRoom(rows_)); }
 
   ProductWorkspace& products_;
-  int64_t rows_ = 0, inputs_ = 0;
+  Float8Inputs inputs_;
+  Float8Room room_;
   std::set<int64_t> widths_;
   Matrix made_;           // whose float8 the norm before has left,
   bool is_only_ = false;  // and nothing else

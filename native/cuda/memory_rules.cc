@@ -36,7 +36,7 @@ class CudaMemoryRules final : public MemoryRules {
       return {packed, packed, 0};
     }
     if (raw.format() == WeightFormat::kFloat8) {
-      float8_inputs_ = std::max(float8_inputs_, in);
+      float8_inputs_.Add(IsTowerLayer(raw.role), in);
       const int64_t held = Float8Bytes(in, out) + bias;
       const bool adopts = !raw.quantizes && Float8Stride(in) == in;
       return {held, adopts ? held - in * out : held, 0};
@@ -46,15 +46,14 @@ class CudaMemoryRules final : public MemoryRules {
 
   int64_t WorkspaceBytes(const StepLimits& limits) const override {
     int64_t bytes = kOtherWorkspaceBytes + kArenaSlackBytes + awq_partial_ + 2 * awq_buffer_;
-    if (float8_inputs_ > 0) {
-      const int64_t rows = std::max(limits.max_rows, kFloat8FewestRows);
-      bytes += rows * Float8Stride(float8_inputs_) + Float8ScaleRoom(rows);
-    }
-    return bytes;
+    Float8Room float8;
+    float8_inputs_.AddTo(float8, limits.max_rows, limits.max_tiles * limits.vision_tokens);
+    return bytes + float8.code_bytes + float8.scale_bytes();
   }
 
  private:
-  int64_t awq_buffer_ = 0, awq_partial_ = 0, float8_inputs_ = 0;
+  int64_t awq_buffer_ = 0, awq_partial_ = 0;
+  Float8Inputs float8_inputs_;
 };
 
 }  // namespace

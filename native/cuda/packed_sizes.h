@@ -25,7 +25,34 @@ constexpr int64_t Float8Bytes(int64_t in, int64_t out) { return out * (Float8Str
 // tile of rows, and of eight behind it.
 constexpr int64_t kFloat8FewestRows = 64;
 constexpr int64_t kFloat8ReadAhead = 256 + 8;
-constexpr int64_t Float8ScaleRoom(int64_t rows) { return (rows + kFloat8ReadAhead) * 4; }
+
+// What holds any of several numbers of rows, each with its own greatest number of inputs.
+struct Float8Room {
+  int64_t rows = 0, code_bytes = 0;
+
+  constexpr void Add(int64_t more_rows, int64_t inputs) {
+    if (inputs == 0) return;
+    more_rows = std::max(more_rows, kFloat8FewestRows);
+    rows = std::max(rows, more_rows);
+    code_bytes = std::max(code_bytes, more_rows * Float8Stride(inputs));
+  }
+  constexpr int64_t scale_bytes() const { return rows == 0 ? 0 : (rows + kFloat8ReadAhead) * 4; }
+};
+
+// The widest inputs of float8 linears; 0 where there are none.
+struct Float8Inputs {
+  int64_t decoder = 0, tower = 0;
+
+  constexpr void Add(bool is_tower, int64_t inputs) {
+    int64_t& widest = is_tower ? tower : decoder;
+    widest = std::max(widest, inputs);
+  }
+  // For a step's tokens, and the rows of its tiles.
+  constexpr void AddTo(Float8Room& room, int64_t tokens, int64_t tile_rows) const {
+    room.Add(tokens, decoder);
+    room.Add(tile_rows, tower);
+  }
+};
 
 // ---- AWQ ----
 inline constexpr int kAwqTileColumns = 16;

@@ -9,6 +9,11 @@
 namespace skein {
 namespace {
 
+bool IsTowerLinear(TensorRole role) {
+  return role == TensorRole::kVisionQkv || role == TensorRole::kVisionProj ||
+         role == TensorRole::kVisionFc1 || role == TensorRole::kVisionFc2;
+}
+
 bool IsDecoderLinear(TensorRole role) {
   return role == TensorRole::kQkv || role == TensorRole::kOProj || role == TensorRole::kGateUp ||
          role == TensorRole::kDown;
@@ -53,14 +58,16 @@ class ShapeChecker {
                          static_cast<long long>(rows), static_cast<long long>(cols)));
     }
     const bool is_packed = part == TensorPart::kAwqQweight || part == TensorPart::kAwqQzeros;
-    const bool is_linear = IsDecoderLinear(role) && part == TensorPart::kWeight;
+    const bool is_weight = part == TensorPart::kWeight;
+    const bool is_linear = IsDecoderLinear(role) && is_weight;
+    const bool may_quantize = is_linear || (IsTowerLinear(role) && is_weight);
     const bool is_float8 = tensor.stored_type == DType::kFloat8E4M3;
     if (is_packed != (tensor.stored_type == DType::kInt32) || (is_float8 && !is_linear)) {
       throw Error("INVALID_REQUEST",
                   Format("tensors[%lld]: %s is stored as %s", static_cast<long long>(index),
                          Describe(tensor).c_str(), Name(tensor.stored_type)));
     }
-    if (tensor.quantize_to_float8 && (is_float8 || !is_linear)) {
+    if (tensor.quantize_to_float8 && (is_float8 || !may_quantize)) {
       throw Error("INVALID_REQUEST",
                   Format("tensors[%lld]: %s is not to be quantised", static_cast<long long>(index),
                          Describe(tensor).c_str()));

@@ -26,7 +26,7 @@ Matrix VisionTower::Forward(std::span<const TilePixels> tiles, Communicator& com
   const int64_t rows = num_tiles * tokens_per_tile_;
   const Matrix tokens = tokens_.Rows(0, rows);
   Embed(tiles, tokens);
-  const NormWeights first = weights_.layers[0].norm1.View(spec_.norm_kind, spec_.norm_eps);
+  const NormWeights first = FirstNorm(0);
   backend_.Norm(tokens, first, normed_.Rows(0, rows));
   for (int64_t i = 0; i < spec_.num_layers; ++i) Layer(i, num_tiles, communicator);
   return tokens;
@@ -58,19 +58,22 @@ void VisionTower::Layer(int64_t index, int64_t tiles, Communicator& communicator
   backend_.Linear(*layer.qkv, normed, Activation::kNone, qkv);
   if (spec_.qk_normalization) NormalizeQk(layer, qkv, communicator);
   backend_.VisionAttention(qkv, tiles, tokens_per_tile_, num_heads_, spec_.head_dim, attention);
-  const NormWeights norm2 = layer.norm2.View(spec_.norm_kind, spec_.norm_eps);
+  const NormWeights norm2 = layer.norm2.View(spec_.norm_kind, spec_.norm_eps, layer.fc1.get());
   backend_.LinearResidualNorm(
       communicator, *layer.proj, attention,
       {partial, Floats(layer.proj_bias), Floats(layer.layer_scale1), tokens, &norm2, &normed});
 
   backend_.Linear(*layer.fc1, normed, Activation::kGeluErf, inner);
   const bool is_last = index + 1 == spec_.num_layers;
-  const NormWeights next = is_last ? NormWeights{}
-                                   : weights_.layers[static_cast<size_t>(index + 1)].norm1.View(
-                                         spec_.norm_kind, spec_.norm_eps);
+  const NormWeights next = is_last ? NormWeights{} : FirstNorm(index + 1);
   backend_.LinearResidualNorm(communicator, *layer.fc2, inner,
                               {partial, Floats(layer.fc2_bias), Floats(layer.layer_scale2), tokens,
                                is_last ? nullptr : &next, is_last ? nullptr : &normed});
+}
+
+NormWeights VisionTower::FirstNorm(int64_t index) const {
+  const VisionLayerWeights& layer = weights_.layers[static_cast<size_t>(index)];
+  return layer.norm1.View(spec_.norm_kind, spec_.norm_eps, layer.qkv.get());
 }
 
 // The norm runs over the full width: the heads of all ranks. Each rank has only its part of the

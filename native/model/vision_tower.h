@@ -25,6 +25,8 @@ class VisionTower {
  private:
   void Embed(std::span<const TilePixels> tiles, const Matrix& tokens);
   void Layer(int64_t index, int64_t tiles, Communicator& communicator);
+  // In front of a layer's attention.
+  NormWeights FirstNorm(int64_t index) const;
   void NormalizeQk(const VisionLayerWeights& layer, const Matrix& qkv, Communicator& communicator);
 
   Backend& backend_;

@@ -25,6 +25,11 @@ enum class LinearRole : uint8_t {
   kProjectorFc2,
 };
 
+// Of the layers of the vision tower: rows of x are tiles' patches, not a step's tokens.
+constexpr bool IsTowerLayer(LinearRole role) {
+  return role >= LinearRole::kVisionQkv && role <= LinearRole::kVisionFc2;
+}
+
 // How a linear's weights are given.
 enum class WeightFormat : uint8_t {
   kDense,  // float32 or bfloat16

@@ -109,6 +109,37 @@ TEST(EngineVision, PassesAndChunksKeepEveryBit) {
   }
 }
 
+// Weights and inputs keep three bits of mantissa; what a tile becomes depends on nothing but itself
+// all the same, and, where towers are whole, not on the number of ranks.
+TEST(EngineVision, ATowerInFloat8IsNearAndKeepsItsBits) {
+  for (const bool is_6b_like : {true, false}) {
+    const auto expect_near = [&](TinyModelOptions options, int world_size) {
+      TinyGroup plain(options, world_size);
+      const std::vector<float> expected = EncodeAndPrefill(plain);
+      options.quantizes_tower = true;
+      TinyGroup group(options, world_size);
+      const std::vector<float> whole = EncodeAndPrefill(group);
+      EXPECT_LT(MaxDifference(whole, expected), 0.1f);
+      EXPECT_GT(MaxDifference(whole, expected), 1e-5f) << "nothing is quantised";
+      group.Join(group.group_epoch + 1);
+      group.PutPicture(9, {0, 1, 2, 3, 4}, RandomPixels(5, 3));
+      group.Step(EncodePlan(9, 3, 5));
+      group.Step(EncodePlan(9, 0, 3));
+      EXPECT_EQ(Prefill(group, PictureSequence(3, 9), {3, 4, 1, 9, 8, 5, 1}), whole);
+      return whole;
+    };
+    for (const DType type : {DType::kFloat32, DType::kBFloat16}) {
+      const TinyModelOptions cut = VisionOptions(is_6b_like, VisionParallel::kTensor, type);
+      const std::vector<float> alone = expect_near(cut, 1);
+      expect_near(cut, 2);
+      const TinyModelOptions dealt = VisionOptions(is_6b_like, VisionParallel::kData, type);
+      const std::vector<float> dealt_out = expect_near(dealt, 3);
+      // A decoder that is cut, of activations that are rounded, rounds others.
+      EXPECT_LT(MaxDifference(dealt_out, alone), type == DType::kFloat32 ? 1e-5f : 2e-2f);
+    }
+  }
+}
+
 TEST(EngineVision, TilesEncodedInTheStepThatNeedsThem) {
   TinyGroup group(VisionOptions(true, VisionParallel::kData), 3);
   const std::vector<float> whole = EncodeAndPrefill(group);

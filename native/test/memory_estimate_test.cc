@@ -59,6 +59,8 @@ TEST(MemoryEstimateTest, CountsTheTowerAndItsTiles) {
       options.vision_parallel = parallel;
       options.is_6b_like = is_6b_like;
       ExpectAsLoaded(options, is_6b_like ? "6B" : "300M");
+      options.quantizes_tower = true;
+      ExpectAsLoaded(options, is_6b_like ? "6B in float8" : "300M in float8");
     }
   }
 }
@@ -75,11 +77,39 @@ TEST(MemoryEstimateTest, TellsAGpusMemoryWithoutOne) {
   EXPECT_GT(gpu.reserve, EstimateMemory(MakeTinyPlan(options, 1, 0), "cuda").reserve);
 }
 
+// One buffer for a step's tokens and its tiles' rows, as large as the larger of the two asks for.
+TEST(MemoryEstimateTest, KnowsTheRowsOfAFloat8Tower) {
+  TinyModelOptions options;
+  options.has_vision = true;
+  const auto workspaces = [&](bool decoder, bool tower, int64_t tiles, int64_t tokens) {
+    options.float8 = decoder ? TinyFloat8::kAtLoad : TinyFloat8::kNone;
+    options.quantizes_tower = tower;
+    options.max_tiles_per_step = options.num_tile_slots = tiles;
+    options.max_step_tokens = tokens;
+    return EstimateMemory(MakeTinyPlan(options, 1, 0), "cuda").workspaces;
+  };
+  const int64_t none = workspaces(false, false, 8, 96);
+  EXPECT_GT(workspaces(false, true, 8, 96), none);
+  EXPECT_GT(workspaces(false, true, 80, 96), workspaces(false, true, 8, 96));
+  EXPECT_EQ(workspaces(false, true, 8, 960), workspaces(false, true, 8, 96));
+  EXPECT_EQ(workspaces(true, false, 80, 96), workspaces(true, false, 8, 96));
+  EXPECT_EQ(workspaces(true, true, 80, 96), workspaces(false, true, 80, 96));
+}
+
 TEST(MemoryEstimateTest, RefusesWhatALoadRefuses) {
   LoadPlan plan = MakeTinyPlan({}, 1, 0);
   EXPECT_THROW(EstimateMemory(plan, "tpu"), Error);
   plan.tensors.pop_back();
   EXPECT_THROW(EstimateMemory(plan, "cpu"), Error);
+  TinyModelOptions options;
+  options.has_vision = true;
+  for (const TensorRole role : {TensorRole::kVisionPatchEmbedding, TensorRole::kProjectorFc1}) {
+    plan = MakeTinyPlan(options, 1, 0);
+    for (RankTensor& tensor : plan.tensors) {
+      if (tensor.role == role) tensor.quantize_to_float8 = tensor.part == TensorPart::kWeight;
+    }
+    EXPECT_THROW(EstimateMemory(plan, "cpu"), Error) << static_cast<int>(role);
+  }
 }
 
 }  // namespace

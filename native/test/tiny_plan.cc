@@ -199,6 +199,15 @@ void AddVisionTensors(LoadPlan* plan) {
   Add(plan, TensorRole::kProjectorFc2, kBias, 0, 1, plan->text.hidden_size);
 }
 
+void QuantizeTower(LoadPlan* plan) {
+  for (RankTensor& tensor : plan->tensors) {
+    const bool is_linear =
+        tensor.role == TensorRole::kVisionQkv || tensor.role == TensorRole::kVisionProj ||
+        tensor.role == TensorRole::kVisionFc1 || tensor.role == TensorRole::kVisionFc2;
+    if (is_linear && tensor.part == TensorPart::kWeight) tensor.quantize_to_float8 = true;
+  }
+}
+
 }  // namespace
 
 LoadPlan MakeTinyPlan(const TinyModelOptions& options, int64_t world_size, int64_t rank) {
@@ -220,6 +229,7 @@ LoadPlan MakeTinyPlan(const TinyModelOptions& options, int64_t world_size, int64
   SetLayout(options, world_size, rank, &plan);
   AddTextTensors(options, &plan);
   if (options.has_vision) AddVisionTensors(&plan);
+  if (options.quantizes_tower) QuantizeTower(&plan);
   return plan;
 }
 

@@ -20,6 +20,7 @@ struct TinyModelOptions {
   bool is_tied = false;
   bool is_awq = false;
   TinyFloat8 float8 = TinyFloat8::kNone;
+  bool quantizes_tower = false;  // to float8, while loading
   DType compute_type = DType::kFloat32;
   int64_t max_num_sequences = 6, max_step_tokens = 96, block_size = 4, max_model_length = 96;
   int64_t num_tile_slots = 8, max_tiles_per_step = 3;

@@ -14,7 +14,7 @@ import { recordMeasured } from '../support/measured.js';
 const TIMEOUT_MS = 300_000;
 const FLOAT32_LIMIT = 1e-5;
 const BFLOAT16_LIMIT = 1e-2;
-/** Weights and inputs of the decoder's products keep three bits of mantissa. The tower has none of that. */
+/** Weights and inputs of the products keep three bits of mantissa, of the decoder or of the tower. */
 const FLOAT8_LIMIT = 0.1;
 /** Log-probabilities: logits have a spread of about 1, and of twenty the worst counts. */
 const LOGPROB_LIMITS = { float32: 1e-4, bfloat16: 5e-2, float8: 0.4 };
@@ -39,15 +39,17 @@ async function check(
 ): Promise<void> {
   const distances = await measureFullLayers(layers, options);
   recordMeasured(`full-layers: ${what}`, { ...distances });
-  const { computeType, isFloat8 = false } = options;
-  const tower = computeType === 'float32' ? FLOAT32_LIMIT : BFLOAT16_LIMIT;
-  const decoder = isFloat8 ? FLOAT8_LIMIT : tower;
+  const { computeType, isFloat8 = false, isTowerFloat8 = false } = options;
+  const plain = computeType === 'float32' ? FLOAT32_LIMIT : BFLOAT16_LIMIT;
+  const tower = isTowerFloat8 ? FLOAT8_LIMIT : plain;
+  // Rows of the picture are as far off as the tower leaves them.
+  const decoder = isFloat8 || isTowerFloat8 ? FLOAT8_LIMIT : plain;
   const limits = {
     tiles: tower,
     hidden: decoder,
     chunked: decoder,
     lastRow: decoder,
-    logprob: LOGPROB_LIMITS[isFloat8 ? 'float8' : computeType],
+    logprob: LOGPROB_LIMITS[isFloat8 || isTowerFloat8 ? 'float8' : computeType],
   };
   for (const [name, limit] of Object.entries(limits) as [keyof typeof limits, number][])
     assert.ok(distances[name] < limit, `${name} is off by ${distances[name]}; the limit is ${limit}`);
@@ -60,7 +62,7 @@ const SETTINGS = [
   { worldSize: 2, visionParallel: 'data' },
 ] as const;
 
-/** In FP8 the tower is what it is without. */
+/** The decoder in FP8, the tower as it is; and the other way round. */
 const FLOAT8_SETTINGS = [
   { worldSize: 1, visionParallel: 'tensor' },
   { worldSize: 2, visionParallel: 'tensor' },
@@ -88,6 +90,12 @@ describe('small layers against transformers, on the CPU', function () {
     it(title, () =>
       check(layers, `small, cpu, ${title}`, { ...setting, computeType: 'float32', isFloat8: true }),
     );
+    it(`${title}, of the tower`, () =>
+      check(layers, `small, cpu, ${title}, of the tower`, {
+        ...setting,
+        computeType: 'float32',
+        isTowerFloat8: true,
+      }));
   }
 });
 
@@ -110,6 +118,12 @@ describe("layers of the 38 B model's dimensions against transformers, on cuda", 
     for (const setting of FLOAT8_SETTINGS) {
       const title = `${titleOf(setting)}, FP8, ${mode}`;
       it(title, () => check(layers, `full, cuda, ${title}`, { ...setting, ...device, isFloat8: true }));
+      it(`${title}, of the tower`, () =>
+        check(layers, `full, cuda, ${title}, of the tower`, {
+          ...setting,
+          ...device,
+          isTowerFloat8: true,
+        }));
     }
   }
 });

@@ -5,9 +5,10 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 
 import { AppError } from '../../common/errors.js';
+import { visionQuantizedAtLoad } from '../../coordinator/checkpoint/float8.js';
 import { makeShardPlan } from '../../coordinator/sharding/make-shard-plan.js';
 
-import { gpuGoldenTolerance } from '../support/tolerance.js';
+import { gpuGoldenTolerance, VISION_FLOAT8 } from '../support/tolerance.js';
 import { readGoldenModel, type GoldenModel } from '../support/golden-cases.js';
 import { checkCase, GOLDEN_MODELS, runCase, worstOf, type CaseDistance } from '../support/golden-run.js';
 import { gpuDevices, gpuRounds, gpuWorldSizes, requireGpu } from '../support/gpu.js';
@@ -111,6 +112,38 @@ for (const name of GOLDEN_MODELS) {
             }
           }
           recordMeasured(`golden: ${name}, ${title}`, { rounds, ...worstOf(distances) });
+        } finally {
+          await group.close();
+        }
+      });
+    }
+  });
+}
+
+/** The tower alone, on one rank: its products, sums added to the residual, and rows that norms leave in FP8. */
+for (const name of ['tiny-6b-vit', 'tiny-300m-vit']) {
+  describe(`golden ${name} on cuda, the vision tower in FP8`, function () {
+    this.timeout(TIMEOUT_MS);
+    before(async function () {
+      await requireGpu(this);
+    });
+
+    for (const deterministic of [false, true]) {
+      it(deterministic ? 'deterministic' : 'not deterministic', async () => {
+        const { checkpoint, cases } = await readGoldenModel(name);
+        const group = await LocalGroup.start({
+          device: gpuDevices(1),
+          worldSize: 1,
+          deterministic,
+          checkpoint: visionQuantizedAtLoad(checkpoint),
+          computeType: 'bfloat16',
+        });
+        try {
+          const distances: CaseDistance[] = [];
+          for (const goldenCase of cases)
+            distances.push(checkCase(goldenCase, await runCase(group, goldenCase), VISION_FLOAT8));
+          const title = `${name}, tower in FP8${deterministic ? ', deterministic' : ''}`;
+          recordMeasured(`golden: ${title}`, { ...worstOf(distances) });
         } finally {
           await group.close();
         }

@@ -2,7 +2,8 @@
 import assert from 'node:assert/strict';
 
 import { readCheckpoint } from '../../coordinator/checkpoint/checkpoint.js';
-import { quantizedAtLoad } from '../../coordinator/checkpoint/float8.js';
+import { quantizedAtLoad, visionQuantizedAtLoad } from '../../coordinator/checkpoint/float8.js';
+import type { Checkpoint } from '../../coordinator/checkpoint/model-spec.js';
 import { makeShardPlan } from '../../coordinator/sharding/make-shard-plan.js';
 import { estimateMemory } from '../../coordinator/sharding/memory-estimate.js';
 import { createNativeEngine } from '../../worker/native/native-engine.js';
@@ -25,17 +26,19 @@ describe("the estimate of a GPU's memory", () => {
     await requireGpu(this);
   });
 
-  const cases: [name: string, folder: string, isQuantized: boolean][] = [
-    ['r1v-nano', repoPath('models', 'r1v-nano'), false],
-    ['r1v-nano in FP8', repoPath('models', 'r1v-nano'), true],
+  const asStored = (checkpoint: Checkpoint): Checkpoint => checkpoint;
+  const cases: [name: string, folder: string, quantize: (checkpoint: Checkpoint) => Checkpoint][] = [
+    ['r1v-nano', repoPath('models', 'r1v-nano'), asStored],
+    ['r1v-nano in FP8', repoPath('models', 'r1v-nano'), quantizedAtLoad],
+    ['r1v-nano, its tower in FP8', repoPath('models', 'r1v-nano'), visionQuantizedAtLoad],
+    ['tiny-awq, its tower in FP8', goldenPath('tiny-awq'), visionQuantizedAtLoad],
     ...['tiny-awq', 'tiny-6b-vit', 'tiny-300m-vit', 'tiny-fp8', 'tiny-text'].map(
-      (name): [string, string, boolean] => [name, goldenPath(name), false],
+      (name): (typeof cases)[number] => [name, goldenPath(name), asStored],
     ),
   ];
-  for (const [name, folder, isQuantized] of cases) {
+  for (const [name, folder, quantize] of cases) {
     it(`is what the engine takes: ${name}`, async () => {
-      const stored = await readCheckpoint(folder);
-      const checkpoint = isQuantized ? quantizedAtLoad(stored) : stored;
+      const checkpoint = quantize(await readCheckpoint(folder));
       const plan = makeShardPlan(checkpoint, { worldSize: 1, visionParallel: 'auto' });
       const rank = plan.ranks[0]!;
       const engine = createNativeEngine({ device: 'cuda:0', numThreads: 1, deterministic: false });

@@ -3,9 +3,10 @@
 // order, so bfloat16 and whole towers over Gloo are only shown to have the bits that shared memory gives.
 import assert from 'node:assert/strict';
 
-import { float8Tolerance, goldenTolerance } from '../support/tolerance.js';
+import { visionQuantizedAtLoad } from '../../coordinator/checkpoint/float8.js';
+import { float8Tolerance, goldenTolerance, VISION_FLOAT8 } from '../support/tolerance.js';
 import { readGoldenModel, type GoldenModel } from '../support/golden-cases.js';
-import { checkCase, GOLDEN_MODELS, runCase } from '../support/golden-run.js';
+import { checkCase, distanceOf, GOLDEN_MODELS, runCase } from '../support/golden-run.js';
 import { LocalGroup, type GeneratedToken } from '../support/local-group.js';
 
 interface Setting {
@@ -58,6 +59,37 @@ for (const name of GOLDEN_MODELS) {
     }
   });
 }
+
+// The decoder is what it is; which tower is quantised, and that one is, shows in the distance.
+describe('golden, the vision tower in FP8', () => {
+  for (const name of ['tiny-6b-vit', 'tiny-300m-vit', 'tiny-awq']) {
+    for (const setting of SETTINGS.filter((each) => each.worldSize <= 2 && each.collective !== 'gloo')) {
+      const { worldSize, visionParallel } = setting;
+      it(`${name}, world size ${worldSize}, tower ${visionParallel === 'tensor' ? 'cut' : 'whole'}`, async () => {
+        const { checkpoint, cases } = await readGoldenModel(name);
+        const group = await LocalGroup.start({
+          ...setting,
+          checkpoint: visionQuantizedAtLoad(checkpoint),
+          computeType: 'float32',
+        });
+        try {
+          for (const goldenCase of cases) {
+            const tokens = await runCase(group, goldenCase);
+            if (goldenCase.pictures.length === 0) {
+              checkCase(goldenCase, tokens, goldenTolerance('float32', checkpoint.spec.storedType));
+              continue;
+            }
+            checkCase(goldenCase, tokens, VISION_FLOAT8);
+            const { greatest } = distanceOf(goldenCase, tokens, VISION_FLOAT8.greedyGap);
+            assert.ok(greatest > 1e-3, `off by ${greatest} only: the tower is not in FP8`);
+          }
+        } finally {
+          await group.close();
+        }
+      });
+    }
+  }
+});
 
 describe('golden, over Gloo and over shared memory', () => {
   for (const worldSize of [2, 3, 4]) {

@@ -46,6 +46,7 @@ export function fakeConfig(options: FakeClusterOptions): ClusterConfig {
     device: 'cpu',
     dtype: 'float32',
     quantization: 'auto',
+    visionQuantization: 'auto',
     visionParallel: 'auto',
     collective: 'auto',
     loadFormat: 'auto',

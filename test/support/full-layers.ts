@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 
 import { readCheckpoint } from '../../coordinator/checkpoint/checkpoint.js';
-import { quantizedAtLoad } from '../../coordinator/checkpoint/float8.js';
+import { quantizedAtLoad, visionQuantizedAtLoad } from '../../coordinator/checkpoint/float8.js';
 import type { Checkpoint } from '../../coordinator/checkpoint/model-spec.js';
 import { LocalGroup, sampledTokens, type GeneratedToken, type LocalGroupOptions } from './local-group.js';
 import { makeNewSequence, makeSampling } from './native-plans.js';
@@ -96,15 +96,18 @@ export type FullLayersGroup = Pick<
 > & {
   /** The decoder's linears become float8 as they are loaded. */
   readonly isFloat8?: boolean;
+  /** The tower's. */
+  readonly isTowerFloat8?: boolean;
 };
 
 /** Loads the folder into a group of `options` and measures it. */
 export async function measureFullLayers(
   layers: FullLayers,
-  { isFloat8 = false, ...options }: FullLayersGroup,
+  { isFloat8 = false, isTowerFloat8 = false, ...options }: FullLayersGroup,
 ): Promise<Distances> {
   const { manifest } = layers;
-  const checkpoint = isFloat8 ? quantizedAtLoad(layers.checkpoint) : layers.checkpoint;
+  const decoded = isFloat8 ? quantizedAtLoad(layers.checkpoint) : layers.checkpoint;
+  const checkpoint = isTowerFloat8 ? visionQuantizedAtLoad(decoded) : decoded;
   const numTokens = manifest.tokenIds.length;
   const group = await LocalGroup.start({
     ...options,

@@ -73,6 +73,7 @@ function readVisionSpec(
     shuffleFactor: readShuffleFactor(config),
     projectorNormEps: PROJECTOR_NORM_EPS,
     projectorHiddenSize: 0,
+    float8: 'none',
     pixelMean: PIXEL_MEAN,
     pixelStd: PIXEL_STD,
   };

@@ -82,6 +82,7 @@ function readVisionSpec(
     shuffleFactor: readShuffleFactor(config),
     projectorNormEps: PROJECTOR_NORM_EPS,
     projectorHiddenSize: 0,
+    float8: 'none',
     ...readPixelStatistics(files),
   };
   checkVisionSpec(vision, spec);

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import type { ErrorCode } from '../../../../common/errors.js';
 import { readCheckpoint } from '../../../../coordinator/checkpoint/checkpoint.js';
 import { resolveModel } from '../../../../coordinator/checkpoint/known-models.js';
-import { quantizationName } from '../../../../coordinator/checkpoint/model-spec.js';
+import { quantizationName, visionQuantizationName } from '../../../../coordinator/checkpoint/model-spec.js';
 import { makeShardPlan } from '../../../../coordinator/sharding/make-shard-plan.js';
 import { goldenPath } from '../../../support/paths.js';
 import {
@@ -22,6 +22,8 @@ const Q = 'model.layers.0.self_attn.q_proj';
 function group(config: Json): Json {
   return object(object(object(config, 'quantization_config'), 'config_groups'), 'group_0');
 }
+
+const DECODER = { quantization: 'fp8', visionQuantization: 'auto' } as const;
 
 describe('FP8 checkpoints', () => {
   useScratchFolder();
@@ -73,19 +75,48 @@ describe('FP8 checkpoints', () => {
   });
 
   it('made at load: every plain linear of the decoder, and nothing else', async () => {
-    const checkpoint = await resolveModel(goldenPath('tiny-6b-vit'), 'fp8');
+    const checkpoint = await resolveModel(goldenPath('tiny-6b-vit'), DECODER);
     assert.equal(quantizationName(checkpoint.spec), 'fp8');
     const { ranks } = makeShardPlan(checkpoint, { worldSize: 2, visionParallel: 'auto' });
     const roles = ranks[0]!.tensors.filter((each) => each.quantizeToFloat8).map(({ role }) => role);
     assert.deepEqual([...new Set(roles)].sort(), ['down', 'gate-up', 'o-proj', 'qkv']);
     assert.equal(roles.length, 4 * checkpoint.spec.text.numLayers);
     // What is stored in FP8 stays what it is.
-    const stored = await resolveModel(goldenPath('tiny-fp8'), 'fp8');
+    const stored = await resolveModel(goldenPath('tiny-fp8'), DECODER);
     assert.equal(stored.spec.text.float8, 'stored');
-    await assert.rejects(resolveModel(goldenPath('tiny-awq'), 'fp8'), {
+    await assert.rejects(resolveModel(goldenPath('tiny-awq'), DECODER), {
       code: 'INVALID_REQUEST',
       message: /--quantization fp8: the decoder of tiny-awq is in AWQ already/,
     });
+  });
+
+  it("made at load of the tower's layers, beside any decoder", async () => {
+    const towerOf = async (name: string, quantization: 'auto' | 'fp8'): Promise<string[]> => {
+      const checkpoint = await resolveModel(goldenPath(name), { quantization, visionQuantization: 'fp8' });
+      assert.equal(visionQuantizationName(checkpoint.spec), 'fp8');
+      const { ranks } = makeShardPlan(checkpoint, { worldSize: 2, visionParallel: 'auto' });
+      const quantised = ranks[1]!.tensors.filter((each) => each.quantizeToFloat8);
+      assert.ok(quantised.every(({ part }) => part === 'weight'));
+      return [...new Set(quantised.map(({ role, layer }) => `${role} ${layer}`))].sort();
+    };
+    const layers = (numLayers: number): string[] =>
+      ['vision-fc1', 'vision-fc2', 'vision-proj', 'vision-qkv'].flatMap((role) =>
+        Array.from({ length: numLayers }, (_, layer) => `${role} ${layer}`),
+      );
+    assert.deepEqual(await towerOf('tiny-6b-vit', 'auto'), layers(3));
+    assert.deepEqual(await towerOf('tiny-awq', 'auto'), layers(2));
+    const both = await towerOf('tiny-6b-vit', 'fp8');
+    assert.deepEqual(
+      both.filter((each) => each.startsWith('vision-')),
+      layers(3),
+    );
+    assert.ok(both.includes('down 0'));
+    const plain = await resolveModel(goldenPath('tiny-6b-vit'), DECODER);
+    assert.equal(visionQuantizationName(plain.spec), '');
+    await assert.rejects(
+      resolveModel(goldenPath('tiny-text'), { quantization: 'auto', visionQuantization: 'fp8' }),
+      { code: 'INVALID_REQUEST', message: /--vision-quantization fp8: tiny-text has no vision tower/ },
+    );
   });
 
   const refusals: readonly [string, (config: Json) => void, ErrorCode, RegExp][] = [

@@ -66,6 +66,7 @@ describe('golden checkpoints', () => {
       shuffleFactor: 2,
       projectorNormEps: 1e-5,
       projectorHiddenSize: 128,
+      float8: 'none',
       pixelMean: [0.485, 0.456, 0.406],
       pixelStd: [0.229, 0.224, 0.225],
     });

@@ -59,6 +59,13 @@ describe('skein plan', () => {
     ]) {
       assert.ok(text.includes(expected), `${expected} in\n${text}`);
     }
+    assert.doesNotMatch(text, /tower in FP8/);
+    const both = await runPlan(
+      ...['--model', 'skywork-r1v3-38b', '--quantization', 'fp8', '--vision-quantization', 'fp8'],
+    );
+    assert.ok(both.includes('decoder in FP8 once it is loaded, vision tower in FP8 once it is loaded'), both);
+    // A token reads nothing of the tower.
+    assert.ok(both.includes('7.62 ms a token (131 tokens/s)'), both);
   });
 
   it('prints complete JSON, with slices where asked', async () => {

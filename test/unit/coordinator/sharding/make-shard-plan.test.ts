@@ -215,6 +215,7 @@ describe('shard plan by property', () => {
       isTied: fc.boolean(),
       isAwq: fc.boolean(),
       float8: fc.constantFrom('none' as const, 'stored' as const, 'at-load' as const),
+      visionFloat8: fc.constantFrom('none' as const, 'at-load' as const),
       layout: fc.constantFrom('internvl-chat' as const, 'internvl-hf' as const, 'qwen2' as const),
       visionHeads: fc.integer({ min: 1, max: 9 }),
       visionHeadDim: fc.integer({ min: 1, max: 5 }),
@@ -258,6 +259,7 @@ describe('shard plan by property', () => {
         shuffleFactor: 2,
         projectorNormEps: 1e-5,
         projectorHiddenSize: text.hiddenSize,
+        float8: c.visionFloat8,
         pixelMean: [0, 0, 0],
         pixelStd: [1, 1, 1],
       };

@@ -2,7 +2,7 @@
 // numbers.
 import assert from 'node:assert/strict';
 import { readCheckpoint } from '../../../../coordinator/checkpoint/checkpoint.js';
-import { quantizedAtLoad } from '../../../../coordinator/checkpoint/float8.js';
+import { quantizedAtLoad, visionQuantizedAtLoad } from '../../../../coordinator/checkpoint/float8.js';
 import { knownCheckpoint } from '../../../../coordinator/checkpoint/known-models.js';
 import type { Checkpoint } from '../../../../coordinator/checkpoint/model-spec.js';
 import { makeShardPlan } from '../../../../coordinator/sharding/make-shard-plan.js';
@@ -110,6 +110,28 @@ describe('memory plan', () => {
       const decoder = 7168 * 5120 + 5120 * 5120 + 55_296 * 5120 + 5120 * 27_648;
       assert.equal(whole.weights - float8.weights, 64 * (decoder - 4 * outputs));
       assert.equal(float8.workspaces - whole.workspaces, LIMITS.maxStepTokens * (27_648 + 4) + (256 + 8) * 4);
+    });
+
+    it("counts a byte a weight of the tower's layers in FP8, and the rows of its tiles", () => {
+      const whole = cudaMemory('skywork-r1v3-38b');
+      const float8 = firstOf(planOf(visionQuantizedAtLoad(known('skywork-r1v3-38b')), 1), 'cuda');
+      const outputs = 3 * 3200 + 3200 + 12_800 + 3200;
+      const layer = 4 * 3200 * 3200 + 2 * 3200 * 12_800;
+      assert.equal(whole.weights - float8.weights, 45 * (layer - 4 * outputs));
+      const rows = LIMITS.maxTilesPerStep * 1025;
+      assert.equal(float8.workspaces - whole.workspaces, rows * (12_800 + 4) + (256 + 8) * 4);
+      // One buffer for both: the larger of a step's tokens and of its tiles.
+      const decoder = firstOf(planOf(quantizedAtLoad(known('skywork-r1v3-38b')), 1), 'cuda');
+      const both = firstOf(
+        planOf(visionQuantizedAtLoad(quantizedAtLoad(known('skywork-r1v3-38b'))), 1),
+        'cuda',
+      );
+      const codes = Math.max(rows * 12_800, LIMITS.maxStepTokens * 27_648);
+      assert.equal(
+        both.workspaces - whole.workspaces,
+        codes + (Math.max(rows, LIMITS.maxStepTokens) + 256 + 8) * 4,
+      );
+      assert.equal(both.weights, float8.weights + decoder.weights - whole.weights);
     });
 
     it('rounds AWQ slices up to tiles, groups included that begin with another rank', () => {

@@ -11,6 +11,9 @@ export interface GetModelResponse {
   'tokensPerTile'?: (number);
   'maxTilesPerPicture'?: (number);
   'computeType'?: (string);
+  /**
+   * Of the decoder: "", "awq" or "fp8".
+   */
   'quantization'?: (string);
   /**
    * "auto" or "dummy": with dummy weights the text means nothing.
@@ -30,6 +33,10 @@ export interface GetModelResponse {
    * Stands for a picture in prompt_token_ids; absent where pictures are not supported.
    */
   'pictureTokenId'?: (number);
+  /**
+   * Of the vision tower: "" or "fp8".
+   */
+  'visionQuantization'?: (string);
   '_pictureTokenId'?: "pictureTokenId";
 }
 
@@ -42,6 +49,9 @@ export interface GetModelResponse__Output {
   'tokensPerTile': (number);
   'maxTilesPerPicture': (number);
   'computeType': (string);
+  /**
+   * Of the decoder: "", "awq" or "fp8".
+   */
   'quantization': (string);
   /**
    * "auto" or "dummy": with dummy weights the text means nothing.
@@ -61,5 +71,9 @@ export interface GetModelResponse__Output {
    * Stands for a picture in prompt_token_ids; absent where pictures are not supported.
    */
   'pictureTokenId'?: (number);
+  /**
+   * Of the vision tower: "" or "fp8".
+   */
+  'visionQuantization': (string);
   '_pictureTokenId'?: "pictureTokenId";
 }

@@ -30,7 +30,7 @@ export interface RankTensor {
    */
   'tiedToEmbedding'?: (boolean);
   /**
-   * A plain weight of the decoder that the engine makes float8 as it loads it, with a scale for each output.
+   * A plain weight of a linear that the engine makes float8 as it loads it, with a scale for each output.
    */
   'quantizeToFloat8'?: (boolean);
 }
@@ -60,7 +60,7 @@ export interface RankTensor__Output {
    */
   'tiedToEmbedding': (boolean);
   /**
-   * A plain weight of the decoder that the engine makes float8 as it loads it, with a scale for each output.
+   * A plain weight of a linear that the engine makes float8 as it loads it, with a scale for each output.
    */
   'quantizeToFloat8': (boolean);
 }
