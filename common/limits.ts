@@ -170,8 +170,8 @@ export const DEVICE_HANG_FACTOR = 10;
 export const FORMING_HANG_FACTOR = 3;
 /** A step that takes longer ends its epoch; --step-timeout. */
 export const DEFAULT_STEP_TIMEOUT_MS = 300_000;
-/** Where first tokens are waited for longer, --max-decode-slowdown grows in proportion. */
-export const PREFILL_PATIENCE_MS = 250;
+/** Where first tokens are waited for longer, --max-decode-slowdown grows in proportion; --prefill-patience. */
+export const DEFAULT_PREFILL_PATIENCE_MS = 250;
 /** A worker that registered and says nothing for so long is lost; --worker-silence. */
 export const WORKER_SILENCE_MS = 10_000;
 /**

@@ -6,6 +6,7 @@ import { DEFAULT_CLUSTER_ID } from '../common/identity.js';
 import {
   DEFAULT_HANG_TIMEOUT_MS,
   DEFAULT_MAX_WAITING_TOKENS,
+  DEFAULT_PREFILL_PATIENCE_MS,
   DEFAULT_PRIORITY_AGEING_MS,
   DEFAULT_STEP_TIMEOUT_MS,
   MAX_NUM_SEQUENCES,
@@ -52,6 +53,7 @@ export interface ClusterFlags {
   readonly exifRotation?: boolean;
   readonly stepTimeout: number;
   readonly maxDecodeSlowdown?: number;
+  readonly prefillPatience?: number;
   readonly workerSilence?: number;
   readonly hangTimeout?: number;
   readonly encodingThreads?: number;
@@ -75,6 +77,11 @@ export const DEFAULT_GPU_MEMORY_UTILIZATION = 0.9;
 const slowdownOption = describedParser(`number of ${MIN_DECODE_SLOWDOWN} to 100, or 0`, (value) => {
   if (value.trim() === '0') return Infinity;
   return numberOption(MIN_DECODE_SLOWDOWN, 100)(value);
+});
+
+const patienceOption = describedParser('integer of 0 to 3600000', (value) => {
+  const ms = integerOption(0, 3_600_000)(value);
+  return ms === 0 ? Infinity : ms;
 });
 
 export function quantizationOption(): Option {
@@ -158,9 +165,15 @@ export function addClusterOptions(command: Command): Command {
     )
     .option(
       '--max-decode-slowdown <times>',
-      'how many times as long as alone a token may take because prompts are computed meanwhile; more where first ' +
-        'tokens are waited for longer than 250 ms, in proportion (default: 0, as long as it takes)',
+      'how many times as long as alone a token may take because prompts are computed meanwhile (default: 0, as long ' +
+        'as it takes)',
       slowdownOption,
+    )
+    .option(
+      '--prefill-patience <milliseconds>',
+      'where first tokens are waited for longer, --max-decode-slowdown grows in proportion (default: ' +
+        `${DEFAULT_PREFILL_PATIENCE_MS}; 0: never, so that prompts that come faster wait until they are refused)`,
+      patienceOption,
     )
     .option(
       '--max-waiting-tokens <n>',

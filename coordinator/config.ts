@@ -7,6 +7,7 @@ import {
   DEFAULT_HANG_TIMEOUT_MS,
   DEFAULT_MAX_WAITING_TOKENS,
   DEFAULT_PICTURE_MEMORY_BYTES,
+  DEFAULT_PREFILL_PATIENCE_MS,
   DEFAULT_PRIORITY_AGEING_MS,
   DEFAULT_REQUEST_MEMORY_BYTES,
   WORKER_SILENCE_MS,
@@ -61,6 +62,8 @@ export interface ClusterConfig {
   readonly workerSilenceMs: number;
   /** How many times as long a token may take for the prompts computed meanwhile; Infinity: as long as it takes. */
   readonly maxDecodeSlowdown: number;
+  /** Where first tokens are waited for longer, that grows in proportion; Infinity: never. */
+  readonly prefillPatienceMs: number;
   /** Of a rank that does not answer or does not move; it is given up. */
   readonly hangTimeoutMs: number;
   /** Threads that encode prompts and decode pictures; null: as many as there are cores, 4 at most. */
@@ -110,6 +113,7 @@ export function toClusterConfig(flags: ClusterFlags): ClusterConfig {
     exifRotation: flags.exifRotation ?? true,
     stepTimeoutMs: flags.stepTimeout * 1000,
     maxDecodeSlowdown: flags.maxDecodeSlowdown ?? Infinity,
+    prefillPatienceMs: flags.prefillPatience ?? DEFAULT_PREFILL_PATIENCE_MS,
     workerSilenceMs: flags.workerSilence === undefined ? WORKER_SILENCE_MS : flags.workerSilence * 1000,
     hangTimeoutMs: flags.hangTimeout === undefined ? DEFAULT_HANG_TIMEOUT_MS : flags.hangTimeout * 1000,
     encodingThreads: flags.encodingThreads ?? null,

@@ -28,6 +28,7 @@ export interface EpochRuntimeOptions {
   readonly clock: Clock;
   readonly stepTimeoutMs: number;
   readonly maxDecodeSlowdown: number;
+  readonly prefillPatienceMs: number;
   /** Another sign than the group's own that it is over: a worker's process ended, its lease ran out. */
   readonly lost: Promise<AppError>;
 }
@@ -60,13 +61,14 @@ export class EpochRuntime {
   }
 
   start(listener: EpochListener): void {
-    const { group, clock, stepTimeoutMs, maxDecodeSlowdown, lost } = this.#options;
+    const { group, clock, lost, stepTimeoutMs, maxDecodeSlowdown, prefillPatienceMs } = this.#options;
     this.#loop = new StepLoop({
       scheduler: this.#scheduler,
       group,
       clock,
       stepTimeoutMs,
       maxDecodeSlowdown,
+      prefillPatienceMs,
       onFirstTokens: () => listener.onFirstTokens(),
       onStep: (step) => listener.onStep(step),
       onFailure: (error, interrupted) => {

@@ -3,8 +3,7 @@
 // Throughput-Latency Tradeoff in LLM Inference with Sarathi-Serve", OSDI 2024) suits one machine, this keeps accounts
 // of time: a step earns what it would have taken without prompts, and pays what it took longer. Both are learned from
 // the steps as they come back. Where first tokens are waited for longer than a while, the bound grows with that time,
-// so that under no load the one grows without end for the other's sake. Pure: its times are given to it.
-import { PREFILL_PATIENCE_MS } from '../../common/limits.js';
+// so that under no load the one grows without end for the other's sake, unless that while has no end. Pure: its times are given to it.
 import type { StepPlan } from '../scheduler/step-plan.js';
 import type { CompletedStep } from './completed-step.js';
 import { FirstTokens } from './first-tokens.js';
@@ -27,6 +26,7 @@ export class PrefillBudget {
   readonly firstTokens = new FirstTokens();
   readonly #maxSlowdown: number;
   readonly #maxStepTokens: number;
+  readonly #patienceMs: number;
   /** Milliseconds of a step of decodes alone, by the binary logarithm of their number, rounded up. */
   readonly #decodeMs: number[] = [];
   #msPerToken = NaN;
@@ -37,17 +37,18 @@ export class PrefillBudget {
   /** The bound as the time that is waited for first tokens has made it. */
   #slowdown: number;
 
-  /** `maxSlowdown`: above 1. */
-  constructor(maxSlowdown: number, maxStepTokens: number) {
+  /** `maxSlowdown`: above 1; `patienceMs`: above 0. */
+  constructor(maxSlowdown: number, maxStepTokens: number, patienceMs: number) {
     this.#maxSlowdown = maxSlowdown;
     this.#slowdown = maxSlowdown;
     this.#maxStepTokens = maxStepTokens;
+    this.#patienceMs = patienceMs;
   }
 
   /** For the plan that is made now; Infinity: as many as a step takes. */
   tokensAt(nowMs: number): number {
     const waitedMs = this.firstTokens.waitedMs(nowMs);
-    this.#slowdown = this.#maxSlowdown * Math.max(waitedMs / PREFILL_PATIENCE_MS, 1);
+    this.#slowdown = this.#maxSlowdown * Math.max(waitedMs / this.#patienceMs, 1);
     const isKnown = this.#decodeMs.length > 0 && this.#msPerToken > 0;
     if (!isKnown) return Infinity;
     if (this.#numMixedSteps >= MAX_MIXED_STEPS) return 0;

@@ -48,6 +48,8 @@ export interface StepLoopOptions {
   readonly stepTimeoutMs: number;
   /** How many times as long a token may take for the prompts computed meanwhile; Infinity: as long as it takes. */
   readonly maxDecodeSlowdown: number;
+  /** Where first tokens are waited for longer, that grows in proportion; Infinity: never. */
+  readonly prefillPatienceMs: number;
   /** Sequences are given tokens for the first time. */
   readonly onFirstTokens?: () => void;
   /** Every rank has answered a step, and who waited for its tokens has them. */
@@ -77,12 +79,14 @@ export class StepLoop {
   readonly #prefill: PrefillBudget | null;
 
   constructor(options: StepLoopOptions) {
-    const { scheduler, group, clock, stepTimeoutMs, maxDecodeSlowdown } = options;
+    const { scheduler, group, clock, stepTimeoutMs, maxDecodeSlowdown, prefillPatienceMs } = options;
     this.#options = options;
     const { maxStepTokens, maxPlansInFlight } = scheduler.config;
     this.#ahead = new RunAhead(maxPlansInFlight);
     this.#prefill =
-      maxDecodeSlowdown === Infinity ? null : new PrefillBudget(maxDecodeSlowdown, maxStepTokens);
+      maxDecodeSlowdown === Infinity
+        ? null
+        : new PrefillBudget(maxDecodeSlowdown, maxStepTokens, prefillPatienceMs);
     this.#uploads = new PictureUploads({
       ...{ scheduler, group },
       submissionOf: (sequenceId) => this.#submissions.get(sequenceId),

@@ -81,6 +81,7 @@ export class EpochFactory {
         clock,
         stepTimeoutMs: config.stepTimeoutMs,
         maxDecodeSlowdown: config.maxDecodeSlowdown,
+        prefillPatienceMs: config.prefillPatienceMs,
         lost: workers.lost,
       });
     } catch (error) {

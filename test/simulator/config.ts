@@ -18,7 +18,7 @@ export interface SimulatedConfig {
   readonly maxDelayMs: number;
   readonly maxStepMs: number;
   readonly maxLoadMs: number;
-  readonly loop: Pick<EpochRuntimeOptions, 'stepTimeoutMs' | 'maxDecodeSlowdown'>;
+  readonly loop: Pick<EpochRuntimeOptions, 'stepTimeoutMs' | 'maxDecodeSlowdown' | 'prefillPatienceMs'>;
 }
 
 export function drawConfig(random: Random): SimulatedConfig {
@@ -48,6 +48,10 @@ export function drawConfig(random: Random): SimulatedConfig {
     maxDelayMs: random.pick([0.1, 1, 20]),
     maxStepMs: random.pick([1, 10, 100]),
     maxLoadMs: random.pick([0, 50, 1_000]),
-    loop: { stepTimeoutMs: random.pick([2_000, 20_000]), maxDecodeSlowdown: random.pick([1.1, 2, Infinity]) },
+    loop: {
+      stepTimeoutMs: random.pick([2_000, 20_000]),
+      maxDecodeSlowdown: random.pick([1.1, 2, Infinity]),
+      prefillPatienceMs: 250,
+    },
   };
 }

@@ -2,7 +2,11 @@
 // process over TCP. Tests run against both.
 import { pino } from 'pino';
 import { systemClock } from '../../common/clock.js';
-import { COORDINATOR_SILENCE_MS, WORKER_SILENCE_MS } from '../../common/limits.js';
+import {
+  COORDINATOR_SILENCE_MS,
+  DEFAULT_PREFILL_PATIENCE_MS,
+  WORKER_SILENCE_MS,
+} from '../../common/limits.js';
 import type { ClusterConfig } from '../../coordinator/config.js';
 import type { RestartPolicy } from '../../coordinator/engine/supervisor.js';
 import { Serving, type ServingOptions } from '../../coordinator/serving/serving.js';
@@ -66,6 +70,7 @@ export function fakeConfig(options: FakeClusterOptions): ClusterConfig {
     exifRotation: true,
     stepTimeoutMs: 20_000,
     maxDecodeSlowdown: 2,
+    prefillPatienceMs: DEFAULT_PREFILL_PATIENCE_MS,
     workerSilenceMs: WORKER_SILENCE_MS,
     hangTimeoutMs: 3_000,
     encodingThreads: 1,

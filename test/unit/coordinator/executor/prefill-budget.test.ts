@@ -1,7 +1,7 @@
 // How much of prompts runs beside decodes, on a device that is made up: a step of n decodes takes `alone(n)`, each
 // token of a prompt adds `perToken`. Its clock is that of the steps.
 import assert from 'node:assert/strict';
-import { PREFILL_PATIENCE_MS } from '../../../../common/limits.js';
+import { DEFAULT_PREFILL_PATIENCE_MS } from '../../../../common/limits.js';
 import { PrefillBudget } from '../../../../coordinator/executor/prefill-budget.js';
 
 const MAX_STEP_TOKENS = 2048;
@@ -19,8 +19,8 @@ class Course {
   readonly #device: Device;
   nowMs = 0;
 
-  constructor(maxSlowdown = 2, device = AWQ) {
-    this.budget = new PrefillBudget(maxSlowdown, MAX_STEP_TOKENS);
+  constructor(maxSlowdown = 2, device = AWQ, patienceMs = DEFAULT_PREFILL_PATIENCE_MS) {
+    this.budget = new PrefillBudget(maxSlowdown, MAX_STEP_TOKENS, patienceMs);
     this.#device = device;
   }
 
@@ -126,24 +126,30 @@ describe('the budget of prompts beside decodes', () => {
     assert.equal(course.step(16, 1500).tokens, 1500);
   });
 
+  /** Of the time, what prompts have while first tokens are waited for so long. */
+  function shareAfter(waitedMs: number, course = new Course()): number {
+    course.learned(16).step(16, MAX_STEP_TOKENS);
+    let [tokens, startMs] = [0, course.nowMs];
+    for (let count = 0; count < 400; count += 1) {
+      tokens += course.step(16, 100_000, false, waitedMs).tokens;
+      // What the step before this left of the balance is not counted.
+      if (count === 9) [tokens, startMs] = [0, course.nowMs];
+    }
+    return (tokens * AWQ.perToken) / (course.nowMs - startMs);
+  }
+
   it('lets prompts have more of the time the longer first tokens are waited for', () => {
-    const shareAfter = (waitedMs: number): number => {
-      const course = new Course().learned(16);
-      course.step(16, MAX_STEP_TOKENS);
-      let [tokens, startMs] = [0, course.nowMs];
-      for (let count = 0; count < 400; count += 1) {
-        tokens += course.step(16, 100_000, false, waitedMs).tokens;
-        // What the step before this left of the balance is not counted.
-        if (count === 9) [tokens, startMs] = [0, course.nowMs];
-      }
-      return (tokens * AWQ.perToken) / (course.nowMs - startMs);
-    };
-    const shares = [0, 1, 2, 5].map((times) => shareAfter(times * PREFILL_PATIENCE_MS));
+    const shares = [0, 1, 2, 5].map((times) => shareAfter(times * DEFAULT_PREFILL_PATIENCE_MS));
     // 1 - 1 / slowdown, but for one step in 64 without prompts and what is rounded down.
     const expected = [1 / 2, 1 / 2, 3 / 4, 9 / 10];
     shares.forEach((share, index) =>
       assert.ok(Math.abs(share - expected[index]!) < 0.03, `${share}, expected ${expected[index]}`),
     );
+  });
+
+  it('holds the bound however long first tokens are waited for, where that is asked', () => {
+    const share = shareAfter(60_000, new Course(2, AWQ, Infinity));
+    assert.ok(Math.abs(share - 1 / 2) < 0.03, `${share}`);
   });
 
   it('goes a step without prompts now and then, so that it stays known how long that takes', () => {

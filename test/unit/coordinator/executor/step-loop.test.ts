@@ -95,6 +95,7 @@ function setUp() {
     clock,
     stepTimeoutMs: 1000,
     maxDecodeSlowdown: 2,
+    prefillPatienceMs: 250,
     onFailure: (error, interrupted) => ends.push({ error, interrupted }),
   });
   loop.start();
