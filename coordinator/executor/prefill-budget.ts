@@ -3,7 +3,8 @@
 // Throughput-Latency Tradeoff in LLM Inference with Sarathi-Serve", OSDI 2024) suits one machine, this keeps accounts
 // of time: a step earns what it would have taken without prompts, and pays what it took longer. Both are learned from
 // the steps as they come back. Where first tokens are waited for longer than a while, the bound grows with that time,
-// so that under no load the one grows without end for the other's sake, unless that while has no end. Pure: its times are given to it.
+// so that under no load the one grows without end for the other's sake, unless that while has no end. Pure: its times
+// are given to it.
 import type { StepPlan } from '../scheduler/step-plan.js';
 import type { CompletedStep } from './completed-step.js';
 import { FirstTokens } from './first-tokens.js';
