@@ -73,12 +73,15 @@ class Stream {
   }
 }
 
-interface Span {
+interface MeasuredSpan {
   readonly rate: number;
   readonly msPerToken: number;
   readonly gapsMs: { readonly median: number; readonly p99: number };
   readonly prompts: number;
   readonly firstTokenMs: { readonly median: number; readonly p95: number } | null;
+}
+
+interface Span extends MeasuredSpan {
   /** Times what a token took without prompts, before and after; null: this span has none itself. */
   readonly timesQuiet: number | null;
 }
@@ -88,7 +91,7 @@ async function measureSpan(
   streams: readonly Stream[],
   rate: number,
   sendPrompt: () => Promise<number>,
-): Promise<Omit<Span, 'timesQuiet'>> {
+): Promise<MeasuredSpan> {
   const fromMs = performance.now();
   const firsts: Promise<number>[] = [];
   if (rate === 0) await pause(quietMs);
@@ -136,7 +139,7 @@ async function measure(slowdown: string): Promise<readonly Span[]> {
       () => new Stream(client, request(values['stream-tokens'], {})),
     );
     await Promise.all(streams.map(({ began }) => began));
-    const measured: Omit<Span, 'timesQuiet'>[] = [];
+    const measured: MeasuredSpan[] = [];
     const rates = values.rates.split(',').map(Number);
     for (const rate of [0, ...rates.flatMap((each) => [each, 0])]) {
       await pause(SETTLE_MS);

@@ -75,7 +75,7 @@ inline constexpr int64_t kAnyNumber = std::numeric_limits<int64_t>::max();
 //
 // Dense with GELU, which only the wide kernel does itself: it saves a pass over the outputs. fc1 of
 // the vision tower, [12800 x 3200], 5,125 rows on an H100: 646 us, and 697 by cuBLASLt and the
-// pass.
+// pass, before it had kernels of its own.
 //
 // float8: bound by the weight's bytes, whichever kernel; gate and up are as fast from the wide one
 // with 8 rows as from the other with one. Measured on an H100 (3.11 TB/s), microseconds of the
