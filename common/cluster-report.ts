@@ -70,6 +70,8 @@ export interface ClusterCache {
 export interface ClusterQueue {
   readonly num_running: number;
   readonly num_waiting: number;
+  /** Their clients read too slowly; neither running nor waiting. */
+  readonly num_paused: number;
   readonly num_preemptions: number;
 }
 

@@ -13,8 +13,11 @@ export interface WatchedReader {
 
 interface Entry {
   left: number;
-  /** Since when so much has been left. */
-  sinceMs: number;
+  /**
+   * Looks in a row that found as much left. Counted instead of the time: where this process itself has stood still, so
+   * have the readers' sockets, and it looks before it hears of what they have taken.
+   */
+  numSame: number;
   readonly cut: () => void;
 }
 
@@ -34,7 +37,7 @@ export class ReaderWatch {
 
   /** Until it closes. `cut` is called once. */
   add(reader: WatchedReader, cut: () => void): void {
-    const entry = { left: 0, sinceMs: this.#clock.nowMs(), cut };
+    const entry = { left: 0, numSame: 0, cut };
     this.#entries.set(reader, entry);
     // All of it was taken. What has come since may be as much as was left before, where messages are of one size.
     reader.on('drain', () => (entry.left = 0));
@@ -51,13 +54,12 @@ export class ReaderWatch {
 
   #look(): void {
     this.#timer = this.#clock.setTimer(this.#limitMs / LOOKS_PER_LIMIT, () => this.#look());
-    const nowMs = this.#clock.nowMs();
     for (const [reader, entry] of this.#entries) {
       const left = reader.writableLength;
       if (left === 0 || left !== entry.left) {
         entry.left = left;
-        entry.sinceMs = nowMs;
-      } else if (nowMs - entry.sinceMs >= this.#limitMs) {
+        entry.numSame = 0;
+      } else if (++entry.numSame === LOOKS_PER_LIMIT) {
         this.#remove(reader);
         entry.cut();
       }

@@ -54,6 +54,7 @@ export interface ClusterFacts {
   readonly blockSize: number;
   readonly numRunning: number;
   readonly numWaiting: number;
+  readonly numPaused: number;
   readonly steps: number;
   readonly visionParallel: string;
   readonly completedSteps: number;

@@ -47,6 +47,7 @@ export function clusterReport(
     queue: {
       num_running: stats?.numRunning ?? 0,
       num_waiting: (stats?.numWaiting ?? 0) + numBacklog,
+      num_paused: stats?.numPaused ?? 0,
       num_preemptions: stats?.numPreemptions ?? 0,
     },
     completed_steps: stats?.numCompletedSteps ?? 0,

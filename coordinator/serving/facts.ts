@@ -56,6 +56,7 @@ export function clusterFacts(plan: ShardPlan, state: EngineState, epoch: EpochRu
     blockSize: BLOCK_SIZE,
     numRunning: stats?.numRunning ?? 0,
     numWaiting: stats?.numWaiting ?? 0,
+    numPaused: stats?.numPaused ?? 0,
     steps: stats?.lastStep ?? 0,
     visionParallel: plan.spec.vision === null ? '' : plan.visionParallel,
     completedSteps: stats?.numCompletedSteps ?? 0,

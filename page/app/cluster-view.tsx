@@ -90,7 +90,7 @@ function Figures({ report }: { readonly report: ClusterReport }): JSX.Element {
   return (
     <dl class="tiles">
       <Tile name="Running" value={formatCount(queue.num_running)}>
-        sequences
+        {queue.num_paused === 0 ? 'sequences' : `sequences, ${formatCount(queue.num_paused)} paused`}
       </Tile>
       <Tile name="Waiting" value={formatCount(queue.num_waiting)}>
         {queue.num_preemptions === 0

@@ -63,7 +63,7 @@ function addDelta(answers: Map<number, GenerationDelta>, number: number, delta: 
 function toEvents(
   first: IteratorResult<ChoiceDeltas, undefined>,
   deltas: RequestStream<ChoiceDeltas>,
-  { form, choices, includesUsage, onFailure }: AnswerOptions,
+  { form, choices, includesUsage, signal, onFailure }: AnswerOptions,
 ): Readable {
   const ended = new Map<number, GenerationDelta>();
   const events = new Readable({
@@ -89,8 +89,8 @@ function toEvents(
       if (includesUsage) events.push(toEvent(form.usageChunk(usageOf(ended, choices.numChoices))));
     } catch (error) {
       onFailure(error);
-      // Nobody is there to be told.
-      if (toAppError(error).code === 'CANCELLED') return void events.push(null);
+      // Nobody is there to be told, where it was not cancelled by its id.
+      if (signal.aborted && toAppError(error).code === 'CANCELLED') return void events.push(null);
       events.push(toEvent(toHttpError(error).body));
     }
     if (events.destroyed) return;

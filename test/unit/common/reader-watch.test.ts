@@ -1,5 +1,5 @@
 // Goal: who takes nothing for the whole limit is cut off, once; who takes something now and then, has nothing to take,
-// or has left is not.
+// or has left is not, nor anybody because the process that watches stood still.
 import assert from 'node:assert/strict';
 import { EventEmitter } from 'node:events';
 import { ReaderWatch } from '../../../common/reader-watch.js';
@@ -55,6 +55,17 @@ describe('ReaderWatch', () => {
     }
     assert.deepEqual([stalled.numCuts, steady.numCuts], [1, 0]);
     for (const reader of [stalled, steady]) reader.emit('close');
+  });
+
+  it('blames nobody for the time in which it did not run itself', async () => {
+    const [stalled, late] = [watched(500), watched(500)];
+    await clock.advance(500);
+    await clock.standStill(5 * LIMIT_MS);
+    // Only now does this process hear of it.
+    late.emit('drain');
+    await clock.advance(LIMIT_MS);
+    assert.deepEqual([stalled.numCuts, late.numCuts], [1, 0]);
+    for (const reader of [stalled, late]) reader.emit('close');
   });
 
   it('has no timer while there is nobody', async () => {

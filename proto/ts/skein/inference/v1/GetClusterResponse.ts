@@ -24,6 +24,10 @@ export interface GetClusterResponse {
    */
   'completedSteps'?: (number | string | Long);
   'stepMs'?: (number | string);
+  /**
+   * Sequences whose clients read too slowly: nothing is computed for them meanwhile. Neither running nor waiting.
+   */
+  'numPaused'?: (number);
 }
 
 export interface GetClusterResponse__Output {
@@ -47,4 +51,8 @@ export interface GetClusterResponse__Output {
    */
   'completedSteps': (string);
   'stepMs': (number);
+  /**
+   * Sequences whose clients read too slowly: nothing is computed for them meanwhile. Neither running nor waiting.
+   */
+  'numPaused': (number);
 }
