@@ -2,7 +2,7 @@
 // Native tests are cases of test/unit/native, so that one count covers everything.
 import { spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import path from 'node:path';
 import { SetupError } from './console.mjs';
 import { listFiles } from './fingerprint.mjs';
@@ -44,6 +44,16 @@ export function selectTests(files, filters) {
   return files.filter((file) => parts.some((part) => file.includes(part)));
 }
 
+const MAX_JOBS = 4;
+
+/**
+ * Test files at once. Of the whole suite half the time is waiting for processes. What is named runs alone, as it comes:
+ * it is looked at.
+ */
+export function numTestJobs(filters, cores) {
+  return filters.length === 0 ? Math.min(cores, MAX_JOBS) : 1;
+}
+
 export function summaryLine({ passes, failures, pending }) {
   return `${passes} passed, ${failures} failed${pending > 0 ? `, ${pending} skipped` : ''}`;
 }
@@ -62,7 +72,9 @@ export async function runTests({ args, failOnSkip = false }) {
   const scratch = mkdtempSync(path.join(tmpdir(), 'skein-test-'));
   try {
     const summaryFile = path.join(scratch, 'summary.json');
-    const exitCode = await runMocha([...flags, ...selected], summaryFile);
+    const jobs = numTestJobs(filters, availableParallelism());
+    const sideBySide = jobs > 1 ? ['--parallel', '--jobs', String(jobs)] : [];
+    const exitCode = await runMocha([...sideBySide, ...flags, ...selected], summaryFile);
     // Without a summary mocha itself broke off: a file that does not load, a crash.
     let counts = existsSync(summaryFile)
       ? JSON.parse(readFileSync(summaryFile, 'utf8'))

@@ -5,6 +5,7 @@ import { loadScript } from '../../support/scripts.js';
 interface RunTests {
   splitArguments: (args: string[]) => { filters: string[]; flags: string[] };
   selectTests: (files: string[], filters: string[]) => string[];
+  numTestJobs: (filters: string[], cores: number) => number;
   summaryLine: (counts: Counts) => string;
   withoutSkips: (counts: Counts) => Counts;
 }
@@ -48,6 +49,13 @@ describe('npm test', () => {
       filters: ['tidy', 'unit'],
       flags: ['--grep', 'scheduler', '--bail', '--grep=x'],
     });
+  });
+
+  it('runs files of the whole suite side by side, and named ones alone', () => {
+    assert.equal(tests.numTestJobs([], 1), 1);
+    assert.equal(tests.numTestJobs([], 2), 2);
+    assert.equal(tests.numTestJobs([], 64), 4);
+    assert.equal(tests.numTestJobs(['unit/sharding'], 64), 1);
   });
 
   it('ends with the count', () => {
