@@ -7,7 +7,7 @@ import { SetupError } from './console.mjs';
 import { findInstalledToolkit, installPypiToolkit } from './cuda-toolkit.mjs';
 import { decideStep, fingerprint, listFiles, readStamp, removeStamp, writeStamp } from './fingerprint.mjs';
 import { withLock } from './lock.mjs';
-import { cacheBelongsTo, nativeSources, numJobs } from './native-build.mjs';
+import { cacheBelongsTo, NATIVE_LIBRARY, nativeSources, numJobs } from './native-build.mjs';
 import { runLogged } from './run-command.mjs';
 
 const BUILD_FOLDER = 'build/cuda';
@@ -93,6 +93,8 @@ async function configure({ repoRoot, tests, toolkit, architectures, logFile }) {
       ...['-S', 'native', '-B', BUILD_FOLDER, '-G', 'Ninja', '-DSKEIN_CUDA=ON'],
       // Once tests were built they stay configured, as in build/native.
       ...(tests ? ['-DSKEIN_BUILD_TESTS=ON'] : existsSync(cache) ? [] : ['-DSKEIN_BUILD_TESTS=OFF']),
+      // Set-up has just built it, with the same compiler and flags.
+      `-DSKEIN_BUILT_LIBRARY=${path.join(repoRoot, NATIVE_LIBRARY)}`,
       `-DSKEIN_CUDA_ROOT=${toolkit.root}`,
       `-DSKEIN_NCCL_ROOT=${toolkit.ncclRoot}`,
       `-DSKEIN_CUDA_ARCHITECTURES=${architectures}`,

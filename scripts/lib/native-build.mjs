@@ -8,6 +8,8 @@ import { decideStep, fingerprint, listFiles, readStamp, removeStamp, writeStamp 
 import { runLogged } from './run-command.mjs';
 
 const BUILD_FOLDER = 'build/native';
+/** Of everything that knows no back end: the CUDA build links it too. */
+export const NATIVE_LIBRARY = `${BUILD_FOLDER}/libskein.a`;
 /** A translation unit full of templates and intrinsics needs about this much. */
 const MEMORY_PER_JOB_BYTES = 1.25 * 1024 ** 3;
 
@@ -31,7 +33,9 @@ export function nativeGoal(sources, tests) {
   return {
     inputs: tests ? sources : sources.filter((file) => !isTest(file)),
     outputs: [
-      ...(hasAddon ? [`${BUILD_FOLDER}/skein_cpu.node`, `${BUILD_FOLDER}/skein_picture.node`] : []),
+      ...(hasAddon
+        ? [NATIVE_LIBRARY, `${BUILD_FOLDER}/skein_cpu.node`, `${BUILD_FOLDER}/skein_picture.node`]
+        : []),
       ...(tests && hasTests ? [`${BUILD_FOLDER}/native_tests`] : []),
     ],
     targets: tests || !hasAddon ? [] : ['skein_addon', 'skein_picture_addon'],

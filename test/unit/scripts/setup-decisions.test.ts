@@ -232,12 +232,13 @@ describe('the native build', () => {
   it('is the addon alone for running, and everything for tests', () => {
     assert.deepEqual(build.nativeGoal(sources, false), {
       inputs: sources.slice(0, 3),
-      outputs: ['build/native/skein_cpu.node', 'build/native/skein_picture.node'],
+      outputs: ['build/native/libskein.a', 'build/native/skein_cpu.node', 'build/native/skein_picture.node'],
       targets: ['skein_addon', 'skein_picture_addon'],
     });
     assert.deepEqual(build.nativeGoal(sources, true), {
       inputs: sources,
       outputs: [
+        'build/native/libskein.a',
         'build/native/skein_cpu.node',
         'build/native/skein_picture.node',
         'build/native/native_tests',
