@@ -70,6 +70,7 @@ export class GrpcTarget implements Target {
         computeType: model.computeType,
         ...(model.quantization === '' ? {} : { quantization: model.quantization }),
         ...(model.visionQuantization === '' ? {} : { visionQuantization: model.visionQuantization }),
+        ...(model.kvCacheDtype === '' ? {} : { kvCacheDtype: model.kvCacheDtype }),
         loadFormat: model.loadFormat,
         maxModelLength: model.maxModelLength,
         deterministic: model.deterministic,

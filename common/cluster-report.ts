@@ -31,6 +31,8 @@ export interface ClusterModel {
   readonly quantization: string;
   /** Of the vision tower; empty: none. */
   readonly vision_quantization: string;
+  /** Of keys and values; empty: that of computing. */
+  readonly kv_cache_dtype: string;
   readonly deterministic: boolean;
   /** What absent sampling fields of a request take, in the names of a request. */
   readonly sampling_defaults: Readonly<Record<string, number>>;

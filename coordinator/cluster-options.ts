@@ -22,6 +22,8 @@ export type CollectiveChoice = 'auto' | 'shared-memory' | 'gloo';
 /** fp8: plain weights become FP8 as they are loaded. */
 export type QuantizationChoice = 'auto' | 'fp8';
 export type ComputeTypeChoice = 'auto' | 'float32' | 'bfloat16';
+/** Of keys and values; auto: the compute type. */
+export type KvCacheTypeChoice = 'auto' | 'fp8';
 
 /** When an output without a start tag begins inside the reasoning. */
 export type ReasoningStartChoice = 'auto' | 'prompt' | 'always' | 'never';
@@ -34,6 +36,7 @@ export interface ClusterFlags {
   readonly dtype: ComputeTypeChoice;
   readonly quantization?: QuantizationChoice;
   readonly visionQuantization?: QuantizationChoice;
+  readonly kvCacheDtype?: KvCacheTypeChoice;
   readonly visionParallel: 'auto' | 'tensor' | 'data';
   readonly collective: CollectiveChoice;
   readonly loadFormat: 'auto' | 'dummy';
@@ -104,6 +107,16 @@ export function visionQuantizationOption(): Option {
     .default('auto');
 }
 
+export function kvCacheDtypeOption(): Option {
+  return new Option(
+    '--kv-cache-dtype <type>',
+    'fp8: keys and values are kept as float8 e4m3 with a scale for each token and KV head, in about half the memory ' +
+      'of bfloat16 (CPUs only); auto: as the ranks compute',
+  )
+    .choices(['auto', 'fp8'])
+    .default('auto');
+}
+
 export function addClusterOptions(command: Command): Command {
   return command
     .requiredOption('--model <folder>', 'checkpoint folder in Hugging Face form')
@@ -122,6 +135,7 @@ export function addClusterOptions(command: Command): Command {
     )
     .addOption(quantizationOption())
     .addOption(visionQuantizationOption())
+    .addOption(kvCacheDtypeOption())
     .addOption(
       new Option('--vision-parallel <mode>', 'how the vision tower is held')
         .choices(['auto', 'tensor', 'data'])

@@ -18,6 +18,7 @@ import {
   type ClusterFlags,
   type CollectiveChoice,
   type ComputeTypeChoice,
+  type KvCacheTypeChoice,
   type QuantizationChoice,
   type ReasoningStartChoice,
 } from './cluster-options.js';
@@ -30,6 +31,7 @@ export interface ClusterConfig {
   readonly quantization: QuantizationChoice;
   /** Of the vision tower. */
   readonly visionQuantization: QuantizationChoice;
+  readonly kvCacheDtype: KvCacheTypeChoice;
   readonly visionParallel: 'auto' | 'tensor' | 'data';
   readonly collective: CollectiveChoice;
   readonly loadFormat: 'auto' | 'dummy';
@@ -93,6 +95,7 @@ export function toClusterConfig(flags: ClusterFlags): ClusterConfig {
     dtype: flags.dtype,
     quantization: flags.quantization ?? 'auto',
     visionQuantization: flags.visionQuantization ?? 'auto',
+    kvCacheDtype: checkKvCacheDtype(flags.kvCacheDtype ?? 'auto', flags.device === 'cuda'),
     visionParallel: flags.visionParallel,
     collective: flags.collective,
     loadFormat: flags.loadFormat,
@@ -125,6 +128,18 @@ export function toClusterConfig(flags: ClusterFlags): ClusterConfig {
     clusterId: checkClusterId(flags.clusterId ?? DEFAULT_CLUSTER_ID),
     logLevel: flags.logLevel ?? null,
   });
+}
+
+/** Where it is known whether the ranks are on GPUs: of those started here from the flags, of others once they are. */
+export function checkKvCacheDtype(choice: KvCacheTypeChoice, isOnGpu: boolean): KvCacheTypeChoice {
+  if (choice === 'auto' || !isOnGpu) return choice;
+  throw new AppError(
+    'INVALID_REQUEST',
+    '--kv-cache-dtype fp8 is for CPUs; GPUs keep keys and values in bfloat16',
+    {
+      details: { param: 'kv-cache-dtype' },
+    },
+  );
 }
 
 function checkRanksPerDevice({ ranksPerDevice, device, workers, clusterAddress }: ClusterFlags): void {

@@ -47,6 +47,7 @@ export function toNativeLoadPlan(request: LoadRequest__Output): NativeLoadPlan {
     tensors: request.tensors.map(toNativeTensor),
     slices: request.slices.map(toNativeSlice),
     computeType,
+    float8KvCache: request.float8KvCache,
     dummyWeights: request.dummyWeights,
     dummySeed: uint64ToNumber(request.dummySeed, 'dummy_seed'),
     maxNumSequences: request.maxNumSequences,

@@ -4,8 +4,10 @@ import { writeFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { integerOption } from '../../common/command-line.js';
 import {
+  kvCacheDtypeOption,
   quantizationOption,
   visionQuantizationOption,
+  type KvCacheTypeChoice,
   type QuantizationChoice,
 } from '../../coordinator/cluster-options.js';
 import { toClusterConfig } from '../../coordinator/config.js';
@@ -17,6 +19,7 @@ interface Flags {
   readonly dtypes: string;
   readonly quantization: QuantizationChoice;
   readonly visionQuantization: QuantizationChoice;
+  readonly kvCacheDtype: KvCacheTypeChoice;
   readonly visionParallel: 'auto' | 'tensor' | 'data';
   readonly device: 'cpu' | 'cuda';
   readonly concurrency: number;
@@ -30,6 +33,7 @@ const command = new Command('evaluate')
   .option('--dtypes <list>', 'compute types', 'float32,bfloat16')
   .addOption(quantizationOption())
   .addOption(visionQuantizationOption())
+  .addOption(kvCacheDtypeOption())
   .option('--vision-parallel <mode>', 'auto, tensor or data', 'auto')
   .option('--device <device>', 'cpu or cuda', 'cpu')
   .option('--concurrency <n>', 'questions at once', integerOption(1, 64), 16)
@@ -50,6 +54,7 @@ for (const dtype of flags.dtypes.split(',') as ('float32' | 'bfloat16')[]) {
       dtype,
       quantization: flags.quantization,
       visionQuantization: flags.visionQuantization,
+      kvCacheDtype: flags.kvCacheDtype,
       visionParallel: flags.visionParallel,
       collective: 'auto',
       loadFormat: 'auto',
@@ -90,7 +95,7 @@ for (const dtype of flags.dtypes.split(',') as ('float32' | 'bfloat16')[]) {
   }
 }
 if (flags.output !== undefined) {
-  const { concurrency, visionParallel, device, quantization, visionQuantization } = flags;
+  const { concurrency, visionParallel, device, quantization, visionQuantization, kvCacheDtype } = flags;
   const report = {
     benchmark: 'evaluation',
     model: 'r1v-nano',
@@ -102,6 +107,7 @@ if (flags.output !== undefined) {
     visionParallel,
     quantization,
     visionQuantization,
+    kvCacheDtype,
     results,
   };
   writeFileSync(flags.output, `${JSON.stringify(report, null, 1)}\n`);

@@ -17,6 +17,7 @@
 #include <functional>
 #include <memory>
 #include <numeric>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -127,6 +128,27 @@ void BenchLinear(const Options& options, Backend& backend, const LinearSize& siz
   }
 }
 
+// Keys and values of a whole context, from rows of `width` columns.
+void FillCache(Backend& backend, KvCache& cache, std::span<const int32_t> table, int64_t context,
+               int64_t num_heads, int64_t width) {
+  std::vector<int32_t> positions(static_cast<size_t>(context)), ids(static_cast<size_t>(context));
+  std::iota(positions.begin(), positions.end(), 0);
+  const std::vector<int64_t> slots(positions.begin(), positions.end());
+  const std::vector<SequenceSpan> spans = {
+      {0, static_cast<int32_t>(context), static_cast<int32_t>(context), 0}};
+  StepMetadata metadata;
+  metadata.token_ids = ids;
+  metadata.positions = positions;
+  metadata.slot_mapping = slots;
+  metadata.spans = spans;
+  metadata.block_tables = table;
+  metadata.max_blocks_per_sequence = static_cast<int64_t>(table.size());
+  backend.BeginStep(metadata);
+  std::vector<float> qkv = Noise(context * width, 5);
+  backend.RotaryStoreKv(MakeMatrix(qkv.data(), DType::kFloat32, context, width), cache, 0,
+                        num_heads, 1e4);
+}
+
 // `num_queries` rows at the end of a context, 14 query heads over 2 KV heads of 64.
 void BenchPagedAttention(const Options& options, Backend& backend, int64_t num_queries,
                          int64_t context, DType type) {
@@ -135,6 +157,7 @@ void BenchPagedAttention(const Options& options, Backend& backend, int64_t num_q
   const auto cache = backend.AllocateKvCache({1, blocks, kBlock, kKvHeads, kDim}, type);
   std::vector<int32_t> table(static_cast<size_t>(blocks)), ids(static_cast<size_t>(num_queries), 0);
   std::iota(table.begin(), table.end(), 0);
+  FillCache(backend, *cache, table, context, kHeads, (kHeads + 2 * kKvHeads) * kDim);
   std::vector<int32_t> positions(static_cast<size_t>(num_queries)), q_to_kv;
   std::iota(positions.begin(), positions.end(), static_cast<int32_t>(context - num_queries));
   const std::vector<int64_t> slots(positions.begin(), positions.end());
@@ -161,7 +184,7 @@ void BenchPagedAttention(const Options& options, Backend& backend, int64_t num_q
                          (static_cast<double>(context) - static_cast<double>(num_queries - 1) / 2);
   Report(options, std::string("paged attention ") + Name(type),
          std::to_string(num_queries) + " of " + std::to_string(context), seconds,
-         static_cast<double>(2 * context * kKvHeads * kDim) * static_cast<double>(SizeOf(type)),
+         static_cast<double>(2 * context * kKvHeads * KvBytesPerHead(kDim, type)),
          4.0 * visible * kHeads * kDim);
 }
 
@@ -213,7 +236,7 @@ void Run(const Options& options) {
       options.full ? std::vector<LinearSize>{{896, 4864}, {4864, 896}, {5120, 5120}}
                    : std::vector<LinearSize>{{256, 384}};
   for (const LinearSize& size : sizes) BenchLinear(options, *backend, size);
-  for (const DType type : {DType::kFloat32, DType::kBFloat16}) {
+  for (const DType type : {DType::kFloat32, DType::kBFloat16, DType::kFloat8E4M3}) {
     BenchPagedAttention(options, *backend, 1, options.full ? 4096 : 128, type);
     BenchPagedAttention(options, *backend, options.full ? 256 : 16, options.full ? 1024 : 64, type);
   }

@@ -102,6 +102,8 @@ export interface NativeLoadPlan {
   tensors: NativeRankTensor[];
   slices: NativeSlice[];
   computeType: 'float32' | 'bfloat16';
+  /** Keys and values in float8 instead of the compute type. */
+  float8KvCache: boolean;
   dummyWeights: boolean;
   dummySeed: number;
   maxNumSequences: number;

@@ -21,6 +21,7 @@ export interface ModelFacts {
   readonly computeType: string;
   readonly quantization: string;
   readonly visionQuantization: string;
+  readonly kvCacheDtype: string;
   readonly loadFormat: string;
   readonly deterministic: boolean;
   readonly stopTokenIds: readonly number[];
@@ -164,6 +165,7 @@ export function toGetModelResponse(model: ModelFacts): GetModelResponse {
     computeType: model.computeType,
     quantization: model.quantization,
     visionQuantization: model.visionQuantization,
+    kvCacheDtype: model.kvCacheDtype,
     loadFormat: model.loadFormat,
     deterministic: model.deterministic,
     defaultSampling: { ...model.samplingDefaults },

@@ -38,6 +38,7 @@ export function clusterReport(
       compute_type: model.computeType,
       quantization: model.quantization,
       vision_quantization: model.visionQuantization,
+      kv_cache_dtype: model.kvCacheDtype,
       deterministic: model.deterministic,
       sampling_defaults: samplingDefaults(model.samplingDefaults),
     },

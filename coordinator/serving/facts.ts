@@ -34,6 +34,7 @@ export function modelFacts(
     computeType: computeType(plan, config),
     quantization: quantizationName(spec),
     visionQuantization: visionQuantizationName(spec),
+    kvCacheDtype: config.kvCacheDtype === 'fp8' ? 'fp8' : '',
     loadFormat: config.loadFormat,
     stopTokenIds: text.stopTokenIds,
     pictureTokenId: text.pictureTokenId,

@@ -10,6 +10,8 @@ import type { RankLayout, RankPlan, ShardPlan, TensorPart, TensorRole } from './
 /** What a model and its settings make of a step, as far as it takes memory. */
 export interface MemoryLimits {
   readonly computeType: 'float32' | 'bfloat16';
+  /** Keys and values as float8 e4m3 with a scale for each token and KV head; default: in the compute type. */
+  readonly float8KvCache?: boolean;
   readonly maxNumSequences: number;
   readonly maxStepTokens: number;
   readonly blockSize: number;

@@ -41,6 +41,7 @@ export function toNativeLoadPlan(
     dummyWeights: dummySeed !== null,
     dummySeed: dummySeed ?? 0,
     ...{ computeType, maxNumSequences, maxStepTokens, blockSize, maxModelLength },
+    float8KvCache: limits.float8KvCache ?? false,
     ...{ numTileSlots: limits.numTileSlots, maxTilesPerStep: limits.maxTilesPerStep, maxTopLogprobs },
     graphBuckets: Uint32Array.from(graphBuckets),
     memoryShare: 0,

@@ -210,6 +210,7 @@ LoadPlan ToLoadPlan(const Napi::Value& value) {
   to.tensors = from.List("tensors", ReadTensor);
   to.slices = from.List("slices", ReadSlice);
   to.compute_type = kDTypes[from.Word("computeType", {"float32", "bfloat16"})];
+  to.kv_cache_type = from.Flag("float8KvCache") ? DType::kFloat8E4M3 : to.compute_type;
   to.dummy_weights = from.Flag("dummyWeights");
   to.dummy_seed = static_cast<uint64_t>(from.Count("dummySeed"));
   to.max_num_sequences = from.Count("maxNumSequences");

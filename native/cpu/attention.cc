@@ -194,25 +194,46 @@ class PagedRunner {
       const int64_t offset = (position + i) % size;
       const int64_t run = std::min({size - offset, width - i % width, count - i});
       const int64_t id = table[(position + i) / size];
-      const void* keys = call_.cache->Keys(call_.layer, id, task.kv_head);
-      const void* values = call_.cache->Values(call_.layer, id, task.kv_head);
-      Copy(keys, offset, size, d, run, block.keys() + i / width * width * d + i % width, width);
-      for (int64_t c = 0; c < d; c += width) {
-        Copy(values, offset * d + c, d, run, std::min(width, d - c),
-             block.values() + c * kAttentionTile + i * width, width);
-      }
+      CopyKeys(id, task.kv_head, offset, run, block.keys() + i / width * width * d + i % width);
+      CopyValues(id, task.kv_head, offset, run, block.values() + i * width);
       i += run;
     }
   }
 
+  // `count` positions from `offset` on of one block to a panel of keys.
+  void CopyKeys(int64_t id, int64_t kv_head, int64_t offset, int64_t count, float* out) const {
+    const int64_t size = shape_.block_size;
+    void* keys = call_.cache->Keys(call_.layer, id, kv_head);
+    Copy(keys, offset, size, shape_.head_dim, count,
+         {.column_scales = call_.cache->Scales(keys) + offset}, out);
+  }
+
+  // The same to the panels of values, of which each has other columns.
+  void CopyValues(int64_t id, int64_t kv_head, int64_t offset, int64_t count, float* out) const {
+    const int64_t d = shape_.head_dim;
+    const int64_t width = kernels_.panel_width;
+    void* values = call_.cache->Values(call_.layer, id, kv_head);
+    for (int64_t c = 0; c < d; c += width) {
+      Copy(values, offset * d + c, d, count, std::min(width, d - c),
+           {.row_scales = call_.cache->Scales(values) + offset}, out + c * kAttentionTile);
+    }
+  }
+
+  // To panels. `float8` has the scales, where there are any.
   void Copy(const void* source, int64_t start, int64_t stride, int64_t rows, int64_t cols,
-            float* out, int64_t out_stride) const {
-    if (call_.cache->type() == DType::kBFloat16) {
-      kernels_.copy_bf16(static_cast<const uint16_t*>(source) + start, stride, rows, cols, out,
-                         out_stride);
-    } else {
-      kernels_.copy_float(static_cast<const float*>(source) + start, stride, rows, cols, out,
-                          out_stride);
+            Float8Rows float8, float* out) const {
+    const int64_t width = kernels_.panel_width;
+    switch (call_.cache->type()) {
+      case DType::kFloat8E4M3:
+        float8.codes = static_cast<const uint8_t*>(source) + start;
+        float8.stride = stride;
+        return kernels_.copy_float8(float8, rows, cols, out, width);
+      case DType::kBFloat16:
+        return kernels_.copy_bf16(static_cast<const uint16_t*>(source) + start, stride, rows, cols,
+                                  out, width);
+      default:
+        return kernels_.copy_float(static_cast<const float*>(source) + start, stride, rows, cols,
+                                   out, width);
     }
   }
 

@@ -101,9 +101,8 @@ std::unique_ptr<DeviceTensor> CpuBackend::Allocate(DType type, int64_t rows, int
   return std::make_unique<HostTensor>(type, rows, cols);
 }
 
-std::unique_ptr<KvCache> CpuBackend::AllocateKvCache(const KvCacheShape& shape,
-                                                     DType compute_type) {
-  return std::make_unique<CpuKvCache>(shape, compute_type);
+std::unique_ptr<KvCache> CpuBackend::AllocateKvCache(const KvCacheShape& shape, DType type) {
+  return std::make_unique<CpuKvCache>(shape, type);
 }
 
 void CpuBackend::BeginStep(const StepMetadata& metadata) {

@@ -36,7 +36,8 @@ class CpuBackend final : public Backend {
   std::unique_ptr<PreparedLinear> PrepareLinear(const RawLinear& raw, DType compute_type) override;
   std::unique_ptr<DeviceTensor> Upload(const Matrix& host) override;
   std::unique_ptr<DeviceTensor> Allocate(DType type, int64_t rows, int64_t cols) override;
-  std::unique_ptr<KvCache> AllocateKvCache(const KvCacheShape& shape, DType compute_type) override;
+  bool has_float8_kv_cache() const override { return true; }
+  std::unique_ptr<KvCache> AllocateKvCache(const KvCacheShape& shape, DType type) override;
 
   // Copies the metadata: the spans of `metadata` need not outlive the call. token_ids must be real
   // ids here: the engine resolves -1 from what it sampled, because on this back end every sampled

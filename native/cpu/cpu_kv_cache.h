@@ -11,10 +11,13 @@ namespace skein::cpu {
 
 // Keys and values of one block and KV head lie together:
 //   keys   [layer][block][kv head][head_dim][block_size]   positions adjacent: a vector holds one
-//   dimension of many keys values [layer][block][kv head][block_size][head_dim]
+//                                                          dimension of many keys
+//   values [layer][block][kv head][block_size][head_dim]
+// In float8 each is followed by the scales of its tokens, float32 [block_size].
 class CpuKvCache final : public KvCache {
  public:
-  // type is float32 or bfloat16. Pages are taken from the system as blocks are first written.
+  // type is float32, bfloat16 or float8. Pages are taken from the system as blocks are first
+  // written.
   CpuKvCache(const KvCacheShape& shape, DType type);
 
   int64_t num_blocks() const override { return shape_.num_blocks; }
@@ -27,6 +30,10 @@ class CpuKvCache final : public KvCache {
   }
   void* Values(int64_t layer, int64_t block, int64_t kv_head) const {
     return At(values_, layer, block, kv_head);
+  }
+  // Float8: of the tokens of a block's keys or values for one KV head.
+  float* Scales(void* head) const {
+    return reinterpret_cast<float*>(static_cast<char*>(head) + codes_bytes_);
   }
   // Keys and values [head_dim] of one token and KV head into `slot` (block * block_size + offset),
   // rounded to the type.
@@ -41,7 +48,8 @@ class CpuKvCache final : public KvCache {
 
   KvCacheShape shape_;
   DType type_;
-  size_t head_bytes_;  // of one block and KV head
+  size_t codes_bytes_;  // of one block and KV head
+  size_t head_bytes_;   // with the scales
   AlignedBuffer keys_;
   AlignedBuffer values_;
 };

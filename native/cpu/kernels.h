@@ -91,6 +91,14 @@ struct AttentionTile {
   int64_t out_stride = 0;    // head_dim rounded up to the panel width
 };
 
+// e4m3 codes [rows, stride], none of them a NaN.
+struct Float8Rows {
+  const uint8_t* codes = nullptr;
+  int64_t stride = 0;
+  const float* row_scales = nullptr;
+  const float* column_scales = nullptr;
+};
+
 struct KernelTable {
   InstructionClass instruction_class;
   int lanes;
@@ -129,6 +137,9 @@ struct KernelTable {
                      int64_t out_stride);
   void (*copy_bf16)(const uint16_t* x, int64_t x_stride, int64_t rows, int64_t n, float* out,
                     int64_t out_stride);
+  // From float8 codes; values are theirs times the scale of the row, or of the column where
+  // row_scales is null.
+  void (*copy_float8)(const Float8Rows& x, int64_t rows, int64_t n, float* out, int64_t out_stride);
 };
 
 // The table of a class; throws Error(INTERNAL) for one that is not built for this kind of

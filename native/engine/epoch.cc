@@ -57,7 +57,7 @@ Epoch::Epoch(Backend& backend, LoadedModel& model, int64_t num_kv_blocks)
                        static_cast<long long>(num_kv_blocks), static_cast<long long>(wanted),
                        static_cast<long long>(free)));
   }
-  cache_ = backend.AllocateKvCache(model.kv_shape(num_kv_blocks), model.plan().compute_type);
+  cache_ = backend.AllocateKvCache(model.kv_shape(num_kv_blocks), model.plan().kv_cache_type);
 }
 
 Epoch::~Epoch() {

@@ -51,6 +51,12 @@ void CheckUnchanged(const LoadPlan& plan, const TensorCatalogue& catalogue,
              static_cast<long long>(num_changed), checksums.size()));
 }
 
+// Before anything is read.
+void CheckKvCache(const Backend& backend, const LoadPlan& plan) {
+  if (plan.kv_cache_type != DType::kFloat8E4M3 || backend.has_float8_kv_cache()) return;
+  throw Error("INVALID_REQUEST", "float8KvCache: GPUs keep keys and values in bfloat16");
+}
+
 void ResetPeakResident() { std::ofstream("/proc/self/clear_refs") << "5"; }
 
 }  // namespace
@@ -66,6 +72,7 @@ LoadedModel::LoadedModel(Backend& backend, const LoadPlan& plan,
     : plan_(plan) {
   const auto start = std::chrono::steady_clock::now();
   CheckPlanLimits(plan_);
+  CheckKvCache(backend, plan_);
   LoadWeights(backend, progress, cancelled);
   LayOut(backend);
   result_.load_ms =
@@ -104,20 +111,22 @@ void LoadedModel::LoadWeights(Backend& backend,
 
 bool LoadedModel::HasLimitsOf(const LoadPlan& plan) const {
   const auto limits = [](const LoadPlan& of) {
-    return std::tie(of.max_num_sequences, of.max_step_tokens, of.block_size, of.max_model_length,
-                    of.num_tile_slots, of.max_tiles_per_step, of.max_top_logprobs,
-                    of.graph_buckets);
+    return std::tie(of.kv_cache_type, of.max_num_sequences, of.max_step_tokens, of.block_size,
+                    of.max_model_length, of.num_tile_slots, of.max_tiles_per_step,
+                    of.max_top_logprobs, of.graph_buckets);
   };
   return limits(plan_) == limits(plan);
 }
 
 void LoadedModel::SetLimits(Backend& backend, const LoadPlan& plan) {
   CheckPlanLimits(plan);
+  CheckKvCache(backend, plan);
   sampler_.reset();
   encoder_.reset();
   decoder_.reset();
   activations_.reset();
   backend.ReleaseActivations();
+  plan_.kv_cache_type = plan.kv_cache_type;
   plan_.max_num_sequences = plan.max_num_sequences;
   plan_.max_step_tokens = plan.max_step_tokens;
   plan_.block_size = plan.block_size;
@@ -145,7 +154,7 @@ void LoadedModel::LayOut(Backend& backend) {
                                   plan.max_top_logprobs, plan.layout.world_size});
   backend.ReserveSteps(StepLimitsOf(plan_));
   result_.activation_bytes = activations_->bytes();
-  result_.kv_bytes_per_block = KvBytesPerBlock(kv_shape(1), plan.compute_type);
+  result_.kv_bytes_per_block = KvBytesPerBlock(kv_shape(1), plan.kv_cache_type);
   // The CPU takes pages when they are first written, so what is free now may not count the
   // activations yet.
   result_.available_bytes = std::max<int64_t>(

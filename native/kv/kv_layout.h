@@ -10,9 +10,9 @@
 namespace skein {
 
 // Keys and values of one block over all layers of the rank.
-inline int64_t KvBytesPerBlock(const KvCacheShape& shape, DType compute_type) {
-  return 2 * shape.num_layers * shape.block_size * shape.num_kv_heads * shape.head_dim *
-         static_cast<int64_t>(SizeOf(compute_type));
+inline int64_t KvBytesPerBlock(const KvCacheShape& shape, DType type) {
+  return 2 * shape.num_layers * shape.block_size * shape.num_kv_heads *
+         KvBytesPerHead(shape.head_dim, type);
 }
 
 inline int64_t BlocksFor(int64_t tokens, int64_t block_size) {

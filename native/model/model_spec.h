@@ -115,6 +115,7 @@ struct LoadPlan {
   std::vector<RankTensor> tensors;
   std::vector<Slice> slices;
   DType compute_type = DType::kFloat32;
+  DType kv_cache_type = DType::kFloat32;  // the compute type, or float8
   bool dummy_weights = false;
   uint64_t dummy_seed = 0;
   int64_t max_num_sequences = 0, max_step_tokens = 0, block_size = 16, max_model_length = 0,

@@ -111,6 +111,8 @@ void CheckPlanLimits(const LoadPlan& plan) {
   InRange("maxTopLogprobs", plan.max_top_logprobs, 0, 1024);
   IsTrue(plan.compute_type == DType::kFloat32 || plan.compute_type == DType::kBFloat16,
          "computeType: float32 or bfloat16");
+  IsTrue(plan.kv_cache_type == plan.compute_type || plan.kv_cache_type == DType::kFloat8E4M3,
+         "kvCacheType: the compute type or float8_e4m3");
   IsTrue(plan.memory_share >= 0 && plan.memory_share <= 1, "memoryShare: from 0 to 1");
 }
 

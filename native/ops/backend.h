@@ -75,6 +75,12 @@ struct KvCacheShape {
   int64_t head_dim = 0;
 };
 
+// Of one token's keys, or values, for one KV head: in float8 with their scale, a float32.
+inline int64_t KvBytesPerHead(int64_t head_dim, DType type) {
+  const int64_t scale = type == DType::kFloat8E4M3 ? static_cast<int64_t>(sizeof(float)) : 0;
+  return head_dim * static_cast<int64_t>(SizeOf(type)) + scale;
+}
+
 // One sequence's share of a step. Its rows are query_start .. query_start + num_queries - 1 and
 // stand at positions context_length - num_queries .. context_length - 1.
 struct SequenceSpan {
@@ -262,8 +268,10 @@ class Backend {
   virtual std::unique_ptr<DeviceTensor> Allocate(DType type, int64_t rows, int64_t cols) = 0;
   // Gives back what Allocate gave: none of it exists any more. Between epochs.
   virtual void ReleaseActivations() {}
-  virtual std::unique_ptr<KvCache> AllocateKvCache(const KvCacheShape& shape,
-                                                   DType compute_type) = 0;
+  // Beside those of the compute type: whether there is one in float8, e4m3 codes with a scale for
+  // each token and KV head.
+  virtual bool has_float8_kv_cache() const { return false; }
+  virtual std::unique_ptr<KvCache> AllocateKvCache(const KvCacheShape& shape, DType type) = 0;
 
   // ---- a step ----
   // Once the weights are loaded, before the first step: nothing is allocated by later steps that

@@ -132,6 +132,15 @@ bool SameBits(const Matrix& a, int64_t row_a, const Matrix& b, int64_t row_b) {
          std::memcmp(a.Rows(row_a, 1).data, b.Rows(row_b, 1).data, a.RowBytes()) == 0;
 }
 
+StepMetadata TokensOnly(const std::vector<int32_t>& ids, const std::vector<int32_t>& positions,
+                        const std::vector<int64_t>& slots) {
+  StepMetadata metadata;
+  metadata.token_ids = ids;
+  metadata.positions = positions;
+  metadata.slot_mapping = slots;
+  return metadata;
+}
+
 HostMatrix ReferenceLinear(const HostMatrix& x, const HostMatrix& weight, const float* bias,
                            Activation activation, DType compute_type) {
   HostMatrix out(x.rows(), weight.rows());

@@ -71,6 +71,10 @@ HostMatrix ComputedLinear(Backend& backend, const PreparedLinear& linear, const 
 // True if the rows have the same bits.
 bool SameBits(const Matrix& a, int64_t row_a, const Matrix& b, int64_t row_b);
 
+// Of a step whose sequences do not matter; the arguments outlive it.
+StepMetadata TokensOnly(const std::vector<int32_t>& ids, const std::vector<int32_t>& positions,
+                        const std::vector<int64_t>& slots);
+
 // ---- the ops ----
 // Inputs of the product are rounded to compute_type.
 HostMatrix ReferenceLinear(const HostMatrix& x, const HostMatrix& weight, const float* bias,

@@ -215,6 +215,7 @@ LoadPlan MakeTinyPlan(const TinyModelOptions& options, int64_t world_size, int64
   plan.weights_hash = "tiny";
   plan.has_vision = options.has_vision;
   plan.compute_type = options.compute_type;
+  plan.kv_cache_type = options.has_float8_kv_cache ? DType::kFloat8E4M3 : options.compute_type;
   plan.dummy_weights = true;
   plan.dummy_seed = 7;
   plan.max_num_sequences = options.max_num_sequences;

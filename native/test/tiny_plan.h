@@ -22,6 +22,7 @@ struct TinyModelOptions {
   TinyFloat8 float8 = TinyFloat8::kNone;
   bool quantizes_tower = false;  // to float8, while loading
   DType compute_type = DType::kFloat32;
+  bool has_float8_kv_cache = false;
   int64_t max_num_sequences = 6, max_step_tokens = 96, block_size = 4, max_model_length = 96;
   int64_t num_tile_slots = 8, max_tiles_per_step = 3;
   std::vector<int32_t> graph_buckets;

@@ -54,10 +54,16 @@ function Report({ report, timeline }: ClusterState & { readonly report: ClusterR
 function Summary({ report }: { readonly report: ClusterReport }): JSX.Element {
   const { model, ranks, collective, epoch_number: epoch, version } = report;
   const { name, architecture, compute_type: type, quantization, vision_quantization: vision } = model;
+  const { kv_cache_dtype: cacheType } = model;
   const devices = [...new Set(ranks.map(({ device_name: device }) => device))].filter((each) => each !== '');
   const facts = [
     architecture,
-    [type, quantization.toUpperCase(), vision === '' ? '' : `tower ${vision.toUpperCase()}`]
+    [
+      type,
+      quantization.toUpperCase(),
+      vision === '' ? '' : `tower ${vision.toUpperCase()}`,
+      cacheType === '' ? '' : `KV cache ${cacheType.toUpperCase()}`,
+    ]
       .filter((part) => part !== '')
       .join(', '),
     ranks.length === 0 ? '' : ranks.length === 1 ? '1 rank' : `${ranks.length} ranks`,

@@ -29,6 +29,7 @@ interface RunReport {
   readonly token_ids: readonly number[];
   readonly world_size: number;
   readonly ranks: readonly {
+    readonly memory: { readonly kv_cache: number };
     readonly pid: number;
     readonly weight_bytes: number;
     readonly read_bytes: number;
@@ -92,6 +93,19 @@ describe('skein with the native engine', function () {
       assert.equal(skein.stderr.includes('"level":"warn"'), false, skein.stderr);
     });
   }
+
+  it('keeps keys and values in FP8 where it is asked to, and answers the same', async () => {
+    const bytes: number[] = [];
+    for (const type of ['auto', 'fp8']) {
+      const skein = ask(EXAMPLES[0]!, '--tensor-parallel-size', '2', '--kv-cache-dtype', type, '--json');
+      assert.equal((await skein.exited).code, 0, skein.stderr);
+      const { answer, ranks } = JSON.parse(skein.stdout) as RunReport;
+      assert.equal(answer.trim(), EXAMPLES[0]!.answer);
+      bytes.push(ranks[0]!.memory.kv_cache);
+    }
+    // Of as many tokens: 32 codes and a float32 for 32 values in bfloat16.
+    assert.equal(bytes[1]! / bytes[0]!, 36 / 64);
+  });
 
   it('reads each byte of its slices once and stays within the predicted memory', async () => {
     writeRandomCheckpoint(folder, {

@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 
 import { visionQuantizedAtLoad } from '../../coordinator/checkpoint/float8.js';
-import { float8Tolerance, goldenTolerance, VISION_FLOAT8 } from '../support/tolerance.js';
+import { float8Tolerance, goldenTolerance, KV_CACHE_FLOAT8, VISION_FLOAT8 } from '../support/tolerance.js';
 import { readGoldenModel, type GoldenModel } from '../support/golden-cases.js';
 import { checkCase, distanceOf, GOLDEN_MODELS, runCase } from '../support/golden-run.js';
 import { LocalGroup, type GeneratedToken } from '../support/local-group.js';
@@ -82,6 +82,29 @@ describe('golden, the vision tower in FP8', () => {
             checkCase(goldenCase, tokens, VISION_FLOAT8);
             const { greatest } = distanceOf(goldenCase, tokens, VISION_FLOAT8.greedyGap);
             assert.ok(greatest > 1e-3, `off by ${greatest} only: the tower is not in FP8`);
+          }
+        } finally {
+          await group.close();
+        }
+      });
+    }
+  }
+});
+
+describe('golden, keys and values in FP8', () => {
+  for (const name of ['tiny-text', 'tiny-6b-vit', 'tiny-hf-layout']) {
+    for (const worldSize of [1, 2]) {
+      it(`${name}, world size ${worldSize}`, async () => {
+        const { checkpoint, cases } = await readGoldenModel(name);
+        const collective = worldSize === 1 ? 'none' : 'shared-memory';
+        const options = { checkpoint, worldSize, collective, computeType: 'float32' } as const;
+        const group = await LocalGroup.start({ ...options, float8KvCache: true });
+        try {
+          for (const goldenCase of cases) {
+            const tokens = await runCase(group, goldenCase);
+            checkCase(goldenCase, tokens, KV_CACHE_FLOAT8);
+            const { greatest } = distanceOf(goldenCase, tokens, KV_CACHE_FLOAT8.greedyGap);
+            assert.ok(greatest > 1e-3, `off by ${greatest} only: keys and values are not in FP8`);
           }
         } finally {
           await group.close();

@@ -51,6 +51,7 @@ export function fakeConfig(options: FakeClusterOptions): ClusterConfig {
     dtype: 'float32',
     quantization: 'auto',
     visionQuantization: 'auto',
+    kvCacheDtype: 'auto',
     visionParallel: 'auto',
     collective: 'auto',
     loadFormat: 'auto',

@@ -140,6 +140,7 @@ export class LocalGroup {
   private constructor(options: LocalGroupOptions) {
     const {
       computeType,
+      float8KvCache = false,
       maxNumSequences,
       maxStepTokens,
       blockSize,
@@ -151,6 +152,7 @@ export class LocalGroup {
     } = { ...DEFAULT_LIMITS, ...options };
     this.#limits = {
       computeType,
+      float8KvCache,
       maxNumSequences,
       maxStepTokens,
       blockSize,

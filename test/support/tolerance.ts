@@ -50,6 +50,12 @@ const FLOAT8_SAME: Tolerance = { logprob: 2e-2, meanLogprob: 1e-2, greedyGap: 2e
  */
 export const VISION_FLOAT8: Tolerance = { logprob: 0.3, meanLogprob: 0.14, greedyGap: 0.3 };
 
+/**
+ * Of a decoder as stored that keeps keys and values in FP8. On the CPU in float32 0.097 for tiny-text, 0.108 with a
+ * mean of 0.051 for tiny-6b-vit and 0.02 for tiny-hf-layout. Half as much again.
+ */
+export const KV_CACHE_FLOAT8: Tolerance = { logprob: 0.17, meanLogprob: 0.08, greedyGap: 0.3 };
+
 export function float8Tolerance(
   computeType: 'float32' | 'bfloat16',
   worldSize: number,

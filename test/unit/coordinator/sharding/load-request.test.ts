@@ -89,6 +89,7 @@ describe('load request', () => {
       maxModelLength: 64,
       graphBuckets: [1],
       maxTopLogprobs: 1,
+      float8KvCache: true,
     };
     assert.equal(
       hash(0, { ...limits, numTileSlots: 3, maxTilesPerStep: 2, blockSize: 32, numThreads: 3 }),

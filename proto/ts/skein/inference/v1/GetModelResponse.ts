@@ -37,6 +37,10 @@ export interface GetModelResponse {
    * Of the vision tower: "" or "fp8".
    */
   'visionQuantization'?: (string);
+  /**
+   * Of keys and values: "" (in compute_type) or "fp8".
+   */
+  'kvCacheDtype'?: (string);
   '_pictureTokenId'?: "pictureTokenId";
 }
 
@@ -75,5 +79,9 @@ export interface GetModelResponse__Output {
    * Of the vision tower: "" or "fp8".
    */
   'visionQuantization': (string);
+  /**
+   * Of keys and values: "" (in compute_type) or "fp8".
+   */
+  'kvCacheDtype': (string);
   '_pictureTokenId'?: "pictureTokenId";
 }

@@ -58,10 +58,13 @@ export interface LoadRequest {
    */
   'weightsHash'?: (string);
   /**
-   * What LoadResult.tensor_checksums have to be: those of whoever read these weights before. Empty: nobody did. Other
-   * bytes end the call with CORRUPT_WEIGHTS, and are not kept.
+   * What LoadResult.tensor_checksums have to be; other bytes end the call with CORRUPT_WEIGHTS. Empty: no matter what.
    */
   'expectedChecksums'?: (Buffer | Uint8Array | string);
+  /**
+   * keys and values as e4m3, a scale for each token and KV head; else in compute_type
+   */
+  'float8KvCache'?: (boolean);
 }
 
 export interface LoadRequest__Output {
@@ -112,8 +115,11 @@ export interface LoadRequest__Output {
    */
   'weightsHash': (string);
   /**
-   * What LoadResult.tensor_checksums have to be: those of whoever read these weights before. Empty: nobody did. Other
-   * bytes end the call with CORRUPT_WEIGHTS, and are not kept.
+   * What LoadResult.tensor_checksums have to be; other bytes end the call with CORRUPT_WEIGHTS. Empty: no matter what.
    */
   'expectedChecksums': (Buffer);
+  /**
+   * keys and values as e4m3, a scale for each token and KV head; else in compute_type
+   */
+  'float8KvCache': (boolean);
 }
