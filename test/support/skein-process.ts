@@ -4,6 +4,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import type { FakeEngineOptions } from './fake-engine.js';
 import { repoPath } from './paths.js';
+import { Stopwatch } from './stopwatch.js';
 
 const FAKE_MAIN = repoPath('dist', 'test', 'support', 'fake-skein-main.js');
 /** With the native engine. */
@@ -109,13 +110,13 @@ export function isRunning(pid: number): boolean {
 }
 
 export async function allGone(pids: readonly number[], timeoutMs: number): Promise<number> {
-  const startMs = Date.now();
+  const watch = new Stopwatch();
   while (pids.some(isRunning)) {
-    if (Date.now() - startMs > timeoutMs)
+    if (watch.elapsedMs > timeoutMs)
       assert.fail(`still running after ${timeoutMs} ms: ${pids.filter(isRunning).join(', ')}`);
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
-  return Date.now() - startMs;
+  return watch.stop();
 }
 
 /** Folders of sockets in a temporary folder of the test's own. */

@@ -6,6 +6,7 @@ import sharp from 'sharp';
 import { AppError } from '../../../../common/errors.js';
 import { MAX_PICTURE_BYTES, MAX_PICTURE_PIXELS, MAX_PICTURE_SIDE } from '../../../../common/limits.js';
 import { repeatFrame } from '../../../support/long-gif.js';
+import { Stopwatch } from '../../../support/stopwatch.js';
 import { decodePicture } from '../../../../coordinator/vision/decode-picture.js';
 
 const LABEL = 'pictures[1]';
@@ -87,9 +88,9 @@ describe('limits of pictures, seen in the header', () => {
     ['GIF of 65,535 x 65,535', gifWithSize(65_535, 65_535), MAX_PICTURE_SIDE],
   ] as const) {
     it(`refuses a ${name} without decoding it`, async () => {
-      const startMs = performance.now();
+      const watch = new Stopwatch();
       assert.equal((await refusal(encoded)).details['limit'], limit);
-      assert.ok(performance.now() - startMs < 1000);
+      assert.ok(watch.stop() < 1000);
     });
   }
 
@@ -158,9 +159,9 @@ describe('formats of pictures', () => {
     const single = await noise.clone().gif({ colours: 8 }).toBuffer();
     const many = repeatFrame(single, 10_000);
     if (many.length > MAX_PICTURE_BYTES) assert.fail('the test picture is too large');
-    const startMs = performance.now();
+    const watch = new Stopwatch();
     const image = await decodePicture(many, LABEL);
-    assert.ok(performance.now() - startMs < 1000);
+    assert.ok(watch.stop() < 1000);
     assert.deepEqual(image.data, (await decodePicture(single, LABEL)).data);
   });
 });
