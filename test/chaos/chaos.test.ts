@@ -6,8 +6,8 @@ import { runRecovery } from '../../bench/recovery/run.js';
 import { DEFAULT_HANG_TIMEOUT_MS, SIGN_OF_LIFE_INTERVAL_MS } from '../../common/limits.js';
 
 const NUM_STREAMS = 16;
-/** Machines that test also do other things. */
-const SLACK_MS = 1_000;
+/** Machines that test also do other things, and stand still for seconds; test/cluster/hangs.test.ts leaves that out. */
+const SLACK_MS = 6_000;
 const RECOVERED_WITHIN_MS = 20_000;
 
 describe('faults under load', function () {

@@ -8,8 +8,8 @@ import { DEFAULT_HANG_TIMEOUT_MS, SIGN_OF_LIFE_INTERVAL_MS } from '../../common/
 import { whyNoSwitchedHosts } from '../support/switched-hosts.js';
 
 const NUM_STREAMS = 16;
-/** Machines that test also do other things. */
-const SLACK_MS = 1_000;
+/** Machines that test also do other things, and stand still for seconds; test/cluster/hangs.test.ts leaves that out. */
+const SLACK_MS = 6_000;
 const RECOVERED_WITHIN_MS = 20_000;
 
 describe('ways that are cut and slowed, under load', function () {
@@ -35,7 +35,9 @@ describe('ways that are cut and slowed, under load', function () {
         continue;
       }
       assert.ok(lastStreamMs < RECOVERED_WITHIN_MS, `${kind}: ${lastStreamMs} ms`);
-      assert.equal(cause, 'RANK_HUNG', kind);
+      // After a standstill the connection's own keepalive may be the first to see that it is cut.
+      const causes = kind === 'cut' ? ['RANK_HUNG', 'WORKER_LOST'] : ['RANK_HUNG'];
+      assert.ok(causes.includes(cause ?? ''), `${kind}: ${cause}`);
       // Of two ranks that do not reach each other one may be behind: it is named, or nobody is.
       if (kind === 'part') assert.ok(namedRank === null || ranks.includes(namedRank), `rank ${namedRank}`);
       else assert.equal(namedRank, ranks[0], kind);
