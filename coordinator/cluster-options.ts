@@ -87,34 +87,32 @@ const patienceOption = describedParser('integer of 0 to 3600000', (value) => {
   return ms === 0 ? Infinity : ms;
 });
 
+function autoOrFp8(flag: string, description: string): Option {
+  return new Option(flag, description).choices(['auto', 'fp8']).default('auto');
+}
+
 export function quantizationOption(): Option {
-  return new Option(
+  return autoOrFp8(
     '--quantization <format>',
     'fp8: plain weights of the decoder become FP8 as they are loaded, with a scale per output channel; ' +
       'auto: as the checkpoint has them',
-  )
-    .choices(['auto', 'fp8'])
-    .default('auto');
+  );
 }
 
 export function visionQuantizationOption(): Option {
-  return new Option(
+  return autoOrFp8(
     '--vision-quantization <format>',
     "fp8: weights of the vision tower's layers become FP8 as they are loaded, with a scale per output channel, " +
       'whatever the decoder is in; auto: as the checkpoint has them',
-  )
-    .choices(['auto', 'fp8'])
-    .default('auto');
+  );
 }
 
 export function kvCacheDtypeOption(): Option {
-  return new Option(
+  return autoOrFp8(
     '--kv-cache-dtype <type>',
     'fp8: keys and values are kept as float8 e4m3 with a scale for each token and KV head, in about half the memory ' +
       'of bfloat16 (CPUs only); auto: as the ranks compute',
-  )
-    .choices(['auto', 'fp8'])
-    .default('auto');
+  );
 }
 
 export function addClusterOptions(command: Command): Command {

@@ -17,7 +17,6 @@
 #include <functional>
 #include <memory>
 #include <numeric>
-#include <span>
 #include <string>
 #include <vector>
 
@@ -128,26 +127,36 @@ void BenchLinear(const Options& options, Backend& backend, const LinearSize& siz
   }
 }
 
-// Keys and values of a whole context, from rows of `width` columns.
-void FillCache(Backend& backend, KvCache& cache, std::span<const int32_t> table, int64_t context,
-               int64_t num_heads, int64_t width) {
-  std::vector<int32_t> positions(static_cast<size_t>(context)), ids(static_cast<size_t>(context));
-  std::iota(positions.begin(), positions.end(), 0);
-  const std::vector<int64_t> slots(positions.begin(), positions.end());
-  const std::vector<SequenceSpan> spans = {
-      {0, static_cast<int32_t>(context), static_cast<int32_t>(context), 0}};
-  StepMetadata metadata;
-  metadata.token_ids = ids;
-  metadata.positions = positions;
-  metadata.slot_mapping = slots;
-  metadata.spans = spans;
-  metadata.block_tables = table;
-  metadata.max_blocks_per_sequence = static_cast<int64_t>(table.size());
-  backend.BeginStep(metadata);
-  std::vector<float> qkv = Noise(context * width, 5);
-  backend.RotaryStoreKv(MakeMatrix(qkv.data(), DType::kFloat32, context, width), cache, 0,
-                        num_heads, 1e4);
-}
+// A step of the last `num_rows` rows of a sequence of `context` tokens, in blocks 0, 1, ...
+class SequenceStep {
+ public:
+  SequenceStep(int64_t num_rows, int64_t context, int64_t block_size)
+      : ids_(static_cast<size_t>(num_rows), 0),
+        positions_(static_cast<size_t>(num_rows)),
+        table_(static_cast<size_t>((context + block_size - 1) / block_size)),
+        spans_{{0, static_cast<int32_t>(num_rows), static_cast<int32_t>(context), 0}} {
+    std::iota(positions_.begin(), positions_.end(), static_cast<int32_t>(context - num_rows));
+    std::iota(table_.begin(), table_.end(), 0);
+    slots_.assign(positions_.begin(), positions_.end());
+  }
+
+  // What it points to is this object's.
+  StepMetadata metadata() const {
+    StepMetadata metadata;
+    metadata.token_ids = ids_;
+    metadata.positions = positions_;
+    metadata.slot_mapping = slots_;
+    metadata.spans = spans_;
+    metadata.block_tables = table_;
+    metadata.max_blocks_per_sequence = static_cast<int64_t>(table_.size());
+    return metadata;
+  }
+
+ private:
+  std::vector<int32_t> ids_, positions_, table_;
+  std::vector<SequenceSpan> spans_;
+  std::vector<int64_t> slots_;
+};
 
 // `num_queries` rows at the end of a context, 14 query heads over 2 KV heads of 64.
 void BenchPagedAttention(const Options& options, Backend& backend, int64_t num_queries,
@@ -155,27 +164,18 @@ void BenchPagedAttention(const Options& options, Backend& backend, int64_t num_q
   constexpr int64_t kHeads = 14, kKvHeads = 2, kDim = 64, kBlock = 16;
   const int64_t blocks = (context + kBlock - 1) / kBlock;
   const auto cache = backend.AllocateKvCache({1, blocks, kBlock, kKvHeads, kDim}, type);
-  std::vector<int32_t> table(static_cast<size_t>(blocks)), ids(static_cast<size_t>(num_queries), 0);
-  std::iota(table.begin(), table.end(), 0);
-  FillCache(backend, *cache, table, context, kHeads, (kHeads + 2 * kKvHeads) * kDim);
-  std::vector<int32_t> positions(static_cast<size_t>(num_queries)), q_to_kv;
-  std::iota(positions.begin(), positions.end(), static_cast<int32_t>(context - num_queries));
-  const std::vector<int64_t> slots(positions.begin(), positions.end());
+  std::vector<int32_t> q_to_kv;
   for (int32_t head = 0; head < kHeads; ++head) q_to_kv.push_back(head / (kHeads / kKvHeads));
-  const std::vector<SequenceSpan> spans = {
-      {0, static_cast<int32_t>(num_queries), static_cast<int32_t>(context), 0}};
-  StepMetadata metadata;
-  metadata.token_ids = ids;
-  metadata.positions = positions;
-  metadata.slot_mapping = slots;
-  metadata.spans = spans;
-  metadata.block_tables = table;
-  metadata.max_blocks_per_sequence = blocks;
-  backend.BeginStep(metadata);
-  std::vector<float> qkv = Noise(num_queries * (kHeads + 2 * kKvHeads) * kDim, 3);
+  constexpr int64_t kWidth = (kHeads + 2 * kKvHeads) * kDim;
+  const SequenceStep whole(context, context, kBlock), step(num_queries, context, kBlock);
+  backend.BeginStep(whole.metadata());
+  std::vector<float> stored = Noise(context * kWidth, 5);
+  backend.RotaryStoreKv(MakeMatrix(stored.data(), DType::kFloat32, context, kWidth), *cache, 0,
+                        kHeads, 1e4);
+  backend.BeginStep(step.metadata());
+  std::vector<float> qkv = Noise(num_queries * kWidth, 3);
   std::vector<float> result(static_cast<size_t>(num_queries * kHeads * kDim));
-  const Matrix all =
-      MakeMatrix(qkv.data(), DType::kFloat32, num_queries, (kHeads + 2 * kKvHeads) * kDim);
+  const Matrix all = MakeMatrix(qkv.data(), DType::kFloat32, num_queries, kWidth);
   const Matrix out = MakeMatrix(result.data(), DType::kFloat32, num_queries, kHeads * kDim);
   const double seconds = BestSeconds(options, [&] {
     backend.PagedAttention(all.Cols(0, kHeads * kDim), *cache, 0, q_to_kv, out);

@@ -6,7 +6,8 @@ const TICK_MS = 20;
 const MOST_OF_A_TICK_MS = 200;
 
 export class Stopwatch {
-  #lastMs = performance.now();
+  readonly #startMs = performance.now();
+  #lastMs = this.#startMs;
   #countedMs = 0;
   readonly #timer = setInterval(() => this.#count(), TICK_MS);
 
@@ -18,6 +19,12 @@ export class Stopwatch {
   get elapsedMs(): number {
     this.#count();
     return this.#countedMs;
+  }
+
+  /** What did not count until now. */
+  get stoodStillMs(): number {
+    const countedMs = this.elapsedMs;
+    return this.#lastMs - this.#startMs - countedMs;
   }
 
   stop(): number {
