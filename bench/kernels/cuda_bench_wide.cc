@@ -184,11 +184,12 @@ class WideBench {
     measure("cuBLASLt", blas, blas_end);
     measure("wide gate and up", mixed, blas_end);
     if (rows > BlasLt::kMaxTimedRows) {
-      measure("wide gate and up, added to the residual", mixed,
-              [&](const ProductShape&, const Matrix& a, const Matrix& w) {
-                blas_.AddProduct(a, w, residual);
-                normalise();
-              });
+      const auto blas_added = [&](const ProductShape&, const Matrix& a, const Matrix& w) {
+        blas_.AddProduct(a, w, residual);
+        normalise();
+      };
+      measure("cuBLASLt, added to the residual", blas, blas_added);
+      measure("wide gate and up, added to the residual", mixed, blas_added);
     }
     measure("all wide, added to the residual", wide,
             [&](const ProductShape& shape, const Matrix& a, const Matrix& w) {
@@ -253,7 +254,7 @@ void BenchWide(Report& report) {
     report.PrintSkipped({"wide product", "all", "all"}, "no warpgroup products");
     return;
   }
-  for (const int64_t rows : {16, 32, 64, 96, 128, 192, 256, 512, 1024, 2048}) {
+  for (const int64_t rows : {16, 32, 64, 96, 128, 192, 256, 512, 1024, 1536, 2048}) {
     for (const ProductShape& shape : kLayer) bench.Product(shape, rows);
     for (const ProductShape& shape : kParts) bench.Product(shape, rows);
     bench.Layer(rows);

@@ -20,9 +20,11 @@ struct DenseWeights {
   int64_t out_features;
 };
 
-// Fragment `block` of a warp is sixteen rows of the stage.
-template <int kTile, bool kWithSwiGlu, bool kFloat8, bool kWithGelu>
+// Fragment `block` of a warp is sixteen rows of the stage. kWhole: pieces are not summed in chunks.
+template <int kTile, bool kWithSwiGlu, bool kFloat8, bool kWithGelu, bool kWhole>
 struct DenseShape : WideShape<kTile, kWithSwiGlu> {
+  static constexpr bool kSumsWhole = kWhole;
+  static constexpr bool kIsTight = !kWhole && kWideTiles[kTile].is_tight_with_chunks();
   static constexpr bool kIsScaled = kFloat8;
   static constexpr bool kGelu = kWithGelu;
   __device__ static __forceinline__ int FirstColumn(int warp, int block) {
@@ -30,9 +32,9 @@ struct DenseShape : WideShape<kTile, kWithSwiGlu> {
   }
 };
 
-template <int kTile, bool kSwiGlu, bool kFloat8, bool kGelu>
+template <int kTile, bool kSwiGlu, bool kFloat8, bool kGelu, bool kWhole>
 struct DenseWide {
-  using Shape = DenseShape<kTile, kSwiGlu, kFloat8, kGelu>;
+  using Shape = DenseShape<kTile, kSwiGlu, kFloat8, kGelu, kWhole>;
   using Maps = DenseMaps;
   using Weights = DenseWeights;
   static constexpr int kRows = Shape::kRows;
@@ -111,9 +113,17 @@ struct DenseWide {
       }
     }
 
+    __device__ __forceinline__ void Sum(const Segment& segment) {
+      if constexpr (Shape::kSumsWhole) {
+        SumSteps(segment.begin, segment.end);
+      } else {
+        SumChunks(segment);
+      }
+    }
+
     // Chunk after chunk, as WideSumKernel adds them where each is a share. The sums before a chunk
     // wait in registers, or, of a large tile, where this thread alone writes and reads them.
-    __device__ __forceinline__ void Sum(const Segment& segment) {
+    __device__ __forceinline__ void SumChunks(const Segment& segment) {
       const int chunks = segment.slot < 0 ? s.chunks : 1;
       float totals[Shape::kSumsChunks ? kBlocks : 1][Shape::kSumsChunks ? kRows / 2 : 1];
       float4* const kept = Shape::Partial(p, s.shares + cluster, rank) + threadIdx.x;

@@ -97,6 +97,7 @@ struct WideShape {
   static constexpr bool kSwiGlu = kWithSwiGlu;
   static constexpr bool kIsScaled = false;  // by the operands' scales
   static constexpr bool kGelu = false;      // outputs are that of the sums
+  static constexpr bool kIsTight = false;   // with registers
   static constexpr int kRows = kTiled.rows;
   static constexpr int kBlocks = kTiled.blocks;
   static constexpr int kColumns = kTiled.columns();
@@ -174,8 +175,8 @@ class WideOutput {
   // lane / 4 of eight columns i and row 2 (lane % 4) + j.
   template <int kCount>
   __device__ __forceinline__ void Put(const float (&c)[4 * kCount]) {
-    // Values that are added to are asked for well ahead.
-    constexpr int kMost = kCount % 8 == 0 ? 8 : kCount % 4 == 0 ? 4 : 1;
+    // Values that are added to are asked for well ahead, as far as there are registers for them.
+    constexpr int kMost = kCount % 8 == 0 && !Shape::kIsTight ? 8 : kCount % 4 == 0 ? 4 : 1;
     constexpr int kAhead = kKind == OutputKind::kAdded ? kMost : 1;
 #pragma unroll
     for (int i = 0; i < kCount; i += kAhead) {
