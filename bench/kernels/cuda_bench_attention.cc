@@ -43,17 +43,73 @@ int Processors() {
 // How many splits are tried of the shape of block that the engine takes.
 constexpr int kSplits[] = {1, 2, 3, 4, 6, 8, 12, 16, 24, 33};
 
-// One of the sequences has `longest` tokens, the others `context`.
+// What a benchmark of decode attention is called, and what it reads.
+struct DecodeRow {
+  const char* what;
+  std::string shape;
+  const char* reference;
+  int batch;
+  double bytes;
+};
+
+// The reference, then every variant with the splits that the engine takes and, of the variant that
+// it takes, others.
+template <typename Reference, typename Launch>
+void BenchDecodeVariants(Report& report, const DecodeRow& row, int kv_heads, int copies,
+                         const Reference& reference, const DeviceMemory& out,
+                         const DeviceMemory& expected, const Launch& launch) {
+  const int heads = kv_heads * kGroup;
+  Measurement measurement{row.what, row.shape, row.reference, row.batch};
+  measurement.bytes = row.bytes;
+  measurement.microseconds = report.Microseconds(reference, 8);
+  report.Print(measurement);
+  reference(0);
+  for (int variant = 0; variant < kNumDecodeVariants; ++variant) {
+    const int max_runs = RunsOf(32768, kDecodeVariants[variant].run_keys);
+    const DecodeSize size =
+        SizeOfDecodeWorkspace(row.batch, max_runs, heads, kv_heads, kGroup, kHeadDim);
+    const DeviceMemory parts(size.values_bytes), stats(size.stats_bytes),
+        counters(size.counters_bytes);
+    SKEIN_CUDA(cudaMemsetAsync(counters.data(), 0, counters.bytes(), report.stream().ForDriver()));
+    const DecodeWorkspace work{parts.As<float>(), stats.As<float2>(), counters.As<int32_t>(),
+                               max_runs};
+    const int chosen = DecodeSplits(row.batch, kv_heads, Processors(), max_runs);
+    std::vector<int> all_splits = {chosen};
+    if (variant == ChooseDecodeVariant(row.batch, kv_heads, kHeadDim)) {
+      all_splits.insert(all_splits.end(), std::begin(kSplits), std::end(kSplits));
+    }
+    for (const int splits : all_splits) {
+      if (splits > max_runs) continue;
+      const auto run = [&](int i) { launch(i, splits, work, variant); };
+      run(0);
+      const DecodeVariant& block = kDecodeVariants[variant];
+      measurement.variant =
+          Format("%d warps x %d keys, runs of %d, %d splits%s", block.warps, block.keys_per_warp,
+                 block.run_keys, splits, &splits == all_splits.data() ? " (chosen)" : "");
+      measurement.error =
+          RelativeDifference(out.data(), expected.data(), int64_t{row.batch} * heads * kHeadDim,
+                             false, report.stream());
+      measurement.microseconds = report.Microseconds(run, 2 * copies);
+      report.Print(measurement);
+    }
+  }
+}
+
+// Over caches in bfloat16 and in float8. One of the sequences has `longest` tokens, the others
+// `context`.
 void BenchDecode(Report& report, int batch, int context, int longest, int kv_heads) {
   const int heads = kv_heads * kGroup, width = (heads + 2 * kv_heads) * kHeadDim;
   const int blocks_each = (longest + kBlockSize - 1) / kBlockSize, blocks = blocks_each * batch;
   const int64_t elements = int64_t{blocks} * kv_heads * kBlockSize * kHeadDim;
   const double tokens = static_cast<double>(batch - 1) * context + longest;
-  const double bytes = 2.0 * 2.0 * tokens * kv_heads * kHeadDim;
+  const double bytes = 2.0 * tokens * kv_heads * kHeadDim;  // of codes
   const int copies = std::min(512, Report::RotatingCopies(static_cast<size_t>(elements) * 4));
   const DeviceMemory keys = RandomBFloat16(elements * copies, 1, report.stream()),
                      values = RandomBFloat16(elements * copies, 2, report.stream()),
                      q = RandomBFloat16(int64_t{batch} * width, 3, report.stream());
+  // Of float8, by row: 0.0115.
+  const DeviceMemory scales(static_cast<size_t>(2 * copies * (elements / kHeadDim)) * 4);
+  SKEIN_CUDA(cudaMemsetAsync(scales.data(), 0x3c, scales.bytes(), report.stream().ForDriver()));
   std::vector<int32_t> table(static_cast<size_t>(blocks)), q_to_kv, kv_q_start;
   std::iota(table.begin(), table.end(), 0);
   // Blocks of a running server lie anywhere: a fixed stride that visits all.
@@ -89,49 +145,44 @@ void BenchDecode(Report& report, int batch, int context, int longest, int kv_hea
                      kv_heads,
                      blocks};
   };
+  const auto paged_float8 = [&](int copy) {
+    const int64_t first = copy % (2 * copies) * elements;
+    float* const of_rows = scales.As<float>() + first / kHeadDim;
+    return PagedFloat8Keys{
+        {keys.As<uint8_t>() + first, values.As<uint8_t>() + first, of_rows, of_rows},
+        tables.As<int32_t>(),
+        blocks_each,
+        kBlockSize,
+        kv_heads};
+  };
   // The prefill kernel is the reference: as deterministic mode runs it.
   const std::string shape = Format("%d KV heads, context %d", kv_heads, context) +
                             (longest == context ? std::string() : Format(", one of %d", longest));
-  Measurement measurement{"decode attention", shape, "prefill kernel", batch};
-  measurement.bytes = bytes;
+  const HeadGroups groups{starts.As<int32_t>(), kGroup};
   const auto prefill = [&](int i) {
-    PagedPrefillAttention(arguments(expected), paged(i), {starts.As<int32_t>(), kGroup},
-                          tiles.As<QueryTile>(), batch, 1, report.stream());
+    PagedPrefillAttention(arguments(expected), paged(i), groups, tiles.As<QueryTile>(), batch, 1,
+                          report.stream());
   };
-  measurement.microseconds = report.Microseconds(prefill, 8);
-  report.Print(measurement);
-  prefill(0);
-  for (int variant = 0; variant < kNumDecodeVariants; ++variant) {
-    const int max_runs = RunsOf(32768, kDecodeVariants[variant].run_keys);
-    const DecodeSize size =
-        SizeOfDecodeWorkspace(batch, max_runs, heads, kv_heads, kGroup, kHeadDim);
-    const DeviceMemory parts(size.values_bytes), stats(size.stats_bytes),
-        counters(size.counters_bytes);
-    SKEIN_CUDA(cudaMemsetAsync(counters.data(), 0, counters.bytes(), report.stream().ForDriver()));
-    const int chosen = DecodeSplits(batch, kv_heads, Processors(), max_runs);
-    std::vector<int> all_splits = {chosen};
-    if (variant == ChooseDecodeVariant(batch, kv_heads, kHeadDim)) {
-      all_splits.insert(all_splits.end(), std::begin(kSplits), std::end(kSplits));
-    }
-    for (const int splits : all_splits) {
-      if (splits > max_runs) continue;
-      const auto launch = [&](int i) {
-        PagedDecodeAttention(
-            arguments(out), paged(i), {starts.As<int32_t>(), kGroup}, tiles.As<QueryTile>(), batch,
-            splits, {parts.As<float>(), stats.As<float2>(), counters.As<int32_t>(), max_runs},
-            variant, report.stream());
-      };
-      launch(0);
-      const DecodeVariant& block = kDecodeVariants[variant];
-      measurement.variant =
-          Format("%d warps x %d keys, runs of %d, %d splits%s", block.warps, block.keys_per_warp,
-                 block.run_keys, splits, &splits == all_splits.data() ? " (chosen)" : "");
-      measurement.error = RelativeDifference(
-          out.data(), expected.data(), int64_t{batch} * heads * kHeadDim, false, report.stream());
-      measurement.microseconds = report.Microseconds(launch, 2 * copies);
-      report.Print(measurement);
-    }
-  }
+  BenchDecodeVariants(
+      report, {"decode attention", shape, "prefill kernel", batch, 2.0 * bytes}, kv_heads, copies,
+      prefill, out, expected, [&](int i, int splits, const DecodeWorkspace& work, int variant) {
+        PagedDecodeAttention(arguments(out), paged(i), groups, tiles.As<QueryTile>(), batch, splits,
+                             work, variant, report.stream());
+      });
+  // The same memory as codes, of twice as many copies.
+  const auto prefill_float8 = [&](int i) {
+    PagedPrefillAttention(arguments(expected), paged_float8(i), tiles.As<QueryTile>(), batch, 1,
+                          report.stream());
+  };
+  BenchDecodeVariants(report,
+                      {"decode attention, float8 cache", shape, "prefill kernel", batch,
+                       bytes * (kHeadDim + 4) / kHeadDim},
+                      kv_heads, 2 * copies, prefill_float8, out, expected,
+                      [&](int i, int splits, const DecodeWorkspace& work, int variant) {
+                        PagedDecodeAttention(arguments(out), paged_float8(i), groups,
+                                             tiles.As<QueryTile>(), batch, splits, work, variant,
+                                             report.stream());
+                      });
 }
 
 // A kernel and the rows of its tiles. The first is what the others' results are compared with.
@@ -203,6 +254,33 @@ void BenchPrefill(Report& report, int sequences, int before, int rows) {
     const double pairs = static_cast<double>(all_rows) * (before + (rows + 1) / 2.0);
     PrintRate("prefill attention", Format("40 heads, %d sequences after %d", sequences, before),
               rows, variant.name, us, 4.0 * pairs * kHeads * kHeadDim,
+              RelativeDifference(to.data(), first.data(), count, false, report.stream()));
+  }
+  // The same memory as codes; a scale a row.
+  const DeviceMemory scales(static_cast<size_t>(elements / kHeadDim) * 4);
+  SKEIN_CUDA(cudaMemsetAsync(scales.data(), 0x3c, scales.bytes(), report.stream().ForDriver()));
+  for (const int tile_rows : {kSmallTileRows, kLargeTileRows}) {
+    const std::vector<QueryTile> list = TilesOf(sequences, before, rows, tile_rows);
+    const DeviceMemory tiles = Upload(list);
+    const DeviceMemory& to = tile_rows == kSmallTileRows ? first : out;
+    const auto launch = [&](int) {
+      PagedPrefillAttention(
+          {q.As<const __nv_bfloat16>(), kWidth, to.As<__nv_bfloat16>(), kHeads * kHeadDim,
+           map.As<int32_t>(), kHeads, kHeadDim, 0.0883883f},
+          PagedFloat8Keys{
+              {keys.As<uint8_t>(), values.As<uint8_t>(), scales.As<float>(), scales.As<float>()},
+              tables.As<int32_t>(),
+              blocks_each,
+              kBlockSize,
+              kKvHeads},
+          tiles.As<QueryTile>(), static_cast<int>(list.size()), tile_rows, report.stream());
+    };
+    const double us = report.Microseconds(launch, 8);
+    const double pairs = static_cast<double>(all_rows) * (before + (rows + 1) / 2.0);
+    PrintRate("prefill attention, float8 cache",
+              Format("40 heads, %d sequences after %d", sequences, before), rows,
+              tile_rows == kSmallTileRows ? "tiled, 64 rows" : "tiled, 128 rows", us,
+              4.0 * pairs * kHeads * kHeadDim,
               RelativeDifference(to.data(), first.data(), count, false, report.stream()));
   }
 }

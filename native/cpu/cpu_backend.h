@@ -36,7 +36,6 @@ class CpuBackend final : public Backend {
   std::unique_ptr<PreparedLinear> PrepareLinear(const RawLinear& raw, DType compute_type) override;
   std::unique_ptr<DeviceTensor> Upload(const Matrix& host) override;
   std::unique_ptr<DeviceTensor> Allocate(DType type, int64_t rows, int64_t cols) override;
-  bool has_float8_kv_cache() const override { return true; }
   std::unique_ptr<KvCache> AllocateKvCache(const KvCacheShape& shape, DType type) override;
 
   // Copies the metadata: the spans of `metadata` need not outlive the call. token_ids must be real

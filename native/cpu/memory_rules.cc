@@ -14,7 +14,6 @@ class CpuMemoryRules final : public MemoryRules {
   DType activation_type() const override { return DType::kFloat32; }
   // They are packed anew.
   bool adopts_weights() const override { return false; }
-  bool has_float8_kv_cache() const override { return true; }
   int64_t MaxUnusedStagedBytes() const override {
     return static_cast<int64_t>(StagingPool::kMaxKeptBytes);
   }

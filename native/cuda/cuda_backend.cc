@@ -122,8 +122,8 @@ class CudaBackend final : public Backend {
     DropCaptured();
     memory_->ReleaseActivations();
   }
-  std::unique_ptr<KvCache> AllocateKvCache(const KvCacheShape& shape, DType) override {
-    return memory_->AllocateKvCache(shape);
+  std::unique_ptr<KvCache> AllocateKvCache(const KvCacheShape& shape, DType type) override {
+    return memory_->AllocateKvCache(shape, type);
   }
 
   std::unique_ptr<PreparedLinear> PrepareLinear(const RawLinear& raw, DType compute_type) override {
@@ -274,6 +274,9 @@ class CudaBackend final : public Backend {
     arguments.inverse_frequencies = tables_.InverseFrequencies(shape.head_dim, rope_theta);
     arguments.positions = metadata_->positions();
     arguments.slot_mapping = metadata_->slot_mapping();
+    if (paged.is_float8()) {
+      return RotaryStoreFloat8Kv(arguments, paged.Float8(layer), qkv.rows, *stream_);
+    }
     arguments.keys = paged.Keys(layer);
     arguments.values = paged.Values(layer);
     cuda::RotaryStoreKv(arguments, qkv.rows, *stream_);
@@ -287,6 +290,13 @@ class CudaBackend final : public Backend {
     const AttentionArguments arguments =
         Attention(In(q), q.stride, out, map.q_to_kv.As<int32_t>(),
                   static_cast<int64_t>(q_to_kv.size()), shape.head_dim);
+    if (paged.is_float8()) {
+      const PagedFloat8Keys keys = Float8KeysOf(paged, layer);
+      PagedPrefillAttention(arguments, keys, metadata_->prefill_tiles(),
+                            metadata_->num_prefill_tiles(), metadata_->prefill_tile_rows(),
+                            *stream_);
+      return decodes_->Run(arguments, keys, map, *metadata_);
+    }
     const PagedKeys keys = KeysOf(paged, layer);
     const HeadGroups groups{map.kv_q_start.As<int32_t>(), map.max_group};
     PagedPrefillAttention(arguments, keys, groups, metadata_->prefill_tiles(),
@@ -298,8 +308,9 @@ class CudaBackend final : public Backend {
                        std::span<const int32_t> q_to_kv, const Matrix& out) override {
     const auto& paged = static_cast<const CudaKvCache&>(cache);
     const KvCacheShape& shape = paged.shape();
-    // A kernel's start and end, where there is nothing but decodes.
-    if (metadata_->num_prefill_tiles() > 0 ||
+    // A kernel's start and end, where there is nothing but decodes. A float8 scale takes the whole
+    // head, which no part of that kernel has in one place.
+    if (metadata_->num_prefill_tiles() > 0 || paged.is_float8() ||
         !RotatesInDecode(shape.head_dim, qkv.stride, out.stride)) {
       Backend::RotaryAttention(qkv, cache, layer, rope_theta, q_to_kv, out);
       return;
@@ -388,6 +399,12 @@ class CudaBackend final : public Backend {
             static_cast<int32_t>(shape.block_size),
             static_cast<int32_t>(shape.num_kv_heads),
             static_cast<int32_t>(shape.num_blocks)};
+  }
+
+  PagedFloat8Keys Float8KeysOf(const CudaKvCache& paged, int64_t layer) const {
+    return {paged.Float8(layer), metadata_->block_tables(), metadata_->max_blocks(),
+            static_cast<int32_t>(paged.shape().block_size),
+            static_cast<int32_t>(paged.shape().num_kv_heads)};
   }
 
   static AttentionArguments Attention(const __nv_bfloat16* q, int64_t q_stride, const Matrix& out,

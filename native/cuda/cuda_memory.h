@@ -30,8 +30,8 @@ class CudaMemory {
     return std::make_unique<ArenaTensor>(activations_, type, rows, cols);
   }
   void ReleaseActivations() { activations_.Reset(); }
-  std::unique_ptr<KvCache> AllocateKvCache(const KvCacheShape& shape) {
-    return std::make_unique<CudaKvCache>(shape, &kv_bytes_);
+  std::unique_ptr<KvCache> AllocateKvCache(const KvCacheShape& shape, DType type) {
+    return std::make_unique<CudaKvCache>(shape, type, &kv_bytes_);
   }
 
   DeviceArena& weights() { return weights_; }

@@ -5,6 +5,7 @@
 
 #include "core/error.h"
 #include "cuda/device_arena.h"
+#include "cuda/kernels/kv_float8.h"
 #include "ops/backend.h"
 
 namespace skein::cuda {
@@ -54,14 +55,19 @@ class StagingArena {
   int num_tensors_ = 0;
 };
 
-// Per layer: keys, then values, each [blocks, kv_heads, block_size, head_dim] bfloat16.
+// In bfloat16, per layer: keys, then values, each [blocks, kv_heads, block_size, head_dim]. In
+// float8 codes in that order, and behind those of all layers their scales, per layer: of keys, then
+// of values, each [blocks, kv_heads, block_size]; so that all begin where they are read in pieces
+// of 16 and 4 bytes, however many blocks there are.
 class CudaKvCache final : public KvCache {
  public:
   // Counts its memory in `held_bytes`, which outlives it.
-  CudaKvCache(const KvCacheShape& shape, int64_t* held_bytes)
+  CudaKvCache(const KvCacheShape& shape, DType type, int64_t* held_bytes)
       : shape_(shape),
-        bytes_(2 * static_cast<size_t>(shape.num_layers) * LayerElements() * 2),
-        data_(arena_.New<__nv_bfloat16>(bytes_ / 2)),
+        type_(CheckedType(shape, type)),
+        bytes_(2 * static_cast<size_t>(shape.num_layers) * LayerRows() *
+               static_cast<size_t>(KvBytesPerHead(shape.head_dim, type))),
+        data_(arena_.New<uint8_t>(bytes_)),
         held_bytes_(held_bytes) {
     *held_bytes_ += static_cast<int64_t>(arena_.held_bytes());
   }
@@ -70,20 +76,45 @@ class CudaKvCache final : public KvCache {
   int64_t num_blocks() const override { return shape_.num_blocks; }
   size_t bytes() const override { return bytes_; }
   const KvCacheShape& shape() const { return shape_; }
-  __nv_bfloat16* Keys(int64_t layer) const {
-    return data_ + 2 * static_cast<size_t>(layer) * LayerElements();
+  bool is_float8() const { return type_ == DType::kFloat8E4M3; }
+  void* data() const { return data_; }
+  __nv_bfloat16* Keys(int64_t layer) const { return Bfloat16(2 * layer); }
+  __nv_bfloat16* Values(int64_t layer) const { return Bfloat16(2 * layer + 1); }
+  Float8Kv Float8(int64_t layer) const {
+    SKEIN_CHECK(is_float8(), "KV cache of %s", Name(type_));
+    const size_t rows = LayerRows(), codes = rows * static_cast<size_t>(shape_.head_dim);
+    const auto first = 2 * static_cast<size_t>(layer);
+    auto* const scales =
+        reinterpret_cast<float*>(data_ + 2 * static_cast<size_t>(shape_.num_layers) * codes);
+    return {data_ + first * codes, data_ + (first + 1) * codes, scales + first * rows,
+            scales + (first + 1) * rows};
   }
-  __nv_bfloat16* Values(int64_t layer) const { return Keys(layer) + LayerElements(); }
 
  private:
-  size_t LayerElements() const {
-    return static_cast<size_t>(shape_.num_blocks * shape_.num_kv_heads * shape_.block_size *
-                               shape_.head_dim);
+  static DType CheckedType(const KvCacheShape& shape, DType type) {
+    SKEIN_CHECK(type == DType::kBFloat16 || type == DType::kFloat8E4M3, "KV cache of %s",
+                Name(type));
+    if (type == DType::kFloat8E4M3 && (shape.head_dim % 4 != 0 || shape.head_dim > 128)) {
+      throw Error("UNSUPPORTED_MODEL",
+                  Format("head_dim is %ld; a KV cache in float8 takes multiples of 4 up to 128",
+                         static_cast<long>(shape.head_dim)));
+    }
+    return type;
+  }
+  // Of keys, or of values: one a token and KV head.
+  size_t LayerRows() const {
+    return static_cast<size_t>(shape_.num_blocks * shape_.num_kv_heads * shape_.block_size);
+  }
+  __nv_bfloat16* Bfloat16(int64_t index) const {
+    SKEIN_CHECK(!is_float8(), "KV cache of %s", Name(type_));
+    return reinterpret_cast<__nv_bfloat16*>(data_) +
+           static_cast<size_t>(index) * LayerRows() * static_cast<size_t>(shape_.head_dim);
   }
   const KvCacheShape shape_;
+  const DType type_;
   DeviceArena arena_{"the KV cache"};
   const size_t bytes_;
-  __nv_bfloat16* const data_;
+  uint8_t* const data_;
   int64_t* const held_bytes_;
 };
 

@@ -26,8 +26,17 @@ class DecodeAttention {
   void Run(const AttentionArguments& arguments, const PagedKeys& keys,
            const DeviceTables::HeadMap& map, const DeviceMetadata& metadata,
            const DecodeRotary& rotary = {});
+  void Run(const AttentionArguments& arguments, const PagedFloat8Keys& keys,
+           const DeviceTables::HeadMap& map, const DeviceMetadata& metadata);
 
  private:
+  struct Cut {
+    DecodeWorkspace workspace;
+    int splits;
+  };
+  Cut CutFor(int variant, const AttentionArguments& arguments, const DeviceTables::HeadMap& map,
+             const DeviceMetadata& metadata, int block_size, int num_kv_heads);
+
   Stream& stream_;
   const int num_processors_;
   const std::function<void()> before_move_;

@@ -51,12 +51,6 @@ void CheckUnchanged(const LoadPlan& plan, const TensorCatalogue& catalogue,
              static_cast<long long>(num_changed), checksums.size()));
 }
 
-// Before anything is read.
-void CheckKvCache(const Backend& backend, const LoadPlan& plan) {
-  if (plan.kv_cache_type != DType::kFloat8E4M3 || backend.has_float8_kv_cache()) return;
-  throw Error("INVALID_REQUEST", "float8KvCache: GPUs keep keys and values in bfloat16");
-}
-
 void ResetPeakResident() { std::ofstream("/proc/self/clear_refs") << "5"; }
 
 }  // namespace
@@ -72,7 +66,6 @@ LoadedModel::LoadedModel(Backend& backend, const LoadPlan& plan,
     : plan_(plan) {
   const auto start = std::chrono::steady_clock::now();
   CheckPlanLimits(plan_);
-  CheckKvCache(backend, plan_);
   LoadWeights(backend, progress, cancelled);
   LayOut(backend);
   result_.load_ms =
@@ -120,7 +113,6 @@ bool LoadedModel::HasLimitsOf(const LoadPlan& plan) const {
 
 void LoadedModel::SetLimits(Backend& backend, const LoadPlan& plan) {
   CheckPlanLimits(plan);
-  CheckKvCache(backend, plan);
   sampler_.reset();
   encoder_.reset();
   decoder_.reset();

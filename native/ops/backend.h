@@ -268,9 +268,7 @@ class Backend {
   virtual std::unique_ptr<DeviceTensor> Allocate(DType type, int64_t rows, int64_t cols) = 0;
   // Gives back what Allocate gave: none of it exists any more. Between epochs.
   virtual void ReleaseActivations() {}
-  // Beside those of the compute type: whether there is one in float8, e4m3 codes with a scale for
-  // each token and KV head.
-  virtual bool has_float8_kv_cache() const { return false; }
+  // type: the compute type, or float8: e4m3 codes with a scale for each token and KV head.
   virtual std::unique_ptr<KvCache> AllocateKvCache(const KvCacheShape& shape, DType type) = 0;
 
   // ---- a step ----

@@ -40,8 +40,6 @@ class CountingBackend final : public Backend {
   }
   std::unique_ptr<Sampler> MakeSampler(const SamplerShape&) override { return nullptr; }
 
-  bool has_float8_kv_cache() const override { return rules_->has_float8_kv_cache(); }
-
   // No step ever runs.
   std::unique_ptr<KvCache> AllocateKvCache(const KvCacheShape&, DType) override { Refuse(); }
   void BeginStep(const StepMetadata&) override { Refuse(); }

@@ -16,8 +16,6 @@ class MemoryRules {
   virtual DType activation_type() const = 0;
   // Whether a dense weight stays where it was sent (Backend::weight_stream).
   virtual bool adopts_weights() const = 0;
-  // As Backend's.
-  virtual bool has_float8_kv_cache() const { return false; }
   // Most bytes of what was staged that a load holds on to although nothing uses them.
   virtual int64_t MaxUnusedStagedBytes() const = 0;
 

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "cuda/kernels/kv_float8.h"
 #include "cuda/stream.h"
 
 namespace skein::cuda {
@@ -35,6 +36,15 @@ struct PagedKeys {
   int32_t block_size;
   int32_t num_kv_heads;
   int32_t num_blocks;
+};
+
+// The same in float8.
+struct PagedFloat8Keys {
+  Float8Kv kv;
+  const int32_t* block_tables;
+  int32_t max_blocks;
+  int32_t block_size;
+  int32_t num_kv_heads;
 };
 
 // Keys and values as columns of a matrix: row r, head h at base + r * row_stride + h * head_dim.
@@ -77,6 +87,11 @@ void PagedPrefillAttention(const AttentionArguments& arguments, const PagedKeys&
                            const HeadGroups& groups, const QueryTile* tiles, int num_tiles,
                            int tile_rows, Stream& stream,
                            AttentionKernel kernel = AttentionKernel::kBest);
+
+// The same over a cache in float8, for which there is the tiled kernel alone; a row's bits are the
+// same with any tile_rows.
+void PagedPrefillAttention(const AttentionArguments& arguments, const PagedFloat8Keys& keys,
+                           const QueryTile* tiles, int num_tiles, int tile_rows, Stream& stream);
 
 // Bidirectional, keys beside the queries (vision tower). Tiles that are not full best last.
 void ContiguousAttention(const AttentionArguments& arguments, const ContiguousKeys& keys,
@@ -138,6 +153,11 @@ inline constexpr int kNumDecodeVariants = sizeof(kDecodeVariants) / sizeof(Decod
 inline int ChooseDecodeVariant(int num_tiles, int num_kv_heads, int head_dim) {
   if (head_dim <= 64 || head_dim % 8 != 0) return 0;
   return num_tiles * num_kv_heads <= 16 ? 2 : 1;
+}
+
+// Over a cache in float8 the variants are those of rows of whole sixteens.
+inline int ChooseFloat8DecodeVariant(int num_tiles, int num_kv_heads, int head_dim) {
+  return head_dim % 16 == 0 ? ChooseDecodeVariant(num_tiles, num_kv_heads, head_dim) : 0;
 }
 
 // Query heads of one KV head that one block serves, as the rows of tensor core products.
@@ -208,5 +228,10 @@ void PagedDecodeAttention(const AttentionArguments& arguments, const PagedKeys& 
                           const HeadGroups& groups, const QueryTile* tiles, int num_tiles,
                           int splits, const DecodeWorkspace& workspace, int variant, Stream& stream,
                           const DecodeRotary& rotary = {});
+// The same over a cache in float8, whose row has been stored by a kernel in front.
+void PagedDecodeAttention(const AttentionArguments& arguments, const PagedFloat8Keys& keys,
+                          const HeadGroups& groups, const QueryTile* tiles, int num_tiles,
+                          int splits, const DecodeWorkspace& workspace, int variant,
+                          Stream& stream);
 
 }  // namespace skein::cuda

@@ -11,6 +11,7 @@
 #include "cuda/cuda_check.h"
 #include "cuda/kernels/attention.h"
 #include "cuda/kernels/attention_decode.cuh"
+#include "cuda/kernels/attention_runs.cuh"
 #include "cuda/kernels/launch.cuh"
 #include "cuda/kernels/mma.cuh"
 
@@ -18,13 +19,6 @@ namespace skein::cuda {
 namespace {
 
 using namespace decode;
-
-// Where a block stands in its list of keys: the chunk at `begin` of run `run`.
-struct Cursor {
-  int run;
-  int begin;
-  int end;  // of the run's keys that exist
-};
 
 template <int kD, bool kAligned, bool kRotates, int kWarps, int kSlice, int kRunKeys>
 __global__ void __launch_bounds__(kWarps * 32, kWarps == 8 ? 2 : 3)
@@ -72,18 +66,7 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 8 ? 2 : 3)
   __nv_bfloat16* const k_tile = k_tiles + warp * kTile;
   __nv_bfloat16* const v_tile = v_tiles + warp * kTile;
 
-  const auto at_run = [&](int run) {
-    const KeyRun keys_of_run = RunAt(run, kRunKeys);
-    return Cursor{run, keys_of_run.begin,
-                  min(keys_of_run.begin + keys_of_run.length, tile.context_length)};
-  };
-  const auto advance = [&](const Cursor& cursor) {
-    if (cursor.begin + kChunk < cursor.end) {
-      return Cursor{cursor.run, cursor.begin + kChunk, cursor.end};
-    }
-    return cursor.run + splits < runs ? at_run(cursor.run + splits)
-                                      : Cursor{cursor.run + splits, 0, 0};
-  };
+  const Walk<kRunKeys, kChunk> walk{tile.context_length, runs, splits};
   const int32_t* table = keys.block_tables + static_cast<int64_t>(tile.table_row) * keys.max_blocks;
   const auto place_of = [&](const Cursor& cursor) {
     const int position = cursor.begin + warp * kSlice + lane;
@@ -93,7 +76,7 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 8 ? 2 : 3)
   };
 
   // All keys but the step's own are of earlier steps: they come while the kernels in front finish.
-  Cursor cursor = at_run(blockIdx.z);
+  Cursor cursor = walk.AtRun(blockIdx.z);
   {
     const int place = place_of(cursor);
     const int own_row = tile.first_position - (cursor.begin + warp * kSlice);
@@ -153,7 +136,7 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 8 ? 2 : 3)
   sums.Clear();
   while (true) {
     // The keys are there; the values are, or were asked for after them.
-    const Cursor next = advance(cursor);
+    const Cursor next = walk.After(cursor);
     const bool has_next = next.run < runs;
     // Looked up early: its latency would stand before that of the keys themselves.
     const int next_place = has_next ? place_of(next) : -1;
@@ -174,16 +157,10 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 8 ? 2 : 3)
     if (next.run != cursor.run) {
       MergeWarps<kD, kWarps, kPartStride>(
           sums, reinterpret_cast<float*>(v_tiles), warp_stats, group,
-          [&](int row, int col, float maximum, float sum, float4 value) {
-            if (runs == 1) {
-              const float inverse = 1.0f / sum;
-              value.x *= inverse, value.y *= inverse, value.z *= inverse, value.w *= inverse;
-              StoreFour<kAligned>(out + row * a.head_dim, col, a.head_dim, value);
-              return;
-            }
+          [&](int row, int col, float maximum, float sum, const float4& value) {
             const int64_t at = first_part + static_cast<int64_t>(cursor.run) * a.num_heads + row;
-            __stcg(reinterpret_cast<float4*>(workspace.values + at * kD + col), value);
-            if (col == 0) __stcg(workspace.stats + at, make_float2(maximum, sum));
+            StoreRun<kD, kAligned>(workspace, at, runs, out + row * a.head_dim, col, a.head_dim,
+                                   maximum, sum, value);
           });
       sums.Clear();
     }
@@ -197,24 +174,8 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 8 ? 2 : 3)
   }
   if (runs == 1) return;
 
-  // The partial results of every block are visible before its count is.
-  __threadfence();
-  __syncthreads();
-  if (threadIdx.x == 0) {
-    int32_t* counter = workspace.counters + blockIdx.y * gridDim.x + blockIdx.x;
-    is_last = atomicAdd(counter, 1) == min(splits, runs) - 1;
-    // Nobody counts after the last; the next launch finds it as this one did.
-    if (is_last) *counter = 0;
-  }
-  __syncthreads();
-  if (!is_last) return;
-  __threadfence();
-  for (int i = threadIdx.x; i < group * (kD / 4); i += kThreads) {
-    const int row = i / (kD / 4);
-    const int col = i % (kD / 4) * 4;
-    StoreFour<kAligned>(out + row * a.head_dim, col, a.head_dim,
-                        CombineRuns<kD>(workspace, first_part + row, a.num_heads, runs, col));
-  }
+  FinishRuns<kD, kAligned, kThreads>(workspace, first_part, a.num_heads, a.head_dim, group, runs,
+                                     out, &is_last);
 }
 
 template <int kD, bool kAligned, bool kRotates, int kVariant>

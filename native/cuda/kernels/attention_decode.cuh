@@ -1,5 +1,5 @@
-// Pieces of the decode attention kernel: one warp's loads, scores and sums, and how warps and runs
-// are put together.
+// Pieces of the decode attention kernels: how a block walks over its keys, one warp's loads, scores
+// and sums. attention_runs.cuh puts warps and runs together.
 #pragma once
 
 #include "cuda/kernels/attention.h"
@@ -13,6 +13,31 @@ inline constexpr unsigned kAllLanes = 0xffffffffu;
 // Padding of a row in shared memory: shifts consecutive rows by 16 bytes, so that ldmatrix is free
 // of bank conflicts.
 inline constexpr int kPad = 8;
+
+// Where a block stands in its list of keys: the chunk at `begin` of run `run`.
+struct Cursor {
+  int run;
+  int begin;
+  int end;  // of the run's keys that exist
+};
+
+// A block's runs: every splits-th.
+template <int kRunKeys, int kChunk>
+struct Walk {
+  int context_length, runs, splits;
+  __device__ __forceinline__ Cursor AtRun(int run) const {
+    const KeyRun keys = RunAt(run, kRunKeys);
+    return {run, keys.begin, min(keys.begin + keys.length, context_length)};
+  }
+  // Of a run beyond the last where there is nothing more.
+  __device__ __forceinline__ Cursor After(const Cursor& cursor) const {
+    if (cursor.begin + kChunk < cursor.end) {
+      return {cursor.run, cursor.begin + kChunk, cursor.end};
+    }
+    return cursor.run + splits < runs ? AtRun(cursor.run + splits)
+                                      : Cursor{cursor.run + splits, 0, 0};
+  }
+};
 
 // Row `row` of the slice for every row but `skip`; lane i holds in `place` where row i's key lies
 // in the cache, -1 for none: those rows become zero, since what lies in unused slots may be
@@ -144,22 +169,6 @@ __device__ __forceinline__ void LoadRotated(__nv_bfloat16* q_tile, const __nv_bf
   }
 }
 
-template <bool kAligned>
-__device__ __forceinline__ void StoreFour(__nv_bfloat16* out, int col, int head_dim, float4 v) {
-  if constexpr (kAligned) {
-    if (col < head_dim) {
-      *reinterpret_cast<uint2*>(out + col) =
-          make_uint2(PackBFloat16(v.x, v.y), PackBFloat16(v.z, v.w));
-    }
-  } else {
-    const float values[4] = {v.x, v.y, v.z, v.w};
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      if (col + i < head_dim) out[col + i] = __float2bfloat16(values[i]);
-    }
-  }
-}
-
 // One warp's softmax over its keys of a run so far. Rows (query heads) lane / 4 and lane / 4 + 8 of
 // the group; columns of `output` as of an m16n8k16 product.
 template <int kD>
@@ -265,103 +274,6 @@ __device__ __forceinline__ void AddValues(WarpSums<kD>& sums, const float (&weig
       MultiplyAccumulate(sums.output[2 * d + 1], p, b[2], b[3]);
     }
   }
-}
-
-// The end of a run: the warps' sums become one, added in the order of the warps. They meet eight
-// rows at a time in `parts`, kPartStride floats a warp. store(row, column, maximum, sum, four
-// values) gets the result. Every warp's part may be written again afterwards.
-template <int kD, int kWarps, int kPartStride, typename Store>
-__device__ __forceinline__ void MergeWarps(WarpSums<kD>& sums, float* parts,
-                                           float2 (&stats)[kWarps][kDecodeHeads], int group,
-                                           const Store& store) {
-  constexpr int kRowStride = kD + 8;
-  const int warp = threadIdx.x / 32;
-  const int lane = threadIdx.x % 32;
-#pragma unroll
-  for (int r = 0; r < 2; ++r) {
-    sums.row_sum[r] += __shfl_xor_sync(kAllLanes, sums.row_sum[r], 1);
-    sums.row_sum[r] += __shfl_xor_sync(kAllLanes, sums.row_sum[r], 2);
-    if (lane % 4 == 0) {
-      stats[warp][lane / 4 + 8 * r] = make_float2(sums.row_max[r], sums.row_sum[r]);
-    }
-  }
-  __syncthreads();
-  // Finite: the first warp has the run's first key.
-  const auto max_of = [&](int row) {
-    float maximum = stats[0][row].x;
-#pragma unroll
-    for (int w = 1; w < kWarps; ++w) maximum = fmaxf(maximum, stats[w][row].x);
-    return maximum;
-  };
-#pragma unroll
-  for (int half = 0; half < 2; ++half) {
-    if (8 * half >= group) break;
-    if (half == 1) __syncthreads();
-    const float factor = PowerOfTwo(sums.row_max[half] - max_of(lane / 4 + 8 * half));
-    if (lane / 4 + 8 * half < group) {
-      float* part = parts + warp * kPartStride + lane / 4 * kRowStride + lane % 4 * 2;
-#pragma unroll
-      for (int d = 0; d < kD / 8; ++d) {
-        *reinterpret_cast<float2*>(part + d * 8) =
-            make_float2(sums.output[d][2 * half] * factor, sums.output[d][2 * half + 1] * factor);
-      }
-    }
-    __syncthreads();
-    for (int i = threadIdx.x; i < min(8, group - 8 * half) * (kD / 4); i += kWarps * 32) {
-      const int row = i / (kD / 4);
-      const int col = i % (kD / 4) * 4;
-      const float maximum = max_of(row + 8 * half);
-      float sum = 0.0f;
-      float4 value = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-#pragma unroll
-      for (int w = 0; w < kWarps; ++w) {
-        const float2 of_warp = stats[w][row + 8 * half];
-        sum = fmaf(of_warp.y, PowerOfTwo(of_warp.x - maximum), sum);
-        const float4 part =
-            *reinterpret_cast<const float4*>(parts + w * kPartStride + row * kRowStride + col);
-        value.x += part.x, value.y += part.y, value.z += part.z, value.w += part.w;
-      }
-      store(row + 8 * half, col, maximum, sum, value);
-    }
-  }
-  __syncthreads();
-}
-
-// Combines the partial results of all runs of one sequence and head in order; four columns.
-template <int kD>
-__device__ __forceinline__ float4 CombineRuns(const DecodeWorkspace& workspace, int64_t first_part,
-                                              int num_heads, int runs, int col) {
-  float maximum = -INFINITY;
-  float sum = 0.0f;
-  float4 value = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-  // Eight at a time, so that their loads are under way together; added one after the other.
-  constexpr int kBatch = 8;
-  for (int base = 0; base < runs; base += kBatch) {
-    float2 stats[kBatch];
-    float4 parts[kBatch];
-#pragma unroll
-    for (int j = 0; j < kBatch; ++j) {
-      const bool exists = base + j < runs;
-      const int64_t at = first_part + static_cast<int64_t>(exists ? base + j : 0) * num_heads;
-      stats[j] = __ldcg(workspace.stats + at);
-      parts[j] = __ldcg(reinterpret_cast<const float4*>(workspace.values + at * kD + col));
-      if (!exists) stats[j].x = -INFINITY;
-    }
-#pragma unroll
-    for (int j = 0; j < kBatch; ++j) {
-      const float new_max = fmaxf(maximum, stats[j].x);
-      const float old_factor = PowerOfTwo(maximum - new_max);
-      const float factor = PowerOfTwo(stats[j].x - new_max);
-      sum = sum * old_factor + stats[j].y * factor;
-      value.x = value.x * old_factor + parts[j].x * factor;
-      value.y = value.y * old_factor + parts[j].y * factor;
-      value.z = value.z * old_factor + parts[j].z * factor;
-      value.w = value.w * old_factor + parts[j].w * factor;
-      maximum = new_max;
-    }
-  }
-  const float inverse = 1.0f / sum;
-  return make_float4(value.x * inverse, value.y * inverse, value.z * inverse, value.w * inverse);
 }
 
 }  // namespace decode

@@ -74,6 +74,14 @@ __device__ __forceinline__ void CopyAsync16(void* shared, const void* global, bo
   CopyAsync16(SharedAddress(shared), global, valid);
 }
 
+// The same of 4 bytes, which pass through the L1 cache.
+__device__ __forceinline__ void CopyAsync4(void* shared, const void* global, bool valid) {
+  const int bytes = valid ? 4 : 0;
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;\n" ::"r"(SharedAddress(shared)),
+               "l"(global), "r"(bytes)
+               : "memory");
+}
+
 __device__ __forceinline__ void CommitAsync() {
   asm volatile("cp.async.commit_group;\n" ::: "memory");
 }

@@ -18,11 +18,12 @@ namespace skein {
 
 class CudaAttentionTest : public CudaFastTest {
  protected:
-  static std::unique_ptr<KvCache> PoisonedCache(const AttentionCase& c, int64_t num_blocks) {
-    auto cache = fast_->AllocateKvCache({1, num_blocks, kBlockSize, c.num_kv_heads(), c.head_dim},
-                                        DType::kBFloat16);
+  static std::unique_ptr<KvCache> PoisonedCache(const AttentionCase& c, int64_t num_blocks,
+                                                DType type = DType::kBFloat16) {
+    auto cache =
+        fast_->AllocateKvCache({1, num_blocks, kBlockSize, c.num_kv_heads(), c.head_dim}, type);
     SKEIN_CUDA(
-        cudaMemset(static_cast<const cuda::CudaKvCache&>(*cache).Keys(0), 0xff, cache->bytes()));
+        cudaMemset(static_cast<const cuda::CudaKvCache&>(*cache).data(), 0xff, cache->bytes()));
     return cache;
   }
 

@@ -34,6 +34,12 @@ TEST(DecodeRuns, CoverEveryKeyOnceInOrder) {
   EXPECT_EQ(cuda::RunsOf(32768, 128), 88);
 }
 
+// Over caches of both types.
+class CudaCacheTypesTest : public CudaAttentionTest, public ::testing::WithParamInterface<DType> {};
+INSTANTIATE_TEST_SUITE_P(Types, CudaCacheTypesTest,
+                         ::testing::Values(DType::kBFloat16, DType::kFloat8E4M3),
+                         [](const auto& info) { return std::string(Name(info.param)); });
+
 // Mixed prefill chunks and decodes over a paged cache whose blocks lie in a shuffled order.
 TEST_F(CudaAttentionTest, ChunksAndDecodesAgreeWithTheCpu) {
   for (const AttentionCase& c :
@@ -111,11 +117,11 @@ TEST_F(CudaAttentionTest, DecodeAgreesWithTheCpu) {
   }
 }
 
-TEST_F(CudaAttentionTest, DecodeBitsDoNotDependOnTheBatch) {
+TEST_P(CudaCacheTypesTest, DecodeBitsDoNotDependOnTheBatch) {
   const AttentionCase c = Grouped(128, 2, 5);
   constexpr int32_t kSequences = 17;
   Sequences sequences(kSequences, 2400, 5);
-  const auto cache = PoisonedCache(c, sequences.num_blocks());
+  const auto cache = PoisonedCache(c, sequences.num_blocks(), GetParam());
   std::vector<Sequences::Part> parts;
   for (int32_t s = 0; s < kSequences; ++s) {
     const int32_t context = 1 + s * 149;
@@ -228,7 +234,7 @@ TEST_F(CudaAttentionTest, DecodeBitsDoNotDependOnTheSplits) {
 }
 
 // Deterministic mode: a row alone, as a decode, in chunks of any cut, among others: the same bits.
-TEST_F(CudaAttentionTest, DeterministicBitsDoNotDependOnChunks) {
+TEST_P(CudaCacheTypesTest, DeterministicBitsDoNotDependOnChunks) {
   for (const AttentionCase& c : {Grouped(128, 2, 5), Grouped(20, 3, 1), Grouped(64, 1, 3)}) {
     constexpr int32_t kLength = 330;
     std::vector<float> whole;
@@ -238,7 +244,7 @@ TEST_F(CudaAttentionTest, DeterministicBitsDoNotDependOnChunks) {
                                             {128, 128, 74},
                                             {329, 1}}) {
       Sequences sequences(2, 400, 1);
-      const auto cache = PoisonedCache(c, sequences.num_blocks());
+      const auto cache = PoisonedCache(c, sequences.num_blocks(), GetParam());
       std::vector<float> rows;
       int32_t done = 0;
       for (const int32_t count : cut) {
@@ -259,7 +265,7 @@ TEST_F(CudaAttentionTest, DeterministicBitsDoNotDependOnChunks) {
 }
 
 // A recording serves every context length of its bucket, and gives what eager steps give.
-TEST_F(CudaAttentionTest, RecordingsServeEveryContext) {
+TEST_P(CudaCacheTypesTest, RecordingsServeEveryContext) {
   const AttentionCase c = Grouped(128, 2, 5);
   for (Backend* backend : {cuda_.get(), fast_.get()}) {
     Sequences sequences(3, 700, 4);
@@ -270,8 +276,8 @@ TEST_F(CudaAttentionTest, RecordingsServeEveryContext) {
     limits.head_dim = c.head_dim, limits.max_model_length = 700;
     limits.graph_buckets = {4};
     backend->ReserveSteps(limits);
-    const auto eager_cache = PoisonedCache(c, sequences.num_blocks());
-    const auto cache = PoisonedCache(c, sequences.num_blocks());
+    const auto eager_cache = PoisonedCache(c, sequences.num_blocks(), GetParam());
+    const auto cache = PoisonedCache(c, sequences.num_blocks(), GetParam());
     std::vector<Sequences::Part> parts = {{0, 120, 120}, {1, 5, 5}, {2, 250, 250}};
     for (KvCache* each : {eager_cache.get(), cache.get()}) {
       const auto qkv = QkvOf(*backend, c, parts);

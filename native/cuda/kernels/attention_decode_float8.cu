@@ -1,0 +1,289 @@
+// Decode attention over a cache in float8: as attention_decode.cu, in runs, warps and blocks. A
+// warp copies its keys' and values' codes by cp.async and widens them to bfloat16 in shared memory,
+// the keys before it scores them and the values before it adds them, both in the same tile; scales
+// are applied to scores and to weights. What is read is little more than half as much.
+
+#include "cuda/cuda_check.h"
+#include "cuda/kernels/attention.h"
+#include "cuda/kernels/attention_decode.cuh"
+#include "cuda/kernels/attention_runs.cuh"
+#include "cuda/kernels/kv_float8.cuh"
+#include "cuda/kernels/launch.cuh"
+#include "cuda/kernels/mma.cuh"
+
+namespace skein::cuda {
+namespace {
+
+using namespace decode;
+
+// As LoadRows, to rows of kD codes without padding: 16 at a time, or four where rows are not whole
+// sixteens.
+template <int kD, bool kAligned, int kSlice>
+__device__ __forceinline__ void LoadCodes(uint8_t* shared, const uint8_t* source, int head_dim,
+                                          int place, int skip) {
+  constexpr int kWidth = kAligned ? 16 : 4;
+  constexpr int kPieces = kD / kWidth;
+  static_assert(kSlice * kPieces % 32 == 0);
+  const int lane = threadIdx.x % 32;
+#pragma unroll
+  for (int i = 0; i < kSlice * kPieces / 32; ++i) {
+    const int row = (i * 32 + lane) / kPieces;
+    const int col = (i * 32 + lane) % kPieces * kWidth;
+    const int from = __shfl_sync(kAllLanes, place, row);
+    const bool valid = from >= 0 && col < head_dim;
+    if (row == skip) continue;
+    const uint8_t* at = source + (valid ? static_cast<int64_t>(from) * head_dim + col : 0);
+    uint8_t* to = shared + row * kD + col;
+    if constexpr (kAligned) {
+      CopyAsync16(to, at, valid);
+    } else {
+      // Not through the L1 cache, which would keep the neighbours of what is read too early.
+      *reinterpret_cast<uint32_t*>(to) = valid ? __ldcg(reinterpret_cast<const uint32_t*>(at)) : 0;
+    }
+  }
+}
+
+// Only row `row`.
+template <int kD, bool kAligned>
+__device__ __forceinline__ void LoadCodeRow(uint8_t* shared, const uint8_t* source, int head_dim,
+                                            int place, int row) {
+  constexpr int kWidth = kAligned ? 16 : 4;
+  const uint8_t* from =
+      source + static_cast<int64_t>(__shfl_sync(kAllLanes, place, row)) * head_dim;
+  const int col = static_cast<int>(threadIdx.x % 32) * kWidth;
+  if (col >= kD) return;
+  const bool valid = col < head_dim;
+  uint8_t* to = shared + row * kD + col;
+  if constexpr (kAligned) {
+    CopyAsync16(to, from + (valid ? col : 0), valid);
+  } else {
+    *reinterpret_cast<uint32_t*>(to) =
+        valid ? __ldcg(reinterpret_cast<const uint32_t*>(from + col)) : 0;
+  }
+}
+
+// Multiplies what belongs to key i of the slice with lane i's scale.
+template <int kSlice>
+__device__ __forceinline__ void ScaleKeys(float (&values)[kSlice / 8][4], float scale) {
+  const int lane = threadIdx.x % 32;
+#pragma unroll
+  for (int n = 0; n < kSlice / 8; ++n) {
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      const float of_key = __shfl_sync(kAllLanes, scale, n * 8 + lane % 4 * 2 + i);
+      values[n][i] *= of_key;
+      values[n][i + 2] *= of_key;
+    }
+  }
+}
+
+// Of key lane's row: those of keys that do not exist are zero, as their codes are.
+struct Scales {
+  float key = 0.0f, value = 0.0f;
+  __device__ __forceinline__ void Load(const Float8Kv& kv, int place, bool exists) {
+    if (!exists) return;
+    // Not through the L1 cache, which would keep the neighbours of what is read too early.
+    key = __ldcg(kv.key_scales + place);
+    value = __ldcg(kv.value_scales + place);
+  }
+};
+
+template <int kD, int kWarps, int kSlice>
+constexpr int SharedBytes() {
+  return kWarps * 2 * kSlice * kD +
+         (kWarps * kSlice + kDecodeHeads) * (kD + kPad) * static_cast<int>(sizeof(__nv_bfloat16));
+}
+
+template <int kD, bool kAligned, int kWarps, int kSlice, int kRunKeys>
+__global__ void __launch_bounds__(kWarps * 32, kWarps == 8 ? 2 : 3)
+    DecodeFloat8Kernel(AttentionArguments a, PagedFloat8Keys keys, const int32_t* kv_q_start,
+                       const QueryTile* tiles, DecodeWorkspace workspace) {
+  constexpr int kThreads = kWarps * 32;
+  constexpr int kChunk = kWarps * kSlice;
+  constexpr int kStride = kD + kPad;
+  constexpr int kTile = kSlice * kStride, kCodes = kSlice * kD;
+  static_assert(kRunKeys % kChunk == 0, "a run is whole chunks");
+  static_assert(kSlice == 16 || kSlice == 32, "one lane holds one key's place and scales");
+  // The warps' sums meet in the memory of their tiles.
+  constexpr int kPartStride = kTile / 2;
+  static_assert(8 * (kD + 8) <= kPartStride, "eight rows of sums fit a warp's tile");
+  extern __shared__ __align__(16) unsigned char shared_bytes[];
+  __shared__ float2 warp_stats[kWarps][kDecodeHeads];
+  __shared__ bool is_last;
+
+  LetNextStart();
+  const QueryTile tile = tiles[blockIdx.y];
+  const int passes = gridDim.x / keys.num_kv_heads;
+  const int kv_head = blockIdx.x / passes;
+  const int first_head = kv_q_start[kv_head] + blockIdx.x % passes * kDecodeHeads;
+  const int group = min(kDecodeHeads, kv_q_start[kv_head + 1] - first_head);
+  const int runs = RunsOf(tile.context_length, kRunKeys);
+  const int splits = gridDim.z;
+  __nv_bfloat16* out = a.out + static_cast<int64_t>(tile.query_row) * a.out_stride +
+                       static_cast<int64_t>(first_head) * a.head_dim;
+  if (group <= 0 || tile.num_rows == 0 || static_cast<int>(blockIdx.z) >= runs) {
+    WaitForPrevious();
+    if (tile.num_rows == 0 && blockIdx.z == 0) {
+      for (int i = threadIdx.x; i < group * a.head_dim; i += kThreads) {
+        out[i] = __float2bfloat16(0.0f);
+      }
+    }
+    return;
+  }
+
+  const int warp = threadIdx.x / 32;
+  const int lane = threadIdx.x % 32;
+  uint8_t* const k_codes = shared_bytes + warp * 2 * kCodes;
+  uint8_t* const v_codes = k_codes + kCodes;
+  auto* const warp_tiles = reinterpret_cast<__nv_bfloat16*>(shared_bytes + kWarps * 2 * kCodes);
+  __nv_bfloat16* const q_tile = warp_tiles + kWarps * kTile;
+  __nv_bfloat16* const warp_tile = warp_tiles + warp * kTile;
+
+  const Walk<kRunKeys, kChunk> walk{tile.context_length, runs, splits};
+  const int32_t* table = keys.block_tables + static_cast<int64_t>(tile.table_row) * keys.max_blocks;
+  const auto place_of = [&](const Cursor& cursor) {
+    const int position = cursor.begin + warp * kSlice + lane;
+    if (lane >= kSlice || position >= cursor.end) return -1;
+    return (table[position / keys.block_size] * keys.num_kv_heads + kv_head) * keys.block_size +
+           position % keys.block_size;
+  };
+
+  // All keys but the step's own are of earlier steps: they come while the kernels in front finish.
+  Cursor cursor = walk.AtRun(blockIdx.z);
+  Scales scales;
+  {
+    const int place = place_of(cursor);
+    const int own_row = tile.first_position - (cursor.begin + warp * kSlice);
+    const bool has_own_row = own_row >= 0 && own_row < kSlice && tile.first_position < cursor.end;
+    const int skip = has_own_row ? own_row : -1;
+    LoadCodes<kD, kAligned, kSlice>(k_codes, keys.kv.keys, a.head_dim, place, skip);
+    LoadCodes<kD, kAligned, kSlice>(v_codes, keys.kv.values, a.head_dim, place, skip);
+    scales.Load(keys.kv, place, place >= 0 && lane != skip);
+    WaitForPrevious();
+    if (has_own_row) {
+      LoadCodeRow<kD, kAligned>(k_codes, keys.kv.keys, a.head_dim, place, own_row);
+      LoadCodeRow<kD, kAligned>(v_codes, keys.kv.values, a.head_dim, place, own_row);
+      scales.Load(keys.kv, place, lane == own_row);
+    }
+    LoadQueries<kD, kAligned, kThreads>(q_tile,
+                                        a.q + static_cast<int64_t>(tile.query_row) * a.q_stride +
+                                            static_cast<int64_t>(first_head) * a.head_dim,
+                                        a.head_dim, group);
+    CommitAsync();
+    WaitAsync<0>();
+    // The queries were loaded by all warps.
+    __syncthreads();
+  }
+
+  const float scale_log2 = a.scale * 1.4426950408889634f;
+  const int64_t first_part =
+      static_cast<int64_t>(blockIdx.y) * workspace.max_runs * a.num_heads + first_head;
+  WarpSums<kD> sums;
+  sums.Clear();
+  while (true) {
+    // The keys are there; the values are, or were asked for after them.
+    const Cursor next = walk.After(cursor);
+    const bool has_next = next.run < runs;
+    // Looked up early: its latency would stand before that of the keys themselves.
+    const int next_place = has_next ? place_of(next) : -1;
+    const int count = cursor.end - (cursor.begin + warp * kSlice);
+    float scores[kSlice / 8][4];
+    if (count > 0) {
+      WidenRows<kD, kSlice, kStride>(warp_tile, k_codes);
+      __syncwarp();
+      ScoreKeys<kD, kSlice>(scores, q_tile, warp_tile);
+      ScaleKeys<kSlice>(scores, scales.key);
+    }
+    // Neither the codes nor the tile are read any more.
+    __syncwarp();
+    Scales next_scales;
+    if (has_next) {
+      LoadCodes<kD, kAligned, kSlice>(k_codes, keys.kv.keys, a.head_dim, next_place, -1);
+      next_scales.Load(keys.kv, next_place, next_place >= 0);
+    }
+    CommitAsync();
+    if (count > 0) WeighKeys<kD, kSlice>(sums, scores, count, scale_log2);
+    // Values, not the next keys.
+    WaitAsync<1>();
+    __syncwarp();
+    if (count > 0) {
+      WidenRows<kD, kSlice, kStride>(warp_tile, v_codes);
+      __syncwarp();
+      ScaleKeys<kSlice>(scores, scales.value);
+      AddValues<kD, kSlice>(sums, scores, warp_tile);
+    }
+    __syncwarp();
+    if (next.run != cursor.run) {
+      MergeWarps<kD, kWarps, kPartStride>(
+          sums, reinterpret_cast<float*>(warp_tiles), warp_stats, group,
+          [&](int row, int col, float maximum, float sum, const float4& value) {
+            const int64_t at = first_part + static_cast<int64_t>(cursor.run) * a.num_heads + row;
+            StoreRun<kD, kAligned>(workspace, at, runs, out + row * a.head_dim, col, a.head_dim,
+                                   maximum, sum, value);
+          });
+      sums.Clear();
+    }
+    if (!has_next) break;
+    LoadCodes<kD, kAligned, kSlice>(v_codes, keys.kv.values, a.head_dim, next_place, -1);
+    CommitAsync();
+    cursor = next;
+    scales = next_scales;
+    // The next keys, not the values.
+    WaitAsync<1>();
+    __syncwarp();
+  }
+  if (runs == 1) return;
+  FinishRuns<kD, kAligned, kThreads>(workspace, first_part, a.num_heads, a.head_dim, group, runs,
+                                     out, &is_last);
+}
+
+template <int kD, bool kAligned, int kVariant>
+void Launch(const AttentionArguments& a, const PagedFloat8Keys& keys, const HeadGroups& groups,
+            const QueryTile* tiles, int num_tiles, int splits, const DecodeWorkspace& workspace,
+            Stream& stream) {
+  constexpr DecodeVariant kShape = kDecodeVariants[kVariant];
+  constexpr int kBytes = SharedBytes<kD, kShape.warps, kShape.keys_per_warp>();
+  const auto kernel =
+      DecodeFloat8Kernel<kD, kAligned, kShape.warps, kShape.keys_per_warp, kShape.run_keys>;
+  SKEIN_CUDA(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes));
+  const dim3 grid(keys.num_kv_heads * DecodePasses(groups.max_group), num_tiles, splits);
+  LaunchOverlapped(kernel, grid, dim3(kShape.warps * 32), kBytes, stream, a, keys,
+                   groups.kv_q_start, tiles, workspace);
+}
+
+}  // namespace
+
+void PagedDecodeAttention(const AttentionArguments& a, const PagedFloat8Keys& keys,
+                          const HeadGroups& groups, const QueryTile* tiles, int num_tiles,
+                          int splits, const DecodeWorkspace& workspace, int variant,
+                          Stream& stream) {
+  if (num_tiles == 0) return;
+  SKEIN_CHECK(a.head_dim >= 4 && a.head_dim <= 128 && a.head_dim % 4 == 0, "head_dim %d",
+              a.head_dim);
+  SKEIN_CHECK(splits >= 1 && splits <= workspace.max_runs, "splits %d", splits);
+  const bool is_aligned = a.head_dim % 16 == 0 && a.q_stride % 8 == 0 && a.out_stride % 8 == 0;
+  const auto launch = [&]<int kD, int kVariant>() {
+    const auto kernel = is_aligned ? Launch<kD, true, kVariant> : Launch<kD, false, 0>;
+    kernel(a, keys, groups, tiles, num_tiles, splits, workspace, stream);
+  };
+  const int columns = DecodeColumns(a.head_dim);
+  SKEIN_CHECK(variant == 0 || (columns == 128 && is_aligned && variant < kNumDecodeVariants),
+              "no variant %d for head_dim %d", variant, a.head_dim);
+  if (columns == 16) {
+    launch.operator()<16, 0>();
+  } else if (columns == 32) {
+    launch.operator()<32, 0>();
+  } else if (columns == 64) {
+    launch.operator()<64, 0>();
+  } else if (variant == 0) {
+    launch.operator()<128, 0>();
+  } else if (variant == 1) {
+    launch.operator()<128, 1>();
+  } else if (variant == 2) {
+    launch.operator()<128, 2>();
+  } else {
+    launch.operator()<128, 3>();
+  }
+}
+
+}  // namespace skein::cuda
