@@ -111,7 +111,7 @@ export function kvCacheDtypeOption(): Option {
   return autoOrFp8(
     '--kv-cache-dtype <type>',
     'fp8: keys and values are kept as float8 e4m3 with a scale for each token and KV head, in about half the memory ' +
-      'of bfloat16 (CPUs only); auto: as the ranks compute',
+      'of bfloat16; auto: as the ranks compute',
   );
 }
 

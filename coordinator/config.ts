@@ -95,7 +95,7 @@ export function toClusterConfig(flags: ClusterFlags): ClusterConfig {
     dtype: flags.dtype,
     quantization: flags.quantization ?? 'auto',
     visionQuantization: flags.visionQuantization ?? 'auto',
-    kvCacheDtype: checkKvCacheDtype(flags.kvCacheDtype ?? 'auto', flags.device === 'cuda'),
+    kvCacheDtype: flags.kvCacheDtype ?? 'auto',
     visionParallel: flags.visionParallel,
     collective: flags.collective,
     loadFormat: flags.loadFormat,
@@ -128,18 +128,6 @@ export function toClusterConfig(flags: ClusterFlags): ClusterConfig {
     clusterId: checkClusterId(flags.clusterId ?? DEFAULT_CLUSTER_ID),
     logLevel: flags.logLevel ?? null,
   });
-}
-
-/** Where it is known whether the ranks are on GPUs: of those started here from the flags, of others once they are. */
-export function checkKvCacheDtype(choice: KvCacheTypeChoice, isOnGpu: boolean): KvCacheTypeChoice {
-  if (choice === 'auto' || !isOnGpu) return choice;
-  throw new AppError(
-    'INVALID_REQUEST',
-    '--kv-cache-dtype fp8 is for CPUs; GPUs keep keys and values in bfloat16',
-    {
-      details: { param: 'kv-cache-dtype' },
-    },
-  );
 }
 
 function checkRanksPerDevice({ ranksPerDevice, device, workers, clusterAddress }: ClusterFlags): void {

@@ -140,7 +140,9 @@ function gpuRows(memory: readonly RankMemory[]): string[][] {
 function priceLines(price: Price): string[] {
   const { flops, roofline } = price;
   const lines = [
-    `Price (activations and KV cache in ${price.computeType})`,
+    price.float8KvCache
+      ? `Price (activations in ${price.computeType}, KV cache in FP8)`
+      : `Price (activations and KV cache in ${price.computeType})`,
     `  KV cache          ${withCommas(price.kvBytesPerToken)} bytes a token, each KV head once`,
     ...collectiveLines('decode step', price.decodeCollectives, 'sequence'),
   ];

@@ -5,8 +5,10 @@ import { resolveModel } from '../checkpoint/known-models.js';
 import type { ComputeType } from '../checkpoint/model-spec.js';
 import {
   DEFAULT_SIZES,
+  kvCacheDtypeOption,
   quantizationOption,
   visionQuantizationOption,
+  type KvCacheTypeChoice,
   type QuantizationChoice,
 } from '../cluster-options.js';
 import { chooseSizes } from '../serving/model-sizes.js';
@@ -26,6 +28,7 @@ interface PlanFlags {
   readonly dtype: 'auto' | ComputeType;
   readonly quantization: QuantizationChoice;
   readonly visionQuantization: QuantizationChoice;
+  readonly kvCacheDtype: KvCacheTypeChoice;
   readonly json?: true;
   readonly slices?: true;
 }
@@ -48,12 +51,13 @@ export function registerPlan(program: Command): void {
       DEFAULT_MEMORY_BANDWIDTH / 1e12,
     )
     .addOption(
-      new Option('--dtype <type>', 'type of products and of the KV cache')
+      new Option('--dtype <type>', 'type of products, and of the KV cache if not said otherwise')
         .choices(['auto', 'float32', 'bfloat16'])
         .default('auto'),
     )
     .addOption(quantizationOption())
     .addOption(visionQuantizationOption())
+    .addOption(kvCacheDtypeOption())
     .option('--json', 'print one JSON object')
     .option('--slices', 'with --json: every tensor and slice of every rank')
     .action(async (flags: PlanFlags) => {
@@ -75,13 +79,16 @@ async function makePlanReport(flags: PlanFlags): Promise<PlanReport> {
     visionParallel: flags.visionParallel,
   };
   const plan = makeShardPlan(checkpoint, options);
+  const float8KvCache = flags.kvCacheDtype === 'fp8';
   const price = priceShardPlan(checkpoint, plan, {
     memoryBandwidth: flags.memoryBandwidth * 1e12,
     computeType: flags.dtype === 'auto' ? null : flags.dtype,
+    float8KvCache,
   });
   const limits: MemoryLimits = {
     ...chooseSizes(plan, { maxModelLength: null, ...DEFAULT_SIZES.cuda }),
     computeType: price.computeType,
+    float8KvCache,
   };
   const memoryOf = (device: DeviceKind): RankMemory[] =>
     plan.ranks.map((rank) => estimateMemory(plan, rank, limits, device));

@@ -7,7 +7,7 @@ import type { Logger } from '../../common/logger.js';
 import type { LoadRequest } from '../../proto/ts/skein/worker/v1/LoadRequest.js';
 import type { Checkpoint } from '../checkpoint/model-spec.js';
 import type { CoordinatorIdentity } from '../cluster/identity.js';
-import { checkKvCacheDtype, type ClusterConfig } from '../config.js';
+import type { ClusterConfig } from '../config.js';
 import { EpochRuntime } from '../engine/epoch-runtime.js';
 import type { FormPhase } from '../engine/recovery.js';
 import { formGroup, type LoadProgress } from '../executor/form-group.js';
@@ -160,7 +160,7 @@ function loadRequest(
   return makeLoadRequest(plan, rank, {
     ...deviceChoices(config, isOnGpu),
     computeType: computeType(plan, config),
-    float8KvCache: checkKvCacheDtype(config.kvCacheDtype, isOnGpu) === 'fp8',
+    float8KvCache: config.kvCacheDtype === 'fp8',
     dummyWeights: config.loadFormat === 'dummy',
     dummySeed: DUMMY_SEED,
     // Local workers were started with theirs; others know their hosts.

@@ -19,6 +19,8 @@ export interface PriceOptions {
   readonly memoryBandwidth: number;
   /** Type of products, cached keys and values, and all-reduced activations; null: what the checkpoint asks for. */
   readonly computeType: ComputeType | null;
+  /** Keys and values as float8 e4m3 with a float32 scale for each token and KV head; default: in the compute type. */
+  readonly float8KvCache?: boolean;
 }
 
 export const DEFAULT_PRICE_OPTIONS: PriceOptions = {
@@ -64,6 +66,7 @@ export interface CollectivePrice {
 
 export interface Price {
   readonly computeType: ComputeType;
+  readonly float8KvCache: boolean;
   readonly parameters: number;
   /** The whole model as stored, once. */
   readonly modelBytes: number;
@@ -113,15 +116,18 @@ export function priceShardPlan(
   const { spec } = plan;
   const computeType = options.computeType ?? spec.computeType;
   const activationBytes = DATA_TYPE_BYTES[computeType];
-  const ranks = plan.ranks.map((rank) => priceRank(spec, rank, computeType));
+  const float8KvCache = options.float8KvCache ?? false;
+  const kvHeadBytes = kvBytesPerHead(spec.text, float8KvCache ? 'float8_e4m3' : computeType);
+  const ranks = plan.ranks.map((rank) => priceRank(rank, kvHeadBytes));
   return {
     computeType,
+    float8KvCache,
     parameters: countParameters(checkpoint),
     modelBytes: [...checkpoint.tensors.values()].reduce(
       (sum, tensor) => sum + product(tensor.shape) * DATA_TYPE_BYTES[tensor.dataType],
       0,
     ),
-    kvBytesPerToken: kvBytes(spec.text, spec.text.numKvHeads, activationBytes),
+    kvBytesPerToken: spec.text.numKvHeads * kvHeadBytes,
     ranks,
     decodeCollectives: decodeCollectives(plan, activationBytes),
     tileCollectives: tileCollectives(plan, activationBytes),
@@ -156,7 +162,7 @@ function componentOf(role: TensorRole): Component {
   return COMPONENT_OF_ROLE[role] ?? (role.startsWith('projector-') ? 'projector' : 'vision');
 }
 
-function priceRank(spec: ModelSpec, rank: RankPlan, computeType: ComputeType): RankPrice {
+function priceRank(rank: RankPlan, kvHeadBytes: number): RankPrice {
   const bytesByComponent = Object.fromEntries(COMPONENTS.map((component) => [component, 0])) as Record<
     Component,
     number
@@ -167,7 +173,7 @@ function priceRank(spec: ModelSpec, rank: RankPlan, computeType: ComputeType): R
     weightBytes: rank.tensors.reduce((sum, tensor) => sum + rankTensorBytes(tensor), 0),
     bytesByComponent,
     readBytes: rank.slices.reduce((sum, slice) => sum + sliceBytes(slice), 0),
-    kvBytesPerToken: kvBytes(spec.text, rank.layout.numKvHeads, DATA_TYPE_BYTES[computeType]),
+    kvBytesPerToken: rank.layout.numKvHeads * kvHeadBytes,
     decodeBytes: rank.tensors.reduce((sum, tensor) => sum + decodeBytesOf(tensor), 0),
   };
 }
@@ -184,9 +190,10 @@ function decodeBytesOf(tensor: RankTensor): number {
   return rankTensorBytes({ ...tensor, tiedToEmbedding: false });
 }
 
-/** Keys and values of all layers. */
-function kvBytes(text: TextSpec, numKvHeads: number, activationBytes: number): number {
-  return 2 * text.numLayers * numKvHeads * text.headDim * activationBytes;
+/** A token's key and value of one KV head in all layers. */
+function kvBytesPerHead(text: TextSpec, type: ComputeType | 'float8_e4m3'): number {
+  const scale = type === 'float8_e4m3' ? DATA_TYPE_BYTES.float32 : 0;
+  return 2 * text.numLayers * (text.headDim * DATA_TYPE_BYTES[type] + scale);
 }
 
 /** The residual and its partial sums are float32; GPUs round them to bfloat16 only for the many rows of a prompt. */

@@ -8,7 +8,7 @@ import { AppError } from '../../common/errors.js';
 import { visionQuantizedAtLoad } from '../../coordinator/checkpoint/float8.js';
 import { makeShardPlan } from '../../coordinator/sharding/make-shard-plan.js';
 
-import { gpuGoldenTolerance, VISION_FLOAT8 } from '../support/tolerance.js';
+import { GPU_KV_CACHE_FLOAT8, gpuGoldenTolerance, VISION_FLOAT8 } from '../support/tolerance.js';
 import { readGoldenModel, type GoldenModel } from '../support/golden-cases.js';
 import { checkCase, GOLDEN_MODELS, runCase, worstOf, type CaseDistance } from '../support/golden-run.js';
 import { gpuDevices, gpuRounds, gpuWorldSizes, requireGpu } from '../support/gpu.js';
@@ -151,3 +151,43 @@ for (const name of ['tiny-6b-vit', 'tiny-300m-vit']) {
     }
   });
 }
+
+/** Eagerly and through CUDA graphs: its own store, decode attention and attention of prompts. */
+describe('golden, keys and values in FP8 on cuda', function () {
+  this.timeout(TIMEOUT_MS);
+  before(async function () {
+    await requireGpu(this);
+  });
+
+  for (const name of ['tiny-text', 'tiny-6b-vit', 'tiny-hf-layout']) {
+    for (const deterministic of [false, true]) {
+      it(`${name}${deterministic ? ', deterministic' : ''}`, async () => {
+        const { checkpoint, cases } = await readGoldenModel(name);
+        const group = await LocalGroup.start({
+          device: gpuDevices(1),
+          worldSize: 1,
+          deterministic,
+          checkpoint,
+          computeType: 'bfloat16',
+          float8KvCache: true,
+          graphBuckets: [4],
+        });
+        const { numLayers, numKvHeads, headDim } = checkpoint.spec.text;
+        try {
+          assert.equal(group.loads[0]!.kvBytesPerBlock, 2 * numLayers * 16 * numKvHeads * (headDim + 4));
+          const distances: CaseDistance[] = [];
+          for (const goldenCase of cases) {
+            for (const graphBucket of [0, 4]) {
+              const tokens = await runCase(group, goldenCase, graphBucket);
+              distances.push(checkCase(goldenCase, tokens, GPU_KV_CACHE_FLOAT8));
+            }
+          }
+          const title = `${name}, keys and values in FP8${deterministic ? ', deterministic' : ''}`;
+          recordMeasured(`golden: ${title}`, { ...worstOf(distances) });
+        } finally {
+          await group.close();
+        }
+      });
+    }
+  }
+});

@@ -27,7 +27,13 @@ describe("the estimate of a GPU's memory", () => {
   });
 
   const asStored = (checkpoint: Checkpoint): Checkpoint => checkpoint;
-  const cases: [name: string, folder: string, quantize: (checkpoint: Checkpoint) => Checkpoint][] = [
+  const cases: [
+    name: string,
+    folder: string,
+    quantize: (checkpoint: Checkpoint) => Checkpoint,
+    float8KvCache?: boolean,
+  ][] = [
+    ['r1v-nano, keys and values in FP8', repoPath('models', 'r1v-nano'), asStored, true],
     ['r1v-nano', repoPath('models', 'r1v-nano'), asStored],
     ['r1v-nano in FP8', repoPath('models', 'r1v-nano'), quantizedAtLoad],
     ['r1v-nano, its tower in FP8', repoPath('models', 'r1v-nano'), visionQuantizedAtLoad],
@@ -36,16 +42,17 @@ describe("the estimate of a GPU's memory", () => {
       (name): (typeof cases)[number] => [name, goldenPath(name), asStored],
     ),
   ];
-  for (const [name, folder, quantize] of cases) {
+  for (const [name, folder, quantize, float8KvCache = false] of cases) {
     it(`is what the engine takes: ${name}`, async () => {
       const checkpoint = quantize(await readCheckpoint(folder));
       const plan = makeShardPlan(checkpoint, { worldSize: 1, visionParallel: 'auto' });
       const rank = plan.ranks[0]!;
       const engine = createNativeEngine({ device: 'cuda:0', numThreads: 1, deterministic: false });
-      const native = toNativeLoadPlan(plan, rank, { ...LIMITS, dummySeed: null });
+      const limits = { ...LIMITS, float8KvCache };
+      const native = toNativeLoadPlan(plan, rank, { ...limits, dummySeed: null });
       const loaded = await engine.load({ ...native, memoryShare: 0.5 }, () => undefined);
       await engine.close();
-      const estimated = estimateMemory(plan, rank, LIMITS, 'cuda');
+      const estimated = estimateMemory(plan, rank, limits, 'cuda');
       assert.equal(estimated.weights, loaded.weightBytes);
       assert.equal(estimated.activations, loaded.activationBytes);
       assert.equal(estimated.kvPerBlock, loaded.kvBytesPerBlock);

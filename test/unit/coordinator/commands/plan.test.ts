@@ -50,6 +50,13 @@ describe('skein plan', () => {
     }
   });
 
+  it('prices keys and values in FP8 with their scales', async () => {
+    const text = await runPlan('--model', 'skywork-r1v3-38b', '--kv-cache-dtype', 'fp8');
+    // 2 x 64 layers x 8 KV heads of 128 codes and a float32.
+    for (const expected of ['activations in bfloat16, KV cache in FP8', '135,168 bytes a token'])
+      assert.ok(text.includes(expected), `${expected} in\n${text}`);
+  });
+
   it('prices FP8 that is made at load by what stays', async () => {
     const text = await runPlan('--model', 'skywork-r1v3-38b', '--quantization', 'fp8');
     for (const expected of [
