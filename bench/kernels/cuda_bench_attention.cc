@@ -78,7 +78,7 @@ void BenchDecodeVariants(Report& report, const DecodeRow& row, int kv_heads, int
     if (variant == ChooseDecodeVariant(row.batch, kv_heads, kHeadDim)) {
       all_splits.insert(all_splits.end(), std::begin(kSplits), std::end(kSplits));
     }
-    for (const int splits : all_splits) {
+    for (const int& splits : all_splits) {
       if (splits > max_runs) continue;
       const auto run = [&](int i) { launch(i, splits, work, variant); };
       run(0);
