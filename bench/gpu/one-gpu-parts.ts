@@ -15,6 +15,8 @@ import type { Part, PartRecords, Parts } from './part.js';
 
 const MODEL = 'skywork-r1v3-38b';
 const FP8 = ['--quantization', 'fp8'];
+const FP8_TOWER = ['--vision-quantization', 'fp8'];
+const FP8_CACHE = ['--kv-cache-dtype', 'fp8'];
 
 /** TB/s as measured by the part `transformers`. */
 function memoryBandwidth(records: PartRecords): number | null {
@@ -42,14 +44,26 @@ function servingOfTwoRanks(model: string): Part {
 }
 
 /** The same prompts with the cache and without, and prompts that share nothing. */
-function goodputParts(word: string, model: string): Parts {
+function goodputParts(word: string, model: string, serveFlags: readonly string[] = []): Parts {
   const limitS = 540;
-  const alone = ['--prefix-tokens', '0', '--own-tokens', '1024'];
+  const flags = ['--prefix-tokens', '0', '--own-tokens', '1024'];
+  const noCache = [...serveFlags, '--no-prefix-caching'];
   return {
-    [`goodput-${word}`]: goodputPart({ model, limitS }),
-    [`goodput-${word}-no-cache`]: goodputPart({ model, serveFlags: ['--no-prefix-caching'], limitS }),
-    [`goodput-${word}-unique`]: goodputPart({ model, flags: alone, limitS }),
+    [`goodput-${word}`]: goodputPart({ model, serveFlags, limitS }),
+    [`goodput-${word}-no-cache`]: goodputPart({ model, serveFlags: noCache, limitS }),
+    [`goodput-${word}-unique`]: goodputPart({ model, flags, serveFlags, limitS }),
   };
+}
+
+function evaluation(worldSizes: string, flags: readonly string[] = []): Part {
+  return evaluationPart(
+    [
+      ...['--device', 'cuda', '--dtypes', 'bfloat16', '--world-sizes', worldSizes],
+      ...['--ranks-per-device', '4', '--concurrency', '32', ...flags],
+    ],
+    240,
+    true,
+  );
 }
 
 export const ONE_GPU_PARTS: Parts = {
@@ -70,20 +84,17 @@ export const ONE_GPU_PARTS: Parts = {
   'serving-awq-short-prompts': servingOfShortPrompts(`${MODEL}-awq`),
   'serving-fp8': serving(MODEL, FP8),
   'serving-fp8-short-prompts': servingOfShortPrompts(MODEL, FP8),
+  'serving-fp8-tower': serving(MODEL, [...FP8, ...FP8_TOWER]),
+  'serving-awq-kv-fp8': serving(`${MODEL}-awq`, FP8_CACHE),
   'serving-bf16-ranks2': servingOfTwoRanks(MODEL),
   'serving-awq-ranks2': servingOfTwoRanks(`${MODEL}-awq`),
   'mixed-bf16': mixedPart(MODEL, 240),
   'mixed-awq': mixedPart(`${MODEL}-awq`, 240),
   ...goodputParts('bf16', MODEL),
   ...goodputParts('awq', `${MODEL}-awq`),
-  evaluation: evaluationPart(
-    [
-      ...['--device', 'cuda', '--dtypes', 'bfloat16', '--world-sizes', '1,2,4'],
-      ...['--ranks-per-device', '4', '--concurrency', '32'],
-    ],
-    240,
-    true,
-  ),
+  ...goodputParts('fp8', MODEL, FP8),
+  evaluation: evaluation('1,2,4'),
+  'evaluation-kv-fp8': evaluation('1,2', FP8_CACHE),
   memcheck: checkerPart({ tool: 'memcheck', shards: 8, limitS: 180 }),
   racecheck: checkerPart({
     tool: 'racecheck',

@@ -48,6 +48,8 @@ describe('goodput on one GPU', () => {
       assert.match(command(`goodput-${model}-unique`), / --prefix-tokens 0 --own-tokens 1024 --more -- /);
     }
     assert.match(command('goodput-awq'), /--model skywork-r1v3-38b-awq/);
+    assert.match(command('goodput-fp8'), /--more -- --max-num-sequences 256 --quantization fp8$/);
+    assert.match(command('goodput-fp8-no-cache'), / --quantization fp8 --no-prefix-caching$/);
   });
 });
 
