@@ -165,18 +165,10 @@ class ModesBench {
     BlasLt& blas = mode == Mode::kTiles ? tiles_ : blas_;
     switch (kernel) {
       case ProductKernel::kWide: {
-        ProductOperands operands{};
-        operands.x = from.As<__nv_bfloat16>();
-        operands.x_stride = from.stride;
-        operands.rows = from.rows;
-        operands.out = out.data;
-        operands.out_is_float = out.type == DType::kFloat32;
-        operands.out_stride = out.stride;
-        operands.swiglu = swiglu;
+        ProductOperands operands = WideOperands(shape, from, out, partial_);
         operands.adds = adds;
         if (is_float8_) operands.x_scales = x_scales_.As<float>();
         operands.weight_scales = scales_.As<float>();
-        operands.partial = partial_.As<float>();
         DenseWideProduct(w, operands,
                          is_deterministic || x.rows <= kMostFixedPlanRows
                              ? PlanDenseWideFixed(w, x.rows, device_)

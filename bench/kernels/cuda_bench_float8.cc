@@ -185,19 +185,10 @@ class Float8Bench {
   }
   void Wide(const ProductShape& shape, int64_t rows, const Matrix& w, const Matrix& out,
             const WidePlan& plan) const {
-    ProductOperands operands{};
-    operands.x = codes_.As<__nv_bfloat16>();
-    operands.x_stride = shape.inputs / 2;
-    operands.rows = rows;
-    operands.out = out.data;
-    operands.out_is_float = out.type == DType::kFloat32;
-    operands.out_stride = out.stride;
-    operands.swiglu = shape.kind == ProductKind::kSwiGlu;
-    operands.adds = shape.kind == ProductKind::kAdded && rows > 256;
-    operands.gelu = shape.kind == ProductKind::kGelu;
+    ProductOperands operands = WideOperands(shape, X(shape, rows), out, partial_);
+    operands.adds = operands.adds && rows > 256;
     operands.x_scales = x_scales_.As<float>();
     operands.weight_scales = scales_.As<float>();
-    operands.partial = partial_.As<float>();
     DenseWideProduct(w, operands, plan, stream_);
   }
 

@@ -9,6 +9,7 @@
 #include "core/tensor.h"
 #include "cuda/cuda_check.h"
 #include "cuda/device_memory.h"
+#include "cuda/kernels/product.h"
 #include "cuda/stream.h"
 
 namespace skein::cuda {
@@ -43,6 +44,23 @@ constexpr ProductShape kTower[] = {
     {"tower fc1", kTowerWidth, kTowerHidden, ProductKind::kHalf},
     {"tower fc1 gelu", kTowerWidth, kTowerHidden, ProductKind::kGelu},
     {"tower fc2", kTowerHidden, kTowerWidth, ProductKind::kAdded}};
+
+// What the wide product of a shape takes, but for float8's scales.
+inline ProductOperands WideOperands(const ProductShape& shape, const Matrix& x, const Matrix& out,
+                                    const DeviceMemory& partial) {
+  ProductOperands operands{};
+  operands.x = x.As<__nv_bfloat16>();
+  operands.x_stride = x.stride;
+  operands.rows = x.rows;
+  operands.out = out.data;
+  operands.out_is_float = out.type == DType::kFloat32;
+  operands.out_stride = out.stride;
+  operands.swiglu = shape.kind == ProductKind::kSwiGlu;
+  operands.adds = shape.kind == ProductKind::kAdded;
+  operands.gelu = shape.kind == ProductKind::kGelu;
+  operands.partial = partial.As<float>();
+  return operands;
+}
 
 // The matrices of a layer's step, one after the other in `memory`, so that no kernel writes
 // what an earlier one may still read; the residual is zero.

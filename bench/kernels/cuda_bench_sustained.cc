@@ -119,17 +119,7 @@ class SustainedBench {
   }
 
   ProductOperands Operands(const ProductShape& shape, const Matrix& x, const Matrix& out) const {
-    ProductOperands operands{};
-    operands.x = x.As<__nv_bfloat16>();
-    operands.x_stride = x.stride;
-    operands.rows = x.rows;
-    operands.out = out.data;
-    operands.out_is_float = out.type == DType::kFloat32;
-    operands.out_stride = out.stride;
-    operands.swiglu = shape.kind == ProductKind::kSwiGlu;
-    operands.adds = shape.kind == ProductKind::kAdded;
-    operands.partial = partial_.As<float>();
-    return operands;
+    return WideOperands(shape, x, out, partial_);
   }
 
   Report& report_;

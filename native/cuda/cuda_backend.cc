@@ -18,6 +18,7 @@
 #include "cuda/index_uploads.h"
 #include "cuda/kernels/attention.h"
 #include "cuda/kernels/elementwise.h"
+#include "cuda/paged_keys.h"
 #include "cuda/step_inputs.h"
 #include "cuda/step_metadata.h"
 #include "cuda/typed_views.h"
@@ -291,13 +292,13 @@ class CudaBackend final : public Backend {
         Attention(In(q), q.stride, out, map.q_to_kv.As<int32_t>(),
                   static_cast<int64_t>(q_to_kv.size()), shape.head_dim);
     if (paged.is_float8()) {
-      const PagedFloat8Keys keys = Float8KeysOf(paged, layer);
+      const PagedFloat8Keys keys = Float8KeysOf(paged, layer, *metadata_);
       PagedPrefillAttention(arguments, keys, metadata_->prefill_tiles(),
                             metadata_->num_prefill_tiles(), metadata_->prefill_tile_rows(),
                             *stream_);
       return decodes_->Run(arguments, keys, map, *metadata_);
     }
-    const PagedKeys keys = KeysOf(paged, layer);
+    const PagedKeys keys = KeysOf(paged, layer, *metadata_);
     const HeadGroups groups{map.kv_q_start.As<int32_t>(), map.max_group};
     PagedPrefillAttention(arguments, keys, groups, metadata_->prefill_tiles(),
                           metadata_->num_prefill_tiles(), metadata_->prefill_tile_rows(), *stream_);
@@ -320,7 +321,7 @@ class CudaBackend final : public Backend {
                               paged.Keys(layer), paged.Values(layer)};
     decodes_->Run(Attention(In(qkv), qkv.stride, out, map.q_to_kv.As<int32_t>(),
                             static_cast<int64_t>(q_to_kv.size()), shape.head_dim),
-                  KeysOf(paged, layer), map, *metadata_, rotary);
+                  KeysOf(paged, layer, *metadata_), map, *metadata_, rotary);
   }
 
   void SwiGlu(const Matrix& gate_up, const Matrix& out) override {
@@ -388,23 +389,6 @@ class CudaBackend final : public Backend {
  private:
   Float8Rows Float8For(const NormWeights& norm, const Matrix& normed) {
     return float8_ == nullptr ? Float8Rows{} : float8_->ForNorm(normed, !norm.writes_rows);
-  }
-
-  PagedKeys KeysOf(const CudaKvCache& paged, int64_t layer) const {
-    const KvCacheShape& shape = paged.shape();
-    return {paged.Keys(layer),
-            paged.Values(layer),
-            metadata_->block_tables(),
-            metadata_->max_blocks(),
-            static_cast<int32_t>(shape.block_size),
-            static_cast<int32_t>(shape.num_kv_heads),
-            static_cast<int32_t>(shape.num_blocks)};
-  }
-
-  PagedFloat8Keys Float8KeysOf(const CudaKvCache& paged, int64_t layer) const {
-    return {paged.Float8(layer), metadata_->block_tables(), metadata_->max_blocks(),
-            static_cast<int32_t>(paged.shape().block_size),
-            static_cast<int32_t>(paged.shape().num_kv_heads)};
   }
 
   static AttentionArguments Attention(const __nv_bfloat16* q, int64_t q_stride, const Matrix& out,

@@ -182,55 +182,27 @@ TEST_F(CudaAttentionTest, DecodeBitsDoNotDependOnTheSplits) {
   cuda_->FinishStep();
   const std::vector<float> expected = Read(expected_out->view().Rows(2899, 1), true);
 
-  const auto upload = [](const auto& values) {
-    cuda::DeviceMemory memory(values.size() * sizeof(values[0]));
-    cuda::CopyAndWait(memory.data(), values.data(), memory.bytes());
-    return memory;
-  };
-  const StepMetadata& metadata = sequences.Step({{0, 2900, 1}});
-  const std::vector<int32_t> tables(metadata.block_tables.begin(), metadata.block_tables.end());
-  const auto table = upload(tables);
-  const auto tiles = upload(std::vector<cuda::QueryTile>{{0, 1, 2899, 2900, 0}});
-  const auto kv_q_start = upload(std::vector<int32_t>{0, 12});
   const auto& paged = static_cast<const cuda::CudaKvCache&>(*cache);
-  const Matrix q = qkv->view().Rows(2899, 1);
-  const auto out = PoisonedOut(*cuda_, c, 1);
-  for (int variant = 0; variant < cuda::kNumDecodeVariants; ++variant) {
-    const int max_runs = cuda::RunsOf(3000, cuda::kDecodeVariants[variant].run_keys);
-    const cuda::DecodeSize size = cuda::SizeOfDecodeWorkspace(1, max_runs, 12, 1, 12, 128);
-    const cuda::DeviceMemory values(size.values_bytes), stats(size.stats_bytes),
-        counters(size.counters_bytes);
-    SKEIN_CUDA(cudaMemset(counters.data(), 0, counters.bytes()));
-    std::vector<float> first;
-    for (int splits = 1; splits <= max_runs; ++splits) {
-      for (const cuda::DeviceMemory* memory : {&values, &stats}) {
-        SKEIN_CUDA(cudaMemset(memory->data(), 0xff, memory->bytes()));
-      }
-      SKEIN_CUDA(cudaMemset(out->view().data, 0xff, 12 * 128 * 2));
-      Settle();
-      cuda::PagedDecodeAttention(
-          {q.As<const __nv_bfloat16>(), q.stride, out->view().As<__nv_bfloat16>(), 12 * 128,
-           nullptr, 12, 128, 0.08838834764f},
-          {paged.Keys(0), paged.Values(0), table.As<int32_t>(),
-           static_cast<int32_t>(sequences.table_width()), kBlockSize, 1,
-           static_cast<int32_t>(sequences.num_blocks())},
-          {kv_q_start.As<int32_t>(), 12}, tiles.As<cuda::QueryTile>(), 1, splits,
-          {values.As<float>(), stats.As<float2>(), counters.As<int32_t>(), max_runs}, variant,
-          *static_cast<cuda::Stream*>(cuda_->stream()));
-      cuda_->FinishStep();
-      const std::vector<float> actual = Read(out->view(), true);
-      if (splits == 1) {
-        first = actual;
-        double difference = 0, norm = 0;
-        for (size_t i = 0; i < actual.size(); ++i) {
-          difference += std::pow(static_cast<double>(actual[i]) - expected[i], 2);
-          norm += std::pow(static_cast<double>(expected[i]), 2);
-        }
-        EXPECT_LT(std::sqrt(difference), 3 * kRounding * std::sqrt(norm)) << "variant " << variant;
-      }
-      EXPECT_EQ(actual, first) << "variant " << variant << ", " << splits << " splits";
-    }
-  }
+  const auto keys_of = [&](const int32_t* table) {
+    return cuda::PagedKeys{paged.Keys(0),
+                           paged.Values(0),
+                           table,
+                           static_cast<int32_t>(sequences.table_width()),
+                           kBlockSize,
+                           1,
+                           static_cast<int32_t>(sequences.num_blocks())};
+  };
+  ExpectSplitsLeaveBits(c, sequences, 2900, qkv->view().Rows(2899, 1), keys_of,
+                        [&](int variant, const StepMetadata&, const Matrix& out) {
+                          const std::vector<float> actual = Read(out, true);
+                          double difference = 0, norm = 0;
+                          for (size_t i = 0; i < actual.size(); ++i) {
+                            difference += std::pow(static_cast<double>(actual[i]) - expected[i], 2);
+                            norm += std::pow(static_cast<double>(expected[i]), 2);
+                          }
+                          EXPECT_LT(std::sqrt(difference), 3 * kRounding * std::sqrt(norm))
+                              << "variant " << variant;
+                        });
 }
 
 // Deterministic mode: a row alone, as a decode, in chunks of any cut, among others: the same bits.

@@ -13,13 +13,6 @@
 namespace skein {
 namespace {
 
-template <typename T>
-cuda::DeviceMemory Upload(const std::vector<T>& values) {
-  cuda::DeviceMemory memory(values.size() * sizeof(T));
-  cuda::CopyAndWait(memory.data(), values.data(), memory.bytes());
-  return memory;
-}
-
 class CudaFloat8KvTest : public CudaAttentionTest {
  protected:
   // Every head of these query rows, whose sequences are as `metadata` says, in double precision.
@@ -207,44 +200,16 @@ TEST_F(CudaFloat8KvTest, DecodeBitsDoNotDependOnTheSplits) {
   const auto qkv = QkvOf(*cuda_, c, whole);
   Store(*cuda_, c, sequences.Step(whole), qkv->view(), *cache);
   cuda_->FinishStep();
-  const StepMetadata& metadata = sequences.Step({{0, kContext, 1}});
-  const auto table =
-      Upload(std::vector<int32_t>(metadata.block_tables.begin(), metadata.block_tables.end()));
-  const auto tiles = Upload(std::vector<cuda::QueryTile>{{0, 1, kContext - 1, kContext, 0}});
-  const auto kv_q_start = Upload(std::vector<int32_t>{0, 12});
   const Matrix q = qkv->view().Rows(kContext - 1, 1);
-  const auto out = PoisonedOut(*cuda_, c, 1);
-  for (int variant = 0; variant < cuda::kNumDecodeVariants; ++variant) {
-    const int max_runs = cuda::RunsOf(3000, cuda::kDecodeVariants[variant].run_keys);
-    const cuda::DecodeSize size = cuda::SizeOfDecodeWorkspace(1, max_runs, 12, 1, 12, 128);
-    const cuda::DeviceMemory values(size.values_bytes), stats(size.stats_bytes),
-        counters(size.counters_bytes);
-    SKEIN_CUDA(cudaMemset(counters.data(), 0, counters.bytes()));
-    std::vector<float> first;
-    for (int splits = 1; splits <= max_runs; ++splits) {
-      for (const cuda::DeviceMemory* memory : {&values, &stats}) {
-        SKEIN_CUDA(cudaMemset(memory->data(), 0xff, memory->bytes()));
-      }
-      SKEIN_CUDA(cudaMemset(out->view().data, 0xff, 12 * 128 * 2));
-      Settle();
-      cuda::PagedDecodeAttention(
-          {q.As<const __nv_bfloat16>(), q.stride, out->view().As<__nv_bfloat16>(), 12 * 128,
-           nullptr, 12, 128, 0.08838834764f},
-          {static_cast<const cuda::CudaKvCache&>(*cache).Float8(0), table.As<int32_t>(),
-           static_cast<int32_t>(sequences.table_width()), kBlockSize, 1},
-          {kv_q_start.As<int32_t>(), 12}, tiles.As<cuda::QueryTile>(), 1, splits,
-          {values.As<float>(), stats.As<float2>(), counters.As<int32_t>(), max_runs}, variant,
-          *static_cast<cuda::Stream*>(cuda_->stream()));
-      cuda_->FinishStep();
-      const std::vector<float> actual = Read(out->view(), true);
-      if (splits == 1) {
-        first = actual;
-        ExpectAttention(c, metadata, Read(q, true), *cache, out->view(), 1,
-                        Format("variant %d", variant));
-      }
-      EXPECT_EQ(actual, first) << "variant " << variant << ", " << splits << " splits";
-    }
-  }
+  const auto keys_of = [&](const int32_t* table) {
+    return cuda::PagedFloat8Keys{static_cast<const cuda::CudaKvCache&>(*cache).Float8(0), table,
+                                 static_cast<int32_t>(sequences.table_width()), kBlockSize, 1};
+  };
+  ExpectSplitsLeaveBits(c, sequences, kContext, q, keys_of,
+                        [&](int variant, const StepMetadata& metadata, const Matrix& out) {
+                          ExpectAttention(c, metadata, Read(q, true), *cache, out, 1,
+                                          Format("variant %d", variant));
+                        });
 }
 
 TEST_F(CudaFloat8KvTest, ShowsWhatIsNoNumber) {
