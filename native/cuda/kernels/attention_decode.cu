@@ -40,21 +40,14 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 8 ? 2 : 3)
 
   LetNextStart();
   const QueryTile tile = tiles[blockIdx.y];
-  const int passes = gridDim.x / keys.num_kv_heads;
-  const int kv_head = blockIdx.x / passes;
-  const int first_head = kv_q_start[kv_head] + blockIdx.x % passes * kDecodeHeads;
-  const int group = min(kDecodeHeads, kv_q_start[kv_head + 1] - first_head);
+  const auto [kv_head, first_head, group] = HeadsOfBlock(keys.num_kv_heads, kv_q_start);
   const int runs = RunsOf(tile.context_length, kRunKeys);
   const int splits = gridDim.z;
   __nv_bfloat16* out = a.out + static_cast<int64_t>(tile.query_row) * a.out_stride +
                        static_cast<int64_t>(first_head) * a.head_dim;
   if (group <= 0 || tile.num_rows == 0 || static_cast<int>(blockIdx.z) >= runs) {
     WaitForPrevious();
-    if (tile.num_rows == 0 && blockIdx.z == 0) {
-      for (int i = threadIdx.x; i < group * a.head_dim; i += kThreads) {
-        out[i] = __float2bfloat16(0.0f);
-      }
-    }
+    if (tile.num_rows == 0 && blockIdx.z == 0) StoreZeros<kThreads>(out, group * a.head_dim);
     return;
   }
 
@@ -71,8 +64,7 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 8 ? 2 : 3)
   const auto place_of = [&](const Cursor& cursor) {
     const int position = cursor.begin + warp * kSlice + lane;
     if (lane >= kSlice || position >= cursor.end) return -1;
-    return (table[position / keys.block_size] * keys.num_kv_heads + kv_head) * keys.block_size +
-           position % keys.block_size;
+    return PlaceOf(keys, table, kv_head, position);
   };
 
   // All keys but the step's own are of earlier steps: they come while the kernels in front finish.

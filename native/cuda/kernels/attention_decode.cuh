@@ -14,6 +14,31 @@ inline constexpr unsigned kAllLanes = 0xffffffffu;
 // of bank conflicts.
 inline constexpr int kPad = 8;
 
+// The query heads of a KV head that a block serves.
+struct BlockHeads {
+  int kv_head, first, count;
+};
+__device__ __forceinline__ BlockHeads HeadsOfBlock(int num_kv_heads, const int32_t* kv_q_start) {
+  const int passes = gridDim.x / num_kv_heads;
+  const int kv_head = blockIdx.x / passes;
+  const int first = kv_q_start[kv_head] + blockIdx.x % passes * kDecodeHeads;
+  return {kv_head, first, min(kDecodeHeads, kv_q_start[kv_head + 1] - first)};
+}
+
+// The output of a padded row.
+template <int kThreads>
+__device__ __forceinline__ void StoreZeros(__nv_bfloat16* out, int count) {
+  for (int i = threadIdx.x; i < count; i += kThreads) out[i] = __float2bfloat16(0.0f);
+}
+
+// In rows of the cache, where key `position` of a KV head lies; `table` is the sequence's.
+template <typename Keys>
+__device__ __forceinline__ int PlaceOf(const Keys& keys, const int32_t* table, int kv_head,
+                                       int position) {
+  return (table[position / keys.block_size] * keys.num_kv_heads + kv_head) * keys.block_size +
+         position % keys.block_size;
+}
+
 // Where a block stands in its list of keys: the chunk at `begin` of run `run`.
 struct Cursor {
   int run;
