@@ -6,12 +6,15 @@ import {
   goodputPart,
   loadingPart,
   mixedPart,
+  rowsPart,
   servingPart,
   shortPromptsPart,
   testPart,
   transformersPart,
 } from './part-kinds.js';
 import type { Part, PartRecords, Parts } from './part.js';
+import { PEER_KINDS, peerPart } from './peer-part.js';
+import { casesOf, rowParts, TABLE_MODELS, trialModels, type TableModel } from './table-rows.js';
 
 const MODEL = 'skywork-r1v3-38b';
 const FP8 = ['--quantization', 'fp8'];
@@ -66,8 +69,26 @@ function evaluation(worldSizes: string, flags: readonly string[] = []): Part {
   );
 }
 
-export const ONE_GPU_PARTS: Parts = {
-  transformers: transformersPart([], 180),
+const ROWS_LIMIT_S = 150;
+
+/** Two starts of the service for each kind of weights: how far a figure is from itself. */
+function tableParts(models: readonly TableModel[], device: 'cuda' | 'cpu'): Parts {
+  return Object.fromEntries(
+    models.flatMap((each) => {
+      const { model, serveFlags } = each;
+      const flags = device === 'cpu' ? ['--load-format', 'auto'] : [];
+      const options = {
+        ...{ model, flags, serveFlags, device, limitS: ROWS_LIMIT_S, needsMps: false },
+        memoryBandwidth,
+      };
+      const part = rowsPart(options, casesOf(each.rows));
+      return rowParts(each).map((name) => [name, part]);
+    }),
+  );
+}
+
+const PARTS: Parts = {
+  transformers: transformersPart(['--rows'], 240),
   // Without MPS: what a killed client leaves its others is undefined.
   'tests-lost-rank': testPart(['lost-rank'], { limitS: 60, needsMps: false }),
   tests: testPart(['full-layers', 'native-cuda', 'r1v-nano'], { limitS: 240, needsMps: true }),
@@ -103,3 +124,24 @@ export const ONE_GPU_PARTS: Parts = {
     environment: { SKEIN_UNDER_CHECKER: '1' },
   }),
 };
+
+export interface OneGpuSettings {
+  readonly device: 'cuda' | 'cpu';
+  /** The folder with vLLM's bench.py (peer-part.ts); null: without. */
+  readonly vllm: string | null;
+}
+
+/** Whose rows the table has. */
+export function tableModels({ device }: OneGpuSettings): readonly TableModel[] {
+  return device === 'cuda' ? TABLE_MODELS : trialModels(repoPath('models', 'r1v-nano'));
+}
+
+/** On processors there are only the rows of the bundled model: a trial. */
+export function oneGpuParts(settings: OneGpuSettings): Parts {
+  const { device, vllm } = settings;
+  const rows = tableParts(tableModels(settings), device);
+  if (device === 'cpu') return rows;
+  const peers =
+    vllm === null ? [] : PEER_KINDS.map((kind): [string, Part] => [`vllm-${kind}`, peerPart(vllm, kind, 1)]);
+  return { ...PARTS, ...rows, ...Object.fromEntries(peers) };
+}

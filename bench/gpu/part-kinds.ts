@@ -116,6 +116,15 @@ export function shortPromptsPart(options: ServingPartOptions): Part {
   });
 }
 
+/** The rows of a table, and nothing else: `cases` as the serving benchmark takes them. */
+export function rowsPart(options: ServingPartOptions, cases: string): Part {
+  return servingPart({
+    ...options,
+    flags: ['--cases', cases, ...(options.flags ?? [])],
+    serveFlags: ['--max-num-sequences', '256', ...(options.serveFlags ?? [])],
+  });
+}
+
 export interface GoodputPartOptions {
   readonly model: string;
   readonly flags?: readonly string[];

@@ -1,8 +1,11 @@
-// Runs the command of a part, or its shards at once, within its limit, and keeps all output in one log.
+// Runs the command of a part, or its shards at once, within its limit, and keeps all output in one log. What the part
+// started ends with it.
 import { spawn } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
 import { createWriteStream, type WriteStream } from 'node:fs';
 
 import { repoRoot } from '../../test/support/paths.js';
+import { endMarked, killMarked, MARK_VARIABLE } from './left-behind.js';
 import type { PartRun } from './part.js';
 
 export interface Ended {
@@ -13,6 +16,9 @@ export interface Ended {
 }
 
 const KILL_AFTER_MS = 10_000;
+/** Children of a part that has ended well, which are ending too. */
+const OWN_END_MS = 3000;
+const ENDING_SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const;
 
 export async function runCommand(
   run: PartRun,
@@ -21,6 +27,27 @@ export async function runCommand(
 ): Promise<Ended> {
   const environment: NodeJS.ProcessEnv = { ...process.env, ...run.environment, ...extraEnvironment };
   for (const name of run.without ?? []) delete environment[name];
+  const mark = randomUUID();
+  environment[MARK_VARIABLE] = mark;
+  // Told to end, as by `timeout`: a part left behind would keep the GPU. `once`: the second time it ends this process.
+  const endAll = (signal: NodeJS.Signals): void => {
+    killMarked(mark);
+    process.kill(process.pid, signal);
+  };
+  for (const signal of ENDING_SIGNALS) process.once(signal, endAll);
+  try {
+    return await runMarked(run, log, environment, mark);
+  } finally {
+    for (const signal of ENDING_SIGNALS) process.off(signal, endAll);
+  }
+}
+
+async function runMarked(
+  run: PartRun,
+  log: string,
+  environment: NodeJS.ProcessEnv,
+  mark: string,
+): Promise<Ended> {
   const sink = createWriteStream(log);
   const shards = Array.from({ length: run.shards ?? 1 }, (_, shard) =>
     executeOne(
@@ -32,6 +59,8 @@ export async function runCommand(
     ),
   );
   const ended = await Promise.all(shards);
+  const numLeft = await endMarked(mark, { ownMs: OWN_END_MS, killMs: KILL_AFTER_MS });
+  if (numLeft > 0) sink.write(`${numLeft} processes were left behind, and were ended\n`);
   await new Promise<void>((resolve) => sink.end(resolve));
   const worst = ended.find(({ isTimeout }) => isTimeout) ?? ended.find(({ code }) => code !== 0) ?? ended[0]!;
   return { ...worst, output: ended.map(({ output }) => output).join('\n') };
@@ -76,6 +105,17 @@ function executeOne(run: PartRun, environment: NodeJS.ProcessEnv, sink: WriteStr
       sink.write(`${error.message}\n`);
       finish(null, error.message);
     });
-    child.on('close', finish);
+    // Not `close`: a process left behind may hold its ends of the pipes until it is ended.
+    child.on('exit', (code, signal) => {
+      const drained = setTimeout(() => {
+        child.stdout.destroy();
+        child.stderr.destroy();
+        finish(code, signal);
+      }, OWN_END_MS);
+      child.once('close', () => {
+        clearTimeout(drained);
+        finish(code, signal);
+      });
+    });
   });
 }

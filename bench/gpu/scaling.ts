@@ -7,14 +7,13 @@
 // --with-vllm DIR measures vLLM on the same GPUs in the same call (peer-part.ts says what DIR holds).
 // The results are merged into RESULTS/scaling-<gpu>-x<N>.json. --ranks-per-device K is a trial on fewer GPUs than
 // ranks, and --device cpu --models nano=models/r1v-nano one without any: the file's name and its field `trial` say so.
-import { existsSync } from 'node:fs';
-import path from 'node:path';
 import { parseArgs } from 'node:util';
 
 import { visibleGpus } from '../../coordinator/cluster/local-devices.js';
 import { describeMachine } from '../machine.js';
 import { attributions } from './attribution.js';
 import { visibleDevices } from './device-list.js';
+import { PEER_OPTIONS, peerFolder } from './peer-part.js';
 import { RUN_OPTIONS, runParts } from './run-parts.js';
 import {
   chooseWorldSizes,
@@ -31,12 +30,12 @@ const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     ...RUN_OPTIONS,
+    ...PEER_OPTIONS,
     device: { type: 'string', default: 'cuda' },
     devices: { type: 'string' },
     'world-sizes': { type: 'string' },
     'ranks-per-device': { type: 'string', default: '1' },
     models: { type: 'string' },
-    'with-vllm': { type: 'string' },
   },
 });
 
@@ -46,12 +45,6 @@ function parseModels(list: string | undefined): Readonly<Record<string, string>>
   if (pairs.some(([word, model, ...rest]) => !word || !model || rest.length > 0))
     throw new Error(`--models ${list}: expected WORD=MODEL,...`);
   return Object.fromEntries(pairs) as Record<string, string>;
-}
-
-function peerFolder(folder: string | undefined): string | null {
-  if (folder === undefined) return null;
-  if (!existsSync(path.join(folder, 'bench.py'))) throw new Error(`--with-vllm ${folder}: no bench.py in it`);
-  return path.resolve(folder);
 }
 
 function settingsOf(numGpus: number): ScalingSettings {

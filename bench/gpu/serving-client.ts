@@ -91,10 +91,16 @@ export function ask(
   });
 }
 
-export interface BatchReport {
+export interface FirstTokensReport {
   readonly promptTokens: number;
   readonly pictureTiles: number;
+  /** Of each stream, from its own call. */
   readonly firstTokenMs: readonly number[];
+  /** From the first call to the last first token. */
+  readonly lastFirstTokenMs: number;
+}
+
+export interface BatchReport extends FirstTokensReport {
   /** Of each stream, while all of them decode. */
   readonly tokenMs: readonly number[];
   /** Between messages of the first stream, per token, in the same part. */
@@ -109,10 +115,21 @@ export interface BatchReport {
   };
 }
 
+/** What there is to say of answers of one token. */
+export function reportFirstTokens(answers: readonly Answer[]): FirstTokensReport {
+  const firsts = answers.map(({ arrivals }) => arrivals[0]!.atMs);
+  const startMs = Math.min(...answers.map((answer) => answer.startMs));
+  return {
+    promptTokens: median(answers.map(({ promptTokens }) => promptTokens)),
+    pictureTiles: median(answers.map(({ pictureTiles }) => pictureTiles)),
+    firstTokenMs: answers.map((answer, index) => rounded(firsts[index]! - answer.startMs)),
+    lastFirstTokenMs: rounded(Math.max(...firsts) - startMs),
+  };
+}
+
 /** Answers of requests that were sent together. Throws when there was no time in which all of them decoded. */
 export function reportBatch(answers: readonly Answer[]): BatchReport {
-  const firsts = answers.map(({ arrivals }) => arrivals[0]!.atMs);
-  const fromMs = Math.max(...firsts);
+  const fromMs = Math.max(...answers.map(({ arrivals }) => arrivals[0]!.atMs));
   const toMs = Math.min(...answers.map(({ arrivals }) => arrivals.at(-1)!.atMs));
   const windows = answers.map(({ arrivals }) =>
     arrivals.filter(({ atMs }) => atMs >= fromMs && atMs <= toMs),
@@ -131,9 +148,7 @@ export function reportBatch(answers: readonly Answer[]): BatchReport {
   const startMs = Math.min(...answers.map((answer) => answer.startMs));
   const endMs = Math.max(...answers.map(({ arrivals }) => arrivals.at(-1)!.atMs));
   return {
-    promptTokens: median(answers.map(({ promptTokens }) => promptTokens)),
-    pictureTiles: median(answers.map(({ pictureTiles }) => pictureTiles)),
-    firstTokenMs: answers.map((answer, index) => rounded(firsts[index]! - answer.startMs)),
+    ...reportFirstTokens(answers),
     tokenMs: spans.map(({ ms, tokens }) => rounded(ms / tokens)),
     stepMs: summary(gaps),
     decodeTokensPerSecond: rounded(spans.reduce((sum, { ms, tokens }) => sum + (tokens / ms) * 1000, 0)),

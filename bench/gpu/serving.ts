@@ -5,23 +5,22 @@
 //   node dist/bench/gpu/serving.js --model skywork-r1v3-38b --device cuda --output FILE [--cases
 //   text:128:1,text:128:16]
 //
-// --cases asks for these instead: prompt (picture, photograph, repeat or text), its text tokens, how many at once,
-// and, if not greedily, :recommended. A picture is noise of --picture-side, a photograph a JPEG of 12 megapixels, a
-// repeat one such file that comes with every request.
+// --cases asks for these instead (serving-cases.ts says how they are written). A picture is noise of --picture-side, a
+// photograph a JPEG of 12 megapixels, a repeat one such file that comes with every request.
 // What follows -- goes to `skein serve` as it is.
 import { execFileSync } from 'node:child_process';
 import { parseArgs } from 'node:util';
 
 import type { GenerateRequest } from '../../proto/ts/skein/inference/v1/GenerateRequest.js';
 import type { SamplingOptions } from '../../proto/ts/skein/inference/v1/SamplingOptions.js';
-import { resolveModel } from '../../coordinator/checkpoint/known-models.js';
-import { priceShardPlan } from '../../coordinator/sharding/cost-model.js';
-import { makeShardPlan } from '../../coordinator/sharding/make-shard-plan.js';
 import { SkeinProcess } from '../../test/support/skein-process.js';
-import { median, rounded } from '../statistics.js';
+import { rounded } from '../statistics.js';
 import { PhotographMaker, TWELVE_MEGAPIXELS } from '../pictures/photograph.js';
 import { writeReport } from '../write-report.js';
+import { floorOf, priceServed, servedCost } from './served-cost.js';
 import { SERVED_MODEL_OPTIONS, reportHead, serveArgs } from './served-model.js';
+import { parseCases, type Case } from './serving-cases.js';
+import { decodedMedians, firstTokenMedians, type DecodedReport } from './serving-medians.js';
 import {
   ask,
   connect,
@@ -30,14 +29,19 @@ import {
   makeIds,
   makePicture,
   reportBatch,
-  type BatchReport,
+  reportFirstTokens,
   type Client,
+  type FirstTokensReport,
   type RequestMaker,
 } from './serving-client.js';
 
 const START_TIMEOUT_MS = 300_000;
 const STOP_TIMEOUT_MS = 20_000;
 const WARM_UP_TOKENS = 16;
+/** At most, beyond WARM_UP_TOKENS: more steps than the prompts of a large batch take, so that all decode together. */
+const WARM_UP_EXTRA_TOKENS = 32;
+/** Of a case that asks for first tokens only: its prompts fill steps whatever their number. */
+const WARM_UP_FIRST_TOKENS = 4;
 
 /** What the model's authors recommend. */
 const RECOMMENDED: SamplingOptions = { temperature: 0.6, topP: 0.95, repetitionPenalty: 1.05, seed: 1 };
@@ -60,16 +64,11 @@ const { values, positionals: serveFlags } = parseArgs({
   },
 });
 
-interface Case {
-  readonly prompt: 'picture' | 'photograph' | 'repeat' | 'text';
-  readonly promptTokens: number;
-  readonly batch: number;
-  readonly sampling: 'greedy' | 'recommended';
-}
-
 const worldSize = Number(values['tensor-parallel-size']);
 const repetitions = Number(values.repetitions);
 const newTokens = Number(values['new-tokens']);
+/** What a case that says nothing else has. */
+const defaults = { newTokens, repetitions };
 
 /** Every request has a salt of its own: no prompt comes twice, and no picture but that of repeats. */
 let nextSalt = 1;
@@ -100,20 +99,24 @@ async function makeRequest(maker: RequestMaker, test: Case, maxTokens: number): 
   };
 }
 
-interface CaseReport extends BatchReport {
-  readonly steps: number;
-  /** What a step takes on rank 0's device, from when all streams decode to the end. */
-  readonly deviceStepMs: number;
-}
-
-async function makeRequests(maker: RequestMaker, test: Case, maxTokens: number): Promise<GenerateRequest[]> {
+async function makeRequests(
+  maker: RequestMaker,
+  test: Case,
+  batch: number,
+  maxTokens: number,
+): Promise<GenerateRequest[]> {
   const requests: GenerateRequest[] = [];
-  for (let index = 0; index < test.batch; index++) requests.push(await makeRequest(maker, test, maxTokens));
+  for (let index = 0; index < batch; index++) requests.push(await makeRequest(maker, test, maxTokens));
   return requests;
 }
 
-async function runCase(client: Client, maker: RequestMaker, test: Case): Promise<CaseReport> {
-  const requests = await makeRequests(maker, test, newTokens);
+async function runFirstTokens(client: Client, maker: RequestMaker, test: Case): Promise<FirstTokensReport> {
+  const requests = await makeRequests(maker, test, test.batch, 1);
+  return reportFirstTokens(await Promise.all(requests.map((request) => ask(client, request))));
+}
+
+async function runDecoded(client: Client, maker: RequestMaker, test: Case): Promise<DecodedReport> {
+  const requests = await makeRequests(maker, test, test.batch, test.newTokens);
   const before = await getCluster(client);
   let numBegun = 0;
   const whenAllBegan: ReturnType<typeof getCluster>[] = [];
@@ -131,80 +134,50 @@ async function runCase(client: Client, maker: RequestMaker, test: Case): Promise
   };
 }
 
-/** The same requests with short answers, which need not decode together. */
+const warmShapes = new Set<string>();
+
+/** The same requests with short answers, which need not decode together; none where this shape was asked before. */
 async function warmUp(client: Client, maker: RequestMaker, test: Case): Promise<void> {
-  const requests = await makeRequests(maker, test, Math.min(newTokens, WARM_UP_TOKENS + 2 * test.batch));
+  const shape = [test.prompt, test.promptTokens, test.batch, test.sampling].join(':');
+  if (warmShapes.has(shape)) return;
+  warmShapes.add(shape);
+  const isFirstOnly = test.newTokens === 1;
+  const batch = isFirstOnly ? Math.min(test.batch, WARM_UP_FIRST_TOKENS) : test.batch;
+  const tokens = WARM_UP_TOKENS + Math.min(2 * test.batch, WARM_UP_EXTRA_TOKENS);
+  const requests = await makeRequests(maker, test, batch, Math.min(test.newTokens, tokens));
   await Promise.all(requests.map((request) => ask(client, request)));
 }
 
-function summarise(test: Case, runs: readonly CaseReport[]): Record<string, unknown> {
-  const all = (read: (run: CaseReport) => readonly number[]): number => rounded(median(runs.flatMap(read)));
-  return {
-    ...test,
-    newTokens,
-    medians: {
-      firstTokenMs: all(({ firstTokenMs }) => firstTokenMs),
-      lastFirstTokenMs: all(({ firstTokenMs }) => [Math.max(...firstTokenMs)]),
-      tokenMs: all(({ tokenMs }) => tokenMs),
-      stepMs: all(({ stepMs }) => [stepMs.median]),
-      deviceStepMs: all(({ deviceStepMs }) => [deviceStepMs]),
-      decodeTokensPerSecond: all(({ decodeTokensPerSecond }) => [decodeTokensPerSecond]),
-      totalTokensPerSecond: all(({ totalTokensPerSecond }) => [totalTokensPerSecond]),
-      serverFirstTokenMs: all(({ server }) => server.firstTokenMs),
-      serverTokenMs: all(({ server }) => server.tokenMs),
-    },
-    runs,
-  };
+async function repeated<Run>(times: number, run: () => Promise<Run>): Promise<Run[]> {
+  const runs: Run[] = [];
+  for (let time = 0; time < times; time++) runs.push(await run());
+  return runs;
 }
 
-function parseCases(list: string): Case[] {
-  return list.split(',').map((words) => {
-    const match = /^(picture|photograph|repeat|text):([1-9]\d*):([1-9]\d*)(?::(greedy|recommended))?$/.exec(
-      words,
-    );
-    if (match === null) {
-      throw new Error(
-        `--cases: "${words}" is not picture, photograph, repeat or text, then :TOKENS:BATCH, perhaps :recommended`,
-      );
-    }
-    const [, prompt, tokens, batch, sampling = 'greedy'] = match;
-    return { prompt, promptTokens: Number(tokens), batch: Number(batch), sampling } as Case;
-  });
+/** A case with one new token has no figures of decoding. */
+async function runCase(client: Client, maker: RequestMaker, test: Case): Promise<Record<string, unknown>> {
+  await warmUp(client, maker, test);
+  if (test.newTokens === 1) {
+    const runs = await repeated(test.repetitions, () => runFirstTokens(client, maker, test));
+    return { ...test, medians: firstTokenMedians(runs), runs };
+  }
+  const runs = await repeated(test.repetitions, () => runDecoded(client, maker, test));
+  return { ...test, medians: decodedMedians(runs), runs };
 }
 
 function cases(): Case[] {
-  if (values.cases !== undefined) return parseCases(values.cases);
+  if (values.cases !== undefined) return parseCases(values.cases, defaults);
   const batches = values.batches.split(',').map(Number);
   const samplings = values['greedy-only'] ? (['greedy'] as const) : (['greedy', 'recommended'] as const);
   const question = Number(values['question-tokens']);
   const pictures = samplings.flatMap((sampling) =>
-    batches.map((batch) => ({ prompt: 'picture' as const, promptTokens: question, batch, sampling })),
+    batches.map((batch) => ({
+      ...defaults,
+      ...{ prompt: 'picture' as const, promptTokens: question, batch, sampling },
+    })),
   );
   const text = { prompt: 'text' as const, promptTokens: Number(values['text-tokens']), batch: 1 };
-  return [...pictures, { ...text, sampling: 'greedy' }];
-}
-
-/** Batch 1 reads every weight of the decoder once; the measured bandwidth says how long that takes at least. */
-async function floor(): Promise<Record<string, unknown> | null> {
-  if (values['memory-bandwidth'] === undefined) return null;
-  const choice = (flag: string): 'auto' | 'fp8' =>
-    serveFlags[serveFlags.indexOf(flag) + 1] === 'fp8' ? 'fp8' : 'auto';
-  const checkpoint = await resolveModel(values.model, {
-    quantization: choice('--quantization'),
-    visionQuantization: choice('--vision-quantization'),
-  });
-  const plan = makeShardPlan(checkpoint, { worldSize, visionParallel: 'auto' });
-  const memoryBandwidth = Number(values['memory-bandwidth']) * 1e12;
-  const price = priceShardPlan(checkpoint, plan, { memoryBandwidth, computeType: null });
-  return {
-    memoryBandwidth,
-    decodeBytes: Math.max(...price.ranks.map((rank) => rank.decodeBytes)),
-    decodeMs: rounded(price.roofline.decodeMs),
-    kvBytesPerToken: Math.max(...price.ranks.map((rank) => rank.kvBytesPerToken)),
-    allReduces: price.decodeCollectives
-      .filter(({ kind }) => kind === 'all-reduce')
-      .map(({ what, count, bytes, sentBytes = bytes }) => ({ what, count, bytes: sentBytes })),
-  };
+  return [...pictures, { ...defaults, ...text, sampling: 'greedy' }];
 }
 
 function deviceMemoryUsedMib(): number[] {
@@ -223,10 +196,7 @@ async function measureCase(
 ): Promise<Record<string, unknown>> {
   const name = `${values.model}: ${test.prompt}, batch ${test.batch}, ${test.sampling}`;
   try {
-    await warmUp(client, maker, test);
-    const runs = [];
-    for (let run = 0; run < repetitions; run++) runs.push(await runCase(client, maker, test));
-    const result = summarise(test, runs);
+    const result = await runCase(client, maker, test);
     process.stderr.write(`${name}: ${JSON.stringify(result['medians'])}\n`);
     return result;
   } catch (error) {
@@ -274,7 +244,14 @@ async function refusal(): Promise<string | null> {
   return /^skein: (DEVICE_OUT_OF_MEMORY: .*)$/m.exec(skein.stderr)?.[1] ?? null;
 }
 
+/** What the model costs on paper, and what a token then takes at least. */
+async function paper(): Promise<Record<string, unknown>> {
+  const price = await priceServed(values.model, worldSize, serveFlags, bandwidth);
+  return { floor: bandwidth === null ? null : floorOf(price), cost: servedCost(price, serveFlags) };
+}
+
 const facts = reportHead('serving', values, serveFlags);
+const bandwidth = values['memory-bandwidth'] === undefined ? null : Number(values['memory-bandwidth']) * 1e12;
 let report: Record<string, unknown>;
 try {
   const [, address = ''] = await skein.outputMatches(/^serving .* on (\S+)$/m, START_TIMEOUT_MS);
@@ -284,13 +261,13 @@ try {
     repetitions,
     picture: { side: Number(values['picture-side']), format: values['picture-format'] },
     readyMs,
-    floor: await floor(),
+    ...(await paper()),
     ...(await measure(address)),
   };
 } catch (error) {
   const refused = await refusal();
   if (refused === null) throw error;
-  report = { ...facts, floor: await floor(), refused };
+  report = { ...facts, ...(await paper()), refused };
 } finally {
   skein.child.kill('SIGTERM');
   const timer = setTimeout(() => skein.child.kill('SIGKILL'), STOP_TIMEOUT_MS);

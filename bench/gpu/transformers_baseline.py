@@ -2,10 +2,12 @@
 weights.
 
 Prints one JSON object: the GPU's read bandwidth and bfloat16 product rate, time to the first token of a text and of a
-picture with a question, milliseconds per token at each batch. Everything is transformers' default (sdpa, dynamic
-cache); no picture is decoded or tiled.
+picture with a question, milliseconds per token at each batch; with --rows also what the other rows of one-gpu's table
+ask: prompts of 128 tokens of text by batch, and a long one. Everything is transformers' default (sdpa, dynamic cache);
+no picture is decoded or tiled.
 
-  python3 bench/gpu/transformers_baseline.py [--batches 1,16] [--seconds 110] [--device-map auto] [--small --device cpu]
+  python3 bench/gpu/transformers_baseline.py [--batches 1,16] [--rows] [--seconds 110] [--device-map auto]
+  python3 bench/gpu/transformers_baseline.py --small --device cpu
 
 With --device-map auto the layers are dealt out over all GPUs that the process sees, which then work one after the
 other.
@@ -27,6 +29,9 @@ import transformers_device_map
 PICTURE_TILES = 5
 QUESTION_TOKENS = 64
 TEXT_TOKENS = 1024
+ROW_TOKENS = 128
+ROW_BATCHES = (1, 16, 64, 256)
+LONG_TOKENS = 7000
 PICTURE_TOKEN = 7
 REPETITIONS = 3
 
@@ -102,9 +107,9 @@ class Bench:
     def ids(self, batch: int, count: int) -> torch.Tensor:
         return torch.randint(10, self.vocab_size, (batch, count), device=self.device, generator=self.generator)
 
-    def inputs(self, batch: int, kind: str) -> dict:
+    def inputs(self, batch: int, kind: str, text_tokens: int) -> dict:
         if kind == "text":
-            ids = self.ids(batch, TEXT_TOKENS)
+            ids = self.ids(batch, text_tokens)
             return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
         picture = torch.full((batch, PICTURE_TILES * self.tokens_per_tile), PICTURE_TOKEN, device=self.device)
         ids = torch.cat([self.ids(batch, 4), picture, self.ids(batch, QUESTION_TOKENS - 4)], dim=1)
@@ -118,19 +123,21 @@ class Bench:
             assert out.shape[1] == inputs["input_ids"].shape[1] + tokens, out.shape
         return self.timer.ms(call)
 
-    def first_token(self, kind: str) -> dict:
-        self.generate_ms(self.inputs(1, kind), 1)
-        samples = [self.generate_ms(self.inputs(1, kind), 1) for _ in range(REPETITIONS)]
-        return {"batch": 1, "prompt": kind, "firstTokenMs": [round(each, 1) for each in samples]}
+    def first_token(self, kind: str, text_tokens: int = TEXT_TOKENS) -> dict:
+        self.generate_ms(self.inputs(1, kind, text_tokens), 1)
+        samples = [self.generate_ms(self.inputs(1, kind, text_tokens), 1) for _ in range(REPETITIONS)]
+        said = {"promptTokens": text_tokens} if kind == "text" else {}
+        return {"batch": 1, "prompt": kind, **said, "firstTokenMs": [round(each, 1) for each in samples]}
 
-    def per_token(self, batch: int, tokens: int) -> dict:
+    def per_token(self, batch: int, tokens: int, kind: str = "picture", text_tokens: int = TEXT_TOKENS) -> dict:
         """From two lengths of one prompt: what the second has more is decoding."""
-        inputs = self.inputs(batch, "picture")
+        inputs = self.inputs(batch, kind, text_tokens)
         self.generate_ms(inputs, 2)
         first_ms = self.generate_ms(inputs, 1)
         total_ms = self.generate_ms(inputs, tokens + 1)
+        said = {"promptTokens": text_tokens} if kind == "text" else {}
         return {
-            "batch": batch, "prompt": "picture", "newTokens": tokens + 1,
+            "batch": batch, "prompt": kind, **said, "newTokens": tokens + 1,
             "firstTokenMs": [round(first_ms, 1)], "tokenMs": round((total_ms - first_ms) / tokens, 2),
         }
 
@@ -152,6 +159,7 @@ def main() -> None:
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--seconds", type=float, default=110, help="no new measurement is begun after these many")
     parser.add_argument("--device-map", choices=["auto"], help="over all GPUs; without it everything is on one")
+    parser.add_argument("--rows", action="store_true", help="also short prompts of text by batch, and a long one")
     parser.add_argument("--small", action="store_true")
     parser.add_argument("--ceilings-only", action="store_true", help="only the device's bandwidth and product rate")
     options = parser.parse_args()
@@ -183,13 +191,19 @@ def main() -> None:
         report["attention"] = model.config.text_config._attn_implementation
         bench = Bench(model, timer, device)
         runs = [lambda: bench.first_token("text"), lambda: bench.first_token("picture")]
-        runs += [lambda batch=int(each): bench.per_token(batch, 64 if int(each) == 1 else 32) for each in options.batches.split(",")]
+        runs += [lambda batch=int(each): bench.per_token(batch, 64 if batch == 1 else 32) for each in options.batches.split(",")]
+        if options.rows:
+            runs += [lambda: bench.first_token("text", LONG_TOKENS)]
+            runs += [lambda batch=each: bench.per_token(batch, 64 if batch == 1 else 32, "text", ROW_TOKENS) for each in ROW_BATCHES]
         with torch.inference_mode():
             for run in runs:
                 if timer.elapsed_s() > options.seconds:
                     report["cutShort"] = True
                     break
-                report["results"].append(run())
+                try:
+                    report["results"].append(run())
+                except torch.OutOfMemoryError as error:  # One case that does not fit leaves the others.
+                    report["results"].append({"failed": str(error).splitlines()[0]})
                 print(json.dumps(report["results"][-1]), file=sys.stderr, flush=True)
         if device.type == "cuda":
             peaks = [torch.cuda.max_memory_allocated(each) // 2**20 for each in timer.devices]

@@ -8,6 +8,7 @@ import path from 'node:path';
 
 import type { ServedModel } from '../../bench/gpu/attribution.js';
 import type { LossReport } from '../../bench/gpu/lost-worker-course.js';
+import type { Table } from '../../bench/gpu/one-gpu-table.js';
 import type { PartRecords } from '../../bench/gpu/part.js';
 import type { Result } from '../../bench-serve/report/result.js';
 import { repoPath } from '../support/paths.js';
@@ -47,6 +48,23 @@ describe('benchmarks of a served model, on the CPU', function () {
     );
     for (const { medians } of results ?? []) assert.ok(medians.tokenMs > 0 && medians.deviceStepMs! > 0);
     assert.ok(floor && floor.decodeMs > 0 && floor.allReduces.length === 2);
+  });
+
+  it("has every kind of row of one GPU's table, from two starts, over several calls", () => {
+    const args = ['--device', 'cpu', '--results', folder, '--logs', folder];
+    run('one-gpu', ['rows-nano', ...args]);
+    run('one-gpu', ['rows-nano-again', ...args]);
+    const file = path.join(folder, 'one-gpu-cpu.json');
+    const { table, parts } = JSON.parse(readFileSync(file, 'utf8')) as { table: Table; parts: PartRecords };
+    assert.equal(table.rows.length, 7);
+    for (const { row, skeinMs, differencePercent, floorMs } of table.rows) {
+      assert.ok(skeinMs.every((ms) => ms !== null && ms > 0) && differencePercent !== null, row);
+      // Nobody measured these processors.
+      assert.equal(floorMs, null);
+    }
+    const { results } = parts['rows-nano']!.result as { results: { newTokens: number; medians: object }[] };
+    for (const { newTokens, medians } of results)
+      assert.equal(Object.keys(medians).includes('tokenMs'), newTokens > 1, JSON.stringify(medians));
   });
 
   it('measures goodput at a rising rate, with the flags of the server that it was given', () => {

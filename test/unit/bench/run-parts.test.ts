@@ -4,6 +4,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 
+import { isRunning } from '../../../bench/gpu/left-behind.js';
 import { lastJsonLine, PartFailure, type Part, type PartRecords } from '../../../bench/gpu/part.js';
 import { gpuLabel, runParts } from '../../../bench/gpu/run-parts.js';
 
@@ -85,6 +86,21 @@ describe('the runner of parts', function () {
     assert.ok((report.parts['wrong']!.result as { file: string }).file.endsWith('wrong.json'));
     assert.deepEqual(report.parts['good']!.result, { value: 7 });
     assert.deepEqual([report.benchmark, report.gpu, report.count], ['trial', 'G', 4]);
+  });
+
+  it('ends what a part leaves behind, in a session of its own too, before the next part runs', async () => {
+    // Deaf to SIGTERM, as a service that hangs; it holds the part's pipes.
+    const sleeper = "process.on('SIGTERM', () => {}); setInterval(() => {}, 1000); console.log('up')";
+    const parent = `
+      const { spawn } = require('node:child_process');
+      const child = spawn(process.execPath, ['-e', ${JSON.stringify(sleeper)}], {
+        detached: true, stdio: ['ignore', 'pipe', 'inherit'],
+      });
+      child.stdout.once('data', () => { console.log(JSON.stringify({ pid: child.pid })); process.exit(0); });`;
+    const { report } = await run({ parent: program(parent) });
+    const { state, result } = report.parts['parent']!;
+    assert.equal(state, 'passed');
+    assert.equal(isRunning((result as { pid: number }).pid), false);
   });
 
   it('merges: parts that are not named keep what they had', async () => {

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 
 import { parseCeilings, visibleDevices } from '../../../bench/gpu/device-list.js';
-import { ONE_GPU_PARTS } from '../../../bench/gpu/one-gpu-parts.js';
+import { oneGpuParts } from '../../../bench/gpu/one-gpu-parts.js';
 import { PartFailure, type PartContext, type PartRecord } from '../../../bench/gpu/part.js';
 import { readPeerResults } from '../../../bench/gpu/peer-part.js';
 import {
@@ -13,6 +13,8 @@ import {
   scalingParts,
   type ScalingSettings,
 } from '../../../bench/gpu/scaling-parts.js';
+
+const ONE_GPU_PARTS = oneGpuParts({ device: 'cuda', vllm: null });
 
 const FOUR: ScalingSettings = {
   device: 'cuda',
@@ -229,9 +231,15 @@ describe('what programs of the scaling benchmark print', () => {
       'RESULT bf16 tp2 start s 84.1 import s 12.0',
       'RESULT bf16 tp2 B=16 P=128 N=129 first 130.2 ms, total 2031 ms, ms/step 14.850, tok/s 1077.4, total tok/s 1016.2',
       'RESULT bf16 tp2 7000-token first 419.0 ms',
+      'RESULT bf16 tp2 image 896x896 (5 tiles) first ms [289.1, 262.0, 301.5]',
     ].join('\n');
-    const { cases, lines } = readPeerResults(output);
-    assert.equal(lines.length, 3);
+    const { cases, pictureFirstTokenMs, lines } = readPeerResults(output);
+    assert.equal(lines.length, 4);
+    assert.deepEqual(pictureFirstTokenMs, [289.1, 262, 301.5]);
+    assert.deepEqual(
+      readPeerResults(output.slice(0, output.indexOf('RESULT bf16 tp2 image'))).pictureFirstTokenMs,
+      [],
+    );
     assert.deepEqual(cases, [
       { batch: 16, promptTokens: 128, newTokens: 129, firstTokenMs: 130.2, tokenMs: 14.85 },
       { batch: 1, promptTokens: 7000, newTokens: 1, firstTokenMs: 419, tokenMs: null },
