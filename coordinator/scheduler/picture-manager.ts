@@ -24,6 +24,12 @@ export interface PictureManagerConfig {
   readonly prefixCaching: boolean;
 }
 
+/**
+ * Of all slots, those that are kept free where pictures are kept that nobody holds: the next picture need not wait for
+ * a step that releases others.
+ */
+const FREE_SHARE = 1 / 9;
+
 /** What became of an attempt to give a sequence its pictures' slots. */
 export type Assignment = 'assigned' | 'no slots' | 'another uploads it';
 
@@ -128,6 +134,7 @@ export class PictureManager {
 
   /** Takes the pictures that the plan being made releases; hand the slots to `released` when it has completed. */
   takeReleases(): { pictureIds: number[]; tileSlots: number[] } {
+    this.#discardKept(Math.floor(this.#config.numTileSlots * FREE_SHARE));
     const releases = this.#toRelease;
     this.#toRelease = [];
     const tileSlots = releases.flatMap((release) => [...release.tileSlots]);
@@ -192,13 +199,18 @@ export class PictureManager {
   /** False: there is not room yet; kept pictures are released for it. */
   #makeRoom(numTiles: number): boolean {
     if (numTiles <= this.#freeSlots.length) return true;
+    this.#discardKept(numTiles);
+    return false;
+  }
+
+  /** Kept pictures, until so many slots are free or come free with the next plan. */
+  #discardKept(numTiles: number): void {
     let numComing = this.#freeSlots.length + this.#numReleasing + this.#numTilesToRelease();
     for (const picture of this.#kept) {
       if (numComing >= numTiles) break;
       this.#discard(picture);
       numComing += picture.tileSlots.length;
     }
-    return false;
   }
 
   #send(picture: PictureState, sequence: Sequence): void {

@@ -75,6 +75,22 @@ describe('pictures on the ranks', () => {
     assert.deepEqual(counts(driver), [4, 7]);
   });
 
+  it('find slots free for the next one, which waits for no step that releases others', () => {
+    const driver = new SchedulerDriver({ ...CONFIG, numTileSlots: 18 });
+    for (let index = 0; index < 30; index++) {
+      submit(driver, `sequence ${index}`, [[`picture ${index}`, 2]]);
+      assert.equal(driver.scheduler.schedule(), null, `a plan before the pixels of ${index}`);
+      driver.drain();
+    }
+    // All but what is kept free are kept.
+    submit(driver, 'again', [['picture 22', 2]]);
+    driver.drain();
+    assert.deepEqual(counts(driver), [30, 60]);
+    submit(driver, 'too late', [['picture 21', 2]]);
+    driver.drain();
+    assert.deepEqual(counts(driver), [31, 62]);
+  });
+
   it('are sent again where the one that was sending them was cancelled', () => {
     const driver = new SchedulerDriver(CONFIG);
     submit(driver, 'a', [['cat', 2]]);
