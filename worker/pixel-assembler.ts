@@ -73,7 +73,8 @@ export class PixelAssembler {
       fence: parseFence(request.fence),
       pictureId: request.pictureId,
       tileSlots,
-      pixels: new Uint8Array(request.numTiles * tileBytes),
+      // Not zeroed before: it is used once every byte has come.
+      pixels: Buffer.allocUnsafeSlow(request.numTiles * tileBytes),
     };
   }
 }

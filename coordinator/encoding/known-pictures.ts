@@ -9,6 +9,12 @@ export interface KnownPicture {
   readonly numBytes: number;
 }
 
+export interface EncodedFile {
+  /** SHA-256, base64. */
+  readonly hash: string;
+  readonly encodedBytes: number;
+}
+
 /** Below, a hash takes less than the way to a thread and back. */
 const INLINE_HASH_BYTES = 64 * 1024;
 
@@ -39,10 +45,8 @@ export class KnownPictures {
   }
 
   /** To be called once it is decoded without an error: what is broken is not known. */
-  async remember(encoded: Uint8Array, { contentHash, numBytes }: KnownPicture): Promise<void> {
-    const hash = await hashOf(encoded);
+  remember({ hash, encodedBytes }: EncodedFile, { contentHash, numBytes }: KnownPicture): void {
     if (this.#byHash.has(hash)) return;
-    const encodedBytes = encoded.byteLength;
     this.#byHash.set(hash, { contentHash, numBytes, encodedBytes });
     this.#lengths.set(encodedBytes, (this.#lengths.get(encodedBytes) ?? 0) + 1);
     if (this.#byHash.size > this.#limit) this.#forgetOldest();

@@ -78,8 +78,10 @@ export class PictureStore {
         known[index] === null ? this.#options.decode(picture, signal, asker) : Promise.resolve(null),
       ),
     );
-    const entries = outcomes.map((outcome) =>
-      outcome.status === 'fulfilled' && outcome.value !== null ? this.#enter(outcome.value) : null,
+    const entries = outcomes.map((outcome, index) =>
+      outcome.status === 'fulfilled' && outcome.value !== null
+        ? this.#enter(outcome.value, pictures[index]!)
+        : null,
     );
     if (numMissing > 0) this.#unreserve(numMissing);
     const failed = outcomes.find((outcome) => outcome.status === 'rejected');
@@ -92,7 +94,6 @@ export class PictureStore {
       if (entry === null) return new StoredPicture(this, picture, known[index]!, null, signal);
       const { contentHash, pixels } = entry;
       const made = { contentHash, numBytes: pixels.byteLength };
-      if (this.#options.maxKnown > 0) void this.#known.remember(picture.data, made);
       return new StoredPicture(this, picture, made, entry, signal);
     });
   }
@@ -101,7 +102,7 @@ export class PictureStore {
    * For a sequence that holds its place on the ranks already: over the budget if need be, by what fits on them at most.
    */
   async decodeAgain(picture: PictureInput, signal: AbortSignal): Promise<Entry> {
-    return this.#enter(await this.#options.decode(picture, signal, AT_ONCE));
+    return this.#enter(await this.#options.decode(picture, signal, AT_ONCE), picture);
   }
 
   release(entry: Entry): void {
@@ -112,7 +113,9 @@ export class PictureStore {
     this.#unreserve(entry.pixels.byteLength);
   }
 
-  #enter({ contentHash, tiles }: ProcessedPicture): Entry {
+  #enter({ contentHash, encodedHash, tiles }: ProcessedPicture, { data }: PictureInput): Entry {
+    const file = { hash: encodedHash, encodedBytes: data.byteLength };
+    if (this.#options.maxKnown > 0) this.#known.remember(file, { contentHash, numBytes: tiles.byteLength });
     const present = this.#entries.get(contentHash);
     if (present !== undefined) {
       present.numReferences += 1;

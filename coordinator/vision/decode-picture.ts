@@ -88,8 +88,11 @@ async function decodeByFormat(encoded: Uint8Array, header: PictureHeader, label:
 }
 
 /** Errors are INVALID_PICTURE; a decoder's own message stays in `cause`, for it may quote memory or paths. */
-export async function decodePicture(encoded: Uint8Array, label: string): Promise<RgbImage> {
-  const header = sniffPicture(encoded, label);
+export async function decodePicture(
+  encoded: Uint8Array,
+  label: string,
+  header = sniffPicture(encoded, label),
+): Promise<RgbImage> {
   let image: RgbImage;
   try {
     image = await decodeByFormat(encoded, header, label);

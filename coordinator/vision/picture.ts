@@ -11,6 +11,8 @@ export interface RgbImage {
 export interface ProcessedPicture {
   /** SHA-256 of width, height and tile bytes, hex: equal pixels of another shape differ. */
   readonly contentHash: string;
+  /** SHA-256 of the encoded file, base64. */
+  readonly encodedHash: string;
   readonly width: number;
   readonly height: number;
   readonly numTiles: number;

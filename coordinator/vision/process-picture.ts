@@ -16,7 +16,9 @@ export function tilePicture(image: RgbImage, tiling: TilingSpec, numThreads = 1)
   const grid = chooseGrid(image.width, image.height, tiling);
   const numGridTiles = grid.columns * grid.rows;
   const tileBytes = side * side * 3;
-  const tiles = new Uint8Array((numGridTiles + (hasThumbnail(grid, tiling) ? 1 : 0)) * tileBytes);
+  const numTiles = numGridTiles + (hasThumbnail(grid, tiling) ? 1 : 0);
+  // Not zeroed before they are written.
+  const tiles = new Uint8Array(Buffer.allocUnsafeSlow(numTiles * tileBytes).buffer);
   resizeIntoTiles(image, grid, tile, tiles.subarray(0, numGridTiles * tileBytes), numThreads);
   if (hasThumbnail(grid, tiling)) {
     const thumbnail = tiles.subarray(numGridTiles * tileBytes);
@@ -38,13 +40,16 @@ export async function processPicture(
   label: string,
   { tiling, exifRotation, numThreads = 1 }: PictureSettings,
 ): Promise<ProcessedPicture> {
-  const stored = await decodePicture(encoded, label);
-  const image = exifRotation
-    ? orient(stored, readOrientation(encoded, sniffPicture(encoded, label).format), numThreads)
-    : stored;
+  const header = sniffPicture(encoded, label);
+  const decoding = decodePicture(encoded, label, header);
+  // Meanwhile, for libvips decodes in a thread of its own.
+  const encodedHash = createHash('sha256').update(encoded).digest('base64');
+  const stored = await decoding;
+  const image = exifRotation ? orient(stored, readOrientation(encoded, header.format), numThreads) : stored;
   const tiles = tilePicture(image, tiling, numThreads);
   return {
     contentHash: hashPicture(image.width, image.height, tiles),
+    encodedHash,
     width: image.width,
     height: image.height,
     numTiles: tiles.length / (tiling.tileSize * tiling.tileSize * 3),

@@ -41,7 +41,8 @@ function nameOf(task: EncodeTask): string {
 }
 
 function picture(contentHash: string) {
-  return { contentHash, width: 1, height: 1, numTiles: 1, tileSize: 1, tiles: new Uint8Array(3) };
+  const size = { width: 1, height: 1, numTiles: 1, tileSize: 1 };
+  return { contentHash, encodedHash: '', ...size, tiles: new Uint8Array(3) };
 }
 
 const chat = (text: string): EncodeTask => ({

@@ -11,6 +11,14 @@ export async function run(task: EncodeTask): Promise<TaskReply> {
     for (;;) hoard.push(Array.from({ length: 1_000_000 }, (_, index) => index));
   }
   return {
-    result: { contentHash: label, width: 1, height: 1, numTiles: 1, tileSize: 1, tiles: new Uint8Array(3) },
+    result: {
+      contentHash: label,
+      encodedHash: label,
+      width: 1,
+      height: 1,
+      numTiles: 1,
+      tileSize: 1,
+      tiles: new Uint8Array(3),
+    },
   };
 }

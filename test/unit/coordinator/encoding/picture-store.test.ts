@@ -1,6 +1,7 @@
 // Pixels within their budget: shared where they are equal, let go of once they have travelled, made again when they are
 // needed again.
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import fc from 'fast-check';
 import { AppError } from '../../../../common/errors.js';
 import { PictureStore } from '../../../../coordinator/encoding/picture-store.js';
@@ -25,7 +26,9 @@ function setUp(budgetBytes: number, maxKnown = 0) {
       numNow -= 1;
       if (data[0] === 255) throw new AppError('INVALID_PICTURE', `${label} is broken`);
       const tiles = new Uint8Array(BYTES).fill(data[0]!);
-      return { contentHash: String(data[0]), width: 1, height: 1, numTiles: 1, tileSize: 1, tiles };
+      const encodedHash = createHash('sha256').update(data).digest('base64');
+      const size = { width: 1, height: 1, numTiles: 1, tileSize: 1 };
+      return { contentHash: String(data[0]), encodedHash, ...size, tiles };
     },
   });
   const add = (contents: readonly number[], signal = new AbortController().signal, client = '') => {
