@@ -143,6 +143,37 @@ class CudaAwqWideTest : public CudaOpsTest {
     EXPECT_LT(std::sqrt(difference / norm), kRounding);
   }
 
+  // out float32 [rows, columns] as the kernel leaves it, without SwiGLU; added to a residual that is
+  // given.
+  std::vector<float> Multiply(const WideCase& c, const Twin& x,
+                              const std::vector<float>* residual = nullptr,
+                              const float* scale = nullptr) {
+    const cuda::DeviceTraits device = cuda::CurrentDeviceTraits();
+    const cuda::WidePlan plan = cuda::PlanAwqWide(weights_, c.rows, device, c.tile, c.clusters);
+    const cuda::DeviceMemory partial(cuda::WidePartialBytes(plan) + 16);
+    SKEIN_CUDA(cudaMemset(partial.data(), 0xff, partial.bytes()));
+    const auto out = cuda_->Allocate(DType::kFloat32, c.rows, c.out);
+    const auto bytes = static_cast<size_t>(c.rows * c.out) * sizeof(float);
+    SKEIN_CUDA(cudaMemset(out->view().data, 0xff, bytes));
+    Settle();
+    if (residual != nullptr) cuda::CopyAndWait(out->view().data, residual->data(), bytes);
+    cuda::ProductOperands operands{};
+    operands.x = x.cuda->view().As<__nv_bfloat16>();
+    operands.x_stride = x.cuda->view().stride;
+    operands.rows = c.rows;
+    operands.bias = c.has_bias ? bias_.As<float>() : nullptr;
+    operands.out = out->view().data;
+    operands.out_is_float = true;
+    operands.out_stride = c.out;
+    operands.adds = residual != nullptr;
+    operands.scale = scale;
+    operands.partial = partial.As<float>();
+    EXPECT_TRUE(cuda::AwqWideTakes(weights_, operands, device));
+    cuda::AwqWideProduct(weights_, operands, plan, Stream());
+    cuda_->FinishStep();
+    return Read(out->view(), true);
+  }
+
   static cuda::Stream& Stream() { return *static_cast<cuda::Stream*>(cuda_->stream()); }
 
   cuda::AwqWeights weights_{};
@@ -255,26 +286,34 @@ TEST_F(CudaAwqWideTest, BitsAreTheSameEveryTime) {
   const WideCase base{60, 6912, 1024};
   MakeWeights(base);
   const Twin x = RandomTwin(base.rows, base.in);
-  const cuda::DeviceTraits device = cuda::CurrentDeviceTraits();
-  const cuda::WidePlan plan = cuda::PlanAwqWide(weights_, base.rows, device);
-  const cuda::DeviceMemory partial(cuda::WidePartialBytes(plan) + 16);
   std::vector<float> first;
   for (int turn = 0; turn < 20; ++turn) {
-    const auto out = cuda_->Allocate(DType::kFloat32, base.rows, base.out);
-    cuda::ProductOperands operands{};
-    operands.x = x.cuda->view().As<__nv_bfloat16>();
-    operands.x_stride = base.in;
-    operands.rows = base.rows;
-    operands.out = out->view().data;
-    operands.out_is_float = true;
-    operands.out_stride = base.out;
-    operands.partial = partial.As<float>();
-    cuda::AwqWideProduct(weights_, operands, plan, Stream());
-    cuda_->FinishStep();
-    const std::vector<float> values = Read(out->view(), true);
+    const std::vector<float> values = Multiply(base, x);
     if (turn == 0) first = values;
     ASSERT_EQ(std::memcmp(first.data(), values.data(), values.size() * sizeof(float)), 0)
         << "turn " << turn;
+  }
+}
+
+TEST_F(CudaAwqWideTest, AddsToTheResidualByEveryTile) {
+  const WideCase base{150, 1288, 1056, 0, true};
+  MakeWeights(base);
+  const Twin x = RandomTwin(base.rows, base.in);
+  const std::vector<float> residual = Random(base.rows * base.out, 3.0f);
+  const std::vector<float> scales = Random(base.out, 1.0f);
+  const cuda::DeviceMemory scale = Upload(scales.data(), scales.size() * sizeof(float));
+  for (int tile = 0; tile < cuda::kNumFreeWideTiles; ++tile) {
+    for (const int clusters : {1, 0}) {
+      WideCase c = base;
+      c.tile = tile;
+      c.clusters = clusters;
+      const std::vector<float> sums = Multiply(c, x);
+      const std::vector<float> added = Multiply(c, x, &residual, scale.As<float>());
+      for (size_t i = 0; i < sums.size(); ++i) {
+        ASSERT_EQ(added[i], std::fmaf(sums[i], scales[i % scales.size()], residual[i]))
+            << "tile " << tile << ", clusters " << clusters << ", at " << i;
+      }
+    }
   }
 }
 
