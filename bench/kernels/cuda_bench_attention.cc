@@ -1,16 +1,15 @@
-// Attention and the memory-bound kernels of a step, at the 38 B model's widths. Rates of decode
-// attention count keys and values once per KV head; prefill and vision attention print TFLOP/s of
-// the products that a mask leaves.
+// Attention at the 38 B model's widths. Rates of decode attention count keys and values once per KV
+// head; prefill and vision attention print TFLOP/s of the products that a mask leaves.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <numeric>
+#include <random>
 #include <string>
 #include <vector>
 
 #include "core/error.h"
 #include "cuda/kernels/attention.h"
-#include "cuda/kernels/elementwise.h"
 #include "cuda_bench.h"
 
 namespace skein::cuda {
@@ -33,6 +32,24 @@ DeviceMemory RandomBFloat16(int64_t count, uint64_t seed, Stream& stream) {
   return memory;
 }
 
+// Every code but NaN, which a cache does not hold, at random, again and again.
+void FillCodes(const DeviceMemory& memory, uint32_t seed, Stream& stream) {
+  std::mt19937 random(seed);
+  std::vector<uint8_t> codes(std::min(memory.bytes(), size_t{1} << 20));
+  for (uint8_t& code : codes) {
+    do {
+      code = static_cast<uint8_t>(random());
+    } while ((code & 0x7f) == 0x7f);
+  }
+  SKEIN_CUDA(cudaMemcpyAsync(memory.data(), codes.data(), codes.size(), cudaMemcpyHostToDevice,
+                             stream.ForDriver()));
+  auto* const bytes = memory.As<uint8_t>();
+  for (size_t filled = codes.size(); filled < memory.bytes(); filled *= 2) {
+    SKEIN_CUDA(cudaMemcpyAsync(bytes + filled, bytes, std::min(filled, memory.bytes() - filled),
+                               cudaMemcpyDeviceToDevice, stream.ForDriver()));
+  }
+}
+
 int Processors() {
   int device = 0, count = 0;
   SKEIN_CUDA(cudaGetDevice(&device));
@@ -52,11 +69,14 @@ struct DecodeRow {
   double bytes;
 };
 
+// Of the variants and splits of decode attention, every one or those that the engine takes.
+enum class Choices { kAll, kEngine };
+
 // The reference, then every variant with the splits that the engine takes and, of the variant that
 // it takes, others.
 template <typename Reference, typename Launch>
-void BenchDecodeVariants(Report& report, const DecodeRow& row, int kv_heads, int copies,
-                         const Reference& reference, const DeviceMemory& out,
+void BenchDecodeVariants(Report& report, Choices choices, const DecodeRow& row, int kv_heads,
+                         int copies, const Reference& reference, const DeviceMemory& out,
                          const DeviceMemory& expected, const Launch& launch) {
   const int heads = kv_heads * kGroup;
   Measurement measurement{row.what, row.shape, row.reference, row.batch};
@@ -64,7 +84,9 @@ void BenchDecodeVariants(Report& report, const DecodeRow& row, int kv_heads, int
   measurement.microseconds = report.Microseconds(reference, 8);
   report.Print(measurement);
   reference(0);
+  const int engine_variant = ChooseDecodeVariant(row.batch, kv_heads, kHeadDim);
   for (int variant = 0; variant < kNumDecodeVariants; ++variant) {
+    if (choices == Choices::kEngine && variant != engine_variant) continue;
     const int max_runs = RunsOf(32768, kDecodeVariants[variant].run_keys);
     const DecodeSize size =
         SizeOfDecodeWorkspace(row.batch, max_runs, heads, kv_heads, kGroup, kHeadDim);
@@ -75,7 +97,7 @@ void BenchDecodeVariants(Report& report, const DecodeRow& row, int kv_heads, int
                                max_runs};
     const int chosen = DecodeSplits(row.batch, kv_heads, Processors(), max_runs);
     std::vector<int> all_splits = {chosen};
-    if (variant == ChooseDecodeVariant(row.batch, kv_heads, kHeadDim)) {
+    if (choices == Choices::kAll && variant == engine_variant) {
       all_splits.insert(all_splits.end(), std::begin(kSplits), std::end(kSplits));
     }
     for (const int& splits : all_splits) {
@@ -97,7 +119,8 @@ void BenchDecodeVariants(Report& report, const DecodeRow& row, int kv_heads, int
 
 // Over caches in bfloat16 and in float8. One of the sequences has `longest` tokens, the others
 // `context`.
-void BenchDecode(Report& report, int batch, int context, int longest, int kv_heads) {
+void BenchDecode(Report& report, Choices choices, int batch, int context, int longest,
+                 int kv_heads) {
   const int heads = kv_heads * kGroup, width = (heads + 2 * kv_heads) * kHeadDim;
   const int blocks_each = (longest + kBlockSize - 1) / kBlockSize, blocks = blocks_each * batch;
   const int64_t elements = int64_t{blocks} * kv_heads * kBlockSize * kHeadDim;
@@ -164,17 +187,20 @@ void BenchDecode(Report& report, int batch, int context, int longest, int kv_hea
                           report.stream());
   };
   BenchDecodeVariants(
-      report, {"decode attention", shape, "prefill kernel", batch, 2.0 * bytes}, kv_heads, copies,
-      prefill, out, expected, [&](int i, int splits, const DecodeWorkspace& work, int variant) {
+      report, choices, {"decode attention", shape, "prefill kernel", batch, 2.0 * bytes}, kv_heads,
+      copies, prefill, out, expected,
+      [&](int i, int splits, const DecodeWorkspace& work, int variant) {
         PagedDecodeAttention(arguments(out), paged(i), groups, tiles.As<QueryTile>(), batch, splits,
                              work, variant, report.stream());
       });
-  // The same memory as codes, of twice as many copies.
+  // The same memory with codes, of twice as many copies.
+  FillCodes(keys, 1, report.stream());
+  FillCodes(values, 2, report.stream());
   const auto prefill_float8 = [&](int i) {
     PagedPrefillAttention(arguments(expected), paged_float8(i), tiles.As<QueryTile>(), batch, 1,
                           report.stream());
   };
-  BenchDecodeVariants(report,
+  BenchDecodeVariants(report, choices,
                       {"decode attention, float8 cache", shape, "prefill kernel", batch,
                        bytes * (kHeadDim + 4) / kHeadDim},
                       kv_heads, 2 * copies, prefill_float8, out, expected,
@@ -256,7 +282,9 @@ void BenchPrefill(Report& report, int sequences, int before, int rows) {
               rows, variant.name, us, 4.0 * pairs * kHeads * kHeadDim,
               RelativeDifference(to.data(), first.data(), count, false, report.stream()));
   }
-  // The same memory as codes; a scale a row.
+  // The same memory with codes; a scale a row.
+  FillCodes(keys, 1, report.stream());
+  FillCodes(values, 2, report.stream());
   const DeviceMemory scales(static_cast<size_t>(elements / kHeadDim) * 4);
   SKEIN_CUDA(cudaMemsetAsync(scales.data(), 0x3c, scales.bytes(), report.stream().ForDriver()));
   for (const int tile_rows : {kSmallTileRows, kLargeTileRows}) {
@@ -331,61 +359,34 @@ void BenchTiled(Report& report) {
   BenchVision(report, 5, 16, 64);
 }
 
-// What stands between the products of a decode step; in cache, as there.
-void BenchElementwise(Report& report, int rows) {
-  constexpr int64_t kHidden = 5120, kMlp = 27648, kHeads = 40, kKvHeads = 8;
-  constexpr int64_t kWidth = (kHeads + 2 * kKvHeads) * kHeadDim;
-  Stream& stream = report.stream();
-  const auto zeros = [&](int64_t bytes) {
-    DeviceMemory memory(static_cast<size_t>(bytes));
-    SKEIN_CUDA(cudaMemsetAsync(memory.data(), 0, memory.bytes(), stream.ForDriver()));
-    return memory;
-  };
-  const DeviceMemory partial = zeros(rows * kHidden * 4), residual = zeros(rows * kHidden * 4),
-                     weight = zeros(kHidden * 4), normed = zeros(rows * kHidden * 2),
-                     gate_up = zeros(rows * kMlp * 8), product = zeros(rows * kMlp * 2),
-                     qkv = zeros(rows * kWidth * 2), positions = zeros(rows * 4),
-                     frequencies = zeros(kHeadDim * 2),
-                     cache = zeros(2 * rows * kKvHeads * kBlockSize * kHeadDim * 2);
-  std::vector<int64_t> slots(static_cast<size_t>(rows));
-  std::iota(slots.begin(), slots.end(), 0);
-  const DeviceMemory mapping = Upload(slots);
-  const NormArguments norm{false, weight.As<float>(), nullptr, 1e-6f};
-  RotaryArguments rotary{};
-  rotary.qkv = qkv.As<__nv_bfloat16>(), rotary.stride = kWidth, rotary.num_heads = kHeads;
-  rotary.num_kv_heads = kKvHeads, rotary.head_dim = kHeadDim, rotary.block_size = kBlockSize;
-  rotary.inverse_frequencies = frequencies.As<float>();
-  rotary.positions = positions.As<int32_t>(), rotary.slot_mapping = mapping.As<int64_t>();
-  rotary.keys = cache.As<__nv_bfloat16>();
-  rotary.values = rotary.keys + rows * kKvHeads * kBlockSize * kHeadDim;
-  const auto print = [&](const char* what, double bytes, const std::function<void(int)>& launch) {
-    Measurement measurement{what, "38 B", "in cache", rows};
-    measurement.bytes = bytes;
-    measurement.microseconds = report.Microseconds(launch, 64);
-    report.Print(measurement);
-  };
-  print("residual and norm", 14.0 * static_cast<double>(rows * kHidden), [&](int) {
-    AddResidualNorm(partial.As<float>(), kHidden, nullptr, nullptr, residual.As<float>(), kHidden,
-                    &norm, rows, kHidden, normed.As<__nv_bfloat16>(), kHidden, stream);
-  });
-  print("rotary and KV store", 4.0 * static_cast<double>(rows * kWidth),
-        [&](int) { RotaryStoreKv(rotary, rows, stream); });
-  print("SwiGLU", 10.0 * static_cast<double>(rows * kMlp), [&](int) {
-    SwiGlu(gate_up.As<float>(), 2 * kMlp, rows, kMlp, product.As<__nv_bfloat16>(), kMlp, stream);
-  });
-}
-
 void BenchAttention(Report& report) {
   for (const int kv_heads : {8, 2}) {
     for (const int context : {128, 1400, 8192}) {
-      for (const int batch : {1, 4, 16, 64}) BenchDecode(report, batch, context, context, kv_heads);
+      for (const int batch : {1, 4, 16, 64}) {
+        BenchDecode(report, Choices::kAll, batch, context, context, kv_heads);
+      }
     }
-    for (const int batch : {16, 64}) BenchDecode(report, batch, 1400, 32768, kv_heads);
+    for (const int batch : {16, 64}) {
+      BenchDecode(report, Choices::kAll, batch, 1400, 32768, kv_heads);
+    }
   }
-  for (const int rows : {1, 16}) BenchElementwise(report, rows);
+}
+
+// What docs/performance.md says of a cache in float8, beside one in bfloat16.
+void BenchFloat8Cache(Report& report) {
+  for (const int context : {1400, 8192}) {
+    for (const int batch : {1, 16, 64}) {
+      BenchDecode(report, Choices::kEngine, batch, context, context, 8);
+    }
+  }
+  BenchPrefill(report, 1, 0, 1024);
+  BenchPrefill(report, 1, 0, 7000);
+  BenchPrefill(report, 1, 6000, 1024);
+  BenchPrefill(report, 16, 0, 1024);
 }
 
 const BenchRegistration kRegistration("attention", &BenchAttention);
+const BenchRegistration kFloat8CacheRegistration("float8-cache", &BenchFloat8Cache);
 const BenchRegistration kTiledRegistration("prefill", &BenchTiled);
 
 }  // namespace

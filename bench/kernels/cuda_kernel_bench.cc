@@ -113,7 +113,11 @@ void Report::Print(const Measurement& measurement) {
       "\"gb_per_s\":%.0f,\"share_of_read_rate\":%.3f",
       measurement.what.c_str(), measurement.shape.c_str(), static_cast<long long>(measurement.rows),
       measurement.variant.c_str(), measurement.microseconds, rate * 1e-9, rate / read_rate_);
-  if (measurement.error >= 0) std::printf(",\"error\":%.2e", measurement.error);
+  if (std::isnan(measurement.error)) {
+    std::printf(",\"error\":\"not a number\"");
+  } else if (measurement.error >= 0) {
+    std::printf(",\"error\":%.2e", measurement.error);
+  }
   std::printf("}\n");
   std::fflush(stdout);
 }

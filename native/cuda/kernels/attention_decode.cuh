@@ -198,6 +198,7 @@ __device__ __forceinline__ void LoadRotated(__nv_bfloat16* q_tile, const __nv_bf
 // the group; columns of `output` as of an m16n8k16 product.
 template <int kD>
 struct WarpSums {
+  static constexpr int kEights = 2;
   float row_max[2];
   float row_sum[2];
   float output[kD / 8][4];
@@ -212,6 +213,31 @@ struct WarpSums {
     for (auto& fragment : output) {
 #pragma unroll
       for (float& value : fragment) value = 0.0f;
+    }
+  }
+
+  // Each row's maximum and sum, of all lanes.
+  __device__ __forceinline__ void StoreStats(float2* stats) {
+    const int lane = threadIdx.x % 32;
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+      row_sum[r] += __shfl_xor_sync(kAllLanes, row_sum[r], 1);
+      row_sum[r] += __shfl_xor_sync(kAllLanes, row_sum[r], 2);
+      if (lane % 4 == 0) stats[lane / 4 + 8 * r] = make_float2(row_max[r], row_sum[r]);
+    }
+  }
+  // The sums of eight rows that exist, relative to max_of(row), to rows of `part`.
+  template <typename MaxOf>
+  __device__ __forceinline__ void StoreEightRows(int eight, float* part, int stride, int group,
+                                                 const MaxOf& max_of) const {
+    const int lane = threadIdx.x % 32;
+    const float factor = PowerOfTwo(row_max[eight] - max_of(lane / 4 + 8 * eight));
+    if (lane / 4 + 8 * eight >= group) return;
+    part += lane / 4 * stride + lane % 4 * 2;
+#pragma unroll
+    for (int d = 0; d < kD / 8; ++d) {
+      *reinterpret_cast<float2*>(part + d * 8) =
+          make_float2(output[d][2 * eight] * factor, output[d][2 * eight + 1] * factor);
     }
   }
 };

@@ -1,13 +1,13 @@
 // Decode attention over a cache in float8: as attention_decode.cu, in runs, warps and blocks. A
-// warp copies its keys' and values' codes by cp.async and widens them to bfloat16 in shared memory,
-// the keys before it scores them and the values before it adds them, both in the same tile; scales
-// are applied to scores and to weights. What is read is little more than half as much.
+// warp copies its keys' and values' codes by cp.async and multiplies them from shared memory
+// (attention_decode_codes.cuh). What is read is little more than half as much.
+
+#include <algorithm>
 
 #include "cuda/cuda_check.h"
 #include "cuda/kernels/attention.h"
-#include "cuda/kernels/attention_decode.cuh"
+#include "cuda/kernels/attention_decode_codes.cuh"
 #include "cuda/kernels/attention_runs.cuh"
-#include "cuda/kernels/kv_float8.cuh"
 #include "cuda/kernels/launch.cuh"
 #include "cuda/kernels/mma.cuh"
 
@@ -16,29 +16,31 @@ namespace {
 
 using namespace decode;
 
-// As LoadRows, to rows of kD codes without padding: 16 at a time, or four where rows are not whole
-// sixteens.
+// As LoadRows, of codes, `count` rows and zeros after them: 16 at a time, or four where rows are
+// not whole sixteens.
 template <int kD, bool kAligned, int kSlice>
 __device__ __forceinline__ void LoadCodes(uint8_t* shared, const uint8_t* source, int head_dim,
-                                          int place, int skip) {
+                                          int place, int count, int skip) {
   constexpr int kWidth = kAligned ? 16 : 4;
-  constexpr int kPieces = kD / kWidth;
-  static_assert(kSlice * kPieces % 32 == 0);
+  constexpr int kPieces = kD / kWidth, kRows = 32 / kPieces;
+  static_assert(kPieces <= 32 && kSlice % kRows == 0);
   const int lane = threadIdx.x % 32;
+  const int first = lane / kPieces, col = lane % kPieces * kWidth;
+  const bool has_col = col < head_dim;
+  source += has_col ? col : 0;
+  uint8_t* const to = shared + first * (kD + kCodePad) + col;
 #pragma unroll
-  for (int i = 0; i < kSlice * kPieces / 32; ++i) {
-    const int row = (i * 32 + lane) / kPieces;
-    const int col = (i * 32 + lane) % kPieces * kWidth;
-    const int from = __shfl_sync(kAllLanes, place, row);
-    const bool valid = from >= 0 && col < head_dim;
-    if (row == skip) continue;
-    const uint8_t* at = source + (valid ? static_cast<int64_t>(from) * head_dim + col : 0);
-    uint8_t* to = shared + row * kD + col;
+  for (int i = 0; i < kSlice; i += kRows) {
+    const uint8_t* at =
+        source + static_cast<int64_t>(__shfl_sync(kAllLanes, place, i + first)) * head_dim;
+    const bool valid = has_col && i + first < count;
+    if (i + first == skip) continue;
     if constexpr (kAligned) {
-      CopyAsync16(to, at, valid);
+      CopyAsync16(to + i * (kD + kCodePad), at, valid);
     } else {
       // Not through the L1 cache, which would keep the neighbours of what is read too early.
-      *reinterpret_cast<uint32_t*>(to) = valid ? __ldcg(reinterpret_cast<const uint32_t*>(at)) : 0;
+      *reinterpret_cast<uint32_t*>(to + i * (kD + kCodePad)) =
+          valid ? __ldcg(reinterpret_cast<const uint32_t*>(at)) : 0;
     }
   }
 }
@@ -53,7 +55,7 @@ __device__ __forceinline__ void LoadCodeRow(uint8_t* shared, const uint8_t* sour
   const int col = static_cast<int>(threadIdx.x % 32) * kWidth;
   if (col >= kD) return;
   const bool valid = col < head_dim;
-  uint8_t* to = shared + row * kD + col;
+  uint8_t* to = shared + row * (kD + kCodePad) + col;
   if constexpr (kAligned) {
     CopyAsync16(to, from + (valid ? col : 0), valid);
   } else {
@@ -62,22 +64,7 @@ __device__ __forceinline__ void LoadCodeRow(uint8_t* shared, const uint8_t* sour
   }
 }
 
-// Multiplies what belongs to key i of the slice with lane i's scale.
-template <int kSlice>
-__device__ __forceinline__ void ScaleKeys(float (&values)[kSlice / 8][4], float scale) {
-  const int lane = threadIdx.x % 32;
-#pragma unroll
-  for (int n = 0; n < kSlice / 8; ++n) {
-#pragma unroll
-    for (int i = 0; i < 2; ++i) {
-      const float of_key = __shfl_sync(kAllLanes, scale, n * 8 + lane % 4 * 2 + i);
-      values[n][i] *= of_key;
-      values[n][i + 2] *= of_key;
-    }
-  }
-}
-
-// Of key lane's row: those of keys that do not exist are zero, as their codes are.
+// Of key lane's row; zero if it does not exist.
 struct Scales {
   float key = 0.0f, value = 0.0f;
   __device__ __forceinline__ void Load(const Float8Kv& kv, int place, bool exists) {
@@ -88,27 +75,33 @@ struct Scales {
   }
 };
 
-template <int kD, int kWarps, int kSlice>
-constexpr int SharedBytes() {
-  return kWarps * 2 * kSlice * kD +
-         (kWarps * kSlice + kDecodeHeads) * (kD + kPad) * static_cast<int>(sizeof(__nv_bfloat16));
-}
+// A warp's memory: its keys' codes, then its values', and, when a run ends, eight rows of its sums
+// where those were.
+template <int kD, int kSlice>
+struct WarpMemory {
+  static constexpr int kCodeBytes = kSlice * (kD + kCodePad);
+  static constexpr int kPartBytes = 8 * (kD + 8) * static_cast<int>(sizeof(float));
+  static constexpr int kBytes = kCodeBytes + std::max(kCodeBytes, kPartBytes);
+  static_assert(kCodeBytes % 16 == 0 && kBytes % 16 == 0);
+};
 
-template <int kD, bool kAligned, int kWarps, int kSlice, int kRunKeys>
-__global__ void __launch_bounds__(kWarps * 32, kWarps == 8 ? 2 : 3)
+// Blocks whose registers a multiprocessor has room for.
+constexpr int BlocksAtOnce(int warps, int tiles) { return warps == 8 ? 2 : tiles == 1 ? 4 : 3; }
+
+// kTiles: how many times eight heads a block serves at most.
+template <int kD, bool kAligned, int kTiles, int kWarps, int kSlice, int kRunKeys>
+__global__ void __launch_bounds__(kWarps * 32, BlocksAtOnce(kWarps, kTiles))
     DecodeFloat8Kernel(AttentionArguments a, PagedFloat8Keys keys, const int32_t* kv_q_start,
                        const QueryTile* tiles, DecodeWorkspace workspace) {
+  using Memory = WarpMemory<kD, kSlice>;
   constexpr int kThreads = kWarps * 32;
   constexpr int kChunk = kWarps * kSlice;
-  constexpr int kStride = kD + kPad;
-  constexpr int kTile = kSlice * kStride, kCodes = kSlice * kD;
+  constexpr int kPartStride = Memory::kBytes / static_cast<int>(sizeof(float));
   static_assert(kRunKeys % kChunk == 0, "a run is whole chunks");
   static_assert(kSlice == 16 || kSlice == 32, "one lane holds one key's place and scales");
-  // The warps' sums meet in the memory of their tiles.
-  constexpr int kPartStride = kTile / 2;
-  static_assert(8 * (kD + 8) <= kPartStride, "eight rows of sums fit a warp's tile");
   extern __shared__ __align__(16) unsigned char shared_bytes[];
   __shared__ float2 warp_stats[kWarps][kDecodeHeads];
+  __shared__ float query_factors[kTiles * 8];
   __shared__ bool is_last;
 
   LetNextStart();
@@ -126,88 +119,92 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 8 ? 2 : 3)
 
   const int warp = threadIdx.x / 32;
   const int lane = threadIdx.x % 32;
-  uint8_t* const k_codes = shared_bytes + warp * 2 * kCodes;
-  uint8_t* const v_codes = k_codes + kCodes;
-  auto* const warp_tiles = reinterpret_cast<__nv_bfloat16*>(shared_bytes + kWarps * 2 * kCodes);
-  __nv_bfloat16* const q_tile = warp_tiles + kWarps * kTile;
-  __nv_bfloat16* const warp_tile = warp_tiles + warp * kTile;
+  uint8_t* const k_codes = shared_bytes + warp * Memory::kBytes;
+  uint8_t* const v_codes = k_codes + Memory::kCodeBytes;
+  auto* const parts = reinterpret_cast<float*>(shared_bytes + Memory::kCodeBytes);
+  auto* const q_tile = reinterpret_cast<__half*>(shared_bytes + kWarps * Memory::kBytes);
 
   const Walk<kRunKeys, kChunk> walk{tile.context_length, runs, splits};
   const int32_t* table = keys.block_tables + static_cast<int64_t>(tile.table_row) * keys.max_blocks;
+  // Of a warp's keys of a chunk, how many there are, and where lane's key lies: 0 if it does not
+  // exist, which is never read.
+  const auto count_of = [&](const Cursor& cursor) {
+    return min(cursor.end - (cursor.begin + warp * kSlice), kSlice);
+  };
   const auto place_of = [&](const Cursor& cursor) {
-    const int position = cursor.begin + warp * kSlice + lane;
-    if (lane >= kSlice || position >= cursor.end) return -1;
-    return PlaceOf(keys, table, kv_head, position);
+    if (lane >= count_of(cursor)) return 0;
+    return PlaceOf(keys, table, kv_head, cursor.begin + warp * kSlice + lane);
   };
 
   // All keys but the step's own are of earlier steps: they come while the kernels in front finish.
   Cursor cursor = walk.AtRun(blockIdx.z);
   Scales scales;
   {
-    const int place = place_of(cursor);
+    const int place = place_of(cursor), count = count_of(cursor);
     const int own_row = tile.first_position - (cursor.begin + warp * kSlice);
     const bool has_own_row = own_row >= 0 && own_row < kSlice && tile.first_position < cursor.end;
     const int skip = has_own_row ? own_row : -1;
-    LoadCodes<kD, kAligned, kSlice>(k_codes, keys.kv.keys, a.head_dim, place, skip);
-    LoadCodes<kD, kAligned, kSlice>(v_codes, keys.kv.values, a.head_dim, place, skip);
-    scales.Load(keys.kv, place, place >= 0 && lane != skip);
+    LoadCodes<kD, kAligned, kSlice>(k_codes, keys.kv.keys, a.head_dim, place, count, skip);
+    LoadCodes<kD, kAligned, kSlice>(v_codes, keys.kv.values, a.head_dim, place, count, skip);
+    scales.Load(keys.kv, place, lane < count && lane != skip);
     WaitForPrevious();
     if (has_own_row) {
       LoadCodeRow<kD, kAligned>(k_codes, keys.kv.keys, a.head_dim, place, own_row);
       LoadCodeRow<kD, kAligned>(v_codes, keys.kv.values, a.head_dim, place, own_row);
       scales.Load(keys.kv, place, lane == own_row);
     }
-    LoadQueries<kD, kAligned, kThreads>(q_tile,
-                                        a.q + static_cast<int64_t>(tile.query_row) * a.q_stride +
-                                            static_cast<int64_t>(first_head) * a.head_dim,
-                                        a.head_dim, group);
+    LoadScaledQueries<kD, kAligned, kWarps, kTiles * 8>(
+        q_tile, query_factors,
+        a.q + static_cast<int64_t>(tile.query_row) * a.q_stride +
+            static_cast<int64_t>(first_head) * a.head_dim,
+        a.head_dim, group);
     CommitAsync();
     WaitAsync<0>();
     // The queries were loaded by all warps.
     __syncthreads();
   }
 
-  const float scale_log2 = a.scale * 1.4426950408889634f;
+  float undo[kTiles][2];
+#pragma unroll
+  for (int n = 0; n < kTiles; ++n) {
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      undo[n][i] = query_factors[n * 8 + lane % 4 * 2 + i] * a.scale * 1.4426950408889634f;
+    }
+  }
   const int64_t first_part =
       static_cast<int64_t>(blockIdx.y) * workspace.max_runs * a.num_heads + first_head;
-  WarpSums<kD> sums;
+  CodeSums<kD, kTiles> sums;
   sums.Clear();
   while (true) {
     // The keys are there; the values are, or were asked for after them.
     const Cursor next = walk.After(cursor);
     const bool has_next = next.run < runs;
     // Looked up early: its latency would stand before that of the keys themselves.
-    const int next_place = has_next ? place_of(next) : -1;
-    const int count = cursor.end - (cursor.begin + warp * kSlice);
-    float scores[kSlice / 8][4];
-    if (count > 0) {
-      WidenRows<kD, kSlice, kStride>(warp_tile, k_codes);
-      __syncwarp();
-      ScoreKeys<kD, kSlice>(scores, q_tile, warp_tile);
-      ScaleKeys<kSlice>(scores, scales.key);
-    }
-    // Neither the codes nor the tile are read any more.
+    const int next_place = has_next ? place_of(next) : 0;
+    const int count = count_of(cursor), next_count = count_of(next);
+    float scores[kSlice / 16][kTiles][4];
+    if (count > 0) ScoreCodes<kD, kSlice, kTiles>(scores, q_tile, k_codes);
     __syncwarp();
     Scales next_scales;
     if (has_next) {
-      LoadCodes<kD, kAligned, kSlice>(k_codes, keys.kv.keys, a.head_dim, next_place, -1);
-      next_scales.Load(keys.kv, next_place, next_place >= 0);
+      LoadCodes<kD, kAligned, kSlice>(k_codes, keys.kv.keys, a.head_dim, next_place, next_count,
+                                      -1);
+      next_scales.Load(keys.kv, next_place, lane < next_count);
     }
     CommitAsync();
-    if (count > 0) WeighKeys<kD, kSlice>(sums, scores, count, scale_log2);
+    if (count > 0) {
+      WeighCodes<kD, kSlice, kTiles>(sums, scores, KeyFactors(scales.key, scales.value, count),
+                                     undo);
+    }
     // Values, not the next keys.
     WaitAsync<1>();
     __syncwarp();
-    if (count > 0) {
-      WidenRows<kD, kSlice, kStride>(warp_tile, v_codes);
-      __syncwarp();
-      ScaleKeys<kSlice>(scores, scales.value);
-      AddValues<kD, kSlice>(sums, scores, warp_tile);
-    }
+    if (count > 0) AddCodes<kD, kSlice, kTiles>(sums, scores, v_codes);
     __syncwarp();
     if (next.run != cursor.run) {
       MergeWarps<kD, kWarps, kPartStride>(
-          sums, reinterpret_cast<float*>(warp_tiles), warp_stats, group,
+          sums, parts, warp_stats, group,
           [&](int row, int col, float maximum, float sum, const float4& value) {
             const int64_t at = first_part + static_cast<int64_t>(cursor.run) * a.num_heads + row;
             StoreRun<kD, kAligned>(workspace, at, runs, out + row * a.head_dim, col, a.head_dim,
@@ -216,7 +213,8 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 8 ? 2 : 3)
       sums.Clear();
     }
     if (!has_next) break;
-    LoadCodes<kD, kAligned, kSlice>(v_codes, keys.kv.values, a.head_dim, next_place, -1);
+    LoadCodes<kD, kAligned, kSlice>(v_codes, keys.kv.values, a.head_dim, next_place, next_count,
+                                    -1);
     CommitAsync();
     cursor = next;
     scales = next_scales;
@@ -229,14 +227,15 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 8 ? 2 : 3)
                                      out, &is_last);
 }
 
-template <int kD, bool kAligned, int kVariant>
+template <int kD, bool kAligned, int kTiles, int kVariant>
 void Launch(const AttentionArguments& a, const PagedFloat8Keys& keys, const HeadGroups& groups,
             const QueryTile* tiles, int num_tiles, int splits, const DecodeWorkspace& workspace,
             Stream& stream) {
   constexpr DecodeVariant kShape = kDecodeVariants[kVariant];
-  constexpr int kBytes = SharedBytes<kD, kShape.warps, kShape.keys_per_warp>();
+  constexpr int kBytes = kShape.warps * WarpMemory<kD, kShape.keys_per_warp>::kBytes +
+                         kTiles * 8 * (kD + kPad) * static_cast<int>(sizeof(__half));
   const auto kernel =
-      DecodeFloat8Kernel<kD, kAligned, kShape.warps, kShape.keys_per_warp, kShape.run_keys>;
+      DecodeFloat8Kernel<kD, kAligned, kTiles, kShape.warps, kShape.keys_per_warp, kShape.run_keys>;
   SKEIN_CUDA(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes));
   const dim3 grid(keys.num_kv_heads * DecodePasses(groups.max_group), num_tiles, splits);
   LaunchOverlapped(kernel, grid, dim3(kShape.warps * 32), kBytes, stream, a, keys,
@@ -255,7 +254,9 @@ void PagedDecodeAttention(const AttentionArguments& a, const PagedFloat8Keys& ke
   SKEIN_CHECK(splits >= 1 && splits <= workspace.max_runs, "splits %d", splits);
   const bool is_aligned = a.head_dim % 16 == 0 && a.q_stride % 8 == 0 && a.out_stride % 8 == 0;
   const auto launch = [&]<int kD, int kVariant>() {
-    const auto kernel = is_aligned ? Launch<kD, true, kVariant> : Launch<kD, false, 0>;
+    const auto kernel = !is_aligned             ? Launch<kD, false, 2, 0>
+                        : groups.max_group <= 8 ? Launch<kD, true, 1, kVariant>
+                                                : Launch<kD, true, 2, kVariant>;
     kernel(a, keys, groups, tiles, num_tiles, splits, workspace, stream);
   };
   const int columns = DecodeColumns(a.head_dim);

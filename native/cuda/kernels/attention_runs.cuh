@@ -26,21 +26,13 @@ __device__ __forceinline__ void StoreFour(__nv_bfloat16* out, int col, int head_
 // The end of a run: the warps' sums become one, added in the order of the warps. They meet eight
 // rows at a time in `parts`, kPartStride floats a warp. store(row, column, maximum, sum, four
 // values) gets the result. Every warp's part may be written again afterwards.
-template <int kD, int kWarps, int kPartStride, typename Store>
-__device__ __forceinline__ void MergeWarps(WarpSums<kD>& sums, float* parts,
+template <int kD, int kWarps, int kPartStride, typename Sums, typename Store>
+__device__ __forceinline__ void MergeWarps(Sums& sums, float* parts,
                                            float2 (&stats)[kWarps][kDecodeHeads], int group,
                                            const Store& store) {
   constexpr int kRowStride = kD + 8;
   const int warp = threadIdx.x / 32;
-  const int lane = threadIdx.x % 32;
-#pragma unroll
-  for (int r = 0; r < 2; ++r) {
-    sums.row_sum[r] += __shfl_xor_sync(kAllLanes, sums.row_sum[r], 1);
-    sums.row_sum[r] += __shfl_xor_sync(kAllLanes, sums.row_sum[r], 2);
-    if (lane % 4 == 0) {
-      stats[warp][lane / 4 + 8 * r] = make_float2(sums.row_max[r], sums.row_sum[r]);
-    }
-  }
+  sums.StoreStats(stats[warp]);
   __syncthreads();
   // Finite: the first warp has the run's first key.
   const auto max_of = [&](int row) {
@@ -50,18 +42,10 @@ __device__ __forceinline__ void MergeWarps(WarpSums<kD>& sums, float* parts,
     return maximum;
   };
 #pragma unroll
-  for (int half = 0; half < 2; ++half) {
+  for (int half = 0; half < Sums::kEights; ++half) {
     if (8 * half >= group) break;
     if (half == 1) __syncthreads();
-    const float factor = PowerOfTwo(sums.row_max[half] - max_of(lane / 4 + 8 * half));
-    if (lane / 4 + 8 * half < group) {
-      float* part = parts + warp * kPartStride + lane / 4 * kRowStride + lane % 4 * 2;
-#pragma unroll
-      for (int d = 0; d < kD / 8; ++d) {
-        *reinterpret_cast<float2*>(part + d * 8) =
-            make_float2(sums.output[d][2 * half] * factor, sums.output[d][2 * half + 1] * factor);
-      }
-    }
+    sums.StoreEightRows(half, parts + warp * kPartStride, kRowStride, group, max_of);
     __syncthreads();
     for (int i = threadIdx.x; i < min(8, group - 8 * half) * (kD / 4); i += kWarps * 32) {
       const int row = i / (kD / 4);

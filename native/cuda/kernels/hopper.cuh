@@ -129,11 +129,4 @@ __device__ __forceinline__ void ShrinkRegisters() {
   asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;\n" ::"n"(kRegisters));
 }
 
-// An 8x8 matrix of 16-bit elements, two neighbours of a row in each lane, the other way round.
-__device__ __forceinline__ uint32_t TransposeMatrix(uint32_t pair) {
-  uint32_t result;
-  asm volatile("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;\n" : "=r"(result) : "r"(pair));
-  return result;
-}
-
 }  // namespace skein::cuda

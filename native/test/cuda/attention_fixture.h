@@ -79,8 +79,8 @@ class CudaAttentionTest : public CudaFastTest {
     Settle();
     return tensor;
   }
-  // Decode attention of one row at the end of `context` keys of the cache's only KV head, of 12
-  // query heads of 128: every variant, with every way to share the runs out, which may not change
+  // Decode attention of one row at the end of `context` keys of the cache's only KV head, of query
+  // heads of 128: every variant, with every way to share the runs out, which may not change
   // a bit. keys_of(block tables on the device): what the kernel reads; check(variant, the
   // step, its output) is called once a variant.
   template <typename KeysOf, typename Check>
@@ -90,12 +90,13 @@ class CudaAttentionTest : public CudaFastTest {
     const auto table =
         Upload(std::vector<int32_t>(metadata.block_tables.begin(), metadata.block_tables.end()));
     const auto tiles = Upload(std::vector<cuda::QueryTile>{{0, 1, context - 1, context, 0}});
-    const auto kv_q_start = Upload(std::vector<int32_t>{0, 12});
+    const auto heads = static_cast<int32_t>(c.num_heads());
+    const auto kv_q_start = Upload(std::vector<int32_t>{0, heads});
     const auto out = PoisonedOut(*cuda_, c, 1);
     for (int variant = 0; variant < cuda::kNumDecodeVariants; ++variant) {
       // Room for more runs than there are.
       const int max_runs = cuda::RunsOf(context + 100, cuda::kDecodeVariants[variant].run_keys);
-      const cuda::DecodeSize size = cuda::SizeOfDecodeWorkspace(1, max_runs, 12, 1, 12, 128);
+      const cuda::DecodeSize size = cuda::SizeOfDecodeWorkspace(1, max_runs, heads, 1, heads, 128);
       const cuda::DeviceMemory values(size.values_bytes), stats(size.stats_bytes),
           counters(size.counters_bytes);
       SKEIN_CUDA(cudaMemset(counters.data(), 0, counters.bytes()));
@@ -104,12 +105,12 @@ class CudaAttentionTest : public CudaFastTest {
         for (const cuda::DeviceMemory* memory : {&values, &stats}) {
           SKEIN_CUDA(cudaMemset(memory->data(), 0xff, memory->bytes()));
         }
-        SKEIN_CUDA(cudaMemset(out->view().data, 0xff, 12 * 128 * 2));
+        SKEIN_CUDA(cudaMemset(out->view().data, 0xff, static_cast<size_t>(heads) * 128 * 2));
         Settle();
         cuda::PagedDecodeAttention(
-            {q.As<const __nv_bfloat16>(), q.stride, out->view().As<__nv_bfloat16>(), 12 * 128,
-             nullptr, 12, 128, 0.08838834764f},
-            keys_of(table.As<int32_t>()), {kv_q_start.As<int32_t>(), 12},
+            {q.As<const __nv_bfloat16>(), q.stride, out->view().As<__nv_bfloat16>(), heads * 128,
+             nullptr, heads, 128, 0.08838834764f},
+            keys_of(table.As<int32_t>()), {kv_q_start.As<int32_t>(), heads},
             tiles.As<cuda::QueryTile>(), 1, splits,
             {values.As<float>(), stats.As<float2>(), counters.As<int32_t>(), max_runs}, variant,
             *static_cast<cuda::Stream*>(cuda_->stream()));

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <string>
+#include <vector>
 
 #include "core/float8.h"
 #include "cuda/kernels/attention.h"
@@ -15,14 +17,16 @@ namespace {
 
 class CudaFloat8KvTest : public CudaAttentionTest {
  protected:
-  // Every head of these query rows, whose sequences are as `metadata` says, in double precision.
+  // Every head of these query rows, whose sequences are as `metadata` says, in double precision:
+  // the mean over heads, each relative to its own result.
   void ExpectAttention(const AttentionCase& c, const StepMetadata& metadata,
                        const std::vector<float>& qkv, const KvCache& cache, const Matrix& out,
-                       int step, const std::string& what) {
+                       int step, const std::string& what, double bound = 3 * kRounding) {
     const Stored stored(cache, c);
     const std::vector<float> actual = Read(out, true);
     const int64_t d = c.head_dim, out_width = c.num_heads() * d;
-    double difference = 0, norm = 0;
+    double squares = 0;
+    int64_t count = 0;
     for (const SequenceSpan& span : metadata.spans) {
       const int32_t* table =
           metadata.block_tables.data() + span.table_row * metadata.max_blocks_per_sequence;
@@ -57,6 +61,7 @@ class CudaFloat8KvTest : public CudaAttentionTest {
               expected[static_cast<size_t>(j)] += scaled * double{kValues[codes[j]]};
             }
           }
+          double difference = 0, norm = 0;
           for (int64_t j = 0; j < d; ++j) {
             const double value = expected[static_cast<size_t>(j)] / total;
             const float is = actual[static_cast<size_t>(row * out_width + head * d + j)];
@@ -64,11 +69,14 @@ class CudaFloat8KvTest : public CudaAttentionTest {
             difference += std::pow(double{is} - value, 2);
             norm += std::pow(value, 2);
           }
+          ASSERT_GT(norm, 0) << what << ", row " << row << ", head " << head;
+          squares += difference / norm;
+          ++count;
         }
       }
     }
-    ASSERT_GT(norm, 0);
-    EXPECT_LT(std::sqrt(difference / norm), 3 * kRounding) << what;
+    ASSERT_GT(count, 0);
+    EXPECT_LT(std::sqrt(squares / static_cast<double>(count)), bound) << what;
   }
 
  private:
@@ -149,6 +157,7 @@ TEST_F(CudaFloat8KvTest, ChunksAndDecodesAgreeWithDoublePrecision) {
 }
 
 // A padded batch of decodes: each context with each group of heads that tensor parallelism yields.
+// Rounding the result to bfloat16 is 0.42 of kRounding; weights in bfloat16 would make it 0.6.
 TEST_F(CudaFloat8KvTest, DecodeAgreesWithDoublePrecision) {
   std::vector<AttentionCase> cases = {{128, {0, 0, 0, 0, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2}}};
   for (const int64_t group : {1, 5, 8, 12, 20}) cases.push_back(Grouped(128, 1, group));
@@ -181,7 +190,8 @@ TEST_F(CudaFloat8KvTest, DecodeAgreesWithDoublePrecision) {
       fast_->DropCaptured();
       ExpectAttention(c, metadata, Read(qkv->view(), true), *cache, out->view(), 1,
                       Format("head_dim %lld, %lld heads, %zu sequences", (long long)c.head_dim,
-                             (long long)c.num_heads(), count));
+                             (long long)c.num_heads(), count),
+                      0.55 * kRounding);
       const auto rows = static_cast<int64_t>(count);
       for (const float value : Read(out->view().Rows(rows, bucket - rows), true)) {
         ASSERT_EQ(value, 0.0f) << "a padded row";
@@ -190,26 +200,75 @@ TEST_F(CudaFloat8KvTest, DecodeAgreesWithDoublePrecision) {
   }
 }
 
-// Every way to share the runs out gives the same bits, and every variant the right values.
+// Every way to share the runs out gives the same bits, and every variant the right values; of no
+// more than eight heads and of more.
 TEST_F(CudaFloat8KvTest, DecodeBitsDoNotDependOnTheSplits) {
-  const AttentionCase c = Grouped(128, 1, 12);
   constexpr int32_t kContext = 2900;
-  Sequences sequences(1, 3000, 9);
-  const auto cache = PoisonedCache(c, sequences.num_blocks(), DType::kFloat8E4M3);
-  const std::vector<Sequences::Part> whole = {{0, kContext, kContext}};
-  const auto qkv = QkvOf(*cuda_, c, whole);
-  Store(*cuda_, c, sequences.Step(whole), qkv->view(), *cache);
-  cuda_->FinishStep();
-  const Matrix q = qkv->view().Rows(kContext - 1, 1);
-  const auto keys_of = [&](const int32_t* table) {
-    return cuda::PagedFloat8Keys{static_cast<const cuda::CudaKvCache&>(*cache).Float8(0), table,
-                                 static_cast<int32_t>(sequences.table_width()), kBlockSize, 1};
-  };
-  ExpectSplitsLeaveBits(c, sequences, kContext, q, keys_of,
-                        [&](int variant, const StepMetadata& metadata, const Matrix& out) {
-                          ExpectAttention(c, metadata, Read(q, true), *cache, out, 1,
-                                          Format("variant %d", variant));
-                        });
+  for (const int64_t heads : {5, 12}) {
+    const AttentionCase c = Grouped(128, 1, heads);
+    Sequences sequences(1, 3000, 9);
+    const auto cache = PoisonedCache(c, sequences.num_blocks(), DType::kFloat8E4M3);
+    const std::vector<Sequences::Part> whole = {{0, kContext, kContext}};
+    const auto qkv = QkvOf(*cuda_, c, whole);
+    Store(*cuda_, c, sequences.Step(whole), qkv->view(), *cache);
+    cuda_->FinishStep();
+    const Matrix q = qkv->view().Rows(kContext - 1, 1);
+    const auto keys_of = [&](const int32_t* table) {
+      return cuda::PagedFloat8Keys{static_cast<const cuda::CudaKvCache&>(*cache).Float8(0), table,
+                                   static_cast<int32_t>(sequences.table_width()), kBlockSize, 1};
+    };
+    ExpectSplitsLeaveBits(c, sequences, kContext, q, keys_of,
+                          [&](int variant, const StepMetadata& metadata, const Matrix& out) {
+                            ExpectAttention(c, metadata, Read(q, true), *cache, out, 1,
+                                            Format("variant %d", variant));
+                          });
+  }
+}
+
+// Queries of 1e5 and keys of 1e-5, and the other way round; values that differ from token to token,
+// by a million among those of a head, by 1e20 from head to head. In the last head, two columns have
+// queries a million times as large as the others, and keys of zero.
+TEST_F(CudaFloat8KvTest, MagnitudesDoNotMatter) {
+  const AttentionCase c = Grouped(128, 4, 5);
+  constexpr float kOfQueries[] = {1e5f, 1e-5f, 1e25f, 1.0f};
+  constexpr float kOfValues[] = {1e-10f, 1e10f, 1.0f, 1.0f};
+  constexpr int32_t kPrompt = 300;
+  for (Backend* backend : {cuda_.get(), fast_.get()}) {
+    Sequences sequences(1, kPrompt + 1, 3);
+    const auto cache = PoisonedCache(c, sequences.num_blocks(), DType::kFloat8E4M3);
+    for (const Sequences::Part& part :
+         {Sequences::Part{0, kPrompt, kPrompt}, Sequences::Part{0, kPrompt + 1, 1}}) {
+      const auto qkv = QkvOf(*backend, c, {part});
+      const std::vector<float> normal = Read(qkv->view(), true);
+      std::vector<BFloat16> scaled;
+      for (size_t i = 0; i < normal.size(); ++i) {
+        const int64_t row = static_cast<int64_t>(i) / c.width();
+        const int64_t head = static_cast<int64_t>(i) % c.width() / 128, of_kinds = head - 20;
+        // Rotary turns a column and the one 64 further on.
+        const bool is_outlier = i % 64 == 0;
+        if (head < 20) {
+          const int64_t kv_head = head / 5;
+          scaled.emplace_back(normal[i] * kOfQueries[kv_head] *
+                              (kv_head == 3 && is_outlier ? 1048576.0f : 1.0f));
+        } else if (of_kinds < 4) {
+          scaled.emplace_back(of_kinds == 3 && is_outlier ? 0.0f
+                                                          : normal[i] / kOfQueries[of_kinds]);
+        } else {
+          const int64_t token = part.context - part.rows + row;
+          scaled.emplace_back(normal[i] * kOfValues[of_kinds - 4] *
+                              std::pow(10.0f, static_cast<float>(token % 7 - 3)));
+        }
+      }
+      cuda::CopyAndWait(qkv->view().data, scaled.data(), scaled.size() * sizeof(BFloat16));
+      const auto out = PoisonedOut(*backend, c, part.rows);
+      const StepMetadata& metadata = sequences.Step({part});
+      Attend(*backend, c, metadata, qkv->view(), *cache, out->view());
+      backend->FinishStep();
+      ExpectAttention(
+          c, metadata, Read(qkv->view(), true), *cache, out->view(), 13,
+          Format("%d rows, %s", part.rows, backend == fast_.get() ? "fast" : "deterministic"));
+    }
+  }
 }
 
 TEST_F(CudaFloat8KvTest, ShowsWhatIsNoNumber) {
@@ -217,25 +276,31 @@ TEST_F(CudaFloat8KvTest, ShowsWhatIsNoNumber) {
   for (Backend* backend : {cuda_.get(), fast_.get()}) {
     for (const float bad :
          {std::numeric_limits<float>::quiet_NaN(), -std::numeric_limits<float>::infinity()}) {
-      for (const bool is_value : {false, true}) {
+      for (const std::string what : {"query", "key", "value"}) {
         Sequences sequences(1, 40, 3);
         const auto cache = PoisonedCache(c, sequences.num_blocks(), DType::kFloat8E4M3);
         const std::vector<Sequences::Part> before = {{0, 20, 20}}, last = {{0, 21, 1}};
         const auto prompt = QkvOf(*backend, c, before);
-        // An element of KV head 1, in position 3.
-        const BFloat16 element(bad);
-        const int64_t column = (c.num_heads() + (is_value ? 2 : 0) + 1) * 64 + 2;
-        cuda::CopyAndWait(prompt->view().As<BFloat16>() + 3 * c.width() + column, &element,
-                          sizeof(element));
-        Store(*backend, c, sequences.Step(before), prompt->view(), *cache);
         const auto qkv = QkvOf(*backend, c, last);
+        const BFloat16 element(bad);
+        if (what == "query") {
+          // An element of head 1.
+          cuda::CopyAndWait(qkv->view().As<BFloat16>() + 64 + 2, &element, sizeof(element));
+        } else {
+          // An element of KV head 1, in position 3.
+          const int64_t column = (c.num_heads() + (what == "value" ? 2 : 0) + 1) * 64 + 2;
+          cuda::CopyAndWait(prompt->view().As<BFloat16>() + 3 * c.width() + column, &element,
+                            sizeof(element));
+        }
+        Store(*backend, c, sequences.Step(before), prompt->view(), *cache);
         const auto out = PoisonedOut(*backend, c, 1);
         Attend(*backend, c, sequences.Step(last), qkv->view(), *cache, out->view());
         backend->FinishStep();
         const std::vector<float> values = Read(out->view(), true);
         for (int64_t head = 0; head < c.num_heads(); ++head) {
-          EXPECT_EQ(std::isnan(values[static_cast<size_t>(head * 64)]), head >= 3)
-              << "head " << head << (is_value ? ", a value" : ", a key");
+          EXPECT_EQ(std::isnan(values[static_cast<size_t>(head * 64)]),
+                    what == "query" ? head == 1 : head >= 3)
+              << "head " << head << ", a " << what;
         }
       }
     }
