@@ -143,8 +143,7 @@ class CudaAwqWideTest : public CudaOpsTest {
     EXPECT_LT(std::sqrt(difference / norm), kRounding);
   }
 
-  // out float32 [rows, columns] as the kernel leaves it, without SwiGLU; added to a residual that is
-  // given.
+  // out float32 [rows, columns], without SwiGLU; added to the residual where there is one.
   std::vector<float> Multiply(const WideCase& c, const Twin& x,
                               const std::vector<float>* residual = nullptr,
                               const float* scale = nullptr) {
