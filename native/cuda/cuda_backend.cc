@@ -59,10 +59,9 @@ class CudaBackend final : public Backend {
                                      deterministic_ ? BlasChoice::kFixed : BlasChoice::kTimed);
     products_ = std::make_unique<ProductWorkspace>(deterministic_);
     graphs_ = std::make_unique<GraphCache>(*stream_);
-    metadata_ =
-        std::make_unique<DeviceMetadata>(*stream_, deterministic_, [this] { DropCaptured(); });
-    decodes_ = std::make_unique<DecodeAttention>(*stream_, properties_.multiProcessorCount,
-                                                 [this] { DropCaptured(); });
+    metadata_ = std::make_unique<DeviceMetadata>(*stream_, properties_.multiProcessorCount,
+                                                 deterministic_, [this] { DropCaptured(); });
+    decodes_ = std::make_unique<DecodeAttention>(*stream_, [this] { DropCaptured(); });
   }
   ~CudaBackend() override {
     decodes_.reset();

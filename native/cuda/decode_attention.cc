@@ -18,19 +18,14 @@ void DecodeAttention::Reserve(const StepLimits& limits) {
                  stream_, before_move_);
 }
 
-DecodeAttention::Cut DecodeAttention::CutFor(int variant, const AttentionArguments& arguments,
-                                             const DeviceTables::HeadMap& map,
-                                             const DeviceMetadata& metadata, int block_size,
-                                             int num_kv_heads) {
-  const int tiles = metadata.num_decode_tiles();
+DecodeWorkspace DecodeAttention::WorkspaceFor(int variant, const AttentionArguments& arguments,
+                                              const DeviceTables::HeadMap& map,
+                                              const DeviceMetadata& metadata, int block_size,
+                                              int num_kv_heads) {
   const int max_runs =
       RunsOf(metadata.max_blocks() * block_size, kDecodeVariants[variant].run_keys);
-  const DecodeWorkspace workspace =
-      workspace_.Get(tiles, max_runs, arguments.num_heads, num_kv_heads, map.max_group,
-                     arguments.head_dim, stream_, before_move_);
-  const int splits =
-      DecodeSplits(tiles, num_kv_heads * DecodePasses(map.max_group), num_processors_, max_runs);
-  return {workspace, splits};
+  return workspace_.Get(metadata.num_decode_tiles(), max_runs, arguments.num_heads, num_kv_heads,
+                        map.max_group, arguments.head_dim, stream_, before_move_);
 }
 
 void DecodeAttention::Run(const AttentionArguments& arguments, const PagedKeys& keys,
@@ -39,10 +34,11 @@ void DecodeAttention::Run(const AttentionArguments& arguments, const PagedKeys& 
   const int tiles = metadata.num_decode_tiles();
   if (tiles == 0) return;
   const int variant = ChooseDecodeVariant(tiles, keys.num_kv_heads, arguments.head_dim);
-  const Cut cut = CutFor(variant, arguments, map, metadata, keys.block_size, keys.num_kv_heads);
+  const DecodeWorkspace workspace =
+      WorkspaceFor(variant, arguments, map, metadata, keys.block_size, keys.num_kv_heads);
   PagedDecodeAttention(arguments, keys, {map.kv_q_start.As<int32_t>(), map.max_group},
-                       metadata.decode_tiles(), tiles, cut.splits, cut.workspace, variant, stream_,
-                       rotary);
+                       metadata.decode_shares(), metadata.num_decode_shares(), workspace, variant,
+                       stream_, rotary);
 }
 
 void DecodeAttention::Run(const AttentionArguments& arguments, const PagedFloat8Keys& keys,
@@ -50,9 +46,11 @@ void DecodeAttention::Run(const AttentionArguments& arguments, const PagedFloat8
   const int tiles = metadata.num_decode_tiles();
   if (tiles == 0) return;
   const int variant = ChooseFloat8DecodeVariant(tiles, keys.num_kv_heads, arguments.head_dim);
-  const Cut cut = CutFor(variant, arguments, map, metadata, keys.block_size, keys.num_kv_heads);
+  const DecodeWorkspace workspace =
+      WorkspaceFor(variant, arguments, map, metadata, keys.block_size, keys.num_kv_heads);
   PagedDecodeAttention(arguments, keys, {map.kv_q_start.As<int32_t>(), map.max_group},
-                       metadata.decode_tiles(), tiles, cut.splits, cut.workspace, variant, stream_);
+                       metadata.decode_shares(), metadata.num_decode_shares(), workspace, variant,
+                       stream_);
 }
 
 }  // namespace skein::cuda

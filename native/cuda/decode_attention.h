@@ -1,4 +1,4 @@
-// Attention of the step's decodes: how it is cut for the GPU and the step, and the memory in which
+// Attention of the step's decodes: the kernel for the GPU and the step, and the memory in which
 // what is cut meets.
 #pragma once
 
@@ -17,8 +17,8 @@ namespace skein::cuda {
 class DecodeAttention {
  public:
   // `before_move` runs before the memory moves, which recorded graphs would not survive.
-  DecodeAttention(Stream& stream, int num_processors, std::function<void()> before_move)
-      : stream_(stream), num_processors_(num_processors), before_move_(std::move(before_move)) {}
+  DecodeAttention(Stream& stream, std::function<void()> before_move)
+      : stream_(stream), before_move_(std::move(before_move)) {}
 
   // Later steps within the limits move nothing.
   void Reserve(const StepLimits& limits);
@@ -30,15 +30,11 @@ class DecodeAttention {
            const DeviceTables::HeadMap& map, const DeviceMetadata& metadata);
 
  private:
-  struct Cut {
-    DecodeWorkspace workspace;
-    int splits;
-  };
-  Cut CutFor(int variant, const AttentionArguments& arguments, const DeviceTables::HeadMap& map,
-             const DeviceMetadata& metadata, int block_size, int num_kv_heads);
+  DecodeWorkspace WorkspaceFor(int variant, const AttentionArguments& arguments,
+                               const DeviceTables::HeadMap& map, const DeviceMetadata& metadata,
+                               int block_size, int num_kv_heads);
 
   Stream& stream_;
-  const int num_processors_;
   const std::function<void()> before_move_;
   DecodeWorkspaceMemory workspace_;
 };

@@ -11,6 +11,20 @@ constexpr size_t kInitialBytes = size_t{1} << 20;
 
 size_t Aligned(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
+DecodeCut CutOf(const DecodeShape& shape, int num_tiles) {
+  return CutFor(shape, num_tiles, shape.ChooseVariant(num_tiles));
+}
+
+// Most query heads of a KV head.
+int MaxGroup(std::span<const int32_t> q_to_kv) {
+  int most = 1;
+  for (size_t i = 0, first = 0; i < q_to_kv.size(); ++i) {
+    if (q_to_kv[i] != q_to_kv[first]) first = i;
+    most = std::max(most, static_cast<int>(i - first) + 1);
+  }
+  return most;
+}
+
 }  // namespace
 
 DeviceMetadata::~DeviceMetadata() {
@@ -30,12 +44,25 @@ void DeviceMetadata::Reserve(const StepLimits& limits) {
   const auto row_count = static_cast<size_t>(rows), sequence_count = static_cast<size_t>(sequences);
   reserved_blocks_ = static_cast<int32_t>(limits.max_blocks_per_sequence);
   const size_t num_blocks = sequence_count * static_cast<size_t>(limits.max_blocks_per_sequence);
+  size_t shares = 0;
+  if (!uniform_rows_ && limits.num_kv_heads > 0) {
+    decode_shape_.num_kv_heads = static_cast<int>(limits.num_kv_heads);
+    decode_shape_.max_group = MaxGroup(limits.q_to_kv);
+    decode_shape_.head_dim = static_cast<int>(limits.head_dim);
+    decode_shape_.max_keys = static_cast<int>(limits.max_blocks_per_sequence * limits.block_size);
+    decode_shape_.has_float8_cache = limits.has_float8_cache;
+    // Not always most for most sequences: fewer may have shorter runs.
+    for (int count = 1; count <= static_cast<int>(sequences); ++count) {
+      shares = std::max(shares, static_cast<size_t>(CutOf(decode_shape_, count).num_shares));
+    }
+  }
   GrowTo(3 * Aligned(row_count * sizeof(int32_t)) + Aligned(row_count * sizeof(int64_t)) +
-             Aligned(sequence_count * sizeof(int32_t)) +
-             2 * Aligned(static_cast<size_t>(tiles) * sizeof(QueryTile)),
+             Aligned(sequence_count * sizeof(int32_t)) + Aligned(shares * sizeof(DecodeShare)) +
+             Aligned(static_cast<size_t>(tiles) * sizeof(QueryTile)),
          num_blocks * sizeof(int32_t));
   sent_tables_.reserve(num_blocks);
   decode_.reserve(sequence_count);
+  shares_.reserve(shares);
   prefill_.reserve(static_cast<size_t>(tiles));
 }
 
@@ -73,9 +100,11 @@ void DeviceMetadata::Update(const StepMetadata& metadata, StepInputs& inputs) {
   sample_rows_ = Append(metadata.sample_rows.data(), metadata.sample_rows.size());
   host_sample_rows_ = metadata.sample_rows;
   FillTiles(metadata);
+  FillShares(metadata.graph_bucket != 0);
   num_decode_tiles_ = static_cast<int>(decode_.size());
+  num_decode_shares_ = static_cast<int>(shares_.size());
   num_prefill_tiles_ = static_cast<int>(prefill_.size());
-  decode_tiles_ = Append(decode_.data(), decode_.size());
+  decode_shares_ = Append(shares_.data(), shares_.size());
   prefill_tiles_ = Append(prefill_.data(), prefill_.size());
   if (metadata.graph_bucket != 0) {
     const BucketLayout layout{host_.size(), max_blocks_};
@@ -101,7 +130,7 @@ void DeviceMetadata::FillTiles(const StepMetadata& metadata) {
   for (const SequenceSpan& span : metadata.spans) {
     const int32_t first_position = span.context_length - span.num_queries;
     if (span.num_queries == 1 && !uniform_rows_) {
-      decode_.push_back({span.query_start, 1, first_position, span.context_length, span.table_row});
+      decode_.push_back({span.query_start, span.context_length, span.table_row});
       continue;
     }
     for (int32_t done = 0; done < span.num_queries; done += tile_rows) {
@@ -114,10 +143,20 @@ void DeviceMetadata::FillTiles(const StepMetadata& metadata) {
     return a.first_position + a.num_rows > b.first_position + b.num_rows;
   });
   // One tile for every row of the bucket; those of padded rows are empty.
-  std::vector<QueryTile>& padded = uniform_rows_ ? prefill_ : decode_;
-  for (auto row = static_cast<int32_t>(padded.size()); row < metadata.graph_bucket; ++row) {
-    padded.push_back({row, 0, 0, 0, 0});
+  const size_t filled = uniform_rows_ ? prefill_.size() : decode_.size();
+  for (auto row = static_cast<int32_t>(filled); row < metadata.graph_bucket; ++row) {
+    uniform_rows_ ? prefill_.push_back({row, 0, 0, 0, 0}) : decode_.push_back({row, 0, 0});
   }
+}
+
+void DeviceMetadata::FillShares(bool is_recorded) {
+  shares_.clear();
+  if (decode_.empty()) return;
+  const DecodeCut cut = CutOf(decode_shape_, static_cast<int>(decode_.size()));
+  shares_.resize(static_cast<size_t>(cut.num_shares));
+  const int used = DealDecodes(decode_, cut, shares_);
+  // A recording has a fixed number of blocks, idle ones among them; other steps need none.
+  if (!is_recorded) shares_.resize(static_cast<size_t>(used));
 }
 
 void DeviceMetadata::Send(const StepMetadata& metadata, StepInputs& inputs) {

@@ -24,8 +24,11 @@ class DeviceMetadata {
   // `uniform_rows`: the prefill kernel takes decode rows too, so that a row's bits do not depend on
   // how its sequence was cut into chunks. `before_move` runs before the arrays move, which recorded
   // graphs would not survive; after Reserve they move only for a step beyond the limits.
-  DeviceMetadata(Stream& stream, bool uniform_rows, std::function<void()> before_move)
-      : stream_(stream), uniform_rows_(uniform_rows), before_move_(std::move(before_move)) {}
+  DeviceMetadata(Stream& stream, int num_processors, bool uniform_rows,
+                 std::function<void()> before_move)
+      : stream_(stream), uniform_rows_(uniform_rows), before_move_(std::move(before_move)) {
+    decode_shape_.num_processors = num_processors;
+  }
   ~DeviceMetadata();
   DeviceMetadata(const DeviceMetadata&) = delete;
   DeviceMetadata& operator=(const DeviceMetadata&) = delete;
@@ -52,9 +55,10 @@ class DeviceMetadata {
   bool AreSampleRows(std::span<const int32_t> rows) const {
     return rows.data() == host_sample_rows_.data() && rows.size() == host_sample_rows_.size();
   }
-  // Sequences with one row go to the decode kernel, the others, cut in tiles, to the prefill
-  // kernel.
-  const QueryTile* decode_tiles() const { return Device<QueryTile>(decode_tiles_); }
+  // Sequences with one row go to the decode kernel, which has a list of shares of them, the others,
+  // cut in tiles, to the prefill kernel.
+  const DecodeShare* decode_shares() const { return Device<DecodeShare>(decode_shares_); }
+  int num_decode_shares() const { return num_decode_shares_; }
   int num_decode_tiles() const { return num_decode_tiles_; }
   const QueryTile* prefill_tiles() const { return Device<QueryTile>(prefill_tiles_); }
   int num_prefill_tiles() const { return num_prefill_tiles_; }
@@ -76,6 +80,8 @@ class DeviceMetadata {
   template <typename T>
   size_t Append(const T* values, size_t count);
   void FillTiles(const StepMetadata& metadata);
+  // The list that decode_ is dealt to.
+  void FillShares(bool is_recorded);
   // Room for so many bytes of arrays and, beside them, of block tables.
   void GrowTo(size_t array_bytes, size_t table_bytes);
   void Send(const StepMetadata& metadata, StepInputs& inputs);
@@ -88,7 +94,11 @@ class DeviceMetadata {
   cudaEvent_t copied_[2] = {nullptr, nullptr};
   int current_ = 0;
   std::vector<char> host_;
-  std::vector<QueryTile> decode_, prefill_;
+  std::vector<DecodeTile> decode_;
+  std::vector<DecodeShare> shares_;
+  std::vector<QueryTile> prefill_;
+  // As Reserve said; before, lists are dealt for another model, which costs time and nothing else.
+  DecodeShape decode_shape_;
   DeviceMemory device_, tables_;
   // The tables that lie there, rows of `sent_width_` blocks that begin `sent_stride_` apart.
   std::vector<int32_t> sent_tables_;
@@ -97,9 +107,9 @@ class DeviceMetadata {
   std::map<int32_t, BucketLayout> bucket_layouts_;
   int64_t rows_ = 0;
   int32_t max_blocks_ = 0;
-  int num_decode_tiles_ = 0, num_prefill_tiles_ = 0, prefill_tile_rows_ = 1;
+  int num_decode_tiles_ = 0, num_decode_shares_ = 0, num_prefill_tiles_ = 0, prefill_tile_rows_ = 1;
   size_t token_ids_ = 0, slot_of_row_ = 0, positions_ = 0, slot_mapping_ = 0, sample_rows_ = 0,
-         decode_tiles_ = 0, prefill_tiles_ = 0;
+         decode_shares_ = 0, prefill_tiles_ = 0;
   std::span<const int32_t> host_sample_rows_;
 };
 

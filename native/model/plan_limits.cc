@@ -125,6 +125,7 @@ StepLimits StepLimitsOf(const LoadPlan& plan) {
   limits.num_query_heads = plan.layout.num_q_heads;
   limits.num_kv_heads = plan.layout.num_kv_heads;
   limits.head_dim = plan.text.head_dim;
+  limits.has_float8_cache = plan.kv_cache_type == DType::kFloat8E4M3;
   limits.max_model_length = plan.max_model_length;
   limits.graph_buckets = plan.graph_buckets;
   limits.rope_theta = plan.text.rope_theta;

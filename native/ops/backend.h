@@ -196,6 +196,7 @@ struct StepLimits {
   int64_t num_query_heads = 0;  // this rank's
   int64_t num_kv_heads = 0;
   int64_t head_dim = 0;
+  bool has_float8_cache = false;  // of keys and values
   int64_t max_model_length = 0;
   std::vector<int32_t> graph_buckets;  // rows, ascending
   double rope_theta = 0;

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "cuda/decode_list.h"
 #include "cuda/kernels/kv_float8.h"
 #include "cuda/stream.h"
 
@@ -99,43 +100,6 @@ void ContiguousAttention(const AttentionArguments& arguments, const ContiguousKe
                          AttentionKernel kernel = AttentionKernel::kBest);
 
 // ---- decode: one query row a sequence ----
-// The context is cut in runs at absolute positions, whatever the batch: run_keys keys each below 16
-// run_keys, twice as many each up to four times that, and so on. Each run leaves one partial result
-// and they are combined in order, so bits depend on a row's own context only; and a context of
-// 32,768 keys leaves 88 partial results instead of 256, which bounds the buffer.
-struct KeyRun {
-  int32_t begin;
-  int32_t length;
-};
-
-inline constexpr int kRunsOfFirstLength = 16;
-inline constexpr int kRunLengths = 4;
-
-__host__ __device__ inline KeyRun RunAt(int index, int run_keys) {
-  int begin = 0, end = kRunsOfFirstLength * run_keys, length = run_keys;
-  for (int level = 1; level < kRunLengths; ++level) {
-    const int count = (end - begin) / length;
-    if (index < count) break;
-    index -= count;
-    begin = end;
-    end *= 4;
-    length *= 2;
-  }
-  return {begin + index * length, length};
-}
-
-__host__ __device__ inline int RunsOf(int num_keys, int run_keys) {
-  int runs = 0, begin = 0, end = kRunsOfFirstLength * run_keys, length = run_keys;
-  for (int level = 1; level < kRunLengths; ++level) {
-    if (num_keys <= end) break;
-    runs += (end - begin) / length;
-    begin = end;
-    end *= 4;
-    length *= 2;
-  }
-  return runs + (num_keys - begin + length - 1) / length;
-}
-
 // How the decode kernel cuts its work: `warps` of a block take keys_per_warp keys each at a time.
 // Other variants than the first exist for heads of 65 to 128 dimensions only, to be measured.
 struct DecodeVariant {
@@ -146,6 +110,13 @@ struct DecodeVariant {
 inline constexpr DecodeVariant kDecodeVariants[] = {
     {4, 32, 128}, {4, 32, 256}, {8, 16, 128}, {4, 16, 128}};
 inline constexpr int kNumDecodeVariants = sizeof(kDecodeVariants) / sizeof(DecodeVariant);
+
+// Blocks that a multiprocessor has under way together.
+constexpr int DecodeBlocksAtOnce(int warps) { return warps == 8 ? 2 : 3; }
+// Over a cache in float8; heads: of a KV head, that a block has room for or serves.
+constexpr int Float8DecodeBlocksAtOnce(int warps, int heads) {
+  return warps == 8 ? 2 : heads <= 8 ? 4 : 3;
+}
 
 // Measured on an H200 at heads of 128 dimensions: where sequences and KV heads alone do not fill
 // the GPU, more warps a block are 15 % faster (6.0 us for one sequence of 1,400 keys); where they
@@ -193,18 +164,27 @@ inline DecodeSize SizeOfDecodeWorkspace(int64_t tiles, int64_t max_runs, int64_t
           static_cast<size_t>(tiles * num_kv_heads * DecodePasses(max_group)) * sizeof(int32_t)};
 }
 
-// Blocks that share the runs of one sequence and KV head. Depends on the shape of the step only, so
-// that a recorded graph serves every context length; the bits do not depend on it.
-inline int DecodeSplits(int num_tiles, int blocks_per_tile, int num_processors, int max_runs) {
-  // Two blocks a multiprocessor where sequences are few. Where they are many, still enough that a
-  // long context beside short ones is shared out: at least eight where those are little more than
-  // one wave (16 sequences of 8,192 keys: 205 us where four take 219, on an H100; with one of
-  // 32,768 among short ones, 131 where four take 193), and four beyond, for each of them costs 64
-  // short sequences 0.8 us.
-  const int blocks = num_tiles * blocks_per_tile;
-  const int fill = (2 * num_processors + blocks - 1) / std::max(1, blocks);
-  const int fewest = blocks <= 2 * num_processors ? 8 : 4;
-  return std::clamp(fill, std::min(fewest, max_runs), max_runs);
+// What a step's list of decode work follows from, beside the step's number of sequences.
+struct DecodeShape {
+  int num_kv_heads = 1, max_group = 1, head_dim = 128;
+  int max_keys = 1 << 30;  // of a context
+  int num_processors = 1;
+  bool has_float8_cache = false;
+
+  int ChooseVariant(int num_tiles) const {
+    return has_float8_cache ? ChooseFloat8DecodeVariant(num_tiles, num_kv_heads, head_dim)
+                            : ChooseDecodeVariant(num_tiles, num_kv_heads, head_dim);
+  }
+};
+
+inline DecodeCut CutFor(const DecodeShape& shape, int num_tiles, int variant, int waves = 0) {
+  const DecodeVariant& block = kDecodeVariants[variant];
+  // Rows of codes that are not whole sixteens have one kernel, for most heads.
+  const int heads = shape.head_dim % 16 == 0 ? shape.max_group : kDecodeHeads;
+  const int blocks_at_once = shape.has_float8_cache ? Float8DecodeBlocksAtOnce(block.warps, heads)
+                                                    : DecodeBlocksAtOnce(block.warps);
+  return CutDecodes(num_tiles, shape.num_kv_heads * DecodePasses(shape.max_group),
+                    shape.num_processors * blocks_at_once, block.run_keys, shape.max_keys, waves);
 }
 
 // What decode attention does before: q rows continue with the row's keys and values, [num_heads + 2
@@ -222,16 +202,16 @@ inline bool RotatesInDecode(int64_t head_dim, int64_t q_stride, int64_t out_stri
   return head_dim % 16 == 0 && q_stride % 8 == 0 && out_stride % 8 == 0;
 }
 
-// Causality needs no mask: the row stands at the end of its context. Reads keys and values before
-// `first_position` before the kernels in front of it have ended: those must be of earlier steps.
+// Causality needs no mask: the row stands at the end of its context. Reads all keys and values but
+// the last before the kernels in front of it have ended: those must be of earlier steps. shares:
+// [num_shares] on the device, each share of each sequence once (decode_list.h).
 void PagedDecodeAttention(const AttentionArguments& arguments, const PagedKeys& keys,
-                          const HeadGroups& groups, const QueryTile* tiles, int num_tiles,
-                          int splits, const DecodeWorkspace& workspace, int variant, Stream& stream,
+                          const HeadGroups& groups, const DecodeShare* shares, int num_shares,
+                          const DecodeWorkspace& workspace, int variant, Stream& stream,
                           const DecodeRotary& rotary = {});
 // The same over a cache in float8, whose row has been stored by a kernel in front.
 void PagedDecodeAttention(const AttentionArguments& arguments, const PagedFloat8Keys& keys,
-                          const HeadGroups& groups, const QueryTile* tiles, int num_tiles,
-                          int splits, const DecodeWorkspace& workspace, int variant,
-                          Stream& stream);
+                          const HeadGroups& groups, const DecodeShare* shares, int num_shares,
+                          const DecodeWorkspace& workspace, int variant, Stream& stream);
 
 }  // namespace skein::cuda

@@ -1,7 +1,7 @@
 // Decode attention over the paged cache, split over the context (Flash-Decoding). Grid: (KV head,
-// sequence, split); a block works through runs of keys split, split + splits, ... (attention.h) and
-// leaves an unnormalised partial result for each; the last block of a sequence and KV head to
-// finish combines them in order.
+// share); a block works through the runs of its share (decode_runs.h) and leaves an unnormalised
+// partial result for each; the last block of a sequence and KV head to finish combines them in
+// order.
 //
 // The query heads that share the KV head are the rows of m16n8k16 products, so every key and value
 // is read once. Warps share nothing within a run: each loads its own keys by cp.async and keeps its
@@ -21,9 +21,9 @@ namespace {
 using namespace decode;
 
 template <int kD, bool kAligned, bool kRotates, int kWarps, int kSlice, int kRunKeys>
-__global__ void __launch_bounds__(kWarps * 32, kWarps == 8 ? 2 : 3)
+__global__ void __launch_bounds__(kWarps * 32, DecodeBlocksAtOnce(kWarps))
     DecodeKernel(AttentionArguments a, PagedKeys keys, const int32_t* kv_q_start,
-                 const QueryTile* tiles, DecodeWorkspace workspace, DecodeRotary rotary) {
+                 const DecodeShare* shares, DecodeWorkspace workspace, DecodeRotary rotary) {
   constexpr int kThreads = kWarps * 32;
   constexpr int kChunk = kWarps * kSlice;
   constexpr int kTile = kSlice * (kD + kPad);
@@ -38,18 +38,14 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 8 ? 2 : 3)
   __shared__ float2 turns[kRotates ? kD / 2 : 1];
   static_assert(kAligned || !kRotates, "rotated eight columns at a time");
 
-  LetNextStart();
-  const QueryTile tile = tiles[blockIdx.y];
-  const auto [kv_head, first_head, group] = HeadsOfBlock(keys.num_kv_heads, kv_q_start);
-  const int runs = RunsOf(tile.context_length, kRunKeys);
-  const int splits = gridDim.z;
-  __nv_bfloat16* out = a.out + static_cast<int64_t>(tile.query_row) * a.out_stride +
-                       static_cast<int64_t>(first_head) * a.head_dim;
-  if (group <= 0 || tile.num_rows == 0 || static_cast<int>(blockIdx.z) >= runs) {
-    WaitForPrevious();
-    if (tile.num_rows == 0 && blockIdx.z == 0) StoreZeros<kThreads>(out, group * a.head_dim);
-    return;
-  }
+  BlockWork work;
+  if (!StartBlock<kRunKeys, kThreads>(work, a, keys.num_kv_heads, kv_q_start, shares)) return;
+  const DecodeShare& share = work.share;
+  const auto [kv_head, first_head, group] = work.heads;
+  const int runs = work.runs;
+  __nv_bfloat16* const out = work.out;
+  // Where the row's own key lies, the last one.
+  const int own_position = share.context_length - 1;
 
   const int warp = threadIdx.x / 32;
   const int lane = threadIdx.x % 32;
@@ -59,8 +55,9 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 8 ? 2 : 3)
   __nv_bfloat16* const k_tile = k_tiles + warp * kTile;
   __nv_bfloat16* const v_tile = v_tiles + warp * kTile;
 
-  const Walk<kRunKeys, kChunk> walk{tile.context_length, runs, splits};
-  const int32_t* table = keys.block_tables + static_cast<int64_t>(tile.table_row) * keys.max_blocks;
+  const Walk<kRunKeys, kChunk> walk{share.context_length, runs, share.count};
+  const int32_t* table =
+      keys.block_tables + static_cast<int64_t>(share.table_row) * keys.max_blocks;
   const auto place_of = [&](const Cursor& cursor) {
     const int position = cursor.begin + warp * kSlice + lane;
     if (lane >= kSlice || position >= cursor.end) return -1;
@@ -68,29 +65,28 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 8 ? 2 : 3)
   };
 
   // All keys but the step's own are of earlier steps: they come while the kernels in front finish.
-  Cursor cursor = walk.AtRun(blockIdx.z);
+  Cursor cursor = walk.AtRun(share.index);
   {
     const int place = place_of(cursor);
-    const int own_row = tile.first_position - (cursor.begin + warp * kSlice);
-    const bool has_own_row = own_row >= 0 && own_row < kSlice && tile.first_position < cursor.end;
+    const int own_row = own_position - (cursor.begin + warp * kSlice);
+    const bool has_own_row = own_row >= 0 && own_row < kSlice && own_position < cursor.end;
     const int skip = has_own_row ? own_row : -1;
     LoadRows<kD, kAligned, kSlice>(k_tile, keys.keys, a.head_dim, place, skip);
     LoadRows<kD, kAligned, kSlice>(v_tile, keys.values, a.head_dim, place, skip);
-    const __nv_bfloat16* row = a.q + static_cast<int64_t>(tile.query_row) * a.q_stride;
+    const __nv_bfloat16* row = a.q + static_cast<int64_t>(share.query_row) * a.q_stride;
     const __nv_bfloat16* q = row + static_cast<int64_t>(first_head) * a.head_dim;
     if constexpr (kRotates) {
       // Positions do not change while the step runs.
       for (int pair = threadIdx.x; pair < a.head_dim / 2; pair += kThreads) {
-        turns[pair] =
-            TurnOf(static_cast<float>(tile.first_position), rotary.inverse_frequencies, pair);
+        turns[pair] = TurnOf(static_cast<float>(own_position), rotary.inverse_frequencies, pair);
       }
       const __nv_bfloat16* key = row + static_cast<int64_t>(a.num_heads + kv_head) * a.head_dim;
       const __nv_bfloat16* value = key + static_cast<int64_t>(keys.num_kv_heads) * a.head_dim;
       OwnRow own{};
       // The block of the last run stores the key and the value; it, and no other, reads them, from
       // the cache if not among its first keys.
-      if ((runs - 1) % splits == static_cast<int>(blockIdx.z)) {
-        const int position = tile.first_position, of_chunk = position - cursor.begin;
+      if ((runs - 1) % share.count == share.index) {
+        const int position = own_position, of_chunk = position - cursor.begin;
         if (of_chunk < kChunk && position < cursor.end) {
           const int at = of_chunk / kSlice * kTile + of_chunk % kSlice * (kD + kPad);
           own.key_tile = k_tiles + at;
@@ -123,7 +119,7 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 8 ? 2 : 3)
 
   const float scale_log2 = a.scale * 1.4426950408889634f;
   const int64_t first_part =
-      static_cast<int64_t>(blockIdx.y) * workspace.max_runs * a.num_heads + first_head;
+      static_cast<int64_t>(share.tile) * workspace.max_runs * a.num_heads + first_head;
   WarpSums<kD> sums;
   sums.Clear();
   while (true) {
@@ -166,13 +162,13 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 8 ? 2 : 3)
   }
   if (runs == 1) return;
 
-  FinishRuns<kD, kAligned, kThreads>(workspace, first_part, a.num_heads, a.head_dim, group, runs,
-                                     out, &is_last);
+  FinishRuns<kD, kAligned, kThreads>(workspace, first_part, a.num_heads, a.head_dim, work,
+                                     &is_last);
 }
 
 template <int kD, bool kAligned, bool kRotates, int kVariant>
 void Launch(const AttentionArguments& a, const PagedKeys& keys, const HeadGroups& groups,
-            const QueryTile* tiles, int num_tiles, int splits, const DecodeWorkspace& workspace,
+            const DecodeShare* shares, int num_shares, const DecodeWorkspace& workspace,
             const DecodeRotary& rotary, Stream& stream) {
   constexpr DecodeVariant kShape = kDecodeVariants[kVariant];
   constexpr int kBytes = (2 * kShape.warps * kShape.keys_per_warp + kDecodeHeads) * (kD + kPad) *
@@ -180,20 +176,19 @@ void Launch(const AttentionArguments& a, const PagedKeys& keys, const HeadGroups
   const auto kernel =
       DecodeKernel<kD, kAligned, kRotates, kShape.warps, kShape.keys_per_warp, kShape.run_keys>;
   SKEIN_CUDA(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes));
-  const dim3 grid(keys.num_kv_heads * DecodePasses(groups.max_group), num_tiles, splits);
+  const dim3 grid(keys.num_kv_heads * DecodePasses(groups.max_group), num_shares);
   LaunchOverlapped(kernel, grid, dim3(kShape.warps * 32), kBytes, stream, a, keys,
-                   groups.kv_q_start, tiles, workspace, rotary);
+                   groups.kv_q_start, shares, workspace, rotary);
 }
 
 }  // namespace
 
 void PagedDecodeAttention(const AttentionArguments& a, const PagedKeys& keys,
-                          const HeadGroups& groups, const QueryTile* tiles, int num_tiles,
-                          int splits, const DecodeWorkspace& workspace, int variant, Stream& stream,
+                          const HeadGroups& groups, const DecodeShare* shares, int num_shares,
+                          const DecodeWorkspace& workspace, int variant, Stream& stream,
                           const DecodeRotary& rotary) {
-  if (num_tiles == 0) return;
+  if (num_shares == 0) return;
   SKEIN_CHECK(a.head_dim >= 1 && a.head_dim <= 128, "head_dim %d", a.head_dim);
-  SKEIN_CHECK(splits >= 1 && splits <= workspace.max_runs, "splits %d", splits);
   const bool is_aligned = a.head_dim % 8 == 0 && a.q_stride % 8 == 0 && a.out_stride % 8 == 0;
   const bool rotates = rotary.inverse_frequencies != nullptr;
   SKEIN_CHECK(!rotates || RotatesInDecode(a.head_dim, a.q_stride, a.out_stride), "head_dim %d",
@@ -202,7 +197,7 @@ void PagedDecodeAttention(const AttentionArguments& a, const PagedKeys& keys,
     const auto kernel = rotates      ? Launch<kD, true, true, kVariant>
                         : is_aligned ? Launch<kD, true, false, kVariant>
                                      : Launch<kD, false, false, 0>;
-    kernel(a, keys, groups, tiles, num_tiles, splits, workspace, rotary, stream);
+    kernel(a, keys, groups, shares, num_shares, workspace, rotary, stream);
   };
   const int columns = DecodeColumns(a.head_dim);
   SKEIN_CHECK(variant == 0 || (columns == 128 && is_aligned && variant < kNumDecodeVariants),

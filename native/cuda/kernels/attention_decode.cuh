@@ -3,6 +3,7 @@
 #pragma once
 
 #include "cuda/kernels/attention.h"
+#include "cuda/kernels/launch.cuh"
 #include "cuda/kernels/mma.cuh"
 #include "cuda/kernels/rotary_parts.cuh"
 
@@ -31,6 +32,33 @@ __device__ __forceinline__ void StoreZeros(__nv_bfloat16* out, int count) {
   for (int i = threadIdx.x; i < count; i += kThreads) out[i] = __float2bfloat16(0.0f);
 }
 
+// What a block has to do: a share of one sequence's runs, for some of its heads.
+struct BlockWork {
+  DecodeShare share;
+  BlockHeads heads;
+  int runs;  // of the sequence
+  __nv_bfloat16* out;
+};
+
+// A block's start. False: it has nothing to do, or has done it, and ends.
+template <int kRunKeys, int kThreads>
+__device__ __forceinline__ bool StartBlock(BlockWork& work, const AttentionArguments& a,
+                                           int num_kv_heads, const int32_t* kv_q_start,
+                                           const DecodeShare* shares) {
+  LetNextStart();
+  work.share = shares[blockIdx.y];
+  // Leaves its place at once; a kernel has blocks with a sequence, which wait.
+  if (work.share.tile < 0) return false;
+  work.heads = HeadsOfBlock(num_kv_heads, kv_q_start);
+  work.runs = RunsOf(work.share.context_length, kRunKeys);
+  work.out = a.out + static_cast<int64_t>(work.share.query_row) * a.out_stride +
+             static_cast<int64_t>(work.heads.first) * a.head_dim;
+  if (work.heads.count > 0 && work.share.index < work.runs) return true;
+  WaitForPrevious();
+  if (work.runs == 0) StoreZeros<kThreads>(work.out, work.heads.count * a.head_dim);
+  return false;
+}
+
 // In rows of the cache, where key `position` of a KV head lies; `table` is the sequence's.
 template <typename Keys>
 __device__ __forceinline__ int PlaceOf(const Keys& keys, const int32_t* table, int kv_head,
@@ -46,10 +74,10 @@ struct Cursor {
   int end;  // of the run's keys that exist
 };
 
-// A block's runs: every splits-th.
+// A block's runs: of `shares` shares, every shares-th.
 template <int kRunKeys, int kChunk>
 struct Walk {
-  int context_length, runs, splits;
+  int context_length, runs, shares;
   __device__ __forceinline__ Cursor AtRun(int run) const {
     const KeyRun keys = RunAt(run, kRunKeys);
     return {run, keys.begin, min(keys.begin + keys.length, context_length)};
@@ -59,8 +87,8 @@ struct Walk {
     if (cursor.begin + kChunk < cursor.end) {
       return {cursor.run, cursor.begin + kChunk, cursor.end};
     }
-    return cursor.run + splits < runs ? AtRun(cursor.run + splits)
-                                      : Cursor{cursor.run + splits, 0, 0};
+    return cursor.run + shares < runs ? AtRun(cursor.run + shares)
+                                      : Cursor{cursor.run + shares, 0, 0};
   }
 };
 

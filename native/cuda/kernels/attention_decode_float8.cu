@@ -85,14 +85,11 @@ struct WarpMemory {
   static_assert(kCodeBytes % 16 == 0 && kBytes % 16 == 0);
 };
 
-// Blocks whose registers a multiprocessor has room for.
-constexpr int BlocksAtOnce(int warps, int tiles) { return warps == 8 ? 2 : tiles == 1 ? 4 : 3; }
-
 // kTiles: how many times eight heads a block serves at most.
 template <int kD, bool kAligned, int kTiles, int kWarps, int kSlice, int kRunKeys>
-__global__ void __launch_bounds__(kWarps * 32, BlocksAtOnce(kWarps, kTiles))
+__global__ void __launch_bounds__(kWarps * 32, Float8DecodeBlocksAtOnce(kWarps, kTiles * 8))
     DecodeFloat8Kernel(AttentionArguments a, PagedFloat8Keys keys, const int32_t* kv_q_start,
-                       const QueryTile* tiles, DecodeWorkspace workspace) {
+                       const DecodeShare* shares, DecodeWorkspace workspace) {
   using Memory = WarpMemory<kD, kSlice>;
   constexpr int kThreads = kWarps * 32;
   constexpr int kChunk = kWarps * kSlice;
@@ -104,18 +101,14 @@ __global__ void __launch_bounds__(kWarps * 32, BlocksAtOnce(kWarps, kTiles))
   __shared__ float query_factors[kTiles * 8];
   __shared__ bool is_last;
 
-  LetNextStart();
-  const QueryTile tile = tiles[blockIdx.y];
-  const auto [kv_head, first_head, group] = HeadsOfBlock(keys.num_kv_heads, kv_q_start);
-  const int runs = RunsOf(tile.context_length, kRunKeys);
-  const int splits = gridDim.z;
-  __nv_bfloat16* out = a.out + static_cast<int64_t>(tile.query_row) * a.out_stride +
-                       static_cast<int64_t>(first_head) * a.head_dim;
-  if (group <= 0 || tile.num_rows == 0 || static_cast<int>(blockIdx.z) >= runs) {
-    WaitForPrevious();
-    if (tile.num_rows == 0 && blockIdx.z == 0) StoreZeros<kThreads>(out, group * a.head_dim);
-    return;
-  }
+  BlockWork work;
+  if (!StartBlock<kRunKeys, kThreads>(work, a, keys.num_kv_heads, kv_q_start, shares)) return;
+  const DecodeShare& share = work.share;
+  const auto [kv_head, first_head, group] = work.heads;
+  const int runs = work.runs;
+  __nv_bfloat16* const out = work.out;
+  // Where the row's own key lies, the last one.
+  const int own_position = share.context_length - 1;
 
   const int warp = threadIdx.x / 32;
   const int lane = threadIdx.x % 32;
@@ -124,8 +117,9 @@ __global__ void __launch_bounds__(kWarps * 32, BlocksAtOnce(kWarps, kTiles))
   auto* const parts = reinterpret_cast<float*>(shared_bytes + Memory::kCodeBytes);
   auto* const q_tile = reinterpret_cast<__half*>(shared_bytes + kWarps * Memory::kBytes);
 
-  const Walk<kRunKeys, kChunk> walk{tile.context_length, runs, splits};
-  const int32_t* table = keys.block_tables + static_cast<int64_t>(tile.table_row) * keys.max_blocks;
+  const Walk<kRunKeys, kChunk> walk{share.context_length, runs, share.count};
+  const int32_t* table =
+      keys.block_tables + static_cast<int64_t>(share.table_row) * keys.max_blocks;
   // Of a warp's keys of a chunk, how many there are, and where lane's key lies: 0 if it does not
   // exist, which is never read.
   const auto count_of = [&](const Cursor& cursor) {
@@ -137,12 +131,12 @@ __global__ void __launch_bounds__(kWarps * 32, BlocksAtOnce(kWarps, kTiles))
   };
 
   // All keys but the step's own are of earlier steps: they come while the kernels in front finish.
-  Cursor cursor = walk.AtRun(blockIdx.z);
+  Cursor cursor = walk.AtRun(share.index);
   Scales scales;
   {
     const int place = place_of(cursor), count = count_of(cursor);
-    const int own_row = tile.first_position - (cursor.begin + warp * kSlice);
-    const bool has_own_row = own_row >= 0 && own_row < kSlice && tile.first_position < cursor.end;
+    const int own_row = own_position - (cursor.begin + warp * kSlice);
+    const bool has_own_row = own_row >= 0 && own_row < kSlice && own_position < cursor.end;
     const int skip = has_own_row ? own_row : -1;
     LoadCodes<kD, kAligned, kSlice>(k_codes, keys.kv.keys, a.head_dim, place, count, skip);
     LoadCodes<kD, kAligned, kSlice>(v_codes, keys.kv.values, a.head_dim, place, count, skip);
@@ -155,7 +149,7 @@ __global__ void __launch_bounds__(kWarps * 32, BlocksAtOnce(kWarps, kTiles))
     }
     LoadScaledQueries<kD, kAligned, kWarps, kTiles * 8>(
         q_tile, query_factors,
-        a.q + static_cast<int64_t>(tile.query_row) * a.q_stride +
+        a.q + static_cast<int64_t>(share.query_row) * a.q_stride +
             static_cast<int64_t>(first_head) * a.head_dim,
         a.head_dim, group);
     CommitAsync();
@@ -173,7 +167,7 @@ __global__ void __launch_bounds__(kWarps * 32, BlocksAtOnce(kWarps, kTiles))
     }
   }
   const int64_t first_part =
-      static_cast<int64_t>(blockIdx.y) * workspace.max_runs * a.num_heads + first_head;
+      static_cast<int64_t>(share.tile) * workspace.max_runs * a.num_heads + first_head;
   CodeSums<kD, kTiles> sums;
   sums.Clear();
   while (true) {
@@ -223,13 +217,13 @@ __global__ void __launch_bounds__(kWarps * 32, BlocksAtOnce(kWarps, kTiles))
     __syncwarp();
   }
   if (runs == 1) return;
-  FinishRuns<kD, kAligned, kThreads>(workspace, first_part, a.num_heads, a.head_dim, group, runs,
-                                     out, &is_last);
+  FinishRuns<kD, kAligned, kThreads>(workspace, first_part, a.num_heads, a.head_dim, work,
+                                     &is_last);
 }
 
 template <int kD, bool kAligned, int kTiles, int kVariant>
 void Launch(const AttentionArguments& a, const PagedFloat8Keys& keys, const HeadGroups& groups,
-            const QueryTile* tiles, int num_tiles, int splits, const DecodeWorkspace& workspace,
+            const DecodeShare* shares, int num_shares, const DecodeWorkspace& workspace,
             Stream& stream) {
   constexpr DecodeVariant kShape = kDecodeVariants[kVariant];
   constexpr int kBytes = kShape.warps * WarpMemory<kD, kShape.keys_per_warp>::kBytes +
@@ -237,27 +231,25 @@ void Launch(const AttentionArguments& a, const PagedFloat8Keys& keys, const Head
   const auto kernel =
       DecodeFloat8Kernel<kD, kAligned, kTiles, kShape.warps, kShape.keys_per_warp, kShape.run_keys>;
   SKEIN_CUDA(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes));
-  const dim3 grid(keys.num_kv_heads * DecodePasses(groups.max_group), num_tiles, splits);
+  const dim3 grid(keys.num_kv_heads * DecodePasses(groups.max_group), num_shares);
   LaunchOverlapped(kernel, grid, dim3(kShape.warps * 32), kBytes, stream, a, keys,
-                   groups.kv_q_start, tiles, workspace);
+                   groups.kv_q_start, shares, workspace);
 }
 
 }  // namespace
 
 void PagedDecodeAttention(const AttentionArguments& a, const PagedFloat8Keys& keys,
-                          const HeadGroups& groups, const QueryTile* tiles, int num_tiles,
-                          int splits, const DecodeWorkspace& workspace, int variant,
-                          Stream& stream) {
-  if (num_tiles == 0) return;
+                          const HeadGroups& groups, const DecodeShare* shares, int num_shares,
+                          const DecodeWorkspace& workspace, int variant, Stream& stream) {
+  if (num_shares == 0) return;
   SKEIN_CHECK(a.head_dim >= 4 && a.head_dim <= 128 && a.head_dim % 4 == 0, "head_dim %d",
               a.head_dim);
-  SKEIN_CHECK(splits >= 1 && splits <= workspace.max_runs, "splits %d", splits);
   const bool is_aligned = a.head_dim % 16 == 0 && a.q_stride % 8 == 0 && a.out_stride % 8 == 0;
   const auto launch = [&]<int kD, int kVariant>() {
     const auto kernel = !is_aligned             ? Launch<kD, false, 2, 0>
                         : groups.max_group <= 8 ? Launch<kD, true, 1, kVariant>
                                                 : Launch<kD, true, 2, kVariant>;
-    kernel(a, keys, groups, tiles, num_tiles, splits, workspace, stream);
+    kernel(a, keys, groups, shares, num_shares, workspace, stream);
   };
   const int columns = DecodeColumns(a.head_dim);
   SKEIN_CHECK(variant == 0 || (columns == 128 && is_aligned && variant < kNumDecodeVariants),

@@ -124,25 +124,26 @@ __device__ __forceinline__ void StoreRun(const DecodeWorkspace& workspace, int64
 // `is_last` is shared memory.
 template <int kD, bool kAligned, int kThreads>
 __device__ __forceinline__ void FinishRuns(const DecodeWorkspace& workspace, int64_t first_part,
-                                           int num_heads, int head_dim, int group, int runs,
-                                           __nv_bfloat16* out, bool* is_last) {
+                                           int num_heads, int head_dim, const BlockWork& work,
+                                           bool* is_last) {
   // The partial results of every block are visible before its count is.
   __threadfence();
   __syncthreads();
   if (threadIdx.x == 0) {
-    int32_t* counter = workspace.counters + blockIdx.y * gridDim.x + blockIdx.x;
-    *is_last = atomicAdd(counter, 1) == min(static_cast<int>(gridDim.z), runs) - 1;
+    int32_t* counter = workspace.counters + work.share.tile * gridDim.x + blockIdx.x;
+    // A list that was dealt for shorter runs has shares without any.
+    *is_last = atomicAdd(counter, 1) == min(work.share.count, work.runs) - 1;
     // Nobody counts after the last; the next launch finds it as this one did.
     if (*is_last) *counter = 0;
   }
   __syncthreads();
   if (!*is_last) return;
   __threadfence();
-  for (int i = threadIdx.x; i < group * (kD / 4); i += kThreads) {
+  for (int i = threadIdx.x; i < work.heads.count * (kD / 4); i += kThreads) {
     const int row = i / (kD / 4);
     const int col = i % (kD / 4) * 4;
-    StoreFour<kAligned>(out + row * head_dim, col, head_dim,
-                        CombineRuns<kD>(workspace, first_part + row, num_heads, runs, col));
+    StoreFour<kAligned>(work.out + row * head_dim, col, head_dim,
+                        CombineRuns<kD>(workspace, first_part + row, num_heads, work.runs, col));
   }
 }
 

@@ -7,8 +7,9 @@
 // The rule that keeps it safe has two halves. A kernel launched by LaunchOverlapped calls
 // WaitForPrevious() in every thread block, before its first access to memory that another kernel
 // writes or reads, and before it returns: a kernel that has ended has then waited for all kernels
-// before it, so that waiting for the one before is waiting for all. And what is not ours, which may
-// not wait, gets the stream only behind a fence (cuda/stream.h).
+// before it, so that waiting for the one before is waiting for all. Only a block that touches no
+// such memory may return without, if another one of the same kernel waits. And what is not ours,
+// which may not wait, gets the stream only behind a fence (cuda/stream.h).
 #pragma once
 
 #include <cuda_runtime.h>

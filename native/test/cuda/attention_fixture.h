@@ -80,47 +80,58 @@ class CudaAttentionTest : public CudaFastTest {
     return tensor;
   }
   // Decode attention of one row at the end of `context` keys of the cache's only KV head, of query
-  // heads of 128: every variant, with every way to share the runs out, which may not change
-  // a bit. keys_of(block tables on the device): what the kernel reads; check(variant, the
-  // step, its output) is called once a variant.
+  // heads of 128, and of a padded row: every variant, with every way to share the runs out, in any
+  // order, with idle shares and such that have no run among them, which may not change a bit.
+  // keys_of(block tables on the device): what the kernel reads; check(variant, the step, its
+  // output) is called once a variant.
   template <typename KeysOf, typename Check>
-  void ExpectSplitsLeaveBits(const AttentionCase& c, Sequences& sequences, int32_t context,
-                             const Matrix& q, const KeysOf& keys_of, const Check& check) {
+  void ExpectListsLeaveBits(const AttentionCase& c, Sequences& sequences, int32_t context,
+                            const Matrix& q, const KeysOf& keys_of, const Check& check) {
     const StepMetadata& metadata = sequences.Step({{0, context, 1}});
     const auto table =
         Upload(std::vector<int32_t>(metadata.block_tables.begin(), metadata.block_tables.end()));
-    const auto tiles = Upload(std::vector<cuda::QueryTile>{{0, 1, context - 1, context, 0}});
     const auto heads = static_cast<int32_t>(c.num_heads());
+    const size_t columns = static_cast<size_t>(heads) * 128;
     const auto kv_q_start = Upload(std::vector<int32_t>{0, heads});
-    const auto out = PoisonedOut(*cuda_, c, 1);
+    const auto out = PoisonedOut(*cuda_, c, 2);
+    const Matrix row = out->view().Rows(0, 1), padded = out->view().Rows(1, 1);
     for (int variant = 0; variant < cuda::kNumDecodeVariants; ++variant) {
-      // Room for more runs than there are.
+      // Room for more runs than there are, which are shares of nothing at the end.
       const int max_runs = cuda::RunsOf(context + 100, cuda::kDecodeVariants[variant].run_keys);
-      const cuda::DecodeSize size = cuda::SizeOfDecodeWorkspace(1, max_runs, heads, 1, heads, 128);
+      const cuda::DecodeSize size = cuda::SizeOfDecodeWorkspace(2, max_runs, heads, 1, heads, 128);
       const cuda::DeviceMemory values(size.values_bytes), stats(size.stats_bytes),
           counters(size.counters_bytes);
       SKEIN_CUDA(cudaMemset(counters.data(), 0, counters.bytes()));
       std::vector<float> first;
-      for (int splits = 1; splits <= max_runs; ++splits) {
+      for (int count = 1; count <= max_runs; ++count) {
+        std::vector<cuda::DecodeShare> list = {
+            {0, 0, 1, 0, 0, 1}, {-1, 0, 0, 0, 0, 0}, {-1, 0, 0, 0, 0, 0}};
+        // The workspace's second place is the row's: that of a share says where it is.
+        for (int index = 0; index < count; ++index) {
+          list.push_back({1, context, 0, 0, index, count});
+        }
+        if (count > 1) std::shuffle(list.begin(), list.end(), generator_);
+        const auto shares = Upload(list);
         for (const cuda::DeviceMemory* memory : {&values, &stats}) {
           SKEIN_CUDA(cudaMemset(memory->data(), 0xff, memory->bytes()));
         }
-        SKEIN_CUDA(cudaMemset(out->view().data, 0xff, static_cast<size_t>(heads) * 128 * 2));
+        SKEIN_CUDA(cudaMemset(out->view().data, 0xff, 2 * columns * 2));
         Settle();
         cuda::PagedDecodeAttention(
             {q.As<const __nv_bfloat16>(), q.stride, out->view().As<__nv_bfloat16>(), heads * 128,
              nullptr, heads, 128, 0.08838834764f},
             keys_of(table.As<int32_t>()), {kv_q_start.As<int32_t>(), heads},
-            tiles.As<cuda::QueryTile>(), 1, splits,
+            shares.As<cuda::DecodeShare>(), static_cast<int>(list.size()),
             {values.As<float>(), stats.As<float2>(), counters.As<int32_t>(), max_runs}, variant,
             *static_cast<cuda::Stream*>(cuda_->stream()));
         cuda_->FinishStep();
-        const std::vector<float> actual = Read(out->view(), true);
-        if (splits == 1) {
+        const std::vector<float> actual = Read(row, true);
+        if (count == 1) {
           first = actual;
-          check(variant, metadata, out->view());
+          check(variant, metadata, row);
         }
-        EXPECT_EQ(actual, first) << "variant " << variant << ", " << splits << " splits";
+        EXPECT_EQ(actual, first) << "variant " << variant << ", " << count << " shares";
+        EXPECT_EQ(Read(padded, true), std::vector<float>(columns, 0.0f));
       }
     }
   }

@@ -170,7 +170,7 @@ TEST_P(CudaCacheTypesTest, DecodeBitsDoNotDependOnTheBatch) {
 }
 
 // Every way to share the runs out gives the same bits, and every variant the right values.
-TEST_F(CudaAttentionTest, DecodeBitsDoNotDependOnTheSplits) {
+TEST_F(CudaAttentionTest, DecodeBitsDoNotDependOnTheList) {
   const AttentionCase c = Grouped(128, 1, 12);
   Sequences sequences(1, 3000, 9);
   const auto cache = PoisonedCache(c, sequences.num_blocks());
@@ -192,17 +192,17 @@ TEST_F(CudaAttentionTest, DecodeBitsDoNotDependOnTheSplits) {
                            1,
                            static_cast<int32_t>(sequences.num_blocks())};
   };
-  ExpectSplitsLeaveBits(c, sequences, 2900, qkv->view().Rows(2899, 1), keys_of,
-                        [&](int variant, const StepMetadata&, const Matrix& out) {
-                          const std::vector<float> actual = Read(out, true);
-                          double difference = 0, norm = 0;
-                          for (size_t i = 0; i < actual.size(); ++i) {
-                            difference += std::pow(static_cast<double>(actual[i]) - expected[i], 2);
-                            norm += std::pow(static_cast<double>(expected[i]), 2);
-                          }
-                          EXPECT_LT(std::sqrt(difference), 3 * kRounding * std::sqrt(norm))
-                              << "variant " << variant;
-                        });
+  ExpectListsLeaveBits(c, sequences, 2900, qkv->view().Rows(2899, 1), keys_of,
+                       [&](int variant, const StepMetadata&, const Matrix& out) {
+                         const std::vector<float> actual = Read(out, true);
+                         double difference = 0, norm = 0;
+                         for (size_t i = 0; i < actual.size(); ++i) {
+                           difference += std::pow(static_cast<double>(actual[i]) - expected[i], 2);
+                           norm += std::pow(static_cast<double>(expected[i]), 2);
+                         }
+                         EXPECT_LT(std::sqrt(difference), 3 * kRounding * std::sqrt(norm))
+                             << "variant " << variant;
+                       });
 }
 
 // Deterministic mode: a row alone, as a decode, in chunks of any cut, among others: the same bits.
@@ -236,31 +236,39 @@ TEST_P(CudaCacheTypesTest, DeterministicBitsDoNotDependOnChunks) {
   }
 }
 
-// A recording serves every context length of its bucket, and gives what eager steps give.
+// A recording serves every context length of its bucket, however the next step's differ from the
+// last one's, and gives what eager steps give.
 TEST_P(CudaCacheTypesTest, RecordingsServeEveryContext) {
   const AttentionCase c = Grouped(128, 2, 5);
   for (Backend* backend : {cuda_.get(), fast_.get()}) {
-    Sequences sequences(3, 700, 4);
+    constexpr int32_t kLongest = 3000;
+    Sequences sequences(3, kLongest, 4);
     StepLimits limits;
-    limits.max_rows = 512, limits.max_sequences = 4;
+    limits.max_rows = kLongest, limits.max_sequences = 4;
     limits.max_blocks_per_sequence = sequences.table_width(), limits.block_size = kBlockSize;
     limits.num_query_heads = c.num_heads(), limits.num_kv_heads = c.num_kv_heads();
-    limits.head_dim = c.head_dim, limits.max_model_length = 700;
+    limits.head_dim = c.head_dim, limits.max_model_length = kLongest;
     limits.graph_buckets = {4};
     backend->ReserveSteps(limits);
     const auto eager_cache = PoisonedCache(c, sequences.num_blocks(), GetParam());
     const auto cache = PoisonedCache(c, sequences.num_blocks(), GetParam());
-    std::vector<Sequences::Part> parts = {{0, 120, 120}, {1, 5, 5}, {2, 250, 250}};
+    std::vector<Sequences::Part> parts = {{0, 1, 1}, {1, 1, 1}, {2, 1, 1}};
     for (KvCache* each : {eager_cache.get(), cache.get()}) {
-      const auto qkv = QkvOf(*backend, c, parts);
-      Store(*backend, c, sequences.Step(parts), qkv->view(), *each);
-      backend->FinishStep();
+      for (const Sequences::Part& part : parts) {
+        const std::vector<Sequences::Part> before = {{part.sequence, kLongest, kLongest}};
+        const auto qkv = QkvOf(*backend, c, before);
+        Store(*backend, c, sequences.Step(before), qkv->view(), *each);
+        backend->FinishStep();
+      }
     }
+    constexpr int32_t kContexts[][3] = {{1, kLongest, 40}, {kLongest, kLongest, kLongest},
+                                        {2, 1, 1},         {kLongest - 500, 130, 700},
+                                        {129, 128, 127},   {250, 251, 2049}};
     const auto out = PoisonedOut(*backend, c, 4), eager_out = PoisonedOut(*backend, c, 4);
     const auto recorded_qkv = backend->Allocate(DType::kBFloat16, 4, c.width());
     int recordings = 0;
     for (int step = 0; step < 20; ++step) {
-      for (Sequences::Part& part : parts) part = {part.sequence, part.context + 1, 1};
+      for (size_t i = 0; i < parts.size(); ++i) parts[i].context = kContexts[step % 6][i];
       // A sequence's table is another row now.
       if (step % 6 == 5) std::rotate(parts.begin(), parts.begin() + 1, parts.end());
       const auto qkv = QkvOf(*backend, c, parts, 4);

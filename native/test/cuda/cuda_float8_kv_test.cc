@@ -202,7 +202,7 @@ TEST_F(CudaFloat8KvTest, DecodeAgreesWithDoublePrecision) {
 
 // Every way to share the runs out gives the same bits, and every variant the right values; of no
 // more than eight heads and of more.
-TEST_F(CudaFloat8KvTest, DecodeBitsDoNotDependOnTheSplits) {
+TEST_F(CudaFloat8KvTest, DecodeBitsDoNotDependOnTheList) {
   constexpr int32_t kContext = 2900;
   for (const int64_t heads : {5, 12}) {
     const AttentionCase c = Grouped(128, 1, heads);
@@ -217,11 +217,11 @@ TEST_F(CudaFloat8KvTest, DecodeBitsDoNotDependOnTheSplits) {
       return cuda::PagedFloat8Keys{static_cast<const cuda::CudaKvCache&>(*cache).Float8(0), table,
                                    static_cast<int32_t>(sequences.table_width()), kBlockSize, 1};
     };
-    ExpectSplitsLeaveBits(c, sequences, kContext, q, keys_of,
-                          [&](int variant, const StepMetadata& metadata, const Matrix& out) {
-                            ExpectAttention(c, metadata, Read(q, true), *cache, out, 1,
-                                            Format("variant %d", variant));
-                          });
+    ExpectListsLeaveBits(c, sequences, kContext, q, keys_of,
+                         [&](int variant, const StepMetadata& metadata, const Matrix& out) {
+                           ExpectAttention(c, metadata, Read(q, true), *cache, out, 1,
+                                           Format("variant %d", variant));
+                         });
   }
 }
 
