@@ -23,7 +23,7 @@ int UnitBytes(const AwqWeights& weights) {
 
 int RingBytes(const AwqWeights& weights, int tuning) {
   const AwqTuning& tuned = kAwqTunings[tuning];
-  return tuned.warps * tuned.stages * tuned.members * UnitBytes(weights);
+  return tuned.warps * tuned.stages * tuned.members * AwqRingUnitBytes(weights.tables_per_unit);
 }
 
 // Units whose part of x fits beside the ring.

@@ -73,6 +73,11 @@ struct AwqPlan {
 inline constexpr int kAwqWordBytes = kAwqTileColumns * kAwqUnitInputs / 2;
 inline constexpr int kAwqTableBytes = kAwqTileColumns * 4;
 inline constexpr int kAwqXBytes = kAwqUnitInputs * 2;
+// Of a unit in a ring, its words and then its tables: each begins at a whole line, as copies go.
+constexpr int AwqRingUnitBytes(int tables) {
+  constexpr int kLine = 128;
+  return (kAwqWordBytes + tables * kAwqTableBytes + kLine - 1) / kLine * kLine;
+}
 // Of a row in a block's x, which lies in halves of a unit.
 inline constexpr int kAwqXLine = kAwqXBytes / 2;
 

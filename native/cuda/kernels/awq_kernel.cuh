@@ -30,9 +30,6 @@ namespace skein::cuda::awq {
 
 // From one row of a tile's partial sums to the next: no bank conflicts where fragments are stored.
 inline constexpr int kSumStride = 20;
-// What a block asks the L2 cache for ahead of its ring while the kernel before it runs.
-inline constexpr int kPrefetchUnits = 128;
-
 // Up to so many rows the last block of a column of the grid adds the slices up; it has no time to
 // do so for more, and SumKernel does.
 inline constexpr int kTicketRows = 16;
@@ -45,7 +42,7 @@ struct Product {
   static constexpr int kStages = kTuned.stages;
   static constexpr bool kWhole = kTuned.whole;
   static constexpr int kThreads = kWarps * 32;
-  static constexpr int kUnitBytes = kAwqUnitBytes<kSubs>;
+  static constexpr int kUnitBytes = AwqRingUnitBytes(kSubs);
   static constexpr int kStageBytes = kMembers * kUnitBytes;
   static constexpr int kWarpBytes = kStages * kStageBytes;
   static constexpr int kRingBytes = kWarps * kWarpBytes;
@@ -238,14 +235,6 @@ struct Product {
     };
 #pragma unroll
     for (int stage = 0; stage < kStages - 1; ++stage) load();
-    const int wanted =
-        min(kPrefetchUnits / (kWarps * kMembers), min(ahead, num_units - ahead_unit));
-#pragma unroll
-    for (int m = 0; m < kMembers; ++m) {
-      for (int line = lane; line < wanted * (kAwqWordBytes / 128); line += 32) {
-        PrefetchToL2(next_words - lane * 16 + m * member_step * kAwqWordBytes + line * 128);
-      }
-    }
 
     char* const staged = shared + kXPlace;
     int half_bytes = rows * kAwqXLine;

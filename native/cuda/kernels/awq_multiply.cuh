@@ -8,10 +8,6 @@
 
 namespace skein::cuda::awq {
 
-// Words of a unit, then its tables.
-template <int kSubs>
-inline constexpr int kAwqUnitBytes = kAwqWordBytes + kSubs* kAwqTableBytes;
-
 // A lane's fragments of the members of a group times tiles of eight rows.
 template <int kMembers, int kTiles>
 using UnitSums = float[kMembers][kTiles][4];
@@ -35,7 +31,7 @@ template <int kMembers, int kTiles, int kSubs>
 __device__ __forceinline__ void MultiplyUnit(const char* words, const char* tables, uint32_t staged,
                                              int half_bytes, const int (&x)[kTiles],
                                              UnitSums<kMembers, kTiles>& total) {
-  constexpr int kUnitBytes = kAwqUnitBytes<kSubs>;
+  constexpr int kUnitBytes = AwqRingUnitBytes(kSubs);
   UnitSums<kMembers, kTiles> sums;
   ClearSums(sums);
   float scale[kMembers][2];
