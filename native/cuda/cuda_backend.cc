@@ -10,7 +10,6 @@
 #include "cuda/cuda_linear.h"
 #include "cuda/cuda_memory.h"
 #include "cuda/cuda_sampler.h"
-#include "cuda/decode_attention.h"
 #include "cuda/device_memory.h"
 #include "cuda/device_tables.h"
 #include "cuda/float8_workspace.h"
@@ -19,6 +18,7 @@
 #include "cuda/kernels/attention.h"
 #include "cuda/kernels/elementwise.h"
 #include "cuda/paged_keys.h"
+#include "cuda/step_attention.h"
 #include "cuda/step_inputs.h"
 #include "cuda/step_metadata.h"
 #include "cuda/typed_views.h"
@@ -59,12 +59,13 @@ class CudaBackend final : public Backend {
                                      deterministic_ ? BlasChoice::kFixed : BlasChoice::kTimed);
     products_ = std::make_unique<ProductWorkspace>(deterministic_);
     graphs_ = std::make_unique<GraphCache>(*stream_);
-    metadata_ = std::make_unique<DeviceMetadata>(*stream_, properties_.multiProcessorCount,
-                                                 deterministic_, [this] { DropCaptured(); });
-    decodes_ = std::make_unique<DecodeAttention>(*stream_, [this] { DropCaptured(); });
+    const auto before_move = [this] { DropCaptured(); };
+    const int processors = properties_.multiProcessorCount;
+    metadata_ = std::make_unique<DeviceMetadata>(*stream_, processors, deterministic_, before_move);
+    attention_ = std::make_unique<StepAttention>(*stream_, processors, deterministic_, before_move);
   }
   ~CudaBackend() override {
-    decodes_.reset();
+    attention_.reset();
     metadata_.reset();
     graphs_.reset();
     awq_.reset();
@@ -155,7 +156,7 @@ class CudaBackend final : public Backend {
     metadata_->Reserve(limits);
     ReserveInputs(limits);
     if (float8_ != nullptr && float8_->Reserve(limits)) DropCaptured();
-    if (!deterministic_ && limits.num_query_heads > 0) decodes_->Reserve(limits);
+    attention_->Reserve(limits);
   }
   int64_t graph_bytes() const override { return graphs_->bytes(); }
 
@@ -291,17 +292,9 @@ class CudaBackend final : public Backend {
         Attention(In(q), q.stride, out, map.q_to_kv.As<int32_t>(),
                   static_cast<int64_t>(q_to_kv.size()), shape.head_dim);
     if (paged.is_float8()) {
-      const PagedFloat8Keys keys = Float8KeysOf(paged, layer, *metadata_);
-      PagedPrefillAttention(arguments, keys, metadata_->prefill_tiles(),
-                            metadata_->num_prefill_tiles(), metadata_->prefill_tile_rows(),
-                            *stream_);
-      return decodes_->Run(arguments, keys, map, *metadata_);
+      return attention_->Run(arguments, Float8KeysOf(paged, layer, *metadata_), map, *metadata_);
     }
-    const PagedKeys keys = KeysOf(paged, layer, *metadata_);
-    const HeadGroups groups{map.kv_q_start.As<int32_t>(), map.max_group};
-    PagedPrefillAttention(arguments, keys, groups, metadata_->prefill_tiles(),
-                          metadata_->num_prefill_tiles(), metadata_->prefill_tile_rows(), *stream_);
-    decodes_->Run(arguments, keys, map, *metadata_);
+    attention_->Run(arguments, KeysOf(paged, layer, *metadata_), map, *metadata_);
   }
 
   void RotaryAttention(const Matrix& qkv, KvCache& cache, int64_t layer, double rope_theta,
@@ -318,9 +311,9 @@ class CudaBackend final : public Backend {
     const DeviceTables::HeadMap& map = tables_.MapOf(q_to_kv, shape.num_kv_heads);
     const DecodeRotary rotary{tables_.InverseFrequencies(shape.head_dim, rope_theta),
                               paged.Keys(layer), paged.Values(layer)};
-    decodes_->Run(Attention(In(qkv), qkv.stride, out, map.q_to_kv.As<int32_t>(),
-                            static_cast<int64_t>(q_to_kv.size()), shape.head_dim),
-                  KeysOf(paged, layer, *metadata_), map, *metadata_, rotary);
+    attention_->RunRotating(Attention(In(qkv), qkv.stride, out, map.q_to_kv.As<int32_t>(),
+                                      static_cast<int64_t>(q_to_kv.size()), shape.head_dim),
+                            KeysOf(paged, layer, *metadata_), map, *metadata_, rotary);
   }
 
   void SwiGlu(const Matrix& gate_up, const Matrix& out) override {
@@ -422,7 +415,7 @@ class CudaBackend final : public Backend {
   std::unique_ptr<BlasLt> blas_;
   std::unique_ptr<DeviceMetadata> metadata_;
   std::unique_ptr<GraphCache> graphs_;
-  std::unique_ptr<DecodeAttention> decodes_;
+  std::unique_ptr<StepAttention> attention_;
   std::unique_ptr<ProductWorkspace> products_;
   // None before the first such linear.
   std::unique_ptr<AwqWorkspace> awq_;

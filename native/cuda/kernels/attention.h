@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "cuda/decode_list.h"
+#include "cuda/kernels/fixed_runs.h"
 #include "cuda/kernels/kv_float8.h"
 #include "cuda/stream.h"
 
@@ -83,11 +84,13 @@ struct AttentionArguments {
 enum class AttentionKernel { kBest, kTiled };
 
 // Causal, over the paged cache. tiles: [num_tiles] on the device, best with those of most keys
-// first, for they take longest.
+// first, for they take longest; where runs are split, the first must have the most, and they are
+// those of rows 0 .. num_tiles - 1. The tiled kernel has no runs: it sums in one order anyway.
 void PagedPrefillAttention(const AttentionArguments& arguments, const PagedKeys& keys,
                            const HeadGroups& groups, const QueryTile* tiles, int num_tiles,
                            int tile_rows, Stream& stream,
-                           AttentionKernel kernel = AttentionKernel::kBest);
+                           AttentionKernel kernel = AttentionKernel::kBest,
+                           const FixedRuns& runs = {});
 
 // The same over a cache in float8, for which there is the tiled kernel alone; a row's bits are the
 // same with any tile_rows.

@@ -35,7 +35,9 @@ struct Shape {
   static constexpr int kPieceBytes = 64;
   // Those whose queries are there or on their way, and the one that is being finished.
   static constexpr int kSlots = kQueryStages + 1;
-  static constexpr int kSharedBytes = 1024 + kPlaces + kSlots * kPieceBytes;
+  // Behind them what the threads that add up runs tell each other.
+  static constexpr int kNote = kPlaces + kSlots * kPieceBytes;
+  static constexpr int kSharedBytes = 1024 + kNote + 16;
   static_assert(sizeof(Piece) <= kPieceBytes && kPlaces % 16 == 0 && kHalfBytes % 1024 == 0);
   static_assert(kSharedBytes <= 227 * 1024);
 
@@ -81,6 +83,7 @@ struct Shape {
     __device__ __forceinline__ Piece* PieceAt(int slot) const {
       return reinterpret_cast<Piece*>(memory + kPlaces + slot * kPieceBytes);
     }
+    __device__ __forceinline__ int* Note() const { return reinterpret_cast<int*>(memory + kNote); }
   };
   // Piece c (16 bytes, eight columns) of row `row` of a tile whose halves are `half_bytes` long.
   __device__ static __forceinline__ uint32_t Swizzled(int row, int c, int half_bytes) {
@@ -88,7 +91,7 @@ struct Shape {
   }
 };
 
-template <int kD, bool kPaged>
+template <int kD, bool kPaged, bool kInRuns>
 struct Copies : Shape<kD, kPaged> {
   using S = Shape<kD, kPaged>;
   using S::kHalfBytes, S::kHalves, S::kKeys, S::kProducerRegisters, S::kQueryHalfBytes;
@@ -100,11 +103,19 @@ struct Copies : Shape<kD, kPaged> {
   __device__ static __forceinline__ void CopyTiles(const Operands& p, const CUtensorMap* map,
                                                    const Ring& ring) {
     Turn turn{0, 1};
-    Pieces<kPaged> pieces{p};
+    Pieces<kPaged, kInRuns> pieces{p};
     Piece piece;
     while (pieces.Next(&piece)) {
       if (piece.num_rows == 0) continue;
-      for (int begin = 0; begin < piece.num_keys; begin += kKeys) {
+      int begin = 0, end = piece.num_keys;
+      if constexpr (kInRuns) {
+        // Runs are whole tiles, but for the last.
+        if (piece.run >= 0) {
+          const KeyRun keys = RunOf(piece, piece.run);
+          begin = keys.begin, end = keys.begin + keys.length;
+        }
+      }
+      for (; begin < end; begin += kKeys) {
         if constexpr (kPaged) {
           CopyPaged<kValues>(p, map, ring, turn, piece, begin);
         } else {
@@ -189,7 +200,7 @@ struct Copies : Shape<kD, kPaged> {
   // --- The two warps that copy queries, and say which piece is next.
   __device__ static __forceinline__ void CopyQueries(const Operands& p, const Shared& shared) {
     const int thread = static_cast<int>(threadIdx.x) % kQueryThreads;
-    Pieces<kPaged> pieces{p};
+    Pieces<kPaged, kInRuns> pieces{p};
     QueryTurn turn{0, 1};
     int slot = 0;
     bool more = true;

@@ -31,6 +31,8 @@ struct Operands {
   // Contiguous.
   int32_t sequence_rows;
   int32_t num_full_tiles;  // the first of tiles
+  // Of the instance that adds up in fixed runs.
+  FixedRuns runs;
 };
 
 // A piece of work.
@@ -41,11 +43,20 @@ struct Piece {
   int first;     // row of the tile's group * num_rows
   int num_rows;  // at most kPieceRows
   int num_keys;
+  int run;  // the only one that it has of its keys; -1: all
 };
+
+// The run `run` of a piece's keys, as far as they exist.
+__device__ __forceinline__ KeyRun RunOf(const Piece& piece, int run) {
+  const KeyRun keys = RunAt(run, kFixedRunKeys);
+  return {keys.begin, min(keys.length, piece.num_keys - keys.begin)};
+}
 
 // The pieces of a block: every gridDim.x-th, there and back, since the first ones are the longest.
 // Neighbours have the same keys: paged, the heads of a group; contiguous, the tiles of a sequence.
-template <bool kPaged>
+// Split, the first runs of all tiles come first, then the second ones, as many as the first tile
+// has, which has the most.
+template <bool kPaged, bool kInRuns>
 struct Pieces {
   const Operands& p;
   int round = 0;
@@ -53,7 +64,10 @@ struct Pieces {
   // Those of tiles with no rows have none either.
   __device__ __forceinline__ bool Next(Piece* piece) {
     const int blocks = static_cast<int>(gridDim.x), block = static_cast<int>(blockIdx.x);
-    const int count = p.num_tiles * p.num_kv_heads * p.pieces_per_head;
+    int count = p.num_tiles * p.num_kv_heads * p.pieces_per_head;
+    if constexpr (kInRuns) {
+      if (p.runs.is_split()) count *= max(1, RunsOf(p.tiles[0].context_length, kFixedRunKeys));
+    }
     for (; round * blocks < count; ++round) {
       const int index = round * blocks + (round % 2 == 0 ? block : blocks - 1 - block);
       if (index >= count) continue;
@@ -66,6 +80,11 @@ struct Pieces {
 
  private:
   __device__ __forceinline__ bool Read(int index, Piece* piece) const {
+    if constexpr (kInRuns) {
+      const int whole = p.num_tiles * p.num_kv_heads * p.pieces_per_head;
+      piece->run = p.runs.is_split() ? index / whole : -1;
+      index %= whole;
+    }
     piece->first = index % p.pieces_per_head * kPieceRows;
     index /= p.pieces_per_head;
     if constexpr (kPaged) {
@@ -86,12 +105,16 @@ struct Pieces {
     const QueryTile& tile = piece->tile;
     if (tile.num_rows == 0) {
       piece->num_rows = 0;
+      if (kInRuns && piece->run > 0) return false;
       return piece->first == 0 && piece->group > 0;
     }
     piece->num_rows = min(kPieceRows, piece->group * tile.num_rows - piece->first);
     if (piece->num_rows <= 0) return false;
     const int last = tile.first_position + (piece->first + piece->num_rows - 1) / piece->group;
     piece->num_keys = kPaged ? min(last + 1, tile.context_length) : tile.context_length;
+    if constexpr (kInRuns) {
+      return piece->run < 0 || RunAt(piece->run, kFixedRunKeys).begin < piece->num_keys;
+    }
     return true;
   }
 };

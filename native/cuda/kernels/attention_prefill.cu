@@ -39,10 +39,11 @@ struct ContiguousSource {
 
 void PagedPrefillAttention(const AttentionArguments& arguments, const PagedKeys& keys,
                            const HeadGroups& groups, const QueryTile* tiles, int num_tiles,
-                           int tile_rows, Stream& stream, AttentionKernel kernel) {
+                           int tile_rows, Stream& stream, AttentionKernel kernel,
+                           const FixedRuns& runs) {
   if (num_tiles == 0) return;
   if (kernel == AttentionKernel::kBest && warpgroup::Takes(arguments, keys)) {
-    warpgroup::Attend(arguments, keys, groups, tiles, num_tiles, tile_rows, stream);
+    warpgroup::Attend(arguments, keys, groups, tiles, num_tiles, tile_rows, runs, stream);
     return;
   }
   tiled::LaunchForHeadDim<true>(arguments, PagedSource{keys, arguments.head_dim}, tiles, num_tiles,

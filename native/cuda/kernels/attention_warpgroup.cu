@@ -20,17 +20,18 @@ bool AreAligned(const AttentionArguments& a, const void* keys, const void* value
          reinterpret_cast<uint64_t>(a.out) % 4 == 0;
 }
 
-template <int kD, bool kPaged>
+template <int kD, bool kPaged, bool kInRuns = false>
 void Launch(const KeyMaps& maps, const Operands& p, Stream& stream) {
-  using Kernel = Attention<kD, kPaged>;
-  const auto kernel = AttentionKernel<kD, kPaged>;
+  using Kernel = Attention<kD, kPaged, kInRuns>;
+  const auto kernel = AttentionKernel<kD, kPaged, kInRuns>;
   static const bool raised = [&] {
     SKEIN_CUDA(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                     Kernel::kSharedBytes));
     return true;
   }();
   static_cast<void>(raised);
-  const int64_t pieces = int64_t{p.num_tiles} * p.num_kv_heads * p.pieces_per_head;
+  const int64_t pieces = int64_t{p.num_tiles} * p.num_kv_heads * p.pieces_per_head *
+                         (p.runs.is_split() ? p.runs.max_runs : 1);
   const int64_t blocks = std::min<int64_t>(pieces, CurrentDeviceTraits().multiprocessors);
   LaunchOverlapped(kernel, dim3(static_cast<unsigned>(blocks)), dim3(Kernel::kThreads),
                    Kernel::kSharedBytes, stream, maps, p);
@@ -51,7 +52,8 @@ bool Takes(const AttentionArguments& arguments, const ContiguousKeys& keys) {
 }
 
 void Attend(const AttentionArguments& arguments, const PagedKeys& keys, const HeadGroups& groups,
-            const QueryTile* tiles, int num_tiles, int tile_rows, Stream& stream) {
+            const QueryTile* tiles, int num_tiles, int tile_rows, const FixedRuns& runs,
+            Stream& stream) {
   const int64_t row_bytes = int64_t{arguments.head_dim} * 2;
   const auto map = [&](const __nv_bfloat16* rows) {
     return MakeTensorMap<2>(
@@ -70,8 +72,15 @@ void Attend(const AttentionArguments& arguments, const PagedKeys& keys, const He
   p.max_blocks = keys.max_blocks;
   p.block_size = keys.block_size;
   p.values = keys.values;
-  (arguments.head_dim <= 64 ? Launch<64, true>
-                            : Launch<128, true>)({map(keys.keys), map(keys.values)}, p, stream);
+  p.runs = runs;
+  // The heads of a group are rows of one warpgroup there.
+  SKEIN_CHECK(!runs.is_split() || (tile_rows == 1 && groups.max_group <= kMostSplitHeads),
+              "%d rows, groups of %d", tile_rows, groups.max_group);
+  const bool is_small = arguments.head_dim <= 64;
+  const auto launch = runs.kept != nullptr
+                          ? (is_small ? Launch<64, true, true> : Launch<128, true, true>)
+                          : (is_small ? Launch<64, true> : Launch<128, true>);
+  launch({map(keys.keys), map(keys.values)}, p, stream);
 }
 
 void Attend(const AttentionArguments& arguments, const ContiguousKeys& keys, const QueryTile* tiles,
@@ -82,7 +91,7 @@ void Attend(const AttentionArguments& arguments, const ContiguousKeys& keys, con
         rows, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16,
         {arguments.head_dim, arguments.num_heads, keys.sequence_rows, keys.num_sequences},
         {int64_t{arguments.head_dim} * 2, row_bytes, row_bytes * keys.sequence_rows},
-        {64, 1, Attention<128, false>::kKeys, 1}, CU_TENSOR_MAP_SWIZZLE_128B);
+        {64, 1, Shape<128, false>::kKeys, 1}, CU_TENSOR_MAP_SWIZZLE_128B);
   };
   Operands p{};
   p.a = arguments;

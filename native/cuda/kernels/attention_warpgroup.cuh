@@ -11,15 +11,18 @@
 // values and two queries, each a tile or a piece ahead.
 //
 // A row's bits depend on its own keys only: key tiles begin at multiples of kKeys positions and are
-// added in ascending order; a tile that is wholly masked for a row changes nothing.
+// added in ascending order; a tile that is wholly masked for a row changes nothing. With kInRuns
+// keys are summed in fixed runs, and the runs' sums in order (attention_fixed_runs.cuh): the same
+// bits, whether a block has all of a row's runs or each is a piece of its own.
 #pragma once
 
 #include "cuda/kernels/attention_copies.cuh"
+#include "cuda/kernels/attention_fixed_runs.cuh"
 #include "cuda/kernels/wgmma.cuh"
 
 namespace skein::cuda::warpgroup {
 
-template <int kD, bool kPaged>
+template <int kD, bool kPaged, bool kInRuns>
 struct Attention : Shape<kD, kPaged> {
   using S = Shape<kD, kPaged>;
   using S::kConsumerRegisters, S::kConsumers, S::kConsumerWarps, S::kHalfBytes, S::kKeys;
@@ -115,9 +118,11 @@ struct Attention : Shape<kD, kPaged> {
         }
         most = fmaxf(most, __shfl_xor_sync(0xffffffffu, most, 1));
         most = fmaxf(most, __shfl_xor_sync(0xffffffffu, most, 2));
-        correction[r] = kFirst ? 0.0f : PowerOfTwo((maximum[r] - most) * scale_log2);
+        // A row may have no key of a run, but of the first one.
+        const float base = kInRuns && most == -INFINITY ? 0.0f : most;
+        correction[r] = kFirst ? 0.0f : PowerOfTwo((maximum[r] - base) * scale_log2);
         maximum[r] = most;
-        const float shift = -most * scale_log2;
+        const float shift = -base * scale_log2;
         // Two sums wait less for each other.
         float sum[2] = {kFirst ? 0.0f : total[r] * correction[r], 0.0f};
 #pragma unroll
@@ -151,8 +156,8 @@ struct Attention : Shape<kD, kPaged> {
     }
 
     // Rows of this warpgroup do not exist: its part of the barriers.
-    __device__ __forceinline__ void Skip(int tiles) {
-      Arrive(shared.QueriesEmpty(queries.stage));
+    __device__ __forceinline__ void Skip(int tiles, bool is_last) {
+      if (is_last) Arrive(shared.QueriesEmpty(queries.stage));
       for (int tile = 0; tile < tiles; ++tile) {
         AwaitParity(shared.Keys().Full(keys.stage), keys.parity);
         Release(shared.Keys().Empty(keys.stage));
@@ -163,7 +168,8 @@ struct Attention : Shape<kD, kPaged> {
       }
     }
 
-    __device__ __forceinline__ void Attend(const Piece& piece, int tiles) {
+    // The sums of `tiles` tiles of keys from `begin` on; is_last: the queries are not needed again.
+    __device__ __forceinline__ void Attend(const Piece& piece, int begin, int tiles, bool is_last) {
       const float scale_log2 = p.a.scale * 1.4426950408889634f;
       const int row = piece.first + group * 64 + warp * 16;
       int limits[2], first_limit = piece.num_keys;
@@ -186,7 +192,7 @@ struct Attention : Shape<kD, kPaged> {
       PinScores();
       Release(key_ring.Empty(keys.stage));
       keys.Advance();
-      Weigh<true>(0, limits, first_limit, scale_log2);
+      Weigh<true>(begin, limits, first_limit, scale_log2);
       PackWeights();
       for (int tile = 1; tile < tiles; ++tile) {
         AwaitParity(key_ring.Full(keys.stage), keys.parity);
@@ -201,7 +207,7 @@ struct Attention : Shape<kD, kPaged> {
         PinScores();
         Release(key_ring.Empty(keys.stage));
         keys.Advance();
-        Weigh<false>(tile * kKeys, limits, first_limit, scale_log2);
+        Weigh<false>(begin + tile * kKeys, limits, first_limit, scale_log2);
         StayBefore(fminf(total[0], total[1]));
         WaitProducts<0>();
         PinSums();
@@ -210,7 +216,7 @@ struct Attention : Shape<kD, kPaged> {
         Correct();
         PackWeights();
       }
-      Arrive(shared.QueriesEmpty(queries.stage));
+      if (is_last) Arrive(shared.QueriesEmpty(queries.stage));
       AwaitParity(value_ring.Full(values.stage), values.parity);
       FenceProducts();
       MultiplyValues(tiles == 1 ? 0 : 1);
@@ -218,17 +224,19 @@ struct Attention : Shape<kD, kPaged> {
       PinSums();
       Release(value_ring.Empty(values.stage));
       values.Advance();
+#pragma unroll
+      for (float& sum : total) {
+        sum += __shfl_xor_sync(0xffffffffu, sum, 1);
+        sum += __shfl_xor_sync(0xffffffffu, sum, 2);
+      }
     }
 
     __device__ __forceinline__ void Store(const Piece& piece) const {
 #pragma unroll
       for (int r = 0; r < 2; ++r) {
-        float sum = total[r];
-        sum += __shfl_xor_sync(0xffffffffu, sum, 1);
-        sum += __shfl_xor_sync(0xffffffffu, sum, 2);
         const int row = group * 64 + warp * 16 + lane / 4 + r * 8;
         if (row >= piece.num_rows) continue;
-        const float inverse = 1.0f / sum;
+        const float inverse = 1.0f / total[r];
         const int query = (piece.first + row) / piece.group;
         const int head = piece.first_head + (piece.first + row) % piece.group;
         __nv_bfloat16* out = p.a.out +
@@ -243,6 +251,31 @@ struct Attention : Shape<kD, kPaged> {
       }
     }
 
+    // A piece whose keys are summed in runs.
+    __device__ __forceinline__ void RunAll(const Piece& piece, bool has_rows) {
+      const int runs = RunsOf(piece.num_keys, kFixedRunKeys);
+      const bool is_part = piece.run >= 0;
+      const int last = is_part ? piece.run : runs - 1;
+      for (int run = is_part ? piece.run : 0; run <= last; ++run) {
+        const KeyRun run_keys = RunOf(piece, run);
+        const int tiles = (run_keys.length + kKeys - 1) / kKeys;
+        if (!has_rows) {
+          Skip(tiles, run == last);
+          continue;
+        }
+        Attend(piece, run_keys.begin, tiles, run == last);
+        if (runs == 1 || is_part) break;
+        fixed_runs::AddToKept(p.runs, p.a.scale, run, last, sums, maximum, total);
+      }
+      if (!has_rows) return;
+      if (runs > 1 && is_part) {
+        fixed_runs::StorePart<kD>(p, piece, warp, sums, maximum, total);
+        fixed_runs::FinishParts<kD>(p, piece, runs, shared.Note());
+      } else {
+        Store(piece);
+      }
+    }
+
     __device__ __forceinline__ void Run() {
       if (group == 1) PassTurn();
       for (int slot = 0;; slot = slot + 1 == kSlots ? 0 : slot + 1) {
@@ -251,12 +284,16 @@ struct Attention : Shape<kD, kPaged> {
         const Piece& piece = *shared.PieceAt(slot);
         const int num_rows = piece.num_rows;
         if (num_rows == 0) break;
-        const int tiles = (piece.num_keys + kKeys - 1) / kKeys;
-        if (group * 64 >= num_rows) {
-          Skip(tiles);
+        if constexpr (kInRuns) {
+          RunAll(piece, group * 64 < num_rows);
         } else {
-          Attend(piece, tiles);
-          Store(piece);
+          const int tiles = (piece.num_keys + kKeys - 1) / kKeys;
+          if (group * 64 >= num_rows) {
+            Skip(tiles, true);
+          } else {
+            Attend(piece, 0, tiles, true);
+            Store(piece);
+          }
         }
         queries.Advance();
       }
@@ -266,6 +303,11 @@ struct Attention : Shape<kD, kPaged> {
 
   __device__ static __forceinline__ void Run(const KeyMaps& maps, const Operands& p, char* memory) {
     LetNextStart();
+    if constexpr (kInRuns) {
+      // Leaves its place at once; the first block, which waits, always stays.
+      Piece piece;
+      if (blockIdx.x > 0 && !Pieces<kPaged, kInRuns>{p}.Next(&piece)) return;
+    }
     const uint32_t start = SharedAddress(memory);
     const uint32_t base = (start + 1023) / 1024 * 1024;
     const Shared shared{base, memory + (base - start)};
@@ -290,11 +332,11 @@ struct Attention : Shape<kD, kPaged> {
     if (warp >= kConsumerWarps) {
       ShrinkRegisters<kProducerRegisters>();
       if (warp == kConsumerWarps) {
-        Copies<kD, kPaged>::template CopyTiles<false>(p, &maps.keys, shared.Keys());
+        Copies<kD, kPaged, kInRuns>::template CopyTiles<false>(p, &maps.keys, shared.Keys());
       } else if (warp == kConsumerWarps + 1) {
-        Copies<kD, kPaged>::template CopyTiles<true>(p, &maps.values, shared.Values());
+        Copies<kD, kPaged, kInRuns>::template CopyTiles<true>(p, &maps.values, shared.Values());
       } else {
-        Copies<kD, kPaged>::CopyQueries(p, shared);
+        Copies<kD, kPaged, kInRuns>::CopyQueries(p, shared);
       }
     } else {
       GrowRegisters<kConsumerRegisters>();
@@ -303,13 +345,13 @@ struct Attention : Shape<kD, kPaged> {
   }
 };
 
-template <int kD, bool kPaged>
-__global__ void __launch_bounds__(Attention<kD, kPaged>::kThreads, 1)
+template <int kD, bool kPaged, bool kInRuns>
+__global__ void __launch_bounds__(Attention<kD, kPaged, kInRuns>::kThreads, 1)
     AttentionKernel([[maybe_unused]] const __grid_constant__ KeyMaps maps,
                     [[maybe_unused]] const __grid_constant__ Operands p) {
 #if defined(SKEIN_HOPPER)
   extern __shared__ char memory[];
-  Attention<kD, kPaged>::Run(maps, p, memory);
+  Attention<kD, kPaged, kInRuns>::Run(maps, p, memory);
 #endif
 }
 

@@ -10,7 +10,8 @@ bool Takes(const AttentionArguments& arguments, const PagedKeys& keys);
 bool Takes(const AttentionArguments& arguments, const ContiguousKeys& keys);
 
 void Attend(const AttentionArguments& arguments, const PagedKeys& keys, const HeadGroups& groups,
-            const QueryTile* tiles, int num_tiles, int tile_rows, Stream& stream);
+            const QueryTile* tiles, int num_tiles, int tile_rows, const FixedRuns& runs,
+            Stream& stream);
 void Attend(const AttentionArguments& arguments, const ContiguousKeys& keys, const QueryTile* tiles,
             int num_tiles, int tile_rows, Stream& stream);
 

@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <memory>
+#include <numeric>
 #include <random>
 #include <vector>
 
@@ -78,6 +79,32 @@ class CudaAttentionTest : public CudaFastTest {
                           static_cast<size_t>(rows * c.num_heads() * c.head_dim) * 2));
     Settle();
     return tensor;
+  }
+  // In deterministic mode the rows of a sequence have the same bits, however it is cut into chunks.
+  void ExpectChunksLeaveBits(const AttentionCase& c, DType cache_type,
+                             const std::vector<std::vector<int32_t>>& cuts) {
+    std::vector<float> whole;
+    for (const std::vector<int32_t>& cut : cuts) {
+      const int32_t length = std::accumulate(cut.begin(), cut.end(), 0);
+      Sequences sequences(2, length + 70, 1);
+      const auto cache = PoisonedCache(c, sequences.num_blocks(), cache_type);
+      std::vector<float> rows;
+      int32_t done = 0;
+      for (const int32_t count : cut) {
+        done += count;
+        // Another sequence comes along in front.
+        const std::vector<Sequences::Part> parts = {{1, done, count}, {0, done, count}};
+        const auto qkv = QkvOf(*cuda_, c, parts);
+        const auto out = PoisonedOut(*cuda_, c, 2 * count);
+        Attend(*cuda_, c, sequences.Step(parts), qkv->view(), *cache, out->view());
+        cuda_->FinishStep();
+        const std::vector<float> chunk = Read(out->view().Rows(count, count), true);
+        rows.insert(rows.end(), chunk.begin(), chunk.end());
+      }
+      if (whole.empty()) whole = rows;
+      EXPECT_EQ(rows, whole) << "head_dim " << c.head_dim << ", " << length << " tokens in "
+                             << cut.size() << " chunks";
+    }
   }
   // Decode attention of one row at the end of `context` keys of the cache's only KV head, of query
   // heads of 128, and of a padded row: every variant, with every way to share the runs out, in any

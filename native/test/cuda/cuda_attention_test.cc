@@ -208,30 +208,52 @@ TEST_F(CudaAttentionTest, DecodeBitsDoNotDependOnTheList) {
 // Deterministic mode: a row alone, as a decode, in chunks of any cut, among others: the same bits.
 TEST_P(CudaCacheTypesTest, DeterministicBitsDoNotDependOnChunks) {
   for (const AttentionCase& c : {Grouped(128, 2, 5), Grouped(20, 3, 1), Grouped(64, 1, 3)}) {
-    constexpr int32_t kLength = 330;
-    std::vector<float> whole;
-    for (const std::vector<int32_t>& cut : {std::vector<int32_t>{kLength},
-                                            {1, 63, 64, 65, 1, 136},
-                                            {200, 1, 1, 1, 127},
-                                            {128, 128, 74},
-                                            {329, 1}}) {
-      Sequences sequences(2, 400, 1);
-      const auto cache = PoisonedCache(c, sequences.num_blocks(), GetParam());
-      std::vector<float> rows;
-      int32_t done = 0;
-      for (const int32_t count : cut) {
-        done += count;
-        // Another sequence comes along in front.
-        const std::vector<Sequences::Part> parts = {{1, done, count}, {0, done, count}};
-        const auto qkv = QkvOf(*cuda_, c, parts);
-        const auto out = PoisonedOut(*cuda_, c, 2 * count);
-        Attend(*cuda_, c, sequences.Step(parts), qkv->view(), *cache, out->view());
-        cuda_->FinishStep();
-        const std::vector<float> chunk = Read(out->view().Rows(count, count), true);
-        rows.insert(rows.end(), chunk.begin(), chunk.end());
-      }
-      if (whole.empty()) whole = rows;
-      EXPECT_EQ(rows, whole) << "head_dim " << c.head_dim << ", " << cut.size() << " chunks";
+    ExpectChunksLeaveBits(
+        c, GetParam(),
+        {{330}, {1, 63, 64, 65, 1, 136}, {200, 1, 1, 1, 127}, {128, 128, 74}, {329, 1}});
+  }
+}
+
+// The same of contexts of several runs of keys, which decodes split.
+TEST_F(CudaAttentionTest, DeterministicBitsOfSeveralRunsDoNotDependOnChunks) {
+  for (const AttentionCase& c : {Grouped(128, 1, 5), Grouped(64, 1, 3)}) {
+    ExpectChunksLeaveBits(c, DType::kBFloat16,
+                          {{4400}, {2047, 1, 1, 1, 2046, 1, 303}, {640, 3759, 1}});
+  }
+}
+
+// Decodes of very different contexts, padded rows among them, have the bits that each has alone,
+// whether their runs are split, as those of few sequences are, or not.
+TEST_F(CudaAttentionTest, DeterministicDecodesDoNotDependOnTheBatch) {
+  const AttentionCase c = Grouped(128, 1, 5);
+  constexpr int32_t kSequences = cuda::kMostSplitTiles + 8;
+  Sequences sequences(kSequences, 4500, 2);
+  const auto cache = PoisonedCache(c, sequences.num_blocks());
+  std::vector<Sequences::Part> parts;
+  for (int32_t i = 0; i < kSequences; ++i) {
+    // Every fourth of several runs.
+    const int32_t context = i % 4 == 3 ? 2049 + i * 60 : 1 + (i * 389) % 290;
+    parts.push_back({i, context, context});
+    const auto qkv = QkvOf(*cuda_, c, {parts.back()});
+    Store(*cuda_, c, sequences.Step({parts.back()}), qkv->view(), *cache);
+    cuda_->FinishStep();
+    parts.back().rows = 1;
+  }
+  const auto run = [&](const std::vector<Sequences::Part>& batch, int32_t bucket) {
+    const int64_t rows = std::max<int64_t>(bucket, static_cast<int64_t>(batch.size()));
+    const auto qkv = QkvOf(*cuda_, c, batch, rows);
+    const auto out = PoisonedOut(*cuda_, c, rows);
+    Attend(*cuda_, c, sequences.Step(batch, bucket), qkv->view(), *cache, out->view());
+    cuda_->FinishStep();
+    return Read(out->view(), true);
+  };
+  const std::vector<float> all = run(parts, 0);
+  for (int32_t count : {1, 3, cuda::kMostSplitTiles}) {
+    const std::vector<Sequences::Part> some(parts.end() - count, parts.end());
+    const std::vector<float> together = run(some, count == 3 ? 4 : 0);
+    for (int32_t row = 0; row < count; ++row) {
+      EXPECT_EQ(RowOf(together, c, row), RowOf(all, c, kSequences - count + row))
+          << "row " << row << " of " << count;
     }
   }
 }
