@@ -74,7 +74,7 @@ inline constexpr int kAwqWordBytes = kAwqTileColumns * kAwqUnitInputs / 2;
 inline constexpr int kAwqTableBytes = kAwqTileColumns * 4;
 inline constexpr int kAwqXBytes = kAwqUnitInputs * 2;
 // Of a unit in a ring, its words and then its tables: each begins at a whole line, as copies go.
-constexpr int AwqRingUnitBytes(int tables) {
+__host__ __device__ constexpr int AwqRingUnitBytes(int tables) {
   constexpr int kLine = 128;
   return (kAwqWordBytes + tables * kAwqTableBytes + kLine - 1) / kLine * kLine;
 }
