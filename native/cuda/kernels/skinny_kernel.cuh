@@ -8,10 +8,10 @@
 // a pass one warp adds the warps' sums, in a fixed order, while the others go on: a warp waits for
 // the slowest only when it is a whole pass ahead, so that loads stay under way.
 //
-// Of bfloat16 a warp's columns are a run, the memory is asked for 256 bytes of a row at a time, and
-// the ring fills in portions: a layer of two ranks takes 4 % less than by lines of 128 bytes that
-// warps take in turns. Of float8, whose rows are half as long, all that together takes 1 to 2 %
-// more at one and two ranks.
+// The ring fills in portions. Of bfloat16 a warp's columns are a run, and the memory is asked for
+// 256 bytes of a row at a time: with both, a layer of two ranks takes 4 % less than by lines of 128
+// bytes that warps take in turns. Of float8, whose rows are half as long, each of the two costs
+// 1 to 2 % of a layer of one row at one rank, and about 1 % at two.
 //
 // Tensor cores: weights are the 16 rows of mma.m16n8k16, rows of x its 8 columns. A lane takes 16
 // contiguous bytes (8 columns) of a weight row and of a row of x; since both sides give the same
@@ -78,10 +78,10 @@ struct Shapes {
   // began 16 bytes after one for a while, and gate and up took 151 us instead of 131.)
   static constexpr int kRing = 128 + kWarps * kSums * 16;
   static constexpr int kDepth = (kMost - kRing) / (kWarps * kSlot);
-  // Units of each warp that are under way while the ring fills: of bfloat16 64 KB. What a
+  // Units of each warp that are under way while the ring fills: 64 KB at most, of float8 48. What a
   // multiprocessor asks for beyond what it can have under way stops its other loads and stores,
   // too: those of the exchange or the attention beside it, which this block waits for.
-  static constexpr int kFirstUnits = kFloat8 ? kDepth : 8 / kTiles;
+  static constexpr int kFirstUnits = (kFloat8 ? 6 : 8) / kTiles;
   // What a copy brings into the L2 cache.
   static constexpr int kLine = kFloat8 ? 128 : 256;
   static constexpr int kBytes = kRing + kWarps * kDepth * kSlot > kLeastSharedBytes
@@ -256,12 +256,11 @@ __global__ void __launch_bounds__(kThreads, 1) SkinnyKernel(const Arguments p) {
     if (d >= S::kFirstUnits) Wait<S::kFirstUnits - 1>();
     issue(ring + d * S::kSlot);
     Commit();
-    // Of what fills in portions, not behind the last of them.
-    if (!S::kFloat8 && d == 0) LetNextStart();
+    // Not behind the last portion.
+    if (d == 0) LetNextStart();
     advance();
   }
   Sums<S> together(shared);
-  if (S::kFloat8) LetNextStart();
   WaitForPrevious();
   // The first units' x comes by plain loads: its copies would be in groups behind all the ring's.
   int unit = 0;
