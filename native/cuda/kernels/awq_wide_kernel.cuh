@@ -4,7 +4,7 @@
 // A step's packed words, and every other step the units' tables, are copied. Packed words are in
 // the order of the registers of a product's first operand, so a warp reads its own (one 16-byte
 // load a tile and step) and makes bfloat16 weights of them while the products of the registers
-// before are under way: per register, a shift, a logic operation, a subtraction and two or three
+// before are under way: per register, a shift, a logic operation, a subtraction and two
 // multiplications.
 //
 // Rounding: q - z is exact, and (q - z) * s is rounded once, as AwqDequantize does. To round s
