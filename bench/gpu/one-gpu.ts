@@ -16,7 +16,7 @@ import { oneGpuParts, tableModels, type OneGpuSettings } from './one-gpu-parts.j
 import { tableOf } from './one-gpu-table.js';
 import { readJson, type PartRecords } from './part.js';
 import { PEER_OPTIONS, peerFolder } from './peer-part.js';
-import { gpuLabel, RUN_OPTIONS, runParts } from './run-parts.js';
+import { gpuLabel, RUN_OPTIONS, runBenchmark, runParts } from './run-parts.js';
 import { tableMarkdown } from './table-markdown.js';
 
 const { values, positionals } = parseArgs({
@@ -54,16 +54,8 @@ async function main(): Promise<number> {
     name: isTrial ? 'one-gpu-cpu' : `one-gpu-${gpuLabel(gpu)}`,
     facts: { gpu, machine, ...(isTrial ? { trial: 'without GPUs' } : {}) },
     derive: (records) => ({ table: tableOf(tableModels(settings), records) }),
-    results: values.results,
-    logs: values.logs,
-    option: values.option,
-    list: values.list,
+    options: values,
   });
 }
 
-try {
-  process.exitCode = await main();
-} catch (error) {
-  process.stderr.write(`one-gpu: ${(error as Error).message}\n`);
-  process.exitCode = 2;
-}
+await runBenchmark('one-gpu', main);

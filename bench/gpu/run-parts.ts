@@ -26,6 +26,15 @@ export const RUN_OPTIONS = {
   list: { type: 'boolean', default: false },
 } as const;
 
+/** Their values, as parseArgs gives them. */
+export interface RunOptions {
+  readonly results: string;
+  readonly logs?: string | undefined;
+  /** PART=ARGUMENT: arguments that are handed on. */
+  readonly option: readonly string[];
+  readonly list: boolean;
+}
+
 export interface BenchmarkRun {
   readonly benchmark: string;
   readonly parts: Parts;
@@ -37,11 +46,7 @@ export interface BenchmarkRun {
   readonly facts: Readonly<Record<string, unknown>>;
   /** Fields after the parts, computed from them. */
   readonly derive?: (records: PartRecords) => Readonly<Record<string, unknown>>;
-  readonly results: string;
-  readonly logs: string | undefined;
-  /** PART=ARGUMENT: arguments that are handed on. */
-  readonly option: readonly string[];
-  readonly list: boolean;
+  readonly options: RunOptions;
 }
 
 const TAIL_LINES = 15;
@@ -92,8 +97,8 @@ async function runPart(part: Part, context: PartContext, log: string): Promise<P
 
 /** The process's exit code: 0 when all parts that ran passed. */
 export async function runParts(run: BenchmarkRun): Promise<number> {
-  const { benchmark, parts } = run;
-  if (run.list) {
+  const { benchmark, parts, options } = run;
+  if (options.list) {
     process.stdout.write(`${Object.keys(parts).join('\n')}\n`);
     return 0;
   }
@@ -103,15 +108,15 @@ export async function runParts(run: BenchmarkRun): Promise<number> {
     return 2;
   }
   const names = run.named.length > 0 ? run.named : Object.keys(parts);
-  const output = path.join(run.results, `${run.name}.json`);
-  const logs = run.logs ?? path.join(tmpdir(), `skein-${benchmark}`);
-  mkdirSync(run.results, { recursive: true });
+  const output = path.join(options.results, `${run.name}.json`);
+  const logs = options.logs ?? path.join(tmpdir(), `skein-${benchmark}`);
+  mkdirSync(options.results, { recursive: true });
   mkdirSync(logs, { recursive: true });
   const scratch = mkdtempSync(path.join(tmpdir(), 'skein-parts-'));
   const before = existsSync(output) ? (readJson(output) as { parts: PartRecords }).parts : {};
   const records: Record<string, PartRecord> = { ...before };
   for (const name of names) {
-    const extra = run.option
+    const extra = options.option
       .filter((each) => each.startsWith(`${name}=`))
       .map((each) => each.slice(name.length + 1));
     process.stdout.write(`${name}: runs\n`);
@@ -126,6 +131,18 @@ export async function runParts(run: BenchmarkRun): Promise<number> {
   rmSync(scratch, { recursive: true, force: true });
   process.stdout.write(`results: ${output}\n`);
   return names.every((name) => records[name]?.state === 'passed') ? 0 : 1;
+}
+
+/**
+ * Sets the exit code of such a command's process: what `main` returns, or 2 with the error's message when it throws.
+ */
+export async function runBenchmark(benchmark: string, main: () => Promise<number>): Promise<void> {
+  try {
+    process.exitCode = await main();
+  } catch (error) {
+    process.stderr.write(`${benchmark}: ${(error as Error).message}\n`);
+    process.exitCode = 2;
+  }
 }
 
 /** What no one wants to watch go by. */

@@ -14,7 +14,7 @@ import { describeMachine } from '../machine.js';
 import { attributions } from './attribution.js';
 import { visibleDevices } from './device-list.js';
 import { PEER_OPTIONS, peerFolder } from './peer-part.js';
-import { RUN_OPTIONS, runParts } from './run-parts.js';
+import { RUN_OPTIONS, runBenchmark, runParts } from './run-parts.js';
 import {
   chooseWorldSizes,
   DEFAULT_MODELS,
@@ -88,16 +88,8 @@ async function main(): Promise<number> {
     name: resultName(gpu, settings),
     facts: { gpu, machine, trial: trialOf(settings), ...settings, vllm: settings.vllm !== null },
     derive: (records) => ({ attribution: attributions(records) }),
-    results: values.results,
-    logs: values.logs,
-    option: values.option,
-    list: values.list,
+    options: values,
   });
 }
 
-try {
-  process.exitCode = await main();
-} catch (error) {
-  process.stderr.write(`scaling: ${(error as Error).message}\n`);
-  process.exitCode = 2;
-}
+await runBenchmark('scaling', main);

@@ -191,10 +191,13 @@ def main() -> None:
         report["attention"] = model.config.text_config._attn_implementation
         bench = Bench(model, timer, device)
         runs = [lambda: bench.first_token("text"), lambda: bench.first_token("picture")]
-        runs += [lambda batch=int(each): bench.per_token(batch, 64 if batch == 1 else 32) for each in options.batches.split(",")]
+        for batch in map(int, options.batches.split(",")):
+            runs.append(lambda batch=batch: bench.per_token(batch, 64 if batch == 1 else 32))
         if options.rows:
             runs += [lambda: bench.first_token("text", LONG_TOKENS)]
-            runs += [lambda batch=each: bench.per_token(batch, 64 if batch == 1 else 32, "text", ROW_TOKENS) for each in ROW_BATCHES]
+            for batch in ROW_BATCHES:
+                tokens = 64 if batch == 1 else 32
+                runs.append(lambda batch=batch, tokens=tokens: bench.per_token(batch, tokens, "text", ROW_TOKENS))
         with torch.inference_mode():
             for run in runs:
                 if timer.elapsed_s() > options.seconds:

@@ -44,10 +44,12 @@ describe('the runner of parts', function () {
         name: 'trial-gpu',
         facts: { gpu: 'G' },
         derive: (records) => ({ count: Object.keys(records).length }),
-        results: path.join(folder, 'results'),
-        logs: path.join(folder, 'logs'),
-        option,
-        list: false,
+        options: {
+          results: path.join(folder, 'results'),
+          logs: path.join(folder, 'logs'),
+          option,
+          list: false,
+        },
       });
       return { code, report: read() };
     } finally {
