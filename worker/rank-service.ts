@@ -139,7 +139,7 @@ export class RankService {
         const picture = await assembler.finish();
         if (picture === null) return { unreadable: true };
         const { fence, pictureId, tileSlots, pixels } = picture;
-        await this.#runner.putPixels(fence, pictureId, tileSlots, pixels);
+        this.#runner.putPixels(fence, pictureId, tileSlots, pixels);
         return {};
       },
     };

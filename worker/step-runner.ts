@@ -163,14 +163,21 @@ export class StepRunner {
     if (this.#epoch?.sink === sink) this.#drop('the step stream closed', null);
   }
 
-  async putPixels(
-    fence: Fence,
-    pictureId: number,
-    tileSlots: Uint32Array,
-    pixels: Uint8Array,
-  ): Promise<void> {
+  /**
+   * Returns when the engine's queue has them: what it computes may take a while, and every later plan stands behind
+   * them.
+   */
+  putPixels(fence: Fence, pictureId: number, tileSlots: Uint32Array, pixels: Uint8Array): void {
     this.#guard.check(fence);
-    await this.#engines.engine.putPixels(fence.groupEpoch, pictureId, tileSlots, pixels);
+    const epoch = this.#epoch;
+    this.#engines.engine
+      .putPixels(fence.groupEpoch, pictureId, tileSlots, pixels)
+      .catch((error: unknown) => this.#refuse(epoch, toAppError(error)));
+  }
+
+  /** What was answered already cannot be had: a plan may come that needs it. */
+  #refuse(epoch: Epoch | null, error: AppError): void {
+    if (epoch !== null && this.#epoch === epoch) this.#drop('the engine refused pixels', error);
   }
 
   /** Wakes whatever waits at once, then drops the epoch. Returns the last step that was completed in it. */

@@ -45,7 +45,8 @@ class EngineThread {
 
   // Plans that may wait behind the running one.
   static constexpr size_t kMaxQueuedSteps = 8;
-  static constexpr size_t kMaxQueuedCommands = 64;
+  // While a step runs pixels may come for every tile slot, one tile a picture.
+  static constexpr size_t kMaxQueuedCommands = 512;
   static constexpr size_t kMaxCompletions = 32;
 
   // Starts the thread and makes the engine on it; throws what that throws. `wake` is called on the

@@ -98,4 +98,33 @@ describe('an epoch at a worker', () => {
       code: 'ABORTED',
     });
   });
+
+  it('answers for pixels while a step is computed, and ends the epoch if the engine then refuses them', async () => {
+    const refusals: ((error: AppError) => void)[] = [];
+    class Busy extends FakeEngine {
+      override putPixels(): Promise<void> {
+        return new Promise((_resolve, reject) => refusals.push(reject));
+      }
+    }
+    const ends: (string | undefined)[] = [];
+    const sink = { ...SINK, onFailure: (error: AppError) => ends.push(error.code) };
+    const runner = stepRunner(new Busy('cpu'));
+    const put = (groupEpoch: number) =>
+      runner.putPixels(runnerFence(groupEpoch), 1, Uint32Array.of(0), new Uint8Array(1));
+    const refuse = async (index: number) => {
+      refusals[index]!(new AppError('INVALID_REQUEST', 'picture 1 is resident already'));
+      await new Promise((resolve) => setImmediate(resolve));
+    };
+    await runner.open(runnerFence(1), sink);
+    put(1);
+    await runner.abort(runnerFence(1), 'test');
+    assert.deepEqual(ends, ['ABORTED']);
+    await runner.open(runnerFence(2), sink);
+    put(2);
+    // Of an epoch that is over: nobody's business any more.
+    await refuse(0);
+    assert.deepEqual(ends, ['ABORTED']);
+    await refuse(1);
+    assert.deepEqual(ends, ['ABORTED', 'INVALID_REQUEST']);
+  });
 });
