@@ -1,6 +1,6 @@
 // With what a process of ours ends, by cause: the one table of all commands. docs/operations.md shows it, and a test
 // holds the two together.
-import type { ErrorCode } from './errors.js';
+import type { AppError, ErrorCode } from './errors.js';
 
 export interface ExitCodeDefinition {
   readonly code: number;
@@ -67,6 +67,7 @@ export type ExitCause = keyof typeof EXIT_CODES;
 
 /** Of errors that are more than a fault which may pass. */
 const CAUSES: Readonly<Partial<Record<ErrorCode, ExitCause>>> = {
+  MODEL_NOT_FOUND: 'unservable',
   UNSUPPORTED_MODEL: 'unservable',
   CORRUPT_WEIGHTS: 'unservable',
   DEVICE_OUT_OF_MEMORY: 'unservable',
@@ -78,6 +79,12 @@ const CAUSES: Readonly<Partial<Record<ErrorCode, ExitCause>>> = {
 };
 
 /** Of a process that ends with this error. */
-export function exitCodeOf(code: ErrorCode): number {
-  return EXIT_CODES[CAUSES[code] ?? 'failed'].code;
+export function exitCodeOf(error: AppError): number {
+  if (isMistakeInSettings(error)) return EXIT_CODES.usage.code;
+  return EXIT_CODES[CAUSES[error.code] ?? 'failed'].code;
+}
+
+/** An address that is taken names no setting; a full disk or another process's refusal is a cause. Those may pass. */
+function isMistakeInSettings({ code, details, cause }: AppError): boolean {
+  return code === 'INVALID_REQUEST' && details['param'] !== undefined && cause === undefined;
 }

@@ -66,7 +66,7 @@ export function createWorkerCommand(): Command {
       'where this worker listens: HOST:PORT or unix:PATH (default: 127.0.0.1, any port)',
     )
     .option('--advertise <address>', 'what the coordinator dials, where it differs from --listen')
-    .option('--device <device>', 'cpu or cuda:N', 'cpu')
+    .option('--device <device>', 'cpu or cuda:N', describedParser('device', parseDevice), 'cpu')
     .option('--threads <n>', 'threads for kernels; 0: from the number of cores', integerOption(0, 1024), 0)
     .addOption(
       new Option(
@@ -117,6 +117,11 @@ export function toWorkerConfig(options: ParsedWorkerOptions): WorkerConfig {
     runFolder: options.runFolder ?? null,
     logLevel: options.logLevel ?? null,
   });
+}
+
+function parseDevice(value: string): string {
+  if (!/^(cpu|cuda:\d{1,4})$/.test(value)) throw new InvalidArgumentError('expected cpu or cuda:N.');
+  return value;
 }
 
 function parseOrphanPolicy(value: string): OrphanPolicy {

@@ -29,6 +29,6 @@ export async function main(args: readonly string[]): Promise<void> {
     }
     const appError = toAppError(error);
     standardError.write(`skein: ${appError.code}: ${appError.message}\n`);
-    process.exit(exitCodeOf(appError.code));
+    process.exit(exitCodeOf(appError));
   }
 }

@@ -148,13 +148,13 @@ export async function runWorker(
       onCoordinatorHeld: () => lifecycle.coordinatorFound(),
       onRefused: (error) => {
         standardError.write(`skein: ${error.code}: ${error.message}\n`);
-        lifecycle.stop('the coordinator refused this worker', exitCodeOf(error.code));
+        lifecycle.stop('the coordinator refused this worker', exitCodeOf(error));
       },
       // Later, so that the step stream still says why.
       onBroken: (error) =>
         void setImmediate(() => {
           standardError.write(`skein: ${error.code}: ${error.message}\n`);
-          lifecycle.stop('the device failed', exitCodeOf(error.code));
+          lifecycle.stop('the device failed', exitCodeOf(error));
         }),
     },
   });

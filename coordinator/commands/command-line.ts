@@ -119,7 +119,7 @@ export function reportError(error: unknown): number {
   if (error instanceof OutputError && error.isUnread) return EXIT_CODES.unread.code;
   const appError = toAppError(error);
   writeLine(appError.code, appError.message);
-  return error instanceof EndError ? error.exitCode : exitCodeOf(appError.code);
+  return error instanceof EndError ? error.exitCode : exitCodeOf(appError);
 }
 
 function writeLine(code: string, message: string): void {

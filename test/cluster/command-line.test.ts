@@ -135,7 +135,7 @@ describe('the command line', function () {
     // A question that brings its own markers gets no others.
     assert.deepEqual(await promptOf(upstream('<image>\n<image>\nWhat differs?')), expected);
     const { code, stderr } = await run(upstream('<image>\nWhat differs?'));
-    assert.equal(code, 1);
+    assert.equal(code, EXIT_CODES.usage.code);
     assert.match(
       stderr,
       /^skein: INVALID_REQUEST: --question begins with 1 <image> markers?, .* 2 pictures\n$/,
@@ -186,10 +186,10 @@ describe('the command line', function () {
     ['a number that is none', () => [...ASK, '--max-tokens', 'many'], 2, /INVALID_REQUEST: .*--max-tokens/],
     ['a missing question', () => ['run', ...MODEL], 2, /INVALID_REQUEST: .*--question/],
     ['a missing model', () => ['run', '--question', 'x'], 2, /INVALID_REQUEST: .*--model/],
-    ['a folder that is none', () => ['run', '--model', '/nonexistent', '--question', 'x'], 1, /nonexistent/],
-    ['a temperature below 0', () => [...ASK, '--temperature', '-1'], 1, /INVALID_REQUEST: temperature/],
-    ['top_p of 0', () => [...ASK, '--top-p', '0'], 1, /INVALID_REQUEST: top_p/],
-    ['a seed beyond 64 bits', () => [...ASK, '--seed', '18446744073709551616'], 1, /INVALID_REQUEST: seed/],
+    ['a folder that is none', () => ['run', '--model', '/nonexistent', '--question', 'x'], 3, /nonexistent/],
+    ['a temperature below 0', () => [...ASK, '--temperature', '-1'], 2, /INVALID_REQUEST: temperature/],
+    ['top_p of 0', () => [...ASK, '--top-p', '0'], 2, /INVALID_REQUEST: top_p/],
+    ['a seed beyond 64 bits', () => [...ASK, '--seed', '18446744073709551616'], 2, /INVALID_REQUEST: seed/],
     [
       'a missing picture',
       () => [...ASK, '--image-paths', '/nonexistent.png'],
@@ -203,7 +203,7 @@ describe('the command line', function () {
       1,
       /INVALID_PICTURE: .*bomb\.png/,
     ],
-    ['a world size that cannot be', () => [...ASK, '--tensor-parallel-size', '41'], 1, /INVALID_REQUEST: /],
+    ['a world size that cannot be', () => [...ASK, '--tensor-parallel-size', '41'], 2, /INVALID_REQUEST: /],
     [
       'a context that is too long',
       () => [...ASK, '--max-tokens', '100000'],
@@ -213,7 +213,7 @@ describe('the command line', function () {
     [
       'a model length beyond the model',
       () => [...ASK, '--max-model-length', '10000000'],
-      1,
+      2,
       /INVALID_REQUEST: --max-model-length/,
     ],
     [

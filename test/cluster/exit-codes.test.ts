@@ -94,10 +94,30 @@ describe('exit codes', function () {
     await endsWith(startReal(['worker', '--threads', 'many']), 'usage');
   });
 
+  it('2: what only other flags or the model show to be wrong, in variables too', async () => {
+    for (const wrong of [
+      ['--http-address', 'nowhere'],
+      ['--min-tensor-parallel-size', '2'],
+      ['--tensor-parallel-size', '64'],
+      ['--max-model-length', '16777216'],
+      ['--log-level', 'loud'],
+    ])
+      await endsWith(start([...SERVE, ...wrong]), 'usage');
+    processes.push(new SkeinProcess(SERVE, {}, { SKEIN_METRICS_ADDRESS: 'nowhere' }));
+    await endsWith(processes.at(-1)!, 'usage');
+    await endsWith(startReal(['worker', '--listen', 'nowhere']), 'usage');
+    await endsWith(startReal(['worker', '--listen', '127.0.0.1:0', '--device', 'gpu']), 'usage');
+    await endsWith(startReal(['health', 'nowhere']), 'usage');
+    await endsWith(startReal(['bench', 'serve', '--duration', '5']), 'usage');
+  });
+
   it('3: a model that cannot be served here', async () => {
     const run = start(RUN, { failLoad: true });
     await endsWith(run, 'unservable');
     assert.match(run.stderr, /^skein: CORRUPT_WEIGHTS: /m);
+    const absent = start(['serve', '--model', '/nowhere/model', '--grpc-address', '127.0.0.1:0']);
+    await endsWith(absent, 'unservable');
+    assert.match(absent.stderr, /^skein: MODEL_NOT_FOUND: /m);
   });
 
   it('4: a worker that serves another, and a coordinator of another cluster', async () => {

@@ -189,7 +189,7 @@ describe('skein with the native engine', function () {
   it('refuses unknown flags and world sizes that cannot be', async () => {
     await refused(['run', '--model', NANO, '--question', 'hello', '--colour', 'red'], /--colour/, 2);
     const nine = ['run', '--model', NANO, '--question', 'hello', '--tensor-parallel-size', '9'];
-    await refused(nine, /^skein: INVALID_REQUEST: .* 9 does not fit .*8 query heads .*fit: 1-8$/);
+    await refused(nine, /^skein: INVALID_REQUEST: .* 9 does not fit .*8 query heads .*fit: 1-8$/, 2);
   });
 });
 

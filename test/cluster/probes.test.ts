@@ -79,7 +79,9 @@ describe('probes', function () {
   });
 
   it('refuse a mistake on the command line or in a variable', async () => {
-    assert.match(probe(['nowhere']).answer, /INVALID_REQUEST: address/);
+    const nowhere = probe(['nowhere']);
+    assert.match(nowhere.answer, /INVALID_REQUEST: address/);
+    assert.equal(nowhere.code, 2);
     assert.equal(probe(['--timeout', '0']).code, 2);
     skein = new SkeinProcess(['serve', '--model', 'x'], {}, { SKEIN_DRAIN_TIMEOUT: 'soon' });
     assert.equal((await skein.exited).code, 2);
