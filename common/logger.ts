@@ -13,6 +13,8 @@ export interface LoggerOptions {
   readonly level: string | null;
   /** What a command logs when nobody asked: silent under tests (NODE_ENV=test). */
   readonly defaultLevel?: LogLevel;
+  /** Of every line; a line that names another part of the process has that one instead. */
+  readonly component?: string;
   /** Bindings of every line. */
   readonly bindings?: Readonly<Record<string, string | number>>;
   /** For tests of the log itself; stderr otherwise. */
@@ -20,11 +22,14 @@ export interface LoggerOptions {
 }
 
 export function createLogger(options: LoggerOptions): Logger {
+  const { component } = options;
   const level = resolveLevel(options.level, options.defaultLevel ?? 'info', process.env);
   return pino(
     {
       level,
       base: { pid: process.pid, ...options.bindings },
+      // Not in `base`: what a line or a child says itself would stand behind it, as the same key of JSON once more.
+      ...(component === undefined ? {} : { mixin: () => ({ component }) }),
       timestamp: pino.stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
       serializers: { err: stdSerializers.errWithCause },

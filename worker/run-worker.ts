@@ -123,7 +123,8 @@ export async function runWorker(
   const logger = createLogger({
     level: config.logLevel,
     defaultLevel: 'info',
-    bindings: { component: 'worker', workerId: config.workerId },
+    component: 'worker',
+    bindings: { workerId: config.workerId },
   });
   let worker: RunningWorker | null = null;
   const lifecycle = new Lifecycle({

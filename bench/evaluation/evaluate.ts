@@ -61,7 +61,7 @@ export async function evaluate(options: EvaluationOptions): Promise<Evaluation> 
     logger: createLogger({
       level: config.logLevel,
       defaultLevel: 'warn',
-      bindings: { component: 'evaluation' },
+      component: 'evaluation',
     }),
     workerEntry: installedWorkerEntry,
     onProgress: () => {},

@@ -32,7 +32,7 @@ async function start(prefixCaching: boolean): Promise<Serving> {
       ...{ visionParallel: 'auto', collective: 'auto', loadFormat: 'auto', stepTimeout: 300 },
       ...{ maxModelLength: 4096, maxNumSequences: 16, maxStepTokens: 512, prefixCaching },
     }),
-    logger: createLogger({ level: 'warn', defaultLevel: 'warn', bindings: { component: 'bench' } }),
+    logger: createLogger({ level: 'warn', defaultLevel: 'warn', component: 'bench' }),
     workerEntry: installedWorkerEntry,
     onProgress: () => undefined,
     signal: new AbortController().signal,

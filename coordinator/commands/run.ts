@@ -76,11 +76,7 @@ async function run(
   { workerEntry, output, signal }: RunContext,
 ): Promise<void> {
   const config = toClusterConfig(flags);
-  const logger = createLogger({
-    level: config.logLevel,
-    defaultLevel: 'warn',
-    bindings: { component: 'coordinator' },
-  });
+  const logger = createLogger({ level: config.logLevel, defaultLevel: 'warn', component: 'coordinator' });
   // Before anything is loaded: a typing error should not cost minutes.
   resolveSampling(flags, { vocabSize: MAX_UINT32, eosTokenIds: [], defaults: NEUTRAL_SAMPLING });
   const pictures = await readPictures(flags.imagePaths ?? []);

@@ -88,7 +88,7 @@ async function serve(
   const address = checkAddress(flags.grpcAddress, '--grpc-address');
   const httpOptions = toHttpOptions(flags);
   const observabilityOptions = toObservabilityOptions(flags, httpOptions !== null);
-  const logger = createLogger({ level: config.logLevel, bindings: { component: 'coordinator' } });
+  const logger = createLogger({ level: config.logLevel, component: 'coordinator' });
   const progress = createProgressDisplay(config.tensorParallelSize, false);
   const serving = await Serving.open({
     config,

@@ -12,7 +12,7 @@ export class AccessLog implements RequestListener {
   readonly #modelName: string;
 
   constructor(logger: Logger, modelName: string) {
-    this.#logger = logger.child({ component: 'access' });
+    this.#logger = logger;
     this.#modelName = modelName;
   }
 
@@ -29,6 +29,7 @@ export class AccessLog implements RequestListener {
 
   #head({ requestId, origin }: { readonly requestId: string; readonly origin?: RequestOrigin }): object {
     return {
+      component: 'access',
       // An id that was refused may be long.
       requestId: requestId.slice(0, MAX_REQUEST_ID_CHARS),
       route: origin?.route ?? 'internal',

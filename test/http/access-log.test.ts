@@ -25,7 +25,7 @@ describe('the access log', () => {
     service = await startHttpService({ engine: { stepMs: 1 }, config: { maxModelLength: 200 } });
     text = '';
     const destination = { write: (line: string) => void (text += line) };
-    const logger = createLogger({ level: 'info', destination });
+    const logger = createLogger({ level: 'info', component: 'coordinator', destination });
     service.cluster.serving.engine.observe(new AccessLog(logger, MODEL));
   });
   afterEach(() => service.stop());
@@ -67,6 +67,7 @@ describe('the access log', () => {
       times,
     );
     assert.ok(times[0]! >= 0 && times[3]! >= 5);
+    assert.deepEqual(text.match(/"component":/g)?.length, 1, 'no key twice');
     for (const word of ['secret', KEY, 'sk-']) assert.ok(!text.includes(word), word);
   });
 

@@ -14,7 +14,7 @@ function linesOf(write: (destination: { write(line: string): void }) => void): R
 describe('the log', () => {
   it('writes one JSON object a line with level name, time, bindings, fields and message', () => {
     const lines = linesOf((destination) => {
-      const log = createLogger({ level: 'info', bindings: { component: 'worker', rank: 1 }, destination });
+      const log = createLogger({ level: 'info', component: 'worker', bindings: { rank: 1 }, destination });
       log.child({ groupEpoch: 4 }).info({ numSeqs: 2 }, 'step finished');
       log.debug('not written');
     });
@@ -30,6 +30,13 @@ describe('the log', () => {
       numSeqs: 2,
       msg: 'step finished',
     });
+  });
+
+  it('has no key twice where a line names another part of the process', () => {
+    let text = '';
+    const destination = { write: (line: string) => void (text += line) };
+    createLogger({ level: 'info', component: 'coordinator', destination }).info({ component: 'access' }, 'x');
+    assert.deepEqual(text.match(/"component":"[a-z]*"/g), ['"component":"access"']);
   });
 
   it('writes errors under err with their code, and hides credentials', () => {
