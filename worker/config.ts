@@ -58,7 +58,9 @@ export interface ParsedWorkerOptions {
 }
 
 export function createWorkerCommand(): Command {
-  const command = new Command('worker')
+  // Below `skein`, as its help says how it is called.
+  const command = new Command('skein')
+    .command('worker')
     .description('one rank on this host; the coordinator dials it back')
     .option('--coordinator <address>', 'where the coordinator takes registrations: HOST:PORT or unix:PATH')
     .option(

@@ -1,5 +1,5 @@
 // The flags of `skein bench serve`: their names, bounds and relations. Names are vLLM's where it has the same thing.
-import { InvalidArgumentError, type Command } from 'commander';
+import { InvalidArgumentError, Option, type Command } from 'commander';
 import { describedParser, integerOption, listOption, numberOption } from '../../common/command-line.js';
 import { MAX_BENCH_REQUESTS, MAX_PRIORITY, MAX_TEMPERATURE } from '../../common/limits.js';
 
@@ -111,7 +111,11 @@ export function addBenchServeOptions(command: Command): Command {
       '--goodput <limits...>',
       'a request is good that keeps all: ttft:MS tpot:MS e2e:MS (any of them; e2el is e2e)',
     )
-    .option('--percentiles <list>', 'of all times', percentilesOption, [50, 95, 99])
+    .addOption(
+      new Option('--percentiles <list>', 'of all times')
+        .argParser(percentilesOption)
+        .default([50, 95, 99], '50,95,99'),
+    )
     .option(
       '--max-lag <ms>',
       'the run is not valid when the client is later than this at the 99th percentile',
@@ -137,15 +141,21 @@ function addTargetOptions(command: Command): void {
     .option('--address <address>', 'of a gRPC server: HOST:PORT or unix:PATH', '127.0.0.1:50051')
     .option('--base-url <url>', 'of an HTTP server: http://127.0.0.1:8000')
     .option('--endpoint <path>', 'in place of /v1/chat/completions or /v1/completions')
-    .option('--model <name>', 'default: the one that is served', '')
+    .addOption(new Option('--model <name>', 'what is asked').default('', 'what is served'))
     .option('--connections <n>', 'of gRPC; HTTP has one for each request at once', integerOption(1, 256), 4)
-    .option(
-      '--header <header>',
-      "'Name: value', of every request; OPENAI_API_KEY in the environment is sent as a bearer token",
-      headerOption,
-      {},
+    .addOption(
+      new Option(
+        '--header <header>',
+        "'Name: value', of every request; OPENAI_API_KEY in the environment is sent as a bearer token",
+      )
+        .argParser(headerOption)
+        .default({}, 'none'),
     )
-    .option('--extra-body <json>', 'fields of every HTTP body, over our own', bodyOption, {})
+    .addOption(
+      new Option('--extra-body <json>', 'fields of every HTTP body, over our own')
+        .argParser(bodyOption)
+        .default({}, 'none'),
+    )
     .option('--request-timeout <seconds>', 'for a whole answer', numberOption(0.001, 86_400), 600);
 }
 
@@ -184,7 +194,11 @@ function addWorkloadOptions(command: Command): void {
     )
     .option('--num-prefixes <n>', 'different ones', integerOption(1, MAX_BENCH_REQUESTS), 1)
     .option('--pictures <n>', 'of each prompt', integerOption(0, 20), 0)
-    .option('--picture-size <size>', 'WIDTHxHEIGHT in pixels', sizeOption, [448, 448])
+    .addOption(
+      new Option('--picture-size <size>', 'WIDTHxHEIGHT in pixels')
+        .argParser(sizeOption)
+        .default([448, 448], '448x448'),
+    )
     .option(
       '--picture-pool <n>',
       'so many different pictures; 0: every one is new',

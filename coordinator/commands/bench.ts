@@ -20,7 +20,9 @@ const PROGRESS_INTERVAL_MS = 10_000;
 
 export async function main(args: readonly string[]): Promise<void> {
   process.stdout.on('error', () => undefined);
-  const program = new Command('bench')
+  // Below `skein`, as its help says how it is called.
+  const program = new Command('skein')
+    .command('bench')
     .description('measures a running server')
     .exitOverride()
     .configureOutput({ outputError: () => undefined });
@@ -99,7 +101,7 @@ function judge(points: readonly RatePoint[]): void {
   const late = points.filter(({ measures }) => measures.invalid.length > 0);
   if (late.length === 0) return;
   const rates = late.map(({ rate }) => rateText(rate === Infinity ? 'inf' : rate)).join(', ');
-  process.stderr.write(`skein: not valid at ${rates}: the client could not keep up; see above\n`);
+  process.stderr.write(`skein: not valid (${rates}): the client could not keep up; see above\n`);
   process.exitCode = EXIT_CODES.failed.code;
 }
 

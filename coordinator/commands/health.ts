@@ -32,7 +32,9 @@ const Client = grpc.makeClientConstructor(service, HEALTH_SERVICE_NAME) as unkno
 ) => HealthClient;
 
 export async function main(args: readonly string[]): Promise<void> {
-  const command = new Command('health')
+  // Below `skein`, as its help says how it is called.
+  const command = new Command('skein')
+    .command('health')
     .description('asks a server or worker whether it is ready')
     .argument(
       '[address]',

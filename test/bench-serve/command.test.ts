@@ -161,7 +161,7 @@ describe('skein bench serve', function () {
       const { code, stdout, stderr } = await bench(...args, '--output-len', '4', '--max-lag', '0.1');
       assert.equal(code, EXIT_CODES.failed.code);
       assert.match(stdout, /^50\/s INVALID /m);
-      assert.match(stderr, /not valid at 50\/s: the client could not keep up/);
+      assert.match(stderr, /not valid \(50\/s\): the client could not keep up/);
     } finally {
       await server.stop();
     }

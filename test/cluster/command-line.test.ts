@@ -241,6 +241,15 @@ describe('the command line', function () {
     assert.match(stderr, /^skein: CORRUPT_WEIGHTS: rank \d: model\.safetensors: tensor x is truncated$/m);
   });
 
+  it('--help says how each command is called, and no default as JSON', async () => {
+    for (const name of ['serve', 'worker', 'health', 'bench serve']) {
+      const skein = SkeinProcess.real([...name.split(' '), '--help']);
+      assert.equal((await skein.exited).code, 0, skein.stderr);
+      assert.match(skein.stdout, new RegExp(`^Usage: skein ${name} \\[options\\]`));
+      assert.doesNotMatch(skein.stdout, /default: [[{]/);
+    }
+  });
+
   it('serve refuses an address that is taken, and leaves no worker', async () => {
     const server = createServer();
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
