@@ -75,5 +75,6 @@ function fromFastify(error: unknown): AppError | null {
   const { statusCode, code } = error as { statusCode?: unknown; code?: unknown };
   const isRefusal = typeof statusCode === 'number' && statusCode >= 400 && statusCode < 500;
   if (!isRefusal || typeof code !== 'string' || !code.startsWith('FST_')) return null;
-  return new HttpRequestError(statusCode, error.message);
+  const message = statusCode === 415 ? 'content-type must be application/json' : error.message;
+  return new HttpRequestError(statusCode, message);
 }

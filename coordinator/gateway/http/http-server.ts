@@ -146,9 +146,9 @@ function toSchemaError(errors: readonly SchemaError[]): AppError {
 
 /** In the words of all other refusals: the limit, and what was given where it is short. */
 function reasonOf({ keyword, params, data, message = 'is invalid' }: SchemaError): string {
-  const got = typeof data === 'number' || typeof data === 'boolean' ? `; got ${data}` : '';
+  const got = typeof data === 'number' || typeof data === 'boolean' ? `; got ${spelt(data)}` : '';
   if (keyword === 'type') return `must be ${withArticle(String(params['type']))}${got}`;
-  const limit = String(params['limit']);
+  const limit = spelt(params['limit']);
   if (keyword === 'minimum') return `must be at least ${limit}${got}`;
   if (keyword === 'maximum') return `must be at most ${limit}${got}`;
   const entries = `${limit} ${limit === '1' ? 'entry' : 'entries'}`;
@@ -156,6 +156,11 @@ function reasonOf({ keyword, params, data, message = 'is invalid' }: SchemaError
   if (keyword === 'minItems') return `must have at least ${entries}; got ${length}`;
   if (keyword === 'maxItems') return `must have at most ${entries}; got ${length}`;
   return message;
+}
+
+/** Integers with all their digits: JavaScript rounds those beyond 2^53 as it writes them. */
+function spelt(value: unknown): string {
+  return typeof value === 'number' && Number.isInteger(value) ? BigInt(value).toString() : String(value);
 }
 
 function withArticle(type: string): string {
