@@ -76,7 +76,7 @@ export class StepRunner {
   }
 
   get progress(): NativeProgress {
-    return this.#engines.engine.progress();
+    return this.#engines.progress;
   }
 
   /** Begins an epoch; resolves when the one before has left the engine. */

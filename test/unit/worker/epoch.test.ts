@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { AppError } from '../../../common/errors.js';
 import { COORDINATOR_SILENCE_MS } from '../../../common/limits.js';
 import { EngineHolder } from '../../../worker/engine-holder.js';
-import type { NativeGroupOptions, NativeStepPlan } from '../../../common/native/native.js';
+import type { NativeGroupOptions, NativeProgress, NativeStepPlan } from '../../../common/native/native.js';
 import { RankService } from '../../../worker/rank-service.js';
 import { StepRunner, type StepSink } from '../../../worker/step-runner.js';
 import { FakeClock } from '../../support/fake-clock.js';
@@ -61,6 +61,63 @@ describe('an epoch at a worker', () => {
     await clock.advance(COORDINATOR_SILENCE_MS);
     assert.equal(sent.at(-1), 'WORKER_LOST');
     assert.equal(clock.numTimers, 0);
+  });
+
+  it('shows that it is there while one engine takes the place of another, and tries again where none can be made', async () => {
+    const clock = new FakeClock();
+    const sent: string[] = [];
+    let onClosed: () => void = () => undefined;
+    let numMade = 0;
+    class SlowToClose extends FakeEngine {
+      #isClosed = false;
+
+      override async close(): Promise<void> {
+        this.#isClosed = true;
+        await super.close();
+        await new Promise<void>((resolve) => (onClosed = resolve));
+      }
+      override progress(): NativeProgress {
+        if (this.#isClosed) throw new AppError('ENGINE_CLOSED', 'the engine was closed');
+        return super.progress();
+      }
+    }
+    const engines = new EngineHolder(
+      () => {
+        numMade += 1;
+        if (numMade === 2) throw new AppError('DEVICE_ERROR', 'once');
+        return numMade === 1 ? new SlowToClose('cpu') : new FakeEngine('cpu');
+      },
+      { device: 'cpu', numThreads: 1 },
+    );
+    const service = new RankService({
+      ...{ identity: IDENTITY, engines, clock, logger: silentLogger },
+      ...{ onShutDown: () => undefined, onHeld: () => undefined, onReleased: () => undefined },
+      onBroken: () => undefined,
+    });
+    const session = service.openSteps({
+      send: (message) => sent.push(...Object.keys(message)),
+      end: (error) => sent.push(error?.code ?? 'end'),
+    });
+    const fence = {
+      clusterId: 'default',
+      coordinatorIncarnation: '7',
+      groupEpoch: '1',
+      workerIncarnation: '3',
+    };
+    session.onMessage({ message: 'open', open: fence });
+    await clock.advance(0);
+    const configured = engines.configure({ numThreads: 2, deterministic: true });
+    await clock.advance(2_000);
+    assert.deepEqual(sent, ['opened', 'progress']);
+    onClosed();
+    await assert.rejects(configured, { code: 'DEVICE_ERROR' });
+    const again = engines.configure({ numThreads: 1, deterministic: true });
+    await new Promise(setImmediate);
+    onClosed();
+    await again;
+    assert.equal(numMade, 3);
+    assert.equal(engines.engine.progress().phase, 'idle');
+    session.onClosed();
   });
 
   it('tries again to end an epoch that the engine could not end', async () => {
