@@ -56,6 +56,16 @@ export function unknownDocuments(file: string, text: string, known: ReadonlySet<
     .map((name) => `${file}: ${name}`);
 }
 
+/** Rows of a table without a head, which are shown as they are written. */
+export function headlessTables(file: string, text: string): string[] {
+  const lines = text.replace(/^```.*?^```/gms, (code) => code.replace(/[^\n]/g, '')).split('\n');
+  const isRow = (index: number): boolean => lines[index]?.startsWith('|') ?? false;
+  return lines
+    .map((_, index) => index)
+    .filter((index) => isRow(index) && !isRow(index - 1) && !/^\|[ :|-]+\|$/.test(lines[index + 1] ?? ''))
+    .map((index) => `${file}:${index + 1}`);
+}
+
 const exists = (target: string): boolean => existsSync(repoPath(target));
 
 describe('documents', () => {
@@ -72,6 +82,14 @@ describe('documents', () => {
   it('name only folders and files that exist', () => {
     assert.deepEqual(
       files.flatMap((file) => deadPaths(file, readSource(file), exists)),
+      [],
+    );
+  });
+
+  it('have tables with a head', () => {
+    assert.deepEqual(headlessTables('a.md', '| a |\n|---|\n| 1 |\n\n```\n| 2 |\n```\n| 3 |\n'), ['a.md:8']);
+    assert.deepEqual(
+      files.flatMap((file) => headlessTables(file, readSource(file))),
       [],
     );
   });
