@@ -31,6 +31,10 @@ export async function readPictures(files: Iterable<File>, present: readonly Pict
       continue;
     }
     const dataUrl = await readDataUrl(file);
+    if (dataUrl === null) {
+      problems.push(`${file.name}: cannot be read any more.`);
+      continue;
+    }
     const total = [...present, ...pictures].reduce((sum, each) => sum + each.dataUrl.length, dataUrl.length);
     if (total > MAX_DATA_URL_CHARS) {
       problems.push(`${file.name}: with it the request would be larger than the server takes.`);
@@ -51,11 +55,12 @@ function problemOf({ type, size }: File, numPresent: number): string | null {
   return null;
 }
 
-function readDataUrl(file: File): Promise<string> {
-  return new Promise((resolve, reject) => {
+/** Null: since it was chosen it was moved, changed or taken away. */
+function readDataUrl(file: File): Promise<string | null> {
+  return new Promise((resolve) => {
     const reader = new FileReader();
     reader.onload = () => resolve(reader.result as string);
-    reader.onerror = () => reject(reader.error ?? new Error(`${file.name} cannot be read`));
+    reader.onerror = () => resolve(null);
     reader.readAsDataURL(file);
   });
 }

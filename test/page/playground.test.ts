@@ -151,6 +151,16 @@ describe('the playground in Chromium', function () {
     watched.assertClean(/status of 400/);
   });
 
+  it('says of a file that it cannot be read any more', async () => {
+    const watched = await served.open();
+    await watched.page.evaluate(`FileReader.prototype.readAsDataURL = function () {
+      queueMicrotask(() => this.onerror(new ProgressEvent('error')));
+    }`);
+    await give(watched, 'dropped', Buffer.from('no picture at all'), 'image/png');
+    assert.match(await watched.until('.problems', /./), /cannot be read any more/);
+    watched.assertClean();
+  });
+
   it('does not ask with a setting that is not valid, and says which', async () => {
     const watched = await served.open();
     await set(watched, 'Temperature', 'hot');
