@@ -50,8 +50,8 @@ export const MAX_KEPT_GRAMMARS = 64;
 export const MAX_CLIENT_MESSAGE_BYTES = 64 * 1024 * 1024;
 /** Connections of HTTP clients at once; more are closed as they come. */
 export const MAX_HTTP_CONNECTIONS = 4096;
-/** A request over HTTP, its body included, must have arrived by then. */
-export const HTTP_RECEIVE_TIMEOUT_MS = 300_000;
+/** A request over HTTP, its body included, must have arrived by then, and a large message over gRPC. */
+export const RECEIVE_TIMEOUT_MS = 300_000;
 /** Of a data URL, before its comma: the type and its parameters. */
 export const MAX_DATA_URL_HEADER_CHARS = 256;
 export const MAX_MEDIA_URL_CHARS = 8192;

@@ -1,9 +1,9 @@
 // How many bytes of requests a server holds at once: a large message is taken only when there is room for all of it,
 // told from the five bytes that precede it, and refused before the rest has arrived. What was taken counts until its
-// call is over.
+// call is over, and must arrive in time: room that is held for a message that never comes is nobody's.
 import { constants, type Http2Server, type IncomingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
 import { AppError } from './errors.js';
-import { SMALL_MESSAGE_BYTES } from './limits.js';
+import { RECEIVE_TIMEOUT_MS, SMALL_MESSAGE_BYTES } from './limits.js';
 import { toGrpcError } from './grpc-status.js';
 
 const PREFIX_BYTES = 5;
@@ -59,6 +59,8 @@ export interface AdmissionOptions {
   readonly paths: ReadonlySet<string>;
   /** The most that one message may have. */
   readonly maxMessageBytes: number;
+  /** Whoever has not sent the whole of a large message so long after its beginning is cut off. */
+  readonly receiveTimeoutMs?: number;
   /** A call was refused: no handler hears of it. `field`: of its metadata. */
   readonly onRefused?: RefusalListener;
 }
@@ -77,11 +79,12 @@ export function admitWithin(options: AdmissionOptions, server: Http2Server): voi
 }
 
 function admitting(
-  { budget, paths, maxMessageBytes, onRefused }: AdmissionOptions,
+  { budget, paths, maxMessageBytes, receiveTimeoutMs = RECEIVE_TIMEOUT_MS, onRefused }: AdmissionOptions,
   listener: StreamListener,
 ): StreamListener {
   return (stream, headers, ...rest) => {
     const path = String(headers[constants.HTTP2_HEADER_PATH]);
+    const tell = (error: AppError): void => onRefused?.(path, (name) => fieldOf(headers, name), error);
     if (!paths.has(path)) {
       listener(stream, headers, ...rest);
       return;
@@ -92,10 +95,11 @@ function admitting(
         if (!budget.tryReserve(numBytes)) {
           const error = budget.refusal(numBytes);
           refuse(stream, error);
-          onRefused?.(path, (name) => fieldOf(headers, name), error);
+          tell(error);
           return;
         }
         stream.once('close', () => budget.release(numBytes));
+        cutWhereLate(stream, receiveTimeoutMs, () => tell(lateMessage(numBytes, receiveTimeoutMs)));
       }
       listener(stream, headers, ...rest);
     });
@@ -122,6 +126,24 @@ function awaitPrefix(stream: ServerHttp2Stream, then: (prefix: Buffer) => void):
   };
   stream.on('readable', onReadable);
   stream.once('end', onEnd);
+}
+
+/** A client ends its side of a call behind its message. */
+function cutWhereLate(stream: ServerHttp2Stream, timeoutMs: number, onLate: () => void): void {
+  const timer = setTimeout(() => {
+    stream.close(constants.NGHTTP2_CANCEL);
+    onLate();
+  }, timeoutMs);
+  const stop = (): void => clearTimeout(timer);
+  stream.once('end', stop);
+  stream.once('close', stop);
+}
+
+function lateMessage(numBytes: number, timeoutMs: number): AppError {
+  return new AppError(
+    'DEADLINE_EXCEEDED',
+    `the message of ${numBytes} bytes did not arrive within ${timeoutMs} ms`,
+  );
 }
 
 /** What a compressed message becomes is not known: the most that it may. */

@@ -10,7 +10,7 @@ import {
   type FastifyRequest,
 } from 'fastify';
 import type { AppError } from '../../../common/errors.js';
-import { HTTP_RECEIVE_TIMEOUT_MS, MAX_HTTP_CONNECTIONS } from '../../../common/limits.js';
+import { MAX_HTTP_CONNECTIONS, RECEIVE_TIMEOUT_MS } from '../../../common/limits.js';
 import type { ReceiveBudget } from '../../../common/receive-budget.js';
 import { invalid } from '../request-checks.js';
 import { HttpCall, REQUEST_ID_HEADER, requestIdOf } from './http-call.js';
@@ -67,7 +67,7 @@ export function createHttpServer({ budget, onFailure }: HttpServerOptions): Http
     genReqId: requestIdOf,
     return503OnClosing: false,
     forceCloseConnections: 'idle',
-    requestTimeout: HTTP_RECEIVE_TIMEOUT_MS,
+    requestTimeout: RECEIVE_TIMEOUT_MS,
     clientErrorHandler: refuseBrokenRequest,
     frameworkErrors: (error, _request, reply) => void sendError(error, reply),
     ajv: { customOptions: AJV_OPTIONS },

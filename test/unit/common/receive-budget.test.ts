@@ -11,6 +11,8 @@ import { retryAfterMsOf, RETRY_PUSHBACK_KEY } from '../../../common/status-detai
 import type { GenerateRequest } from '../../../proto/ts/skein/inference/v1/GenerateRequest.js';
 
 const MIB = 1024 * 1024;
+/** Less than an answer may take, and more than what is whole takes to arrive. */
+const RECEIVE_TIMEOUT_MS = 1_000;
 const PATH = inferenceServiceDefinition.GenerateOnce.path;
 
 describe('the budget of bytes received', function () {
@@ -21,12 +23,18 @@ describe('the budget of bytes received', function () {
   let session: ClientHttp2Session;
   /** Calls that the server has taken; each is answered by its callback. */
   const taken: (() => void)[] = [];
+  const refused: string[] = [];
 
   before(async () => {
     server = createGrpcServer({
       maxMessageBytes: 16 * MIB,
       maxConcurrentStreams: 100,
-      admission: { budget, paths: new Set([PATH]) },
+      admission: {
+        budget,
+        paths: new Set([PATH]),
+        receiveTimeoutMs: RECEIVE_TIMEOUT_MS,
+        onRefused: (_path, _field, error) => refused.push(error.code),
+      },
     });
     server.addService(inferenceServiceDefinition, {
       GenerateOnce: (_call: unknown, callback: grpc.sendUnaryData<object>) => {
@@ -132,6 +140,22 @@ describe('the budget of bytes received', function () {
     assert.equal((await ask(MIB))?.code, grpc.status.RESOURCE_EXHAUSTED);
     for (const answer of taken.splice(0)) answer();
     assert.equal(await large, null);
+  });
+
+  it('cuts off who does not send what it was given room for, and nobody who waits for an answer', async () => {
+    refused.length = 0;
+    const answered = ask(MIB);
+    await until(() => taken.length === 1, 'it is taken');
+    const stalled = begin(3 * MIB - 1000);
+    const closed = new Promise((resolve) => stalled.once('close', resolve));
+    await until(() => budget.usedBytes > 3.9 * MIB, 'both have room');
+    assert.equal((await ask(MIB))?.code, grpc.status.RESOURCE_EXHAUSTED);
+    await closed;
+    assert.equal(stalled.rstCode, constants.NGHTTP2_CANCEL);
+    await until(() => budget.usedBytes < 1.1 * MIB, 'what was not sent is given back');
+    assert.deepEqual(refused, ['QUEUE_FULL', 'DEADLINE_EXCEEDED']);
+    for (const answer of taken.splice(0)) answer();
+    assert.equal(await answered, null);
   });
 
   it('is done with a call that ends without a message', async () => {
