@@ -17,7 +17,7 @@ interface Place<Item> extends Asker {
   readonly startTag: number;
 }
 
-/** Clients whose turn has passed are forgotten when so many are remembered. */
+/** So many clients are remembered; beyond them those that wait. */
 const MANY_CLIENTS = 1024;
 
 export class FairLine<Item> {
@@ -36,12 +36,18 @@ export class FairLine<Item> {
     return this.#places[0]?.item;
   }
 
+  /** Clients that are remembered. */
+  get numClients(): number {
+    return this.#finishTags.size;
+  }
+
   numOf(client: string): number {
     return this.#places.reduce((count, place) => count + (place.client === client ? 1 : 0), 0);
   }
 
   /** `cost`: of the item, in whatever the line's items have in common; more than 0. */
   add(item: Item, { client, priority }: Asker, cost: number): void {
+    if (this.#finishTags.size >= MANY_CLIENTS && !this.#finishTags.has(client)) this.#forget();
     const startTag = Math.max(this.#virtualTime, this.#finishTags.get(client) ?? 0);
     this.#finishTags.set(client, startTag + cost);
     const place = { item, client, priority, startTag };
@@ -54,7 +60,6 @@ export class FairLine<Item> {
     const place = this.#places.shift();
     if (place === undefined) return undefined;
     this.#virtualTime = Math.max(this.#virtualTime, place.startTag);
-    if (this.#finishTags.size >= MANY_CLIENTS) this.#forgetThePast();
     return place.item;
   }
 
@@ -65,9 +70,16 @@ export class FairLine<Item> {
     return index >= 0;
   }
 
-  #forgetThePast(): void {
+  /**
+   * First those whose turn has passed. That may be nobody: where every client comes but once, each starts at the same
+   * time, which never passes. Keys are not checked, so there may be any number of such clients.
+   */
+  #forget(): void {
     for (const [client, finishTag] of this.#finishTags)
       if (finishTag <= this.#virtualTime) this.#finishTags.delete(client);
+    if (this.#finishTags.size < MANY_CLIENTS) return;
+    const waiting = new Set(this.#places.map(({ client }) => client));
+    for (const client of this.#finishTags.keys()) if (!waiting.has(client)) this.#finishTags.delete(client);
   }
 }
 

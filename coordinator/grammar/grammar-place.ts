@@ -1,7 +1,11 @@
 // A grammar thread and whom it serves: its calls, which are answered in their order, and how long they may take.
 import type { Clock, Timer } from '../../common/clock.js';
 import { AppError } from '../../common/errors.js';
-import { GRAMMAR_COMPILE_TIMEOUT_MS, GRAMMAR_START_TIMEOUT_MS } from '../../common/limits.js';
+import {
+  GRAMMAR_COMPILE_TIMEOUT_MS,
+  GRAMMAR_START_TIMEOUT_MS,
+  MAX_KEPT_GRAMMARS,
+} from '../../common/limits.js';
 import type { GrammarCall, GrammarReply } from './grammar-calls.js';
 import type { Session } from './grammar-session.js';
 
@@ -29,8 +33,8 @@ export interface PlaceListener {
 }
 
 export class Place {
-  /** That it has compiled, or will have. It forgets some by itself, and compiles them again. */
-  readonly grammars = new Set<string>();
+  /** What it has compiled, or will have: forgotten as the thread forgets them, the least recently used first. */
+  readonly #grammars = new Set<string>();
   readonly #options: PlaceOptions;
   readonly #listener: PlaceListener;
   readonly #thread: GrammarThread;
@@ -56,6 +60,10 @@ export class Place {
     return this.#sessions.size;
   }
 
+  has(grammarKey: string): boolean {
+    return this.#grammars.has(grammarKey);
+  }
+
   get sessions(): Session[] {
     return [...this.#sessions.values()];
   }
@@ -63,7 +71,10 @@ export class Place {
   add(session: Session): void {
     const { id, request, tokenIds } = session;
     const { grammar, eosTokenIds, stopTokenIds, minTokens } = request;
-    this.grammars.add(grammar.key);
+    this.#grammars.delete(grammar.key);
+    this.#grammars.add(grammar.key);
+    const [oldest] = this.#grammars;
+    if (this.#grammars.size > MAX_KEPT_GRAMMARS) this.#grammars.delete(oldest!);
     this.#sessions.set(id, session);
     session.place = this;
     const options = { eosTokenIds, stopTokenIds, minTokens };

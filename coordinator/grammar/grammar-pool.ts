@@ -53,7 +53,7 @@ export class GrammarPool {
     const places = [...this.#places];
     const { maxThreads = MAX_GRAMMAR_THREADS } = this.#options;
     const known =
-      places.find((place) => place.grammars.has(key)) ?? places.find(({ numSessions }) => numSessions === 0);
+      places.find((place) => place.has(key)) ?? places.find(({ numSessions }) => numSessions === 0);
     if (known !== undefined) return known;
     if (places.length >= maxThreads)
       return places.reduce((one, other) => (other.numSessions < one.numSessions ? other : one));

@@ -41,6 +41,24 @@ describe('a fair line', () => {
     assert.ok(numB >= 19 && numB <= 21, `${numB} of 40 are of the client that came`);
   });
 
+  it('remembers no more than some clients that have left, though each came but once', () => {
+    const line = new FairLine<number>();
+    line.add(-1, { client: 'waits', priority: 1 }, 7);
+    line.add(-2, { client: 'waits', priority: 1 }, 7);
+    for (let index = 0; index < 10_000; index += 1) {
+      line.add(index, { client: `client-${index}`, priority: 0 }, 5);
+      assert.equal(line.take(), index);
+      assert.ok(line.numClients <= 1024, `${line.numClients} are remembered`);
+    }
+    // Who waits is remembered: two of its own come after one of another's.
+    line.add(-3, { client: 'waits', priority: 1 }, 7);
+    line.add(-4, { client: 'another', priority: 1 }, 7);
+    assert.deepEqual(
+      Array.from({ length: 4 }, () => line.take()),
+      [-1, -4, -2, -3],
+    );
+  });
+
   it('differs between clients that always wait by one item of each at most', () => {
     const costs = fc.array(fc.integer({ min: 1, max: 50 }), { minLength: 1, maxLength: 20 });
     fc.assert(

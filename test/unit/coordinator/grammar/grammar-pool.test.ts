@@ -1,6 +1,7 @@
 // Where grammars are compiled and sequences served; what becomes of them when a thread breaks, hangs or refuses.
 import assert from 'node:assert/strict';
 import { AppError } from '../../../../common/errors.js';
+import { MAX_KEPT_GRAMMARS } from '../../../../common/limits.js';
 import type { GrammarCall, GrammarReply } from '../../../../coordinator/grammar/grammar-calls.js';
 import type { GrammarThreadListener } from '../../../../coordinator/grammar/grammar-place.js';
 import { GrammarPool } from '../../../../coordinator/grammar/grammar-pool.js';
@@ -51,6 +52,25 @@ const refuses = (pattern: RegExp) => (error: unknown) =>
   error instanceof AppError && error.code === 'INVALID_REQUEST' && pattern.test(error.message);
 
 describe('grammar threads', () => {
+  it('are no longer known by grammars that they have forgotten', async () => {
+    const { threads, open } = setUp();
+    open('kept');
+    open('old').close();
+    for (let index = 0; index < MAX_KEPT_GRAMMARS; index += 1) open(`other-${index}`).close();
+    // From here on the second thread serves more than the first.
+    open('other-5');
+    open('other-6');
+    open('old');
+    assert.equal(threads.length, 2);
+    for (const thread of threads) thread.reply();
+    await turn();
+    const opened = threads.map(({ calls }) =>
+      calls.map((call) => (call.kind === 'open' ? call.grammar.key : '')),
+    );
+    assert.deepEqual(opened[0], ['kept', 'old']);
+    assert.deepEqual(opened[1]!.slice(-2), ['other-5', 'other-6']);
+  });
+
   it('serve sequences where their grammar is compiled, and compile where nobody is served', async () => {
     const { threads, open, pool } = setUp();
     const first = open('a');
