@@ -1,18 +1,12 @@
-// Encoded files that were decoded before: what their pixels are called and how many bytes they have, so that a picture
-// that comes again is not decoded unless its pixels have to travel again. Known by SHA-256 of the encoded bytes.
+// Encoded files that were decoded before, and how many bytes their pixels have, so that a picture that comes again is
+// not decoded unless its pixels have to travel again. Known by SHA-256 of the encoded bytes.
 import { createHash, webcrypto } from 'node:crypto';
 
 export interface KnownPicture {
-  /** Of its pixels and their shape. */
+  /** SHA-256 of the encoded file, base64. */
   readonly contentHash: string;
   /** Of all its tiles. */
   readonly numBytes: number;
-}
-
-export interface EncodedFile {
-  /** SHA-256, base64. */
-  readonly hash: string;
-  readonly encodedBytes: number;
 }
 
 /** Below, a hash takes less than the way to a thread and back. */
@@ -36,25 +30,26 @@ export class KnownPictures {
   /** Null: not decoded before, or forgotten. */
   async find(encoded: Uint8Array): Promise<KnownPicture | null> {
     if (!this.#lengths.has(encoded.byteLength)) return null;
-    const hash = await hashOf(encoded);
-    const known = this.#byHash.get(hash);
+    const contentHash = await hashOf(encoded);
+    const known = this.#byHash.get(contentHash);
     if (known === undefined) return null;
-    this.#byHash.delete(hash);
-    this.#byHash.set(hash, known);
+    this.#byHash.delete(contentHash);
+    this.#byHash.set(contentHash, known);
     return known;
   }
 
   /** To be called once it is decoded without an error: what is broken is not known. */
-  remember({ hash, encodedBytes }: EncodedFile, { contentHash, numBytes }: KnownPicture): void {
-    if (this.#byHash.has(hash)) return;
-    this.#byHash.set(hash, { contentHash, numBytes, encodedBytes });
+  remember(picture: KnownPicture, encodedBytes: number): void {
+    const { contentHash } = picture;
+    if (this.#byHash.has(contentHash)) return;
+    this.#byHash.set(contentHash, { ...picture, encodedBytes });
     this.#lengths.set(encodedBytes, (this.#lengths.get(encodedBytes) ?? 0) + 1);
     if (this.#byHash.size > this.#limit) this.#forgetOldest();
   }
 
   #forgetOldest(): void {
-    const [hash, { encodedBytes }] = this.#byHash.entries().next().value!;
-    this.#byHash.delete(hash);
+    const [contentHash, { encodedBytes }] = this.#byHash.entries().next().value!;
+    this.#byHash.delete(contentHash);
     const left = this.#lengths.get(encodedBytes)! - 1;
     if (left > 0) this.#lengths.set(encodedBytes, left);
     else this.#lengths.delete(encodedBytes);

@@ -1,8 +1,8 @@
-// Pixels on their way to the ranks: one copy of equal pictures, counted by who refers to it, within a budget of bytes.
-// Pixels are made before a request is queued, as far as the budget goes (the others wait their turn), and are let go of
-// once every rank has them; a sequence that is computed again has them made again, from the encoded bytes that its
-// request keeps. An encoded file that was decoded before is not decoded again until its pixels have to travel: mostly
-// the ranks still hold what the tower made of it.
+// Pixels on their way to the ranks: one copy of what equal files show, counted by who refers to it, within a budget of
+// bytes. Pixels are made before a request is queued, as far as the budget goes (the others wait their turn), and are
+// let go of once every rank has them; a sequence that is computed again has them made again, from the encoded bytes
+// that its request keeps. An encoded file that was decoded before is not decoded again until its pixels have to travel:
+// mostly the ranks still hold what the tower made of it.
 import { assert } from '../../common/assert.js';
 import { AppError } from '../../common/errors.js';
 import type { PixelLease } from '../executor/step-loop.js';
@@ -27,7 +27,7 @@ export interface PictureStoreOptions {
 /** A sequence that holds its place on the ranks waits for it. */
 const AT_ONCE: Asker = { ...NOBODY, priority: Number.NEGATIVE_INFINITY };
 
-/** Equal pixels, once. */
+/** The pixels of equal files, once. */
 interface Entry {
   readonly contentHash: string;
   readonly pixels: Uint8Array;
@@ -113,9 +113,9 @@ export class PictureStore {
     this.#unreserve(entry.pixels.byteLength);
   }
 
-  #enter({ contentHash, encodedHash, tiles }: ProcessedPicture, { data }: PictureInput): Entry {
-    const file = { hash: encodedHash, encodedBytes: data.byteLength };
-    if (this.#options.maxKnown > 0) this.#known.remember(file, { contentHash, numBytes: tiles.byteLength });
+  #enter({ contentHash, tiles }: ProcessedPicture, { data }: PictureInput): Entry {
+    if (this.#options.maxKnown > 0)
+      this.#known.remember({ contentHash, numBytes: tiles.byteLength }, data.byteLength);
     const present = this.#entries.get(contentHash);
     if (present !== undefined) {
       present.numReferences += 1;
@@ -178,7 +178,7 @@ export class StoredPicture {
   readonly #input: PictureInput;
   readonly #signal: AbortSignal;
   readonly #numBytes: number;
-  /** Of its pixels and their shape. */
+  /** Of its encoded file. */
   readonly contentHash: string;
   #entry: Entry | null;
 

@@ -6,9 +6,7 @@ import type { SamplingParams } from '../../common/sampling.js';
 export interface SequencePicture {
   readonly numTiles: number;
   readonly firstPosition: number;
-  /**
-   * Of its pixels and their shape: equal pictures have equal ones. Without it nothing that stands behind it is shared.
-   */
+  /** Pictures with equal ones have equal pixels. Without it nothing that stands behind it is shared. */
   readonly contentHash?: string;
 }
 

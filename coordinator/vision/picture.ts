@@ -9,10 +9,11 @@ export interface RgbImage {
 }
 
 export interface ProcessedPicture {
-  /** SHA-256 of width, height and tile bytes, hex: equal pixels of another shape differ. */
+  /**
+   * SHA-256 of the encoded file, base64: with one model's settings a file gives the same tiles every time, and a hash
+   * of those, three megabytes or more, would hold up the first token.
+   */
   readonly contentHash: string;
-  /** SHA-256 of the encoded file, base64. */
-  readonly encodedHash: string;
   readonly width: number;
   readonly height: number;
   readonly numTiles: number;

@@ -1,5 +1,5 @@
-// One picture from encoded bytes to tiles and content hash, in the calling thread. The worker threads run this; so do
-// tests.
+// One picture from encoded bytes to tiles, and the hash it is known by, in the calling thread. The worker threads run
+// this; so do tests.
 import { createHash } from 'node:crypto';
 import type { TilingSpec } from '../checkpoint/model-spec.js';
 import { decodePicture } from './decode-picture.js';
@@ -27,14 +27,6 @@ export function tilePicture(image: RgbImage, tiling: TilingSpec, numThreads = 1)
   return tiles;
 }
 
-/** Width and height are hashed too: the same bytes in another shape are another picture. */
-export function hashPicture(width: number, height: number, tiles: Uint8Array): string {
-  const shape = Buffer.alloc(8);
-  shape.writeUInt32LE(width, 0);
-  shape.writeUInt32LE(height, 4);
-  return createHash('sha256').update(shape).update(tiles).digest('hex');
-}
-
 export async function processPicture(
   encoded: Uint8Array,
   label: string,
@@ -43,13 +35,12 @@ export async function processPicture(
   const header = sniffPicture(encoded, label);
   const decoding = decodePicture(encoded, label, header);
   // Meanwhile, for libvips decodes in a thread of its own.
-  const encodedHash = createHash('sha256').update(encoded).digest('base64');
+  const contentHash = createHash('sha256').update(encoded).digest('base64');
   const stored = await decoding;
   const image = exifRotation ? orient(stored, readOrientation(encoded, header.format), numThreads) : stored;
   const tiles = tilePicture(image, tiling, numThreads);
   return {
-    contentHash: hashPicture(image.width, image.height, tiles),
-    encodedHash,
+    contentHash,
     width: image.width,
     height: image.height,
     numTiles: tiles.length / (tiling.tileSize * tiling.tileSize * 3),

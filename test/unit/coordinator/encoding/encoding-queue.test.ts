@@ -42,7 +42,7 @@ function nameOf(task: EncodeTask): string {
 
 function picture(contentHash: string) {
   const size = { width: 1, height: 1, numTiles: 1, tileSize: 1 };
-  return { contentHash, encodedHash: '', ...size, tiles: new Uint8Array(3) };
+  return { contentHash, ...size, tiles: new Uint8Array(3) };
 }
 
 const chat = (text: string): EncodeTask => ({

@@ -13,7 +13,6 @@ export async function run(task: EncodeTask): Promise<TaskReply> {
   return {
     result: {
       contentHash: label,
-      encodedHash: label,
       width: 1,
       height: 1,
       numTiles: 1,

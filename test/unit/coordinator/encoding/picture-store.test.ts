@@ -26,9 +26,9 @@ function setUp(budgetBytes: number, maxKnown = 0) {
       numNow -= 1;
       if (data[0] === 255) throw new AppError('INVALID_PICTURE', `${label} is broken`);
       const tiles = new Uint8Array(BYTES).fill(data[0]!);
-      const encodedHash = createHash('sha256').update(data).digest('base64');
+      const contentHash = createHash('sha256').update(data).digest('base64');
       const size = { width: 1, height: 1, numTiles: 1, tileSize: 1 };
-      return { contentHash: String(data[0]), encodedHash, ...size, tiles };
+      return { contentHash, ...size, tiles };
     },
   });
   const add = (contents: readonly number[], signal = new AbortController().signal, client = '') => {

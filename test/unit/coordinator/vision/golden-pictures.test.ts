@@ -76,7 +76,7 @@ describe('golden pictures', () => {
         assert.equal(countTiles(encoded, image, settings), numTiles, image);
         const picture = await processPicture(encoded, image, settings);
         assert.equal(picture.numTiles, numTiles, image);
-        assert.equal(picture.encodedHash, createHash('sha256').update(encoded).digest('base64'), image);
+        assert.equal(picture.contentHash, createHash('sha256').update(encoded).digest('base64'), image);
         assert.equal(createHash('sha256').update(picture.tiles).digest('hex'), sha256, image);
         const stackedPath = goldenPath(folder, `tiles-${image.replace(/\.\w+$/, '')}.png`);
         if (!existsSync(stackedPath)) continue;
