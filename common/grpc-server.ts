@@ -80,7 +80,7 @@ export async function bindServer(server: grpc.Server, address: string): Promise<
       if (error !== null) {
         const reason = address.startsWith(UNIX_PREFIX)
           ? 'another process was faster, or the folder cannot be written'
-          : error.message;
+          : systemReason(error.message);
         reject(new AppError('INVALID_REQUEST', `cannot listen on ${address}: ${reason}`, { cause: error }));
       } else if (address.startsWith(UNIX_PREFIX)) {
         resolve(address);
@@ -89,6 +89,11 @@ export async function bindServer(server: grpc.Server, address: string): Promise<
       }
     });
   });
+}
+
+/** grpc-js counts the addresses that a name stands for; what the system says of the one is in brackets. */
+function systemReason(message: string): string {
+  return /^No address added out of total 1 resolved errors: \[(.*)\]$/.exec(message)?.[1] ?? message;
 }
 
 /** Lets running calls end for `graceMs`, then cuts them. */

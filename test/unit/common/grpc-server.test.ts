@@ -33,6 +33,20 @@ describe('a gRPC server', () => {
     }
   });
 
+  it('says in the words of the system why it cannot listen', async () => {
+    const first = createGrpcServer(OPTIONS);
+    const address = await bindServer(first, '127.0.0.1:0');
+    const second = createGrpcServer(OPTIONS);
+    try {
+      await assert.rejects(bindServer(second, address), {
+        code: 'INVALID_REQUEST',
+        message: `cannot listen on ${address}: listen EADDRINUSE: address already in use ${address}`,
+      });
+    } finally {
+      await Promise.all([first, second].map((server) => stopServer(server, 0)));
+    }
+  });
+
   it('is not made of a grpc-js that lacks a place to do so', () => {
     const places = { createHttp2Server: () => assert.fail('not called'), commonServerOptions: {} };
     prepareHttp2({ ...places }, OPTIONS);
