@@ -200,7 +200,7 @@ function offered(records: readonly RequestRecord[]): number | null {
 }
 
 /** Requests that were sent and had not ended: over the time of the run, and the most at once. */
-export function concurrencyOf(records: readonly RequestRecord[]): Measures['concurrency'] {
+function concurrencyOf(records: readonly RequestRecord[]): Measures['concurrency'] {
   const durationMs = spanMs(records);
   const busyMs = sum(records.map(({ sentMs, endMs }) => endMs - sentMs));
   const max = concurrencySteps(records).reduce((most, { running }) => Math.max(most, running), 0);

@@ -4,7 +4,7 @@ import { pino, stdSerializers, type DestinationStream, type Logger as PinoLogger
 import { AppError } from './errors.js';
 import { standardError } from './standard-error.js';
 
-export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
+const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
 export type Logger = PinoLogger;
 

@@ -7,14 +7,10 @@ import { AppError } from './errors.js';
 // Typed arrays have the host's byte order; all platforms that Node and the engine support are little-endian.
 assert(endianness() === 'LE', 'packed arrays need a little-endian host');
 
-type NumericArray = Uint32Array | Int32Array | Float32Array | BigUint64Array;
+type NumericArray = Uint32Array | Float32Array | BigUint64Array;
 
 export function packUint32(values: Uint32Array | readonly number[]): Buffer {
   return values instanceof Uint32Array ? packed(values) : bytesOf(new Uint32Array(values));
-}
-
-export function packInt32(values: Int32Array | readonly number[]): Buffer {
-  return values instanceof Int32Array ? packed(values) : bytesOf(new Int32Array(values));
 }
 
 export function packFloat32(values: Float32Array | readonly number[]): Buffer {
@@ -28,10 +24,6 @@ export function packUint64(values: BigUint64Array): Buffer {
 /** `field` is what the error names when the length is not a whole number of elements. */
 export function unpackUint32(bytes: Uint8Array, field: string): Uint32Array {
   return new Uint32Array(wholeElements(bytes, Uint32Array, field));
-}
-
-export function unpackInt32(bytes: Uint8Array, field: string): Int32Array {
-  return new Int32Array(wholeElements(bytes, Int32Array, field));
 }
 
 export function unpackFloat32(bytes: Uint8Array, field: string): Float32Array {

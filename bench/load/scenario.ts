@@ -4,7 +4,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { repoPath } from '../../test/support/paths.js';
 
-export const SCENARIO_FOLDER = repoPath('deploy', 'ghz', 'scenarios');
+const SCENARIO_FOLDER = repoPath('deploy', 'ghz', 'scenarios');
 
 /** A configuration file of ghz; the fields that are looked at here. */
 export interface GhzConfig {

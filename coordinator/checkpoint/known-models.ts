@@ -131,7 +131,7 @@ const KNOWN_MODELS: Readonly<Record<string, KnownModel>> = {
   'qwen2.5-32b': qwen({ ...QWEN_32B, vocabSize: QWEN_VOCAB }),
 };
 
-export const KNOWN_MODEL_NAMES: readonly string[] = Object.keys(KNOWN_MODELS);
+const KNOWN_MODEL_NAMES: readonly string[] = Object.keys(KNOWN_MODELS);
 
 /** fp8: plain weights, of the decoder or of the vision tower, become float8 as they are loaded. */
 export interface QuantizationChoices {

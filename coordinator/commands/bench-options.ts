@@ -3,7 +3,7 @@ import { InvalidArgumentError, Option, type Command } from 'commander';
 import { describedParser, integerOption, listOption, numberOption } from '../../common/command-line.js';
 import { MAX_BENCH_REQUESTS, MAX_PRIORITY, MAX_TEMPERATURE } from '../../common/limits.js';
 
-export const BACKENDS = ['grpc', 'openai-chat', 'openai'] as const;
+const BACKENDS = ['grpc', 'openai-chat', 'openai'] as const;
 export type Backend = (typeof BACKENDS)[number];
 
 export interface BenchFlags {

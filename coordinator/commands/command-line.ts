@@ -40,7 +40,7 @@ export class CutError extends EndError {
 }
 
 /** What a command prints could not be written. */
-export class OutputError extends AppError {
+class OutputError extends AppError {
   /** A reader that left has what it wanted, as `head` does: no failure worth a word. */
   readonly isUnread: boolean;
 

@@ -70,7 +70,7 @@ function packMasks(masks: StepPlan['masks'], { start, count }: VocabularyRows): 
 }
 
 /** Fills `out` with the bits from `start` on; what lies behind the last one is 0. */
-export function sliceBits(bits: Uint32Array, start: number, out: Uint32Array): void {
+function sliceBits(bits: Uint32Array, start: number, out: Uint32Array): void {
   const first = Math.floor(start / 32);
   const shift = start % 32;
   for (let index = 0; index < out.length; index += 1) {

@@ -28,7 +28,7 @@ const NEXT: readonly (readonly (readonly [first: number, last: number, state: nu
 ];
 
 /** The state behind the bytes; null: they are no UTF-8 there. */
-export function utf8After(state: number, bytes: Uint8Array): number | null {
+function utf8After(state: number, bytes: Uint8Array): number | null {
   let now = state;
   for (const byte of bytes) {
     const step = NEXT[now]!.find(([first, last]) => byte >= first && byte <= last);

@@ -6,10 +6,10 @@
 // used an idle server would pay for it later. A client without sequences is forgotten.
 
 /** The paper's weights: an answer's token needs a step of its own, a prompt's shares one with its neighbours. */
-export const PROMPT_TOKEN_COST = 1;
+const PROMPT_TOKEN_COST = 1;
 export const ANSWER_TOKEN_COST = 2;
 /** Nothing is computed for it, but its place in the KV cache is held. */
-export const CACHED_TOKEN_COST = 0.1;
+const CACHED_TOKEN_COST = 0.1;
 
 export interface Client {
   readonly name: string;

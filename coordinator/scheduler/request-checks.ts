@@ -7,7 +7,7 @@ import type { SchedulerConfig, SequenceRequest } from './step-plan.js';
 import type { WaitingQueue } from './waiting-queue.js';
 
 /** Tokens that one sequence can have, prompt and output together. */
-export function maxSequenceTokens(config: SchedulerConfig): number {
+function maxSequenceTokens(config: SchedulerConfig): number {
   // The last token is sampled and never computed: it needs no place in the KV cache.
   return Math.min(config.maxModelLength, config.numBlocks * config.blockSize + 1);
 }

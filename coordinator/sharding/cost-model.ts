@@ -23,7 +23,7 @@ export interface PriceOptions {
   readonly float8KvCache?: boolean;
 }
 
-export const DEFAULT_PRICE_OPTIONS: PriceOptions = {
+const DEFAULT_PRICE_OPTIONS: PriceOptions = {
   memoryBandwidth: DEFAULT_MEMORY_BANDWIDTH,
   computeType: null,
 };

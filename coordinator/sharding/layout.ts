@@ -9,7 +9,7 @@ import { BLOCK_COLUMNS, blockSplit, evenSplit, numBlocks, sizeOf, vocabRowsPerRa
 export type VisionParallel = 'tensor' | 'data';
 
 /** A tower (with projector) up to this size is not cut: its all-reduces cost more than reading it whole from memory. */
-export const SMALL_TOWER_BYTES = 1024 ** 3;
+const SMALL_TOWER_BYTES = 1024 ** 3;
 
 export interface VisionChoice {
   readonly mode: VisionParallel;
@@ -129,7 +129,7 @@ export function checkWorldSize(spec: ModelSpec, worldSize: number, vision: 'auto
 }
 
 /** [1, 2, 3, 5] as "1-3, 5". */
-export function formatRanges(values: readonly number[]): string {
+function formatRanges(values: readonly number[]): string {
   const parts: string[] = [];
   for (let index = 0; index < values.length;) {
     let last = index;

@@ -15,6 +15,10 @@ import type { RankLayout, RankPlan, ShardPlan, ShardPlanOptions, TensorRole } fr
 import { SliceCollector } from './slices.js';
 import { sizeOf, type Range } from './split.js';
 
+/**
+ * Plans every rank's slices. Throws AppError INVALID_REQUEST when a number does not fit, naming it and the world sizes
+ * that do. A checkpoint without files (a known model) gets a plan whose slices have fileIndex -1.
+ */
 export function makeShardPlan(checkpoint: Checkpoint, options: ShardPlanOptions): ShardPlan {
   const { spec } = checkpoint;
   const { worldSize } = options;

@@ -1,5 +1,5 @@
 // The shard plan: what each rank holds, as data. Made by pure functions from a Checkpoint and a world size.
-import type { Checkpoint, DataType, ModelSpec, SourceFile } from '../checkpoint/model-spec.js';
+import type { DataType, ModelSpec, SourceFile } from '../checkpoint/model-spec.js';
 
 export type TensorRole =
   | 'token-embedding'
@@ -96,7 +96,7 @@ export interface RankPlan {
 }
 
 /** Parts with the same one make one linear of the engine. */
-export function productOf({ role, layer }: RankTensor): string {
+function productOf({ role, layer }: RankTensor): string {
   return `${role} ${layer}`;
 }
 
@@ -123,9 +123,3 @@ export interface ShardPlanOptions {
   readonly worldSize: number;
   readonly visionParallel: 'auto' | 'tensor' | 'data';
 }
-
-/**
- * Plans every rank's slices. Throws AppError INVALID_REQUEST when a number does not fit, naming it and the world sizes
- * that do. A checkpoint without files (a known model) gets a plan whose slices have fileIndex -1.
- */
-export type MakeShardPlan = (checkpoint: Checkpoint, options: ShardPlanOptions) => ShardPlan;

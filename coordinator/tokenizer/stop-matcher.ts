@@ -24,7 +24,7 @@ function buildFallback(text: string): Int32Array {
 }
 
 /** Fails with INVALID_REQUEST where there are too many, or one is empty, too long or not well-formed. */
-export function checkStopStrings(stop: readonly string[]): void {
+function checkStopStrings(stop: readonly string[]): void {
   const invalid = (message: string): AppError =>
     new AppError('INVALID_REQUEST', message, { details: { param: 'stop' } });
   if (stop.length > MAX_STOP_STRINGS)

@@ -10,7 +10,7 @@ import { checkTokenizerJson, Vocabulary, type AddedToken } from './vocabulary.js
  * so taking it out again restores exactly what was there. It is gone before normalisation and BPE, so ids are those of
  * the text itself.
  */
-export const SENTINEL = '\uDC00';
+const SENTINEL = '\uDC00';
 const LONE_SENTINEL = /\uDC00/gu;
 const LONE_SURROGATE = /\p{Surrogate}/gu;
 

@@ -18,7 +18,7 @@ const VIEWS = [
 type View = (typeof VIEWS)[number]['name'];
 const INTERVAL_MS = 1000;
 
-export const STATE_LABELS: Readonly<Record<ClusterReport['state'], string>> = {
+const STATE_LABELS: Readonly<Record<ClusterReport['state'], string>> = {
   forming: 'Forming',
   ready: 'Serving',
   recovering: 'Recovering',

@@ -29,7 +29,7 @@ export function formatSeconds(seconds: number): string {
 }
 
 /** In the two largest units. */
-export function formatDuration(seconds: number): string {
+function formatDuration(seconds: number): string {
   const parts = [
     ['d', Math.floor(seconds / 86_400)],
     ['h', Math.floor(seconds / 3600) % 24],

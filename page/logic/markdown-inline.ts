@@ -23,7 +23,7 @@ const WORD = /[\p{L}\p{N}]/u;
 const MAX_DEPTH = 6;
 
 /** Of http, https and mailto; null: it is not followed. */
-export function safeHref(href: string): string | null {
+function safeHref(href: string): string | null {
   return /^(https?:\/\/|mailto:)[^\s]+$/i.test(href) ? href : null;
 }
 

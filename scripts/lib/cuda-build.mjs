@@ -18,7 +18,7 @@ export const DEFAULT_ARCHITECTURES = '80;89;90a';
 const TEST_TARGETS = ['cuda_tests', 'cuda_kernel_bench', 'cuda_collective_bench'];
 
 /** Of native/ and bench/kernels. */
-export function cudaSources(repoRoot) {
+function cudaSources(repoRoot) {
   const isBench = (file) => /\/cuda_[^/]*\.(cc|cu|h|cuh)$/.test(file);
   return [...nativeSources(repoRoot), ...listFiles(repoRoot, 'bench/kernels', isBench)];
 }

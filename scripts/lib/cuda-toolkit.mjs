@@ -9,7 +9,7 @@ import { ensureRequirements, PYPI_REQUIREMENTS } from './system-packages.mjs';
 
 const OLDEST = [12, 4];
 /** The compiler and what it needs, cuBLAS, NCCL. */
-export const PYPI_PACKAGES = [
+const PYPI_PACKAGES = [
   'nvidia-cuda-nvcc==13.0.*',
   'nvidia-cuda-crt==13.0.*',
   'nvidia-nvvm==13.0.*',

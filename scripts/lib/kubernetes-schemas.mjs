@@ -13,7 +13,6 @@ const KINDS = {
   'io.k8s.api.networking.v1.NetworkPolicy': 'networkpolicy-networking-v1',
   'io.k8s.api.policy.v1.PodDisruptionBudget': 'poddisruptionbudget-policy-v1',
 };
-export const SCHEMA_TEMPLATE = '{{ .ResourceKind }}{{ .KindSuffix }}.json';
 
 export function schemaFolder(repoRoot) {
   const versions = Object.values(GO_MODULES).map(({ version }) => version);
@@ -53,7 +52,7 @@ export async function ensureSchemas({ repoRoot, reporter }) {
 }
 
 /** A definition with all that it refers to. */
-export function strictDefinition(name, definitions) {
+function strictDefinition(name, definitions) {
   const used = {};
   const visit = (each) => {
     if (used[each] !== undefined) return;

@@ -6,7 +6,7 @@ import path from 'node:path';
 import { SetupError } from './console.mjs';
 import { decideStep, fingerprint, listFiles, readStamp, removeStamp, writeStamp } from './fingerprint.mjs';
 
-export const SITE_FOLDER = 'dist/page/site';
+const SITE_FOLDER = 'dist/page/site';
 const STAMP = 'dist/page/.skein-stamp';
 /** What the page imports of ours; and what it is bundled from and by. */
 const SOURCE_FOLDERS = ['page', 'common'];

@@ -66,6 +66,6 @@ function readLines(stream, onChunk, onLine) {
   });
 }
 
-export function tailOf(logFile) {
+function tailOf(logFile) {
   return readFileSync(logFile, 'utf8').trimEnd().split('\n').slice(-TAIL_LINES);
 }

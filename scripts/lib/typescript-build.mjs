@@ -22,7 +22,7 @@ const OTHER_INPUTS = ['tsconfig.json', 'node_modules/.package-lock.json'];
 const STAMP = 'dist/.skein-stamp';
 const BUILD_INFO = 'dist/.tsbuildinfo';
 
-export function typescriptSources(repoRoot) {
+function typescriptSources(repoRoot) {
   const isSource = (file) => file.endsWith('.ts') && !file.endsWith('.d.ts');
   return SOURCE_FOLDERS.flatMap((folder) => listFiles(repoRoot, folder, isSource));
 }

@@ -26,7 +26,7 @@ export function bind(what: string, parameters: readonly Parameter[], args: Argum
   });
 }
 
-export const NO_NAMES: ReadonlyMap<string, Value> = new Map();
+const NO_NAMES: ReadonlyMap<string, Value> = new Map();
 
 export function positional(...values: Value[]): Arguments {
   return { positional: values, named: NO_NAMES };

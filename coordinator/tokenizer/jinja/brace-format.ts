@@ -49,7 +49,7 @@ function walk(start: Value, path: string, access: FieldAccess): Value {
   return value;
 }
 
-export function formatValue(value: Value, specification: string, budget: Budget): string {
+function formatValue(value: Value, specification: string, budget: Budget): string {
   if (specification === '') return textOf(value);
   const match = SPECIFICATION.exec(specification);
   if (match === null) throw new TemplateError(`invalid format specifier '${specification}'`);

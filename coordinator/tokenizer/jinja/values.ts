@@ -267,7 +267,7 @@ export function lengthOf(value: Value): number {
 
 const SURROGATE = /[\ud800-\udfff]/;
 
-export function codePointLength(text: string): number {
+function codePointLength(text: string): number {
   return SURROGATE.test(text) ? [...text].length : text.length;
 }
 
