@@ -75,6 +75,8 @@ export const MAX_UNREAD_BYTES = 64 * 1024;
 export const PIXEL_CHUNK_BYTES = 1024 * 1024;
 /** Of the pixels that lie in memory for ranks of the same host to read; those beyond it travel as messages. */
 export const MAX_PIXEL_FILE_BYTES = 32 * 1024 * 1024;
+/** Of the memory that a worker keeps for the pixels of the pictures that come next. */
+export const MAX_SPARE_PIXEL_BYTES = 16 * 1024 * 1024;
 
 export const MAX_PICTURE_BYTES = 32 * 1024 * 1024;
 /** Width times height, checked in the header, before decoding. */

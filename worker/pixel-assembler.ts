@@ -6,6 +6,7 @@ import { unpackUint32 } from '../common/packed.js';
 import type { PutPixelsRequest__Output } from '../proto/ts/skein/worker/v1/PutPixelsRequest.js';
 import type { SharedFile__Output } from '../proto/ts/skein/worker/v1/SharedFile.js';
 import { parseFence, type Fence } from './epoch-guard.js';
+import type { PixelBuffers } from './pixel-buffers.js';
 import { readSharedFile } from './shared-file.js';
 
 const CHANNELS = 3;
@@ -20,12 +21,14 @@ export interface AssembledPicture {
 
 export class PixelAssembler {
   readonly #plan: NativeLoadPlan | null;
+  readonly #buffers: PixelBuffers;
   #picture: AssembledPicture | null = null;
   #file: SharedFile__Output | null = null;
   #numBytes = 0;
 
-  constructor(plan: NativeLoadPlan | null) {
+  constructor(plan: NativeLoadPlan | null, buffers: PixelBuffers) {
     this.#plan = plan;
+    this.#buffers = buffers;
   }
 
   add(request: PutPixelsRequest__Output): void {
@@ -54,6 +57,12 @@ export class PixelAssembler {
     return this.#picture;
   }
 
+  /** After `finish`, once: the memory of its pixels is the next picture's. */
+  release(): void {
+    if (this.#picture !== null) this.#buffers.giveBack(this.#picture.pixels);
+    this.#picture = null;
+  }
+
   #begin(request: PutPixelsRequest__Output): AssembledPicture {
     const plan = this.#plan;
     if (plan === null || plan.vision === null)
@@ -73,8 +82,8 @@ export class PixelAssembler {
       fence: parseFence(request.fence),
       pictureId: request.pictureId,
       tileSlots,
-      // Not zeroed before: it is used once every byte has come.
-      pixels: Buffer.allocUnsafeSlow(request.numTiles * tileBytes),
+      // Used once every byte has come, whatever was in it before.
+      pixels: this.#buffers.take(request.numTiles * tileBytes),
     };
   }
 }

@@ -24,6 +24,7 @@ import { parseFence, type WorkerIdentity } from './epoch-guard.js';
 import type { NativeGroupOptions, NativeLoadPlan } from '../common/native/native.js';
 import { chooseNcclInterface } from './nccl-interface.js';
 import { PixelAssembler } from './pixel-assembler.js';
+import { PixelBuffers } from './pixel-buffers.js';
 import { StepRunner } from './step-runner.js';
 import { StepSession, type StepStreamPort } from './step-session.js';
 
@@ -56,6 +57,7 @@ export interface RankServiceOptions {
 export class RankService {
   readonly #options: RankServiceOptions;
   readonly #runner: StepRunner;
+  readonly #pixelBuffers = new PixelBuffers();
   #loadedPlan: NativeLoadPlan | null = null;
 
   constructor(options: RankServiceOptions) {
@@ -132,15 +134,20 @@ export class RankService {
     readonly add: PixelAssembler['add'];
     readonly finish: () => Promise<PutPixelsResponse>;
   } {
-    const assembler = new PixelAssembler(this.#loadedPlan);
+    const assembler = new PixelAssembler(this.#loadedPlan, this.#pixelBuffers);
     return {
       add: (request) => assembler.add(request),
       finish: async () => {
-        const picture = await assembler.finish();
-        if (picture === null) return { unreadable: true };
-        const { fence, pictureId, tileSlots, pixels } = picture;
-        this.#runner.putPixels(fence, pictureId, tileSlots, pixels);
-        return {};
+        try {
+          const picture = await assembler.finish();
+          if (picture === null) return { unreadable: true };
+          const { fence, pictureId, tileSlots, pixels } = picture;
+          this.#runner.putPixels(fence, pictureId, tileSlots, pixels);
+          return {};
+        } finally {
+          // The engine has a copy of its own, or refused them.
+          assembler.release();
+        }
       },
     };
   }

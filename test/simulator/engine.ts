@@ -146,10 +146,13 @@ export class SimulatedEngine implements NativeEngine {
     tileSlots: Uint32Array,
     pixels: Uint8Array,
   ): Promise<void> {
+    // Copied before the call returns: the memory of the pixels is the next picture's then. A Buffer's slice is none.
+    const size = pixels.length / tileSlots.length;
+    const tiles = Array.from(tileSlots, (_, index) =>
+      Uint8Array.from(pixels.subarray(index * size, (index + 1) * size)),
+    );
     return this.#job(groupEpoch, (resolve, reject) => {
       if (this.#pictures.has(pictureId)) return reject(new AppError('INVALID_REQUEST', 'resident already'));
-      const size = pixels.length / tileSlots.length;
-      const tiles = Array.from(tileSlots, (_, index) => pixels.slice(index * size, (index + 1) * size));
       this.#pictures.set(pictureId, { tileSlots, tiles });
       resolve();
     });
