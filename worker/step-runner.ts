@@ -229,10 +229,12 @@ export class StepRunner {
   #leave(reason: string, error: AppError | null): void {
     const epoch = this.#epoch;
     if (epoch === null) return;
-    this.#logger.debug({ groupEpoch: epoch.fence.groupEpoch, reason }, 'epoch ends');
+    const { groupEpoch } = epoch.fence;
+    if (epoch.state === 'joined') this.#logger.info({ groupEpoch, reason }, 'left the group');
+    else this.#logger.debug({ groupEpoch, reason }, 'epoch ends');
     const { engine } = this.#engines;
     // 0: a load belongs to no epoch of the engine's.
-    engine.abort(epoch.state === 'loading' ? 0 : epoch.fence.groupEpoch);
+    engine.abort(epoch.state === 'loading' ? 0 : groupEpoch);
     this.#epoch = null;
     epoch.state = 'over';
     this.#numOver += 1;

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { AppError } from '../../../common/errors.js';
 import { COORDINATOR_SILENCE_MS } from '../../../common/limits.js';
+import { createLogger } from '../../../common/logger.js';
 import { EngineHolder } from '../../../worker/engine-holder.js';
 import type { NativeGroupOptions, NativeProgress, NativeStepPlan } from '../../../common/native/native.js';
 import { RankService } from '../../../worker/rank-service.js';
@@ -22,9 +23,9 @@ const GROUP: NativeGroupOptions = {
 };
 
 const holder = (engine: FakeEngine) => new EngineHolder(() => engine, { device: 'cpu', numThreads: 1 });
-const stepRunner = (engine: FakeEngine) =>
+const stepRunner = (engine: FakeEngine, logger = silentLogger) =>
   new StepRunner({
-    ...{ engines: holder(engine), identity: IDENTITY, logger: silentLogger },
+    ...{ engines: holder(engine), identity: IDENTITY, logger },
     onBroken: () => undefined,
   });
 const rankService = (engine: FakeEngine, clock: FakeClock) =>
@@ -134,6 +135,28 @@ describe('an epoch at a worker', () => {
     await runner.open(runnerFence(2), SINK);
     assert.equal(numEnds, 2);
     await runner.abort(runnerFence(2), 'test');
+  });
+
+  it('says in the log when it joined a group and when it left it, and why', async () => {
+    let text = '';
+    const destination = { write: (line: string) => void (text += line) };
+    const runner = stepRunner(new FakeEngine('cpu'), createLogger({ level: 'info', destination }));
+    await runner.open(runnerFence(1), SINK);
+    await runner.load(runnerFence(1), () => Promise.resolve());
+    await runner.prepareGroup(runnerFence(1), '1', GROUP);
+    await runner.joinGroup(runnerFence(1), [], 8, 1000);
+    runner.closeStream(SINK);
+    const lines = text
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as Readonly<Record<string, unknown>>);
+    assert.deepEqual(
+      lines.map(({ msg, groupEpoch, reason }) => [msg, groupEpoch, reason]),
+      [
+        ['joined the group', 1, undefined],
+        ['left the group', 1, 'the step stream closed'],
+      ],
+    );
   });
 
   it('does not join an epoch that was aborted while the engine joined it', async () => {
