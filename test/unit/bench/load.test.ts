@@ -12,6 +12,7 @@ import type { GhzRun } from '../../../bench/load/run-ghz.js';
 import { parseScenario, readScenarios, type Scenario } from '../../../bench/load/scenario.js';
 import { renderTable } from '../../../bench/load/table.js';
 import { repoPath } from '../../support/paths.js';
+import { documentFiles, readSource } from '../../support/source-files.js';
 
 const TIMING =
   'queue;dur=1.500, ttft;dur=10.000, tpot;dur=2.000, total;dur=30.000, prompt;desc=7, completion;desc=11, cached;desc=0';
@@ -254,5 +255,14 @@ describe('the report', () => {
   it('has the rows of the printed table', () => {
     const table = renderTable([result]);
     assert.match(table, /^some +1 +1 +0 +0\.5 /m);
+  });
+
+  it('are given to ghz in documents as it takes them: the address is its argument, of which it has one', () => {
+    const shown = documentFiles().flatMap((file) => readSource(file).match(/^ghz .*$/gm) ?? []);
+    assert.ok(shown.length >= 2);
+    for (const line of shown) {
+      assert.match(line, / \d+\.\d+\.\d+\.\d+:\d+$/);
+      assert.doesNotMatch(line, / --host /);
+    }
   });
 });
