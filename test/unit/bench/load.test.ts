@@ -192,6 +192,15 @@ describe('the committed scenarios', () => {
     }
   });
 
+  it('are given to ghz in documents as it takes them: the address is its argument, of which it has one', () => {
+    const shown = documentFiles().flatMap((file) => readSource(file).match(/^ghz .*$/gm) ?? []);
+    assert.ok(shown.length >= 2);
+    for (const line of shown) {
+      assert.match(line, / \d+\.\d+\.\d+\.\d+:\d+$/);
+      assert.doesNotMatch(line, / --host /);
+    }
+  });
+
   it('hold data files that exist, and shorter runs that are shorter', () => {
     const short = readScenarios({ short: true });
     for (const [index, { name, config }] of scenarios.entries()) {
@@ -255,14 +264,5 @@ describe('the report', () => {
   it('has the rows of the printed table', () => {
     const table = renderTable([result]);
     assert.match(table, /^some +1 +1 +0 +0\.5 /m);
-  });
-
-  it('are given to ghz in documents as it takes them: the address is its argument, of which it has one', () => {
-    const shown = documentFiles().flatMap((file) => readSource(file).match(/^ghz .*$/gm) ?? []);
-    assert.ok(shown.length >= 2);
-    for (const line of shown) {
-      assert.match(line, / \d+\.\d+\.\d+\.\d+:\d+$/);
-      assert.doesNotMatch(line, / --host /);
-    }
   });
 });
