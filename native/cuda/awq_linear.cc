@@ -1,6 +1,7 @@
 // AWQ int4 linears: few rows are multiplied straight from the packed form; many, too, where there
-// are warpgroup products (Hopper), and otherwise through dequantised columns (product_rules.h); in
-// deterministic mode always by the kernel for few.
+// are warpgroup products (Hopper), and otherwise through dequantised columns (product_rules.h). In
+// deterministic mode Hopper multiplies many by a wide kernel that leaves the bits of the one for
+// few; before Hopper, and where groups are no multiples of 128 inputs, that one takes all.
 #include <algorithm>
 
 #include "cuda/awq_workspace.h"
@@ -46,9 +47,11 @@ class AwqLinear final : public CudaLinear {
 
   void Run(const Matrix& x, const Matrix& out, BlasLt& blas, Stream& stream) const override {
     const ProductOperands operands = MakeOperands(x, bias_, out, false, products());
-    switch (Choose(operands, stream)) {
+    const ProductKernel kernel = Choose(operands, stream);
+    switch (kernel) {
       case ProductKernel::kWide:
-        return RunWide(operands, stream);
+      case ProductKernel::kExactWide:
+        return RunWide(kernel, operands, stream);
       case ProductKernel::kFewRows:
         return RunPacked(x, out, false, stream);
       default:
@@ -60,8 +63,8 @@ class AwqLinear final : public CudaLinear {
   bool RunSwiGlu(const Matrix& x, const Matrix& out, Stream& stream) const override {
     const ProductOperands operands = MakeOperands(x, bias_, out, true, products());
     const ProductKernel kernel = Choose(operands, stream);
-    if (kernel == ProductKernel::kWide) {
-      RunWide(operands, stream);
+    if (IsWide(kernel)) {
+      RunWide(kernel, operands, stream);
     } else if (kernel == ProductKernel::kFewRows && AwqTakes(weights_, kAwqWhole, 1, true)) {
       RunPacked(x, out, true, stream);
     } else {
@@ -72,22 +75,29 @@ class AwqLinear final : public CudaLinear {
 
   bool RunAdded(const Matrix& x, const float* bias, const float* scale, const Matrix& residual,
                 BlasLt&, Stream& stream) const override {
-    if (x.rows < kFewestAddedRows || bias_.as_float != nullptr) return false;
+    if (x.rows < kFewestAddedRows || bias_.as_float != nullptr ||
+        !MayAdd(bias, scale, products())) {
+      return false;
+    }
     const ProductOperands operands = MakeAddedOperands(x, bias, scale, residual, products());
-    if (Choose(operands, stream) != ProductKernel::kWide) return false;
-    RunWide(operands, stream);
+    const ProductKernel kernel = Choose(operands, stream);
+    if (!IsWide(kernel)) return false;
+    RunWide(kernel, operands, stream);
     return true;
   }
 
  private:
+  static bool IsWide(ProductKernel kernel) {
+    return kernel == ProductKernel::kWide || kernel == ProductKernel::kExactWide;
+  }
+
   ProductKernel Choose(const ProductOperands& operands, Stream& stream) const {
-    const ProductKernel kernel =
-        ChooseProduct({WeightFormat::kAwq, products().deterministic(), operands.gelu, operands.rows,
-                       weights_.out_features},
-                      [&](ProductKernel each) {
-                        return each != ProductKernel::kWide ||
-                               AwqWideTakes(weights_, operands, products().device());
-                      });
+    const ProductKernel kernel = ChooseProduct(
+        {WeightFormat::kAwq, products().deterministic(), operands.gelu, operands.rows,
+         weights_.out_features},
+        [&](ProductKernel each) {
+          return !IsWide(each) || AwqWideTakes(weights_, operands, products().device());
+        });
     // Columns are dequantised on a second stream.
     return kernel == ProductKernel::kDequantised && stream.IsCapturing() ? ProductKernel::kFewRows
                                                                          : kernel;
@@ -95,24 +105,27 @@ class AwqLinear final : public CudaLinear {
 
   const ProductWorkspace& products() const { return workspace_.products(); }
 
-  void RunWide(const ProductOperands& operands, Stream& stream) const {
-    const WidePlan plan = PlanAwqWide(weights_, operands.rows, products().device());
+  void RunWide(ProductKernel kernel, const ProductOperands& operands, Stream& stream) const {
+    const bool is_exact = kernel == ProductKernel::kExactWide;
+    const WidePlan plan = (is_exact ? PlanAwqExactWide(weights_, operands.rows, products().device())
+                                    : PlanAwqWide(weights_, operands.rows, products().device()));
     SKEIN_CHECK(WidePartialBytes(plan) <= products().partial_bytes(), "%zu bytes of partial sums",
                 WidePartialBytes(plan));
-    AwqWideProduct(weights_, operands, plan, stream);
+    (is_exact ? AwqExactWideProduct : AwqWideProduct)(weights_, operands, plan, stream);
   }
 
   void RunPacked(const Matrix& x, const Matrix& out, bool swiglu, Stream& stream) const {
     const auto plan_for = [&](int64_t rows) {
       return products().deterministic()
-                 ? PlanAwqDeterministic(weights_, swiglu, products().device())
+                 ? PlanAwqDeterministic(weights_, rows, swiglu, products().device())
                  : PlanAwq(weights_, rows, swiglu, products().device());
     };
     for (int64_t first = 0; first < x.rows;) {
       int64_t rows = std::min<int64_t>(kAwqMaxRows, x.rows - first);
       AwqPlan plan = plan_for(rows);
-      while (AwqPartialBytes(weights_, plan, rows) > products().partial_bytes()) {
-        SKEIN_CHECK(rows > 1, "partial sums of a row take %zu bytes",
+      while (plan.blocks == 0 ||
+             AwqPartialBytes(weights_, plan, rows) > products().partial_bytes()) {
+        SKEIN_CHECK(rows > 1, "a row in %d slices takes %zu bytes of partial sums", plan.slices,
                     AwqPartialBytes(weights_, plan, rows));
         rows /= 2;
         plan = plan_for(rows);

@@ -1,5 +1,6 @@
 // How a product with AWQ weights is spread over the GPU.
 #include <algorithm>
+#include <span>
 
 #include "core/error.h"
 #include "cuda/kernels/awq.h"
@@ -12,6 +13,10 @@ constexpr int kWholeTuning = kAwqWhole;
 constexpr int kFewTuning = 0, kFewPairTuning = 2;
 constexpr int kMoreTuning = 1, kMorePairTuning = 3;
 constexpr int64_t kMostFewRows = 16;
+// Whole tunings: of a tile, for few jobs a block and for many, up to 8 rows and up to 16; of two.
+constexpr int kWholeFew = 7, kWholeMany = 8, kWholeManyRows = 9;
+constexpr int kWholePairFew = 10, kWholePairFewRows = 11;
+constexpr int kWholePairMany = 12, kWholePairManyRows = 13;
 // More slices than this only to make x fit.
 constexpr int kMostSlices = 16;
 
@@ -51,8 +56,9 @@ AwqPlan Slice(const AwqWeights& weights, int tuning, bool swiglu, int slices,
     plan.group_tiles = members;
     plan.member_tiles = 1;
   }
-  plan.units_per_slice = CeilDiv(weights.units, slices);
-  plan.slices = CeilDiv(weights.units, plan.units_per_slice);
+  plan.slices = static_cast<int>(std::min<int64_t>(slices, weights.units));
+  plan.units_per_slice = CeilDiv(weights.units, plan.slices);
+  plan.chunks = plan.parts = 1;
   plan.blocks =
       std::clamp(device.multiprocessors / plan.slices, 1, std::min(plan.groups, kAwqMaxTickets));
   return plan;
@@ -116,7 +122,8 @@ bool AwqTakes(const AwqWeights& weights, int tuning, int64_t rows, bool swiglu) 
       (kAwqTunings[tuning].members != 2 || weights.out_features % (2 * kAwqTileColumns) != 0)) {
     return false;
   }
-  return tuning == kWholeTuning || (rows <= kMostFewRows && weights.tables_per_unit == 1);
+  return rows <= kAwqTunings[tuning].most_rows &&
+         (tuning == kWholeTuning || weights.tables_per_unit == 1);
 }
 
 AwqPlan PlanAwq(const AwqWeights& weights, int64_t rows, bool swiglu, const DeviceTraits& device,
@@ -128,10 +135,94 @@ AwqPlan PlanAwq(const AwqWeights& weights, int64_t rows, bool swiglu, const Devi
   return plan;
 }
 
-AwqPlan PlanAwqDeterministic(const AwqWeights& weights, bool swiglu, const DeviceTraits& device) {
-  const int room = RoomForUnits(weights, kWholeTuning, kAwqMaxRows, device);
-  SKEIN_CHECK(room > 0, "%d bytes of shared memory", device.shared_bytes);
-  return Slice(weights, kWholeTuning, swiglu, CeilDiv(weights.units, room), device);
+bool AwqHasExactWide(const AwqWeights& weights, const DeviceTraits& device) {
+  return device.has_warpgroups && weights.tables_per_unit == 1 && weights.group_offset % 8 == 0 &&
+         weights.out_features % 8 == 0;
+}
+
+// Chosen for an H100 or H200, whatever runs: a multiprocessor should have enough jobs (a chunk of a
+// tile) for its warps where rows are few, and where they are more, clusters of the wide kernel
+// pieces that come out even.
+int AwqChunks(const AwqWeights& weights) {
+  constexpr int kMultiprocessors = 132, kClusters = 66, kPieceColumns = 256;
+  // x of 16 rows has room for as many; shorter chunks are not worth their ends.
+  constexpr int kMostUnits = 36, kFewestUnits = 5, kMostChunks = 16;
+  // All inputs of 16 rows have room: warps of a block share a tile's chunks, a job each.
+  constexpr int kAllUnits = 40, kFewestJobs = 8, kMostJobs = 16;
+  constexpr double kChunkEnd = 0.03;
+  const auto units = static_cast<int>(weights.units);
+  const int tiles = CeilDiv(CeilDiv(weights.out_features, kAwqTileColumns), kMultiprocessors);
+  const int pieces = CeilDiv(weights.out_features, kPieceColumns);
+  const int fewest = CeilDiv(units, kMostUnits);
+  int best = fewest;
+  double best_cost = 0;
+  for (int chunks = fewest; chunks <= std::max(fewest, std::min(units / kFewestUnits, kMostChunks));
+       ++chunks) {
+    const int rest = CeilDiv(static_cast<int64_t>(pieces % kClusters) * chunks, kClusters);
+    double cost =
+        (pieces / kClusters + static_cast<double>(rest) / chunks) * (1 + kChunkEnd * chunks);
+    if (units <= kAllUnits && tiles < kMostJobs) {
+      if (tiles * chunks < kFewestJobs) cost *= 1.25;
+      if (tiles * chunks > kMostJobs) cost *= 2;
+    }
+    if (chunks != fewest && cost >= best_cost) continue;
+    best = chunks;
+    best_cost = cost;
+  }
+  return best;
+}
+
+AwqPlan PlanAwqDeterministic(const AwqWeights& weights, int64_t rows, bool swiglu,
+                             const DeviceTraits& device) {
+  if (!AwqHasExactWide(weights, device)) {
+    const int room = RoomForUnits(weights, kWholeTuning, kAwqMaxRows, device);
+    SKEIN_CHECK(room > 0, "%d bytes of shared memory", device.shared_bytes);
+    return Slice(weights, kWholeTuning, swiglu, CeilDiv(weights.units, room), device);
+  }
+  // A block has so many groups that warps have enough to do with whole ones.
+  constexpr int kEnoughGroups = 7, kEnoughPairs = 6;
+  const int chunks = AwqChunks(weights);
+  const auto plan_for = [&](int tuning, int slices) {
+    AwqPlan plan = Slice(weights, tuning, swiglu, slices, device);
+    const bool fits = rows <= kAwqTunings[tuning].most_rows &&
+                      RoomForUnits(weights, tuning, rows, device) >= plan.units_per_slice;
+    if (!fits) plan.blocks = 0;
+    return plan;
+  };
+  // One slice: warps have whole groups, or a chunk each.
+  const auto whole_plan = [&](int tuning) {
+    AwqPlan plan = plan_for(tuning, 1);
+    if (plan.blocks == 0) return plan;
+    const int groups = CeilDiv(plan.groups, plan.blocks);
+    plan.chunks = chunks;
+    if (groups < (swiglu ? kEnoughPairs : kEnoughGroups)) plan.parts = chunks;
+    if (chunks > 1 && rows > kAwqMostChunkRows) plan.blocks = 0;
+    if (plan.parts > 1 && groups * chunks > kAwqTunings[tuning].warps) plan.blocks = 0;
+    return plan;
+  };
+  const auto jobs = [](const AwqPlan& plan) {
+    return plan.blocks == 0 ? 0 : CeilDiv(plan.groups, plan.blocks) * plan.parts;
+  };
+  constexpr int kSingles[] = {kWholeFew, kWholeMany, kWholeManyRows, kWholeTuning};
+  constexpr int kPairs[] = {kWholePairFew, kWholePairMany, kWholePairFewRows, kWholePairManyRows,
+                            kWholeTuning};
+  const std::span<const int> tunings =
+      swiglu ? std::span<const int>(kPairs) : std::span<const int>(kSingles);
+  for (const bool in_slices : {false, true}) {
+    AwqPlan best{};
+    for (const int tuning : tunings) {
+      const AwqPlan plan = in_slices ? plan_for(tuning, chunks) : whole_plan(tuning);
+      if (plan.blocks == 0) continue;
+      // Turns of the busiest warp; of as many, the first tuning has the deepest rings.
+      const auto turns = [&](const AwqPlan& each) {
+        return CeilDiv(jobs(each), kAwqTunings[each.tuning].warps) *
+               kAwqTunings[each.tuning].members;
+      };
+      if (best.blocks == 0 || turns(plan) < turns(best)) best = plan;
+    }
+    if (best.blocks != 0) return best;
+  }
+  return {};
 }
 
 size_t AwqPartialBytes(const AwqWeights& weights, const AwqPlan& plan, int64_t rows) {

@@ -47,6 +47,68 @@ int FixedChunks(const Matrix& weight) {
   return static_cast<int>(std::clamp<int64_t>(kClusters / pieces, 1, std::max<int64_t>(1, most)));
 }
 
+// What a block's step takes, and the end of a chunk.
+struct FixedClocks {
+  int64_t step, chunk_end;
+};
+
+// The plan that is thought fastest of those with `chunks` chunks of a piece's steps, whichever
+// clusters sum them; of tiles that `takes`.
+template <typename Takes, typename Clocks>
+WidePlan PlanFixed(int64_t outputs, int64_t steps, int chunks, int grain, int64_t rows,
+                   const DeviceTraits& device, const Takes& takes, const Clocks& clocks_of) {
+  const int64_t most_clusters = std::max(1, device.multiprocessors / kWideCluster);
+  WidePlan best{};
+  int64_t best_clocks = std::numeric_limits<int64_t>::max();
+  // The first `cut` pieces in `parts` shares each, the others whole.
+  const auto consider = [&](WidePlan plan, int parts) {
+    plan.shares = plan.cut * parts;
+    plan.clusters = static_cast<int>(
+        plan.waves > 0 ? most_clusters : std::min<int64_t>(most_clusters, plan.shares));
+    const size_t bytes = WidePartialBytes(plan);
+    if (bytes > WideMostPartialBytes(device)) return;
+    // As measured on an H100: what a cluster reads of a step from the second-level cache, which is
+    // all that a step takes where there are many rows; partial sums that are written and added up;
+    // where a cluster begins and ends a piece; where a chunk ends.
+    constexpr int64_t kClusterBytes = 60, kFixup = 12'000, kFixupBytes = 600, kPiece = 2'000;
+    const WideTile& tiled = kWideTiles[plan.tile];
+    const FixedClocks each = clocks_of(plan.tile);
+    const int64_t step = std::max(each.step, (kWideCluster * tiled.columns() + tiled.rows) * 2 *
+                                                 kWideStepInputs / kClusterBytes);
+    const int64_t whole = plan.steps * step + kPiece + (chunks - 1) * each.chunk_end;
+    const int64_t share = parts == 1 ? whole : CeilDiv(plan.steps, parts) * step + kPiece;
+    int64_t clocks = plan.waves * whole + CeilDiv(plan.shares, plan.clusters) * share;
+    if (plan.shares > plan.cut) {
+      clocks += kFixup + int64_t{plan.shares} * kWideCluster * tiled.sum_bytes() / kFixupBytes;
+    }
+    if (clocks > best_clocks) return;
+    best = plan;
+    best_clocks = clocks;
+  };
+  for (int tile = 0; tile < kNumWideTiles; ++tile) {
+    if (!takes(tile)) continue;
+    const WideTile& tiled = kWideTiles[tile];
+    WidePlan plan{};
+    plan.tile = tile;
+    plan.chunks = chunks;
+    plan.grain = grain;
+    plan.row_tiles = static_cast<int>(CeilDiv(rows, tiled.rows));
+    plan.steps = static_cast<int>(steps);
+    const auto pieces =
+        static_cast<int>(CeilDiv(CeilDiv(outputs, tiled.columns()), kWideCluster) * plan.row_tiles);
+    if (chunks > 1) {
+      plan.cut = pieces;
+      consider(plan, chunks);
+    }
+    plan.waves = pieces / static_cast<int>(most_clusters);
+    plan.cut = pieces % static_cast<int>(most_clusters);
+    consider(plan, 1);
+    consider(plan, chunks);
+  }
+  SKEIN_CHECK(best.clusters > 0, "no fixed plan for %lld rows", static_cast<long long>(rows));
+  return best;
+}
+
 }  // namespace
 
 WidePlan PlanWide(int64_t out_features, int64_t inputs, int64_t rows, const DeviceTraits& device,
@@ -69,6 +131,7 @@ WidePlan PlanWide(int64_t out_features, int64_t inputs, int64_t rows, const Devi
   plan.cut = static_cast<int>(pieces % plan.clusters);
   plan.shares = plan.clusters;
   plan.chunks = 1;
+  plan.grain = 1;
   if (plan.cut == 0) return plan;
   const int each = plan.clusters / plan.cut;
   if (each > 1 || rest == WideRest::kWhole) {
@@ -152,58 +215,27 @@ WidePlan PlanDenseWide(const Matrix& weight, int64_t rows, const DeviceTraits& d
 
 WidePlan PlanDenseWideFixed(const Matrix& weight, int64_t rows, const DeviceTraits& device,
                             int tile) {
-  const int chunks = FixedChunks(weight);
-  const int64_t most_clusters = std::max(1, device.multiprocessors / kWideCluster);
-  WidePlan best{};
-  int64_t best_clocks = std::numeric_limits<int64_t>::max();
-  // The first `cut` pieces in `parts` shares each, the others whole.
-  const auto consider = [&](WidePlan plan, int parts) {
-    plan.shares = plan.cut * parts;
-    plan.clusters = static_cast<int>(
-        plan.waves > 0 ? most_clusters : std::min<int64_t>(most_clusters, plan.shares));
-    const size_t bytes = WidePartialBytes(plan);
-    if (bytes > WideMostPartialBytes(device)) return;
-    // As measured on an H100: what a cluster reads of a step from the second-level cache, which is
-    // all that a step takes where there are many rows; partial sums that are written and added up;
-    // where a cluster begins and ends a piece; where a chunk ends.
-    constexpr int64_t kClusterBytes = 60, kFixup = 12'000, kFixupBytes = 600, kPiece = 2'000;
-    const WideTile& tiled = kWideTiles[plan.tile];
-    const int64_t chunk_end = tiled.sums_chunks() ? 700 : tiled.sum_bytes() / 25;
-    const int64_t step =
-        std::max(StepClocks(plan.tile), (kWideCluster * tiled.columns() + tiled.rows) * 2 *
-                                            kWideStepInputs / kClusterBytes);
-    const int64_t whole = plan.steps * step + kPiece + (chunks - 1) * chunk_end;
-    const int64_t share = parts == 1 ? whole : CeilDiv(plan.steps, parts) * step + kPiece;
-    int64_t clocks = plan.waves * whole + CeilDiv(plan.shares, plan.clusters) * share;
-    if (plan.shares > plan.cut) {
-      clocks += kFixup + int64_t{plan.shares} * kWideCluster * tiled.sum_bytes() / kFixupBytes;
-    }
-    if (clocks > best_clocks) return;
-    best = plan;
-    best_clocks = clocks;
-  };
-  for (int each = 0; each < kNumWideTiles; ++each) {
-    if (tile >= 0 && each != tile) continue;
+  const auto clocks = [](int each) {
     const WideTile& tiled = kWideTiles[each];
-    WidePlan plan{};
-    plan.tile = each;
-    plan.chunks = chunks;
-    plan.row_tiles = static_cast<int>(CeilDiv(rows, tiled.rows));
-    plan.steps = static_cast<int>(CeilDiv(weight.cols, kWideStepInputs));
-    const auto pieces = static_cast<int>(
-        CeilDiv(CeilDiv(weight.rows, tiled.columns()), kWideCluster) * plan.row_tiles);
-    if (chunks > 1) {
-      plan.cut = pieces;
-      consider(plan, chunks);
-    }
-    plan.waves = pieces / static_cast<int>(most_clusters);
-    plan.cut = pieces % static_cast<int>(most_clusters);
-    consider(plan, 1);
-    consider(plan, chunks);
-  }
-  SKEIN_CHECK(best.clusters > 0, "no fixed plan for %lld rows by tile %d",
-              static_cast<long long>(rows), tile);
-  return best;
+    return FixedClocks{StepClocks(each), tiled.sums_chunks() ? 700 : tiled.sum_bytes() / 25};
+  };
+  return PlanFixed(
+      weight.rows, CeilDiv(weight.cols, kWideStepInputs), FixedChunks(weight), 1, rows, device,
+      [&](int each) { return each < kNumDenseWideTiles && (tile < 0 || each == tile); }, clocks);
+}
+
+WidePlan PlanAwqExactWide(const AwqWeights& weights, int64_t rows, const DeviceTraits& device,
+                          int tile) {
+  const auto clocks = [](int each) {
+    // Turns change hands eight times less often than products; the sums of a chunk are written to
+    // shared memory and read.
+    constexpr int64_t kTurns = 60;
+    const WideTile& tiled = kWideTiles[each];
+    return FixedClocks{StepClocks(each) + kTurns, tiled.sum_bytes() / 64};
+  };
+  return PlanFixed(
+      weights.out_features, weights.units * 2, AwqChunks(weights), 2, rows, device,
+      [&](int each) { return WideTileIsExact(each) && (tile < 0 || each == tile); }, clocks);
 }
 
 }  // namespace skein::cuda

@@ -16,6 +16,8 @@ constexpr int kAwqOverHalfBytes = 1024;
 // Behind x.
 constexpr int kBarrierBytes = 8;
 
+constexpr int CeilDiv(int a, int b) { return (a + b - 1) / b; }
+
 using awq::kTicketRows;
 using awq::Product;
 using awq::ProductKernel;
@@ -59,11 +61,13 @@ void Launch(const AwqWeights& w, const ProductOperands& p, const AwqPlan& s, Str
   }
 }
 
-// The kernel of a tuning that takes at most 16 rows.
+// The kernel of a tuning that takes at most 16 rows, or 8.
 template <int kTuning>
 void LaunchFew(const AwqWeights& w, const ProductOperands& p, const AwqPlan& s, Stream& stream) {
   constexpr AwqTuning kTuned = kAwqTunings[kTuning];
-  const auto launch = p.rows <= 8 ? Launch<Product<1, kTuned, 1>> : Launch<Product<2, kTuned, 1>>;
+  constexpr int kMostTiles = kTuned.most_rows / 8;
+  const auto launch =
+      p.rows <= 8 ? Launch<Product<1, kTuned, 1>> : Launch<Product<kMostTiles, kTuned, 1>>;
   launch(w, p, s, stream);
 }
 
@@ -93,9 +97,16 @@ void AwqProduct(const AwqWeights& weights, const ProductOperands& operands, cons
   if (operands.rows == 0) return;
   SKEIN_CHECK(AwqTakes(weights, plan.tuning, operands.rows, operands.swiglu),
               "tuning %d for %lld rows", plan.tuning, static_cast<long long>(operands.rows));
+  SKEIN_CHECK(plan.parts == 1 ||
+                  CeilDiv(plan.groups, plan.blocks) * plan.parts <= kAwqTunings[plan.tuning].warps,
+              "%d groups by %d blocks in %d parts", plan.groups, plan.blocks, plan.parts);
+  SKEIN_CHECK(plan.chunks == 1 || operands.rows <= kAwqMostChunkRows, "%lld rows in %d chunks",
+              static_cast<long long>(operands.rows), plan.chunks);
   using Launcher = void (*)(const AwqWeights&, const ProductOperands&, const AwqPlan&, Stream&);
-  constexpr Launcher kFew[] = {LaunchFew<0>, LaunchFew<1>, LaunchFew<2>, LaunchFew<3>,
-                               LaunchFew<4>, LaunchFew<5>, LaunchFew<6>};
+  constexpr Launcher kFew[] = {LaunchFew<0>,  LaunchFew<1>, LaunchFew<2>,  LaunchFew<3>,
+                               LaunchFew<4>,  LaunchFew<5>, LaunchFew<6>,  LaunchFew<7>,
+                               LaunchFew<8>,  LaunchFew<9>, LaunchFew<10>, LaunchFew<11>,
+                               LaunchFew<12>, LaunchFew<13>};
   static_assert(sizeof(kFew) / sizeof(kFew[0]) == kAwqWhole);
   const Launcher launch = plan.tuning != kAwqWhole       ? kFew[plan.tuning]
                           : weights.tables_per_unit == 1 ? LaunchWhole<1>

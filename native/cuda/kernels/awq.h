@@ -47,15 +47,22 @@ struct AwqTuning {
   int warps, members, stages;
   // Units that the L2 cache is asked for before the ring reads them; 0: none.
   int ahead;
-  // Every tile's sums are made by one warp, input after input: their bits depend on `slices` only.
+  // A chunk's sums of a tile are made by one warp, unit after unit: their bits depend on the chunks
+  // only.
   bool whole;
+  int most_rows = 16;
 };
-// The last one takes up to kAwqMaxRows rows and any group size; the others up to 16 rows.
+// The last one takes up to kAwqMaxRows rows and any group size.
 inline constexpr AwqTuning kAwqTunings[] = {
-    {16, 1, 4, 0, false}, {8, 1, 7, 0, false}, {12, 2, 4, 0, false}, {8, 2, 3, 0, false},
-    {8, 2, 5, 0, false},  {8, 2, 3, 8, false}, {16, 1, 4, 8, false}, {8, 2, 3, 0, true}};
+    {16, 1, 4, 0, false},   {8, 1, 7, 0, false},   {12, 2, 4, 0, false},
+    {8, 2, 3, 0, false},    {8, 2, 5, 0, false},   {8, 2, 3, 8, false},
+    {16, 1, 4, 8, false},   {10, 1, 5, 0, true},   {16, 1, 4, 0, true, 8},
+    {16, 1, 3, 0, true},    {8, 2, 5, 0, true, 8}, {8, 2, 3, 0, true},
+    {14, 2, 4, 0, true, 8}, {14, 2, 2, 0, true},   {8, 2, 3, 0, true, kAwqMaxRows}};
 inline constexpr int kAwqNumTunings = sizeof(kAwqTunings) / sizeof(kAwqTunings[0]);
 inline constexpr int kAwqWhole = kAwqNumTunings - 1;
+// Rows up to which a whole tuning takes slices of several chunks.
+inline constexpr int kAwqMostChunkRows = 16;
 
 // How a product is spread over the GPU: tiles make groups, and a block of the grid (x, y) has a run
 // of groups times a slice of the inputs.
@@ -63,8 +70,11 @@ struct AwqPlan {
   int tuning;
   int groups;
   int group_tiles, member_tiles;  // tiles from one group, and one member of it, to the next
-  int units_per_slice, slices;    // grid y
+  int units_per_slice, slices;    // grid y; the longest slice
   int blocks;                     // grid x
+  // Of a whole tuning: a slice's units are summed in so many chunks, which are added in order; and
+  // so many warps, all or 1, share the chunks of a group. Slices may be chunks themselves.
+  int chunks, parts;
   // Blocks in clusters of two, each of which copies half of x for both. AwqProduct decides.
   bool paired;
 };
@@ -90,8 +100,15 @@ bool AwqTakes(const AwqWeights& weights, int tuning, int64_t rows, bool swiglu);
 // The plan for at most kAwqMaxRows rows. tuning -1: the one that is thought fastest.
 AwqPlan PlanAwq(const AwqWeights& weights, int64_t rows, bool swiglu, const DeviceTraits& device,
                 int tuning = -1);
-// The plan with which a row's bits are the same among any number of rows.
-AwqPlan PlanAwqDeterministic(const AwqWeights& weights, bool swiglu, const DeviceTraits& device);
+// A plan with which a row's bits are the same among any number of rows; and, where it HasExactWide,
+// by the exact wide product (awq_wide.h).
+AwqPlan PlanAwqDeterministic(const AwqWeights& weights, int64_t rows, bool swiglu,
+                             const DeviceTraits& device);
+// Whether products of many rows with this weight can be by the exact wide kernel.
+bool AwqHasExactWide(const AwqWeights& weights, const DeviceTraits& device);
+// How many chunks of units a column's inputs then have, in either kernel: by the weight's shape
+// alone. Chunk i begins at unit units * i / chunks.
+int AwqChunks(const AwqWeights& weights);
 // Bytes of partial sums; 0 with one slice.
 size_t AwqPartialBytes(const AwqWeights& weights, const AwqPlan& plan, int64_t rows);
 

@@ -41,6 +41,8 @@ struct Product {
   static constexpr int kWarps = kTuned.warps;
   static constexpr int kStages = kTuned.stages;
   static constexpr bool kWhole = kTuned.whole;
+  // Chunks of one slice are added up here: of more rows there are no registers for it.
+  static constexpr bool kAddsChunks = kWhole && kTiles <= kAwqMostChunkRows / 8;
   static constexpr int kThreads = kWarps * 32;
   static constexpr int kUnitBytes = AwqRingUnitBytes(kSubs);
   static constexpr int kStageBytes = kMembers * kUnitBytes;
@@ -51,8 +53,8 @@ struct Product {
   // Rows of x as a map brings them, zeros where there are none.
   static constexpr int kMapRows = kTiles * 8;
   static constexpr int kSumFloats = kMembers * kTiles * 8 * kSumStride;
-  // Every warp may have a share of its first and of its last group.
-  static constexpr int kSumBytes = kWhole ? 0 : kWarps * 2 * kSumFloats * 4;
+  // Every warp may have a share of its first and of its last group; or has a chunk of a group.
+  static constexpr int kSumBytes = kWarps * (kAddsChunks ? 1 : kWhole ? 0 : 2) * kSumFloats * 4;
 
   using Sums = UnitSums<kMembers, kTiles>;
 
@@ -161,6 +163,48 @@ struct Product {
     }
   }
 
+  // `sums`, of a chunk, behind those before it: in `before`, or, of the last, in `sums`.
+  __device__ static __forceinline__ void AddChunk(Sums& sums, Sums& before, bool is_first,
+                                                  bool is_last) {
+#pragma unroll
+    for (int m = 0; m < kMembers; ++m) {
+#pragma unroll
+      for (int t = 0; t < kTiles; ++t) {
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+          float& value = sums[m][t][i];
+          if (!is_first) value = __fadd_rn(before[m][t][i], value);
+          if (is_last) continue;
+          before[m][t][i] = value;
+          value = 0.0f;
+        }
+      }
+    }
+  }
+
+  // Groups whose chunks several warps have, chunk after chunk.
+  __device__ static __forceinline__ void AddParts(const AwqWeights& w, const ProductOperands& p,
+                                                  const AwqPlan& s, int first_group, int num_groups,
+                                                  const float* shares) {
+    const int rows = static_cast<int>(p.rows);
+    const int column = threadIdx.x % 16;
+    for (int item = threadIdx.x / 16; item < num_groups * rows; item += kThreads / 16) {
+      const int group = item / rows, row = item - group * rows;
+      const float* share = shares + group * s.parts * kSumFloats + row * kSumStride + column;
+      float values[kMembers];
+#pragma unroll
+      for (int m = 0; m < kMembers; ++m) values[m] = share[m * kTiles * 8 * kSumStride];
+      for (int part = 1; part < s.parts; ++part) {
+        share += kSumFloats;
+#pragma unroll
+        for (int m = 0; m < kMembers; ++m) {
+          values[m] = __fadd_rn(values[m], share[m * kTiles * 8 * kSumStride]);
+        }
+      }
+      Deliver(w, p, s, row, first_group + group, column, values);
+    }
+  }
+
   __device__ static __forceinline__ void Run(const AwqWeights& w, const ProductOperands& p,
                                              const AwqPlan& s,
                                              [[maybe_unused]] const CUtensorMap& x_map,
@@ -174,12 +218,20 @@ struct Product {
     const int first_group = static_cast<int>(static_cast<int64_t>(s.groups) * block / blocks);
     const int num_groups =
         static_cast<int>(static_cast<int64_t>(s.groups) * (block + 1) / blocks) - first_group;
-    const int c0 = static_cast<int>(blockIdx.y) * s.units_per_slice;
-    const int num_units = min(s.units_per_slice, static_cast<int>(w.units) - c0);
-    const int grain = kWhole ? num_units : 1;
-    const int grains = num_groups * num_units / grain;
-    const int begin = grains * warp / kWarps * grain;
-    const int end = grains * (warp + 1) / kWarps * grain;
+    const auto slice_begin = [&](int slice) {
+      return static_cast<int>(w.units) * slice / s.slices;
+    };
+    const int c0 = slice_begin(static_cast<int>(blockIdx.y));
+    const int num_units = slice_begin(static_cast<int>(blockIdx.y) + 1) - c0;
+    // A whole tuning's jobs: groups, or their chunks; then a warp has one at most.
+    const int parts = kAddsChunks ? s.parts : 1;
+    const auto share_begin = [&](int which) {
+      if constexpr (!kWhole) return num_groups * num_units * which / kWarps;
+      const int job = num_groups * parts * which / kWarps;
+      return job / parts * num_units + num_units * (job % parts) / parts;
+    };
+    const int begin = share_begin(warp);
+    const int end = share_begin(warp + 1);
 
     // Where the next unit is read from, and what to add from one group to the next.
     constexpr int kTablesBytes = kSubs * kAwqTableBytes;
@@ -268,9 +320,12 @@ struct Product {
       __syncthreads();
     }
 
+    // first: of a group that the warp before began; or, of a whole tuning, the chunks so far.
     Sums total, first;
     ClearSums(total);
     bool has_first = false, has_last = false;
+    const int chunks = kAddsChunks && parts == 1 ? s.chunks : 1;
+    int chunk = 0, chunk_end = num_units / chunks;
     int group = first_group + begin / num_units;
     int unit = begin % num_units;
     // Where the piece of quarter 0 lies, in the unit's part of x, that this lane names of a tile:
@@ -302,7 +357,15 @@ struct Product {
       for (int& place : x) place += 2 * half_bytes;
       ++unit;
       ++length;
+      if constexpr (kAddsChunks) {
+        if (unit == chunk_end && chunks > 1) {
+          AddChunk(total, first, chunk == 0, chunk + 1 == chunks);
+          if (++chunk == chunks) chunk = 0;
+          chunk_end = num_units * (chunk + 1) / chunks;
+        }
+      }
       if (unit < num_units && left > 1) continue;
+      if (kAddsChunks && parts > 1) break;  // the warp's job: it stays where it is
       if (kWhole || length == num_units) {
         DeliverAll(w, p, s, group, total);
         ClearSums(total);
@@ -332,6 +395,12 @@ struct Product {
       if (has_last) StoreShare(total, shares + (warp * 2 + 1) * kSumFloats);
       __syncthreads();
       AddShares(w, p, s, first_group, num_groups, num_units, shares);
+    } else if (kAddsChunks && parts > 1) {
+      auto* const shares = reinterpret_cast<float*>(shared);
+      __syncthreads();
+      if (begin < end) StoreShare(total, shares + num_groups * parts * warp / kWarps * kSumFloats);
+      __syncthreads();
+      AddParts(w, p, s, first_group, num_groups, shares);
     }
     if (s.slices == 1 || rows > kTicketRows) return;
     // The slices of these columns are complete when all blocks of this column of the grid have been

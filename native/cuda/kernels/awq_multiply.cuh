@@ -1,5 +1,6 @@
 // What a warp does with a unit of packed AWQ weights: fragments of the words, products with x, and
-// the group's scale.
+// the group's scale. awq_exact_wide_kernel.cuh leaves the same bits: the order of products and sums
+// is that of both.
 #pragma once
 
 #include "cuda/kernels/awq.h"
@@ -82,7 +83,7 @@ __device__ __forceinline__ void MultiplyUnit(const char* words, const char* tabl
       for (int t = 0; t < kTiles; ++t) {
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
-          total[m][t][i] = fmaf(scale[m][i / 2], sums[m][t][i], total[m][t][i]);
+          total[m][t][i] = __fmaf_rn(scale[m][i / 2], sums[m][t][i], total[m][t][i]);
           sums[m][t][i] = 0.0f;
         }
       }

@@ -25,4 +25,13 @@ WidePlan PlanAwqWide(const AwqWeights& weights, int64_t rows, const DeviceTraits
 void AwqWideProduct(const AwqWeights& weights, const ProductOperands& operands,
                     const WidePlan& plan, Stream& stream);
 
+// Exact products, wherever AwqWideTakes the operands: weights are q - z, and units' sums are scaled
+// (awq_exact_wide_kernel.cuh). With this plan a row's bits are the same among any number of rows,
+// by any tile (-1: the one that is thought fastest), and by PlanAwqDeterministic's. Takes at most
+// WideMostPartialBytes.
+WidePlan PlanAwqExactWide(const AwqWeights& weights, int64_t rows, const DeviceTraits& device,
+                          int tile = -1);
+void AwqExactWideProduct(const AwqWeights& weights, const ProductOperands& operands,
+                         const WidePlan& plan, Stream& stream);
+
 }  // namespace skein::cuda

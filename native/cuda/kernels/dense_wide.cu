@@ -69,7 +69,7 @@ Launcher Choose(const WidePlan& plan, const ProductOperands& p,
 void DenseWideProduct(const Matrix& weight, const ProductOperands& operands, const WidePlan& plan,
                       Stream& stream) {
   if (operands.rows == 0) return;
-  constexpr auto kTiles = std::make_integer_sequence<int, kNumWideTiles>();
+  constexpr auto kTiles = std::make_integer_sequence<int, kNumDenseWideTiles>();
   const Launcher launch = operands.x_scales == nullptr ? Choose<false>(plan, operands, kTiles)
                                                        : Choose<true>(plan, operands, kTiles);
   SKEIN_CHECK(launch != nullptr, "a product with GELU by tile %d", plan.tile);

@@ -32,12 +32,16 @@ struct WideTile {
 };
 // With 128 columns, AWQ weights become bfloat16 once for up to 256 rows. With 256, x is read half
 // as often, which counts where weights go by quickly.
-inline constexpr WideTile kWideTiles[] = {{32, 2},  {64, 2},  {96, 2}, {128, 2},
-                                          {192, 1}, {256, 1}, {32, 1}, {64, 1}};
+inline constexpr WideTile kWideTiles[] = {{32, 2},  {64, 2}, {96, 2}, {128, 2}, {192, 1},
+                                          {256, 1}, {32, 1}, {64, 1}, {96, 1},  {128, 1}};
 inline constexpr int kNumWideTiles = sizeof(kWideTiles) / sizeof(kWideTiles[0]);
-// Those that every plan chooses among. The others are for fixed plans of dense weights: with half
-// the columns there are half as many chunks for the same number of clusters.
+// Those that every plan chooses among. The others are for fixed plans: with half the columns there
+// are half as many chunks for the same number of clusters.
 inline constexpr int kNumFreeWideTiles = 6;
+// Those of dense weights.
+inline constexpr int kNumDenseWideTiles = 8;
+// Those of exact AWQ products: a thread has registers for a unit's sums beside its sums.
+constexpr bool WideTileIsExact(int tile) { return tile >= kNumFreeWideTiles; }
 
 // Whether products with dense weights have an instance with GELU for this tile: those that plans of
 // many rows choose. It is an instance of its own, since code for one more way out of the kernel
@@ -59,6 +63,8 @@ struct WidePlan {
   // chunks, added one after the other, whether a cluster has all of it or each chunk is a share of
   // its own. Shares are then dealt out in turns, and there may be more of them than clusters.
   int chunks;
+  // Steps that chunks do not divide; `steps` is a multiple of it.
+  int grain;
 };
 
 // A piece that is cut gets as many shares as there are clusters for it: those of several pieces are

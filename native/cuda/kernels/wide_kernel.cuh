@@ -13,6 +13,8 @@
 //   FirstInput(weights): inputs that stand in front of x's in the weights
 //   CopyWeights(maps, weights, ring, stage, column_tile, step, is_first)
 //   Consumer{p, w, s, ring, rank, cluster, warp}: Sum(segment) leaves `sums`
+// and perhaps
+//   InitBarriers(ring): those in the bytes that it keeps
 #pragma once
 
 #include "cuda/kernels/shared_memory.cuh"
@@ -26,15 +28,16 @@ inline constexpr int kThreads = kConsumers + 128;
 inline constexpr int kConsumerRegisters = 232, kProducerRegisters = 40;
 
 // The stages of shared memory: x, then `kWeightBytes` of weights. The swizzle of x wants it at
-// multiples of 1024.
-template <typename Shape, int kWeightBytes>
+// multiples of 1024. Behind the barriers are `kKeptBytes` for what a kernel keeps there.
+template <typename Shape, int kWeightBytes, int kKeptBytes = 0>
 struct WideRing {
   static constexpr int kXBytes = Shape::kRows * kWideStepInputs * 2;
   static constexpr int kStageBytes = (kXBytes + kWeightBytes + 1023) / 1024 * 1024;
   static constexpr int kBarrierBytes = 256;
-  static constexpr int kMostStages = (kWideSharedBytes - 1024 - kBarrierBytes) / kStageBytes;
+  static constexpr int kMostStages =
+      (kWideSharedBytes - 1024 - kBarrierBytes - kKeptBytes) / kStageBytes;
   static constexpr int kStages = kMostStages < 16 ? kMostStages : 16;
-  static constexpr int kSharedBytes = 1024 + kStages * kStageBytes + kBarrierBytes;
+  static constexpr int kSharedBytes = 1024 + kStages * kStageBytes + kBarrierBytes + kKeptBytes;
   // More than half of what a multiprocessor has, so that no two blocks meet on one.
   static_assert(kSharedBytes > kWideSharedBytes / 2 && kSharedBytes <= kWideSharedBytes);
   static_assert(kStages >= 4 && 16 * kStages <= kBarrierBytes);
@@ -56,6 +59,7 @@ struct WideRing {
   __device__ __forceinline__ uint32_t Weights(int stage) const { return X(stage) + kXBytes; }
   __device__ __forceinline__ uint32_t Full(int stage) const { return barriers + stage * 16; }
   __device__ __forceinline__ uint32_t Empty(int stage) const { return barriers + stage * 16 + 8; }
+  __device__ __forceinline__ uint32_t Kept() const { return barriers + kBarrierBytes; }
   // This warp has read the stage: lanes 0 and 1 say so to the two blocks.
   __device__ __forceinline__ void Release(int stage) const {
     if (threadIdx.x % 32 < kWideCluster) ArriveAt(Empty(stage), threadIdx.x % 32);
@@ -173,6 +177,7 @@ __device__ __forceinline__ void RunWide(const typename Kernel::Maps& maps,
       InitBarrier(ring.Full(stage), 1);
       InitBarrier(ring.Empty(stage), kWideCluster * kConsumers / 32);
     }
+    if constexpr (requires { Kernel::InitBarriers(ring); }) Kernel::InitBarriers(ring);
     FenceBarriers();
   }
   SyncCluster();

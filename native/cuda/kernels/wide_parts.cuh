@@ -35,7 +35,7 @@ __device__ __forceinline__ bool SharesChunks(const WidePlan& s) {
   return s.chunks > 1 && s.shares > s.cut;
 }
 __device__ __forceinline__ int ChunkBegin(const WidePlan& s, int chunk) {
-  return s.steps * chunk / s.chunks;
+  return s.steps / s.grain * chunk / s.chunks * s.grain;
 }
 
 // A cluster's segments: the parts of cut pieces first (at most two of them, or chunks), so that

@@ -2,6 +2,7 @@
 // rows and columns, inputs that begin inside a group, gate and up in one kernel, biases, strides.
 #include <algorithm>
 
+#include "awq_weights.h"
 #include "cuda/device_memory.h"
 #include "cuda/kernels/awq_wide.h"
 #include "cuda_twin.h"
@@ -32,30 +33,9 @@ class CudaAwqWideTest : public CudaOpsTest {
     return memory;
   }
 
-  // Random words; scales of 0.007 to 0.0156 in float16; 128 to 143 in bfloat16. Columns that fill
-  // up the last tile have scales of zero.
   void MakeWeights(const WideCase& c) {
-    weights_ = {};
-    weights_.in_features = c.in;
-    weights_.out_features = c.out;
-    weights_.padded_out = (c.out + 31) / 32 * 32;
-    weights_.units = (c.in + c.offset + 127) / 128;
-    weights_.group_size = 128;
-    weights_.group_offset = c.offset;
-    weights_.tables_per_unit = 1;
-    std::vector<uint32_t> words(static_cast<size_t>(weights_.padded_out * weights_.units * 16));
-    for (uint32_t& word : words) word = generator_();
-    std::vector<uint32_t> tables(static_cast<size_t>(weights_.padded_out * weights_.units));
-    const int64_t per_tile = weights_.units * 16;
-    for (int64_t i = 0; i < weights_.padded_out * weights_.units; ++i) {
-      uint32_t entry = (0x4300u + (generator_() & 15u)) << 16;
-      if (i / per_tile * 16 + i % 16 < c.out) entry |= 0x2000u | (generator_() & 0x3ffu);
-      tables[static_cast<size_t>(i)] = entry;
-    }
-    words_ = Upload(words.data(), words.size() * 4);
-    tables_ = Upload(tables.data(), tables.size() * 4);
-    weights_.words = words_.As<uint32_t>();
-    weights_.tables = tables_.As<uint32_t>();
+    packed_ = std::make_unique<PackedAwq>(c.in, c.out, c.offset, generator_);
+    weights_ = packed_->weights;
     bias_values_ = Random(c.out, 0.5f);
     bias_ = Upload(bias_values_.data(), bias_values_.size() * 4);
   }
@@ -175,8 +155,9 @@ class CudaAwqWideTest : public CudaOpsTest {
 
   static cuda::Stream& Stream() { return *static_cast<cuda::Stream*>(cuda_->stream()); }
 
+  std::unique_ptr<PackedAwq> packed_;
   cuda::AwqWeights weights_{};
-  cuda::DeviceMemory words_, tables_, bias_;
+  cuda::DeviceMemory bias_;
   std::vector<float> bias_values_;
 };
 

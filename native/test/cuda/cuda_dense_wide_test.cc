@@ -195,7 +195,7 @@ TEST_F(CudaDenseWideTest, AgreesForManyRows) {
 
 TEST_F(CudaDenseWideTest, AgreesForEveryTile) {
   MakeWeights(768, 1312);
-  for (int tile = 0; tile < cuda::kNumWideTiles; ++tile) {
+  for (int tile = 0; tile < cuda::kNumDenseWideTiles; ++tile) {
     for (const int64_t rows : Values({1, 9, 64, 150, 300}, {150})) {
       WideCase c{rows, 768, 1312, true};
       c.tile = tile;
@@ -325,7 +325,7 @@ TEST_F(CudaDenseWideTest, FixedPlansLeaveARowsBitsWhateverTheBatch) {
           if (HasFatalFailure()) return;
         }
       }
-      for (int tile = 0; tile < cuda::kNumWideTiles; ++tile) {
+      for (int tile = 0; tile < cuda::kNumDenseWideTiles; ++tile) {
         for (const int64_t rows : {int64_t{5}, int64_t{100}}) {
           expect_same(7, rows, tile, false);
           if (HasFatalFailure()) return;
