@@ -163,7 +163,7 @@ export function checkPictureSize(width: number, height: number, label: string): 
 }
 
 /** Costs nothing, so callers may do it before a picture is queued or copied. */
-export function checkPictureBytes(encoded: Uint8Array, label: string): void {
+function checkPictureBytes(encoded: Uint8Array, label: string): void {
   if (encoded.length === 0) throw invalid(label, 'is empty (0 bytes)');
   if (encoded.length > MAX_PICTURE_BYTES) {
     throw invalid(label, `has ${encoded.length} bytes; at most ${MAX_PICTURE_BYTES} are accepted`, {

@@ -51,7 +51,7 @@ export interface FakeEngineOptions {
   readonly answer: readonly number[];
 }
 
-export const FAKE_DEFAULTS: FakeEngineOptions = {
+const FAKE_DEFAULTS: FakeEngineOptions = {
   stepMs: 0,
   loadMs: 0,
   failAtStep: 0,

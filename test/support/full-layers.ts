@@ -210,7 +210,7 @@ async function everyRank(
 }
 
 /** |actual - expected| / |expected|, Frobenius; NaN where anything is no number. */
-export function relativeDistance(actual: Float32Array, expected: Float32Array): number {
+function relativeDistance(actual: Float32Array, expected: Float32Array): number {
   assert.equal(actual.length, expected.length);
   let difference = 0;
   let size = 0;

@@ -12,7 +12,7 @@ export interface GenerateStream {
   close(): void;
 }
 
-export async function connectTo(server: SkeinProcess) {
+async function connectTo(server: SkeinProcess) {
   const [, address] = await server.outputMatches(/serving \S+ on (\S+)/);
   return new InferenceServiceClient(address!, grpc.credentials.createInsecure());
 }

@@ -4,7 +4,7 @@
 import { createNativeEngine } from '../../worker/native/native-engine.js';
 
 /** Null when there is a GPU and the addon for it. */
-export async function gpuProblem(): Promise<string | null> {
+async function gpuProblem(): Promise<string | null> {
   try {
     await createNativeEngine({ device: 'cuda:0', numThreads: 1, deterministic: true }).close();
     return null;

@@ -64,7 +64,7 @@ export function maskAfter(tokenIds: readonly number[]): Uint32Array {
   return Uint32Array.of(tokenIds.length, nextToken(tokenIds));
 }
 
-export class RankModel {
+class RankModel {
   readonly slots = new Map<number, RankSequence>();
   readonly pictures = new Map<number, { tileSlots: readonly number[]; encoded: Set<number> }>();
   /** What stands at each position of a block: a token, and what of a picture where it is one's. */

@@ -1,6 +1,6 @@
 // How wide prose is: comments of every language here, and the paragraphs of documents. Code is the formatters' matter.
 
-export const MAX_PROSE_COLUMNS = 120;
+const MAX_PROSE_COLUMNS = 120;
 
 interface Language {
   /** A line that is nothing but comment. */

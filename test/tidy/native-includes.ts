@@ -2,7 +2,7 @@
 // core <- collective, {ops, collective, kv} <- model <- engine <- addon; picture <- picture_addon, which know nothing
 // of the others; outside headers only where they belong.
 
-export function includesOf(text: string): string[] {
+function includesOf(text: string): string[] {
   return [...text.matchAll(/^\s*#\s*include\s*[<"]([^>"]+)[>"]/gm)].map((match) => match[1] ?? '');
 }
 

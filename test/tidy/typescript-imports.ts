@@ -4,7 +4,7 @@ import path from 'node:path/posix';
 import ts from 'typescript';
 
 /** Modules that a file imports, type-only ones and dynamic import() included, in the order of the file. */
-export function importsOf(text: string): string[] {
+function importsOf(text: string): string[] {
   return ts.preProcessFile(text, true, true).importedFiles.map((imported) => imported.fileName);
 }
 

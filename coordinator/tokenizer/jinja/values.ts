@@ -7,7 +7,7 @@ export class TemplateError extends Error {}
 
 export type Value = null | boolean | bigint | number | string | readonly Value[] | PythonObject;
 
-export abstract class PythonObject {
+abstract class PythonObject {
   /** As Python's type() names it, for messages. */
   abstract readonly typeName: string;
 }
