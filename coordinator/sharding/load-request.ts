@@ -114,7 +114,7 @@ export function makeLoadRequest(plan: ShardPlan, rank: number, options: LoadOpti
   if (plan.files.length === 0 && !options.dummyWeights) {
     throw new AppError(
       'INVALID_REQUEST',
-      `model ${plan.spec.name} is known by name only; without a folder it loads with random weights (--load-format dummy)`,
+      `model ${plan.spec.name} is known by name only; without a folder it loads random weights (--load-format dummy)`,
       {
         details: { param: 'load-format' },
       },

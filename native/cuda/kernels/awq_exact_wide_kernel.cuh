@@ -77,18 +77,11 @@ struct AwqExactWide : AwqCopies<AwqShape<kTile, kSwiGlu>> {
       for (int step = 0; step < 2; ++step) {
         AwaitParity(ring.Full(turn.stage), turn.parity);
         const uint32_t from = ring.Weights(turn.stage);
-#pragma unroll
-        for (int i = 0; i < Shape::kRead; ++i) {
-          words[step][i] =
-              LoadShared(from + Shape::Place(warp, i) * Copies::kStepWordBytes + lane * 16);
-        }
+        Copies::ReadWords(from, warp, lane, words[step]);
         if (step == 0) {
 #pragma unroll
           for (int eight = 0; eight < 2; ++eight) {
-            const int place = Shape::Place(warp, Shape::Which(0, eight));
-            const int column = Shape::Half(warp, 0, eight) * 8 + lane / 4;
-            entries[eight] =
-                LoadShared4(from + Copies::kWordsBytes + place * kAwqTableBytes + column * 4);
+            entries[eight] = Copies::ReadEntry(from, warp, lane, 0, eight);
           }
         }
         stages[step] = turn.stage;

@@ -21,6 +21,7 @@
 #include "cuda/kernels/awq.h"
 #include "cuda/kernels/awq_multiply.cuh"
 #include "cuda/kernels/awq_parts.cuh"
+#include "cuda/kernels/awq_sums.cuh"
 #include "cuda/kernels/hopper.cuh"
 #include "cuda/kernels/launch.cuh"
 #include "cuda/kernels/mma.cuh"
@@ -28,8 +29,6 @@
 
 namespace skein::cuda::awq {
 
-// From one row of a tile's partial sums to the next: no bank conflicts where fragments are stored.
-inline constexpr int kSumStride = 20;
 // Up to so many rows the last block of a column of the grid adds the slices up; it has no time to
 // do so for more, and SumKernel does.
 inline constexpr int kTicketRows = 16;
@@ -43,7 +42,8 @@ struct Product {
   static constexpr bool kWhole = kTuned.whole;
   // Chunks of one slice are added up here: of more rows there are no registers for it.
   static constexpr bool kAddsChunks = kWhole && kTiles <= kAwqMostChunkRows / 8;
-  static constexpr int kThreads = kWarps * 32;
+  using Out = ProductSums<kTiles, kMembers, kWarps>;
+  static constexpr int kThreads = Out::kThreads;
   static constexpr int kUnitBytes = AwqRingUnitBytes(kSubs);
   static constexpr int kStageBytes = kMembers * kUnitBytes;
   static constexpr int kWarpBytes = kStages * kStageBytes;
@@ -52,158 +52,11 @@ struct Product {
   static constexpr int kXPlace = (kRingBytes + 1023) / 1024 * 1024;
   // Rows of x as a map brings them, zeros where there are none.
   static constexpr int kMapRows = kTiles * 8;
-  static constexpr int kSumFloats = kMembers * kTiles * 8 * kSumStride;
+  static constexpr int kShareFloats = Out::kShareFloats;
   // Every warp may have a share of its first and of its last group; or has a chunk of a group.
-  static constexpr int kSumBytes = kWarps * (kAddsChunks ? 1 : kWhole ? 0 : 2) * kSumFloats * 4;
+  static constexpr int kSumBytes = kWarps * (kAddsChunks ? 1 : kWhole ? 0 : 2) * kShareFloats * 4;
 
-  using Sums = UnitSums<kMembers, kTiles>;
-
-  // Complete sums of this block's slice of the inputs.
-  __device__ static __forceinline__ void Deliver(const AwqWeights& w, const ProductOperands& p,
-                                                 const AwqPlan& s, int row, int group, int column,
-                                                 const float (&values)[kMembers]) {
-    if (s.slices == 1) {
-      Finish<kMembers>(w, p, s, row, group, column, values);
-      return;
-    }
-#pragma unroll
-    for (int m = 0; m < kMembers; ++m) {
-      *Partial(w, p, s, blockIdx.y, row, group, m, column) = values[m];
-    }
-  }
-
-  // The same for all sums of a warp.
-  __device__ static __forceinline__ void DeliverAll(const AwqWeights& w, const ProductOperands& p,
-                                                    const AwqPlan& s, int group, const Sums& sums) {
-    const int lane = threadIdx.x % 32;
-    const int rows = static_cast<int>(p.rows);
-    float* const partial = Partial(w, p, s, blockIdx.y, lane % 4 * 2, group, 0, lane / 4);
-#pragma unroll
-    for (int t = 0; t < kTiles; ++t) {
-#pragma unroll
-      for (int odd = 0; odd < 2; ++odd) {
-        const int row = t * 8 + lane % 4 * 2 + odd;
-        if (row >= rows) continue;
-        float* const place = partial + (t * 8 + odd) * w.padded_out;
-#pragma unroll
-        for (int half = 0; half < 2; ++half) {
-          float values[kMembers];
-#pragma unroll
-          for (int m = 0; m < kMembers; ++m) {
-            values[m] = sums[m][t][2 * half + odd];
-            if (s.slices > 1) place[m * s.member_tiles * kAwqTileColumns + 8 * half] = values[m];
-          }
-          if (s.slices == 1) {
-            Finish<kMembers>(w, p, s, row, group, lane / 4 + 8 * half, values);
-          }
-        }
-      }
-    }
-  }
-
-  __device__ static __forceinline__ void StoreShare(const Sums& sums, float* share) {
-    const int lane = threadIdx.x % 32;
-#pragma unroll
-    for (int m = 0; m < kMembers; ++m) {
-#pragma unroll
-      for (int t = 0; t < kTiles; ++t) {
-#pragma unroll
-        for (int i = 0; i < 4; ++i) {
-          const int row = t * 8 + lane % 4 * 2 + i % 2;
-          share[(m * kTiles * 8 + row) * kSumStride + lane / 4 + 8 * (i / 2)] = sums[m][t][i];
-        }
-      }
-    }
-  }
-
-  // Groups of which several warps have shares, in the order of the warps. All threads take part:
-  // one group after another, by a few of them each, gate and up took 6 us here.
-  __device__ static __forceinline__ void AddShares(const AwqWeights& w, const ProductOperands& p,
-                                                   const AwqPlan& s, int first_group,
-                                                   int num_groups, int num_units,
-                                                   const float* shares) {
-    const int count = num_groups * num_units;
-    const float inverse = 1.0f / static_cast<float>(count);
-    const auto begin = [&](int warp) { return count * warp / kWarps; };
-    // The warp of a unit; the half keeps quotients away from whole numbers.
-    const auto owner = [&](int unit) {
-      return static_cast<int>((static_cast<float>((unit + 1) * kWarps) - 0.5f) * inverse);
-    };
-    const int rows = static_cast<int>(p.rows);
-    const int column = threadIdx.x % 16;
-    constexpr int kTeams = kThreads / 16;  // each adds a row of a group at a time
-    const int step_groups = kTeams / rows, step_rows = kTeams % rows;
-    int g = static_cast<int>(threadIdx.x) / 16 / rows;
-    int row = static_cast<int>(threadIdx.x) / 16 % rows;
-    while (g < num_groups) {
-      const int first = owner(g * num_units);
-      const int last = owner((g + 1) * num_units - 1);
-      if (first != last) {
-        float values[kMembers];
-#pragma unroll
-        for (float& value : values) value = 0.0f;
-        for (int warp = first; warp <= last; ++warp) {
-          if (begin(warp) == begin(warp + 1)) continue;
-          // The first warp may have come from the group before: then this is its last share.
-          const int which = begin(warp) < g * num_units ? 1 : 0;
-          const float* share = shares + (warp * 2 + which) * kSumFloats;
-#pragma unroll
-          for (int m = 0; m < kMembers; ++m) {
-            values[m] += share[(m * kTiles * 8 + row) * kSumStride + column];
-          }
-        }
-        Deliver(w, p, s, row, first_group + g, column, values);
-      }
-      g += step_groups;
-      row += step_rows;
-      if (row >= rows) {
-        row -= rows;
-        ++g;
-      }
-    }
-  }
-
-  // `sums`, of a chunk, behind those before it: in `before`, or, of the last, in `sums`.
-  __device__ static __forceinline__ void AddChunk(Sums& sums, Sums& before, bool is_first,
-                                                  bool is_last) {
-#pragma unroll
-    for (int m = 0; m < kMembers; ++m) {
-#pragma unroll
-      for (int t = 0; t < kTiles; ++t) {
-#pragma unroll
-        for (int i = 0; i < 4; ++i) {
-          float& value = sums[m][t][i];
-          if (!is_first) value = __fadd_rn(before[m][t][i], value);
-          if (is_last) continue;
-          before[m][t][i] = value;
-          value = 0.0f;
-        }
-      }
-    }
-  }
-
-  // Groups whose chunks several warps have, chunk after chunk.
-  __device__ static __forceinline__ void AddParts(const AwqWeights& w, const ProductOperands& p,
-                                                  const AwqPlan& s, int first_group, int num_groups,
-                                                  const float* shares) {
-    const int rows = static_cast<int>(p.rows);
-    const int column = threadIdx.x % 16;
-    for (int item = threadIdx.x / 16; item < num_groups * rows; item += kThreads / 16) {
-      const int group = item / rows, row = item - group * rows;
-      const float* share = shares + group * s.parts * kSumFloats + row * kSumStride + column;
-      float values[kMembers];
-#pragma unroll
-      for (int m = 0; m < kMembers; ++m) values[m] = share[m * kTiles * 8 * kSumStride];
-      for (int part = 1; part < s.parts; ++part) {
-        share += kSumFloats;
-#pragma unroll
-        for (int m = 0; m < kMembers; ++m) {
-          values[m] = __fadd_rn(values[m], share[m * kTiles * 8 * kSumStride]);
-        }
-      }
-      Deliver(w, p, s, row, first_group + group, column, values);
-    }
-  }
+  using Sums = typename Out::Sums;
 
   __device__ static __forceinline__ void Run(const AwqWeights& w, const ProductOperands& p,
                                              const AwqPlan& s,
@@ -359,7 +212,7 @@ struct Product {
       ++length;
       if constexpr (kAddsChunks) {
         if (unit == chunk_end && chunks > 1) {
-          AddChunk(total, first, chunk == 0, chunk + 1 == chunks);
+          Out::AddChunk(total, first, chunk == 0, chunk + 1 == chunks);
           if (++chunk == chunks) chunk = 0;
           chunk_end = num_units * (chunk + 1) / chunks;
         }
@@ -367,18 +220,11 @@ struct Product {
       if (unit < num_units && left > 1) continue;
       if (kAddsChunks && parts > 1) break;  // the warp's job: it stays where it is
       if (kWhole || length == num_units) {
-        DeliverAll(w, p, s, group, total);
+        Out::DeliverAll(w, p, s, group, total);
         ClearSums(total);
       } else if (group == first_group + begin / num_units) {
         has_first = true;
-#pragma unroll
-        for (int m = 0; m < kMembers; ++m) {
-#pragma unroll
-          for (int t = 0; t < kTiles; ++t) {
-#pragma unroll
-            for (int k = 0; k < 4; ++k) first[m][t][k] = total[m][t][k];
-          }
-        }
+        ForEachSum<kMembers, kTiles>([&](int m, int t, int i) { first[m][t][i] = total[m][t][i]; });
         ClearSums(total);
       } else {
         has_last = true;  // the end of the warp's share: it stays where it is
@@ -391,16 +237,17 @@ struct Product {
     if constexpr (!kWhole) {
       auto* const shares = reinterpret_cast<float*>(shared);
       __syncthreads();  // the ring and x are free
-      if (has_first) StoreShare(first, shares + warp * 2 * kSumFloats);
-      if (has_last) StoreShare(total, shares + (warp * 2 + 1) * kSumFloats);
+      if (has_first) Out::StoreShare(first, shares + warp * 2 * kShareFloats);
+      if (has_last) Out::StoreShare(total, shares + (warp * 2 + 1) * kShareFloats);
       __syncthreads();
-      AddShares(w, p, s, first_group, num_groups, num_units, shares);
+      Out::AddShares(w, p, s, first_group, num_groups, num_units, shares);
     } else if (kAddsChunks && parts > 1) {
       auto* const shares = reinterpret_cast<float*>(shared);
       __syncthreads();
-      if (begin < end) StoreShare(total, shares + num_groups * parts * warp / kWarps * kSumFloats);
+      if (begin < end)
+        Out::StoreShare(total, shares + num_groups * parts * warp / kWarps * kShareFloats);
       __syncthreads();
-      AddParts(w, p, s, first_group, num_groups, shares);
+      Out::AddParts(w, p, s, first_group, num_groups, shares);
     }
     if (s.slices == 1 || rows > kTicketRows) return;
     // The slices of these columns are complete when all blocks of this column of the grid have been

@@ -13,16 +13,21 @@ namespace skein::cuda::awq {
 template <int kMembers, int kTiles>
 using UnitSums = float[kMembers][kTiles][4];
 
-template <int kMembers, int kTiles>
-__device__ __forceinline__ void ClearSums(float (&sums)[kMembers][kTiles][4]) {
+template <int kMembers, int kTiles, typename Each>
+__device__ __forceinline__ void ForEachSum(const Each& each) {
 #pragma unroll
-  for (auto& tiles : sums) {
+  for (int m = 0; m < kMembers; ++m) {
 #pragma unroll
-    for (auto& fragment : tiles) {
+    for (int t = 0; t < kTiles; ++t) {
 #pragma unroll
-      for (float& value : fragment) value = 0.0f;
+      for (int i = 0; i < 4; ++i) each(m, t, i);
     }
   }
+}
+
+template <int kMembers, int kTiles>
+__device__ __forceinline__ void ClearSums(float (&sums)[kMembers][kTiles][4]) {
+  ForEachSum<kMembers, kTiles>([&](int m, int t, int i) { sums[m][t][i] = 0.0f; });
 }
 
 // total += the product of the stage's unit and its part of x. `words` and `tables` are where
@@ -77,17 +82,10 @@ __device__ __forceinline__ void MultiplyUnit(const char* words, const char* tabl
       }
     }
     if ((quarter + 1) % (4 / kSubs) != 0) continue;
-#pragma unroll
-    for (int m = 0; m < kMembers; ++m) {
-#pragma unroll
-      for (int t = 0; t < kTiles; ++t) {
-#pragma unroll
-        for (int i = 0; i < 4; ++i) {
-          total[m][t][i] = __fmaf_rn(scale[m][i / 2], sums[m][t][i], total[m][t][i]);
-          sums[m][t][i] = 0.0f;
-        }
-      }
-    }
+    ForEachSum<kMembers, kTiles>([&](int m, int t, int i) {
+      total[m][t][i] = __fmaf_rn(scale[m][i / 2], sums[m][t][i], total[m][t][i]);
+      sums[m][t][i] = 0.0f;
+    });
   }
 }
 

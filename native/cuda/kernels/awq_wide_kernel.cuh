@@ -24,7 +24,7 @@ struct AwqWide : AwqCopies<AwqShape<kTile, kSwiGlu>> {
   using Copies = AwqCopies<Shape>;
   static constexpr int kRows = Shape::kRows;
   static constexpr int kBlocks = Shape::kBlocks;
-  using Ring = WideRing<Shape, AwqCopies<Shape>::kBytes>;
+  using Ring = WideRing<Shape, Copies::kBytes>;
 
   struct Scales {
     __nv_bfloat162 zero, high, low;
@@ -65,19 +65,13 @@ struct AwqWide : AwqCopies<AwqShape<kTile, kSwiGlu>> {
       const int lane = threadIdx.x % 32;
       AwaitParity(ring.Full(turn.stage), turn.parity);
       const uint32_t from = ring.Weights(turn.stage);
-#pragma unroll
-      for (int i = 0; i < Shape::kRead; ++i) {
-        words[i] = LoadShared(from + Shape::Place(warp, i) * Copies::kStepWordBytes + lane * 16);
-      }
+      Copies::ReadWords(from, warp, lane, words);
       if (step % 2 != 0 && step != segment.begin) return;
 #pragma unroll
       for (int block = 0; block < kBlocks; ++block) {
 #pragma unroll
         for (int eight = 0; eight < 2; ++eight) {
-          const int place = Shape::Place(warp, Shape::Which(block, eight));
-          const int column = Shape::Half(warp, block, eight) * 8 + lane / 4;
-          scales[block][eight].Set(
-              LoadShared4(from + Copies::kWordsBytes + place * kAwqTableBytes + column * 4));
+          scales[block][eight].Set(Copies::ReadEntry(from, warp, lane, block, eight));
         }
       }
     }

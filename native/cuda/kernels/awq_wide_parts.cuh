@@ -1,5 +1,5 @@
-// What the wide kernels of AWQ weights share: where a block's packed tiles lie, and how copies
-// bring them.
+// What the wide kernels of AWQ weights share: where a block's packed tiles lie, how copies bring
+// them, and how warps read them.
 #pragma once
 
 #include "cuda/kernels/awq_wide.h"
@@ -88,6 +88,22 @@ struct AwqCopies {
       CopyBox(words + kWordsBytes + run * (kTablesBytes / Shape::kRuns), &maps.tables, 0, step / 2,
               tile, full);
     }
+  }
+
+  // A warp's part of a stage whose weights lie at `from`: its words, and the entry of the tables
+  // for the lane's column of rows 0-7 or 8-15 of fragment `block`.
+  __device__ static __forceinline__ void ReadWords(uint32_t from, int warp, int lane,
+                                                   uint4 (&words)[Shape::kRead]) {
+#pragma unroll
+    for (int i = 0; i < Shape::kRead; ++i) {
+      words[i] = LoadShared(from + Shape::Place(warp, i) * kStepWordBytes + lane * 16);
+    }
+  }
+  __device__ static __forceinline__ uint32_t ReadEntry(uint32_t from, int warp, int lane, int block,
+                                                       int eight) {
+    const int place = Shape::Place(warp, Shape::Which(block, eight));
+    const int column = Shape::Half(warp, block, eight) * 8 + lane / 4;
+    return LoadShared4(from + kWordsBytes + place * kAwqTableBytes + column * 4);
   }
 };
 

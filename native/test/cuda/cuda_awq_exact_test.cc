@@ -18,15 +18,8 @@ struct Way {
   bool swiglu = false, has_bias = false, is_float = false;
 };
 
-class CudaAwqExactTest : public CudaOpsTest {
+class CudaAwqExactTest : public CudaHopperTest {
  protected:
-  void SetUp() override {
-    CudaOpsTest::SetUp();
-    if (IsSkipped()) return;
-    device_ = cuda::CurrentDeviceTraits();
-    if (!device_.has_warpgroups) GTEST_SKIP() << "no warpgroup products";
-  }
-
   void Make(int64_t in, int64_t out, int64_t offset, int64_t rows) {
     packed_ = std::make_unique<PackedAwq>(in, out, offset, generator_);
     ASSERT_TRUE(cuda::AwqHasExactWide(packed_->weights, device_));
@@ -105,7 +98,6 @@ class CudaAwqExactTest : public CudaOpsTest {
   }
   static cuda::Stream& Stream() { return *static_cast<cuda::Stream*>(cuda_->stream()); }
 
-  cuda::DeviceTraits device_{};
   std::unique_ptr<PackedAwq> packed_;
   cuda::DeviceMemory bias_, result_;
   std::vector<float> x_values_;

@@ -19,14 +19,8 @@ struct WideCase {
   int tile = -1, clusters = 0, multiprocessors = 132;
 };
 
-class CudaAwqWideTest : public CudaOpsTest {
+class CudaAwqWideTest : public CudaHopperTest {
  protected:
-  void SetUp() override {
-    CudaOpsTest::SetUp();
-    if (IsSkipped()) return;
-    if (!cuda::CurrentDeviceTraits().has_warpgroups) GTEST_SKIP() << "no warpgroup products";
-  }
-
   static cuda::DeviceMemory Upload(const void* values, size_t bytes) {
     cuda::DeviceMemory memory(bytes);
     cuda::CopyAndWait(memory.data(), values, bytes);

@@ -25,15 +25,8 @@ struct WideCase {
   int tile = -1, clusters = 0;
 };
 
-class CudaDenseWideTest : public CudaOpsTest {
+class CudaDenseWideTest : public CudaHopperTest {
  protected:
-  void SetUp() override {
-    CudaOpsTest::SetUp();
-    if (IsSkipped()) return;
-    device_ = cuda::CurrentDeviceTraits();
-    if (!device_.has_warpgroups) GTEST_SKIP() << "no warpgroup products";
-  }
-
   void MakeWeights(int64_t in, int64_t out) {
     std::vector<float> values = Random(in * out, 0.05f);
     std::vector<BFloat16> rounded(values.begin(), values.end());
@@ -179,7 +172,6 @@ class CudaDenseWideTest : public CudaOpsTest {
 
   static cuda::Stream& Stream() { return *static_cast<cuda::Stream*>(cuda_->stream()); }
 
-  cuda::DeviceTraits device_{};
   std::unique_ptr<DeviceTensor> weight_, bias_, scale_;
   std::unique_ptr<PreparedLinear> cpu_linear_;
   std::vector<float> bias_values_, scale_values_;

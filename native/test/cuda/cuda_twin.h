@@ -14,6 +14,7 @@
 #include "cuda/cuda_backend.h"
 #include "cuda/cuda_check.h"
 #include "cuda/device_copy.h"
+#include "cuda/kernels/device_traits.h"
 #include "ops/backend.h"
 #include "test/cuda/under_checker.h"
 
@@ -150,6 +151,19 @@ class CudaOpsTest : public ::testing::Test {
 
   inline static std::unique_ptr<Backend> cpu_, cuda_;
   std::mt19937 generator_;
+};
+
+// Of what only Hopper has.
+class CudaHopperTest : public CudaOpsTest {
+ protected:
+  void SetUp() override {
+    CudaOpsTest::SetUp();
+    if (IsSkipped()) return;
+    device_ = cuda::CurrentDeviceTraits();
+    if (!device_.has_warpgroups) GTEST_SKIP() << "no warpgroup products";
+  }
+
+  cuda::DeviceTraits device_{};
 };
 
 // With a second back end that computes in the fastest way.

@@ -28,9 +28,9 @@ const stepRunner = (engine: FakeEngine, logger = silentLogger) =>
     ...{ engines: holder(engine), identity: IDENTITY, logger },
     onBroken: () => undefined,
   });
-const rankService = (engine: FakeEngine, clock: FakeClock) =>
+const rankService = (engines: EngineHolder, clock: FakeClock) =>
   new RankService({
-    ...{ identity: IDENTITY, engines: holder(engine), clock, logger: silentLogger },
+    ...{ identity: IDENTITY, engines, clock, logger: silentLogger },
     ...{ onShutDown: () => undefined, onHeld: () => undefined, onReleased: () => undefined },
     onBroken: () => undefined,
   });
@@ -38,23 +38,28 @@ const runnerFence = (groupEpoch: number) => ({
   ...{ clusterId: 'default', coordinatorIncarnation: 7, groupEpoch, workerIncarnation: 3 },
 });
 
+/** An epoch that has begun on a stream, and what the worker said on it. */
+async function openSession(engines: EngineHolder, clock: FakeClock) {
+  const sent: string[] = [];
+  const session = rankService(engines, clock).openSteps({
+    send: (message) => sent.push(...Object.keys(message)),
+    end: (error) => sent.push(error?.code ?? 'end'),
+  });
+  const fence = {
+    clusterId: 'default',
+    coordinatorIncarnation: '7',
+    groupEpoch: '1',
+    workerIncarnation: '3',
+  };
+  session.onMessage({ message: 'open', open: fence });
+  await clock.advance(0);
+  return { session, sent };
+}
+
 describe('an epoch at a worker', () => {
   it('shows on the stream that it is there, and ends what a silent coordinator has begun', async () => {
     const clock = new FakeClock();
-    const sent: string[] = [];
-    const service = rankService(new FakeEngine('cpu'), clock);
-    const session = service.openSteps({
-      send: (message) => sent.push(...Object.keys(message)),
-      end: (error) => sent.push(error?.code ?? 'end'),
-    });
-    const fence = {
-      clusterId: 'default',
-      coordinatorIncarnation: '7',
-      groupEpoch: '1',
-      workerIncarnation: '3',
-    };
-    session.onMessage({ message: 'open', open: fence });
-    await clock.advance(0);
+    const { session, sent } = await openSession(holder(new FakeEngine('cpu')), clock);
     await clock.advance(2_000);
     session.onMessage({ message: 'signOfLife', signOfLife: {} });
     // The tick after `opened` is not due: the stream has spoken.
@@ -64,9 +69,8 @@ describe('an epoch at a worker', () => {
     assert.equal(clock.numTimers, 0);
   });
 
-  it('shows that it is there while one engine takes the place of another, and tries again where none can be made', async () => {
+  it('shows that it is there while one engine replaces another, and tries again where none can be made', async () => {
     const clock = new FakeClock();
-    const sent: string[] = [];
     let onClosed: () => void = () => undefined;
     let numMade = 0;
     class SlowToClose extends FakeEngine {
@@ -90,23 +94,7 @@ describe('an epoch at a worker', () => {
       },
       { device: 'cpu', numThreads: 1 },
     );
-    const service = new RankService({
-      ...{ identity: IDENTITY, engines, clock, logger: silentLogger },
-      ...{ onShutDown: () => undefined, onHeld: () => undefined, onReleased: () => undefined },
-      onBroken: () => undefined,
-    });
-    const session = service.openSteps({
-      send: (message) => sent.push(...Object.keys(message)),
-      end: (error) => sent.push(error?.code ?? 'end'),
-    });
-    const fence = {
-      clusterId: 'default',
-      coordinatorIncarnation: '7',
-      groupEpoch: '1',
-      workerIncarnation: '3',
-    };
-    session.onMessage({ message: 'open', open: fence });
-    await clock.advance(0);
+    const { session, sent } = await openSession(engines, clock);
     const configured = engines.configure({ numThreads: 2, deterministic: true });
     await clock.advance(2_000);
     assert.deepEqual(sent, ['opened', 'progress']);
