@@ -163,7 +163,7 @@ void BenchTiled(Report& report) {
   BenchVision(report, 5, 16, 64);
 }
 
-// What docs/performance.md says of prompts over a cache in float8, beside one in bfloat16.
+// What docs/performance/attention.md says of prompts over a cache in float8, beside one in bfloat16.
 void BenchFloat8Cache(Report& report) {
   BenchPrefill(report, 1, 0, 1024);
   BenchPrefill(report, 1, 0, 7000);

@@ -254,7 +254,7 @@ void BenchAttention(Report& report) {
   }
 }
 
-// What docs/performance.md says of decodes over a cache in float8, beside one in bfloat16.
+// What docs/performance/attention.md says of decodes over a cache in float8, beside one in bfloat16.
 void BenchFloat8Cache(Report& report) {
   for (const int context : {1400, 8192}) {
     for (const int batch : {1, 16, 64}) {
