@@ -16,8 +16,18 @@ function anchorOf(heading: string): string {
     .replaceAll(' ', '-');
 }
 
+/** The text with its fenced code blanked, line by line. */
+function withoutCode(text: string): string {
+  return text.replace(/^```.*?^```/gms, (code) => code.replace(/[^\n]/g, ''));
+}
+
+/** A heading that comes again has its number behind it; a comment in a block of code is none. */
 function anchorsIn(text: string): string[] {
-  return [...text.matchAll(/^#+ (.*)$/gm)].map((match) => anchorOf(match[1]!));
+  const anchors = [...withoutCode(text).matchAll(/^#+ (.*)$/gm)].map((match) => anchorOf(match[1]!));
+  return anchors.map((anchor, index) => {
+    const numBefore = anchors.slice(0, index).filter((earlier) => earlier === anchor).length;
+    return numBefore === 0 ? anchor : `${anchor}-${numBefore}`;
+  });
 }
 
 /** Links of a document into the repository that lead nowhere. */
@@ -48,17 +58,17 @@ export function deadPaths(file: string, text: string, exists: (target: string) =
     .map((span) => `${file}: ${span}`);
 }
 
-/** Documents that a text names and the repository does not hold. */
-export function unknownDocuments(file: string, text: string, known: ReadonlySet<string>): string[] {
-  return [...text.matchAll(/\b([\w-]+\.md)\b/g)]
-    .map((match) => match[1]!)
-    .filter((name) => !known.has(name))
+/** Documents that a text names, links aside, and the repository does not hold: by the ends of their paths. */
+export function unknownDocuments(file: string, text: string, known: readonly string[]): string[] {
+  return [...text.replace(/\]\([^)]*\)/g, ']').matchAll(/[\w-]+(?:\/[\w-]+)*\.md\b/g)]
+    .map((match) => match[0])
+    .filter((name) => !known.some((document) => `/${document}`.endsWith(`/${name}`)))
     .map((name) => `${file}: ${name}`);
 }
 
 /** Rows of a table without a head, which are shown as they are written. */
 export function headlessTables(file: string, text: string): string[] {
-  const lines = text.replace(/^```.*?^```/gms, (code) => code.replace(/[^\n]/g, '')).split('\n');
+  const lines = withoutCode(text).split('\n');
   const isRow = (index: number): boolean => lines[index]?.startsWith('|') ?? false;
   return lines
     .map((_, index) => index)
@@ -94,11 +104,10 @@ describe('documents', () => {
     );
   });
 
-  it('are in the repository when a comment cites them', () => {
-    const known = new Set(files.map((file) => path.basename(file)));
-    const citing = sourceFiles().filter((file) => file !== 'test/tidy/documents.test.ts');
+  it('are in the repository when a comment or a document cites them', () => {
+    const citing = [...sourceFiles(), ...files].filter((file) => file !== 'test/tidy/documents.test.ts');
     assert.deepEqual(
-      citing.flatMap((file) => unknownDocuments(file, readSource(file), known)),
+      citing.flatMap((file) => unknownDocuments(file, readSource(file), files)),
       [],
     );
   });
@@ -127,6 +136,18 @@ describe('the checks of documents', () => {
     assert.deepEqual(deadPaths('a.md', '`native/core/` `native/gone` `any/thing` `native`', has), [
       'a.md: native/gone',
     ]);
-    assert.deepEqual(unknownDocuments('a.ts', '// see gone.md, a.md', new Set(['a.md'])), ['a.ts: gone.md']);
+    assert.deepEqual(
+      unknownDocuments('a.ts', '// gone.md, b.md, docs/a/b.md, docs/b.md [x](c.md)', ['docs/a/b.md']),
+      ['a.ts: gone.md', 'a.ts: docs/b.md'],
+    );
+  });
+
+  it('take headings as GitHub does', () => {
+    const read = (): string => '# Twice\n```sh\n# a comment\n```\n## Twice\n';
+    assert.deepEqual(deadLinks('docs/b.md', '[x](a.md#twice) [y](a.md#twice-1)', has, read), []);
+    assert.deepEqual(deadLinks('docs/b.md', '[x](a.md#a-comment) [y](a.md#twice-2)', has, read), [
+      'docs/b.md: a.md#a-comment: no such heading',
+      'docs/b.md: a.md#twice-2: no such heading',
+    ]);
   });
 });
