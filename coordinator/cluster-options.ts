@@ -117,7 +117,10 @@ export function kvCacheDtypeOption(): Option {
 
 export function addClusterOptions(command: Command): Command {
   return command
-    .requiredOption('--model <folder>', 'checkpoint folder in Hugging Face form')
+    .requiredOption(
+      '--model <folder>',
+      "checkpoint folder in Hugging Face form; with --load-format dummy a known model's name, too",
+    )
     .option(
       '--tensor-parallel-size <n>',
       `ranks, 1 to ${MAX_WORLD_SIZE} (default: 1, or the number of --workers)`,

@@ -161,6 +161,17 @@ async function findModel(nameOrFolder: string): Promise<Checkpoint> {
   );
 }
 
+/** Throws where there are no files to read weights from, and none were to be made up. */
+export function checkHasWeights({ spec, files }: Checkpoint, loadFormat: 'auto' | 'dummy'): void {
+  if (files.length > 0 || loadFormat === 'dummy') return;
+  throw new AppError(
+    'INVALID_REQUEST',
+    `--model ${spec.name} is a known model's name, which has no weights: name the folder of its checkpoint, or take ` +
+      'random weights with --load-format dummy',
+    { details: { param: 'load-format' } },
+  );
+}
+
 /** Null for a name that is not known. Tensors have fileIndex -1: they are nowhere. */
 export function knownCheckpoint(name: string): Checkpoint | null {
   const model = Object.hasOwn(KNOWN_MODELS, name) ? KNOWN_MODELS[name] : undefined;

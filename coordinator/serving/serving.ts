@@ -5,7 +5,7 @@ import { systemClock } from '../../common/clock.js';
 import { AppError } from '../../common/errors.js';
 import { DEFAULT_REJOIN_TIMEOUT_MS, MAX_WAITING_REQUESTS, RESTARTS } from '../../common/limits.js';
 import type { Logger } from '../../common/logger.js';
-import { resolveModel } from '../checkpoint/known-models.js';
+import { checkHasWeights, resolveModel } from '../checkpoint/known-models.js';
 import type { Checkpoint } from '../checkpoint/model-spec.js';
 import { CoordinatorIdentity } from '../cluster/identity.js';
 import type { ClusterConfig } from '../config.js';
@@ -133,6 +133,7 @@ export class Serving {
     setMaxListeners(0, signal);
     const startedMs = performance.now();
     const checkpoint = await resolveModel(config.model, config);
+    checkHasWeights(checkpoint, config.loadFormat);
     const plan = makeShardPlan(checkpoint, {
       worldSize: config.tensorParallelSize,
       visionParallel: config.visionParallel,

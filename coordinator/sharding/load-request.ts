@@ -111,15 +111,6 @@ export function makeLoadRequest(plan: ShardPlan, rank: number, options: LoadOpti
   const rankPlan = plan.ranks[rank];
   if (rankPlan === undefined)
     throw new AppError('INVALID_REQUEST', `rank ${rank} is not in a plan of ${plan.worldSize} ranks`);
-  if (plan.files.length === 0 && !options.dummyWeights) {
-    throw new AppError(
-      'INVALID_REQUEST',
-      `model ${plan.spec.name} is known by name only; without a folder it loads random weights (--load-format dummy)`,
-      {
-        details: { param: 'load-format' },
-      },
-    );
-  }
   const longest = plan.spec.text.maxPositionEmbeddings;
   if (options.maxModelLength < 1 || options.maxModelLength > longest) {
     throw new AppError(

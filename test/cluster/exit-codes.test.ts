@@ -111,6 +111,23 @@ describe('exit codes', function () {
     await endsWith(startReal(['bench', 'serve', '--duration', '5']), 'usage');
   });
 
+  it('2: a known name without --load-format dummy, before workers are started or waited for', async () => {
+    const known = ['--model', 'skywork-r1v3-38b', '--log-level', 'info'];
+    for (const command of [
+      ['serve', ...known, '--grpc-address', '127.0.0.1:0'],
+      ['serve', ...known, '--grpc-address', '127.0.0.1:0', '--cluster-address', '127.0.0.1:0'],
+      ['run', ...known, '--question', 'Why?'],
+    ]) {
+      const skein = start(command);
+      await endsWith(skein, 'usage');
+      // No line of a worker or of a group that forms.
+      assert.match(
+        skein.stderr,
+        /^skein: INVALID_REQUEST: --model skywork-r1v3-38b is a known .* --load-format dummy\n$/,
+      );
+    }
+  });
+
   it('3: a model that cannot be served here', async () => {
     const run = start(RUN, { failLoad: true });
     await endsWith(run, 'unservable');
