@@ -26,6 +26,9 @@ export interface FromGrpcOptions {
   readonly unavailable: 'NOT_READY' | 'WORKER_LOST';
 }
 
+const NO_CONNECTION =
+  /^No connection established\. Last error: (?:Error: )?(.+?)(?: \([\d:.TZ-]+\))?\. Resolution note: /;
+
 type ErrorDetails = Record<string, string | number | boolean | null>;
 
 /** Codes for answers without x-error-code: those that gRPC itself gives, or a server that is not ours. */
@@ -68,8 +71,15 @@ export function toGrpcError(error: unknown, options: ToGrpcOptions): grpc.Servic
 export function fromGrpcError(error: unknown, options: FromGrpcOptions): AppError {
   if (!isServiceError(error)) return toAppError(error);
   const code = errorCode(error, options);
-  const message = error.details === '' ? error.message : error.details;
+  const message = error.details === '' ? error.message : plainDetails(error.details);
   return new AppError(code, message, { details: errorDetails(error), cause: error });
+}
+
+/** Of a connection that did not come about grpc-js tells more than why: only that is left. */
+function plainDetails(details: string): string {
+  const match = NO_CONNECTION.exec(details);
+  if (match === null) return details;
+  return match[1] === 'Protocol error' ? 'Protocol error: no gRPC is spoken there' : match[1]!;
 }
 
 function errorCode(error: grpc.ServiceError, options: FromGrpcOptions): ErrorCode {

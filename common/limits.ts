@@ -267,6 +267,7 @@ export const RESTARTS = {
 
 // ---- Calls to a worker ----
 
+/** Workers that start a little later than their coordinator; who does not listen is logged within a second. */
 export const WORKER_CONNECT_TIMEOUT_MS = 10_000;
 export const WORKER_CALL_TIMEOUT_MS = 10_000;
 /** As KEEPALIVE_INTERVAL_MS and KEEPALIVE_TIMEOUT_MS, of a coordinator to its workers. */

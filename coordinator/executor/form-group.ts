@@ -2,8 +2,8 @@
 // under an epoch that is higher than any of them has seen, load their shards, size the KV cache by the poorest rank,
 // connect them.
 import type { Clock } from '../../common/clock.js';
-import { toAppError } from '../../common/errors.js';
-import { GPU_WARM_UP_MS, RANKS_CONNECT_TIMEOUT_MS } from '../../common/limits.js';
+import { AppError, toAppError } from '../../common/errors.js';
+import { GPU_WARM_UP_MS, RANKS_CONNECT_TIMEOUT_MS, WORKER_CONNECT_TIMEOUT_MS } from '../../common/limits.js';
 import type { Logger } from '../../common/logger.js';
 import { uint64FromBigInt, uint64ToNumber } from '../../common/proto.js';
 import type { DescribeResponse__Output } from '../../proto/ts/skein/worker/v1/DescribeResponse.js';
@@ -92,7 +92,7 @@ async function form(
   opened: RankClient[],
 ): Promise<RankGroup> {
   const { identity, clock, logger } = options;
-  await Promise.all(clients.map((client) => client.connect()));
+  await connectAll(clients, logger);
   const described = await Promise.all(clients.map((client) => client.describe()));
   checkAlike(described);
   const isOnGpu = described.some((each) => each.device !== 'cpu');
@@ -148,6 +148,25 @@ function place(
     client.rank = rank;
     return { client, description: descriptions[worker]!, load: requests[rank]! };
   });
+}
+
+/** Who cannot be reached is told of together: they are mended together. */
+async function connectAll(clients: readonly RankClient[], logger: Logger): Promise<void> {
+  const results = await Promise.allSettled(
+    clients.map((client) =>
+      client.connect((reason) =>
+        logger.warn(
+          { address: client.address, reason, timeoutMs: WORKER_CONNECT_TIMEOUT_MS },
+          'a worker cannot be reached yet; it is dialled until it can',
+        ),
+      ),
+    ),
+  );
+  const errors = results.flatMap((result) =>
+    result.status === 'rejected' ? [toAppError(result.reason)] : [],
+  );
+  if (errors.length === 0) return;
+  throw new AppError(errors[0]!.code, errors.map(({ message }) => message).join('; '), { cause: errors[0] });
 }
 
 interface Connection {

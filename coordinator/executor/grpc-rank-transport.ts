@@ -9,6 +9,7 @@ import {
   PIXEL_CHUNK_BYTES,
   WORKER_KEEPALIVE_INTERVAL_MS,
   WORKER_KEEPALIVE_TIMEOUT_MS,
+  WORKER_PROBE_TIMEOUT_MS,
 } from '../../common/limits.js';
 import { workerServiceDefinition, WorkerServiceClient } from '../../common/proto.js';
 import type { ExecuteResponse__Output } from '../../proto/ts/skein/worker/v1/ExecuteResponse.js';
@@ -48,13 +49,32 @@ class GrpcRankTransport implements RankTransport {
     this.#bulk = openClient(address);
   }
 
-  connect(timeoutMs: number): Promise<void> {
-    return new Promise((resolve, reject) => {
-      this.#client.waitForReady(Date.now() + timeoutMs, (error) => {
-        if (error === undefined) resolve();
-        else reject(new AppError('WORKER_LOST', 'it cannot be reached', { cause: error }));
-      });
+  async connect(timeoutMs: number, onWait: (reason: string) => void): Promise<void> {
+    const untilMs = Date.now() + timeoutMs;
+    const problem = await this.#problem(timeoutMs);
+    if (problem === null) return;
+    onWait(problem);
+    const isReady = await new Promise<boolean>((resolve) => {
+      this.#client.waitForReady(untilMs, (error) => resolve(error === undefined));
     });
+    // What it is now: a name that was not known may be known by now, and nobody listen there.
+    const last = isReady ? null : await this.#problem(timeoutMs);
+    if (last !== null) throw new AppError('WORKER_LOST', last);
+  }
+
+  /** Why it is not reached, which only a call is told; null: it is, whatever it answers. */
+  async #problem(timeoutMs: number): Promise<string | null> {
+    const probeMs = Math.min(timeoutMs, WORKER_PROBE_TIMEOUT_MS);
+    try {
+      await this.describe(probeMs);
+      return null;
+    } catch (error) {
+      const { code, message } = toAppError(error);
+      if (code === 'WORKER_LOST') return message;
+      const state = this.#client.getChannel().getConnectivityState(false);
+      if (code !== 'DEADLINE_EXCEEDED' || state === grpc.connectivityState.READY) return null;
+      return `no answer within ${probeMs} ms`;
+    }
   }
 
   describe: RankTransport['describe'] = (timeoutMs) =>

@@ -2,7 +2,7 @@
 // step stream that holds the worker for an epoch (rank-steps.ts). Knows nothing of other ranks or of policy, and
 // nothing of what carries the calls.
 import type { Clock } from '../../common/clock.js';
-import { AppError } from '../../common/errors.js';
+import { AppError, toAppError } from '../../common/errors.js';
 import {
   ABORT_TIMEOUT_MS,
   JOIN_GROUP_SLACK_MS,
@@ -73,11 +73,17 @@ export class RankClient {
     return this.#steps.lost;
   }
 
-  async connect(): Promise<void> {
+  /** `onWait`: told why it is not there at once. */
+  async connect(onWait: (reason: string) => void): Promise<void> {
     try {
-      await this.#options.transport.connect(WORKER_CONNECT_TIMEOUT_MS);
+      await this.#options.transport.connect(WORKER_CONNECT_TIMEOUT_MS, onWait);
     } catch (error) {
-      throw new AppError('NOT_READY', `the worker at ${this.address} cannot be reached`, { cause: error });
+      const reason = toAppError(error).message;
+      throw new AppError(
+        'NOT_READY',
+        `the worker at ${this.address} cannot be reached, dialled for ${WORKER_CONNECT_TIMEOUT_MS} ms: ${reason}`,
+        { cause: error },
+      );
     }
   }
 

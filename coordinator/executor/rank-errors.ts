@@ -26,7 +26,8 @@ export class RankErrors {
   from(error: unknown): AppError {
     const appError = toAppError(error);
     if (LOST.has(appError.code)) return this.lost(appError.message, error);
-    return new AppError(appError.code, `${this.#name}: ${appError.message}`, {
+    const name = this.rank < 0 ? `the worker at ${this.#address}` : this.#name;
+    return new AppError(appError.code, `${name}: ${appError.message}`, {
       details: { ...appError.details, rank: this.rank, address: this.#address },
       cause: error,
     });

@@ -42,7 +42,8 @@ export interface RankTransport {
   /** "unix:/path" or "host:port". */
   readonly address: string;
 
-  connect(timeoutMs: number): Promise<void>;
+  /** `onWait`: told why, once, where it is not there at once; it is dialled until it is, or the time is over. */
+  connect(timeoutMs: number, onWait: (reason: string) => void): Promise<void>;
 
   // Control.
   describe(timeoutMs: number): Promise<DescribeResponse__Output>;

@@ -20,7 +20,7 @@ export class NamedWorkers implements WorkerSource {
     this.#logger = options.logger;
   }
 
-  /** The first time nobody is waited for: a wrong address is to be told at once. */
+  /** The first time nobody is waited for here: whoever forms the group waits for no longer than a start may take. */
   async acquire(signal: AbortSignal): Promise<EpochWorkers> {
     const { tensorParallelSize } = this.#options.config;
     if (this.#addresses.length !== tensorParallelSize) {
@@ -77,7 +77,12 @@ export class NamedWorkers implements WorkerSource {
     aborted.catch(() => undefined);
     signal.addEventListener('abort', onAbort, { once: true });
     try {
-      await Promise.race([transport.connect(rejoinTimeoutMs), aborted]);
+      const onWait = (reason: string): void =>
+        this.#logger.warn(
+          { address, reason, rejoinTimeoutMs },
+          'a lost worker is not back yet; it is dialled until it is',
+        );
+      await Promise.race([transport.connect(rejoinTimeoutMs, onWait), aborted]);
       return true;
     } catch {
       signal.throwIfAborted();

@@ -1,7 +1,12 @@
-// A rank that fails while the group forms: the others, which may wait for it in their warm-up, are woken before the
-// start-up fails.
+// A group that does not come about: who is not there is named, and a rank that fails while it forms leaves no other
+// waiting for it in its warm-up.
 import assert from 'node:assert/strict';
+import { pino } from 'pino';
+import { systemClock } from '../../common/clock.js';
 import { AppError } from '../../common/errors.js';
+import { WORKER_CONNECT_TIMEOUT_MS } from '../../common/limits.js';
+import { formGroup, type FormGroupOptions } from '../../coordinator/executor/form-group.js';
+import type { RankTransport } from '../../coordinator/executor/rank-transport.js';
 import { Serving } from '../../coordinator/serving/serving.js';
 import { FakeEngine } from '../support/fake-engine.js';
 import { fakeConfig, silentLogger, startInProcessWorker } from '../support/fake-cluster.js';
@@ -32,7 +37,44 @@ class FailingEngine extends FakeEngine {
   }
 }
 
+/** To a worker that is not there. */
+function nobodyAt(address: string): RankTransport {
+  return {
+    address,
+    connect: async (_timeoutMs: number, onWait: (reason: string) => void) => {
+      onWait('first');
+      await Promise.resolve();
+      throw new AppError('WORKER_LOST', 'last');
+    },
+    close: () => undefined,
+  } as unknown as RankTransport;
+}
+
 describe('a group that fails to form', () => {
+  it('names every worker that is not there, and logs whom it waits for', async () => {
+    const lines: { address?: string; reason?: string; timeoutMs?: number }[] = [];
+    const logger = pino({ level: 'warn' }, { write: (line) => lines.push(JSON.parse(line) as object) });
+    const forming = formGroup({
+      addresses: ['a:1', 'b:2'],
+      openTransport: nobodyAt,
+      logger,
+      clock: systemClock,
+      lost: new Promise<never>(() => undefined),
+    } as unknown as FormGroupOptions);
+    const tried = `dialled for ${WORKER_CONNECT_TIMEOUT_MS} ms: last`;
+    await assert.rejects(forming, {
+      code: 'NOT_READY',
+      message: `the worker at a:1 cannot be reached, ${tried}; the worker at b:2 cannot be reached, ${tried}`,
+    });
+    assert.deepEqual(
+      lines.map(({ address, reason, timeoutMs }) => [address, reason, timeoutMs]),
+      [
+        ['a:1', 'first', WORKER_CONNECT_TIMEOUT_MS],
+        ['b:2', 'first', WORKER_CONNECT_TIMEOUT_MS],
+      ],
+    );
+  });
+
   it('wakes the ranks that wait for the one that failed, and says why', async () => {
     const waiting = new WaitingEngine('cpu');
     const workers = [

@@ -116,13 +116,17 @@ export const startProcesses: StartFakeCluster = async (options) => {
 };
 
 /** Without a coordinator to register at: it dials them. */
-export function startInProcessWorker(workerId: string, createEngine: CreateEngine): Promise<RunningWorker> {
+export function startInProcessWorker(
+  workerId: string,
+  createEngine: CreateEngine,
+  listenAddress = '127.0.0.1:0',
+): Promise<RunningWorker> {
   return startWorker({
     config: {
       workerId,
       clusterId: 'default',
       coordinatorAddress: null,
-      listenAddress: '127.0.0.1:0',
+      listenAddress,
       advertisedAddress: null,
       device: 'cpu',
       numThreads: 1,
