@@ -11,6 +11,8 @@ import type { ClusterTransport } from './cluster-transport.js';
 const RETRY_INTERVAL_MS = 250;
 
 export interface LeaseOptions {
+  /** For the log. */
+  readonly coordinatorAddress: string;
   /** Closed with the lease. */
   readonly transport: ClusterTransport;
   readonly clock: Clock;
@@ -29,6 +31,8 @@ export class Lease {
   #ttlMs = INITIAL_LEASE_TTL_MS;
   #intervalMs = RETRY_INTERVAL_MS;
   #lastAnswerMs: number;
+  /** Its last call was in vain. */
+  #isUnanswered = false;
   #isLost = false;
   #isStopped = false;
   #timer: Timer | null = null;
@@ -72,7 +76,8 @@ export class Lease {
 
   #answered(): void {
     this.#lastAnswerMs = this.#options.clock.nowMs();
-    if (this.#isLost) this.#options.logger.info('the coordinator is back');
+    if (this.#isUnanswered) this.#options.logger.info('the coordinator answers');
+    this.#isUnanswered = false;
     this.#isLost = false;
     this.#options.onHeld();
   }
@@ -83,13 +88,18 @@ export class Lease {
       this.#options.onRefused(error);
       return;
     }
-    const silentMs = this.#options.clock.nowMs() - this.#lastAnswerMs;
+    const { clock, logger, coordinatorAddress } = this.#options;
+    const { code, message: reason } = error;
+    const silentMs = Math.round(clock.nowMs() - this.#lastAnswerMs);
+    if (!this.#isUnanswered)
+      logger.info(
+        { coordinatorAddress, code, reason },
+        'no answer of the coordinator; it is asked until it answers',
+      );
+    this.#isUnanswered = true;
     if (silentMs < this.#ttlMs || this.#isLost) return;
     this.#isLost = true;
-    this.#options.logger.warn(
-      { code: error.code, silentMs: Math.round(silentMs) },
-      'the coordinator is out of reach',
-    );
+    logger.warn({ coordinatorAddress, code, reason, silentMs }, 'the coordinator is out of reach');
     this.#options.onLost();
   }
 

@@ -104,6 +104,7 @@ function makeLease(
   address: string,
 ): Lease {
   return new Lease({
+    coordinatorAddress,
     transport: openGrpcClusterTransport(coordinatorAddress),
     clock,
     logger,

@@ -66,6 +66,7 @@ export class Member extends SimulatedWorker {
       registrar === undefined
         ? null
         : new Lease({
+            coordinatorAddress: 'coordinator:1',
             transport: clusterTransport(process, random, options.maxDelayMs, registrar),
             clock,
             logger: silentLogger,

@@ -1,10 +1,10 @@
 // Goal: the worker's side of a lease over a coordinator that goes, is replaced, or will not have it. No wire.
 import assert from 'node:assert/strict';
+import { pino } from 'pino';
 import { AppError } from '../../../common/errors.js';
 import { Lease } from '../../../worker/lease.js';
 import type { ClusterTransport } from '../../../worker/cluster-transport.js';
 import { FakeClock } from '../../support/fake-clock.js';
-import { silentLogger } from '../../support/fake-cluster.js';
 
 const ANSWER = { leaseId: 'lease-1', leaseTtlMs: 10_000, renewIntervalMs: 1_000 };
 
@@ -27,16 +27,22 @@ function setUp() {
     },
     close: () => told.push('close'),
   };
+  const lines: Record<string, unknown>[] = [];
+  const logger = pino(
+    { level: 'info' },
+    { write: (line) => lines.push(JSON.parse(line) as Record<string, unknown>) },
+  );
   const lease = new Lease({
+    coordinatorAddress: 'host:7100',
     transport,
     clock,
-    logger: silentLogger,
+    logger,
     describe: () => ({ workerId: 'w' }),
     onLost: () => told.push('lost'),
     onHeld: () => told.push('held'),
     onRefused: ({ code }) => told.push(code),
   });
-  return { clock, told, coordinator, lease };
+  return { clock, told, lines, coordinator, lease };
 }
 
 const gone = (): never => {
@@ -89,6 +95,27 @@ describe('a lease', () => {
     coordinator.register = () => ANSWER;
     await clock.advance(500);
     assert.equal(told.at(-1), 'held');
+    await lease.stop('done');
+  });
+
+  it('that nobody gives is logged once with whom it is asked of and why, and once when somebody does', async () => {
+    const { clock, lines, coordinator, lease } = setUp();
+    coordinator.register = gone;
+    lease.start();
+    await clock.advance(0);
+    await clock.advance(5_000);
+    assert.equal(lines.length, 1);
+    assert.match(lines[0]!['msg'] as string, /^no answer of the coordinator; /);
+    assert.deepEqual(
+      [lines[0]!['coordinatorAddress'], lines[0]!['reason']],
+      ['host:7100', 'connection refused'],
+    );
+    coordinator.register = () => ANSWER;
+    await clock.advance(5_000);
+    assert.deepEqual(
+      lines.slice(1).map(({ msg }) => msg),
+      ['the coordinator answers'],
+    );
     await lease.stop('done');
   });
 
