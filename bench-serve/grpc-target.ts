@@ -9,9 +9,9 @@ import type { GenerateRequest } from '../proto/ts/skein/inference/v1/GenerateReq
 import type { GenerateResponse__Output } from '../proto/ts/skein/inference/v1/GenerateResponse.js';
 import type { GetModelResponse__Output } from '../proto/ts/skein/inference/v1/GetModelResponse.js';
 import type { TokenizeResponse__Output } from '../proto/ts/skein/inference/v1/TokenizeResponse.js';
+import { RequestFailure } from './failure.js';
 import {
   DESCRIBE_TIMEOUT_MS,
-  RequestFailure,
   type AnswerEnd,
   type Prompt,
   type Sampling,
@@ -181,5 +181,12 @@ function promptFields(prompt: Prompt): GenerateRequest {
 function failureOf(error: grpc.ServiceError): RequestFailure {
   const named = error.metadata?.get(ERROR_CODE_KEY)[0];
   const code = typeof named === 'string' ? named : (grpc.status[error.code] ?? 'UNKNOWN');
-  return new RequestFailure(code, error.details, error);
+  const { message, details, code: nearest } = fromGrpcError(error, { unavailable: 'NOT_READY' });
+  const { param } = details;
+  return new RequestFailure(code, message, {
+    // Without our code it is gRPC's word for a connection that broke, not a bug's.
+    error: nearest === 'INTERNAL' && nearest !== code ? 'NOT_READY' : nearest,
+    param: typeof param === 'string' ? param : null,
+    cause: error,
+  });
 }

@@ -3,7 +3,7 @@
 import http from 'node:http';
 import https from 'node:https';
 import { once } from 'node:events';
-import { RequestFailure } from './target.js';
+import { RequestFailure } from './failure.js';
 
 export interface Answer {
   readonly status: number;
@@ -71,8 +71,8 @@ export class HttpExchanges {
 class StaleConnection extends Error {}
 
 export function connectionFailure(error: NodeJS.ErrnoException, signal: AbortSignal): RequestFailure {
-  if (signal.aborted) return new RequestFailure('ABORTED', 'aborted', error);
-  return new RequestFailure(error.code ?? 'CONNECTION', error.message, error);
+  if (signal.aborted) return new RequestFailure('ABORTED', 'aborted', { error: 'ABORTED', cause: error });
+  return new RequestFailure(error.code ?? 'CONNECTION', error.message, { cause: error });
 }
 
 /** The whole of a body, cut at `maxBytes`. */

@@ -1,12 +1,12 @@
 // Any server of OpenAI's API: Skein, vLLM and others, by chat completions or completions.
 import { AppError } from '../common/errors.js';
 import { MAX_BENCH_ERROR_BYTES, MAX_BENCH_EVENT_CHARS, MAX_BENCH_REPLY_BYTES } from '../common/limits.js';
+import { errorOf, RequestFailure } from './failure.js';
 import { connectionFailure, HttpExchanges, readBody, type Answer } from './http-exchange.js';
 import { failureOf, OpenAiAnswer } from './openai-events.js';
 import { SseParser } from './sse-parser.js';
 import {
   DESCRIBE_TIMEOUT_MS,
-  RequestFailure,
   type AnswerEnd,
   type Message,
   type Sampling,
@@ -49,11 +49,13 @@ export class HttpTarget implements Target {
     const { model } = this.#options;
     const { status, reply } = await this.#exchange(this.#url('/v1/models'), null, DESCRIBE_TIMEOUT_MS);
     const models = status === 200 ? listedModels(reply) : [];
-    if (model === '' && models.length === 0)
-      throw unreachable(
-        `${this.#root}/v1/models answers with HTTP ${status} and names no model; give --model`,
-        null,
+    if (model === '' && status !== 200)
+      throw errorOf(
+        `${this.#root}/v1/models names no model (give --model)`,
+        failureOf(parsed(reply), status),
       );
+    if (model === '' && models.length === 0)
+      throw unreachable(`${this.#root}/v1/models names no model; give --model`, null);
     const found = model === '' ? models[0]! : (models.find(({ id }) => id === model) ?? { id: model });
     this.#model = found.id;
     const facts = found.max_model_len === undefined ? {} : { maxModelLength: found.max_model_len };
@@ -71,8 +73,12 @@ export class HttpTarget implements Target {
       { model: this.#model, ...prompt },
       TOKENIZE_TIMEOUT_MS,
     );
-    if (NO_SUCH_ENDPOINT.has(status)) return null;
-    if (status !== 200) throw unreachable(`${url.href}: ${failureOf(parsed(reply), status).message}`, null);
+    const failure = status === 200 ? null : failureOf(parsed(reply) ?? reply, status);
+    if (failure !== null) {
+      // A server that has it says so of a model that it does not have.
+      if (NO_SUCH_ENDPOINT.has(status) && failure.error !== 'MODEL_NOT_FOUND') return null;
+      throw errorOf(url.href, failure);
+    }
     const { tokens } = (parsed(reply) ?? {}) as { tokens?: unknown };
     return Array.isArray(tokens) && tokens.every(Number.isInteger) ? (tokens as number[]) : null;
   }
@@ -147,7 +153,11 @@ async function readEvents(answer: Answer, onTokens: () => void, signal: AbortSig
   return new Promise((resolve, reject) => {
     const fail = (error: unknown): void => {
       answer.body.destroy();
-      reject(error instanceof RequestFailure ? error : new RequestFailure('BAD_EVENT', String(error), error));
+      reject(
+        error instanceof RequestFailure
+          ? error
+          : new RequestFailure('BAD_EVENT', String(error), { cause: error }),
+      );
     };
     answer.body.on('data', (piece: Buffer) => {
       try {

@@ -2,7 +2,8 @@
 // when it was due, when it was sent, and when pieces of its answer came. It judges nothing.
 import type { Clock, Timer } from '../common/clock.js';
 import { continuePrompt, type PreparedConversation } from './prompts.js';
-import { RequestFailure, type AnswerEnd, type Prompt, type Target, type Usage } from './target.js';
+import { RequestFailure, type Failure } from './failure.js';
+import type { AnswerEnd, Prompt, Target, Usage } from './target.js';
 
 /** Times are milliseconds since the start of the run. */
 export interface RequestRecord {
@@ -24,7 +25,7 @@ export interface RequestRecord {
   readonly usage: Usage | null;
   /** By usage, else by ids, else by messages. */
   readonly outputTokens: number;
-  readonly failure: { readonly code: string; readonly message: string } | null;
+  readonly failure: Failure | null;
 }
 
 export interface LoadOptions {
@@ -150,7 +151,7 @@ export class LoadGenerator {
         if (!controller.signal.aborted) arrivalsMs.push(this.#nowMs());
       };
       answer = await target.ask({ id, prompt, maxTokens }, onTokens, controller.signal);
-      if (arrivalsMs.length === 0) failure = { code: 'EMPTY', message: 'the answer has no token' };
+      if (arrivalsMs.length === 0) failure = new RequestFailure('EMPTY', 'the answer has no token');
     } catch (error) {
       failure = this.#failureOf(error, controller.signal);
     }
@@ -161,14 +162,15 @@ export class LoadGenerator {
     this.#goOn(pending, failure === null ? answer : null, endMs);
   }
 
-  #failureOf(error: unknown, signal: AbortSignal): { code: string; message: string } {
-    const { message } = error as Error;
-    if (this.#options.signal.aborted) return { code: 'STOPPED', message: 'the run was stopped' };
+  #failureOf(error: unknown, signal: AbortSignal): Failure {
+    if (this.#options.signal.aborted)
+      return new RequestFailure('STOPPED', 'the run was stopped', { error: 'CANCELLED' });
     if (signal.aborted) {
-      const seconds = this.#options.requestTimeoutMs / 1000;
-      return { code: 'TIMEOUT', message: `no end of the answer within ${seconds} s` };
+      const message = `no end of the answer within ${this.#options.requestTimeoutMs / 1000} s (--request-timeout)`;
+      return new RequestFailure('TIMEOUT', message, { error: 'DEADLINE_EXCEEDED' });
     }
-    return { code: error instanceof RequestFailure ? error.code : 'CLIENT', message };
+    if (error instanceof RequestFailure) return error;
+    return new RequestFailure('CLIENT', (error as Error).message, { error: 'INVALID_REQUEST', cause: error });
   }
 
   #record(

@@ -1,5 +1,6 @@
 // What the events of a streamed answer say, of chats and of completions, by OpenAI's form and what servers add to it.
-import { RequestFailure, type AnswerEnd, type Usage } from './target.js';
+import { errorOfHttp, RequestFailure } from './failure.js';
+import type { AnswerEnd, Usage } from './target.js';
 
 interface Chunk {
   readonly choices?: readonly {
@@ -77,14 +78,18 @@ function usageOf({ usage }: Chunk): Usage | null {
 /** `status` null: the error came in the stream. OpenAI and vLLM have an object in `error`, others a text. */
 export function failureOf(body: unknown, status: number | null): RequestFailure {
   const error = (body as { error?: unknown } | null)?.error ?? body;
-  const { code, type, message } = (typeof error === 'object' && error !== null ? error : {}) as {
+  const { code, type, message, param } = (typeof error === 'object' && error !== null ? error : {}) as {
     code?: unknown;
     type?: unknown;
     message?: unknown;
+    param?: unknown;
   };
   const names = [code, type].filter((name) => typeof name === 'string' && name !== '');
   const name = (names[0] as string | undefined) ?? '';
   const parts = [status === null ? 'in the stream' : `HTTP ${status}`, name].filter((part) => part !== '');
   const said = typeof message === 'string' ? message : JSON.stringify(error ?? null);
-  return new RequestFailure(parts.join(' '), said.slice(0, 500));
+  return new RequestFailure(parts.join(' '), said.slice(0, 500), {
+    error: errorOfHttp(status ?? 200, name),
+    param: typeof param === 'string' ? param : null,
+  });
 }

@@ -4,6 +4,7 @@ import { performance } from 'node:perf_hooks';
 import { systemClock } from '../common/clock.js';
 import { AppError } from '../common/errors.js';
 import { MAX_BENCH_TOKENS } from '../common/limits.js';
+import { errorOf } from './failure.js';
 import type { GoodputLimits } from './goodput.js';
 import { LagMeter } from './lag-meter.js';
 import { LoadGenerator, type LoadCounts, type RequestRecord } from './load-generator.js';
@@ -183,8 +184,5 @@ async function warmUp(
   const records = await generator.run();
   signal.throwIfAborted();
   const failed = records.find(({ failure }) => failure !== null)?.failure;
-  if (failed)
-    throw new AppError('NOT_READY', `the warm-up failed: ${failed.code}: ${failed.message}`, {
-      details: { failure: failed.code },
-    });
+  if (failed) throw errorOf('the warm-up failed', failed);
 }

@@ -44,17 +44,6 @@ export interface AnswerEnd {
   readonly text: string;
 }
 
-/** A request that was not answered to its end. */
-export class RequestFailure extends Error {
-  /** What failures are counted by: our error code, a status, or what became of the connection. */
-  readonly code: string;
-
-  constructor(code: string, message: string, cause?: unknown) {
-    super(message, { cause });
-    this.code = code;
-  }
-}
-
 export interface Served {
   readonly model: string;
   /** Facts for the report, by name. */

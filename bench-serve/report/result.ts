@@ -66,7 +66,7 @@ function detailOf(record: RequestRecord): object {
     endMs: rounded(endMs),
     arrivalsMs: arrivalsMs.map(rounded),
     usage,
-    failure,
+    failure: failure === null ? null : { code: failure.code, message: failure.message, param: failure.param },
   };
 }
 

@@ -3,6 +3,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { Command } from 'commander';
+import { errorOf } from '../../bench-serve/failure.js';
 import type { LoadCounts } from '../../bench-serve/load-generator.js';
 import { renderHtml } from '../../bench-serve/report/html.js';
 import { rateText, toResult, type Result, type ResultHead } from '../../bench-serve/report/result.js';
@@ -96,7 +97,8 @@ function judge(points: readonly RatePoint[]): void {
   const empty = points.filter(({ measures }) => measures.requests.completed === 0);
   if (empty.length === points.length) {
     const [failed] = points.flatMap(({ records }) => records.flatMap(({ failure }) => failure ?? []));
-    throw new AppError('NOT_READY', `no request was answered; for one, ${failed?.code}: ${failed?.message}`);
+    if (failed === undefined) throw new AppError('NOT_READY', 'no request was sent');
+    throw errorOf('no request was answered; the first that failed', failed);
   }
   const late = points.filter(({ measures }) => measures.invalid.length > 0);
   if (late.length === 0) return;

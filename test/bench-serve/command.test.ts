@@ -135,6 +135,43 @@ describe('skein bench serve', function () {
       assert.ok(point!.durationS >= 0.149);
     });
 
+    it('says why the server refused the warm-up, with its field and limit, or that it took too long', async () => {
+      const grpc = ['--address', grpcAddress];
+      const http = ['--base-url', baseUrl];
+      const cases: [string[], RegExp, number][] = [
+        [
+          [...grpc, '--input-len', '5000'],
+          /CONTEXT_LENGTH_EXCEEDED: the warm-up failed: the prompt has .*5000 tokens; .* 4096 /,
+          EXIT_CODES.failed.code,
+        ],
+        [
+          [...http, '--input-len', '30', '--extra-body', '{"top_p": 9}'],
+          /INVALID_REQUEST: the warm-up failed: HTTP 400 invalid_request: top_p must be .* at most 1; got 9$/,
+          EXIT_CODES.failed.code,
+        ],
+        [
+          [...grpc, '--model', 'another'],
+          /MODEL_NOT_FOUND: the warm-up failed: .*"another"/,
+          EXIT_CODES.unservable.code,
+        ],
+        [
+          [...http, '--model', 'another'],
+          /MODEL_NOT_FOUND: .*\/tokenize: HTTP 404 .*"another"/,
+          EXIT_CODES.unservable.code,
+        ],
+        [
+          [...grpc, '--output-len', '3000', '--ignore-eos', '--input-len', '30', '--request-timeout', '1'],
+          /DEADLINE_EXCEEDED: the warm-up failed: TIMEOUT: no end .* 1 s \(--request-timeout\)$/,
+          EXIT_CODES.failed.code,
+        ],
+      ];
+      for (const [args, pattern, exitCode] of cases) {
+        const { code, stderr } = await bench('--num-prompts', '1', ...args);
+        assert.match(stderr.trimEnd(), pattern);
+        assert.equal(code, exitCode, stderr);
+      }
+    });
+
     it('ends with what it has when it is stopped, and says by which signal', async () => {
       const output = path.join(folder, 'stopped.json');
       const stopped = SkeinProcess.real([
@@ -167,6 +204,24 @@ describe('skein bench serve', function () {
     }
   });
 
+  it('says that a warm-up broke off, which the server did not mean', async () => {
+    const server = await startHttp({ ...CALM, fate: () => 'break' });
+    try {
+      const { code, stderr } = await bench(
+        '--base-url',
+        server.address,
+        '--num-prompts',
+        '1',
+        '--input-len',
+        '20',
+      );
+      assert.equal(code, EXIT_CODES.failed.code);
+      assert.match(stderr, /NOT_READY: the warm-up failed: (ECONNRESET|INCOMPLETE): /);
+    } finally {
+      await server.stop();
+    }
+  });
+
   it('fails where nothing was answered, with the reason of one', async () => {
     const server = await startHttp({ ...CALM, fate: () => 'refuse' });
     try {
@@ -183,7 +238,10 @@ describe('skein bench serve', function () {
       const { code, stdout, stderr } = await bench(...args, ...PATIENT);
       assert.equal(code, EXIT_CODES.failed.code);
       assert.match(stdout, /failed: 3 HTTP 429 queue_full/);
-      assert.match(stderr, /NOT_READY: no request was answered; for one, HTTP 429 queue_full: full/);
+      assert.match(
+        stderr,
+        /QUEUE_FULL: no request was answered; the first that failed: HTTP 429 queue_full: full/,
+      );
     } finally {
       await server.stop();
     }

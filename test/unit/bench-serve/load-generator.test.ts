@@ -2,14 +2,10 @@
 // clock that only the test moves, against a target that answers as a table says.
 import assert from 'node:assert/strict';
 import type { Clock } from '../../../common/clock.js';
+import { RequestFailure } from '../../../bench-serve/failure.js';
 import { LoadGenerator, type LoadOptions, type RequestRecord } from '../../../bench-serve/load-generator.js';
 import type { PreparedConversation } from '../../../bench-serve/prompts.js';
-import {
-  RequestFailure,
-  type AnswerEnd,
-  type Prompt,
-  type TargetRequest,
-} from '../../../bench-serve/target.js';
+import type { AnswerEnd, Prompt, TargetRequest } from '../../../bench-serve/target.js';
 import { FakeClock } from '../../support/fake-clock.js';
 
 const PROMPT: Prompt = { kind: 'ids', ids: Uint32Array.of(1, 2), pictures: [] };
@@ -152,7 +148,8 @@ describe('the load generator', () => {
     const empty = start([conversation(0, 0)], { target: { ask: () => Promise.resolve(ends) } });
     assert.equal((await empty.finish(1))[0]!.failure?.code, 'EMPTY');
     const broken = start([conversation(0, 0)], { target: { ask: () => Promise.reject(new TypeError('x')) } });
-    assert.deepEqual((await broken.finish(1))[0]!.failure, { code: 'CLIENT', message: 'x' });
+    const { code, message } = (await broken.finish(1))[0]!.failure!;
+    assert.deepEqual([code, message], ['CLIENT', 'x']);
   });
 
   it('ends when it is stopped: what runs fails, what is due later or held is not sent', async () => {

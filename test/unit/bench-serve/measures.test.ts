@@ -1,5 +1,6 @@
 // Goal: every figure is what a calculation by hand gives for a run that is written down here.
 import assert from 'node:assert/strict';
+import { RequestFailure } from '../../../bench-serve/failure.js';
 import { isGood, parseGoodput } from '../../../bench-serve/goodput.js';
 import type { LoopReport } from '../../../bench-serve/lag-meter.js';
 import type { RequestRecord } from '../../../bench-serve/load-generator.js';
@@ -29,7 +30,7 @@ const RUN: readonly RequestRecord[] = [
   }),
   record({
     ...{ dueMs: 297, reachedMs: 300, sentMs: 300, endMs: 305, arrivalsMs: [], usage: null, outputTokens: 0 },
-    failure: { code: 'QUEUE_FULL', message: 'full' },
+    failure: new RequestFailure('QUEUE_FULL', 'full', { error: 'QUEUE_FULL' }),
   }),
 ];
 

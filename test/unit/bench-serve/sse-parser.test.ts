@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { failureOf, OpenAiAnswer } from '../../../bench-serve/openai-events.js';
 import { SseParser } from '../../../bench-serve/sse-parser.js';
-import { RequestFailure } from '../../../bench-serve/target.js';
+import { RequestFailure } from '../../../bench-serve/failure.js';
 
 function eventsOf(pieces: readonly Uint8Array[]): string[] {
   const parser = new SseParser(1000);
