@@ -31,7 +31,7 @@ export class RequestFailure extends Error implements Failure {
   }
 }
 
-/** `what` did not come about because of the failure. The cause is another process's: no flag here is known to be wrong. */
+/** `what` did not come about because of the failure. The cause is another process's: no flag here is known wrong. */
 export function errorOf(what: string, failure: Failure): AppError {
   const { code, message, error, param } = failure;
   const named = code === error ? '' : `${code}: `;
