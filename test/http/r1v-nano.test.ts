@@ -100,6 +100,37 @@ describe("r1v-nano over OpenAI's API", function () {
     assert.deepEqual(streamed, answers);
   });
 
+  it('takes a seed of 64 bits over HTTP as over gRPC, to the last of them', async () => {
+    const overGrpc = async (seed: string): Promise<string> => {
+      const request = { text: 'What is it?', sampling: { temperature: 3, maxTokens: 16, seed } };
+      const { text } = await new Promise<GenerateOnceResponse__Output>((resolve, reject) => {
+        client.generateOnce({ request }, (error, value) =>
+          error === null ? resolve(value!) : reject(error),
+        );
+      });
+      return text;
+    };
+    const overHttp = async (seed: string): Promise<string> => {
+      const body = `{"messages":[{"role":"user","content":"What is it?"}],"temperature":3,"max_tokens":16,"seed":${seed}}`;
+      const response = await fetch(`${openai.baseURL}/chat/completions`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body,
+      });
+      const { choices } = (await response.json()) as { choices: { message: object }[] };
+      const { content, reasoning_content: reasoning = '' } = choices[0]!.message as {
+        content: string | null;
+        reasoning_content?: string;
+      };
+      return reasoning + (content ?? '');
+    };
+    const seeds = ['9007199254740992', '9007199254740993', '18446744073709551615'];
+    const answers = await Promise.all(seeds.map(overGrpc));
+    assert.equal(new Set(answers).size, seeds.length, 'seeds that JSON.parse takes for one differ');
+    assert.deepEqual(await Promise.all(seeds.map(overHttp)), answers);
+    assert.equal(await overHttp('-1'), answers.at(-1));
+  });
+
   it('draws other answers for each choice, and the same again with the same seed', async () => {
     const draw = async (seed: number): Promise<string[]> => {
       const prompt = 'What is';

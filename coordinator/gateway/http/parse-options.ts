@@ -2,6 +2,7 @@
 // are checked where those of every API are.
 import type { SamplingInput } from '../../../common/sampling.js';
 import { invalid } from '../request-checks.js';
+import { EXACT_SEED, toSeed } from './exact-seed.js';
 import type { GenerationBody } from './request-schemas.js';
 
 /** `topLogprobs`: alternatives to each token; undefined: no log-probabilities. */
@@ -16,8 +17,7 @@ export function parseSampling(body: GenerationBody, topLogprobs: number | undefi
     repetitionPenalty: body.repetition_penalty,
     presencePenalty: body.presence_penalty,
     frequencyPenalty: body.frequency_penalty,
-    // Any 64 bits will do; a negative number is some of them.
-    seed: seed === undefined ? undefined : BigInt.asUintN(64, BigInt(seed)),
+    seed: seed === undefined ? undefined : toSeed(seed, body[EXACT_SEED]),
     maxTokens: body.max_completion_tokens ?? body.max_tokens,
     minTokens: body.min_tokens,
     ignoreEos: body.ignore_eos,

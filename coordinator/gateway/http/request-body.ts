@@ -3,6 +3,7 @@
 import { isAscii, isUtf8 } from 'node:buffer';
 import type { IncomingMessage } from 'node:http';
 import { AppError } from '../../../common/errors.js';
+import { addExactSeed } from './exact-seed.js';
 import type { BudgetShare } from './http-call.js';
 import { HttpRequestError } from './http-errors.js';
 
@@ -14,9 +15,16 @@ export async function readJsonBody(request: IncomingMessage, share: BudgetShare)
   const bytes = await readAll(request, share);
   if (bytes.byteLength === 0) throw new AppError('INVALID_REQUEST', 'the body is empty: JSON is expected');
   if (!isUtf8(bytes)) throw new AppError('INVALID_REQUEST', 'the body is not UTF-8');
+  // Bodies with pictures are large and ASCII, which is read much faster where that is known.
+  const text = bytes.toString(isAscii(bytes) ? 'latin1' : 'utf8');
+  const body = parse(text);
+  addExactSeed(body, text);
+  return body;
+}
+
+function parse(text: string): unknown {
   try {
-    // Bodies with pictures are large and ASCII, which is read much faster where that is known.
-    return JSON.parse(bytes.toString(isAscii(bytes) ? 'latin1' : 'utf8')) as unknown;
+    return JSON.parse(text);
   } catch (error) {
     const reason = error instanceof Error ? error.message.slice(0, 200) : '';
     throw new AppError('INVALID_REQUEST', `the body is not JSON: ${reason}`);

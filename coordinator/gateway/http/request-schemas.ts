@@ -2,6 +2,7 @@
 // of several things, are read by their parsers, so that an error names the very place. A field that is null counts as
 // absent. Fields that stand nowhere here are ignored, but for those that `unsupported-fields.ts` refuses.
 import { Type, type Static } from 'typebox';
+import type { EXACT_SEED } from './exact-seed.js';
 import { MAX_CHOICES, MAX_MESSAGES } from '../../../common/limits.js';
 
 const StringOrStrings = Type.Unsafe<string | string[]>({
@@ -16,7 +17,8 @@ const GENERATION = {
   stream: Type.Optional(Type.Boolean()),
   stream_options: Type.Optional(Type.Object({ include_usage: Type.Optional(BooleanOrNull) })),
   n: Type.Optional(Type.Integer({ minimum: 1, maximum: MAX_CHOICES })),
-  seed: Type.Optional(Type.Integer({ minimum: -(2 ** 63), maximum: 2 ** 63 })),
+  /** Its range is checked where all its digits are known. */
+  seed: Type.Optional(Type.Integer()),
   stop: Type.Optional(StringOrStrings),
   temperature: Type.Optional(Type.Number()),
   top_p: Type.Optional(Type.Number()),
@@ -77,4 +79,6 @@ export const DetokenizeBody = Type.Object({
   tokens: Type.Array(Type.Integer({ minimum: 0 })),
 });
 
-export type GenerationBody = Omit<ChatBody & CompletionBody, 'logprobs' | 'messages' | 'prompt'>;
+export type GenerationBody = Omit<ChatBody & CompletionBody, 'logprobs' | 'messages' | 'prompt'> & {
+  readonly [EXACT_SEED]?: string;
+};
