@@ -2,6 +2,14 @@
 import assert from 'node:assert/strict';
 import { PixelBuffers } from '../../../worker/pixel-buffers.js';
 
+/** Held all at once, then given back in this order. */
+function used(sizes: readonly number[]): { buffers: PixelBuffers; memories: ArrayBufferLike[] } {
+  const buffers = new PixelBuffers(100);
+  const taken = sizes.map((numBytes) => buffers.take(numBytes));
+  for (const each of taken) buffers.giveBack(each);
+  return { buffers, memories: taken.map(({ buffer }) => buffer) };
+}
+
 describe('memory of pixels', () => {
   it('is used again once it was given back, by what fits into it', () => {
     const buffers = new PixelBuffers(100);
@@ -20,20 +28,14 @@ describe('memory of pixels', () => {
   });
 
   it('takes the shortest that is long enough', () => {
-    const buffers = new PixelBuffers(100);
-    const [long, short] = [buffers.take(50), buffers.take(20)];
-    buffers.giveBack(long);
-    buffers.giveBack(short);
-    assert.equal(buffers.take(10).buffer, short.buffer);
+    const { buffers, memories } = used([50, 20]);
+    assert.equal(buffers.take(10).buffer, memories[1]);
   });
 
   it('is not kept beyond its bound', () => {
-    const buffers = new PixelBuffers(100);
-    const [one, other] = [buffers.take(60), buffers.take(60)];
-    buffers.giveBack(one);
-    buffers.giveBack(other);
+    const { buffers, memories } = used([60, 60]);
     assert.equal(buffers.numBytes, 60);
-    assert.equal(buffers.take(60).buffer, one.buffer);
-    assert.notEqual(buffers.take(60).buffer, other.buffer);
+    assert.equal(buffers.take(60).buffer, memories[0]);
+    assert.notEqual(buffers.take(60).buffer, memories[1]);
   });
 });
