@@ -69,11 +69,13 @@ export const byteSizeOption = describedParser('bytes, as 512M or 4G', (value) =>
   return bytes;
 });
 
-export function numberOption(min: number, max: number): DescribedParser<number> {
-  return describedParser(`number of ${min} to ${max}`, (value) => {
+/** `orElse`: what the caller takes beside it, as words to follow. */
+export function numberOption(min: number, max: number, orElse = ''): DescribedParser<number> {
+  const expects = `number of ${min} to ${max}${orElse}`;
+  return describedParser(expects, (value) => {
     const number = Number(value);
     if (value.trim() === '' || !(number >= min && number <= max))
-      throw new InvalidArgumentError(`expected a number of ${min} to ${max}.`);
+      throw new InvalidArgumentError(`expected a ${expects}.`);
     return number;
   });
 }

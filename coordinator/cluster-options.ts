@@ -77,10 +77,10 @@ const MIN_GPU_MEMORY_UTILIZATION = 0.1;
 const MIN_DECODE_SLOWDOWN = 1.1;
 export const DEFAULT_GPU_MEMORY_UTILIZATION = 0.9;
 
-const slowdownOption = describedParser(`number of ${MIN_DECODE_SLOWDOWN} to 100, or 0`, (value) => {
-  if (value.trim() === '0') return Infinity;
-  return numberOption(MIN_DECODE_SLOWDOWN, 100)(value);
-});
+const boundedSlowdown = numberOption(MIN_DECODE_SLOWDOWN, 100, ', or 0');
+const slowdownOption = describedParser(boundedSlowdown.expects, (value) =>
+  value.trim() === '0' ? Infinity : boundedSlowdown(value),
+);
 
 const patienceOption = describedParser('integer of 0 to 3600000', (value) => {
   const ms = integerOption(0, 3_600_000)(value);

@@ -85,6 +85,7 @@ export interface ClusterConfig {
 
 export function toClusterConfig(flags: ClusterFlags): ClusterConfig {
   const workers = flags.workers?.map((address) => checkAddress(address, '--workers')) ?? null;
+  checkWorkers(flags);
   checkRanksPerDevice(flags);
   const sizes = DEFAULT_SIZES[flags.device];
   const maxNumSequences = flags.maxNumSequences ?? sizes.maxNumSequences;
@@ -128,6 +129,17 @@ export function toClusterConfig(flags: ClusterFlags): ClusterConfig {
     clusterId: checkClusterId(flags.clusterId ?? DEFAULT_CLUSTER_ID),
     logLevel: flags.logLevel ?? null,
   });
+}
+
+function checkWorkers({ workers, clusterAddress }: ClusterFlags): void {
+  if (workers === undefined) return;
+  const problem =
+    workers.length === 0
+      ? '--workers names no worker: HOST:PORT,... is expected'
+      : clusterAddress !== undefined
+        ? '--workers and --cluster-address are two ways to come by workers: give one'
+        : null;
+  if (problem !== null) throw new AppError('INVALID_REQUEST', problem, { details: { param: 'workers' } });
 }
 
 function checkRanksPerDevice({ ranksPerDevice, device, workers, clusterAddress }: ClusterFlags): void {

@@ -1,4 +1,4 @@
-// The flags of run and serve that concern GPUs: defaults, bounds, and what does not go together.
+// The flags of run and serve that concern GPUs and workers: defaults, bounds, and what does not go together.
 import assert from 'node:assert/strict';
 import { Command } from 'commander';
 import { listOption } from '../../../common/command-line.js';
@@ -9,6 +9,7 @@ import { toClusterConfig, type ClusterConfig } from '../../../coordinator/config
 function parse(...args: string[]): ClusterConfig {
   const command = addClusterOptions(new Command('serve'))
     .option('--workers <addresses>', '', listOption)
+    .option('--cluster-address <address>')
     .exitOverride()
     .configureOutput({ writeErr: () => undefined });
   command.parse(['--model', 'm', ...args], { from: 'user' });
@@ -17,7 +18,7 @@ function parse(...args: string[]): ClusterConfig {
 
 const code = (expected: string) => (error: unknown) => error instanceof AppError && error.code === expected;
 
-describe('flags for GPUs', () => {
+describe('flags for GPUs and workers', () => {
   it('have defaults: fast, recorded steps, a GPU a rank, nine tenths of its memory', () => {
     const config = parse('--device', 'cuda');
     assert.deepEqual(
@@ -61,6 +62,28 @@ describe('flags for GPUs', () => {
       code('INVALID_REQUEST'),
     );
     assert.throws(() => parse('--device', 'cuda', '--ranks-per-device', '0'), /expected an integer/);
+  });
+
+  it('name the workers in one way, and at least one', () => {
+    assert.deepEqual(parse('--workers', 'a:1, b:1,').workers, ['a:1', 'b:1']);
+    for (const none of ['', ' , '])
+      assert.throws(() => parse('--workers', none), {
+        code: 'INVALID_REQUEST',
+        message: /^--workers names no worker/,
+      });
+    assert.throws(() => parse('--workers', 'a:1', '--cluster-address', 'b:1'), {
+      code: 'INVALID_REQUEST',
+      message: /^--workers and --cluster-address /,
+    });
+  });
+
+  it('bound the slowdown of answers, or do not', () => {
+    assert.deepEqual(
+      ['1.1', '100', '0'].map((value) => parse('--max-decode-slowdown', value).maxDecodeSlowdown),
+      [1.1, 100, Infinity],
+    );
+    for (const value of ['1', '101', '-0', ''])
+      assert.throws(() => parse('--max-decode-slowdown', value), /expected a number of 1\.1 to 100, or 0\./);
   });
 
   it('take keys and values in FP8, and no other types', () => {
