@@ -79,7 +79,7 @@ export async function bindServer(server: grpc.Server, address: string): Promise<
     server.bindAsync(address, grpc.ServerCredentials.createInsecure(), (error, port) => {
       if (error !== null) {
         const reason = address.startsWith(UNIX_PREFIX)
-          ? 'another process was faster, or the folder cannot be written'
+          ? 'another process was faster'
           : systemReason(error.message);
         reject(new AppError('INVALID_REQUEST', `cannot listen on ${address}: ${reason}`, { cause: error }));
       } else if (address.startsWith(UNIX_PREFIX)) {

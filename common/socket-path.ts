@@ -1,6 +1,6 @@
 // The path of a Unix socket before a server binds it: a socket that a killed server left there is removed, one that
 // somebody listens at never is, whoever else starts at the same time.
-import { linkSync, lstatSync, renameSync, unlinkSync } from 'node:fs';
+import { accessSync, constants, linkSync, lstatSync, renameSync, unlinkSync, type Stats } from 'node:fs';
 import { connect } from 'node:net';
 import { dirname, join } from 'node:path';
 import { AppError } from './errors.js';
@@ -11,18 +11,29 @@ import { AppError } from './errors.js';
 const SETTLE_MS = 100;
 
 /**
- * Leaves nothing at `path`, or throws INVALID_REQUEST: somebody listens there, or it is no socket, or it cannot be
- * told. Binding is still to be tried by the caller: it fails where another server was faster, and takes nothing from
+ * Leaves nothing at `path`, or throws INVALID_REQUEST: somebody listens there, or it is no socket, or its folder is none
+ * that can be written, or it cannot be told. Binding is still to be tried by the caller: it fails where another server was faster, and takes nothing from
  * it.
  */
 export async function clearSocketPath(path: string): Promise<void> {
-  const stats = lstatSync(path, { throwIfNoEntry: false });
+  const stats = statsOf(path);
   if (stats === undefined) return;
   if (!stats.isSocket()) throw taken(path, 'there is a file that is no socket');
   if (await isListening(path)) throw taken(path, 'another process listens there');
   await new Promise((resolve) => setTimeout(resolve, SETTLE_MS));
   if (await isListening(path)) throw taken(path, 'another process listens there');
   await removeStale(path);
+}
+
+/** Undefined: there is nothing, in a folder that can be written. */
+function statsOf(path: string): Stats | undefined {
+  try {
+    const stats = lstatSync(path, { throwIfNoEntry: false });
+    if (stats === undefined) accessSync(dirname(path), constants.W_OK | constants.X_OK);
+    return stats;
+  } catch (error) {
+    throw taken(path, (error as Error).message);
+  }
 }
 
 /**

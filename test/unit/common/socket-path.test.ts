@@ -108,6 +108,20 @@ describe('the path of a Unix socket', function () {
     }
   });
 
+  it('is refused with what the system says of its folder', async () => {
+    const file = join(folder, 'a-file');
+    writeFileSync(file, 'text');
+    const cases: [string, RegExp][] = [
+      [
+        join(folder, 'nowhere', 'x.sock'),
+        /^cannot listen on unix:\S+x\.sock: ENOENT: no such file or directory, /,
+      ],
+      [join(file, 'x.sock'), /^cannot listen on unix:\S+x\.sock: ENOTDIR: not a directory, /],
+    ];
+    for (const [path, message] of cases)
+      await assert.rejects(clearSocketPath(path), { code: 'INVALID_REQUEST', message });
+  });
+
   it('goes to exactly one of several that start at once over a stale socket', async () => {
     for (let round = 0; round < 2; round++) {
       const path = join(folder, `${round}.sock`);
