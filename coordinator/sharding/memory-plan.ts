@@ -53,14 +53,25 @@ interface Need {
   readonly total: number;
 }
 
-/** Throws DEVICE_OUT_OF_MEMORY, naming the rank, what it needs for what, what there is, and what would fit. */
+/**
+ * Throws DEVICE_OUT_OF_MEMORY, naming the rank, what it needs for what, what there is, and what would fit; and
+ * INVALID_REQUEST for a cache that holds no block.
+ */
 export function checkMemory(check: MemoryCheck): void {
   const limits = check.limitsOf(check.plan, {});
   for (const [rank, device] of check.devices.entries()) {
     const available = availableTo(check, rank);
     const need = needOf(check, check.plan, rank, limits);
-    if (need.total <= available) continue;
     const { memory, kvCache } = need;
+    if (kvCache < memory.kvPerBlock) {
+      throw new AppError(
+        'INVALID_REQUEST',
+        `--kv-cache-memory is ${kvCache} bytes; rank ${rank} needs ${memory.kvPerBlock} for one block of ` +
+          `${limits.blockSize} tokens`,
+        { details: { param: 'kv-cache-memory', limit: memory.kvPerBlock } },
+      );
+    }
+    if (need.total <= available) continue;
     const rest = memory.workspaces + memory.reserve;
     const parts = [
       `${gib(memory.weights)} for weights`,

@@ -287,6 +287,19 @@ describe('memory plan', () => {
       assert.match(message, /60\.0 GiB for the KV cache/);
     });
 
+    it('refuses a KV cache that holds no block, by its flag, before anything is loaded', () => {
+      const asked = (kvCacheBytes: number): void =>
+        checkMemory(check('skywork-r1v3-38b-awq', gpus(1, 139.8), { kvCacheBytes }));
+      // Keys and values of 16 tokens, 64 layers, 8 heads of 128, two bytes each.
+      const block = 16 * 64 * 8 * 128 * 2 * 2;
+      asked(block);
+      assert.throws(() => asked(block - 1), {
+        code: 'INVALID_REQUEST',
+        message: `--kv-cache-memory is ${block - 1} bytes; rank 0 needs ${block} for one block of 16 tokens`,
+        details: { param: 'kv-cache-memory', limit: block },
+      });
+    });
+
     it('says so when nothing smaller fits', () => {
       const { message } = refusal(check('skywork-r1v3-38b', gpus(1, 1), { maxWorldSize: 2 }));
       assert.match(message, /No smaller setting fits$/);
