@@ -249,6 +249,8 @@ export const HOLDERS_WAIT_MS = 1_500;
 export const WORKER_PROBE_TIMEOUT_MS = 1_000;
 /** A worker that lost its coordinator waits so long for the next one, its weights kept; --orphan-policy. */
 export const DEFAULT_ORPHAN_WAIT_MS = 600_000;
+/** Some 23 days: timers of the platform count milliseconds in 31 bits, and end at once beyond that. */
+export const MAX_ORPHAN_WAIT_MS = 2_000_000_000;
 /** Without a lease: a failed epoch is followed by the next within this, unless the coordinator is gone. */
 export const RELEASE_GRACE_MS = 15_000;
 /** A load balancer does not send requests elsewhere any sooner, and those that come while a group is lost wait. */

@@ -9,6 +9,7 @@ import { checkClusterId, DEFAULT_CLUSTER_ID } from '../common/identity.js';
 import {
   COORDINATOR_SILENCE_MS,
   DEFAULT_ORPHAN_WAIT_MS,
+  MAX_ORPHAN_WAIT_MS,
   MAX_SILENCE_MS,
   MIN_SILENCE_MS,
 } from '../common/limits.js';
@@ -128,7 +129,10 @@ function parseDevice(value: string): string {
 
 function parseOrphanPolicy(value: string): OrphanPolicy {
   if (value === 'exit') return { waitMs: 0 };
-  const seconds = Number(/^wait:(\d{1,7})$/.exec(value)?.[1] ?? NaN);
-  if (Number.isNaN(seconds)) throw new InvalidArgumentError('expected exit or wait:SECONDS.');
-  return { waitMs: seconds * 1000 };
+  const waitMs = Number(/^wait:(\d{1,15})$/.exec(value)?.[1] ?? NaN) * 1000;
+  if (!(waitMs <= MAX_ORPHAN_WAIT_MS))
+    throw new InvalidArgumentError(
+      `expected exit or wait:SECONDS, at most wait:${MAX_ORPHAN_WAIT_MS / 1000}.`,
+    );
+  return { waitMs };
 }

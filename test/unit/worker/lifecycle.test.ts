@@ -5,6 +5,7 @@ import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { EXIT_CODES } from '../../../common/exit-codes.js';
+import { MAX_ORPHAN_WAIT_MS } from '../../../common/limits.js';
 import { createWorkerCommand, toWorkerConfig, type ParsedWorkerOptions } from '../../../worker/config.js';
 import { Lifecycle } from '../../../worker/lifecycle.js';
 import { FakeClock } from '../../support/fake-clock.js';
@@ -31,6 +32,21 @@ function setUp(args: readonly string[], stop: (reason: string) => Promise<void> 
 const { done, failed, orphaned } = EXIT_CODES;
 
 describe('the life of a worker', () => {
+  it('is given a wait that timers can count, or the wait is refused with the longest', () => {
+    const waitOf = (policy: string): number =>
+      toWorkerConfig(
+        createWorkerCommand()
+          .exitOverride()
+          .configureOutput({ writeErr: () => undefined })
+          .parse(['--listen', '127.0.0.1:0', '--orphan-policy', policy], { from: 'user' })
+          .opts<ParsedWorkerOptions>(),
+      ).orphanPolicy.waitMs;
+    assert.deepEqual(['exit', 'wait:0', 'wait:2000000'].map(waitOf), [0, 0, MAX_ORPHAN_WAIT_MS]);
+    assert.ok(MAX_ORPHAN_WAIT_MS < 2 ** 31);
+    for (const policy of ['wait:2000001', 'wait:9999999', 'wait:1e3', 'wait:', 'wait', ''])
+      assert.throws(() => waitOf(policy), /expected exit or wait:SECONDS, at most wait:2000000\./);
+  });
+
   it('waits with its weights for the next coordinator: 600 s where nothing else is said', async () => {
     const { clock, told, lifecycle } = setUp([]);
     lifecycle.coordinatorLost();
