@@ -37,24 +37,38 @@ export function openGrpcClusterTransport(coordinatorAddress: string): ClusterTra
     clusterChannelOptions(RECONNECT_BACKOFF),
   );
   return {
-    register: (request) => unary((done) => client.register(request, deadline(CLUSTER_CALL_TIMEOUT_MS), done)),
+    register: (request) =>
+      unary(coordinatorAddress, (done) => client.register(request, deadline(CLUSTER_CALL_TIMEOUT_MS), done)),
     renewLease: (request) =>
-      unary((done) => client.renewLease(request, deadline(CLUSTER_CALL_TIMEOUT_MS), done)),
+      unary(coordinatorAddress, (done) =>
+        client.renewLease(request, deadline(CLUSTER_CALL_TIMEOUT_MS), done),
+      ),
     async deregister(request) {
-      await unary((done) => client.deregister(request, deadline(DEREGISTER_TIMEOUT_MS), done));
+      await unary(coordinatorAddress, (done) =>
+        client.deregister(request, deadline(DEREGISTER_TIMEOUT_MS), done),
+      );
     },
     close: () => client.close(),
   };
 }
 
-function unary<Response>(start: (done: Done<Response>) => void): Promise<Response> {
+function unary<Response>(address: string, start: (done: Done<Response>) => void): Promise<Response> {
   return new Promise((resolve, reject) => {
     start((error, value) => {
-      if (error !== null) reject(fromGrpcError(error, { unavailable: 'NOT_READY' }));
+      if (error !== null) reject(toAppError(error, address));
       else if (value === undefined) reject(new AppError('INTERNAL', 'the coordinator answered nothing'));
       else resolve(value);
     });
   });
+}
+
+/** Whoever serves something else there would say only that it lacks a method: clients' port, as a rule. */
+function toAppError(error: grpc.ServiceError, address: string): AppError {
+  if (error.code === grpc.status.UNIMPLEMENTED) {
+    const problem = `nobody takes registrations of workers at ${address}: is it the coordinator's --cluster-address?`;
+    return new AppError('JOIN_REJECTED', problem, { cause: error });
+  }
+  return fromGrpcError(error, { unavailable: 'NOT_READY' });
 }
 
 function deadline(timeoutMs: number): grpc.CallOptions {
