@@ -13,6 +13,8 @@ import { TRACES_STOP_TIMEOUT_MS } from '../../common/limits.js';
 import type { Logger } from '../../common/logger.js';
 import { VERSION } from '../../common/version.js';
 
+const MAX_REASON_CHARS = 500;
+
 export interface TraceExport {
   readonly tracer: Tracer;
   /** Sends what is left, for a few seconds at most. */
@@ -21,7 +23,8 @@ export interface TraceExport {
 
 /** `url`: of the receiver's traces; null: OTEL_EXPORTER_OTLP_TRACES_ENDPOINT or OTEL_EXPORTER_OTLP_ENDPOINT says. */
 export function startTraceExport(url: string | null, logger: Logger): TraceExport {
-  const warn = (message: string): void => logger.warn({ component: 'traces' }, message.slice(0, 500));
+  const warn = (message: string): void =>
+    logger.warn({ component: 'traces', reason: reasonOf(message) }, 'a problem with the export of traces');
   diag.setLogger(
     { error: warn, warn, info: () => undefined, debug: () => undefined, verbose: () => undefined },
     { logLevel: DiagLogLevel.WARN, suppressOverrideMessage: true },
@@ -45,4 +48,16 @@ export function startTraceExport(url: string | null, logger: Logger): TraceExpor
       diag.disable();
     },
   };
+}
+
+/** OpenTelemetry says errors as JSON, with a stack that is all its own. */
+function reasonOf(said: string): string {
+  let reason = said;
+  try {
+    const { message } = JSON.parse(said) as { message?: unknown };
+    if (typeof message === 'string' && message !== '') reason = message;
+  } catch {
+    // Words, as they are.
+  }
+  return reason.slice(0, MAX_REASON_CHARS);
 }
