@@ -272,7 +272,7 @@ export const OPTION_CASES: readonly Case[] = [
   {
     what: 'a time that is none',
     expected: 'INVALID_REQUEST',
-    says: ['x-request-timeout', 'seconds'],
+    says: ['x-request-timeout', 'seconds of 0 to 999999999'],
     http: { ...chat('x'), headers: { 'x-request-timeout': 'soon' } },
   },
   {

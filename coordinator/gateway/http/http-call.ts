@@ -53,7 +53,7 @@ export class HttpCall {
       throw invalid(REQUEST_ID_HEADER, 'must be 1 to 256 visible ASCII characters');
     const timeout = this.#headers[TIMEOUT_HEADER];
     if (timeout !== undefined && (typeof timeout !== 'string' || !SECONDS.test(timeout)))
-      throw invalid(TIMEOUT_HEADER, 'must be a number of seconds, such as 30 or 0.5');
+      throw invalid(TIMEOUT_HEADER, 'must be a number of seconds of 0 to 999999999, such as 30 or 0.5');
     const { timeoutMs } = this;
     // More than timers can count is no limit.
     if (timeoutMs === null || timeoutMs >= 2 ** 31) return;
