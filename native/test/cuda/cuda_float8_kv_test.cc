@@ -204,7 +204,7 @@ TEST_F(CudaFloat8KvTest, DecodeAgreesWithDoublePrecision) {
 // more than eight heads and of more.
 TEST_F(CudaFloat8KvTest, DecodeBitsDoNotDependOnTheList) {
   constexpr int32_t kContext = 2900;
-  for (const int64_t heads : {5, 12}) {
+  for (const int64_t heads : Values({5, 12}, {5})) {
     const AttentionCase c = Grouped(128, 1, heads);
     Sequences sequences(1, 3000, 9);
     const auto cache = PoisonedCache(c, sequences.num_blocks(), DType::kFloat8E4M3);

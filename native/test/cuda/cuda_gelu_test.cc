@@ -27,6 +27,7 @@ TEST_F(CudaFastTest, ManyRowsAgreeThroughGelu) {
       const Matrix strided = apart.cuda->view().Cols(0, kOut);
       cpu_->Linear(*on_cpu, x.cpu->view(), Activation::kGeluErf, out.cpu->view());
       backend->Linear(*on_device, x.cuda->view(), Activation::kGeluErf, out.cuda->view());
+      backend->FinishStep();
       ExpectClose(out, kRounding, Format("%lld rows, GELU", (long long)rows));
       backend->Linear(*on_device, x.cuda->view(), Activation::kGeluErf, strided);
       backend->FinishStep();

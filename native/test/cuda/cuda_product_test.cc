@@ -147,7 +147,7 @@ TEST_F(CudaProductTest, GateUpSwiGluAgreesForFewRowsAndMany) {
     const auto backend = MakeCuda(deterministic);
     for (const auto& [in, width] : {std::pair<int64_t, int64_t>{60, 90}, {80, 12}, {1280, 3456}}) {
       const Linears linears = MakeLinears(*backend, in, 2 * width, false);
-      for (const int64_t rows : {1, 4, 8, 9, 16, 33, 64, 65, 128, 200}) {
+      for (const int64_t rows : Values({1, 4, 8, 9, 16, 33, 64, 65, 128, 200}, {1, 16, 64, 200})) {
         const Twin x = RandomTwin(rows, in), scratch = PoisonedResidual(rows, 2 * width),
                    out = PoisonedTwin(rows, width);
         cpu_->GateUpSwiGlu(*linears.cpu, x.cpu->view(), scratch.cpu->view(), out.cpu->view());
@@ -251,7 +251,7 @@ TEST_F(CudaProductTest, RecordedProductsRepeat) {
     const auto backend = MakeCuda(deterministic);
     constexpr int64_t kIn = 1280, kOut = 3584;
     const Linears linears = MakeLinears(*backend, kIn, kOut, deterministic);
-    for (const int32_t rows : {1, 3, 8, 16, 64, 128, 160}) {
+    for (const int64_t rows : Values({1, 3, 8, 16, 64, 128, 160}, {1, 16, 160})) {
       const Twin x = RandomTwin(rows, kIn), scratch = PoisonedResidual(rows, kOut),
                  product = PoisonedTwin(rows, kOut), gated = PoisonedTwin(rows, kOut / 2);
       std::vector<float> eager;
@@ -260,7 +260,7 @@ TEST_F(CudaProductTest, RecordedProductsRepeat) {
           SKEIN_CUDA(cudaMemset(out.data, 0xff, static_cast<size_t>(rows) * out.RowBytes()));
         }
         Settle();
-        backend->RunCaptured(rows, [&] {
+        backend->RunCaptured(static_cast<int32_t>(rows), [&] {
           backend->Linear(*linears.cuda, x.cuda->view(), Activation::kNone, product.cuda->view());
           backend->GateUpSwiGlu(*linears.cuda, x.cuda->view(), scratch.cuda->view(),
                                 gated.cuda->view());

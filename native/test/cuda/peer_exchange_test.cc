@@ -137,7 +137,7 @@ TEST_F(PeerExchangeTest, ResidualAndNormAreThoseOfTheKernelWithoutRanks) {
     const bool is_pair = world_size == 2;
     PeerGroup group(world_size, 16 / world_size, size_t{2} << 20);
     for (const int64_t cols : Values({8, 72, 3200, 5120, 6144}, {72, 5120})) {
-      std::vector<int64_t> all_rows = {1, 2, 3};
+      std::vector<int64_t> all_rows = Values({1, 2, 3}, {1, 3});
       if (is_pair) all_rows = Values({1, 2, 3, 5, 8, 16, 33, 64, 300}, {1, 3, 33});
       for (const int64_t rows : all_rows) {
         for (const bool is_layer_norm : {false, true}) {
@@ -289,6 +289,7 @@ TEST_F(PeerExchangeTest, WhoWaitedIsTold) {
 // Enqueuing itself waits when the device's queue is full of exchanges that do. An abort takes no
 // call of CUDA's, and so reaches that, too.
 TEST_F(PeerExchangeTest, AnAbortReachesARankThatIsStuckEnqueuing) {
+  if (IsUnderChecker()) GTEST_SKIP() << "a checker takes minutes to fill the queue";
   using Clock = std::chrono::steady_clock;
   constexpr int kCalls = 20'000;
   PeerGroup group(2, 1);
