@@ -27,10 +27,14 @@ export async function withServed<T>(
   const skein = SkeinProcess.real(['serve', ...args], { nodeArgs }, main);
   skein.child.stderr?.pipe(process.stderr);
   try {
-    const [, grpc = '', http] = await skein.outputMatches(
-      /^serving .* on (\S+)(?: and (\S+))?$/m,
-      START_TIMEOUT_MS,
-    );
+    const [, grpc = '', http] = await skein
+      .outputMatches(/^serving .* on (\S+)(?: and (\S+))?$/m, START_TIMEOUT_MS)
+      .catch((error: unknown) => {
+        const { exitCode, signalCode } = skein.child;
+        if (exitCode === null && signalCode === null) throw error;
+        // Why is on stderr already.
+        throw new Error(`skein serve ended with ${exitCode ?? signalCode} before it served`);
+      });
     return await use({ grpc, http: http ?? null, pid: skein.pid });
   } finally {
     skein.child.kill('SIGTERM');

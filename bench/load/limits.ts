@@ -18,7 +18,7 @@ export interface Verdict {
 }
 
 export function parseLimits(text: string, file: string): Limit[] {
-  const limits = JSON.parse(text) as unknown;
+  const limits = parseJson(text, file);
   if (!Array.isArray(limits))
     throw new Error(`${file}: a list of {scenario, measure, max or min} is expected`);
   return limits.map((item: unknown, index) => {
@@ -33,6 +33,14 @@ export function parseLimits(text: string, file: string): Limit[] {
     if (!isRight) throw new Error(`${file}: limit ${index + 1} is not {scenario, measure, max or min}`);
     return item as Limit;
   });
+}
+
+function parseJson(text: string, file: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new Error(`${file}: ${(error as Error).message}`, { cause: error });
+  }
 }
 
 /** Limits of scenarios that exist and were not run are left out; `known`: names of all scenarios. */

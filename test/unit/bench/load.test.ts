@@ -2,7 +2,11 @@
 // are told apart, limits break where they should, and the committed scenarios are ones that ghz and this runner
 // understand.
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { EXIT_CODES } from '../../../common/exit-codes.js';
 import { parseLog, parseReport, parseServerTiming, type LoggedCall } from '../../../bench/load/ghz-log.js';
 import { judge, parseLimits, verdictLine } from '../../../bench/load/limits.js';
 import { measure, tpotWhileRefusing, type ScenarioResult } from '../../../bench/load/measures.js';
@@ -14,6 +18,7 @@ import { renderTable } from '../../../bench/load/table.js';
 import { repoPath } from '../../support/paths.js';
 import { documentFiles, readSource } from '../../support/source-files.js';
 
+const MAIN = repoPath('dist', 'bench', 'load', 'main.js');
 const TIMING =
   'queue;dur=1.500, ttft;dur=10.000, tpot;dur=2.000, total;dur=30.000, prompt;desc=7, completion;desc=11, cached;desc=0';
 const BYSTANDER = { firstTokenMs: [5], gapsMs: [1, 2, 400], tokens: 4, refusals: 0, errors: [] };
@@ -264,5 +269,36 @@ describe('the report', () => {
   it('has the rows of the printed table', () => {
     const table = renderTable([result]);
     assert.match(table, /^some +1 +1 +0 +0\.5 /m);
+  });
+});
+
+describe('mistakes on the command line of the load test', function () {
+  this.timeout(30_000);
+
+  for (const [args, said] of [
+    [['--unknown'], /^skein: Unknown option '--unknown'/],
+    [['--limits', '/nowhere.json'], /^skein: ENOENT: no such file or directory, open '\/nowhere\.json'\n$/],
+    [['--limits', repoPath('LICENSE')], /^skein: \S+LICENSE: Unexpected token .*\n$/],
+  ] as const) {
+    it(`are one line and exit code 2: ${args[0]}`, () => {
+      const { status, stdout, stderr } = spawnSync(process.execPath, [MAIN, ...args], { encoding: 'utf8' });
+      assert.deepEqual([status, stdout, stderr.split('\n').length], [EXIT_CODES.usage.code, '', 2], stderr);
+      assert.match(stderr, said);
+    });
+  }
+
+  it('of what the server is given are told by the server alone', () => {
+    const folder = mkdtempSync(path.join(tmpdir(), 'skein-load-'));
+    try {
+      const args = ['--short', '--scenario', 'one-stream', '--output', folder, '--', '--model', '/nowhere'];
+      const { status, stderr } = spawnSync(process.execPath, [MAIN, ...args], { encoding: 'utf8' });
+      assert.equal(status, EXIT_CODES.failed.code);
+      assert.match(
+        stderr,
+        /^skein: MODEL_NOT_FOUND: .*\nskein: skein serve ended with 3 before it served\n$/,
+      );
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
   });
 });
