@@ -11,9 +11,9 @@ import { AppError } from './errors.js';
 const SETTLE_MS = 100;
 
 /**
- * Leaves nothing at `path`, or throws INVALID_REQUEST: somebody listens there, or it is no socket, or its folder is none
- * that can be written, or it cannot be told. Binding is still to be tried by the caller: it fails where another server was faster, and takes nothing from
- * it.
+ * Leaves nothing at `path`, or throws INVALID_REQUEST: somebody listens there, or it is no socket, or its folder is
+ * none that can be written, or it cannot be told. Binding is still to be tried by the caller: it fails where another
+ * server was faster, and takes nothing from it.
  */
 export async function clearSocketPath(path: string): Promise<void> {
   const stats = statsOf(path);

@@ -13,8 +13,6 @@ import { TRACES_STOP_TIMEOUT_MS } from '../../common/limits.js';
 import type { Logger } from '../../common/logger.js';
 import { VERSION } from '../../common/version.js';
 
-const MAX_REASON_CHARS = 500;
-
 export interface TraceExport {
   readonly tracer: Tracer;
   /** Sends what is left, for a few seconds at most. */
@@ -59,5 +57,5 @@ function reasonOf(said: string): string {
   } catch {
     // Words, as they are.
   }
-  return reason.slice(0, MAX_REASON_CHARS);
+  return reason.slice(0, 500);
 }

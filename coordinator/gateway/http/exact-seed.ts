@@ -7,7 +7,6 @@ import { MAX_UINT64 } from '../../../common/limits.js';
 export const EXACT_SEED = Symbol('seed');
 
 const MIN_SEED = -(2n ** 63n);
-const MAX_SHOWN_CHARS = 50;
 
 /** Adds EXACT_SEED to a body that needs it. `text`: what it was parsed from. */
 export function addExactSeed(body: unknown, text: string): void {
@@ -21,10 +20,10 @@ export function addExactSeed(body: unknown, text: string): void {
 /** 64 bits, of any integer that has no more, with a sign or without. */
 export function toSeed(seed: number, digits: string | undefined): bigint {
   const shown = digits ?? String(seed);
-  const value = /^-?\d+$/.test(shown) && shown.length < MAX_SHOWN_CHARS ? BigInt(shown) : null;
+  const value = /^-?\d{1,20}$/.test(shown) ? BigInt(shown) : null;
   if (value !== null && value >= MIN_SEED && value <= MAX_UINT64) return BigInt.asUintN(64, value);
   const range = `an integer of ${MIN_SEED} to ${MAX_UINT64}, written in digits`;
-  throw invalid('seed', `must be ${range}; got ${shown.slice(0, MAX_SHOWN_CHARS)}`);
+  throw invalid('seed', `must be ${range}; got ${shown.slice(0, 50)}`);
 }
 
 /** The number that is the last member of this name in a text of one JSON object, which has it; as it is written. */
