@@ -10,7 +10,7 @@ const CUDA_TESTS = repoPath('build', 'cuda', 'cuda_tests');
  * are what is checked.
  */
 const NO_OP_TESTS = [
-  'NcclTest.*',
+  'Nccl*Test.*',
   'CudaMemoryTest.*Arena*',
   'CudaMemoryTest.ABackEnd*',
   'ForeignBehindTest.*',
