@@ -5,7 +5,7 @@ import { createHash } from 'node:crypto';
 import { AppError } from '../../common/errors.js';
 import { packUint32 } from '../../common/packed.js';
 import type { DataType, ModelSpec, VisionSpec } from '../checkpoint/model-spec.js';
-import type { RankLayout, RankPlan, ShardPlan, TensorPart, TensorRole } from './shard-plan.js';
+import type { RankLayout, RankPlan, ShardPlan, Slice, TensorPart, TensorRole } from './shard-plan.js';
 
 /** What a model and its settings make of a step, as far as it takes memory. */
 export interface MemoryLimits {
@@ -58,21 +58,7 @@ interface ProtoRankTensor {
   readonly quantizeToFloat8: boolean;
 }
 
-interface ProtoSlice {
-  readonly fileIndex: number;
-  readonly dataOffset: number;
-  readonly dataType: string;
-  readonly sourceRows: number;
-  readonly sourceCols: number;
-  readonly rowStart: number;
-  readonly rowEnd: number;
-  readonly colStart: number;
-  readonly colEnd: number;
-  readonly tensorIndex: number;
-  readonly destRow: number;
-  readonly destCol: number;
-  readonly sourceName: string;
-}
+type ProtoSlice = Omit<Slice, 'dataType'> & { readonly dataType: string };
 
 export interface LoadRequest extends Omit<LoadOptions, 'computeType' | 'graphBuckets'> {
   readonly weightsHash: string;
