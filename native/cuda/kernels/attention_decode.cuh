@@ -2,6 +2,7 @@
 // and sums. attention_runs.cuh puts warps and runs together.
 #pragma once
 
+#include "cuda/cuda_check.h"
 #include "cuda/kernels/attention.h"
 #include "cuda/kernels/launch.cuh"
 #include "cuda/kernels/mma.cuh"
@@ -352,6 +353,30 @@ __device__ __forceinline__ void AddValues(WarpSums<kD>& sums, const float (&weig
       MultiplyAccumulate(sums.output[2 * d], p, b[0], b[1]);
       MultiplyAccumulate(sums.output[2 * d + 1], p, b[2], b[3]);
     }
+  }
+}
+
+// Calls launch.operator()<columns, variant>() with what a head is rounded up to and the variant,
+// which only heads of 128 columns with aligned rows have. Throws for one that there is not.
+template <typename Launch>
+void CallDecodeInstance(int head_dim, bool is_aligned, int variant, const Launch& launch) {
+  const int columns = DecodeColumns(head_dim);
+  SKEIN_CHECK(variant == 0 || (columns == 128 && is_aligned && variant < kNumDecodeVariants),
+              "no variant %d for head_dim %d", variant, head_dim);
+  if (columns == 16) {
+    launch.template operator()<16, 0>();
+  } else if (columns == 32) {
+    launch.template operator()<32, 0>();
+  } else if (columns == 64) {
+    launch.template operator()<64, 0>();
+  } else if (variant == 0) {
+    launch.template operator()<128, 0>();
+  } else if (variant == 1) {
+    launch.template operator()<128, 1>();
+  } else if (variant == 2) {
+    launch.template operator()<128, 2>();
+  } else {
+    launch.template operator()<128, 3>();
   }
 }
 

@@ -251,24 +251,7 @@ void PagedDecodeAttention(const AttentionArguments& a, const PagedFloat8Keys& ke
                                                 : Launch<kD, true, 2, kVariant>;
     kernel(a, keys, groups, shares, num_shares, workspace, stream);
   };
-  const int columns = DecodeColumns(a.head_dim);
-  SKEIN_CHECK(variant == 0 || (columns == 128 && is_aligned && variant < kNumDecodeVariants),
-              "no variant %d for head_dim %d", variant, a.head_dim);
-  if (columns == 16) {
-    launch.operator()<16, 0>();
-  } else if (columns == 32) {
-    launch.operator()<32, 0>();
-  } else if (columns == 64) {
-    launch.operator()<64, 0>();
-  } else if (variant == 0) {
-    launch.operator()<128, 0>();
-  } else if (variant == 1) {
-    launch.operator()<128, 1>();
-  } else if (variant == 2) {
-    launch.operator()<128, 2>();
-  } else {
-    launch.operator()<128, 3>();
-  }
+  CallDecodeInstance(a.head_dim, is_aligned, variant, launch);
 }
 
 }  // namespace skein::cuda

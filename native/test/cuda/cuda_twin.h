@@ -163,6 +163,28 @@ class CudaHopperTest : public CudaOpsTest {
     if (!device_.has_warpgroups) GTEST_SKIP() << "no warpgroup products";
   }
 
+  // `expected` [rows, cols] is what `out` begins with, within `limit` of its norm; all else in `out`
+  // is NaN still.
+  void ExpectOnlyThese(const Matrix& out, int64_t rows, int64_t cols,
+                       const std::vector<float>& expected, double limit) {
+    const std::vector<float> actual = Read(out, true);
+    double difference = 0, norm = 0;
+    for (int64_t row = 0; row < out.rows; ++row) {
+      for (int64_t column = 0; column < out.cols; ++column) {
+        const float value = actual[static_cast<size_t>(row * out.cols + column)];
+        if (row >= rows || column >= cols) {
+          ASSERT_TRUE(std::isnan(value)) << "written at row " << row << ", column " << column;
+          continue;
+        }
+        const float wanted = expected[static_cast<size_t>(row * cols + column)];
+        ASSERT_TRUE(std::isfinite(value)) << "row " << row << ", column " << column;
+        difference += std::pow(static_cast<double>(value) - wanted, 2);
+        norm += std::pow(static_cast<double>(wanted), 2);
+      }
+    }
+    EXPECT_LT(std::sqrt(difference / norm), limit);
+  }
+
   cuda::DeviceTraits device_{};
 };
 
