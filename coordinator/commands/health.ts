@@ -8,6 +8,7 @@ import { inOurSpelling, integerOption } from '../../common/command-line.js';
 import { EXIT_CODES } from '../../common/exit-codes.js';
 import { clusterChannelOptions } from '../../common/grpc-client.js';
 import { checkAddress } from '../../common/grpc-server.js';
+import { fromGrpcError } from '../../common/grpc-status.js';
 import { HEALTH_SERVICE_NAME, PROBES } from '../../common/health-services.js';
 import { DEFAULT_HEALTH_TIMEOUT_MS } from '../../common/limits.js';
 import { reportError } from './command-line.js';
@@ -75,28 +76,53 @@ export function ownAddress(environment: Readonly<Record<string, string | undefin
   return address === '' ? DEFAULT_ADDRESS : address.replace(/^(0\.0\.0\.0|\[::\]|\*):/, '127.0.0.1:');
 }
 
-/** SERVING, NOT_SERVING, …, or the name of the gRPC status with which there was no answer. */
+/** SERVING, NOT_SERVING, …, or the gRPC status with which there was none of these, and why. */
 export function check(address: string, serviceName: string, timeoutMs: number): Promise<string> {
   const client = new Client(address, grpc.credentials.createInsecure(), clusterChannelOptions());
   return new Promise((resolve) => {
     client.check({ service: serviceName }, { deadline: Date.now() + timeoutMs }, (error, response) => {
       client.close();
-      if (error !== null) resolve(grpc.status[error.code] ?? 'UNKNOWN');
-      else resolve(nameOf(response?.status));
+      if (error === null) resolve(nameOf(response?.status));
+      else resolve(`${grpc.status[error.code] ?? 'UNKNOWN'}: ${grpcProblem(error, timeoutMs)}`);
     });
   });
 }
 
-/** SERVING, NOT_SERVING for another status than 2xx, or UNAVAILABLE where there was no answer. */
-async function checkHttp(url: URL, timeoutMs: number): Promise<string> {
+/** SERVING, NOT_SERVING for another status than 2xx, or UNAVAILABLE where there was no answer, and why. */
+export async function checkHttp(url: URL, timeoutMs: number): Promise<string> {
   if (url.pathname === '/') url.pathname = '/ready';
   try {
     const response = await fetch(url, { signal: AbortSignal.timeout(timeoutMs), redirect: 'manual' });
     await response.body?.cancel();
     return response.ok ? 'SERVING' : 'NOT_SERVING';
-  } catch {
-    return 'UNAVAILABLE';
+  } catch (error) {
+    return `UNAVAILABLE: ${httpProblem(error, timeoutMs)}`;
   }
+}
+
+function grpcProblem(error: grpc.ServiceError, timeoutMs: number): string {
+  if (error.code === grpc.status.DEADLINE_EXCEEDED) return noAnswer(timeoutMs);
+  return fromGrpcError(error, { unavailable: 'NOT_READY' }).message;
+}
+
+/** fetch says no more than that it failed; the error that caused it says why. */
+function httpProblem(error: unknown, timeoutMs: number): string {
+  if (!(error instanceof Error)) return String(error);
+  if (error.name === 'TimeoutError') return noAnswer(timeoutMs);
+  const { cause = error } = error;
+  // One for each address of a name.
+  const errors: unknown[] = cause instanceof AggregateError ? cause.errors : [cause];
+  return errors.map(messageOf).join('; ');
+}
+
+/** OpenSSL puts places in its source code around its reason. */
+function messageOf(error: unknown): string {
+  const { message, reason } = error as { message?: string; reason?: string };
+  return reason === undefined ? (message ?? String(error)) : `TLS: ${reason}`;
+}
+
+function noAnswer(timeoutMs: number): string {
+  return `no answer within ${timeoutMs} ms`;
 }
 
 function nameOf(status: string | number | undefined): string {

@@ -43,14 +43,17 @@ describe('probes', function () {
       SKEIN_GRPC_ADDRESS: address,
       SKEIN_LOG_LEVEL: 'silent',
     };
-    assert.deepEqual(probe([], environment), { answer: 'UNAVAILABLE', code: 1 });
+    const absent = `UNAVAILABLE: connect ENOENT ${address.slice('unix:'.length)}`;
+    assert.deepEqual(probe([], environment), { answer: absent, code: 1 });
     skein = new SkeinProcess(['serve'], {}, environment);
     await skein.outputMatches(/^serving tiny-text on unix:/m);
     for (const service of ['ready', 'startup', 'live', '', 'skein.inference.v1.InferenceService']) {
       const proxied = { ...environment, http_proxy: 'http://127.0.0.1:9', grpc_proxy: 'http://127.0.0.1:9' };
       assert.deepEqual(probe(['--service', service], proxied), { answer: 'SERVING', code: 0 }, service);
     }
-    assert.deepEqual(probe(['--service', 'nothing'], environment), { answer: 'NOT_FOUND', code: 1 });
+    const unknown = probe(['--service', 'nothing'], environment);
+    assert.match(unknown.answer, /^NOT_FOUND: .*nothing/);
+    assert.equal(unknown.code, 1);
     skein.child.kill('SIGTERM');
     await skein.exited;
     assert.equal(probe([address]).code, 1);
@@ -75,7 +78,8 @@ describe('probes', function () {
     assert.equal((await fetch(`${http!}/metrics`)).status, 404);
     skein.child.kill('SIGTERM');
     await skein.exited;
-    assert.deepEqual(probe([http!]), { answer: 'UNAVAILABLE', code: 1 });
+    const refused = `UNAVAILABLE: connect ECONNREFUSED ${new URL(http!).host}`;
+    assert.deepEqual(probe([http!]), { answer: refused, code: 1 });
   });
 
   it('refuse a mistake on the command line or in a variable', async () => {
