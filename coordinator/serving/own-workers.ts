@@ -39,6 +39,7 @@ export class OwnWorkers implements WorkerSource {
     const { clock } = this.#options;
     const { cluster, workers } = await this.#parts();
     if (suspect !== null) await this.#end(suspect, cluster, workers);
+    signal.throwIfAborted();
     if (this.#hasServed) this.#lostSinceMs ??= clock.nowMs();
     const exited = withResolvers<WorkerExit>();
     const lost = withResolvers<AppError>();
@@ -57,6 +58,8 @@ export class OwnWorkers implements WorkerSource {
         failed,
       ]);
     } catch (error) {
+      // No attempt follows: `stop` lets go of them, and they end in order.
+      signal.throwIfAborted();
       await this.#endUnregistered(cluster, workers);
       signal.throwIfAborted();
       if (!this.#giveUpMissing(cluster, workers)) throw error;

@@ -89,6 +89,16 @@ describe('exit codes', function () {
     server.close();
   });
 
+  it('1: an address that is taken, of which nothing else is said: workers that were started end in order', async () => {
+    const { server, address } = await takenPort();
+    for (const flag of ['--grpc-address', '--http-address', '--metrics-address']) {
+      const skein = start([...SERVE, '--log-level', 'warn', flag, address]);
+      await endsWith(skein, 'failed');
+      assert.match(skein.stderr, /^skein: INVALID_REQUEST: cannot listen on \S+: listen EADDRINUSE: .*\n$/);
+    }
+    server.close();
+  });
+
   it('2: a mistake on the command line', async () => {
     await endsWith(start([...SERVE, '--drain-timeout', 'soon']), 'usage');
     await endsWith(startReal(['worker', '--threads', 'many']), 'usage');
