@@ -22,6 +22,10 @@ import type { LoadCall, RankTransport, StepStream, StepStreamListener } from './
 
 const FLOW_CONTROL_WINDOW_BYTES = 16 * 1024 * 1024;
 
+/** Calls fail with the first attempt to connect, or wait for one that succeeds. */
+const AT_ONCE = new grpc.Metadata();
+const WAITING = new grpc.Metadata({ waitForReady: true });
+
 type Client = InstanceType<typeof WorkerServiceClient>;
 type Done<Response> = (error: grpc.ServiceError | null, value?: Response) => void;
 
@@ -51,30 +55,32 @@ class GrpcRankTransport implements RankTransport {
 
   async connect(timeoutMs: number, onWait: (reason: string) => void): Promise<void> {
     const untilMs = Date.now() + timeoutMs;
-    const problem = await this.#problem(timeoutMs);
+    const problem = await this.#problem(probe(timeoutMs));
     if (problem === null) return;
+    // Closed here meanwhile: nobody is waited for any more.
+    if (this.#state() === grpc.connectivityState.SHUTDOWN) throw new AppError('WORKER_LOST', problem);
     onWait(problem);
-    const isReady = await new Promise<boolean>((resolve) => {
-      this.#client.waitForReady(untilMs, (error) => resolve(error === undefined));
-    });
+    // A call, which ends when the channel is closed: client.waitForReady() would then wake the channel, to dial on.
+    if ((await this.#problem(Math.max(untilMs - Date.now(), 0), WAITING)) === null) return;
     // What it is now: a name that was not known may be known by now, and nobody listen there.
-    const last = isReady ? null : await this.#problem(timeoutMs);
+    const last = await this.#problem(probe(timeoutMs));
     if (last !== null) throw new AppError('WORKER_LOST', last);
   }
 
-  /** Why it is not reached, which only a call is told; null: it is, whatever it answers. */
-  async #problem(timeoutMs: number): Promise<string | null> {
-    const probeMs = Math.min(timeoutMs, WORKER_PROBE_TIMEOUT_MS);
+  /** Why it is not reached, which only a call is told; null: it is, whatever it answers, or not yet. */
+  async #problem(timeoutMs: number, metadata = AT_ONCE): Promise<string | null> {
     try {
-      await this.describe(probeMs);
+      await unary((done) => this.#client.describe({}, metadata, deadline(timeoutMs), done));
       return null;
     } catch (error) {
       const { code, message } = toAppError(error);
-      if (code === 'WORKER_LOST') return message;
-      const state = this.#client.getChannel().getConnectivityState(false);
-      if (code !== 'DEADLINE_EXCEEDED' || state === grpc.connectivityState.READY) return null;
-      return `no answer within ${probeMs} ms`;
+      if (code !== 'WORKER_LOST' && this.#state() === grpc.connectivityState.READY) return null;
+      return code === 'DEADLINE_EXCEEDED' ? `no answer within ${timeoutMs} ms` : message;
     }
+  }
+
+  #state(): grpc.connectivityState {
+    return this.#client.getChannel().getConnectivityState(false);
   }
 
   describe: RankTransport['describe'] = (timeoutMs) =>
@@ -209,6 +215,10 @@ function unary<Response>(start: (done: Done<Response>) => void): Promise<Respons
 
 function toAppError(error: unknown): AppError {
   return fromGrpcError(error, { unavailable: 'WORKER_LOST' });
+}
+
+function probe(timeoutMs: number): number {
+  return Math.min(timeoutMs, WORKER_PROBE_TIMEOUT_MS);
 }
 
 function deadline(timeoutMs: number): grpc.CallOptions {
