@@ -78,10 +78,8 @@ export async function bindServer(server: grpc.Server, address: string): Promise<
   return new Promise((resolve, reject) => {
     server.bindAsync(address, grpc.ServerCredentials.createInsecure(), (error, port) => {
       if (error !== null) {
-        const reason = address.startsWith(UNIX_PREFIX)
-          ? 'another process was faster'
-          : systemReason(error.message);
-        reject(new AppError('INVALID_REQUEST', `cannot listen on ${address}: ${reason}`, { cause: error }));
+        const problem = `cannot listen on ${address}: ${systemReason(error.message)}`;
+        reject(new AppError('INVALID_REQUEST', problem, { cause: error }));
       } else if (address.startsWith(UNIX_PREFIX)) {
         resolve(address);
       } else {
