@@ -174,12 +174,12 @@ async function withServer<T>(use: (address: string) => Promise<T>): Promise<T> {
 const stopping = new AbortController();
 // Read before anything starts: a mistake costs nothing.
 const all = readScenarios({ short: values.short });
+const scenarios = chosen(all);
 const limitList = parseLimits(readFileSync(values.limits, 'utf8'), values.limits);
 if (values.help) process.stdout.write(HELP);
 else {
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stopping.abort());
   try {
-    const scenarios = chosen(all);
     mkdirSync(values.output, { recursive: true });
     await withServer((address) => runAll(scenarios, address));
   } catch (error) {

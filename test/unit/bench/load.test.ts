@@ -277,6 +277,7 @@ describe('mistakes on the command line of the load test', function () {
 
   for (const [args, said] of [
     [['--unknown'], /^skein: Unknown option '--unknown'/],
+    [['--scenario', 'nowhere'], /^skein: --scenario nowhere: there are .*\n$/],
     [['--limits', '/nowhere.json'], /^skein: ENOENT: no such file or directory, open '\/nowhere\.json'\n$/],
     [['--limits', repoPath('LICENSE')], /^skein: \S+LICENSE: Unexpected token .*\n$/],
   ] as const) {
