@@ -50,10 +50,7 @@ export class HttpTarget implements Target {
     const { status, reply } = await this.#exchange(this.#url('/v1/models'), null, DESCRIBE_TIMEOUT_MS);
     const models = status === 200 ? listedModels(reply) : [];
     if (model === '' && status !== 200)
-      throw errorOf(
-        `${this.#root}/v1/models names no model (give --model)`,
-        failureOf(parsed(reply), status),
-      );
+      throw errorOf(`${this.#root}/v1/models names no model (give --model)`, refusalOf(reply, status));
     if (model === '' && models.length === 0)
       throw unreachable(`${this.#root}/v1/models names no model; give --model`, null);
     const found = model === '' ? models[0]! : (models.find(({ id }) => id === model) ?? { id: model });
@@ -73,7 +70,7 @@ export class HttpTarget implements Target {
       { model: this.#model, ...prompt },
       TOKENIZE_TIMEOUT_MS,
     );
-    const failure = status === 200 ? null : failureOf(parsed(reply) ?? reply, status);
+    const failure = status === 200 ? null : refusalOf(reply, status);
     if (failure !== null) {
       // A server that has it says so of a model that it does not have.
       if (NO_SUCH_ENDPOINT.has(status) && failure.error !== 'MODEL_NOT_FOUND') return null;
@@ -178,8 +175,12 @@ async function readEvents(answer: Answer, onTokens: () => void, signal: AbortSig
 }
 
 async function refusal(answer: Answer, signal: AbortSignal): Promise<RequestFailure> {
-  const text = await readBody(answer.body, MAX_BENCH_ERROR_BYTES, signal);
-  return failureOf(parsed(text) ?? text, answer.status);
+  return refusalOf(await readBody(answer.body, MAX_BENCH_ERROR_BYTES, signal), answer.status);
+}
+
+/** Where `text` is no JSON, all of it is what was said. */
+function refusalOf(text: string, status: number): RequestFailure {
+  return failureOf(parsed(text) ?? text, status);
 }
 
 /** Null: no JSON. */

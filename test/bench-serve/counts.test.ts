@@ -320,6 +320,19 @@ describe('bench serve over HTTP', () => {
     }
   });
 
+  it('says what a server answers that names no model', async () => {
+    const server = createServer((_request, response) => response.writeHead(502).end('no JSON'));
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const { port } = server.address() as { port: number };
+    const target = http('chat')(`http://127.0.0.1:${port}`);
+    await assert.rejects(target.describe(), {
+      code: 'NOT_READY',
+      message: /\/v1\/models names no model \(give --model\): HTTP 502: "no JSON"$/,
+    });
+    target.close();
+    await new Promise((resolve) => server.close(resolve));
+  });
+
   it('asks again when a kept connection was closed before it was used', async () => {
     const server = await startHttp({ ...CALM, firstMs: 1, gapMs: 1 });
     const target = http('completions')(server.address);
