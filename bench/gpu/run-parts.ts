@@ -73,7 +73,9 @@ async function runPart(part: Part, context: PartContext, log: string): Promise<P
     commit: currentCommit(),
     date: new Date().toISOString(),
     seconds: Math.round((performance.now() - startMs) / 100) / 10,
-    command: run.command.map((word) => word.replaceAll(repoRoot, '')).join(' '),
+    command: run.command
+      .map((word) => (word === process.execPath ? 'node' : word.replaceAll(repoRoot, '')))
+      .join(' '),
     mps: mps !== null,
   };
   let result: unknown;

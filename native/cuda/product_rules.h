@@ -107,7 +107,8 @@ inline constexpr int64_t kAnyNumber = std::numeric_limits<int64_t>::max();
 //  256        37.1, 36.4     28.9, 31.0
 //
 // In a row there is less to gain: in one call a layer of 64 rows took 192.9 by the wide kernel, and
-// 189.3 by this one with gate_up, of 128 rows 251.5 and 255.9.
+// 189.3 by this one with gate_up, of 128 rows 251.5 and 255.9. Through the service a token of 64
+// sequences takes 13.1 ms by this rule, and took 13.8 without.
 inline constexpr ProductRule kProductRules[] = {
     // clang-format off
     {WeightFormat::kDense, false,   1, kSkinnyMaxRows,      1,    100'000, ProductKernel::kFewRows},

@@ -4,8 +4,8 @@
 //
 // Sums of a unit and those before it take twice the registers, so tiles have 128 columns and up to
 // 128 rows. The two warpgroups take turns with the tensor cores: while one multiplies a unit, the
-// other scales its last one and makes weights of its next. Products with weights in registers hold
-// up the warp that issues them, so that warpgroups in step would do both one after the other.
+// other scales its last one and makes weights of its next. In step they would do both one after the
+// other: without turns gate and up of 1,024 rows take 5 % longer.
 //
 // A piece's inputs are summed in the weight's chunks (AwqChunks), which are added in order: here,
 // where a cluster has all of them; the sums so far then wait in shared memory.
